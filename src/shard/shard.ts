@@ -1,0 +1,45 @@
+import type { StatusError } from "../status/error.js";
+
+export interface CallOptions {
+  /**
+   * True for a call that may be sent again to another endpoint when its outcome is unknown (reads,
+   * keep-alives). False for writes: these are sent again only when they certainly never left.
+   */
+  readonly idempotent: boolean;
+  /** Milliseconds since the epoch; default: the shard's own request timeout from now. */
+  readonly deadline?: number;
+  /** Request metadata to add (e.g. `hasleader`). */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+export type Done = (error: StatusError | undefined, response: Uint8Array) => void;
+
+/** A bidirectional stream to one endpoint of a shard. It ends once; whoever opened it opens the next. */
+export interface ShardStream {
+  send(message: Uint8Array): void;
+  /** Stops and restarts delivery of messages: backpressure towards the shard. */
+  pause(): void;
+  resume(): void;
+  cancel(): void;
+}
+
+export interface StreamEvents {
+  message(message: Uint8Array): void;
+  /** Called once, when the stream has ended for whatever reason but `cancel()`. */
+  closed(error: StatusError): void;
+}
+
+/** One backend etcd cluster. Connects lazily, fails over between its endpoints, names itself in errors. */
+export interface Shard {
+  /** Place in the configured order; -1 for a timeline host that is no shard. */
+  readonly index: number;
+  readonly name: string;
+  /** Unary call. `done` is called exactly once, unless the returned function cancelled the call first. */
+  unary(path: string, request: Uint8Array, options: CallOptions, done: Done): () => void;
+  /** The same as a promise, for what is not hot. Rejects with `StatusError`. */
+  call(path: string, request: Uint8Array, options: CallOptions): Promise<Uint8Array>;
+  /** Opens a stream to a healthy endpoint. Never throws: failures reach `closed`. */
+  stream(path: string, events: StreamEvents): ShardStream;
+  /** Ends all connections; calls in flight fail with UNAVAILABLE. */
+  close(): void;
+}

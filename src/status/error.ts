@@ -1,0 +1,46 @@
+/** gRPC status codes, by the numbers of the gRPC specification. */
+export const Code = {
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
+} as const;
+
+export type Code = (typeof Code)[keyof typeof Code];
+
+/**
+ * The one error type that leaves a service: a gRPC code and the text that the client sees.
+ *
+ * `message` is etcd's exact text where etcd has one for the condition, because clients compare it.
+ */
+export class StatusError extends Error {
+  override readonly name = "StatusError";
+
+  constructor(
+    readonly code: Code,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
+
+  /** Any thrown value as a `StatusError`; what is not one already becomes INTERNAL with its cause kept. */
+  static from(reason: unknown): StatusError {
+    if (reason instanceof StatusError) return reason;
+    const text = reason instanceof Error ? reason.message : String(reason);
+    return new StatusError(Code.INTERNAL, text, { cause: reason });
+  }
+}

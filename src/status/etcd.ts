@@ -1,0 +1,26 @@
+import { Code, StatusError } from "./error.js";
+
+/**
+ * etcd's own errors: code and exact text as etcd's `rpctypes` package has them. Factories, not
+ * constants, so that every error carries the stack of the place that raised it.
+ */
+export const etcd = {
+  emptyKey: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: key is not provided"),
+  keyNotFound: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: key not found"),
+  valueProvided: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: value is provided"),
+  leaseProvided: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: lease is provided"),
+  tooManyOps: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: too many operations in txn request"),
+  duplicateKey: () =>
+    new StatusError(Code.INVALID_ARGUMENT, "etcdserver: duplicate key given in txn request"),
+  invalidSortOption: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: invalid sort option"),
+  compacted: () =>
+    new StatusError(Code.OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted"),
+  futureRevision: () =>
+    new StatusError(Code.OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision"),
+  requestTooLarge: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: request is too large"),
+  leaseNotFound: () => new StatusError(Code.NOT_FOUND, "etcdserver: requested lease not found"),
+  leaseExists: () => new StatusError(Code.FAILED_PRECONDITION, "etcdserver: lease already exists"),
+  leaseTtlTooLarge: () => new StatusError(Code.OUT_OF_RANGE, "etcdserver: too large lease TTL"),
+  noLeader: () => new StatusError(Code.UNAVAILABLE, "etcdserver: no leader"),
+  timeout: () => new StatusError(Code.UNAVAILABLE, "etcdserver: request timed out"),
+} as const;

@@ -1,0 +1,61 @@
+/**
+ * What the rest of the proxy sees of the timeline. Revisions are JS numbers (below 2^53); shards are
+ * indices in configured order. "Sealed" means: has its place in the timeline, durably.
+ */
+export interface TimelineView {
+  /** Newest revision folded here. */
+  readonly head: number;
+  /** Newest compacted revision, 0 before any compaction. `Range.revision` below it is refused. */
+  readonly compactRevision: number;
+  /** Newest sealed shard revision of a shard (its entry in the head cut). */
+  cut(shard: number): number;
+  /** A shard's entry in the cut of `revision` (0 <= revision <= head): the largest shard revision that belongs to it. */
+  cutAt(revision: number, shard: number): number;
+  /**
+   * The revision of a sealed shard revision (exact); 0 for 0. A shard revision that has none of its own
+   * (the proxy's own writes on the host) maps to the revision before it.
+   */
+  toRevision(shard: number, shardRevision: number): number;
+  /** The shard revision of `revision` if it came from this shard, else undefined. For EQUAL compares. */
+  toShardRevision(revision: number, shard: number): number | undefined;
+  /** `header.revision` of a read answered by `shard` at `shardRevision` (which must be sealed). */
+  readRevision(shard: number, shardRevision: number): number;
+  /** The run of consecutive revisions, all from one shard, that begins at `revision` (1 < revision <= head). */
+  runAt(revision: number): Run;
+}
+
+/** Revisions `revision … revision + length - 1` are the shard's revisions `shardRevision … shardRevision + length - 1`. */
+export interface Run {
+  readonly revision: number;
+  readonly shard: number;
+  readonly shardRevision: number;
+  readonly length: number;
+}
+
+/** Where leases have parts besides their home shard: lease id → set of shard indices. */
+export type Placements = ReadonlyMap<bigint, ReadonlySet<number>>;
+
+export interface Timeline extends TimelineView {
+  /** True at once when `shardRevision` of `shard` is sealed. */
+  isSealed(shard: number, shardRevision: number): boolean;
+  /**
+   * Seals and resolves when done. Rejects with UNAVAILABLE when the host cannot be reached; what was
+   * proposed is then still sealed later. Callers check `isSealed` first where a promise costs.
+   * `written` tells that this shard revision is known to be a client's write, so that it is proposed at
+   * once; a read waits a moment for another proxy's entry first.
+   */
+  seal(shard: number, shardRevision: number, written: boolean): Promise<void>;
+  /** One linearizable read of the log's end, folded: afterwards `head` is at or after every write answered before the call. */
+  sync(): Promise<void>;
+  /** Logs a compaction at `revision`. Resolves true when this call's entry took effect, false when it was compacted already. */
+  compact(revision: number): Promise<boolean>;
+  readonly placements: Placements;
+  /** Logs that a lease gets a part on `shard`; resolves when every later fold knows it. */
+  place(lease: bigint, shard: number): Promise<void>;
+  /** Logs that a lease has no parts any more. */
+  unplace(lease: bigint): Promise<void>;
+  /** Calls `listener` after each fold that changed head, compactRevision or placements. Returns a function that takes it back. */
+  onAdvance(listener: () => void): () => void;
+  /** Highest raft term seen (persisted with the log), for `header.raft_term`. */
+  readonly raftTerm: number;
+}
