@@ -9,8 +9,14 @@ export interface TimelineView {
   readonly compactRevision: number;
   /** Newest sealed shard revision of a shard (its entry in the head cut). */
   cut(shard: number): number;
-  /** A shard's entry in the cut of `revision` (0 <= revision <= head): the largest shard revision that belongs to it. */
+  /**
+   * A shard's entry in the cut of `revision` (0 <= revision <= head): the largest shard revision with the
+   * shard's state at it. On the host that is past the log's own writes, so that the host's auto-compaction
+   * does not reach a state that is still the newest. For reads, bounds and starts of watches.
+   */
   cutAt(revision: number, shard: number): number;
+  /** The shard revision of the shard's last write at or below `revision`: where a compaction at `revision` compacts it. */
+  lastAt(revision: number, shard: number): number;
   /**
    * The revision of a sealed shard revision (exact); 0 for 0. A shard revision that has none of its own
    * (the proxy's own writes on the host) maps to the revision before it.

@@ -1,0 +1,49 @@
+/** A change to where a lease has parts besides its home. */
+export type LeaseOp =
+  | { readonly kind: "place"; readonly lease: bigint; readonly shard: number }
+  | { readonly kind: "unplace"; readonly lease: bigint };
+
+/** One proposal in the timeline log. All of it is idempotent: said twice, it changes nothing the second time. */
+export interface Entry {
+  /** Sparse vector: shard index → the shard revision that the shard is known to have reached. */
+  readonly reached: ReadonlyMap<number, number>;
+  /** Compact at this revision; 0 = no compaction. */
+  readonly compact: number;
+  readonly leases: readonly LeaseOp[];
+  /** Highest raft term that the proposer has seen; 0 = says nothing new. */
+  readonly raftTerm: number;
+}
+
+/** JSON on the wire: an operator can read the log with etcdctl. Lease ids are strings, they exceed 2^53. */
+interface EntryJson {
+  p?: [shard: number, shardRevision: number][];
+  c?: number;
+  l?: [lease: string, shard: number | null][];
+  t?: number;
+}
+
+export function encodeEntry(entry: Entry): Buffer {
+  const json: EntryJson = {};
+  if (entry.reached.size > 0) json.p = [...entry.reached];
+  if (entry.compact > 0) json.c = entry.compact;
+  if (entry.leases.length > 0) {
+    json.l = entry.leases.map((op) => [op.lease.toString(), op.kind === "place" ? op.shard : null]);
+  }
+  if (entry.raftTerm > 0) json.t = entry.raftTerm;
+  return Buffer.from(JSON.stringify(json));
+}
+
+/** Throws a SyntaxError for bytes that no proxy has written. */
+export function decodeEntry(bytes: Uint8Array): Entry {
+  const json = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()) as EntryJson;
+  return {
+    reached: new Map(json.p ?? []),
+    compact: json.c ?? 0,
+    leases: (json.l ?? []).map(([lease, shard]) =>
+      shard === null
+        ? { kind: "unplace", lease: BigInt(lease) }
+        : { kind: "place", lease: BigInt(lease), shard },
+    ),
+    raftTerm: json.t ?? 0,
+  };
+}
