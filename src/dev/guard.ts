@@ -1,0 +1,56 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Socket } from "node:net";
+
+/**
+ * Reads "+ pid" and "- pid" lines; when its input ends, because this process is gone for whatever reason,
+ * it kills what is left. POSIX sh, since a parent that was killed with SIGKILL can run nothing itself and
+ * Node offers no parent-death signal.
+ */
+const script = `
+pids=
+while read -r verb pid; do
+  rest=
+  for p in $pids; do [ "$p" = "$pid" ] || rest="$rest $p"; done
+  pids=$rest
+  [ "$verb" = + ] && pids="$pids $pid"
+done
+for p in $pids; do kill -KILL "$p" 2>/dev/null; done
+`;
+
+const guarded = new Set<number>();
+let guard: ChildProcess | undefined;
+
+function startGuard(): ChildProcess {
+  // A session of its own: Ctrl-C in the terminal must not reach it. "/" so that it holds no directory.
+  const child = spawn("/bin/sh", ["-c", script], {
+    cwd: "/",
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  child.unref();
+  const input = child.stdin as unknown as Socket;
+  input.unref();
+  input.on("error", () => {}); // the guard ended; "exit" follows
+  child.once("exit", () => {
+    guard = undefined;
+    if (guarded.size > 0) guard = startGuard();
+  });
+  for (const pid of guarded) input.write(`+ ${pid}\n`);
+  return child;
+}
+
+/**
+ * Makes sure that `child` does not outlive this process: it is killed when this process ends, even by
+ * SIGKILL. All guarded children share one small `sh` process.
+ */
+export function endWithParent(child: ChildProcess): void {
+  const pid = child.pid;
+  if (pid === undefined) return; // it never started
+  guard ??= startGuard();
+  guarded.add(pid);
+  guard.stdin?.write(`+ ${pid}\n`);
+  child.once("exit", () => {
+    guarded.delete(pid);
+    guard?.stdin?.write(`- ${pid}\n`);
+  });
+}
