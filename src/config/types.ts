@@ -1,0 +1,58 @@
+import type { ShardMap } from "../routing/map.js";
+
+/** The configuration after validation, with every default filled in. Field names are those of the file. */
+export interface Config {
+  /** `host:port` each, at least one; port 0 lets the system choose. */
+  readonly listen: readonly string[];
+  /**
+   * Client URLs of all proxies of this store, as MemberList shows them. Undefined when they follow from
+   * the addresses that this proxy is bound to (see `clientUrls`), which only a listen port of 0 brings about.
+   */
+  readonly advertise: readonly string[] | undefined;
+  /** At least one, at most 255; the order is the one of shard indices. */
+  readonly shards: readonly ShardConfig[];
+  readonly timeline: TimelineConfig;
+  /** Names, weights and rules: what `createRouter` and `fingerprint` take. */
+  readonly map: ShardMap;
+  readonly limits: LimitsConfig;
+  readonly watch: WatchConfig;
+  readonly log: LogConfig;
+}
+
+export interface ShardConfig {
+  readonly name: string;
+  /** `host:port` each (IPv6 in brackets), at least one. */
+  readonly endpoints: readonly string[];
+  readonly weight: number;
+}
+
+/** Where the timeline log is kept: on a shard (by index), or on an etcd cluster of its own. */
+export type TimelineConfig =
+  | { readonly kind: "shard"; readonly shard: number }
+  | { readonly kind: "dedicated"; readonly endpoints: readonly string[] };
+
+export interface LimitsConfig {
+  /** Largest client request in bytes, as etcd's `--max-request-bytes`. */
+  readonly maxRequestBytes: number;
+  /** Most operations in one branch of a transaction, as etcd's `--max-txn-ops`. */
+  readonly maxTxnOps: number;
+  /** How long a request to a shard may take, in milliseconds, unless the client's deadline is earlier. */
+  readonly requestTimeoutMs: number;
+  /** How long a request waits for a connection to its shard, in milliseconds. */
+  readonly connectTimeoutMs: number;
+}
+
+export interface WatchConfig {
+  /** Bytes of recent events kept for watchers that start in the recent past. */
+  readonly historyBytes: number;
+  /** Bytes that may be queued for one client stream before it falls back to history. */
+  readonly streamBufferBytes: number;
+  /** Time without events after which a watcher that asked for it gets a progress notification, in milliseconds. */
+  readonly progressNotifyMs: number;
+}
+
+export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+
+export interface LogConfig {
+  readonly level: (typeof logLevels)[number];
+}

@@ -1,0 +1,25 @@
+/** Lexicographic order of bytes, as etcd orders keys: negative, 0 or positive. */
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  const length = Math.min(a.length, b.length);
+  const same = commonPrefix(a, b);
+  return same < length ? a[same] - b[same] : a.length - b.length;
+}
+
+/** Number of leading bytes that `a` and `b` share. */
+export function commonPrefix(a: Uint8Array, b: Uint8Array): number {
+  const length = Math.min(a.length, b.length);
+  let i = 0;
+  while (i < length && a[i] === b[i]) i++;
+  return i;
+}
+
+/** Bytes as one line of ASCII for messages: printable characters as they are, `\\` doubled, the rest as `\xNN`. */
+export function printable(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) {
+    if (byte === 0x5c) text += "\\\\";
+    else if (byte >= 0x20 && byte < 0x7f) text += String.fromCharCode(byte);
+    else text += `\\x${byte.toString(16).padStart(2, "0")}`;
+  }
+  return text;
+}
