@@ -1,0 +1,6 @@
+// npm run build
+import { build, checkNode, installPackages } from "./setup.js";
+
+checkNode();
+installPackages();
+build();

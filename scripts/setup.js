@@ -1,0 +1,141 @@
+// What a fresh clone on a fresh machine needs before anything can run. Plain JavaScript without
+// dependencies, because it is what installs them.
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The repository's top folder. */
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+const MINIMUM_NODE = 20;
+
+/** Says what goes on. On stderr, so that stdout stays the tests' own. */
+export function say(text) {
+  process.stderr.write(`${text}\n`);
+}
+
+/** Ends the script with a message for a person. */
+export function fail(text) {
+  say(`\n${text}`);
+  process.exit(1);
+}
+
+/** Runs a command in the repository with the terminal attached; ends the script when the command fails. */
+export function run(command, args, options = {}) {
+  const result = spawnSync(command, args, { cwd: root, stdio: "inherit", ...options });
+  if (result.error) fail(`Cannot run ${command}: ${result.error.message}`);
+  if (result.status !== 0) process.exit(result.status ?? 1);
+}
+
+/** Runs a command and gives its standard output, or undefined when it failed or does not exist. */
+export function capture(command, args) {
+  const result = spawnSync(command, args, { cwd: root, encoding: "utf8" });
+  return result.status === 0 ? result.stdout : undefined;
+}
+
+export function checkNode() {
+  const major = Number(process.versions.node.split(".")[0]);
+  if (major < MINIMUM_NODE)
+    fail(`etcd-braid needs Node.js ${MINIMUM_NODE} or newer; this is ${process.version}.`);
+}
+
+/** True when every package of the lock file is installed in its locked version. */
+function isInstalled() {
+  const read = (path) => JSON.parse(readFileSync(join(root, path), "utf8")).packages;
+  try {
+    const wanted = read("package-lock.json");
+    const present = read("node_modules/.package-lock.json"); // npm's own record of what it installed
+    return Object.entries(wanted).every(
+      // Optional packages are builds for other platforms: npm leaves them out.
+      ([path, entry]) => path === "" || entry.optional || present[path]?.version === entry.version,
+    );
+  } catch {
+    return false; // nothing installed yet
+  }
+}
+
+/** Installs the npm packages when they are missing or not those of the lock file. */
+export function installPackages() {
+  if (isInstalled()) return;
+  say("Installing npm packages …");
+  run("npm", ["ci", "--no-audit", "--no-fund"], { stdio: ["ignore", process.stderr, "inherit"] });
+}
+
+const has = (command, args) => capture(command, args) !== undefined;
+
+/** How to run a command as root without being asked for a password: a prefix, or undefined when we may not. */
+function rootPrefix() {
+  if (process.getuid?.() === 0) return [];
+  return has("sudo", ["-n", "true"]) ? ["sudo", "-n"] : undefined;
+}
+
+/** Installs Debian's etcd and etcdctl where etcd is missing; tells the options where that cannot be done. */
+export function installEtcd() {
+  const wanted = [];
+  if (!has("etcd", ["--version"])) wanted.push("etcd-server");
+  if (!has("etcdctl", ["version"])) wanted.push("etcd-client");
+  if (wanted.length === 0) return;
+  const missing = wanted.map((name) => (name === "etcd-server" ? "etcd" : "etcdctl")).join(" and ");
+  const prefix = rootPrefix();
+  if (!has("apt-get", ["--version"]) || !prefix) {
+    fail(
+      [
+        `${missing} is not on the PATH, and this script cannot install it (${prefix ? "no apt-get here" : "not root, and sudo wants a password"}).`,
+        "Options:",
+        "  Debian, Ubuntu:  sudo apt-get install etcd-server etcd-client",
+        "  macOS:           brew install etcd",
+        "  anywhere:        unpack a release of etcd 3.4 or newer and put etcd and etcdctl on the PATH",
+        "Then run this again.",
+      ].join("\n"),
+    );
+  }
+  say(`${missing} is not on the PATH: installing Debian's ${wanted.join(" and ")} …`);
+  const options = {
+    stdio: ["ignore", process.stderr, "inherit"],
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+  };
+  const apt = (...args) => {
+    const [command, ...rest] = [...prefix, "apt-get", "-q", ...args];
+    run(command, rest, options);
+  };
+  apt("update");
+  apt("install", "-y", "--no-install-recommends", ...wanted);
+  if (has("systemctl", ["is-active", "--quiet", "etcd"])) {
+    say("Debian's package has started an etcd of its own on port 2379, which etcd-braid does not use.");
+    say(`To have the port: ${[...prefix, "systemctl disable --now etcd"].join(" ")}`);
+  }
+}
+
+/** Compiles src, test and bench into dist, and removes outputs whose source is gone. */
+export function build() {
+  run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.json"], {
+    stdio: ["ignore", process.stderr, "inherit"],
+  });
+  const sources = new Set(listFiles("src", "test", "bench").map((path) => path.replace(/\.ts$/, "")));
+  for (const path of listFiles("dist")) {
+    const source = path.slice("dist/".length).replace(/\.js(\.map)?$/, "");
+    if (!sources.has(source)) rmSync(join(root, path));
+  }
+  removeEmptyFolders(join(root, "dist"));
+}
+
+/** All files below the given folders of the repository, as sorted paths relative to it. */
+export function listFiles(...folders) {
+  const files = [];
+  for (const folder of folders) {
+    for (const entry of readdirSync(join(root, folder), { withFileTypes: true })) {
+      const path = `${folder}/${entry.name}`;
+      if (entry.isDirectory()) files.push(...listFiles(path));
+      else files.push(path);
+    }
+  }
+  return files.sort();
+}
+
+function removeEmptyFolders(folder) {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) removeEmptyFolders(join(folder, entry.name));
+  }
+  if (readdirSync(folder).length === 0) rmdirSync(folder);
+}
