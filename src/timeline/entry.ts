@@ -35,7 +35,9 @@ export function encodeEntry(entry: Entry): Buffer {
 
 /** Throws a SyntaxError for bytes that no proxy has written. */
 export function decodeEntry(bytes: Uint8Array): Entry {
-  const json = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()) as EntryJson;
+  const json = JSON.parse(
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString(),
+  ) as EntryJson;
   return {
     reached: new Map(json.p ?? []),
     compact: json.c ?? 0,

@@ -79,7 +79,8 @@ export class Fold implements TimelineView {
   hide(hostRevision: number): void {
     if (this.host < 0) return;
     const { hidden, cut } = this.state;
-    if (hostRevision > cut[this.host] && hostRevision !== hidden[hidden.length - 1]) hidden.push(hostRevision);
+    if (hostRevision > cut[this.host] && hostRevision !== hidden[hidden.length - 1])
+      hidden.push(hostRevision);
     this.skipHidden();
   }
 

@@ -1,0 +1,234 @@
+import { Code, StatusError } from "../status/error.js";
+import type { FoldState } from "./fold.js";
+import { SegmentTable } from "./segments.js";
+
+/**
+ * A base: the fold up to host revision `covers`, written so that recovery is base + the entries above it.
+ *
+ * Old segments lie in immutable parts of `SEGMENTS_PER_PART`, written once, so that a new base costs only what is
+ * new. The rest (young segments, lease placements) is in the base itself or, when large, in parts of its own.
+ */
+export interface Base {
+  /** Counts the bases. Entries are put in the epoch of the base that they know. */
+  readonly epoch: number;
+  /** Host revision up to which the log is folded in. */
+  readonly covers: number;
+  /** Part keys of the full blocks of segments, oldest first. */
+  readonly segmentParts: readonly string[];
+  /** Epoch of the base that last rewrote the old segments (pruning); a proxy with another must load anew. */
+  readonly generation: number;
+  /** Segments right after the last pruning. */
+  readonly prunedCount: number;
+  /** Compaction that the last pruning was for. */
+  readonly prunedAt: number;
+  /** The shard map: canonical text, to tell what differs from another one. */
+  readonly map: string;
+  /** Cluster id of each shard, decimal. */
+  readonly clusterIds: readonly string[];
+}
+
+export const SEGMENTS_PER_PART = 8192;
+/** Largest value that is put in one key, bytes: far enough below etcd's request limit of 1.5 MiB. */
+export const MAX_PART_BYTES = 512 * 1024;
+
+interface BaseJson extends Base {
+  readonly format: 1;
+  readonly revision: number;
+  readonly cut: number[];
+  readonly hidden: number[];
+  readonly compactRevision: number;
+  readonly raftTerm: number;
+  readonly segments: number;
+  readonly placementBytes: number;
+  /** Part keys that hold the bytes behind this JSON text when they are not in the base itself. */
+  readonly blobParts: readonly string[];
+}
+
+export interface EncodedBase {
+  readonly value: Uint8Array;
+  /** Parts for the blob, to be put before the base. */
+  readonly blob: readonly { key: string; value: Uint8Array }[];
+}
+
+/** Encodes the fold. `blobKey(n)` names the n-th part, should the rest be too large for one value. */
+export function encodeBase(
+  base: Base,
+  state: Readonly<FoldState>,
+  blobKey: (n: number) => string,
+): EncodedBase {
+  const placements = encodePlacements(state.placements);
+  const young = encodeSegments(state.table, base.segmentParts.length * SEGMENTS_PER_PART, state.table.count);
+  const rest = Buffer.concat([placements, young]);
+  const blob: { key: string; value: Uint8Array }[] = [];
+  if (rest.length > MAX_PART_BYTES) {
+    for (let at = 0; at < rest.length; at += MAX_PART_BYTES) {
+      blob.push({ key: blobKey(blob.length), value: rest.subarray(at, at + MAX_PART_BYTES) });
+    }
+  }
+  const json: BaseJson = {
+    ...base,
+    format: 1,
+    revision: state.revision,
+    cut: [...state.cut],
+    hidden: [...state.hidden],
+    compactRevision: state.compactRevision,
+    raftTerm: state.raftTerm,
+    segments: state.table.count,
+    placementBytes: placements.length,
+    blobParts: blob.map((part) => part.key),
+  };
+  const text = Buffer.from(JSON.stringify(json));
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(text.length);
+  return { value: Buffer.concat([length, text, ...(blob.length > 0 ? [] : [rest])]), blob };
+}
+
+/** The description alone, without the fold: what a proxy that follows the log needs of a new base. */
+export function decodeBaseHead(value: Uint8Array): Base {
+  return readJson(value).json;
+}
+
+/**
+ * Decodes a base and the fold that it holds. `part(key)` gives the bytes of a part.
+ * Throws DATA_LOSS when a part is missing or the format is not known.
+ */
+export function decodeBase(
+  value: Uint8Array,
+  part: (key: string) => Uint8Array | undefined,
+): { base: Base; state: FoldState } {
+  const { json, rest } = readJson(value);
+  const read = (key: string): Uint8Array => {
+    const bytes = part(key);
+    if (bytes === undefined) {
+      throw new StatusError(
+        Code.DATA_LOSS,
+        `timeline: the base names the part ${JSON.stringify(key)}, which is missing`,
+      );
+    }
+    return bytes;
+  };
+  const table = new SegmentTable(json.cut.length);
+  for (const key of json.segmentParts) decodeSegments(read(key), table);
+  const blob = json.blobParts.length > 0 ? Buffer.concat(json.blobParts.map(read)) : rest;
+  decodeSegments(blob.subarray(json.placementBytes), table);
+  if (table.count !== json.segments) {
+    throw new StatusError(
+      Code.DATA_LOSS,
+      `timeline: the base holds ${table.count} segments and should hold ${json.segments}`,
+    );
+  }
+  return {
+    base: json,
+    state: {
+      revision: json.revision,
+      cut: json.cut,
+      hidden: json.hidden,
+      compactRevision: json.compactRevision,
+      raftTerm: json.raftTerm,
+      placements: decodePlacements(blob.subarray(0, json.placementBytes)),
+      table,
+    },
+  };
+}
+
+function readJson(value: Uint8Array): { json: BaseJson; rest: Buffer } {
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  const length = bytes.readUInt32BE(0);
+  const json = JSON.parse(bytes.toString("utf8", 4, 4 + length)) as BaseJson;
+  if (json.format !== 1) {
+    throw new StatusError(
+      Code.FAILED_PRECONDITION,
+      `timeline: the base has format ${String(json.format)}; this version of etcd-braid knows format 1`,
+    );
+  }
+  return { json, rest: bytes.subarray(4 + length) };
+}
+
+/**
+ * Segments `from … to - 1` as variable-length numbers, four bytes or so each: the gap to the segment before
+ * (revisions that pruning dropped), the shard, the gap to the shard's segment before, the length. The first
+ * of a block counts from zero, so that every block stands alone.
+ */
+export function encodeSegments(table: SegmentTable, from: number, to: number): Buffer {
+  const out: number[] = [];
+  let revision = 0;
+  const shardRevisions = new Map<number, number>();
+  for (let index = from; index < to; index++) {
+    const run = table.at(index);
+    putVarint(out, run.revision - revision);
+    putVarint(out, run.shard);
+    putVarint(out, run.shardRevision - (shardRevisions.get(run.shard) ?? 0));
+    putVarint(out, run.length);
+    revision = run.revision + run.length;
+    shardRevisions.set(run.shard, run.shardRevision + run.length);
+  }
+  return Buffer.from(out);
+}
+
+/** Appends a block written by `encodeSegments` to the table. */
+export function decodeSegments(bytes: Uint8Array, table: SegmentTable): void {
+  const reader = { bytes, at: 0 };
+  let revision = 0;
+  const shardRevisions = new Map<number, number>();
+  while (reader.at < bytes.length) {
+    revision += getVarint(reader);
+    const shard = getVarint(reader);
+    const shardRevision = (shardRevisions.get(shard) ?? 0) + getVarint(reader);
+    const length = getVarint(reader);
+    table.append(revision, shard, shardRevision, length);
+    revision += length;
+    shardRevisions.set(shard, shardRevision + length);
+  }
+}
+
+/** Nine bytes for each part of a lease: id and shard. */
+function encodePlacements(placements: ReadonlyMap<bigint, ReadonlySet<number>>): Buffer {
+  let count = 0;
+  for (const shards of placements.values()) count += shards.size;
+  const out = Buffer.alloc(count * 9);
+  let at = 0;
+  for (const [lease, shards] of placements) {
+    for (const shard of shards) {
+      out.writeBigInt64BE(lease, at);
+      out[at + 8] = shard;
+      at += 9;
+    }
+  }
+  return out;
+}
+
+function decodePlacements(bytes: Uint8Array): Map<bigint, Set<number>> {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const placements = new Map<bigint, Set<number>>();
+  for (let at = 0; at < view.length; at += 9) {
+    const lease = view.readBigInt64BE(at);
+    const shards = placements.get(lease);
+    if (shards === undefined) placements.set(lease, new Set([view[at + 8]]));
+    else shards.add(view[at + 8]);
+  }
+  return placements;
+}
+
+// Division and not shifts: revisions exceed 32 bits.
+function putVarint(out: number[], value: number): void {
+  let rest = value;
+  while (rest >= 0x80) {
+    out.push((rest % 0x80) + 0x80);
+    rest = Math.floor(rest / 0x80);
+  }
+  out.push(rest);
+}
+
+function getVarint(reader: { readonly bytes: Uint8Array; at: number }): number {
+  let value = 0;
+  let scale = 1;
+  for (;;) {
+    if (reader.at >= reader.bytes.length) {
+      throw new StatusError(Code.DATA_LOSS, "timeline: a block of segments is cut short");
+    }
+    const byte = reader.bytes[reader.at++];
+    value += (byte & 0x7f) * scale;
+    if (byte < 0x80) return value;
+    scale *= 0x80;
+  }
+}

@@ -1,0 +1,55 @@
+/** A key of the timeline as the host stores it. `key` is latin1 text: all of them are the proxies' own. */
+export interface HostKey {
+  readonly key: string;
+  readonly value: Uint8Array;
+  readonly createRevision: number;
+  readonly modRevision: number;
+}
+
+/** All that one host revision did to the timeline's keys. */
+export interface HostChange {
+  readonly revision: number;
+  readonly puts: readonly { readonly key: string; readonly value: Uint8Array }[];
+  readonly deletes: readonly string[];
+}
+
+export interface HostWatchEvents {
+  changes(changes: readonly HostChange[]): void;
+  /** The watch has ended. `compacted`: the host has forgotten the revision that it should start from. */
+  closed(error: Error, compacted: boolean): void;
+}
+
+/**
+ * What the timeline needs of the etcd that keeps its log. Calls reject with `StatusError`; after a rejected
+ * `commit` it is unknown whether it took effect.
+ */
+export interface LogHost {
+  /** All keys of the timeline at one revision (linearizable). */
+  load(): Promise<{ revision: number; raftTerm: number; keys: HostKey[] }>;
+  /** Mod revision of the tail key (linearizable); 0 when there is none. */
+  tail(): Promise<number>;
+  /** Puts and deletes in one transaction if the mod revision of the base key is `guard` (0: does not exist). */
+  commit(
+    guard: number,
+    puts: readonly { key: string; value: Uint8Array }[],
+    deletes: readonly { key: Uint8Array; end: Uint8Array }[],
+  ): Promise<{ committed: boolean; revision: number; raftTerm: number }>;
+  /** Follows the timeline's keys from `revision` on. Returns a function that ends it (then `closed` is not called). */
+  watch(revision: number, events: HostWatchEvents): () => void;
+}
+
+/** Time and chance, replaced in the simulation. */
+export interface Runtime {
+  /** Calls `fn` after `ms` milliseconds; returns a function that takes it back. */
+  timer(ms: number, fn: () => void): () => void;
+  /** Uniform in [0, 1). */
+  random(): number;
+}
+
+export const systemRuntime: Runtime = {
+  timer(ms, fn) {
+    const handle = setTimeout(fn, ms);
+    return () => clearTimeout(handle);
+  },
+  random: Math.random,
+};

@@ -1,0 +1,40 @@
+/**
+ * Keys of the timeline log on its host. All lie in the reserved keyspace, which no client sees.
+ *
+ * - `base`: the newest base, rewritten by compare-and-swap
+ * - `tail`: put together with every entry, so that its mod revision tells where the log ends
+ * - `log/<epoch>/<proxy>/<n>`: entries
+ * - `part/<epoch>/<proxy>/<n>`: parts of a base that are too large for one value
+ */
+const PREFIX = "\0braid/";
+
+export const LOG_PREFIX = Buffer.from(PREFIX);
+/** End of the range of all keys of the timeline. */
+export const LOG_PREFIX_END = Buffer.from("\0braid0");
+export const BASE_KEY = Buffer.from(`${PREFIX}base`);
+export const TAIL_KEY = Buffer.from(`${PREFIX}tail`);
+
+const ENTRIES = `${PREFIX}log/`;
+const PARTS = `${PREFIX}part/`;
+
+// Fixed width: epochs sort as numbers.
+const padded = (value: number): string => value.toString(16).padStart(13, "0");
+
+export const entryKey = (epoch: number, proxy: string, n: number): string =>
+  `${ENTRIES}${padded(epoch)}/${proxy}/${n}`;
+
+export const partKey = (epoch: number, proxy: string, n: number): string =>
+  `${PARTS}${padded(epoch)}/${proxy}/${n}`;
+
+export const isEntryKey = (key: string): boolean => key.startsWith(ENTRIES);
+export const isPartKey = (key: string): boolean => key.startsWith(PARTS);
+
+/** The epoch that an entry was put in. */
+export const epochOf = (key: string): number =>
+  Number.parseInt(key.slice(ENTRIES.length, ENTRIES.length + 13), 16);
+
+/** Range of the entries of all epochs before `epoch`. */
+export const entriesBefore = (epoch: number): { key: Buffer; end: Buffer } => ({
+  key: Buffer.from(ENTRIES),
+  end: Buffer.from(`${ENTRIES}${padded(epoch)}`),
+});

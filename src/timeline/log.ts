@@ -1,0 +1,473 @@
+import { Code, StatusError } from "../status/error.js";
+import {
+  type Base,
+  decodeBase,
+  decodeBaseHead,
+  encodeBase,
+  encodeSegments,
+  SEGMENTS_PER_PART,
+} from "./base.js";
+import { decodeEntry, type Entry, encodeEntry } from "./entry.js";
+import { type Applied, Fold } from "./fold.js";
+import type { HostChange, HostKey, LogHost, Runtime } from "./host.js";
+import {
+  BASE_KEY,
+  entriesBefore,
+  entryKey,
+  epochOf,
+  isEntryKey,
+  isPartKey,
+  partKey,
+  TAIL_KEY,
+} from "./keys.js";
+import type { SegmentTable } from "./segments.js";
+
+const BASE = BASE_KEY.toString("latin1");
+const TAIL = TAIL_KEY.toString("latin1");
+
+/** Entries in an epoch before a proxy writes a new base: this many, plus up to as many again by chance. */
+const ENTRIES_PER_EPOCH = 512;
+/** How long the log's watch may lag behind what is known to be in the log before it is opened anew, ms. */
+const WATCH_PATIENCE = 2_000;
+/** Deletes of parts in one transaction; etcd's default limit is 128 operations. */
+const DELETES_PER_BASE = 100;
+
+export interface LogOptions {
+  readonly host: LogHost;
+  /** Index of the shard that is the host, or -1. */
+  readonly hostShard: number;
+  /** Names this run of this proxy among all others, in keys. */
+  readonly proxy: string;
+  readonly map: string;
+  readonly runtime: Runtime;
+  /** The newest revision and the cluster id of each shard, read linearizably: asked once in the life of a store. */
+  genesis(): Promise<{ revisions: number[]; clusterIds: string[] }>;
+  /** Refuses (throws) a store that was made with another shard map. */
+  accept(base: Base): void;
+}
+
+export interface LogEvents {
+  /** One entry has been folded. */
+  applied(key: string, result: Applied): void;
+  /** A batch has been folded: look again. */
+  advanced(): void;
+  /** The store can not be served any more: the host has lost data. */
+  failed(error: StatusError): void;
+}
+
+/**
+ * The timeline log: storage. Loads base and entries, follows the log, appends, and writes new bases. The
+ * fold behind `fold` is always that of a prefix of the log.
+ */
+export class TimelineLog {
+  fold: Fold;
+  /** Host revision up to which the log is folded. */
+  seen = 0;
+  base!: Base;
+  private baseRevision = 0;
+  private entries = 0;
+  private entriesBeforeBase: number;
+  private counter = 0;
+  private closed = false;
+  private stopWatch: (() => void) | undefined;
+  private cancelReopen: (() => void) | undefined;
+  private reopenDelay = 0;
+  private writingBase = false;
+  private waiting: Waiting[] = [];
+  /** Part keys on the host → create revision. */
+  private readonly parts = new Map<string, number>();
+  private observedTerm = 0;
+
+  constructor(
+    private readonly options: LogOptions,
+    private readonly events: LogEvents,
+  ) {
+    this.fold = Fold.genesis(0, -1);
+    this.entriesBeforeBase = this.drawLimit();
+  }
+
+  /** Highest raft term seen, in the log or in the host's answers. */
+  get raftTerm(): number {
+    return Math.max(this.observedTerm, this.fold.raftTerm);
+  }
+
+  /** Loads the log, or begins one, and follows it. Rejects when the host can not be reached or the map differs. */
+  async open(): Promise<void> {
+    while (!(await this.load())) await this.begin();
+    this.follow();
+  }
+
+  close(): void {
+    this.closed = true;
+    this.stopWatch?.();
+    this.cancelReopen?.();
+    const error = new StatusError(Code.UNAVAILABLE, "etcd-braid: the proxy is shutting down");
+    for (const waiting of this.waiting.splice(0)) waiting.settle(error);
+  }
+
+  /** Name for the next entry. It is used once, also when it is unknown whether the entry has landed. */
+  nextKey(): string {
+    return entryKey(this.base.epoch, this.options.proxy, this.counter++);
+  }
+
+  /**
+   * Appends once. False when another base has replaced the known one meanwhile: nothing was written, the new
+   * base is known now, try again under a new key. Rejects when the outcome is unknown.
+   */
+  async append(key: string, entry: Entry): Promise<boolean> {
+    const guard = this.baseRevision;
+    const raftTerm = this.observedTerm > this.fold.raftTerm ? this.observedTerm : 0;
+    const value = encodeEntry({ ...entry, raftTerm });
+    const result = await this.options.host.commit(
+      guard,
+      [
+        { key, value },
+        { key: TAIL, value: EMPTY },
+      ],
+      [],
+    );
+    this.observe(result.raftTerm);
+    if (!result.committed) {
+      await this.until(() => this.baseRevision !== guard);
+      return false;
+    }
+    // Not awaited: the caller waits for what it wants folded. This only wakes a watch that has fallen silent.
+    this.until(() => this.seen >= result.revision).catch(() => {});
+    return true;
+  }
+
+  /** Reads the log's end and folds up to it. */
+  async sync(): Promise<void> {
+    const end = await this.options.host.tail();
+    await this.until(() => this.seen >= end);
+  }
+
+  /** Resolves when `done()` holds after some fold; opens the watch anew, then rejects, when nothing comes. */
+  private until(done: () => boolean): Promise<void> {
+    if (done()) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      let patience = 2;
+      let cancel: () => void;
+      const waiting: Waiting = {
+        done,
+        settle: (error) => {
+          cancel();
+          if (error === undefined) resolve();
+          else reject(error);
+        },
+      };
+      const expire = () => {
+        if (--patience > 0) {
+          this.reopen();
+          cancel = this.options.runtime.timer(WATCH_PATIENCE, expire);
+          return;
+        }
+        this.waiting = this.waiting.filter((other) => other !== waiting);
+        reject(new StatusError(Code.UNAVAILABLE, "etcd-braid: the timeline host does not deliver its log"));
+      };
+      cancel = this.options.runtime.timer(WATCH_PATIENCE, expire);
+      this.waiting.push(waiting);
+    });
+  }
+
+  private advanced(): void {
+    if (this.waiting.length > 0) {
+      const ready = this.waiting.filter((waiting) => waiting.done());
+      if (ready.length > 0) {
+        this.waiting = this.waiting.filter((waiting) => !ready.includes(waiting));
+        for (const waiting of ready) waiting.settle();
+      }
+    }
+    this.events.advanced();
+  }
+
+  private observe(term: number): void {
+    if (term > this.observedTerm) this.observedTerm = term;
+  }
+
+  // --- loading -----------------------------------------------------------------------------------------
+
+  /** Base plus the entries above what it covers. False when the host has no base yet. */
+  private async load(): Promise<boolean> {
+    const { revision, raftTerm, keys } = await this.options.host.load();
+    if (this.closed) return true;
+    this.observe(raftTerm);
+    const stored = keys.find(({ key }) => key === BASE);
+    if (this.seen > revision || (stored === undefined && this.seen > 0)) {
+      throw new StatusError(
+        Code.DATA_LOSS,
+        `etcd-braid: the timeline host is at its revision ${revision}, but its log was known up to ${this.seen}: ` +
+          "the host lost data. Stop all proxies and restore the host from a newer state.",
+      );
+    }
+    if (stored === undefined) return false;
+    const byName = new Map(keys.map((key) => [key.key, key]));
+    this.options.accept(decodeBaseHead(stored.value));
+    const { base, state } = decodeBase(stored.value, (key) => byName.get(key)?.value);
+    const fold = Fold.restore(this.options.hostShard, state);
+    const known = this.seen;
+    this.fold = fold;
+    this.base = base;
+    this.baseRevision = stored.modRevision;
+    this.entries = 0;
+    this.parts.clear();
+    for (const { key, createRevision } of keys) if (isPartKey(key)) this.parts.set(key, createRevision);
+    for (const [hostRevision, entry] of changesAbove(keys, base.covers)) {
+      if (entry === undefined) {
+        fold.hide(hostRevision);
+        continue;
+      }
+      const applied = fold.apply(decodeEntry(entry.value), hostRevision);
+      if (epochOf(entry.key) === base.epoch) this.entries++;
+      if (hostRevision > known) this.events.applied(entry.key, applied);
+    }
+    this.seen = revision;
+    return true;
+  }
+
+  /** Writes the first base. Whether this proxy or another one wins, `load` finds it afterwards. */
+  private async begin(): Promise<void> {
+    const { hostShard, map } = this.options;
+    const { revisions, clusterIds } = await this.options.genesis();
+    const fold = Fold.genesis(revisions.length, hostShard);
+    const covers = hostShard < 0 ? 0 : revisions[hostShard];
+    // Data from before: one segment per shard. `covers` is no log revision, it only lies before all of them.
+    fold.apply({ reached: new Map(revisions.entries()), compact: 0, leases: [], raftTerm: 0 }, 0);
+    const base: Base = {
+      epoch: 1,
+      covers,
+      segmentParts: [],
+      generation: 1,
+      prunedCount: 0,
+      prunedAt: 0,
+      map,
+      clusterIds,
+    };
+    const { value } = encodeBase(base, fold.snapshot(), () => "");
+    await this.options.host.commit(
+      0,
+      [
+        { key: BASE, value },
+        { key: TAIL, value: EMPTY },
+      ],
+      [],
+    );
+  }
+
+  // --- following ---------------------------------------------------------------------------------------
+
+  private follow(): void {
+    if (this.closed) return;
+    this.stopWatch = this.options.host.watch(this.seen + 1, {
+      changes: (changes) => {
+        this.reopenDelay = 0;
+        this.takeSafely(changes);
+      },
+      closed: (_error, compacted) => {
+        this.stopWatch = undefined;
+        if (compacted) void this.reload();
+        else this.followLater();
+      },
+    });
+  }
+
+  private followLater(): void {
+    if (this.closed || this.cancelReopen !== undefined) return;
+    const delay = this.reopenDelay * (0.5 + this.options.runtime.random());
+    this.reopenDelay = Math.min(1_000, this.reopenDelay * 2 || 25);
+    this.cancelReopen = this.options.runtime.timer(delay, () => {
+      this.cancelReopen = undefined;
+      this.follow();
+    });
+  }
+
+  private reopen(): void {
+    if (this.stopWatch === undefined) return;
+    this.stopWatch();
+    this.stopWatch = undefined;
+    this.follow();
+  }
+
+  /** The watch can not go on from where it was: start over from base and entries. */
+  private async reload(): Promise<void> {
+    this.stopWatch?.();
+    this.stopWatch = undefined;
+    try {
+      if (!(await this.load()))
+        throw new StatusError(Code.DATA_LOSS, "etcd-braid: the timeline host has lost its log");
+    } catch (reason) {
+      const error = StatusError.from(reason);
+      if (error.code === Code.UNAVAILABLE || error.code === Code.DEADLINE_EXCEEDED) {
+        if (!this.closed) this.options.runtime.timer(250, () => void this.reload());
+      } else {
+        this.events.failed(error);
+      }
+      return;
+    }
+    if (this.closed) return;
+    this.advanced();
+    this.follow();
+  }
+
+  private takeSafely(changes: readonly HostChange[]): void {
+    let reload: boolean;
+    try {
+      reload = this.take(changes);
+    } catch (reason) {
+      // An entry that can not be read: serving on would mean inventing revisions.
+      this.stopWatch?.();
+      this.stopWatch = undefined;
+      this.events.failed(StatusError.from(reason));
+      return;
+    }
+    this.advanced();
+    if (reload) void this.reload();
+    else this.truncateWhenLong();
+  }
+
+  /** Folds changes in order. True when the old segments have been rewritten: load anew. */
+  private take(changes: readonly HostChange[]): boolean {
+    for (const change of changes) {
+      // A watch that was opened anew may repeat what a late message of the old one brought.
+      if (change.revision <= this.seen) continue;
+      let newBase: Base | undefined;
+      for (const { key, value } of change.puts) {
+        if (isEntryKey(key)) {
+          this.entries++;
+          this.events.applied(key, this.fold.apply(decodeEntry(value), change.revision));
+        } else if (isPartKey(key)) {
+          this.parts.set(key, change.revision);
+        } else if (key === BASE) {
+          newBase = decodeBaseHead(value);
+        }
+      }
+      for (const key of change.deletes) this.parts.delete(key);
+      this.fold.hide(change.revision);
+      this.seen = change.revision;
+      if (newBase === undefined) continue;
+      const rewritten = newBase.generation !== this.base.generation;
+      this.base = newBase;
+      this.baseRevision = change.revision;
+      this.entries = 0;
+      this.entriesBeforeBase = this.drawLimit();
+      if (rewritten) return true;
+    }
+    return false;
+  }
+
+  // --- truncation --------------------------------------------------------------------------------------
+
+  private drawLimit(): number {
+    return ENTRIES_PER_EPOCH * (1 + this.options.runtime.random());
+  }
+
+  private truncateWhenLong(): void {
+    // A failed try costs nothing: the log stays a little longer and the next entry tries again.
+    if (this.entries > this.entriesBeforeBase) this.writeBase().catch(() => {});
+  }
+
+  /**
+   * Closes the epoch: writes the fold as it is now as the next base and deletes what that makes needless.
+   * With `rewrite`, the old segments are replaced too. False when another proxy was faster.
+   */
+  async writeBase(rewrite?: { readonly table: SegmentTable; readonly prunedAt: number }): Promise<boolean> {
+    if (this.writingBase) return false;
+    this.writingBase = true;
+    try {
+      return await this.replaceBase(rewrite);
+    } finally {
+      this.writingBase = false;
+    }
+  }
+
+  /** Entries of epochs before this one may go with the next base: that base covers them all, see docs. */
+  protected firstNeededEpoch(): number {
+    return this.base.epoch;
+  }
+
+  private async replaceBase(rewrite?: {
+    readonly table: SegmentTable;
+    readonly prunedAt: number;
+  }): Promise<boolean> {
+    const { host, proxy } = this.options;
+    // All of this is taken at one moment: what is folded while the parts are written stays in the log.
+    const guard = this.baseRevision;
+    const epoch = this.base.epoch + 1;
+    const newPart = (): string => partKey(epoch, proxy, this.counter++);
+    const state =
+      rewrite === undefined ? this.fold.snapshot() : { ...this.fold.snapshot(), table: rewrite.table };
+    const puts: { key: string; value: Uint8Array }[] = [];
+    const segmentParts = rewrite === undefined ? [...this.base.segmentParts] : [];
+    // The last segment may still grow, so a part is cut only when another segment follows.
+    while (state.table.count > (segmentParts.length + 1) * SEGMENTS_PER_PART) {
+      const from = segmentParts.length * SEGMENTS_PER_PART;
+      const key = newPart();
+      puts.push({ key, value: encodeSegments(state.table, from, from + SEGMENTS_PER_PART) });
+      segmentParts.push(key);
+    }
+    const base: Base = {
+      epoch,
+      covers: this.seen,
+      segmentParts,
+      generation: rewrite === undefined ? this.base.generation : epoch,
+      prunedCount: rewrite === undefined ? this.base.prunedCount : rewrite.table.count,
+      prunedAt: rewrite === undefined ? this.base.prunedAt : rewrite.prunedAt,
+      map: this.base.map,
+      clusterIds: this.base.clusterIds,
+    };
+    const { value, blob } = encodeBase(base, state, newPart);
+    puts.push(...blob);
+    const deletes = [entriesBefore(this.firstNeededEpoch()), ...this.needlessParts(segmentParts, guard)];
+    for (const put of puts) {
+      if (!(await host.commit(guard, [put], [])).committed) return false;
+    }
+    const result = await host.commit(
+      guard,
+      [
+        { key: BASE, value },
+        { key: TAIL, value: EMPTY },
+      ],
+      deletes,
+    );
+    return result.committed;
+  }
+
+  /**
+   * Parts that only older bases name, or none at all (their writer came too late). One that is younger than
+   * the current base may belong to the next one, whoever writes it.
+   */
+  private needlessParts(kept: readonly string[], guard: number): { key: Buffer; end: Buffer }[] {
+    const needed = new Set(kept);
+    const needless: { key: Buffer; end: Buffer }[] = [];
+    for (const [key, createRevision] of this.parts) {
+      if (needless.length === DELETES_PER_BASE) break;
+      if (createRevision <= guard && !needed.has(key)) {
+        needless.push({ key: Buffer.from(key, "latin1"), end: EMPTY });
+      }
+    }
+    return needless;
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+
+interface Waiting {
+  readonly done: () => boolean;
+  /** Called once, after it was taken from the list. */
+  settle(error?: StatusError): void;
+}
+
+/** The log's own host revisions above `covers`, ascending, each with its entry if it has one. */
+function changesAbove(
+  keys: readonly HostKey[],
+  covers: number,
+): [revision: number, entry: HostKey | undefined][] {
+  const changes = new Map<number, HostKey | undefined>();
+  for (const key of keys) {
+    for (const revision of [key.createRevision, key.modRevision]) {
+      if (revision > covers && !changes.has(revision)) changes.set(revision, undefined);
+    }
+    if (isEntryKey(key.key) && key.createRevision > covers) changes.set(key.createRevision, key);
+  }
+  return [...changes].sort(([a], [b]) => a - b);
+}

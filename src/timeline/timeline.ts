@@ -1,0 +1,352 @@
+import { Code, StatusError } from "../status/error.js";
+import type { Entry, LeaseOp } from "./entry.js";
+import type { Applied, Fold } from "./fold.js";
+import { type LogOptions, TimelineLog } from "./log.js";
+import type { Placements, Run, Timeline } from "./view.js";
+
+/**
+ * How long a read that sees an unsealed shard revision waits for the entry of whoever wrote it, in
+ * milliseconds, before it proposes one itself. Also covers the host's own log revisions, whose watch event
+ * is on its way here.
+ */
+const READ_PATIENCE = 4;
+/** Lease operations in one entry, about 30 bytes each: an entry must stay far below etcd's request limit. */
+const MAX_LEASE_OPS = 4_096;
+const MAX_BACKOFF = 1_000;
+
+/**
+ * The timeline of one proxy: the log's fold, and all who wait for something to be sealed in it.
+ *
+ * At most one append is in flight; what is asked for meanwhile goes together into the next one (group commit).
+ */
+export class SharedTimeline implements Timeline {
+  readonly log: TimelineLog;
+  private readonly runtime: LogOptions["runtime"];
+  /** Shard revisions to be proposed: shard → revision. */
+  private pendingReached = new Map<number, number>();
+  private pendingLeases: LeaseOp[] = [];
+  /** Shard → highest revision that is pending or in flight. */
+  private readonly proposed: number[];
+  private readonly sealWaiters: SealWaiter[][];
+  private compactWaiters: CompactWaiter[] = [];
+  private leaseWaiters = new Map<string, Waiter[]>();
+  private appending = false;
+  private failure: StatusError | undefined;
+  private closed = false;
+  private readonly listeners = new Set<() => void>();
+  private syncing: Promise<void> | undefined;
+  private nextSync: Promise<void> | undefined;
+
+  constructor(
+    readonly shardCount: number,
+    options: LogOptions,
+    /** Called once when the timeline can not go on (the host lost data). All calls reject from then on. */
+    private readonly onFailure: (error: StatusError) => void = () => {},
+  ) {
+    this.runtime = options.runtime;
+    this.proposed = new Array<number>(shardCount).fill(0);
+    this.sealWaiters = Array.from({ length: shardCount }, () => []);
+    this.log = this.createLog(options, {
+      applied: (key, result) => this.applied(key, result),
+      advanced: () => this.advanced(),
+      failed: (error) => this.fail(error),
+    });
+  }
+
+  /** Loads the log, or begins one. Rejects with UNAVAILABLE (try again) or with what makes it impossible. */
+  async open(): Promise<void> {
+    await this.log.open();
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.log.close();
+    this.rejectAll(new StatusError(Code.UNAVAILABLE, "etcd-braid: the proxy is shutting down"));
+  }
+
+  /** Seam for the simulation, which puts a log with a mutation here. */
+  protected createLog(...args: ConstructorParameters<typeof TimelineLog>): TimelineLog {
+    return new TimelineLog(...args);
+  }
+
+  private get fold(): Fold {
+    return this.log.fold;
+  }
+
+  get head(): number {
+    return this.fold.head;
+  }
+
+  get compactRevision(): number {
+    return this.fold.compactRevision;
+  }
+
+  get raftTerm(): number {
+    return this.log.raftTerm;
+  }
+
+  get placements(): Placements {
+    return this.fold.placements;
+  }
+
+  cut(shard: number): number {
+    return this.fold.cut(shard);
+  }
+
+  cutAt(revision: number, shard: number): number {
+    return this.fold.cutAt(revision, shard);
+  }
+
+  lastAt(revision: number, shard: number): number {
+    return this.fold.lastAt(revision, shard);
+  }
+
+  toRevision(shard: number, shardRevision: number): number {
+    return this.fold.toRevision(shard, shardRevision);
+  }
+
+  toShardRevision(revision: number, shard: number): number | undefined {
+    return this.fold.toShardRevision(revision, shard);
+  }
+
+  readRevision(shard: number, shardRevision: number): number {
+    return this.fold.readRevision(shard, shardRevision);
+  }
+
+  runAt(revision: number): Run {
+    return this.fold.runAt(revision);
+  }
+
+  onAdvance(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  isSealed(shard: number, shardRevision: number): boolean {
+    return shardRevision <= this.fold.cut(shard);
+  }
+
+  seal(shard: number, shardRevision: number, written: boolean): Promise<void> {
+    if (this.isSealed(shard, shardRevision)) return DONE;
+    if (this.failure !== undefined) return Promise.reject(this.failure);
+    return new Promise((resolve, reject) => {
+      this.sealWaiters[shard].push({ shardRevision, resolve, reject });
+      if (shardRevision <= this.proposed[shard]) return;
+      if (written) {
+        this.propose(shard, shardRevision);
+        return;
+      }
+      this.runtime.timer(READ_PATIENCE, () => {
+        if (!this.isSealed(shard, shardRevision)) this.propose(shard, shardRevision);
+      });
+    });
+  }
+
+  /**
+   * A call may join a read of the log's end only while that read has not been sent: the end must be read
+   * after the call began.
+   */
+  sync(): Promise<void> {
+    if (this.failure !== undefined) return Promise.reject(this.failure);
+    if (this.nextSync !== undefined) return this.nextSync;
+    if (this.syncing === undefined) return this.startSync();
+    const next = this.syncing
+      .catch(() => {})
+      .then(() => {
+        this.nextSync = undefined;
+        return this.startSync();
+      });
+    this.nextSync = next;
+    return next;
+  }
+
+  compact(revision: number): Promise<boolean> {
+    if (this.failure !== undefined) return Promise.reject(this.failure);
+    return new Promise((resolve, reject) => {
+      this.compactWaiters.push({ revision, key: undefined, resolve, reject });
+      this.startAppending();
+    });
+  }
+
+  place(lease: bigint, shard: number): Promise<void> {
+    if (this.placements.get(lease)?.has(shard)) return DONE;
+    return this.changeLease({ kind: "place", lease, shard });
+  }
+
+  unplace(lease: bigint): Promise<void> {
+    if (!this.placements.has(lease)) return DONE;
+    return this.changeLease({ kind: "unplace", lease });
+  }
+
+  private changeLease(op: LeaseOp): Promise<void> {
+    if (this.failure !== undefined) return Promise.reject(this.failure);
+    return new Promise((resolve, reject) => {
+      const key = waiterKey(op);
+      const waiters = this.leaseWaiters.get(key);
+      if (waiters === undefined) this.leaseWaiters.set(key, [{ resolve, reject }]);
+      else waiters.push({ resolve, reject });
+      this.pendingLeases.push(op);
+      this.startAppending();
+    });
+  }
+
+  private startSync(): Promise<void> {
+    const running = this.log.sync().finally(() => {
+      if (this.syncing === running) this.syncing = undefined;
+    });
+    this.syncing = running;
+    return running;
+  }
+
+  private propose(shard: number, shardRevision: number): void {
+    if (shardRevision <= this.proposed[shard]) return;
+    this.proposed[shard] = shardRevision;
+    this.pendingReached.set(shard, shardRevision);
+    this.startAppending();
+  }
+
+  private startAppending(): void {
+    if (this.appending || this.closed || this.failure !== undefined) return;
+    this.appending = true;
+    void this.appendAll();
+  }
+
+  /** Appends until nothing is pending. Keeps trying when the host is away, so that all is sealed in the end. */
+  private async appendAll(): Promise<void> {
+    let backoff = 0;
+    try {
+      while (!this.closed && this.failure === undefined) {
+        const entry = this.takePending();
+        if (entry === undefined) return;
+        const key = this.log.nextKey();
+        const compactions = this.compactWaiters.filter(
+          (waiter) => waiter.key === undefined && waiter.revision === entry.compact,
+        );
+        for (const waiter of compactions) waiter.key = key;
+        try {
+          if (!(await this.log.append(key, entry))) {
+            for (const waiter of compactions) waiter.key = undefined;
+            this.putBack(entry);
+          }
+          backoff = 0;
+        } catch (reason) {
+          this.putBack(entry);
+          this.rejectAll(unavailable(reason));
+          backoff = Math.min(MAX_BACKOFF, backoff * 2 || 50);
+          await this.pause(backoff * (0.5 + this.runtime.random()));
+        }
+      }
+    } finally {
+      this.appending = false;
+    }
+  }
+
+  private takePending(): Entry | undefined {
+    const reached = new Map<number, number>();
+    for (const [shard, shardRevision] of this.pendingReached) {
+      if (!this.isSealed(shard, shardRevision)) reached.set(shard, shardRevision);
+    }
+    this.pendingReached.clear();
+    const leases = this.pendingLeases.splice(0, MAX_LEASE_OPS);
+    // One entry holds one compaction: the lowest first, or it would be refused because of the higher ones.
+    let compact = 0;
+    for (const { revision, key } of this.compactWaiters) {
+      if (key === undefined && (compact === 0 || revision < compact)) compact = revision;
+    }
+    if (reached.size === 0 && leases.length === 0 && compact === 0) return undefined;
+    return { reached, leases, compact, raftTerm: 0 };
+  }
+
+  private putBack(entry: Entry): void {
+    for (const [shard, shardRevision] of entry.reached) {
+      this.pendingReached.set(shard, Math.max(shardRevision, this.pendingReached.get(shard) ?? 0));
+    }
+    this.pendingLeases.unshift(...entry.leases);
+  }
+
+  private applied(key: string, result: Applied): void {
+    if (this.compactWaiters.length > 0) {
+      this.compactWaiters = this.compactWaiters.filter((waiter) => {
+        if (waiter.key !== key) return true;
+        waiter.resolve(result.compacted);
+        return false;
+      });
+    }
+    if (this.leaseWaiters.size === 0) return;
+    for (const op of result.leases) {
+      const waiters = this.leaseWaiters.get(waiterKey(op));
+      if (waiters === undefined) continue;
+      this.leaseWaiters.delete(waiterKey(op));
+      for (const waiter of waiters) waiter.resolve();
+    }
+  }
+
+  private advanced(): void {
+    for (let shard = 0; shard < this.shardCount; shard++) {
+      const waiters = this.sealWaiters[shard];
+      if (waiters.length === 0) continue;
+      const cut = this.fold.cut(shard);
+      let kept = 0;
+      for (const waiter of waiters) {
+        if (waiter.shardRevision <= cut) waiter.resolve();
+        else waiters[kept++] = waiter;
+      }
+      waiters.length = kept;
+    }
+    for (const listener of this.listeners) listener();
+  }
+
+  private fail(error: StatusError): void {
+    if (this.failure !== undefined) return;
+    this.failure = error;
+    this.rejectAll(error);
+    this.onFailure(error);
+  }
+
+  /** Fails all who wait. What they asked for stays pending unless it is a compaction, which the client asks for anew. */
+  private rejectAll(error: StatusError): void {
+    const waiters: { reject(error: StatusError): void }[] = [
+      ...this.sealWaiters.flatMap((list) => list.splice(0)),
+      ...this.compactWaiters.splice(0),
+      ...[...this.leaseWaiters.values()].flat(),
+    ];
+    this.leaseWaiters.clear();
+    for (const waiter of waiters) waiter.reject(error);
+  }
+
+  private pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.runtime.timer(ms, resolve);
+    });
+  }
+}
+
+const DONE = Promise.resolve();
+
+interface Waiter {
+  resolve(): void;
+  reject(error: StatusError): void;
+}
+
+interface SealWaiter extends Waiter {
+  readonly shardRevision: number;
+}
+
+interface CompactWaiter {
+  readonly revision: number;
+  /** Name of the entry that carries this compaction, once there is one. */
+  key: string | undefined;
+  resolve(tookEffect: boolean): void;
+  reject(error: StatusError): void;
+}
+
+const waiterKey = (op: LeaseOp): string => (op.kind === "place" ? `${op.lease}/${op.shard}` : `${op.lease}`);
+
+function unavailable(reason: unknown): StatusError {
+  const { code, message } = StatusError.from(reason);
+  if (code === Code.DATA_LOSS) return new StatusError(code, message);
+  return new StatusError(Code.UNAVAILABLE, `etcd-braid: the timeline host can not be reached: ${message}`, {
+    cause: reason,
+  });
+}
