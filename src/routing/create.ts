@@ -1,0 +1,165 @@
+import { commonPrefix, compareBytes, printable } from "./bytes.js";
+import { Cover, Cursor } from "./cover.js";
+import { Grouping } from "./groups.js";
+import { Hasher } from "./hash.js";
+import { type RoutingRule, rulesInForce, type ShardMap, ShardMapError } from "./map.js";
+import { Rendezvous } from "./rendezvous.js";
+import type { Router } from "./router.js";
+import { buildTrie, ruleOf, type TrieNode } from "./trie.js";
+
+/** Why a key is where it is. */
+export interface Explanation {
+  readonly rule: RoutingRule;
+  /** The key's routing group: its first bytes. */
+  readonly group: Uint8Array;
+  /** xxh64 of the group, unsigned. It does not matter where the rule pins. */
+  readonly hash: bigint;
+  readonly shard: number;
+}
+
+export interface Explain {
+  explain(key: Uint8Array): Explanation;
+}
+
+/** Most shards that one map may have. */
+export const maxShards = 255;
+
+/**
+ * The router of a shard map. Async because the hash is WebAssembly; the router itself is synchronous and pure.
+ * Throws `ShardMapError` for a map that makes no sense.
+ */
+export async function createRouter(map: ShardMap): Promise<Router & Explain> {
+  validate(map);
+  return new MapRouter(map, await Hasher.load());
+}
+
+class MapRouter implements Router, Explain {
+  readonly shardCount: number;
+  readonly #hasher: Hasher;
+  readonly #rendezvous: Rendezvous;
+  readonly #root: TrieNode;
+  readonly #all: readonly number[];
+  readonly #alone: readonly (readonly number[])[];
+  readonly #lease = new Uint8Array(8);
+  readonly #leaseView = new DataView(this.#lease.buffer);
+
+  constructor(map: ShardMap, hasher: Hasher) {
+    this.shardCount = map.shards.length;
+    this.#hasher = hasher;
+    this.#rendezvous = new Rendezvous(map.shards, hasher);
+    this.#all = Object.freeze(map.shards.map((_, shard) => shard));
+    this.#alone = this.#all.map((shard) => Object.freeze([shard]));
+    const index = new Map(map.shards.map(({ name }, shard) => [name, shard]));
+    const pin = ({ shard }: RoutingRule) => (shard === undefined ? -1 : index.get(shard)!);
+    this.#root = buildTrie(rulesInForce(map).map((rule) => new Grouping(rule, pin(rule))));
+    this.#setReach(this.#root, []);
+  }
+
+  shardOf(key: Uint8Array): number {
+    const rule = ruleOf(this.#root, key);
+    if (rule.pin >= 0) return rule.pin;
+    const end = rule.groupEnd(key);
+    return this.#place(end === key.length ? key : key.subarray(0, end));
+  }
+
+  shardsOf(key: Uint8Array, rangeEnd: Uint8Array): readonly number[] {
+    if (rangeEnd.length === 0) return isReserved(key) ? [] : this.#alone[this.shardOf(key)];
+    const low = isReserved(key) ? firstKey : key;
+    const high = rangeEnd.length === 1 && rangeEnd[0] === 0 ? undefined : rangeEnd;
+    if (high) {
+      if (compareBytes(low, high) >= 0) return [];
+      const shard = this.#onlyShard(low, high);
+      if (shard >= 0) return this.#alone[shard];
+    }
+    const cover = this.#newCover();
+    cover.addRange(this.#root, low, high);
+    return cover.complete ? this.#all : cover.shards();
+  }
+
+  homeOf(lease: bigint): number {
+    this.#leaseView.setBigInt64(0, lease);
+    return this.#place(this.#lease);
+  }
+
+  explain(key: Uint8Array): Explanation {
+    const rule = ruleOf(this.#root, key);
+    const group = key.subarray(0, rule.groupEnd(key));
+    return { rule: rule.rule, group, hash: this.#hasher.hash(group), shard: this.shardOf(key) };
+  }
+
+  /** The shard of the common case, a range within one group or one pinned prefix; -1 when that takes a closer look. */
+  #onlyShard(low: Uint8Array, high: Uint8Array): number {
+    let shared = commonPrefix(low, high);
+    // All keys of [`/a/x`, `/a0`) begin with `/a/`.
+    if (shared < low.length && high.length === shared + 1 && high[shared] === low[shared] + 1) shared++;
+    let node = this.#root;
+    for (let i = 0; i < shared; i++) {
+      const child = node.child(low[i]);
+      if (!child) {
+        return this.#closedShard(node.rule, low, shared);
+      }
+      node = child;
+    }
+    return node.isLeaf ? this.#closedShard(node.rule, low, shared) : -1;
+  }
+
+  #closedShard(rule: Grouping, key: Uint8Array, length: number): number {
+    if (rule.pin >= 0) return rule.pin;
+    const end = rule.closedEnd(key, length);
+    return end < 0 ? -1 : this.#place(key.subarray(0, end));
+  }
+
+  #place(group: Uint8Array): number {
+    this.#hasher.update(group);
+    return this.#rendezvous.pick(this.#hasher.high, this.#hasher.low);
+  }
+
+  #newCover(): Cover {
+    return new Cover(this.shardCount, (group) => this.#place(group));
+  }
+
+  /** Fills in `reach` of the node at `path` and of all below it, which it needs first. */
+  #setReach(node: TrieNode, path: readonly number[]): void {
+    for (const byte of node.bytes()) this.#setReach(node.child(byte)!, [...path, byte]);
+    const key = Uint8Array.from(path);
+    const cursor = new Cursor(this.#root);
+    while (cursor.position < key.length) cursor.step(key);
+    const cover = this.#newCover();
+    if (path.length > 0) cover.addKey(cursor, key);
+    cover.addChildren(cursor, key, path.length > 0 ? 0 : 1, 255);
+    node.reach = cover.shards();
+  }
+}
+
+const firstKey = Uint8Array.of(1);
+
+/** True for the empty key, which etcd does not have, and for keys of the proxy itself. */
+function isReserved(key: Uint8Array): boolean {
+  return key.length === 0 || key[0] === 0;
+}
+
+function validate({ shards, rules }: ShardMap): void {
+  const fail = (text: string): never => {
+    throw new ShardMapError(text);
+  };
+  if (shards.length === 0) fail("no shards");
+  if (shards.length > maxShards) fail(`${shards.length} shards, at most ${maxShards} are possible`);
+  const names = new Set<string>();
+  for (const { name, weight } of shards) {
+    if (names.has(name)) fail(`two shards are named "${name}"`);
+    names.add(name);
+    if (!(weight > 0 && Number.isFinite(weight))) fail(`shard "${name}": the weight must be above 0`);
+  }
+  const prefixes = new Set<string>();
+  for (const { prefix, delimiter, segments, shard } of rules) {
+    const text = printable(prefix);
+    if (prefixes.has(text)) fail(`two rules for the prefix "${text}"`);
+    prefixes.add(text);
+    if (prefix[0] === 0) fail(`rule "${text}": keys that begin with a zero byte are reserved`);
+    if (!(Number.isInteger(delimiter) && delimiter >= 0 && delimiter <= 255)) {
+      fail(`rule "${text}": the delimiter is not one byte`);
+    }
+    if (!(Number.isInteger(segments) && segments >= 0)) fail(`rule "${text}": segments must be 0 or more`);
+    if (shard !== undefined && !names.has(shard)) fail(`rule "${text}": there is no shard "${shard}"`);
+  }
+}

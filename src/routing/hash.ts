@@ -1,0 +1,33 @@
+import xxhash from "xxhash-wasm";
+
+/** xxh64 (seed 0). `high` and `low` are the halves of the last `update`, as int32: a bigint per key would cost more than the hash. */
+export class Hasher {
+  high = 0;
+  low = 0;
+  readonly #word = new BigUint64Array(1);
+  readonly #halves = new Int32Array(this.#word.buffer);
+  readonly #lowAt = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1;
+  readonly #h64: (bytes: Uint8Array) => bigint;
+
+  private constructor(h64: (bytes: Uint8Array) => bigint) {
+    this.#h64 = h64;
+  }
+
+  /** Loads the WebAssembly module. */
+  static async load(): Promise<Hasher> {
+    const { h64Raw } = await xxhash();
+    return new Hasher(h64Raw);
+  }
+
+  /** The whole hash as an unsigned 64-bit number. */
+  hash(bytes: Uint8Array): bigint {
+    return this.#h64(bytes);
+  }
+
+  /** Hashes `bytes` and leaves the result in `high` and `low`. */
+  update(bytes: Uint8Array): void {
+    this.#word[0] = this.#h64(bytes);
+    this.low = this.#halves[this.#lowAt];
+    this.high = this.#halves[1 - this.#lowAt];
+  }
+}

@@ -1,0 +1,106 @@
+import type { Hasher } from "./hash.js";
+import type { ShardEntry } from "./map.js";
+
+interface Candidate {
+  readonly shard: number;
+  /** xxh64 of the shard's name. */
+  readonly high: number;
+  readonly low: number;
+}
+
+interface WeightClass {
+  readonly weight: number;
+  readonly candidates: readonly Candidate[];
+}
+
+/**
+ * Weighted rendezvous hashing (highest random weight) over shard names.
+ *
+ * Each shard draws a number u in (0, 1) from the hash of the key and the hash of its name, and the
+ * smallest -ln(u) / weight wins. So a shard's share is its weight over the sum, a new shard takes its share evenly from
+ * all others and moves nothing between them, and the order of the shards means nothing.
+ *
+ * The result must be the same on every machine for ever. Draws are integers, and shards of equal weight are
+ * compared by their draws alone. Only the winners of different weights are compared by -ln(u) / weight, with
+ * a logarithm made of + - * /, whose results ECMAScript fixes to the bit (unlike those of `Math.log`).
+ */
+export class Rendezvous {
+  readonly #classes: readonly WeightClass[];
+
+  constructor(shards: readonly ShardEntry[], hasher: Hasher) {
+    const utf8 = new TextEncoder();
+    const classes = new Map<number, Candidate[]>();
+    const byName = shards.map((entry, shard) => ({ ...entry, shard }));
+    // Equal draws go to the smaller name, whatever the order of configuration.
+    byName.sort((a, b) => (a.name < b.name ? -1 : 1));
+    for (const { name, weight, shard } of byName) {
+      hasher.update(utf8.encode(name));
+      const candidate = { shard, high: hasher.high, low: hasher.low };
+      const members = classes.get(weight);
+      if (members) members.push(candidate);
+      else classes.set(weight, [candidate]);
+    }
+    this.#classes = [...classes]
+      .map(([weight, candidates]) => ({ weight, candidates }))
+      .sort((a, b) => a.weight - b.weight);
+  }
+
+  /** The shard that wins a key whose xxh64 has these halves. */
+  pick(high: number, low: number): number {
+    const single = this.#classes.length === 1;
+    let winner = -1;
+    let least = Number.POSITIVE_INFINITY;
+    for (const { weight, candidates } of this.#classes) {
+      let best = candidates[0].shard;
+      let most = -1;
+      for (const candidate of candidates) {
+        const drawn = draw(high ^ candidate.high, low ^ candidate.low);
+        if (drawn > most) {
+          most = drawn;
+          best = candidate.shard;
+        }
+      }
+      if (single) return best;
+      const cost = minusLog(most) / weight;
+      if (cost < least) {
+        least = cost;
+        winner = best;
+      }
+    }
+    return winner;
+  }
+}
+
+/** Mixes two int32 into an integer in [0, 2^52): two rounds of murmur3's 32-bit finalizer, crossed. */
+function draw(high: number, low: number): number {
+  const a = finalize(high + Math.imul(low, 0x9e3779b1));
+  const b = finalize(low + Math.imul(a, 0x85ebca77));
+  const c = finalize(a ^ Math.imul(b, 0xc2b2ae3d));
+  return (c >>> 0) * 0x100000 + (b >>> 12);
+}
+
+function finalize(word: number): number {
+  let h = word;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}
+
+
+/**
+ * -ln(u) of the draw k, u = (2k + 1) / 2^53 (an exact double in (0, 1)). ln(m) = 2 atanh((m - 1) / (m + 1)) with m
+ * scaled to [sqrt(1/2), sqrt(2)), where eleven terms of the series leave an error below 1e-17.
+ */
+function minusLog(drawn: number): number {
+  let m = (2 * drawn + 1) / 2 ** 53;
+  let halvings = 0;
+  while (m < Math.SQRT1_2) {
+    m *= 2;
+    halvings++;
+  }
+  const s = (m - 1) / (m + 1);
+  const square = s * s;
+  let sum = 0;
+  for (let odd = 21; odd >= 1; odd -= 2) sum = sum * square + 1 / odd;
+  return halvings * Math.LN2 - 2 * s * sum;
+}
