@@ -6,6 +6,8 @@ export interface CallOptions {
    * keep-alives). False for writes: these are sent again only when they certainly never left.
    */
   readonly idempotent: boolean;
+  /** True when the answer may come from a member that lags (a serializable read): its revision proves nothing. */
+  readonly mayLag?: boolean;
   /** Milliseconds since the epoch; default: the shard's own request timeout from now. */
   readonly deadline?: number;
   /** Request metadata to add (e.g. `hasleader`). */

@@ -1,0 +1,120 @@
+import type { Call, Reply } from "../../server/transport.js";
+import type { CallOptions, Done, Shard } from "../../shard/shard.js";
+import { Code, StatusError } from "../../status/error.js";
+import type { Timeline } from "../../timeline/view.js";
+import type { KvLimits } from "./context.js";
+
+/*
+ * One client call's calls to shards: the client's deadline and cancellation reach them. Callbacks, because a put or
+ * a get of one key should cost no promise.
+ */
+
+export type CallKind = "read" | "stale read" | "write";
+
+export function callOptions(call: Call, kind: CallKind, limits: KvLimits): CallOptions {
+  return {
+    idempotent: kind !== "write",
+    mayLag: kind === "stale read",
+    deadline: Math.min(call.deadline, Date.now() + limits.requestTimeoutMs),
+  };
+}
+
+/** Calls a shard; `done` is called exactly once, also when the client goes away meanwhile. */
+export function ask(
+  call: Call,
+  shard: Shard,
+  path: string,
+  request: Uint8Array,
+  options: CallOptions,
+  done: Done,
+): void {
+  if (call.cancelled) return done(cancellation(call), NO_RESPONSE);
+  let settled = false;
+  let ignoreCancel: (() => void) | undefined;
+  const cancelAtShard = shard.unary(path, request, options, (error, response) => {
+    if (settled) return;
+    settled = true;
+    ignoreCancel?.();
+    done(error, response);
+  });
+  if (settled) return;
+  ignoreCancel = call.onCancel(() => {
+    if (settled) return;
+    settled = true;
+    cancelAtShard();
+    done(cancellation(call), NO_RESPONSE);
+  });
+}
+
+/** `ask` as a promise, for what is not hot. Rejects with `StatusError`. */
+export function askAsync(
+  call: Call,
+  shard: Shard,
+  path: string,
+  request: Uint8Array,
+  options: CallOptions,
+): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    ask(call, shard, path, request, options, (error, response) => {
+      if (error === undefined) resolve(response);
+      else reject(error);
+    });
+  });
+}
+
+const NO_RESPONSE = new Uint8Array(0);
+
+function cancellation(call: Call): StatusError {
+  if (Date.now() >= call.deadline) {
+    return new StatusError(Code.DEADLINE_EXCEEDED, "context deadline exceeded");
+  }
+  return new StatusError(Code.CANCELLED, "context canceled");
+}
+
+/** Calls `done` once the shard revision is sealed: at once, without a promise, when it is already. */
+export function whenSealed(
+  timeline: Timeline,
+  shard: number,
+  shardRevision: number,
+  written: boolean,
+  done: (error: StatusError | undefined) => void,
+): void {
+  if (timeline.isSealed(shard, shardRevision)) done(undefined);
+  else after(timeline.seal(shard, shardRevision, written), done);
+}
+
+/** A promise's end as a callback. */
+export function after(promise: Promise<unknown>, done: (error: StatusError | undefined) => void): void {
+  promise.then(
+    () => done(undefined),
+    (reason) => done(StatusError.from(reason)),
+  );
+}
+
+/** Runs one step of a handler; what it throws is the reply. A step must not throw after it has replied. */
+export function attempt(reply: Reply, step: () => void): void {
+  try {
+    step();
+  } catch (reason) {
+    reply(StatusError.from(reason));
+  }
+}
+
+/** Replies with what `make` returns or throws. */
+export function answer(reply: Reply, make: () => Uint8Array): void {
+  let response: Uint8Array;
+  try {
+    response = make();
+  } catch (reason) {
+    return reply(StatusError.from(reason));
+  }
+  reply(undefined, response);
+}
+
+/** Replies with an async function's result. */
+export function answerAsync(reply: Reply, make: () => Promise<Uint8Array>): void {
+  make().then(
+    (response) => reply(undefined, response),
+    (reason) => reply(StatusError.from(reason)),
+  );
+}

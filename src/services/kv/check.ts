@@ -1,0 +1,131 @@
+import { etcd } from "../../status/etcd.js";
+import { SortOrder, SortTarget } from "../../wire/messages.js";
+import type {
+  DeleteRangeRequest,
+  PutRequest,
+  RangeRequest,
+  RequestOp,
+  TxnRequest,
+} from "../../wire/messages.js";
+import { KeyRanges } from "./keyRanges.js";
+
+/*
+ * etcd's own checks of a request, in etcd's order and with etcd's errors. They come before anything that is
+ * particular to several shards, so that a request that etcd refuses is refused alike.
+ */
+
+/** Throws `StatusError` where etcd refuses the request unseen. */
+export function checkRange(request: RangeRequest): void {
+  if (request.key.length === 0) throw etcd.emptyKey();
+  // Newer etcds refuse these; a 3.4 that is asked to sort by an unknown target dies.
+  if (request.sortOrder < SortOrder.NONE || request.sortOrder > SortOrder.DESCEND) {
+    throw etcd.invalidSortOption();
+  }
+  if (request.sortTarget < SortTarget.KEY || request.sortTarget > SortTarget.VALUE) {
+    throw etcd.invalidSortOption();
+  }
+}
+
+/** Throws `StatusError` where etcd refuses the request unseen. */
+export function checkPut(request: PutRequest): void {
+  if (request.key.length === 0) throw etcd.emptyKey();
+  if (request.ignoreValue && request.value.length !== 0) throw etcd.valueProvided();
+  if (request.ignoreLease && request.lease !== 0n) throw etcd.leaseProvided();
+}
+
+/** Throws `StatusError` where etcd refuses the request unseen. */
+export function checkDeleteRange(request: DeleteRangeRequest): void {
+  if (request.key.length === 0) throw etcd.emptyKey();
+}
+
+/**
+ * Throws `StatusError` where etcd refuses the transaction unseen: too many operations, an empty key, an
+ * operation of no kind, a key that is put twice or put and deleted.
+ */
+export function checkTxn(request: TxnRequest, maxTxnOps: number): void {
+  checkOperations(request, maxTxnOps);
+  checkOverlaps(request.success);
+  checkOverlaps(request.failure);
+}
+
+function checkOperations(request: TxnRequest, maxTxnOps: number): void {
+  const operations = Math.max(request.compare.length, request.success.length, request.failure.length);
+  if (operations > maxTxnOps) throw etcd.tooManyOps();
+  for (const compare of request.compare) {
+    if (compare.key.length === 0) throw etcd.emptyKey();
+  }
+  // What a level uses up is missing on the levels below: this bounds the whole tree.
+  for (const op of request.success) checkOperation(op, maxTxnOps - operations);
+  for (const op of request.failure) checkOperation(op, maxTxnOps - operations);
+}
+
+function checkOperation(op: RequestOp, maxTxnOps: number): void {
+  switch (op.kind) {
+    case "range":
+      return checkRange(op.request);
+    case "put":
+      return checkPut(op.request);
+    case "deleteRange":
+      return checkDeleteRange(op.request);
+    case "txn":
+      return checkOperations(op.request, maxTxnOps);
+    default:
+      throw etcd.keyNotFound();
+  }
+}
+
+interface Writes {
+  readonly puts: ReadonlySet<string>;
+  readonly deletes: KeyRanges;
+}
+
+/**
+ * Refuses one list of operations that writes a key twice. As in etcd, the two branches of a nested
+ * transaction may put the same key, and a nested transaction's puts are compared with the deletes of the
+ * levels above and of the nested transactions before it, not of those after it.
+ */
+function checkOverlaps(operations: readonly RequestOp[]): Writes {
+  const deletes = new KeyRanges();
+  for (const op of operations) {
+    if (op.kind === "deleteRange") deletes.add(op.request.key, op.request.rangeEnd);
+  }
+  const puts = new Set<string>();
+  for (const op of operations) {
+    if (op.kind !== "txn") continue;
+    const success = checkOverlaps(op.request.success);
+    const failure = checkOverlaps(op.request.failure);
+    for (const key of success.puts) {
+      if (puts.has(key) || deletes.has(key)) throw etcd.duplicateKey();
+      puts.add(key);
+    }
+    for (const key of failure.puts) {
+      if (puts.has(key) && !success.puts.has(key)) throw etcd.duplicateKey();
+      if (deletes.has(key)) throw etcd.duplicateKey();
+      puts.add(key);
+    }
+    deletes.addAll(success.deletes);
+    deletes.addAll(failure.deletes);
+  }
+  for (const op of operations) {
+    if (op.kind !== "put") continue;
+    const key = KeyRanges.text(op.request.key);
+    if (puts.has(key) || deletes.has(key)) throw etcd.duplicateKey();
+    puts.add(key);
+  }
+  return { puts, deletes };
+}
+
+/**
+ * Throws `requestTooLarge` for a write that etcd would not propose. etcd measures the whole Raft entry, so the
+ * entry's own bytes count: a header with a request id (14 at most) and the tag and length of the request.
+ */
+export function checkSize(request: Uint8Array, maxRequestBytes: number): void {
+  const frame = 14 + 1 + varintLength(request.length);
+  if (request.length + frame > maxRequestBytes) throw etcd.requestTooLarge();
+}
+
+function varintLength(value: number): number {
+  let length = 1;
+  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) length++;
+  return length;
+}

@@ -1,0 +1,57 @@
+import type { Router } from "../../routing/router.js";
+import type { Shard } from "../../shard/shard.js";
+import type { Timeline } from "../../timeline/view.js";
+import type { ToRevision } from "../../wire/rewrite.js";
+import type { Identity } from "../identity.js";
+
+export interface KvLimits {
+  /** Largest write request in bytes, measured as etcd measures it (its `--max-request-bytes`, 1.5 MiB by default). */
+  readonly maxRequestBytes: number;
+  /** Most compares, or operations of one branch, in a transaction (etcd's `--max-txn-ops`, 128 by default). */
+  readonly maxTxnOps: number;
+  /** Longest that one request may take at a shard, ms; a client's nearer deadline counts. */
+  readonly requestTimeoutMs: number;
+}
+
+/**
+ * Makes leases usable on the shards of the keys that are bound to them. A lease lives on a home shard; on another
+ * shard it needs a part of its own before a key there can be put with it.
+ */
+export interface LeasePlacer {
+  /** True when a put with `lease` may go to `shard` at once (always on the lease's home shard). */
+  isPlaced(lease: bigint, shard: number): boolean;
+  /** Resolves once the lease has a part on `shard`. Rejects with `leaseNotFound` when there is no such lease. */
+  ensurePlaced(lease: bigint, shard: number): Promise<void>;
+  /**
+   * `shard`, where the lease is placed, does not know it: grants it there again if it is alive at home. Rejects
+   * with `leaseNotFound` when it is not.
+   */
+  repair(lease: bigint, shard: number): Promise<void>;
+}
+
+export interface Log {
+  warn(fields: object, message: string): void;
+}
+
+export interface KvDeps {
+  readonly router: Router;
+  readonly timeline: Timeline;
+  /** In configured order, guarded (`guardShard`). */
+  readonly shards: readonly Shard[];
+  readonly identity: Identity;
+  readonly leases: LeasePlacer;
+  readonly limits: KvLimits;
+  readonly log: Log;
+}
+
+/** What the KV handlers share. */
+export interface KvContext extends KvDeps {
+  /** By shard: its sealed shard revisions → revisions. */
+  readonly toRevision: readonly ToRevision[];
+}
+
+export function createContext(deps: KvDeps): KvContext {
+  const { timeline } = deps;
+  const toRevision = deps.shards.map((_, shard) => (revision: number) => timeline.toRevision(shard, revision));
+  return { ...deps, toRevision };
+}

@@ -1,0 +1,196 @@
+import { etcd } from "../../status/etcd.js";
+import type { TimelineView } from "../../timeline/view.js";
+import { CompareResult, CompareTarget } from "../../wire/messages.js";
+import type { Compare, RangeRequest, RequestOp, TxnRequest } from "../../wire/messages.js";
+import { ABSENT, touchesReserved, visible } from "./keyspace.js";
+
+/*
+ * Requests in the clients' revisions turned into requests in one shard's revisions. Pure: a revision beyond the
+ * view's head counts as one that nothing has reached, so whoever translates brings the head up to the
+ * request's horizon first.
+ */
+
+/** Beyond every revision, on both sides. */
+const NEVER = Number.MAX_SAFE_INTEGER;
+/** As a range's revision in a transaction: compacted on every etcd, also on one that was never compacted. */
+const COMPACTED = -2;
+/** As the other side of EQUAL: what no key has. */
+const NO_REVISION = -1;
+
+/**
+ * The newest revision whose place in the timeline decides how `request` is translated; 0 when it names none.
+ * A lower bound R needs only the cut before it, so it counts as R - 1.
+ */
+export function rangeHorizon(request: RangeRequest): number {
+  return Math.max(
+    request.revision,
+    request.minModRevision - 1,
+    request.maxModRevision,
+    request.minCreateRevision - 1,
+    request.maxCreateRevision,
+    0,
+  );
+}
+
+/** As `rangeHorizon`, over all compares and operations of all branches. */
+export function txnHorizon(request: TxnRequest): number {
+  let horizon = 0;
+  for (const compare of request.compare) horizon = Math.max(horizon, compareHorizon(compare));
+  for (const branch of [request.success, request.failure]) {
+    for (const op of branch) {
+      if (op.kind === "range") horizon = Math.max(horizon, rangeHorizon(op.request));
+      else if (op.kind === "txn") horizon = Math.max(horizon, txnHorizon(op.request));
+    }
+  }
+  return horizon;
+}
+
+function compareHorizon(compare: Compare): number {
+  const revision = comparedRevision(compare);
+  return compare.result === CompareResult.LESS ? revision - 1 : revision;
+}
+
+/** The create or mod revision that a compare looks at; 0 when it looks at something else or names none. */
+function comparedRevision(compare: Compare): number {
+  if (compare.target === CompareTarget.CREATE) return compare.createRevision ?? 0;
+  if (compare.target === CompareTarget.MOD) return compare.modRevision ?? 0;
+  return 0;
+}
+
+/** Throws etcd's errors for a `Range.revision` that cannot be read (now). */
+export function checkReadable(revision: number, view: TimelineView): void {
+  if (revision > view.head) throw etcd.futureRevision();
+  if (revision > 0 && revision < view.compactRevision) throw etcd.compacted();
+}
+
+/** The shard revision at which a shard shows the state of `revision` (0 < revision <= head). */
+export function readAt(revision: number, view: TimelineView, shard: number): number {
+  // 0 would ask for the newest state. Revision 1 of an etcd is its empty state.
+  return Math.max(1, view.cutAt(revision, shard));
+}
+
+/** True when a range has bounds on create or mod revisions. */
+export function hasBounds(request: RangeRequest): boolean {
+  return (
+    request.minModRevision !== 0 ||
+    request.maxModRevision !== 0 ||
+    request.minCreateRevision !== 0 ||
+    request.maxCreateRevision !== 0
+  );
+}
+
+/** The range with its bounds in a shard's revisions, and `shardRevision` to read at (0: the newest). */
+export function translateRange(
+  request: RangeRequest,
+  shardRevision: number,
+  view: TimelineView,
+  shard: number,
+): RangeRequest {
+  return {
+    ...request,
+    revision: shardRevision,
+    minModRevision: lowerBound(request.minModRevision, view, shard),
+    maxModRevision: upperBound(request.maxModRevision, view, shard),
+    minCreateRevision: lowerBound(request.minCreateRevision, view, shard),
+    maxCreateRevision: upperBound(request.maxCreateRevision, view, shard),
+  };
+}
+
+/** The smallest shard revision that is not before `bound`. 0 (no bound) and negative ones (true of all) stay. */
+function lowerBound(bound: number, view: TimelineView, shard: number): number {
+  if (bound <= 0) return bound;
+  return bound - 1 > view.head ? NEVER : view.cutAt(bound - 1, shard) + 1;
+}
+
+/** The largest shard revision that is not after `bound`. 0 (no bound) and negative ones (true of none) stay. */
+function upperBound(bound: number, view: TimelineView, shard: number): number {
+  if (bound <= 0) return bound;
+  // A bound before the shard's first revision must not become 0, which is no bound; no key has revision 1.
+  return bound > view.head ? NEVER : Math.max(1, view.cutAt(bound, shard));
+}
+
+/**
+ * A transaction all of whose keys are on `shard`, as that shard has to see it: revisions translated, and what
+ * reaches into the reserved keyspace cut off. The same object when it can be sent as it came.
+ */
+export function translateTxn(request: TxnRequest, view: TimelineView, shard: number): TxnRequest {
+  const compare = mapSame(request.compare, (one) => translateCompare(one, view, shard));
+  const success = mapSame(request.success, (op) => translateOp(op, view, shard));
+  const failure = mapSame(request.failure, (op) => translateOp(op, view, shard));
+  if (compare === request.compare && success === request.success && failure === request.failure) {
+    return request;
+  }
+  return { ...request, compare, success, failure };
+}
+
+function translateOp(op: RequestOp, view: TimelineView, shard: number): RequestOp {
+  switch (op.kind) {
+    case "range": {
+      const request = clipped(op.request);
+      if (request === op.request && request.revision <= 0 && !hasBounds(request)) return op;
+      const revision = revisionInTxn(request.revision, view, shard);
+      return { kind: "range", request: translateRange(request, revision, view, shard) };
+    }
+    case "deleteRange": {
+      const request = clipped(op.request);
+      return request === op.request ? op : { kind: "deleteRange", request };
+    }
+    case "txn": {
+      const request = translateTxn(op.request, view, shard);
+      return request === op.request ? op : { kind: "txn", request };
+    }
+    default:
+      return op;
+  }
+}
+
+/**
+ * A range's revision inside a transaction. One that cannot be read must fail only if its branch is taken,
+ * so the shard is left to say so; negative ones stay, because etcd judges them in its own way there.
+ */
+function revisionInTxn(revision: number, view: TimelineView, shard: number): number {
+  if (revision <= 0) return revision;
+  if (revision > view.head) return NEVER;
+  return revision < view.compactRevision ? COMPACTED : readAt(revision, view, shard);
+}
+
+/** A compare in a shard's revisions; the same object when nothing has to change. */
+export function translateCompare(original: Compare, view: TimelineView, shard: number): Compare {
+  const compare = clipped(original);
+  const revision = comparedRevision(compare);
+  if (revision <= 0) return compare;
+  const translated = comparedWith(compare.result, revision, view, shard);
+  return compare.target === CompareTarget.CREATE
+    ? { ...compare, createRevision: translated }
+    : { ...compare, modRevision: translated };
+}
+
+function comparedWith(result: number, revision: number, view: TimelineView, shard: number): number {
+  switch (result) {
+    case CompareResult.GREATER:
+      return revision > view.head ? NEVER : view.cutAt(revision, shard);
+    case CompareResult.LESS:
+      return lowerBound(revision, view, shard);
+    default: {
+      const known = revision <= view.head ? view.toShardRevision(revision, shard) : undefined;
+      return known ?? NO_REVISION;
+    }
+  }
+}
+
+/** A request without its part in the reserved keyspace; the same object when it has none. */
+function clipped<T extends { key: Uint8Array; rangeEnd: Uint8Array }>(request: T): T {
+  if (!touchesReserved(request)) return request;
+  const { key, rangeEnd } = visible(request) ?? ABSENT;
+  return { ...request, key, rangeEnd };
+}
+
+function mapSame<T>(list: readonly T[], translate: (item: T) => T): T[] {
+  let changed: T[] | undefined;
+  for (let i = 0; i < list.length; i++) {
+    const item = translate(list[i]);
+    if (item !== list[i]) changed ??= list.slice(0, i);
+    changed?.push(item);
+  }
+  return changed ?? (list as T[]);
+}
