@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { type EtcdPlan, etcdArguments, etcdEnvironment, isEtcdReady } from "../../src/dev/etcd.js";
 import { endWithParent } from "../../src/dev/guard.js";
 import { freePort } from "../../src/dev/ports.js";
 
@@ -30,13 +31,12 @@ export interface EtcdOptions {
   fsync?: boolean;
 }
 
-interface Layout {
-  readonly name: string;
-  readonly dir: string;
+interface Layout extends EtcdPlan {
+  /** The name that the caller chose; etcd's own is unique, so that it can be told from another on its port. */
+  readonly label: string;
   readonly ownsDir: boolean;
   readonly binary: string;
   readonly port: number;
-  readonly peerPort: number;
   readonly flags: readonly string[];
 }
 
@@ -60,7 +60,7 @@ export class EtcdProcess {
   constructor(private readonly layout: Layout) {}
 
   get name(): string {
-    return this.layout.name;
+    return this.layout.label;
   }
 
   /** `127.0.0.1:port` of the client listener. */
@@ -70,7 +70,7 @@ export class EtcdProcess {
 
   /** `http://127.0.0.1:port` of the client listener. */
   get url(): string {
-    return `http://${this.endpoint}`;
+    return this.layout.clientUrl;
   }
 
   get port(): number {
@@ -78,7 +78,7 @@ export class EtcdProcess {
   }
 
   get peerUrl(): string {
-    return `http://127.0.0.1:${this.layout.peerPort}`;
+    return this.layout.peerUrl;
   }
 
   get dir(): string {
@@ -141,25 +141,10 @@ export class EtcdProcess {
   /** Starts the process without waiting for it to answer. */
   async start(): Promise<void> {
     const { layout } = this;
-    const child = spawn(
-      layout.binary,
-      [
-        "--name",
-        layout.name,
-        "--data-dir",
-        layout.dir,
-        "--listen-client-urls",
-        this.url,
-        "--advertise-client-urls",
-        this.url,
-        "--listen-peer-urls",
-        this.peerUrl,
-        "--logger",
-        "zap",
-        ...layout.flags,
-      ],
-      { stdio: ["ignore", "pipe", "pipe"], env: cleanEnvironment() },
-    );
+    const child = spawn(layout.binary, [...etcdArguments(layout), ...layout.flags], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: etcdEnvironment(),
+    });
     this.child = child;
     running.add(child);
     endWithParent(child);
@@ -187,7 +172,7 @@ export class EtcdProcess {
   async ready(): Promise<void> {
     const deadline = Date.now() + START_TIMEOUT;
     while (this.child && Date.now() < deadline) {
-      if (await this.answers()) return;
+      if (await isEtcdReady(this.layout)) return;
       await pause(20);
     }
     const log = this.logs();
@@ -195,13 +180,6 @@ export class EtcdProcess {
     const what = this.child ? `did not answer within ${START_TIMEOUT} ms` : "ended while starting";
     await this.kill();
     throw new Error(`etcd ${this.name} at ${this.endpoint} ${what}. Its log:\n${log}`);
-  }
-
-  private async answers(): Promise<boolean> {
-    if (!(await isHealthy(this.url))) return false;
-    // If the port was taken, it was somebody else's etcd that answered.
-    const { members = [] } = (await post<MemberListReply>(this.url, "/v3/cluster/member/list")) ?? {};
-    return members.some((member) => member.peerURLs?.includes(this.peerUrl));
   }
 
   private log(text: string): void {
@@ -214,7 +192,7 @@ export class EtcdProcess {
 /** Starts one single-node etcd and resolves when it answers. */
 export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdProcess> {
   for (;;) {
-    const layout = await planMember(options, []);
+    const layout = await planMember(options);
     const etcd = new EtcdProcess(layout);
     try {
       await etcd.start();
@@ -250,19 +228,9 @@ export async function startCluster(
   options: Omit<EtcdOptions, "port" | "dir"> = {},
 ): Promise<EtcdCluster> {
   for (;;) {
-    const names = Array.from({ length: size }, (_, i) => `${options.name ?? "member"}${i}`);
-    const peerPorts = await Promise.all(names.map(freePort));
-    const initial = names.map((name, i) => `${name}=http://127.0.0.1:${peerPorts[i]}`).join(",");
+    const ports = await Promise.all(Array.from({ length: size }, freePort));
     const members = await Promise.all(
-      names.map(async (name, i) => {
-        const flags = [
-          "--initial-cluster",
-          initial,
-          "--initial-cluster-token",
-          `braid-test-${peerPorts.join("-")}`,
-        ];
-        return new EtcdProcess(await planMember({ ...options, name }, flags, peerPorts[i]));
-      }),
+      ports.map(async (_, index) => new EtcdProcess(await planMember(options, { ports, index }))),
     );
     const remove = async () => {
       await Promise.all(members.map((member) => member.remove()));
@@ -292,27 +260,31 @@ async function findLeader(members: readonly EtcdProcess[]): Promise<EtcdProcess>
   throw new Error("the cluster has no leader");
 }
 
-async function planMember(
-  options: EtcdOptions,
-  clusterFlags: readonly string[],
-  peerPort?: number,
-): Promise<Layout> {
+/** Peer ports of all members of a cluster, and which of them is meant. */
+interface Place {
+  readonly ports: readonly number[];
+  readonly index: number;
+}
+
+async function planMember(options: EtcdOptions, place?: Place): Promise<Layout> {
   const binary = options.binary ?? etcdBinary;
-  const name = options.name ?? "default";
+  const label = options.name ?? "default";
+  const { ports, index } = place ?? { ports: [await freePort()], index: 0 };
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), "braid-etcd-"));
   if (options.dir === undefined) directories.add(dir);
-  const peer = peerPort ?? (await freePort());
-  const peerUrl = `http://127.0.0.1:${peer}`;
-  const cluster = clusterFlags.length > 0 ? clusterFlags : ["--initial-cluster", `${name}=${peerUrl}`];
+  const port = options.port ?? (await freePort());
   const quick = !options.fsync && (await canSkipFsync(binary)) ? ["--unsafe-no-fsync"] : [];
   return {
-    name,
+    label,
+    name: `${label}-${ports[index]}`,
     dir,
     ownsDir: options.dir === undefined,
     binary,
-    port: options.port ?? (await freePort()),
-    peerPort: peer,
-    flags: ["--initial-advertise-peer-urls", peerUrl, ...cluster, ...quick, ...(options.flags ?? [])],
+    port,
+    clientUrl: `http://127.0.0.1:${port}`,
+    peerUrl: `http://127.0.0.1:${ports[index]}`,
+    initialCluster: ports.map((peer) => `${label}-${peer}=http://127.0.0.1:${peer}`).join(","),
+    flags: [...quick, ...(options.flags ?? [])],
   };
 }
 
@@ -330,25 +302,6 @@ async function canSkipFsync(binary: string): Promise<boolean> {
     helpTexts.set(binary, help);
   }
   return (await help).includes("--unsafe-no-fsync");
-}
-
-/** etcd takes every flag from ETCD_* variables too; those of the developer's shell must not reach a test. */
-function cleanEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("ETCD")));
-}
-
-async function isHealthy(url: string): Promise<boolean> {
-  try {
-    const response = await fetch(`${url}/health`, { signal: AbortSignal.timeout(2_000) });
-    const body = (await response.json()) as { health?: unknown };
-    return String(body.health) === "true";
-  } catch {
-    return false; // not listening yet
-  }
-}
-
-interface MemberListReply {
-  members?: { peerURLs?: string[] }[];
 }
 
 interface StatusReply {

@@ -1,0 +1,55 @@
+import { type DestinationStream, destination, type Level, type Logger, pino } from "pino";
+
+/** The log that rooms are handed; structured fields first, then the text: `log.warn({ shard }, "lost")`. */
+export type Log = Logger;
+
+/** Fields that are never written, wherever they appear at the top or one level down. */
+const SECRETS = ["password", "token", "authorization", "credentials"];
+
+const LEVEL_NAMES: Record<number, string> = {
+  10: "TRACE",
+  20: "DEBUG",
+  30: "INFO",
+  40: "WARN",
+  50: "ERROR",
+  60: "FATAL",
+};
+
+/**
+ * A log on standard error: lines for people when that is a terminal, JSON otherwise. Written
+ * synchronously, so that the last lines before an exit are there. `output` is for tests.
+ */
+export function createLog(level: Level | "silent", output: DestinationStream = standardError()): Log {
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`]), censor: "[redacted]" },
+    },
+    output,
+  );
+}
+
+function standardError(): DestinationStream {
+  const raw = destination({ fd: 2, sync: true });
+  if (!process.stderr.isTTY) return raw;
+  return { write: (line: string) => raw.write(`${readable(line)}\n`) };
+}
+
+/** One JSON line of pino as `12:34:56.789 WARN  text  field=value`. */
+export function readable(line: string): string {
+  const { level, time, msg = "", ...fields } = JSON.parse(line) as Record<string, unknown>;
+  const clock = String(time).slice(11, 23);
+  const name = (LEVEL_NAMES[Number(level)] ?? String(level)).padEnd(5);
+  const rest = Object.entries(fields).map(([key, value]) => `  ${key}=${fieldText(value)}`);
+  return `${clock} ${name} ${msg}${rest.join("")}`;
+}
+
+function fieldText(value: unknown): string {
+  if (typeof value === "string") return /^[\w.:/-]+$/.test(value) ? value : JSON.stringify(value);
+  // pino writes errors as {type, message, stack}: the text is what a person looks for.
+  if (value !== null && typeof value === "object" && "stack" in value && "message" in value)
+    return JSON.stringify(value.message);
+  return JSON.stringify(value);
+}

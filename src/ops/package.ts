@@ -1,0 +1,13 @@
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The folder that holds this package's package.json, whether the code runs from `src` or compiled. */
+export const packageRoot = findRoot(dirname(fileURLToPath(import.meta.url)));
+
+/** This package's version, as in package.json. */
+export const version: string = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")).version;
+
+function findRoot(folder: string): string {
+  return existsSync(join(folder, "package.json")) ? folder : findRoot(dirname(folder));
+}
