@@ -1,0 +1,52 @@
+/**
+ * The messages of etcd's v3 API that the proxy looks into. Each name is both the interface of the decoded
+ * message and its codec: `RangeRequest.decode(bytes)` gives a `RangeRequest`. Field names are etcd's in camel case.
+ *
+ * int64 fields are numbers (beyond 2^53 the nearest double; encoding clamps to int64), ids and leases are
+ * bigints. Absent byte fields decode to `EMPTY`. Enums decode to whatever number was sent, known or not.
+ */
+export type { Codec, Init } from "./codec.js";
+export { ResponseHeader } from "./header.js";
+export { Event, EventType, KeyValue } from "./keyvalue.js";
+export {
+  CompactionRequest,
+  CompactionResponse,
+  DeleteRangeRequest,
+  DeleteRangeResponse,
+  PutRequest,
+  PutResponse,
+  RangeRequest,
+  RangeResponse,
+  SortOrder,
+  SortTarget,
+} from "./kv.js";
+export {
+  LeaseGrantRequest,
+  LeaseGrantResponse,
+  LeaseKeepAliveRequest,
+  LeaseKeepAliveResponse,
+  LeaseLeasesRequest,
+  LeaseLeasesResponse,
+  LeaseRevokeRequest,
+  LeaseRevokeResponse,
+  LeaseTimeToLiveRequest,
+  LeaseTimeToLiveResponse,
+} from "./lease.js";
+export {
+  Member,
+  MemberListRequest,
+  MemberListResponse,
+  StatusRequest,
+  StatusResponse,
+} from "./maintenance.js";
+export { EMPTY } from "./reader.js";
+export {
+  Compare,
+  CompareResult,
+  CompareTarget,
+  RequestOp,
+  ResponseOp,
+  TxnRequest,
+  TxnResponse,
+} from "./txn.js";
+export { FilterType, WatchCreateRequest, WatchRequest, WatchResponse } from "./watchmessages.js";
