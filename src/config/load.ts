@@ -1,0 +1,76 @@
+import { readFileSync } from "node:fs";
+import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from "yaml";
+import { ConfigError, type Problem } from "./error.js";
+import { check, type Finding, formatPath, type Path } from "./problems.js";
+import { resolve } from "./resolve.js";
+import { schema } from "./schema.js";
+import type { Config } from "./types.js";
+
+/** Reads and checks a configuration file. Throws `ConfigError`, also when the file cannot be read. */
+export function loadConfig(path: string): Config {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    const message =
+      code === "ENOENT" ? "there is no such file" : `cannot be read: ${(cause as Error).message}`;
+    throw new ConfigError(path, [{ path: "", line: undefined, message }], { cause });
+  }
+  return parseConfig(text, path);
+}
+
+/** Checks a configuration given as YAML. `source` names it in errors. Throws `ConfigError` with all problems. */
+export function parseConfig(text: string, source: string): Config {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const broken = [...document.errors, ...document.warnings];
+  if (broken.length > 0) {
+    throw new ConfigError(
+      source,
+      broken.map(({ message, pos }) => ({ path: "", line: lines.linePos(pos[0]).line, message })),
+    );
+  }
+  const fail = (findings: readonly Finding[]): never => {
+    throw new ConfigError(
+      source,
+      findings.map((finding) => locate(finding, document, lines)),
+    );
+  };
+  const checked = check(schema, plainData(document, source));
+  if ("findings" in checked) return fail(checked.findings);
+  const findings: Finding[] = [];
+  const config = resolve(checked.value, findings);
+  return findings.length > 0 ? fail(findings) : config;
+}
+
+/** The document as plain data. A field without a value (`rules:`, its content commented out) counts as not given. */
+function plainData(document: Document, source: string): unknown {
+  try {
+    return document.toJS({ reviver: (_key, value) => (value === null ? undefined : value) }) ?? {};
+  } catch (cause) {
+    // Aliases that multiply beyond the parser's limit.
+    const message = (cause as Error).message;
+    throw new ConfigError(source, [{ path: "", line: undefined, message }], { cause });
+  }
+}
+
+function locate({ path, message }: Finding, document: Document, lines: LineCounter): Problem {
+  const offset = offsetOf(path, document);
+  const line = offset === undefined ? undefined : lines.linePos(offset).line;
+  return { path: formatPath(path), line, message };
+}
+
+/** Where the field begins in the text; for a field that is not there, where the nearest one around it begins. */
+function offsetOf(path: Path, document: Document): number | undefined {
+  for (let length = path.length; length > 0; length--) {
+    const parent = document.getIn(path.slice(0, length - 1), true);
+    const last = path[length - 1];
+    const pair = isMap(parent)
+      ? parent.items.find(({ key }) => (isScalar(key) ? key.value === last : false))
+      : undefined;
+    const node = pair ? pair.key : document.getIn(path.slice(0, length), true);
+    if (isNode(node) && node.range) return node.range[0];
+  }
+  return undefined;
+}

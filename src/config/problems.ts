@@ -1,0 +1,113 @@
+import { z } from "zod";
+
+export type Path = readonly (string | number)[];
+
+/** A problem before its place in the file is known. */
+export interface Finding {
+  readonly path: Path;
+  readonly message: string;
+}
+
+/** `["shards", 1, "name"]` as `shards[1].name`. */
+export function formatPath(path: Path): string {
+  let text = "";
+  for (const part of path) {
+    if (typeof part === "number") text += `[${part}]`;
+    else text += text === "" ? part : `.${part}`;
+  }
+  return text;
+}
+
+/** Checks `input` and says what is wrong in words of our own, one finding per field. */
+export function check<S extends z.ZodType>(
+  schema: S,
+  input: unknown,
+): { value: z.output<S> } | { findings: Finding[] } {
+  const result = schema.safeParse(input, { error: (issue) => describe(issue as z.core.$ZodRawIssue) });
+  if (result.success) return { value: result.data };
+  const findings = result.error.issues.flatMap((issue): Finding[] => {
+    const path = issue.path as Path;
+    if (issue.code !== "unrecognized_keys") return [{ path, message: issue.message }];
+    const known = keysAt(schema, path);
+    return issue.keys.map((key) => ({ path: [...path, key], message: unknownKey(key, known) }));
+  });
+  return { findings };
+}
+
+function describe(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case "invalid_type":
+      if (issue.input === undefined) return "is missing";
+      return `must be ${kinds[issue.expected] ?? issue.expected}, not ${kindOf(issue.input, issue.expected)}`;
+    case "invalid_value":
+      return `must be one of ${issue.values.join(", ")}`;
+    case "too_small":
+      return issue.origin === "array" ? "must not be empty" : `must be at least ${issue.minimum}`;
+    case "too_big":
+      return issue.origin === "array"
+        ? `must have at most ${issue.maximum} entries`
+        : `must be at most ${issue.maximum}`;
+    default:
+      return undefined;
+  }
+}
+
+const kinds: Partial<Record<string, string>> = {
+  string: "text",
+  number: "a number",
+  int: "a whole number",
+  array: "a list",
+  object: "a mapping",
+};
+
+function kindOf(input: unknown, expected: string): string {
+  if (Array.isArray(input)) return "a list";
+  if (typeof input === "object") return "a mapping";
+  if (typeof input === "string") return "text";
+  const hint = expected === "string" ? " (quote it if it is meant as text)" : "";
+  return `${typeof input === "number" ? "the number " : ""}${input}${hint}`;
+}
+
+const later: readonly string[] = ["tls", "credentials"];
+
+function unknownKey(key: string, known: readonly string[]): string {
+  if (later.includes(key)) return "is not supported yet";
+  const [nearest] = known
+    .map((name) => ({ name, distance: editDistance(key.toLowerCase(), name.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance);
+  if (nearest && nearest.distance <= Math.max(1, Math.floor(key.length / 3))) {
+    return `is unknown; did you mean ${nearest.name}?`;
+  }
+  return `is unknown; possible here: ${known.join(", ")}`;
+}
+
+/** The field names that the schema has at `path`. */
+function keysAt(schema: z.ZodType, path: Path): string[] {
+  let at = unwrap(schema);
+  for (const part of path) {
+    if (at instanceof z.ZodArray) at = unwrap(at.element as z.ZodType);
+    else if (at instanceof z.ZodObject) at = unwrap(at.shape[part]);
+  }
+  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+}
+
+function unwrap(schema: z.ZodType): z.ZodType {
+  let at = schema;
+  while (at instanceof z.ZodOptional || at instanceof z.ZodDefault || at instanceof z.ZodPrefault) {
+    at = at.unwrap() as z.ZodType;
+  }
+  return at;
+}
+
+/** Levenshtein distance. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length];
+}

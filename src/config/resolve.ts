@@ -1,0 +1,117 @@
+import { printable } from "../routing/bytes.js";
+import type { RoutingRule } from "../routing/map.js";
+import { clientUrls, isWildcard, parseHostPort } from "./address.js";
+import type { Finding, Path } from "./problems.js";
+import type { Shape } from "./schema.js";
+import type { Config, TimelineConfig } from "./types.js";
+
+/** Turns a file of the right shape into a configuration; what is wrong between its fields goes to `findings`. */
+export function resolve(shape: Shape, findings: Finding[]): Config {
+  const find = (path: Path, message: string) => findings.push({ path, message });
+  checkListen(shape, find);
+  checkShards(shape, find);
+  const { listen, shards, limits, watch, log } = shape;
+  return {
+    listen,
+    advertise: resolveAdvertise(shape, find),
+    shards,
+    timeline: resolveTimeline(shape, find),
+    map: { shards: shards.map(({ name, weight }) => ({ name, weight })), rules: resolveRules(shape, find) },
+    limits,
+    watch,
+    log,
+  };
+}
+
+type Find = (path: Path, message: string) => void;
+
+function checkListen({ listen }: Shape, find: Find): void {
+  listen.forEach((address, i) => {
+    const first = listen.indexOf(address);
+    if (first < i && parseHostPort(address).port !== 0) find(["listen", i], `is listen[${first}] again`);
+  });
+}
+
+function resolveAdvertise({ listen, advertise }: Shape, find: Find): readonly string[] | undefined {
+  if (advertise) {
+    advertise.forEach((url, i) => {
+      const first = advertise.indexOf(url);
+      if (first < i) find(["advertise", i], `is advertise[${first}] again`);
+    });
+    return advertise;
+  }
+  const wildcard = listen.findIndex((address) => isWildcard(parseHostPort(address).host));
+  if (wildcard >= 0) {
+    const text = `is missing: clients cannot connect to ${listen[wildcard]}, so say under which URLs they reach the proxies`;
+    find(["advertise"], text);
+  }
+  return listen.some((address) => parseHostPort(address).port === 0) ? undefined : clientUrls(listen);
+}
+
+function checkShards({ shards, listen }: Shape, find: Find): void {
+  const names = new Map<string, number>();
+  const owners = new Map<string, string>(listen.map((address) => [address, "this proxy (listen)"]));
+  shards.forEach((shard, i) => {
+    const first = names.get(shard.name);
+    if (first === undefined) names.set(shard.name, i);
+    else find(["shards", i, "name"], `is the name of shards[${first}] already`);
+    shard.endpoints.forEach((endpoint, j) => {
+      const owner = owners.get(endpoint);
+      if (owner !== undefined) find(["shards", i, "endpoints", j], `${endpoint} belongs to ${owner} already`);
+      else owners.set(endpoint, `shards[${i}]`);
+    });
+  });
+}
+
+function resolveTimeline({ shards, timeline, listen }: Shape, find: Find): TimelineConfig {
+  const { host, endpoints } = timeline;
+  if (endpoints) {
+    endpoints.forEach((endpoint, i) => {
+      const shard = shards.find((each) => each.endpoints.includes(endpoint));
+      const path = ["timeline", "endpoints", i];
+      if (shard) find(path, `${endpoint} belongs to shard ${shard.name}; write host: ${shard.name}`);
+      if (listen.includes(endpoint)) find(path, `${endpoint} is this proxy itself (listen)`);
+      if (endpoints.indexOf(endpoint) < i) find(path, `${endpoint} is given twice`);
+    });
+    return { kind: "dedicated", endpoints };
+  }
+  const shard = host === undefined ? 0 : shards.findIndex(({ name }) => name === host);
+  if (shard < 0) find(["timeline", "host"], noShard(host!, shards));
+  return { kind: "shard", shard };
+}
+
+function resolveRules({ shards, routing }: Shape, find: Find): RoutingRule[] {
+  const rules: RoutingRule[] = [];
+  const prefixes = new Map<string, number>();
+  const checkPin = (shard: string | undefined, path: Path) => {
+    if (shard !== undefined && !shards.some(({ name }) => name === shard)) find(path, noShard(shard, shards));
+  };
+  if (routing.default) {
+    rules.push({ prefix: new Uint8Array(0), ...routing.default });
+    checkPin(routing.default.shard, ["routing", "default", "shard"]);
+  }
+  routing.rules.forEach(({ prefix: text, prefixBase64, ...rest }, i) => {
+    const path = ["routing", "rules", i];
+    checkPin(rest.shard, [...path, "shard"]);
+    if ((text === undefined) === (prefixBase64 === undefined)) {
+      find(path, text === undefined ? "prefix is missing" : "give prefix or prefixBase64, not both");
+      return;
+    }
+    const field = [...path, text === undefined ? "prefixBase64" : "prefix"];
+    const prefix = Uint8Array.from(
+      text === undefined ? Buffer.from(prefixBase64!, "base64") : Buffer.from(text),
+    );
+    if (prefix.length === 0) find(field, "must not be empty; what covers every key is routing.default");
+    if (prefix.length > 1024) find(field, "must have at most 1024 bytes");
+    if (prefix[0] === 0) find(field, "keys that begin with a zero byte are reserved");
+    const first = prefixes.get(printable(prefix));
+    if (first === undefined) prefixes.set(printable(prefix), i);
+    else find(field, `is the prefix of routing.rules[${first}] already`);
+    rules.push({ prefix, ...rest });
+  });
+  return rules;
+}
+
+function noShard(name: string, shards: Shape["shards"]): string {
+  return `there is no shard ${name}; the shards are ${shards.map((shard) => shard.name).join(", ")}`;
+}
