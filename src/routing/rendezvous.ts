@@ -86,7 +86,6 @@ function finalize(word: number): number {
   return h ^ (h >>> 16);
 }
 
-
 /**
  * -ln(u) of the draw k, u = (2k + 1) / 2^53 (an exact double in (0, 1)). ln(m) = 2 atanh((m - 1) / (m + 1)) with m
  * scaled to [sqrt(1/2), sqrt(2)), where eleven terms of the series leave an error below 1e-17.
