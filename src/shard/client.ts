@@ -1,0 +1,102 @@
+import type { Endpoint, EndpointHealth } from "./endpoint.js";
+import { Members } from "./members.js";
+import type { CallOptions, Done, Shard, ShardStream, StreamEvents } from "./shard.js";
+import { Stream } from "./stream.js";
+import { UnaryCall } from "./unary.js";
+
+/** What a shard logs through; a pino logger is one. */
+export interface ShardLog {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface ShardOptions {
+  /** Place in the configured order; -1 for a timeline host that is no shard. */
+  readonly index: number;
+  readonly name: string;
+  /** At least one; the first that works is used. `host:port`, `[ipv6]:port`, `http://host:port` or `unix:/path`. */
+  readonly endpoints: readonly string[];
+  /** How long a call without a deadline of its own may take, ms. */
+  readonly requestTimeoutMs: number;
+  /** How long a call waits for a connection while no endpoint is connected, ms. */
+  readonly connectTimeoutMs: number;
+  readonly log: ShardLog;
+}
+
+/** A shard over the network, with its endpoints' health. */
+export interface ShardClient extends Shard {
+  /** In configured order. */
+  endpoints(): EndpointHealth[];
+}
+
+/**
+ * Opens the connection to one backend etcd cluster. It connects when the first call comes. The first endpoint
+ * that is connected and answers is used until it fails; the others stay connected, so that failing over costs
+ * nothing. Throws an `Error` for a malformed endpoint.
+ */
+export function openShard(options: ShardOptions): ShardClient {
+  return new Client(options);
+}
+
+class Client implements ShardClient {
+  readonly index: number;
+  readonly name: string;
+  private readonly log: ShardLog;
+  private readonly members: Members;
+  private readonly calls = new Set<UnaryCall>();
+  private readonly streams = new Set<Stream>();
+  /** What was logged last of each endpoint, so that an endpoint that stays down is reported once. */
+  private readonly logged = new Map<Endpoint, string>();
+
+  constructor(options: ShardOptions) {
+    this.index = options.index;
+    this.name = options.name;
+    this.log = options.log;
+    this.members = new Members({ ...options, onChange: (endpoint) => this.changed(endpoint) });
+  }
+
+  endpoints(): EndpointHealth[] {
+    return this.members.health();
+  }
+
+  unary(path: string, request: Uint8Array, options: CallOptions, done: Done): () => void {
+    const call = new UnaryCall(this.members, path, request, options, done, () => this.calls.delete(call));
+    this.calls.add(call);
+    call.start();
+    return call.cancel;
+  }
+
+  call(path: string, request: Uint8Array, options: CallOptions): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      this.unary(path, request, options, (error, response) => (error ? reject(error) : resolve(response)));
+    });
+  }
+
+  stream(path: string, events: StreamEvents): ShardStream {
+    const stream = new Stream(this.members, path, events, () => this.streams.delete(stream));
+    this.streams.add(stream);
+    return stream;
+  }
+
+  close(): void {
+    if (this.members.isClosed) return;
+    const error = this.members.error("closed");
+    this.members.close();
+    for (const call of [...this.calls]) call.fail(error);
+    for (const stream of [...this.streams]) stream.fail(error);
+  }
+
+  private changed(endpoint: Endpoint): void {
+    const { url, state, lastError } = endpoint.health;
+    if (state === "silent") for (const call of [...this.calls]) call.moveFrom(endpoint);
+    // While it is down an endpoint alternates between these; its failure has been reported.
+    if (state === "connecting" || (state === "failed" && lastError === undefined)) return;
+    const summary = `${state} ${lastError}`;
+    if (this.logged.get(endpoint) === summary) return;
+    this.logged.set(endpoint, summary);
+    const fields = { shard: this.name, endpoint: url };
+    if (state === "ready") this.log.info(fields, "endpoint connected");
+    else this.log.warn({ ...fields, error: lastError }, `endpoint ${state}`);
+  }
+}

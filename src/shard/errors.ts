@@ -1,0 +1,55 @@
+import { Code, StatusError } from "../status/error.js";
+
+/** How a call ended, as the gRPC library tells it. */
+export interface RawStatus {
+  readonly code: number;
+  readonly details: string;
+}
+
+/**
+ * What an unsuccessful status says about the request.
+ * - `etcd`: etcd's own answer (its texts begin with "etcdserver:").
+ * - `unsent`: the request certainly never reached an etcd; it may be sent again, even a write.
+ * - `lost`: the connection went away in between; nobody knows whether the request took effect.
+ * - `answer`: any other answer of the server, handed on as it is.
+ */
+export type Failure = "etcd" | "unsent" | "lost" | "answer";
+
+// The library has no field that tells these apart, only its texts. They are pinned by test/shard/client.test.ts.
+const UNSENT =
+  /^(No connection established|Name resolution failed|Stream refused by server|Failed to start HTTP\/2 stream|Channel closed before call started)/;
+const LOST = /^(Connection dropped|Received RST_STREAM|Call cancelled)/;
+
+/** Sorts an unsuccessful status. A doubtful one is never `unsent`. */
+export function classify(status: RawStatus): Failure {
+  if (status.details.startsWith("etcdserver:")) return "etcd";
+  if (UNSENT.test(status.details)) return "unsent";
+  if (LOST.test(status.details) || status.code === Code.UNAVAILABLE) return "lost";
+  return "answer";
+}
+
+/** An answer of the server as the error that a client sees: code and text untouched. */
+export function answered(status: RawStatus): StatusError {
+  const known = Number.isInteger(status.code) && status.code > 0 && status.code <= Code.UNAUTHENTICATED;
+  return new StatusError(known ? (status.code as Code) : Code.UNKNOWN, status.details);
+}
+
+const SYSTEM_ERRORS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "connection refused",
+  ECONNRESET: "connection reset",
+  EHOSTUNREACH: "host unreachable",
+  ENETUNREACH: "network unreachable",
+  ETIMEDOUT: "connection timed out",
+  ENOTFOUND: "unknown host",
+  EAI_AGAIN: "name lookup failed",
+  ENOENT: "no such socket",
+  EACCES: "permission denied",
+};
+
+/** The library's or Node's words for a failed connection, made short: "connection refused". */
+export function connectionReason(text: string): string {
+  const inner =
+    /Last error: (?:Error: )?(.*?)(?: \(\d{4}-\d\d-\d\dT[^)]*\))?\. Resolution note/.exec(text)?.[1] ?? text;
+  const code = /\b(E[A-Z_]{4,})\b/.exec(inner)?.[1];
+  return (code === undefined ? undefined : SYSTEM_ERRORS[code]) ?? inner;
+}

@@ -1,0 +1,121 @@
+import { Code, StatusError } from "../status/error.js";
+import { parseEndpoint } from "./address.js";
+import { Endpoint, type EndpointHealth } from "./endpoint.js";
+
+/** Longest time without any answer before calls go to another endpoint, ms. */
+const SILENCE_MAX = 2000;
+
+export interface MembersOptions {
+  readonly name: string;
+  readonly endpoints: readonly string[];
+  readonly requestTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  /** Called after each change of an endpoint's state. */
+  onChange(endpoint: Endpoint): void;
+}
+
+/** A shard's endpoints: which one is used, who waits for one, and the errors in the shard's name. */
+export class Members {
+  readonly name: string;
+  readonly requestTimeoutMs: number;
+  private readonly connectTimeoutMs: number;
+  private readonly endpoints: readonly Endpoint[];
+  private preferred = 0;
+  private readonly waiters = new Set<() => void>();
+  private closed = false;
+
+  constructor(options: MembersOptions) {
+    this.name = options.name;
+    this.requestTimeoutMs = options.requestTimeoutMs;
+    this.connectTimeoutMs = options.connectTimeoutMs;
+    const silenceMs = Math.min(SILENCE_MAX, Math.ceil(options.requestTimeoutMs / 3));
+    this.endpoints = options.endpoints.map((text) => {
+      const changed = (endpoint: Endpoint) => {
+        if (this.closed) return;
+        options.onChange(endpoint);
+        if (endpoint.ready) for (const waiter of [...this.waiters]) waiter();
+      };
+      return new Endpoint(parseEndpoint(text), silenceMs, changed);
+    });
+  }
+
+  health(): EndpointHealth[] {
+    return this.endpoints.map((endpoint) => endpoint.health);
+  }
+
+  get isClosed(): boolean {
+    return this.closed;
+  }
+
+  close(): void {
+    this.closed = true;
+    this.waiters.clear();
+    for (const endpoint of this.endpoints) endpoint.close();
+  }
+
+  /**
+   * The endpoint to use now: the one in use as long as it is ready and answers, else the next that is, else a
+   * ready one that does not answer; undefined when none is connected.
+   */
+  choose(): Endpoint | undefined {
+    if (this.closed) return undefined;
+    let silent: Endpoint | undefined;
+    for (let i = 0; i < this.endpoints.length; i++) {
+      const at = (this.preferred + i) % this.endpoints.length;
+      const endpoint = this.endpoints[at]!;
+      if (!endpoint.ready) continue;
+      if (endpoint.isSilent) {
+        silent ??= endpoint;
+        continue;
+      }
+      this.preferred = at;
+      return endpoint;
+    }
+    return silent;
+  }
+
+  /** Prefers the endpoint after this one from now on: it works, but has no part in its cluster's quorum. */
+  avoid(endpoint: Endpoint): void {
+    if (this.endpoints[this.preferred] === endpoint) {
+      this.preferred = (this.preferred + 1) % this.endpoints.length;
+    }
+  }
+
+  /** True when another endpoint is ready and answers. */
+  hasOther(endpoint: Endpoint): boolean {
+    return this.endpoints.some((other) => other !== endpoint && other.ready && !other.isSilent);
+  }
+
+  /**
+   * Calls `ready` when an endpoint can be used, or `failed` after the connect timeout. Returns a function
+   * that gives up.
+   */
+  awaitEndpoint(ready: () => void, failed: (error: StatusError) => void): () => void {
+    const give = () => {
+      clearTimeout(timer);
+      this.waiters.delete(waiter);
+    };
+    const waiter = () => {
+      give();
+      ready();
+    };
+    const timer = setTimeout(() => {
+      give();
+      failed(this.error(this.unreachable));
+    }, this.connectTimeoutMs);
+    this.waiters.add(waiter);
+    for (const endpoint of this.endpoints) endpoint.connect();
+    return give;
+  }
+
+  /** An error in the name of this shard. */
+  error(text: string, code: Code = Code.UNAVAILABLE): StatusError {
+    return new StatusError(code, `shard "${this.name}": ${text}`);
+  }
+
+  /** Says of each endpoint why it cannot be used. */
+  get unreachable(): string {
+    const reasons = this.health().map(({ url, lastError }) => `${url}: ${lastError ?? "no answer"}`);
+    return `no endpoint reachable (${reasons.join("; ")})`;
+  }
+}

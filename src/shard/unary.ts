@@ -1,0 +1,174 @@
+import { Code, type StatusError } from "../status/error.js";
+import { type Call, type Endpoint, toMetadata } from "./endpoint.js";
+import { answered, classify, type Failure, type RawStatus } from "./errors.js";
+import type { Members } from "./members.js";
+import type { CallOptions, Done } from "./shard.js";
+
+const EMPTY = new Uint8Array(0);
+/** How often one call is sent at most. Reached only when endpoints come and go all the time. */
+const MAX_ATTEMPTS = 5;
+/** Longest delay that a Node timer can hold, ms. */
+const MAX_DELAY = 2 ** 31 - 1;
+
+/** `bytes` as a Buffer over the same memory. */
+export function toBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/**
+ * One unary call over however many attempts it takes. Idempotent calls are sent again to another endpoint when
+ * an attempt is lost, unanswered, or fails for want of a leader; other calls only when they certainly never left.
+ */
+export class UnaryCall {
+  private readonly deadline: number;
+  private readonly ownDeadline: boolean;
+  private deadlineTimer: NodeJS.Timeout | undefined;
+  private stopWaiting: (() => void) | undefined;
+  private attempt: Call | undefined;
+  private endpoint: Endpoint | undefined;
+  private response: Uint8Array | undefined;
+  private attempts = 0;
+  private movedOn = false;
+  private finished = false;
+
+  constructor(
+    private readonly members: Members,
+    private readonly path: string,
+    private readonly request: Uint8Array,
+    private readonly options: CallOptions,
+    private readonly done: Done,
+    private readonly onEnd: () => void,
+  ) {
+    const { deadline } = options;
+    this.ownDeadline = deadline !== undefined && Number.isFinite(deadline);
+    this.deadline = this.ownDeadline ? deadline! : Date.now() + members.requestTimeoutMs;
+  }
+
+  start(): void {
+    const left = this.deadline - Date.now();
+    this.deadlineTimer = setTimeout(() => this.expire(), Math.max(0, Math.min(left, MAX_DELAY)));
+    // The result never comes before `unary` has returned.
+    if (this.members.isClosed) process.nextTick(() => this.fail(this.members.error("closed")));
+    else this.send();
+  }
+
+  /** Ends the call without a result. */
+  readonly cancel = (): void => {
+    if (this.release()) this.abandon("cancelled by the caller");
+  };
+
+  fail(error: StatusError): void {
+    if (!this.release()) return;
+    this.abandon(error.message);
+    this.done(error, EMPTY);
+  }
+
+  /** `endpoint` does not answer: goes elsewhere if this call waits for it, may be repeated and has somewhere to go. */
+  moveFrom(endpoint: Endpoint): void {
+    if (this.endpoint !== endpoint || this.attempt === undefined) return;
+    if (!this.options.idempotent || !this.members.hasOther(endpoint)) return;
+    this.abandon("no answer, tried elsewhere");
+    this.send();
+  }
+
+  private send(): void {
+    const endpoint = this.members.choose();
+    if (endpoint === undefined) {
+      this.stopWaiting = this.members.awaitEndpoint(
+        () => {
+          this.stopWaiting = undefined;
+          this.send();
+        },
+        (error) => this.fail(error),
+      );
+      return;
+    }
+    this.attempts++;
+    this.endpoint = endpoint;
+    this.response = undefined;
+    const call: Call = endpoint.begin(this.path, toMetadata(this.options.metadata), {
+      message: (message) => {
+        if (this.attempt !== call) return;
+        this.response = message;
+        call.startRead();
+      },
+      ended: (status) => {
+        endpoint.answered(call);
+        if (this.attempt !== call) return;
+        this.attempt = undefined;
+        if (status.code === Code.OK) this.succeed();
+        else this.failed(status, endpoint);
+      },
+    });
+    this.attempt = call;
+    endpoint.expectAnswer(call);
+    call.sendMessageWithContext({}, toBuffer(this.request));
+    call.halfClose();
+    call.startRead();
+  }
+
+  private succeed(): void {
+    if (!this.release()) return;
+    // proto3 has no message that may be absent: no message at all is the server's fault.
+    if (this.response === undefined) this.done(this.members.error("empty answer", Code.INTERNAL), EMPTY);
+    else this.done(undefined, this.response);
+  }
+
+  private failed(status: RawStatus, endpoint: Endpoint): void {
+    const failure = classify(status);
+    if (failure === "etcd" && status.code === Code.UNAVAILABLE) this.members.avoid(endpoint);
+    if (this.mayRepeat(failure, status, endpoint)) this.send();
+    else if (failure === "etcd" || failure === "answer") this.fail(answered(status));
+    else {
+      const text = `connection to ${endpoint.label} lost (${status.details})`;
+      this.fail(this.members.error(failure === "lost" ? text + this.doubt : text));
+    }
+  }
+
+  private mayRepeat(failure: Failure, status: RawStatus, endpoint: Endpoint): boolean {
+    if (this.attempts >= MAX_ATTEMPTS) return false;
+    if (failure === "unsent") return true;
+    if (!this.options.idempotent) return false;
+    if (failure === "lost") return true;
+    // No leader, a leader that changed, an etcd that stops: once elsewhere.
+    if (failure !== "etcd" || status.code !== Code.UNAVAILABLE || this.movedOn) return false;
+    this.movedOn = true;
+    return this.members.hasOther(endpoint);
+  }
+
+  private expire(): void {
+    const left = this.deadline - Date.now();
+    if (left > 0) {
+      this.deadlineTimer = setTimeout(() => this.expire(), Math.min(left, MAX_DELAY));
+      return;
+    }
+    const text =
+      this.attempt === undefined
+        ? this.members.unreachable
+        : `no answer from ${this.endpoint?.label} in time${this.doubt}`;
+    // The caller's deadline is told as such; our own timeout is the shard's failure.
+    this.fail(this.members.error(text, this.ownDeadline ? Code.DEADLINE_EXCEEDED : Code.UNAVAILABLE));
+  }
+
+  private get doubt(): string {
+    return this.options.idempotent ? "" : "; whether the request took effect is unknown";
+  }
+
+  /** Gives up the attempt in flight, if any; the etcd is told. */
+  private abandon(reason: string): void {
+    const call = this.attempt;
+    this.attempt = undefined;
+    if (call === undefined) return;
+    this.endpoint?.answered(call);
+    call.cancelWithStatus(Code.CANCELLED, reason);
+  }
+
+  private release(): boolean {
+    if (this.finished) return false;
+    this.finished = true;
+    clearTimeout(this.deadlineTimer);
+    this.stopWaiting?.();
+    this.onEnd();
+    return true;
+  }
+}
