@@ -23,4 +23,5 @@ export const etcd = {
   leaseTtlTooLarge: () => new StatusError(Code.OUT_OF_RANGE, "etcdserver: too large lease TTL"),
   noLeader: () => new StatusError(Code.UNAVAILABLE, "etcdserver: no leader"),
   timeout: () => new StatusError(Code.UNAVAILABLE, "etcdserver: request timed out"),
+  stopped: () => new StatusError(Code.UNAVAILABLE, "etcdserver: server stopped"),
 } as const;

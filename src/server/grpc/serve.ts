@@ -1,0 +1,124 @@
+import {
+  logVerbosity,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type sendUnaryData,
+  setLogVerbosity,
+} from "@grpc/grpc-js";
+import { etcd } from "../../status/etcd.js";
+import type { Handlers, StreamHandler, UnaryHandler } from "../transport.js";
+import { failure, GrpcCall } from "./call.js";
+import { tooLarge } from "./limit.js";
+import { bind } from "./listen.js";
+import { GrpcStream } from "./stream.js";
+
+export interface GrpcOptions {
+  /** `host:port`, `[ipv6]:port` or `unix:/path` each, at least one; port 0 lets the system choose. */
+  readonly listen: readonly string[];
+  /** Largest request message in bytes; what is larger is refused with RESOURCE_EXHAUSTED, as etcd's gRPC server does. */
+  readonly maxReceiveBytes: number;
+  /** Bytes queued for one stream above which `send` answers false. Default 1 MiB. */
+  readonly highWaterBytes?: number;
+}
+
+export interface GrpcServer {
+  /** Where it listens, with the actual ports, in the order of `listen`. */
+  readonly addresses: readonly string[];
+  /**
+   * Stops: accepts nothing new, ends streams with UNAVAILABLE at once, lets unary calls finish for up to
+   * `graceMs`, then cuts all connections. Resolves when all is closed.
+   */
+  shutdown(graceMs: number): Promise<void>;
+}
+
+/**
+ * The library would buffer a message of any announced size up to its limit. Ours is checked on the complete
+ * message, for etcd's text; the library's own, a multiple of it, bounds the memory.
+ */
+const HARD_LIMIT_FACTOR = 4;
+const DEFAULT_HIGH_WATER = 1 << 20;
+
+/** Serves `handlers` with grpc-js. Rejects with `ListenError` when an address cannot be listened on. */
+export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promise<GrpcServer> {
+  // Failures reach our own log through errors; the library would write them to stderr besides.
+  setLogVerbosity(logVerbosity.NONE);
+  const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER } = options;
+  const server = new Server({
+    "grpc.max_receive_message_length": maxReceiveBytes * HARD_LIMIT_FACTOR,
+    "grpc.max_send_message_length": -1,
+    "grpc.enable_channelz": 0,
+  });
+  const streams = new Set<GrpcStream>();
+  for (const [path, handler] of handlers.unary) {
+    const serve = (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) =>
+      serveUnary(path, handler, maxReceiveBytes, call, done);
+    server.register(path, serve, identity, identity, "unary");
+  }
+  for (const [path, handler] of handlers.stream) {
+    const serve = (call: ServerDuplexStream<Buffer, Buffer>) =>
+      serveStream(path, handler, { maxReceiveBytes, highWaterBytes }, streams, call);
+    server.register(path, serve, identity, identity, "bidi");
+  }
+  let addresses: string[];
+  try {
+    addresses = await bind(server, options.listen, ServerCredentials.createInsecure());
+  } catch (error) {
+    server.forceShutdown();
+    throw error;
+  }
+  return { addresses, shutdown: (graceMs) => shutdown(server, streams, graceMs) };
+}
+
+function identity(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+function serveUnary(
+  path: string,
+  handler: UnaryHandler,
+  limit: number,
+  call: ServerUnaryCall<Buffer, Buffer>,
+  done: sendUnaryData<Buffer>,
+): void {
+  const { request } = call;
+  if (request.length > limit) {
+    done(failure(tooLarge(request.length, limit)));
+    return;
+  }
+  const context = new GrpcCall(path, call);
+  handler(context, request, (error, response) => {
+    if (!context.finish()) return;
+    if (error) done(failure(error));
+    else done(null, toBuffer(response));
+  });
+}
+
+function serveStream(
+  path: string,
+  handler: StreamHandler,
+  limits: { maxReceiveBytes: number; highWaterBytes: number },
+  streams: Set<GrpcStream>,
+  call: ServerDuplexStream<Buffer, Buffer>,
+): void {
+  const stream = new GrpcStream(path, call, limits, () => streams.delete(stream));
+  streams.add(stream);
+  handler(stream);
+}
+
+function toBuffer(bytes: Uint8Array | undefined): Buffer {
+  if (bytes === undefined) return Buffer.alloc(0);
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function shutdown(server: Server, streams: ReadonlySet<GrpcStream>, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const force = setTimeout(() => server.forceShutdown(), graceMs);
+    server.tryShutdown(() => {
+      clearTimeout(force);
+      resolve();
+    });
+    for (const stream of [...streams]) stream.shutdown(etcd.stopped());
+  });
+}
