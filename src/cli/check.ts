@@ -1,0 +1,134 @@
+import { loadConfig } from "../config/load.js";
+import type { Config } from "../config/types.js";
+import { createLog } from "../ops/log.js";
+import { openShard } from "../shard/client.js";
+import { StatusRequest, StatusResponse } from "../wire/messages.js";
+import { Maintenance } from "../wire/paths.js";
+import { Exit } from "./exit.js";
+import { formatTable } from "./table.js";
+
+/** One endpoint of one cluster, and what it answered. */
+interface Probe {
+  /** "shard a", or "timeline" for a dedicated timeline host. */
+  readonly cluster: string;
+  readonly endpoint: string;
+  readonly answer: Answer | undefined;
+  readonly error: string | undefined;
+}
+
+interface Answer {
+  readonly clusterId: bigint;
+  readonly version: string;
+  readonly revision: number;
+  readonly hasLeader: boolean;
+  readonly isLeader: boolean;
+  readonly dbSize: number;
+  readonly milliseconds: number;
+}
+
+/** `braid check`: validates the configuration, asks every endpoint for its status and prints a table. */
+export async function check(configFile: string): Promise<number> {
+  const config = loadConfig(configFile);
+  const probes = await Promise.all(
+    clusters(config).flatMap(({ name, endpoints }) =>
+      endpoints.map((endpoint) => probe(name, endpoint, config)),
+    ),
+  );
+  const problems = findProblems(probes);
+  const host =
+    config.timeline.kind === "shard"
+      ? `shard ${config.shards[config.timeline.shard].name}`
+      : config.timeline.endpoints.join(", ");
+  const lines = [
+    `${configFile} is valid: ${config.shards.length} shards, timeline host: ${host}`,
+    "",
+    formatTable([
+      ["CLUSTER", "ENDPOINT", "STATE", "VERSION", "REVISION", "SIZE", "TIME"],
+      ...probes.map(row),
+    ]),
+    "",
+    problems.length === 0 ? "Everything answers." : "Problems:",
+    ...problems.map((problem) => `  ${problem}`),
+  ];
+  process.stdout.write(`${lines.join("\n")}\n`);
+  return problems.length === 0 ? Exit.ok : Exit.failure;
+}
+
+function clusters(config: Config): { name: string; endpoints: readonly string[] }[] {
+  const shards = config.shards.map(({ name, endpoints }) => ({ name: `shard ${name}`, endpoints }));
+  if (config.timeline.kind === "shard") return shards;
+  return [...shards, { name: "timeline", endpoints: config.timeline.endpoints }];
+}
+
+async function probe(cluster: string, endpoint: string, config: Config): Promise<Probe> {
+  const client = openShard({
+    index: -1,
+    name: cluster,
+    endpoints: [endpoint],
+    requestTimeoutMs: config.limits.requestTimeoutMs,
+    connectTimeoutMs: config.limits.connectTimeoutMs,
+    log: createLog("silent"),
+  });
+  const begin = performance.now();
+  try {
+    const response = await client.call(Maintenance.Status, StatusRequest.encode({}), { idempotent: true });
+    const status = StatusResponse.decode(response);
+    const answer: Answer = {
+      clusterId: status.header?.clusterId ?? 0n,
+      version: status.version,
+      revision: status.header?.revision ?? 0,
+      hasLeader: status.leader !== 0n,
+      isLeader: status.leader === status.header?.memberId,
+      dbSize: status.dbSize,
+      milliseconds: performance.now() - begin,
+    };
+    return { cluster, endpoint, answer, error: undefined };
+  } catch (error) {
+    const reason = client.endpoints()[0].lastError ?? (error as Error).message;
+    return { cluster, endpoint, answer: undefined, error: reason };
+  } finally {
+    client.close();
+  }
+}
+
+function findProblems(probes: readonly Probe[]): string[] {
+  const problems: string[] = [];
+  const clusterOf = new Map<bigint, Probe>();
+  const idOf = new Map<string, Probe>();
+  for (const found of probes) {
+    const where = `${found.cluster}, ${found.endpoint}`;
+    if (!found.answer) {
+      problems.push(`${where}: ${found.error}`);
+      continue;
+    }
+    if (!found.answer.hasLeader) problems.push(`${where}: its cluster has no leader`);
+    const id = found.answer.clusterId;
+    const sibling = idOf.get(found.cluster);
+    if (sibling && sibling.answer?.clusterId !== id) {
+      problems.push(`${where}: belongs to another cluster than ${sibling.endpoint}`);
+    } else if (!sibling) {
+      idOf.set(found.cluster, found);
+    }
+    const other = clusterOf.get(id);
+    if (other && other.cluster !== found.cluster) {
+      problems.push(`${where}: is the same cluster as ${other.cluster}, ${other.endpoint}`);
+    } else if (!other) {
+      clusterOf.set(id, found);
+    }
+  }
+  return problems;
+}
+
+function row({ cluster, endpoint, answer }: Probe): string[] {
+  if (!answer) return [cluster, endpoint, "unreachable", "-", "-", "-", "-"];
+  const state = answer.isLeader ? "leader" : answer.hasLeader ? "follower" : "no leader";
+  return [
+    cluster,
+    endpoint,
+    state,
+    answer.version,
+    String(answer.revision),
+    `${(answer.dbSize / 2 ** 20).toFixed(1)} MiB`,
+    `${answer.milliseconds.toFixed(0)} ms`,
+  ];
+}

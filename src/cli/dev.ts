@@ -1,0 +1,120 @@
+import { existsSync } from "node:fs";
+import { relative, resolve } from "node:path";
+import { createInterface } from "node:readline/promises";
+import { fileURLToPath } from "node:url";
+import { FolderInUse } from "../dev/lock.js";
+import { isFree } from "../dev/ports.js";
+import { type Store, startStore } from "../dev/store.js";
+import { version } from "../ops/package.js";
+import { CommandError, Exit } from "./exit.js";
+import { onSignals } from "./signals.js";
+import { formatTable } from "./table.js";
+
+/** Where etcd listens by default, and so what clients try first. */
+const DEFAULT_PORT = 2379;
+
+export interface DevOptions {
+  /** Loopback port of the proxy; undefined: the default port, or another if that is taken. */
+  port: number | undefined;
+  /** Data folder. */
+  data: string;
+}
+
+/** `braid dev`: a store on this machine, three etcds and a proxy, until a signal ends it. */
+export async function dev(options: DevOptions): Promise<number> {
+  const dir = resolve(options.data);
+  const port = await choosePort(options.port);
+  let stopping = false;
+  let store: Store | undefined;
+  const ended = new Promise<void>((resolve, reject) => {
+    onSignals(
+      () => {
+        stopping = true;
+        if (!store) process.exit(Exit.ok); // still starting: what has been started ends with this process
+        say("\nStopping …");
+        store.stop().then(resolve, reject);
+      },
+      () => {
+        store?.kill().then(resolve, reject);
+      },
+    );
+  });
+  say(`etcd-braid ${version}: starting three etcds and the proxy …`);
+  try {
+    store = await startStore({
+      dir,
+      port,
+      serve: serveCommand(),
+      say: (line) => {
+        if (!stopping) say(line);
+      },
+    });
+  } catch (error) {
+    if (error instanceof FolderInUse) {
+      throw new CommandError(
+        Exit.failure,
+        `${error.message}. Stop that one first, or choose another folder with --data.`,
+      );
+    }
+    throw new CommandError(Exit.failure, (error as Error).message);
+  }
+  say(welcome(store, dir));
+  await ended;
+  return Exit.ok;
+}
+
+async function choosePort(asked: number | undefined): Promise<number> {
+  const wanted = asked ?? DEFAULT_PORT;
+  if (await isFree(wanted)) return wanted;
+  let next = wanted + 1;
+  while (!(await isFree(next))) next++;
+  const taken = `127.0.0.1:${wanted} is taken by another process`;
+  if (asked !== undefined) {
+    throw new CommandError(Exit.failure, `${taken}. The next free port: --port ${next}`);
+  }
+  if (!process.stdin.isTTY) {
+    say(`${taken} (an etcd of the system?). Using the next free port, ${next}.`);
+    return next;
+  }
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await terminal.question(`${taken} (an etcd of the system?). Use ${next} instead? [Y/n] `);
+  terminal.close();
+  if (/^\s*n/i.test(answer)) throw new CommandError(Exit.failure, "Not started.");
+  return next;
+}
+
+/** How this very program is started as `braid serve`, compiled or from its sources. */
+function serveCommand(): string[] {
+  const compiled = fileURLToPath(new URL("main.js", import.meta.url));
+  const main = existsSync(compiled) ? compiled : fileURLToPath(new URL("main.ts", import.meta.url));
+  return [process.execPath, ...process.execArgv, main, "serve"];
+}
+
+function welcome({ layout }: Store, dir: string): string {
+  const shown = relative(process.cwd(), dir) || ".";
+  const rows = [
+    ["WHAT", "WHERE", "DATA"],
+    ["proxy", layout.listen, ""],
+    ...layout.shards.map(({ name, clientUrl }) => [
+      `shard ${name}`,
+      clientUrl.replace("http://", ""),
+      `${shown}/etcd-${name}`,
+    ]),
+  ];
+  return [
+    "",
+    formatTable(rows),
+    "",
+    "It is ready. In another terminal:",
+    `  etcdctl --endpoints ${layout.listen} put /demo/greeting hello`,
+    `  etcdctl --endpoints ${layout.listen} get --prefix /demo/`,
+    `  etcdctl --endpoints ${layout.listen} watch --prefix ""`,
+    `  npx braid route --config ${shown}/shards.yaml /demo/greeting`,
+    "",
+    `Ctrl-C stops it; the data stays in ${shown}.`,
+  ].join("\n");
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,31 @@
+#!/usr/bin/env node
+import { CommanderError } from "commander";
+import { ConfigError } from "../config/error.js";
+import { CommandError, Exit } from "./exit.js";
+import { createProgram } from "./program.js";
+
+async function main(argv: readonly string[]): Promise<number> {
+  let code: number = Exit.ok;
+  const program = createProgram((result) => {
+    code = result;
+  });
+  for (const command of [program, ...program.commands]) command.exitOverride();
+  try {
+    await program.parseAsync(argv);
+    return code;
+  } catch (error) {
+    // commander has told what is wrong; --help and --version end here too, with 0
+    if (error instanceof CommanderError) return error.exitCode === 0 ? Exit.ok : Exit.usage;
+    if (error instanceof ConfigError) return tell(Exit.usage, error.message);
+    if (error instanceof CommandError) return tell(error.code, error.message);
+    throw error;
+  }
+}
+
+function tell(code: number, message: string): number {
+  process.stderr.write(`braid: ${message}\n`);
+  return code;
+}
+
+// The code is set, not exited with, so that what is still being written gets out.
+process.exitCode = await main(process.argv);

@@ -1,0 +1,18 @@
+/**
+ * Signals closer together than this, ms, count as one: npm forwards Ctrl-C to a process that has already
+ * got it from the terminal.
+ */
+const SAME_KEYPRESS = 500;
+
+/** Calls `first` at the first SIGINT, SIGTERM or SIGHUP, and `again` at every later one. */
+export function onSignals(first: () => void, again: () => void): void {
+  let last: number | undefined;
+  const handle = () => {
+    const now = Date.now();
+    if (last === undefined) first();
+    else if (now - last > SAME_KEYPRESS) again();
+    else return;
+    last = now;
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, handle);
+}
