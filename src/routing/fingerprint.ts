@@ -4,7 +4,7 @@ import { type RoutingRule, rulesInForce, type ShardMap, ShardMapError } from "./
 
 /** What tells one shard map from another. */
 export interface Fingerprint {
-  /** The map in one spelling, as JSON; `parseMap` reads it. Equal exactly for maps that put every key in the same place. */
+  /** The map in one spelling, as JSON; `parseMap` reads it. */
   readonly text: string;
   /** xxh64 of `text`, unsigned. */
   readonly id: bigint;

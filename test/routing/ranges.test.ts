@@ -1,0 +1,219 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { compareBytes } from "../../src/routing/bytes.js";
+import { createRouter } from "../../src/routing/create.js";
+import type { RoutingRule, ShardMap } from "../../src/routing/map.js";
+import type { Router } from "../../src/routing/router.js";
+import { bytes, Random, rule, seed, shards } from "./support.js";
+
+const five = shards("a", "b", "c", "d", "e");
+const all = [0, 1, 2, 3, 4];
+
+test("a range within one group is one shard's", async () => {
+  const router = await createRouter({ shards: five, rules: [] });
+  const home = [router.shardOf(bytes("/registry/pods"))];
+  for (const [from, to] of [
+    ["/registry/pods/", "/registry/pods0"],
+    ["/registry/pods/ns/", "/registry/pods/ns0"],
+    ["/registry/pods/ns/name\0", "/registry/pods0"],
+    ["/registry/pods/a", "/registry/pods/b"],
+    ["/registry/pods/\xff\xff", "/registry/pods0"],
+    ["/registry/pods", "/registry/pods\0"],
+    ["/registry/pods/x", ""],
+    ["/registry/pods/", "/registry/pods/\0"],
+  ]) {
+    assert.deepEqual(router.shardsOf(bytes(from), bytes(to)), home, JSON.stringify([from, to]));
+  }
+  const lock = [router.shardOf(bytes("mylock"))];
+  assert.deepEqual(router.shardsOf(bytes("mylock/"), bytes("mylock0")), lock);
+});
+
+test("a range wider than a group is every shard's", async () => {
+  const router = await createRouter({ shards: five, rules: [] });
+  for (const [from, to] of [
+    ["/apisix/", "/apisix0"],
+    // `/apisix/routes2` begins with `/apisix/routes` too.
+    ["/apisix/routes", "/apisix/routet"],
+    ["/registry/pods", "/registry/pods0"],
+    ["/registry/pods", "/registry/pods/"],
+    ["/registry/pods/z", "/registry/pods1"],
+    ["\0", "\0"],
+    ["", "\0"],
+    ["/", "0"],
+    ["z", "\0"],
+    ["\xff\xff", "\0"],
+  ]) {
+    assert.deepEqual(router.shardsOf(bytes(from), bytes(to)), all, JSON.stringify([from, to]));
+  }
+});
+
+test("a range of a few keys is the shards' of these keys", async () => {
+  const router = await createRouter({ shards: five, rules: [] });
+  const of = (...keys: string[]) => [...new Set(keys.map((key) => router.shardOf(bytes(key))))].sort();
+  assert.deepEqual(router.shardsOf(bytes("a"), bytes("a\0\0")), of("a", "a\0"));
+  assert.deepEqual(router.shardsOf(bytes("/a/b"), bytes("/a/b\0\0\0")), of("/a/b", "/a/b\0", "/a/b\0\0"));
+  // Key and directory are one group, what lies between them is not in the range.
+  assert.deepEqual(router.shardsOf(bytes("/a/b/"), bytes("/a/b/\0")), of("/a/b"));
+});
+
+test("an empty range is no shard's", async () => {
+  const router = await createRouter({ shards: five, rules: [rule("/p", 0, "b")] });
+  for (const [from, to] of [
+    ["b", "a"],
+    ["a", "a"],
+    ["/p/x", "/p/x"],
+    ["\x01", "\x01"],
+  ]) {
+    assert.deepEqual(router.shardsOf(bytes(from), bytes(to)), [], JSON.stringify([from, to]));
+  }
+});
+
+test("the reserved keyspace is no shard's", async () => {
+  const router = await createRouter({ shards: five, rules: [rule("\x01", 0, "c")] });
+  assert.deepEqual(router.shardsOf(bytes("\0"), bytes("")), []);
+  assert.deepEqual(router.shardsOf(bytes("\0braid/log"), bytes("")), []);
+  assert.deepEqual(router.shardsOf(bytes(""), bytes("")), []);
+  assert.deepEqual(router.shardsOf(bytes("\0"), bytes("\x01")), []);
+  assert.deepEqual(router.shardsOf(bytes("\0a"), bytes("\0b")), []);
+  assert.deepEqual(router.shardsOf(bytes("\0"), bytes("\x02")), [2]);
+});
+
+test("a pinned prefix is its shard's, and ranges that touch it know it", async () => {
+  const names = shards("a", "b", "c", "d", "e");
+  const router = await createRouter({ shards: names, rules: [rule("/p/", 1, "d"), rule("/p/q/", 1, "b")] });
+  assert.equal(router.shardOf(bytes("/p/x/y")), 3);
+  assert.equal(router.shardOf(bytes("/p/q/y")), 1);
+  assert.deepEqual(router.shardsOf(bytes("/p/"), bytes("/p0")), [1, 3]);
+  assert.deepEqual(router.shardsOf(bytes("/p/q/"), bytes("/p/q0")), [1]);
+  assert.deepEqual(router.shardsOf(bytes("/p/r"), bytes("/p/s")), [3]);
+  assert.deepEqual(router.shardsOf(bytes("/p/a"), bytes("/p/q/")), [3]);
+  assert.deepEqual(router.shardsOf(bytes("/p/a"), bytes("/p/q/\0")), [1, 3]);
+});
+
+test("where rules cover all that follows some bytes, only these bytes themselves are left to hash", async () => {
+  const rules: RoutingRule[] = [];
+  for (let byte = 0; byte < 256; byte++) {
+    rules.push(rule(`x${String.fromCharCode(byte)}`, 0, byte < 0x80 ? "a" : "b"));
+  }
+  const router = await createRouter({ shards: five, rules });
+  const own = router.shardOf(bytes("x"));
+  assert.deepEqual(router.shardsOf(bytes("x"), bytes("y")), [...new Set([0, 1, own])].sort());
+  assert.deepEqual(router.shardsOf(bytes("x\x10"), bytes("x\x20")), [0]);
+  assert.deepEqual(router.shardsOf(bytes("x\x90"), bytes("y")), [1]);
+});
+
+test("a single shard has every range", async () => {
+  const router = await createRouter({ shards: shards("only"), rules: [] });
+  assert.deepEqual(router.shardsOf(bytes("\0"), bytes("\0")), [0]);
+  assert.deepEqual(router.shardsOf(bytes("a"), bytes("a")), []);
+});
+
+test("a long key in a range costs no more than its length", { timeout: 10_000 }, async () => {
+  const router = await createRouter({ shards: five, rules: [rule("/p/", 1, "d")] });
+  const long = "\0".repeat(1_000_000);
+  assert.deepEqual(router.shardsOf(bytes(`/a/b/${long}`), bytes("/a/b0")), [router.shardOf(bytes("/a/b"))]);
+  assert.deepEqual(router.shardsOf(bytes("/a/b/"), bytes(`/a/b/${long}`)), [router.shardOf(bytes("/a/b"))]);
+  assert.deepEqual(router.shardsOf(bytes("/p/"), bytes(`/p/${long}`)), [3]);
+  assert.deepEqual(router.shardsOf(bytes("a"), bytes(`a${long}`)), all);
+});
+
+const alphabet = "\0\x01ab/0\xff";
+
+/** All keys of up to three characters of the alphabet. */
+const smallKeys = (() => {
+  const keys = [""];
+  for (const key of keys) if (key.length < 3) for (const character of alphabet) keys.push(key + character);
+  return keys.filter((key) => key !== "" && key[0] !== "\0").map(bytes);
+})();
+
+function randomMap(random: Random): ShardMap {
+  const prefixes = new Set(Array.from({ length: random.below(5) }, () => random.text("ab/", 3)));
+  if (random.below(3) > 0) prefixes.delete("");
+  const rules = [...prefixes].map((prefix) =>
+    rule(
+      prefix,
+      random.below(4),
+      random.below(2) === 0 ? random.pick(five).name : undefined,
+      random.below(4) === 0 ? random.pick("b\xff\0") : "/",
+    ),
+  );
+  return { shards: five, rules };
+}
+
+/** A range, now and then an empty one; often of a few keys, of one group, or up to a neighbour. */
+function randomRange(random: Random): readonly [Uint8Array, Uint8Array] {
+  const from = random.text(alphabet, 5);
+  const stem = from.slice(0, from.length - random.below(3));
+  switch (random.below(4)) {
+    case 0:
+      return [bytes(from), bytes(from + "\0".repeat(1 + random.below(6)))];
+    case 1:
+      return [bytes(from), bytes(stem + random.text("\0\x01a/0", 4))];
+    default: {
+      const to = random.text(alphabet, 5);
+      const swap = random.below(10) > 0 && to < from && to !== "\0";
+      return swap ? [bytes(to), bytes(from)] : [bytes(from), bytes(to)];
+    }
+  }
+}
+
+/** Finds a key of `[from, to)` for each of `wanted`; returns the shards that no key was found for. */
+function unreached(
+  router: Router,
+  map: ShardMap,
+  [from, to]: readonly [Uint8Array, Uint8Array],
+  wanted: readonly number[],
+  random: Random,
+) {
+  const missing = new Set(wanted);
+  const stems = [from, to, ...map.rules.map(({ prefix }) => prefix)];
+  const endless = to.length === 1 && to[0] === 0;
+  const visit = (key: Uint8Array) => {
+    if (key.length === 0 || key[0] === 0) return;
+    if (compareBytes(key, from) < 0 || (!endless && compareBytes(key, to) >= 0)) return;
+    missing.delete(router.shardOf(key));
+  };
+  for (const key of smallKeys) visit(key);
+  for (let zeros = 0; zeros < 8; zeros++) visit(Uint8Array.of(...from, ...new Array(zeros).fill(0)));
+  for (let tries = 0; tries < 20_000 && missing.size > 0; tries++) {
+    // A beginning of either end or of a rule's prefix, one byte of any kind, and a tail.
+    const stem = random.pick(stems);
+    const start = stem.subarray(0, random.below(stem.length + 1));
+    const byte = random.below(3) === 0 ? random.below(256) : random.pick(bytes(alphabet));
+    visit(Uint8Array.of(...start, byte, ...bytes(random.text("ab/\0xyz", 6))));
+  }
+  return [...missing];
+}
+
+test("the shards of a range are exactly those that a key of it can have", async (t) => {
+  t.diagnostic(`SEED=${seed}`);
+  const random = new Random(seed);
+  const sizes = new Map<number, number>();
+  for (let round = 0; round < 150; round++) {
+    const map = randomMap(random);
+    const router = await createRouter(map);
+    const homes = smallKeys.map((key) => router.shardOf(key));
+    for (let i = 0; i < 40; i++) {
+      const [from, to] = randomRange(random);
+      if (to.length === 0) continue;
+      const found = router.shardsOf(from, to);
+      sizes.set(found.length, (sizes.get(found.length) ?? 0) + 1);
+      const where = () =>
+        `SEED=${seed} ${JSON.stringify(map.rules, (_, value) => (value instanceof Uint8Array ? Buffer.from(value).toString("latin1") : value))} [${Buffer.from(from).toString("hex")}, ${Buffer.from(to).toString("hex")}) gave ${found}`;
+      assert.deepEqual([...found], [...new Set(found)].sort(), where());
+      const endless = to.length === 1 && to[0] === 0;
+      smallKeys.forEach((key, at) => {
+        if (compareBytes(key, from) < 0 || (!endless && compareBytes(key, to) >= 0)) return;
+        if (!found.includes(homes[at]))
+          assert.fail(`${where()}, but ${Buffer.from(key).toString("hex")} is on ${homes[at]}`);
+      });
+      assert.deepEqual(
+        unreached(router, map, [from, to], found, random),
+        [],
+        `${where()}, of which these have no key`,
+      );
+    }
+  }
+  t.diagnostic(`ranges by number of shards: ${JSON.stringify([...sizes].sort())}`);
+  for (let size = 0; size <= 5; size++) assert.ok((sizes.get(size) ?? 0) > 0, `no range had ${size} shards`);
+});
