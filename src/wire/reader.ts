@@ -28,7 +28,7 @@ export class Reader {
   /** End of the innermost message being read. */
   limit: number;
   /** Where the tag read last begins. */
-  private start = 0;
+  start = 0;
   private depth = 0;
   /** Halves of the varint read last, as int32. */
   private lo = 0;
@@ -105,6 +105,12 @@ export class Reader {
     const from = this.pos;
     this.pos += length;
     return length === 0 ? EMPTY : this.bytes.subarray(from, this.pos);
+  }
+
+  /** Passes over a byte string, a text or a message. */
+  skipData(): void {
+    const length = this.length();
+    this.pos += length;
   }
 
   /** A text. Bytes that are not UTF-8 become replacement characters; etcd does not refuse them either. */

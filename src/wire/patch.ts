@@ -1,0 +1,137 @@
+import type { Reader } from "./reader.js";
+import { int64Size, putInt64 } from "./varint.js";
+
+/** A shard's revision → the revision that clients see. 0 must stay 0. */
+export type ToRevision = (shardRevision: number) => number;
+
+/** Byte ranges up to this length are cheaper to copy in a loop than with a view. */
+const SHORT = 24;
+
+/**
+ * Changes to an encoded message: varints that get another value, fields that are dropped. They are collected
+ * in one pass over the message, in order of position, and carried out in another that copies every byte once.
+ * The length of a nested message is such a varint, fixed when the message has been passed.
+ */
+class Patches {
+  private count = 0;
+  /** Bytes that the message grows by. */
+  private growth = 0;
+  private readonly starts: number[] = [];
+  private readonly ends: number[] = [];
+  /** Bytes of the new varint, 0 for nothing at all. */
+  private readonly sizes: number[] = [];
+  private readonly values: number[] = [];
+  /** For a nested message: `growth` when it began. */
+  private readonly growths: number[] = [];
+
+  /** Forgets all changes. */
+  reset(): this {
+    this.count = 0;
+    this.growth = 0;
+    return this;
+  }
+
+  /** Puts `value` in place of the varint between `start` and `end`. */
+  varint(start: number, end: number, value: number): void {
+    this.add(start, end, int64Size(value), value);
+  }
+
+  /** Leaves out what is between `start` and `end`. */
+  drop(start: number, end: number): void {
+    this.add(start, end, 0, 0);
+  }
+
+  /** Begins a nested message of `length` bytes, whose length prefix is between `start` and `end`. */
+  open(start: number, end: number, length: number): number {
+    const index = this.count;
+    this.growths[index] = this.growth;
+    this.add(start, end, end - start, length);
+    return index;
+  }
+
+  /** Ends the nested message that `open` returned `index` for. */
+  close(index: number): void {
+    if (this.count === index + 1) {
+      // Nothing changed inside.
+      this.count = index;
+      return;
+    }
+    const length = this.values[index] + this.growth - this.growths[index];
+    const size = int64Size(length);
+    this.growth += size - this.sizes[index];
+    this.values[index] = length;
+    this.sizes[index] = size;
+  }
+
+  /** Length of what is between `from` and `to`, with all changes. */
+  size(from: number, to: number): number {
+    return to - from + this.growth;
+  }
+
+  /** Writes what is between `from` and `to` of `source`, with all changes, to `target` at `at`. */
+  apply(source: Uint8Array, from: number, to: number, target: Uint8Array, at: number): void {
+    const { count, starts, ends, sizes, values } = this;
+    let copied = from;
+    let next = at;
+    for (let i = 0; i < count; i++) {
+      next = copy(source, copied, starts[i], target, next);
+      if (sizes[i] > 0) next = putInt64(target, next, values[i]);
+      copied = ends[i];
+    }
+    copy(source, copied, to, target, next);
+  }
+
+  private add(start: number, end: number, size: number, value: number): void {
+    const index = this.count++;
+    this.starts[index] = start;
+    this.ends[index] = end;
+    this.sizes[index] = size;
+    this.values[index] = value;
+    this.growth += size - (end - start);
+  }
+}
+
+export type { Patches };
+
+/** The patches of this thread: collecting and applying them is synchronous, so one set is enough. */
+export const patches = new Patches();
+
+function copy(source: Uint8Array, from: number, to: number, target: Uint8Array, at: number): number {
+  if (to - from <= SHORT) {
+    for (let i = from; i < to; i++) target[at++] = source[i];
+    return at;
+  }
+  target.set(source.subarray(from, to), at);
+  return at + to - from;
+}
+
+/** Maps the create and mod revisions of a KeyValue field whose tag has been read. */
+export function patchKeyValue(r: Reader, p: Patches, map: ToRevision): void {
+  const start = r.pos;
+  const outer = r.enter();
+  const nested = p.open(start, r.pos, r.limit - r.pos);
+  while (r.more()) {
+    const tag = r.tag();
+    switch (tag) {
+      case 0x10:
+      case 0x18: {
+        const from = r.pos;
+        const revision = r.int64();
+        p.varint(from, r.pos, map(revision));
+        break;
+      }
+      case 0x0a:
+      case 0x2a:
+        r.skipData();
+        break;
+      case 0x20:
+      case 0x30:
+        r.int64();
+        break;
+      default:
+        r.skip(tag, 6);
+    }
+  }
+  p.close(nested);
+  r.limit = outer;
+}

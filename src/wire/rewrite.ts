@@ -1,0 +1,277 @@
+import { ResponseHeader } from "./header.js";
+import { type Patches, patches, patchKeyValue, type ToRevision } from "./patch.js";
+import { Reader } from "./reader.js";
+import { int64Size, putInt64 } from "./varint.js";
+
+export type { ToRevision };
+
+/*
+ * Responses of a shard turned into responses to a client, without objects in between. Everywhere here `header` is
+ * the new header FIELD as `encodeHeader` makes it; it replaces the response's own and comes first. All else
+ * keeps its order, unknown fields too. Bytes that are no such response throw INVALID_ARGUMENT, as in `decode`.
+ */
+
+/** The header field of any response: tag, length and payload. */
+export function encodeHeader(header: ResponseHeader): Uint8Array {
+  const payload = ResponseHeader.encode(header);
+  const field = new Uint8Array(1 + int64Size(payload.length) + payload.length);
+  field[0] = 0x0a;
+  field.set(payload, putInt64(field, 1, payload.length));
+  return field;
+}
+
+/** The header of any response; all zero if it has none. */
+export function peekHeader(response: Uint8Array): ResponseHeader {
+  const r = new Reader(response);
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag === 0x0a) return ResponseHeader.decode(r.data());
+    r.skip(tag, 1);
+  }
+  return { clusterId: 0n, memberId: 0n, revision: 0, raftTerm: 0 };
+}
+
+/** `header.revision` of any response; 0 if it has none. */
+export function peekRevision(response: Uint8Array): number {
+  const r = new Reader(response);
+  let revision = 0;
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag !== 0x0a) {
+      r.skip(tag, 1);
+      continue;
+    }
+    r.enter();
+    while (r.more()) {
+      const inner = r.tag();
+      if (inner === 0x18) revision = r.int64();
+      else r.skip(inner, 0, 3);
+    }
+    break;
+  }
+  return revision;
+}
+
+/** A RangeResponse with the revisions of its keys mapped. */
+export function rewriteRange(response: Uint8Array, header: Uint8Array, map: ToRevision): Uint8Array {
+  return rewrite(response, header, patchRange, map);
+}
+
+/** A PutResponse with the revisions of the previous key mapped. */
+export function rewritePut(response: Uint8Array, header: Uint8Array, map: ToRevision): Uint8Array {
+  return rewrite(response, header, patchPut, map);
+}
+
+/** A DeleteRangeResponse with the revisions of the previous keys mapped. */
+export function rewriteDeleteRange(response: Uint8Array, header: Uint8Array, map: ToRevision): Uint8Array {
+  return rewrite(response, header, patchDeleteRange, map);
+}
+
+/**
+ * A TxnResponse, with those it contains, whose keys' revisions are mapped by `map`. The headers inside keep
+ * everything but their revision, which `inner` maps.
+ */
+export function rewriteTxn(
+  response: Uint8Array,
+  header: Uint8Array,
+  map: ToRevision,
+  inner: ToRevision,
+): Uint8Array {
+  return rewrite(response, header, patchTxn, map, inner);
+}
+
+/** Any response with its header replaced and all else as it is. */
+export function replaceHeader(response: Uint8Array, header: Uint8Array): Uint8Array {
+  return rewrite(response, header, patchOther, identity);
+}
+
+/** Whether a TxnResponse tells of a write: a put, or a deletion of at least one key, at any depth. */
+export function txnWrote(response: Uint8Array): boolean {
+  return wrote(new Reader(response));
+}
+
+/** Keys deleted, by a DeleteRangeResponse. */
+export function deletedCount(response: Uint8Array): number {
+  return deleted(new Reader(response));
+}
+
+/**
+ * Collects the changes of the fields up to the reader's limit. `headers` maps the revision of this response's
+ * header; without it the header is dropped. `inner` does the same for the responses inside a transaction.
+ */
+type Patch = (r: Reader, p: Patches, map: ToRevision, headers?: ToRevision, inner?: ToRevision) => void;
+
+function rewrite(
+  response: Uint8Array,
+  header: Uint8Array,
+  patch: Patch,
+  map: ToRevision,
+  inner?: ToRevision,
+): Uint8Array {
+  const p = patches.reset();
+  patch(new Reader(response), p, map, undefined, inner);
+  const result = Buffer.allocUnsafe(header.length + p.size(0, response.length));
+  result.set(header);
+  p.apply(response, 0, response.length, result, header.length);
+  return result;
+}
+
+const patchRange: Patch = (r, p, map, headers) => {
+  while (r.more()) {
+    const tag = r.tag();
+    switch (tag) {
+      case 0x0a:
+        patchHeader(r, p, headers);
+        break;
+      case 0x12:
+        patchKeyValue(r, p, map);
+        break;
+      case 0x18:
+      case 0x20:
+        r.int64();
+        break;
+      default:
+        r.skip(tag, 4);
+    }
+  }
+};
+
+const patchPut: Patch = (r, p, map, headers) => {
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag === 0x0a) patchHeader(r, p, headers);
+    else if (tag === 0x12) patchKeyValue(r, p, map);
+    else r.skip(tag, 2);
+  }
+};
+
+const patchDeleteRange: Patch = (r, p, map, headers) => {
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag === 0x0a) patchHeader(r, p, headers);
+    else if (tag === 0x10) r.int64();
+    else if (tag === 0x1a) patchKeyValue(r, p, map);
+    else r.skip(tag, 3);
+  }
+};
+
+const patchTxn: Patch = (r, p, map, headers, inner) => {
+  r.descend();
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag === 0x0a) patchHeader(r, p, headers);
+    else if (tag === 0x10) r.int64();
+    else if (tag === 0x1a) patchNested(patchResponseOp, r, p, map, inner);
+    else r.skip(tag, 3);
+  }
+  r.rise();
+};
+
+const patchResponseOp: Patch = (r, p, map, inner) => {
+  while (r.more()) {
+    const tag = r.tag();
+    switch (tag) {
+      case 0x0a:
+        patchNested(patchRange, r, p, map, inner);
+        break;
+      case 0x12:
+        patchNested(patchPut, r, p, map, inner);
+        break;
+      case 0x1a:
+        patchNested(patchDeleteRange, r, p, map, inner);
+        break;
+      case 0x22:
+        patchNested(patchTxn, r, p, map, inner);
+        break;
+      default:
+        r.skip(tag, 4);
+    }
+  }
+};
+
+/** A response of any other kind: only its header is known. */
+const patchOther: Patch = (r, p) => {
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag === 0x0a) patchHeader(r, p);
+    else r.skip(tag, 1);
+  }
+};
+
+/** Applies `patch` to a message field whose tag has been read. */
+function patchNested(patch: Patch, r: Reader, p: Patches, map: ToRevision, inner?: ToRevision): void {
+  const start = r.pos;
+  const outer = r.enter();
+  const nested = p.open(start, r.pos, r.limit - r.pos);
+  patch(r, p, map, inner, inner);
+  p.close(nested);
+  r.limit = outer;
+}
+
+/** A header field whose tag has been read. */
+function patchHeader(r: Reader, p: Patches, headers?: ToRevision): void {
+  const field = r.start;
+  const start = r.pos;
+  const outer = r.enter();
+  const nested = headers === undefined ? 0 : p.open(start, r.pos, r.limit - r.pos);
+  while (r.more()) {
+    const tag = r.tag();
+    switch (tag) {
+      case 0x08:
+      case 0x10:
+      case 0x20:
+        r.int64();
+        break;
+      case 0x18: {
+        const from = r.pos;
+        const revision = r.int64();
+        if (headers !== undefined) p.varint(from, r.pos, headers(revision));
+        break;
+      }
+      default:
+        r.skip(tag, 4);
+    }
+  }
+  if (headers === undefined) p.drop(field, r.pos);
+  else p.close(nested);
+  r.limit = outer;
+}
+
+function identity(revision: number): number {
+  return revision;
+}
+
+/** `txnWrote` for the fields up to the reader's limit. */
+function wrote(r: Reader): boolean {
+  r.descend();
+  let found = false;
+  while (r.more() && !found) {
+    const tag = r.tag();
+    if (tag !== 0x1a) {
+      r.skip(tag, 0, 3);
+      continue;
+    }
+    const outer = r.enter();
+    while (r.more() && !found) {
+      const op = r.tag();
+      if (op === 0x12) found = true;
+      else if (op === 0x1a) found = r.message(deleted) > 0;
+      else if (op === 0x22) found = r.message(wrote);
+      else r.skip(op);
+    }
+    r.limit = outer;
+  }
+  r.rise();
+  return found;
+}
+
+/** `deletedCount` for the fields up to the reader's limit. */
+function deleted(r: Reader): number {
+  let count = 0;
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag === 0x10) count = r.int64();
+    else r.skip(tag, 0, 2);
+  }
+  return count;
+}

@@ -1,0 +1,207 @@
+import { type ResponseHeader, readHeader } from "./header.js";
+import type { EventType } from "./keyvalue.js";
+import { type Patches, patches, patchKeyValue, type ToRevision } from "./patch.js";
+import { EMPTY, Reader } from "./reader.js";
+import { int64Size, putInt64 } from "./varint.js";
+import { type Writer, writer } from "./writer.js";
+
+/** Tag of `WatchResponse.events`. */
+const EVENTS = 0x5a;
+
+/** A response of a shard's watch, its events not decoded any further than a watcher needs to be chosen. */
+export interface ShardWatchResponse {
+  header: ResponseHeader;
+  watchId: number;
+  created: boolean;
+  canceled: boolean;
+  fragment: boolean;
+  compactRevision: number;
+  cancelReason: string;
+  events: RawEvent[];
+}
+
+/** An event as a shard sent it. Byte fields are views of the response. */
+export interface RawEvent {
+  type: EventType;
+  key: Uint8Array;
+  /** The shard's own revision. */
+  modRevision: number;
+  /** The Event message. */
+  raw: Uint8Array;
+}
+
+/** An event as clients get it, made once and shared by all that watch it. It holds no memory of the response it came in. */
+export interface EncodedEvent {
+  readonly type: EventType;
+  readonly key: Uint8Array;
+  /** The `WatchResponse.events` field (tag, length, payload), with the previous key if the shard sent it. Never change the bytes. */
+  readonly full: Uint8Array;
+  /** The same without the previous key; made when first asked for. */
+  readonly plain: Uint8Array;
+}
+
+/** Throws `StatusError` INVALID_ARGUMENT when `response` is no WatchResponse. */
+export function decodeWatch(response: Uint8Array): ShardWatchResponse {
+  const r = new Reader(response);
+  const m: ShardWatchResponse = {
+    header: { clusterId: 0n, memberId: 0n, revision: 0, raftTerm: 0 },
+    watchId: 0,
+    created: false,
+    canceled: false,
+    fragment: false,
+    compactRevision: 0,
+    cancelReason: "",
+    events: [],
+  };
+  while (r.more()) {
+    const tag = r.tag();
+    switch (tag) {
+      case 0x0a:
+        r.message(readHeader, m.header);
+        break;
+      case 0x10:
+        m.watchId = r.int64();
+        break;
+      case 0x18:
+        m.created = r.bool();
+        break;
+      case 0x20:
+        m.canceled = r.bool();
+        break;
+      case 0x28:
+        m.compactRevision = r.int64();
+        break;
+      case 0x32:
+        m.cancelReason = r.text();
+        break;
+      case 0x38:
+        m.fragment = r.bool();
+        break;
+      case EVENTS:
+        m.events.push(readRawEvent(r));
+        break;
+      default:
+        r.skip(tag, 7, 11);
+    }
+  }
+  return m;
+}
+
+/**
+ * The event for clients: every revision in it mapped by `map`, all else untouched. Throws `StatusError`
+ * INVALID_ARGUMENT when it is malformed inside.
+ */
+export function encodeEvent(event: RawEvent, map: ToRevision): EncodedEvent {
+  const { raw } = event;
+  const p = patches.reset();
+  const r = new Reader(raw);
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag === 0x12 || tag === 0x1a) patchKeyValue(r, p, map);
+    else if (tag === 0x08) r.int32();
+    else r.skip(tag, 3);
+  }
+  return new SharedEvent(event.type, eventField(p, raw, 0, raw.length));
+}
+
+/**
+ * All of a WatchResponse but its events, whose fields follow it. `header` is a header FIELD as `encodeHeader` of
+ * rewrite.ts makes it.
+ */
+export function encodeWatchHead(header: Uint8Array, watchId: number, flags?: WatchFlags): Uint8Array {
+  return writer.encode(writeWatchHead, { header, watchId, flags });
+}
+
+/** The fields of a WatchResponse that most responses leave out; as in `WatchResponse`. */
+export interface WatchFlags {
+  readonly created?: boolean;
+  readonly canceled?: boolean;
+  readonly compactRevision?: number;
+  readonly cancelReason?: string;
+  readonly fragment?: boolean;
+}
+
+class SharedEvent implements EncodedEvent {
+  readonly key: Uint8Array;
+  private stripped: Uint8Array | undefined;
+
+  constructor(
+    readonly type: EventType,
+    readonly full: Uint8Array,
+  ) {
+    const r = new Reader(full);
+    r.tag();
+    this.key = readRawEvent(r).key;
+  }
+
+  get plain(): Uint8Array {
+    this.stripped ??= withoutPrevKv(this.full);
+    return this.stripped;
+  }
+}
+
+/** The event field `full` without its previous key; `full` itself if it has none. */
+function withoutPrevKv(full: Uint8Array): Uint8Array {
+  const p = patches.reset();
+  const r = new Reader(full);
+  r.tag();
+  r.enter();
+  const from = r.pos;
+  let found = false;
+  while (r.more()) {
+    const tag = r.tag();
+    const start = r.start;
+    r.skip(tag);
+    if (tag !== 0x1a) continue;
+    p.drop(start, r.pos);
+    found = true;
+  }
+  return found ? eventField(p, full, from, full.length) : full;
+}
+
+/** An event field whose payload is what is between `from` and `to` of `source`, patched. */
+function eventField(p: Patches, source: Uint8Array, from: number, to: number): Uint8Array {
+  const size = p.size(from, to);
+  const field = Buffer.allocUnsafe(1 + int64Size(size) + size);
+  field[0] = EVENTS;
+  p.apply(source, from, to, field, putInt64(field, 1, size));
+  return field;
+}
+
+/** An Event field whose tag has been read. */
+function readRawEvent(r: Reader): RawEvent {
+  const outer = r.enter();
+  const m: RawEvent = { type: 0, key: EMPTY, modRevision: 0, raw: r.bytes.subarray(r.pos, r.limit) };
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag === 0x08) m.type = r.int32() as EventType;
+    else if (tag === 0x12) readRawKeyValue(r, m);
+    else r.skip(tag, 2);
+  }
+  r.limit = outer;
+  return m;
+}
+
+function readRawKeyValue(r: Reader, m: RawEvent): void {
+  const outer = r.enter();
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag === 0x0a) m.key = r.data();
+    else if (tag === 0x18) m.modRevision = r.int64();
+    else r.skip(tag, 1, 3);
+  }
+  r.limit = outer;
+}
+
+function writeWatchHead(w: Writer, m: { header: Uint8Array; watchId: number; flags?: WatchFlags }): void {
+  const { flags } = m;
+  if (flags !== undefined) {
+    w.bool(0x38, flags.fragment);
+    w.text(0x32, flags.cancelReason);
+    w.int64(0x28, flags.compactRevision);
+    w.bool(0x20, flags.canceled);
+    w.bool(0x18, flags.created);
+  }
+  w.int64(0x10, m.watchId);
+  w.raw(m.header);
+}
