@@ -24,4 +24,6 @@ export const etcd = {
   noLeader: () => new StatusError(Code.UNAVAILABLE, "etcdserver: no leader"),
   timeout: () => new StatusError(Code.UNAVAILABLE, "etcdserver: request timed out"),
   stopped: () => new StatusError(Code.UNAVAILABLE, "etcdserver: server stopped"),
+  authNotEnabled: () =>
+    new StatusError(Code.FAILED_PRECONDITION, "etcdserver: authentication is not enabled"),
 } as const;
