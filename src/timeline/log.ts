@@ -357,7 +357,7 @@ export class TimelineLog {
 
   // --- truncation --------------------------------------------------------------------------------------
 
-  private drawLimit(): number {
+  protected drawLimit(): number {
     return ENTRIES_PER_EPOCH * (1 + this.options.runtime.random());
   }
 

@@ -1,0 +1,121 @@
+import { Code, StatusError } from "../../../src/status/error.js";
+import type { HostChange, HostWatchEvents, LogHost } from "../../../src/timeline/host.js";
+import type { SimEtcd } from "./etcd.js";
+import type { Random, Scheduler } from "./scheduler.js";
+
+export interface Faults {
+  /** Chance that a request or its answer gets lost. */
+  loss: number;
+  /** Chance, at each message of a watch, that its connection breaks. */
+  cut: number;
+}
+
+/** One proxy's connections: delays, lost messages, and silence once the proxy has died. */
+export class Network {
+  alive = true;
+
+  constructor(
+    private readonly scheduler: Scheduler,
+    private readonly random: Random,
+    private readonly faults: Faults,
+  ) {}
+
+  /** Executes `work` at the etcd some time later; the answer arrives later still, or never. */
+  call<T>(work: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timeout = () => {
+        if (this.alive) reject(new StatusError(Code.UNAVAILABLE, "simulated: connection lost"));
+      };
+      if (this.random.chance(this.faults.loss)) {
+        this.scheduler.after(20 + this.random.below(50), timeout);
+        return;
+      }
+      this.scheduler.after(this.delay(), () => {
+        const result = work();
+        if (this.random.chance(this.faults.loss)) {
+          this.scheduler.after(20 + this.random.below(50), timeout);
+          return;
+        }
+        this.scheduler.after(this.delay(), () => {
+          if (this.alive) resolve(result);
+        });
+      });
+    });
+  }
+
+  /** A watch: ordered, each message with its own delay. */
+  watch(etcd: SimEtcd, from: number, prefix: string, events: HostWatchEvents): () => void {
+    let open = true;
+    let arrival = 0;
+    let unlisten = () => {};
+    const deliver = (action: () => void) => {
+      arrival = Math.max(arrival, this.scheduler.now + this.delay());
+      this.scheduler.after(arrival - this.scheduler.now, () => {
+        if (open && this.alive) action();
+      });
+    };
+    const close = (compacted: boolean) => {
+      unlisten();
+      deliver(() => {
+        open = false;
+        events.closed(new Error("simulated: watch closed"), compacted);
+      });
+    };
+    const send = (all: readonly HostChange[]) => {
+      const changes = all.map((change) => ({
+        revision: change.revision,
+        puts: change.puts.filter(({ key }) => key.startsWith(prefix)),
+        deletes: change.deletes.filter((key) => key.startsWith(prefix)),
+      }));
+      const visible = changes.filter(({ puts, deletes }) => puts.length + deletes.length > 0);
+      if (visible.length === 0) return;
+      if (this.random.chance(this.faults.cut)) close(false);
+      else deliver(() => events.changes(visible));
+    };
+    this.scheduler.after(this.delay(), () => {
+      if (!open) return;
+      if (from < etcd.compacted) {
+        close(true);
+        return;
+      }
+      unlisten = etcd.listen((change) => {
+        if (change.revision >= from) send([change]);
+      });
+      send(etcd.changesFrom(from));
+    });
+    return () => {
+      open = false;
+      unlisten();
+    };
+  }
+
+  /** Mostly short, at times long: that is where orders get mixed up. */
+  private delay(): number {
+    return this.random.chance(0.1) ? this.random.below(60) : this.random.below(6);
+  }
+}
+
+const PREFIX = "\0braid/";
+
+/** The timeline host as a proxy reaches it. `guarded: false` is a mutation: transactions without their compare. */
+export function simHost(network: Network, etcd: SimEtcd, guarded = true): LogHost {
+  return {
+    load: () => network.call(() => ({ revision: etcd.revision, raftTerm: 1, keys: etcd.list(PREFIX) })),
+    tail: () => network.call(() => etcd.get(`${PREFIX}tail`)?.modRevision ?? 0),
+    commit: (guard, puts, deletes) =>
+      network.call(() => {
+        const base = etcd.get(`${PREFIX}base`)?.modRevision ?? 0;
+        if (base !== guard && guarded) return { committed: false, revision: etcd.revision, raftTerm: 1 };
+        const doomed = deletes.flatMap(({ key, end }) => {
+          const from = Buffer.from(key).toString("latin1");
+          const to = Buffer.from(end).toString("latin1");
+          if (to === "") return [from];
+          return etcd
+            .list(PREFIX)
+            .flatMap((stored) => (stored.key >= from && stored.key < to ? stored.key : []));
+        });
+        return { committed: true, revision: etcd.put(puts, doomed), raftTerm: 1 };
+      }),
+    watch: (revision, events) => network.watch(etcd, revision, PREFIX, events),
+  };
+}

@@ -1,0 +1,463 @@
+import assert from "node:assert/strict";
+import { StatusError } from "../../../src/status/error.js";
+import type { HostChange } from "../../../src/timeline/host.js";
+import { TimelineLog } from "../../../src/timeline/log.js";
+import { pruneTable } from "../../../src/timeline/prune.js";
+import { SharedTimeline } from "../../../src/timeline/timeline.js";
+import { SimEtcd } from "./etcd.js";
+import { type Faults, Network, simHost } from "./network.js";
+import { Random, Scheduler } from "./scheduler.js";
+
+/** The protocol's parts that a test may break on purpose. */
+export interface Mutation {
+  log?: typeof TimelineLog;
+  timeline?: typeof SharedTimeline;
+  /** The host ignores the compare in transactions. */
+  unguarded?: boolean;
+  /** A watcher hands out what it has without waiting for the shards before it. */
+  eagerWatch?: boolean;
+}
+
+export interface Scenario {
+  readonly seed: number;
+  readonly shards: number;
+  readonly proxies: number;
+  /** Index of the shard that is the host; -1: a cluster of its own. */
+  readonly host: number;
+  readonly operations: number;
+  readonly faults: Faults;
+  /** Chance of a crash after each operation. */
+  readonly crash: number;
+}
+
+interface Write {
+  readonly shard: number;
+  readonly shardRevision: number;
+  readonly key: string;
+}
+
+type Observation =
+  | { readonly kind: "put"; write: Write; revision: number; begin: number; end: number }
+  | { readonly kind: "get"; key: string; revision: number; mod: number; begin: number; end: number }
+  | { readonly kind: "scan"; revision: number; mods: Map<string, number>; begin: number; end: number };
+
+const SEAL_BY_WATCH = 30;
+
+/** Logs with short epochs, so that every run sees many bases. */
+export class ShortEpochLog extends TimelineLog {
+  protected override drawLimit(): number {
+    return 4 + Math.floor(super.drawLimit() % 8);
+  }
+}
+
+/** A whole installation in virtual time, with what it must never do checked along the way and at the end. */
+export class World {
+  readonly random: Random;
+  readonly scheduler = new Scheduler();
+  readonly shards: SimEtcd[];
+  readonly hostEtcd: SimEtcd;
+  readonly proxies: SimProxy[] = [];
+  /** revision → what was seen there first; every proxy must agree. */
+  readonly oracle = new Map<number, Write>();
+  readonly writes = new Map<string, Write>();
+  readonly observations: Observation[] = [];
+  private started = 0;
+
+  constructor(
+    readonly scenario: Scenario,
+    readonly mutation: Mutation,
+  ) {
+    this.random = new Random(scenario.seed);
+    this.shards = Array.from({ length: scenario.shards }, () => new SimEtcd());
+    this.hostEtcd = scenario.host < 0 ? new SimEtcd() : this.shards[scenario.host];
+  }
+
+  async run(): Promise<void> {
+    const { proxies, operations } = this.scenario;
+    if (this.random.chance(0.3)) this.seedData();
+    for (let index = 0; index < proxies; index++) this.startProxy(index);
+    let running = 0;
+    for (let client = 0; client < 4; client++) {
+      running++;
+      void this.client(Math.ceil(operations / 4)).finally(() => running--);
+    }
+    await this.scheduler.runUntil(() => running === 0 || this.failed !== undefined, 600_000);
+    if (this.failed !== undefined) throw this.failed;
+    await this.settle();
+    // A revision that was pruned before any living proxy looked can not be judged.
+    if (this.oracle.size === this.writes.size) this.checkObservations();
+  }
+
+  failed: unknown;
+
+  fail(reason: unknown): void {
+    this.failed ??= reason;
+  }
+
+  private seedData(): void {
+    for (let n = this.random.below(12); n > 0; n--) this.putDirectly(this.random.pick(KEYS));
+  }
+
+  shardOf(key: string): number {
+    return key.charCodeAt(0) % this.scenario.shards;
+  }
+
+  /** A put at the shard itself: how a proxy's put takes effect, and how someone writes past the proxies. */
+  putDirectly(key: string): number {
+    const shard = this.shardOf(key);
+    const shardRevision = this.shards[shard].put([{ key, value: Buffer.alloc(0) }]);
+    this.writes.set(`${shard}/${shardRevision}`, { shard, shardRevision, key });
+    return shardRevision;
+  }
+
+  startProxy(index: number): void {
+    this.proxies[index] = new SimProxy(this, `${index}-${this.started++}`);
+    this.proxies[index].start();
+  }
+
+  private async client(operations: number): Promise<void> {
+    for (let n = 0; n < operations; n++) {
+      await this.scheduler.sleep(this.random.below(10));
+      const index = this.random.below(this.proxies.length);
+      // A client whose proxy dies never hears again: it gives up and goes on.
+      const limit = this.scheduler.sleep(3_000);
+      await Promise.race([this.proxies[index].operation().catch((error) => this.note(error)), limit]);
+      if (this.random.chance(this.scenario.crash)) {
+        this.proxies[index].crash();
+        this.startProxy(index);
+      }
+    }
+  }
+
+  private note(error: unknown): void {
+    if (!(error instanceof StatusError)) this.fail(error);
+  }
+
+  /** Calm at the end: everything sealed, all proxies and a fresh one agree. */
+  private async settle(): Promise<void> {
+    this.scenario.faults.loss = 0;
+    this.scenario.faults.cut = 0;
+    this.startProxy(this.proxies.length);
+    const settled = () =>
+      this.failed !== undefined ||
+      this.proxies.every(
+        (proxy) =>
+          proxy.ready &&
+          this.shards.every((_, shard) => proxy.timeline.cut(shard) >= this.lastWrite(shard)) &&
+          proxy.timeline.log.seen >= (this.hostEtcd.get("\0braid/tail")?.modRevision ?? 0) &&
+          proxy.delivered === proxy.timeline.head,
+      );
+    for (let shard = 0; shard < this.shards.length; shard++) {
+      void this.proxies[this.proxies.length - 1].sealAll(shard);
+    }
+    await this.scheduler.runUntil(settled, this.scheduler.now + 120_000);
+    if (this.failed !== undefined) throw this.failed;
+    assert.equal(
+      this.proxies[0].timeline.head,
+      this.writes.size + 1,
+      "revisions are dense: one for each write",
+    );
+    for (const proxy of this.proxies) {
+      assert.equal(proxy.handedOut, proxy.delivered - proxy.startedAt, "a watcher gets every revision once");
+    }
+    const states = this.proxies.map(({ timeline }) => ({
+      compacted: timeline.compactRevision,
+      placements: [...timeline.placements].map(([lease, shards]) => [lease, [...shards].sort()]),
+    }));
+    for (const state of states) {
+      state.placements.sort(([a], [b]) => (a < b ? -1 : 1));
+      assert.deepEqual(state, states[0]);
+    }
+  }
+
+  private lastWrite(shard: number): number {
+    let last = 1;
+    for (const write of this.writes.values()) {
+      if (write.shard === shard) last = Math.max(last, write.shardRevision);
+    }
+    return last;
+  }
+
+  /** Called by each proxy for each revision that it hands out. */
+  see(revision: number, shard: number, shardRevision: number): void {
+    const write = this.writes.get(`${shard}/${shardRevision}`);
+    if (write === undefined)
+      throw new Error(`revision ${revision} is shard ${shard} at ${shardRevision}: nobody's write`);
+    const known = this.oracle.get(revision);
+    if (known === undefined) this.oracle.set(revision, write);
+    else assert.equal(known, write, `two proxies disagree about revision ${revision}`);
+  }
+
+  private checkObservations(): void {
+    const history = new Map<string, number[]>();
+    for (const revision of [...this.oracle.keys()].sort((a, b) => a - b)) {
+      const { key } = this.oracle.get(revision)!;
+      const list = history.get(key);
+      if (list === undefined) history.set(key, [revision]);
+      else list.push(revision);
+    }
+    const modAt = (key: string, revision: number): number =>
+      (history.get(key) ?? []).findLast((mod) => mod <= revision) ?? 0;
+    for (const seen of this.observations) {
+      if (seen.kind === "put") {
+        assert.equal(this.oracle.get(seen.revision), seen.write, "a put answers its own revision");
+      } else if (seen.kind === "get") {
+        assert.equal(
+          seen.mod,
+          modAt(seen.key, seen.revision),
+          "a get answers the state at its header's revision",
+        );
+      } else {
+        for (const [key, mod] of seen.mods) {
+          assert.equal(mod, modAt(key, seen.revision), "a scan answers the state at its header's revision");
+        }
+      }
+    }
+    this.checkRealTime();
+  }
+
+  /** What ended before another began has the smaller revision (writes), or at most the same (scans). */
+  private checkRealTime(): void {
+    const ordered = this.observations.filter(({ kind }) => kind !== "get");
+    for (const later of this.observations) {
+      for (const earlier of ordered) {
+        if (earlier.end >= later.begin) continue;
+        if (later.kind === "put") {
+          assert.ok(
+            later.revision > earlier.revision,
+            "a write that began after another has a higher revision",
+          );
+        } else if (later.kind === "scan") {
+          assert.ok(later.revision >= earlier.revision, "a scan sees what was answered before it began");
+        } else if (earlier.kind === "put" && earlier.write.key === later.key) {
+          assert.ok(later.mod >= earlier.revision, "a get sees a put that was answered before it began");
+        }
+      }
+    }
+  }
+}
+
+const KEYS = ["a1", "a2", "b1", "b2", "c1", "c2", "d1", "e1", "f1"];
+
+/** One run of a proxy: the real timeline, with the smallest services on top of it. */
+export class SimProxy {
+  readonly timeline: SharedTimeline;
+  readonly network: Network;
+  ready = false;
+  /** Newest revision that the watcher has passed. */
+  delivered = 1;
+  /** Where the watcher began. */
+  startedAt = 1;
+  /** How many revisions the watcher has had the events of. */
+  handedOut = 0;
+  private compared = 1;
+  private readonly reached: number[];
+  private readonly world: World;
+
+  constructor(world: World, name: string) {
+    this.world = world;
+    const { scenario, mutation, scheduler, random, shards } = world;
+    this.network = new Network(scheduler, random, scenario.faults);
+    this.reached = shards.map(() => 1);
+    const Log = mutation.log ?? ShortEpochLog;
+    const Base = mutation.timeline ?? SharedTimeline;
+    class SimTimeline extends Base {
+      protected override createLog(...args: ConstructorParameters<typeof TimelineLog>): TimelineLog {
+        return new Log(...args);
+      }
+    }
+    this.timeline = new SimTimeline(
+      shards.length,
+      {
+        host: simHost(this.network, world.hostEtcd, !mutation.unguarded),
+        hostShard: scenario.host,
+        proxy: name,
+        map: "{}",
+        runtime: {
+          timer: (ms, fn) => scheduler.after(ms, () => this.network.alive && fn()),
+          random: () => random.next(),
+        },
+        genesis: () =>
+          this.network.call(() => ({
+            revisions: shards.map(({ revision }) => revision),
+            clusterIds: shards.map(() => "1"),
+          })),
+        accept: () => {},
+      },
+      (error) => world.fail(error),
+    );
+    this.timeline.onAdvance(() => this.guard(() => this.pump()));
+  }
+
+  start(): void {
+    this.timeline.open().then(
+      () => {
+        this.ready = true;
+        this.watchShards();
+        this.guard(() => this.pump());
+      },
+      (error: unknown) => {
+        if (!(error instanceof StatusError)) this.world.fail(error);
+        this.world.scheduler.after(30, () => this.network.alive && this.start());
+      },
+    );
+  }
+
+  crash(): void {
+    this.network.alive = false;
+    this.timeline.close();
+  }
+
+  async operation(): Promise<void> {
+    if (!this.ready) return;
+    const { random } = this.world;
+    const dice = random.next();
+    if (dice < 0.45) await this.put(random.pick(KEYS));
+    else if (dice < 0.65) await this.get(random.pick(KEYS));
+    else if (dice < 0.85) await this.scan();
+    else if (dice < 0.88) await this.compact();
+    else if (dice < 0.91)
+      await this.timeline.place(BigInt(random.below(6)), random.below(this.reached.length));
+    else if (dice < 0.93) await this.timeline.unplace(BigInt(random.below(6)));
+    else if (dice < 0.96) this.world.putDirectly(random.pick(KEYS));
+    else if (dice < 0.98) await this.prune();
+    else this.world.hostEtcd.compact(this.world.hostEtcd.revision - random.below(20));
+  }
+
+  /** Seals what the shard has reached now, whoever wrote it. */
+  async sealAll(shard: number): Promise<void> {
+    while (this.network.alive) {
+      if (!this.ready) {
+        await this.world.scheduler.sleep(10);
+        continue;
+      }
+      try {
+        const shardRevision = await this.network.call(() => this.world.shards[shard].revision);
+        await this.timeline.seal(shard, shardRevision, true);
+        return;
+      } catch {
+        await this.world.scheduler.sleep(20);
+      }
+    }
+  }
+
+  private async put(key: string): Promise<void> {
+    const begin = this.world.scheduler.now;
+    const shard = this.world.shardOf(key);
+    const shardRevision = await this.network.call(() => this.world.putDirectly(key));
+    if (!this.timeline.isSealed(shard, shardRevision)) await this.timeline.seal(shard, shardRevision, true);
+    const revision = this.timeline.toRevision(shard, shardRevision);
+    const write = this.world.writes.get(`${shard}/${shardRevision}`)!;
+    this.world.observations.push({ kind: "put", write, revision, begin, end: this.world.scheduler.now });
+  }
+
+  private async get(key: string): Promise<void> {
+    const begin = this.world.scheduler.now;
+    const shard = this.world.shardOf(key);
+    const etcd = this.world.shards[shard];
+    const { found, at } = await this.network.call(() => ({ found: etcd.get(key), at: etcd.revision }));
+    if (!this.timeline.isSealed(shard, at)) await this.timeline.seal(shard, at, false);
+    const revision = this.timeline.readRevision(shard, at);
+    const mod = this.timeline.toRevision(shard, found?.modRevision ?? 0);
+    this.world.observations.push({ kind: "get", key, revision, mod, begin, end: this.world.scheduler.now });
+  }
+
+  private async scan(): Promise<void> {
+    const begin = this.world.scheduler.now;
+    await this.timeline.sync();
+    const revision = this.timeline.head;
+    const cut = this.world.shards.map((_, shard) => this.timeline.cutAt(revision, shard));
+    const found = await Promise.all(
+      KEYS.map((key) => {
+        const shard = this.world.shardOf(key);
+        return this.network.call(() => this.world.shards[shard].get(key, cut[shard])?.modRevision ?? 0);
+      }),
+    );
+    const mods = new Map(
+      KEYS.map((key, n) => [key, this.timeline.toRevision(this.world.shardOf(key), found[n])]),
+    );
+    this.world.observations.push({ kind: "scan", revision, mods, begin, end: this.world.scheduler.now });
+  }
+
+  private async compact(): Promise<void> {
+    // Far enough back that no scan of this run is cut off: reading a compacted revision is not what is tested.
+    const revision = this.timeline.head - 10;
+    if (revision <= this.timeline.compactRevision) return;
+    const tookEffect = await this.timeline.compact(revision);
+    assert.ok(this.timeline.compactRevision >= revision);
+    if (!tookEffect) assert.ok(this.timeline.compactRevision >= revision);
+  }
+
+  private async prune(): Promise<void> {
+    const at = this.timeline.compactRevision;
+    const { log } = this.timeline;
+    if (at === 0 || at <= log.base.prunedAt) return;
+    const live = this.world.shards.map((etcd, shard) => {
+      const keys = etcd.list("", this.timeline.lastAt(at, shard)).filter(({ key }) => !key.startsWith("\0"));
+      const revisions = new Set(
+        keys.flatMap(({ createRevision, modRevision }) => [createRevision, modRevision]),
+      );
+      return [...revisions].sort((a, b) => a - b);
+    });
+    await log.writeBase({ table: pruneTable(log.fold.snapshot().table, at, live), prunedAt: at });
+  }
+
+  /** Follows all shards as the watch hub does, and seals what nobody has sealed. */
+  private watchShards(): void {
+    for (let shard = 0; shard < this.reached.length; shard++) {
+      this.reached[shard] = this.timeline.cut(shard);
+      this.follow(shard);
+    }
+    this.delivered = this.timeline.head;
+    this.startedAt = this.timeline.head;
+  }
+
+  private follow(shard: number): void {
+    const etcd = this.world.shards[shard];
+    const changes = (all: readonly HostChange[]) => {
+      const newest = all[all.length - 1].revision;
+      this.reached[shard] = Math.max(this.reached[shard], newest);
+      this.guard(() => this.pump());
+      this.world.scheduler.after(this.world.random.below(SEAL_BY_WATCH), () => {
+        if (!this.network.alive || this.timeline.isSealed(shard, newest)) return;
+        if (all.some(({ puts }) => puts.some(({ key }) => !key.startsWith("\0")))) {
+          this.timeline.seal(shard, newest, true).catch(() => {});
+        }
+      });
+    };
+    const closed = () => this.world.scheduler.after(10, () => this.network.alive && this.follow(shard));
+    // The sim's shards forget no user data; only the host's log is compacted away, which a watch on users' keys survives.
+    const readable = { ...NO_COMPACTION(etcd), listen: etcd.listen.bind(etcd) } as unknown as SimEtcd;
+    this.network.watch(readable, this.reached[shard] + 1, "", { changes, closed });
+  }
+
+  private pump(): void {
+    if (!this.ready) return;
+    this.compare();
+    while (this.delivered < this.timeline.head) {
+      const { revision, shard, shardRevision } = this.timeline.runAt(this.delivered + 1);
+      const here = this.reached[shard] >= shardRevision;
+      if (!here && !this.world.mutation.eagerWatch) break;
+      if (here) this.handedOut++;
+      this.delivered = revision;
+    }
+  }
+
+  /** Shows the world every revision that this proxy knows, but for what was pruned. */
+  private compare(): void {
+    for (; this.compared < this.timeline.head; this.compared++) {
+      const run = this.timeline.log.fold.snapshot().table.runAt(this.compared + 1);
+      if (run !== undefined) this.world.see(run.revision, run.shard, run.shardRevision);
+    }
+  }
+
+  private guard(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.world.fail(error);
+    }
+  }
+}
+
+const NO_COMPACTION = (etcd: SimEtcd) => ({ compacted: 0, changesFrom: etcd.changesFrom.bind(etcd) });

@@ -1,0 +1,136 @@
+import { test } from "node:test";
+import type { Entry } from "../../src/timeline/entry.js";
+import { Fold } from "../../src/timeline/fold.js";
+import { SharedTimeline } from "../../src/timeline/timeline.js";
+import { Random } from "./sim/scheduler.js";
+import { type Mutation, type Scenario, ShortEpochLog, World } from "./sim/world.js";
+
+/**
+ * The protocol in virtual time: proxies that crash and restart, lost messages, broken watches, a host that
+ * compacts its history, writers that die between write and seal. `SEED=n` replays one run, `SEEDS=n` runs more.
+ */
+const SEEDS = Number(process.env.SEEDS ?? 2_000);
+const FIRST = Number(process.env.SEED ?? 1);
+const COUNT = process.env.SEED === undefined ? SEEDS : 1;
+
+function scenario(seed: number): Scenario {
+  const random = new Random(seed ^ 0x5eed);
+  const shards = 1 + random.below(3);
+  return {
+    seed,
+    shards,
+    proxies: 1 + random.below(3),
+    host: random.below(shards + 1) - 1,
+    operations: 40 + random.below(60),
+    faults: { loss: random.pick([0, 0, 0.02, 0.1]), cut: random.pick([0, 0.02, 0.2]) },
+    crash: random.pick([0, 0.02, 0.1]),
+  };
+}
+
+async function simulate(seed: number, mutation: Mutation = {}): Promise<void> {
+  try {
+    await new World(scenario(seed), mutation).run();
+  } catch (error) {
+    throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+test(`${COUNT} seeds from ${FIRST}: no wrong, lost, repeated or reordered revision`, async () => {
+  for (let seed = FIRST; seed < FIRST + COUNT; seed++) await simulate(seed);
+});
+
+/** Each mutation breaks one rule of the protocol; some seed must notice. */
+const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)][] = [
+  [
+    "answer without sealing",
+    {
+      timeline: class extends SharedTimeline {
+        override isSealed(): boolean {
+          return true;
+        }
+      },
+    },
+  ],
+  [
+    "read without the log's end",
+    {
+      timeline: class extends SharedTimeline {
+        override sync(): Promise<void> {
+          return Promise.resolve();
+        }
+      },
+    },
+  ],
+  [
+    "join a read of the log's end that was sent before",
+    {
+      timeline: class extends SharedTimeline {
+        private running: Promise<void> | undefined;
+        override sync(): Promise<void> {
+          this.running ??= super.sync().finally(() => {
+            this.running = undefined;
+          });
+          return this.running;
+        }
+      },
+    },
+  ],
+  [
+    "head every read with the newest revision",
+    () =>
+      patch(Fold.prototype, "readRevision", function (this: Fold) {
+        return this.head;
+      }),
+  ],
+  [
+    "delete the entries of the epoch just closed",
+    {
+      log: class extends ShortEpochLog {
+        protected override firstNeededEpoch(): number {
+          return super.firstNeededEpoch() + 1;
+        }
+      },
+    },
+  ],
+  ["append and rebase without the compare", { unguarded: true }],
+  ["give the log's own writes revisions", () => patch(Fold.prototype, "hide", () => {})],
+  [
+    "claim to have folded more than was folded",
+    () =>
+      patch(Fold.prototype, "apply", function (this: Fold, entry: Entry, hostRevision: number) {
+        const dropped = hostRevision % 7 === 0 ? { ...entry, reached: new Map() } : entry;
+        return original.call(this, dropped, hostRevision);
+      }),
+  ],
+  ["hand events out before the shard has delivered them", { eagerWatch: true }],
+];
+const original = Fold.prototype.apply;
+
+for (const [name, mutation] of MUTATIONS) {
+  test(`is caught: ${name}`, async () => {
+    const restore = typeof mutation === "function" ? mutation() : () => {};
+    try {
+      for (let seed = 1; seed <= 300; seed++) {
+        const failed = await simulate(seed, typeof mutation === "function" ? {} : mutation).then(
+          () => false,
+          () => true,
+        );
+        if (failed) return;
+      }
+    } finally {
+      restore();
+    }
+    throw new Error("300 seeds did not notice");
+  });
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a mutation replaces any method by any other
+function patch(target: any, method: string, replacement: (...args: any[]) => unknown): () => void {
+  const kept = target[method];
+  target[method] = replacement;
+  return () => {
+    target[method] = kept;
+  };
+}
