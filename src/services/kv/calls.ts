@@ -9,13 +9,15 @@ import type { KvLimits } from "./context.js";
  * a get of one key should cost no promise.
  */
 
+/** `stale read`: any member may answer from the state that it has. */
 export type CallKind = "read" | "stale read" | "write";
 
 export function callOptions(call: Call, kind: CallKind, limits: KvLimits): CallOptions {
   return {
     idempotent: kind !== "write",
     mayLag: kind === "stale read",
-    deadline: Math.min(call.deadline, Date.now() + limits.requestTimeoutMs),
+    // Without the client's deadline the shard's own holds, whose error names the shard.
+    deadline: call.deadline < Date.now() + limits.requestTimeoutMs ? call.deadline : undefined,
   };
 }
 
@@ -28,7 +30,10 @@ export function ask(
   options: CallOptions,
   done: Done,
 ): void {
-  if (call.cancelled) return done(cancellation(call), NO_RESPONSE);
+  if (call.cancelled) {
+    done(cancellation(call), NO_RESPONSE);
+    return;
+  }
   let settled = false;
   let ignoreCancel: (() => void) | undefined;
   const cancelAtShard = shard.unary(path, request, options, (error, response) => {
@@ -106,7 +111,8 @@ export function answer(reply: Reply, make: () => Uint8Array): void {
   try {
     response = make();
   } catch (reason) {
-    return reply(StatusError.from(reason));
+    reply(StatusError.from(reason));
+    return;
   }
   reply(undefined, response);
 }

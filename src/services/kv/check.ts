@@ -1,5 +1,4 @@
 import { etcd } from "../../status/etcd.js";
-import { SortOrder, SortTarget } from "../../wire/messages.js";
 import type {
   DeleteRangeRequest,
   PutRequest,
@@ -7,6 +6,7 @@ import type {
   RequestOp,
   TxnRequest,
 } from "../../wire/messages.js";
+import { SortOrder, SortTarget } from "../../wire/messages.js";
 import { KeyRanges } from "./keyRanges.js";
 
 /*
@@ -62,13 +62,17 @@ function checkOperations(request: TxnRequest, maxTxnOps: number): void {
 function checkOperation(op: RequestOp, maxTxnOps: number): void {
   switch (op.kind) {
     case "range":
-      return checkRange(op.request);
+      checkRange(op.request);
+      break;
     case "put":
-      return checkPut(op.request);
+      checkPut(op.request);
+      break;
     case "deleteRange":
-      return checkDeleteRange(op.request);
+      checkDeleteRange(op.request);
+      break;
     case "txn":
-      return checkOperations(op.request, maxTxnOps);
+      checkOperations(op.request, maxTxnOps);
+      break;
     default:
       throw etcd.keyNotFound();
   }

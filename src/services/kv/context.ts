@@ -52,6 +52,8 @@ export interface KvContext extends KvDeps {
 
 export function createContext(deps: KvDeps): KvContext {
   const { timeline } = deps;
-  const toRevision = deps.shards.map((_, shard) => (revision: number) => timeline.toRevision(shard, revision));
+  const toRevision = deps.shards.map(
+    (_, shard) => (revision: number) => timeline.toRevision(shard, revision),
+  );
   return { ...deps, toRevision };
 }

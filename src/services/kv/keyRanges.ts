@@ -4,7 +4,7 @@ export class KeyRanges {
   private merged = true;
 
   static text(key: Uint8Array): string {
-    return Buffer.from(key.buffer, key.byteOffset, key.byteLength).latin1Slice();
+    return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1");
   }
 
   /**

@@ -1,5 +1,5 @@
-import { SortOrder, SortTarget } from "../../wire/messages.js";
 import type { KeyValue, RangeRequest, RangeResponse } from "../../wire/messages.js";
+import { SortOrder, SortTarget } from "../../wire/messages.js";
 import { hasBounds } from "./translate.js";
 
 /*
@@ -43,7 +43,8 @@ export function mergeParts(request: RangeRequest, parts: readonly RangeResponse[
   sortKvs(kvs, effectiveOrder(request), request.sortTarget);
   const more = request.limit > 0 && kvs.length > request.limit;
   if (more) kvs = kvs.slice(0, request.limit);
-  if (request.keysOnly && request.sortTarget === SortTarget.VALUE) kvs = kvs.map((kv) => ({ ...kv, value: NO_VALUE }));
+  if (request.keysOnly && request.sortTarget === SortTarget.VALUE)
+    kvs = kvs.map((kv) => ({ ...kv, value: NO_VALUE }));
   return { kvs, more, count };
 }
 
@@ -72,7 +73,7 @@ function readsInKeyOrder(request: RangeRequest): boolean {
 }
 
 /** A sort target without an order is sorted upwards, except by key, where there is nothing to do. */
-function effectiveOrder(request: RangeRequest): number {
+function effectiveOrder(request: RangeRequest): SortOrder {
   const unordered = request.sortOrder === SortOrder.NONE && request.sortTarget !== SortTarget.KEY;
   return unordered ? SortOrder.ASCEND : request.sortOrder;
 }

@@ -1,7 +1,7 @@
 import { etcd } from "../../status/etcd.js";
 import type { TimelineView } from "../../timeline/view.js";
-import { CompareResult, CompareTarget } from "../../wire/messages.js";
 import type { Compare, RangeRequest, RequestOp, TxnRequest } from "../../wire/messages.js";
+import { CompareResult, CompareTarget } from "../../wire/messages.js";
 import { ABSENT, touchesReserved, visible } from "./keyspace.js";
 
 /*

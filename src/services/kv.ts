@@ -1,0 +1,33 @@
+import type { UnaryHandler } from "../server/transport.js";
+import { KV } from "../wire/paths.js";
+import { Compactor } from "./kv/compact.js";
+import { createContext, type KvDeps } from "./kv/context.js";
+import { deleteRangeHandler } from "./kv/deleteRange.js";
+import { putHandler } from "./kv/put.js";
+import { rangeHandler } from "./kv/range.js";
+import { txnHandler } from "./kv/txn.js";
+
+export type { KvDeps, KvLimits, LeasePlacer } from "./kv/context.js";
+
+export interface KvService {
+  /** Method path → handler: Range, Put, DeleteRange, Txn, Compact. */
+  readonly handlers: ReadonlyMap<string, UnaryHandler>;
+  /** Ends what runs in the background. The handlers must not be called afterwards. */
+  stop(): void;
+}
+
+/** The KV service over the shards. */
+export function createKv(deps: KvDeps): KvService {
+  const context = createContext(deps);
+  const compactor = new Compactor(context);
+  return {
+    handlers: new Map([
+      [KV.Range, rangeHandler(context)],
+      [KV.Put, putHandler(context)],
+      [KV.DeleteRange, deleteRangeHandler(context)],
+      [KV.Txn, txnHandler(context)],
+      [KV.Compact, compactor.handler],
+    ]),
+    stop: () => compactor.stop(),
+  };
+}

@@ -1,0 +1,39 @@
+import type { UnaryHandler } from "../../server/transport.js";
+import { PutRequest } from "../../wire/messages.js";
+import { KV } from "../../wire/paths.js";
+import { peekRevision, rewritePut } from "../../wire/rewrite.js";
+import { answer, attempt, whenSealed } from "./calls.js";
+import { checkPut, checkSize } from "./check.js";
+import type { KvContext } from "./context.js";
+import { isReserved, reservedKey } from "./keyspace.js";
+import { sendWrite } from "./write.js";
+
+const NO_LEASES: readonly bigint[] = [];
+
+/** KV.Put: always one shard's. */
+export function putHandler(context: KvContext): UnaryHandler {
+  const { router, timeline, identity, limits } = context;
+  return (call, bytes, reply) =>
+    attempt(reply, () => {
+      const request = PutRequest.decode(bytes);
+      checkPut(request);
+      if (isReserved(request.key)) throw reservedKey(request.key);
+      checkSize(bytes, limits.maxRequestBytes);
+      const shard = router.shardOf(request.key);
+      const leases = request.lease === 0n ? NO_LEASES : [request.lease];
+      const write = { path: KV.Put, shard, payload: bytes, leases, shardJudgesLeases: false };
+      sendWrite(context, call, write, (error, response) =>
+        attempt(reply, () => {
+          if (error !== undefined) return reply(error);
+          const revision = peekRevision(response);
+          whenSealed(timeline, shard, revision, true, (unsealed) => {
+            if (unsealed !== undefined) return reply(unsealed);
+            answer(reply, () => {
+              const header = identity.header(timeline.toRevision(shard, revision));
+              return rewritePut(response, header, context.toRevision[shard]);
+            });
+          });
+        }),
+      );
+    });
+}

@@ -1,0 +1,100 @@
+import type { Call } from "../../server/transport.js";
+import { Code, StatusError } from "../../status/error.js";
+import { etcd } from "../../status/etcd.js";
+import { RangeRequest, RangeResponse } from "../../wire/messages.js";
+import { KV } from "../../wire/paths.js";
+import { askAsync, callOptions } from "./calls.js";
+import type { KvContext } from "./context.js";
+import { visible } from "./keyspace.js";
+import { mergeParts, partRequest } from "./merge.js";
+import { readAt, translateRange } from "./translate.js";
+
+/** Attempts to find a snapshot that is not compacted away while it is read. */
+const ATTEMPTS = 5;
+
+const COMPACTED = etcd.compacted().message;
+const FUTURE = etcd.futureRevision().message;
+
+/** The state to be read was compacted by somebody in the meantime. */
+class SnapshotGone extends Error {}
+
+/**
+ * Runs `read` on a revision that is the head at some moment of the call, or for a `serializable` read the head
+ * that this proxy knows. Where a compaction overtakes `read`, it is run again on a newer head.
+ */
+export async function atHead<T>(
+  context: KvContext,
+  serializable: boolean,
+  read: (head: number) => Promise<T>,
+): Promise<T> {
+  const { timeline } = context;
+  for (let attempt = 1; ; attempt++) {
+    if (!serializable || attempt > 1) await timeline.sync();
+    try {
+      return await read(timeline.head);
+    } catch (reason) {
+      if (!(reason instanceof SnapshotGone)) throw reason;
+      if (attempt === ATTEMPTS) throw etcd.compacted();
+    }
+  }
+}
+
+/**
+ * A Range as of revision `at`, which is sealed, over all shards that it concerns; without header. `head` is the
+ * head that `atHead` gave: a compacted read of it is one that another head can mend.
+ */
+export async function readSnapshot(
+  context: KvContext,
+  call: Call,
+  request: RangeRequest,
+  at: number,
+  head: number,
+): Promise<RangeResponse> {
+  const extent = visible(request);
+  if (extent === undefined) return mergeParts(request, []);
+  const shards = context.router.shardsOf(extent.key, extent.rangeEnd);
+  const part: RangeRequest = { ...partRequest(request), key: extent.key, rangeEnd: extent.rangeEnd };
+  try {
+    const parts = await Promise.all(shards.map((shard) => readPart(context, call, part, at, shard)));
+    return mergeParts(request, parts);
+  } catch (reason) {
+    if (at === head && isError(reason, COMPACTED)) throw new SnapshotGone();
+    throw reason;
+  }
+}
+
+/** One shard's part in clients' revisions. Any member may answer, because the state at a revision never changes. */
+async function readPart(
+  context: KvContext,
+  call: Call,
+  part: RangeRequest,
+  at: number,
+  shard: number,
+): Promise<RangeResponse> {
+  const { timeline, shards, limits } = context;
+  const request = translateRange(part, readAt(at, timeline, shard), timeline, shard);
+  const read = async (serializable: boolean) => {
+    const bytes = RangeRequest.encode({ ...request, serializable });
+    const options = callOptions(call, serializable ? "stale read" : "read", limits);
+    return askAsync(call, shards[shard], KV.Range, bytes, options);
+  };
+  let response: Uint8Array;
+  try {
+    response = await read(true);
+  } catch (reason) {
+    // The member lags behind the cut; a linearizable read waits until it does not.
+    if (!isError(reason, FUTURE)) throw reason;
+    response = await read(false);
+  }
+  const answer = RangeResponse.decode(response);
+  const toRevision = context.toRevision[shard];
+  for (const kv of answer.kvs) {
+    kv.createRevision = toRevision(kv.createRevision);
+    kv.modRevision = toRevision(kv.modRevision);
+  }
+  return answer;
+}
+
+function isError(reason: unknown, message: string): boolean {
+  return reason instanceof StatusError && reason.code === Code.OUT_OF_RANGE && reason.message === message;
+}

@@ -1,0 +1,106 @@
+import type { Call } from "../../server/transport.js";
+import {
+  type Compare,
+  CompareTarget,
+  RangeRequest,
+  type RequestOp,
+  type ResponseHeader,
+  type ResponseOp,
+  type TxnRequest,
+  TxnResponse,
+} from "../../wire/messages.js";
+import type { KvContext } from "./context.js";
+import { checkRevisionInTxn, holds } from "./evaluate.js";
+import { atHead, readSnapshot } from "./snapshot.js";
+import { txnHorizon } from "./translate.js";
+
+/** A transaction's operations that its compares have chosen; nested ones likewise. */
+interface Path {
+  readonly succeeded: boolean;
+  readonly steps: readonly Step[];
+}
+
+type Step = { readonly op: RequestOp; readonly nested?: Path };
+
+/**
+ * Answers a transaction that writes nothing, whatever shards it reads: compares and operations all see the state at
+ * one revision, which heads the response.
+ */
+export async function txnOnSnapshot(
+  context: KvContext,
+  call: Call,
+  request: TxnRequest,
+  serializable: boolean,
+): Promise<Uint8Array> {
+  const { timeline, identity } = context;
+  const local = serializable && txnHorizon(request) <= timeline.head;
+  return atHead(context, local, async (head) => {
+    const path = await choose(context, call, request, head);
+    checkPath(path, head, context);
+    const response = await execute(context, call, path, head);
+    return Buffer.concat([identity.header(head), TxnResponse.encode(response)]);
+  });
+}
+
+/** etcd judges the compares of a whole tree before it executes anything. */
+async function choose(context: KvContext, call: Call, request: TxnRequest, head: number): Promise<Path> {
+  const judged = await Promise.all(request.compare.map((compare) => judge(context, call, compare, head)));
+  const succeeded = judged.every((held) => held);
+  const ops = succeeded ? request.success : request.failure;
+  const steps = await Promise.all(
+    ops.map(async (op): Promise<Step> => {
+      return op.kind === "txn" ? { op, nested: await choose(context, call, op.request, head) } : { op };
+    }),
+  );
+  return { succeeded, steps };
+}
+
+async function judge(context: KvContext, call: Call, compare: Compare, head: number): Promise<boolean> {
+  const { key, rangeEnd, target } = compare;
+  const request: RangeRequest = {
+    ...EVERYTHING,
+    key,
+    rangeEnd,
+    keysOnly: target !== CompareTarget.VALUE,
+  };
+  const { kvs } = await readSnapshot(context, call, request, head, head);
+  return holds(compare, kvs);
+}
+
+const EVERYTHING = RangeRequest.decode(new Uint8Array(0));
+
+function checkPath(path: Path, head: number, context: KvContext): void {
+  for (const step of path.steps) {
+    if (step.nested !== undefined) checkPath(step.nested, head, context);
+    else checkRevisionInTxn(step.op, head, context.timeline);
+  }
+}
+
+async function execute(context: KvContext, call: Call, path: Path, head: number): Promise<TxnResponse> {
+  const responses = await Promise.all(path.steps.map((step) => executeStep(context, call, step, head)));
+  return { succeeded: path.succeeded, responses };
+}
+
+async function executeStep(
+  context: KvContext,
+  call: Call,
+  { op, nested }: Step,
+  head: number,
+): Promise<ResponseOp> {
+  if (nested !== undefined) {
+    const response = await execute(context, call, nested, head);
+    return { kind: "txn", response: { header: inner(0), ...response } };
+  }
+  if (op.kind === "range") {
+    const at = op.request.revision > 0 ? op.request.revision : head;
+    const response = await readSnapshot(context, call, op.request, at, head);
+    return { kind: "range", response: { header: inner(head), ...response } };
+  }
+  // No put gets here, and no deletion but one of a range that holds no key.
+  return { kind: "deleteRange", response: { header: inner(head), deleted: 0, prevKvs: [] } };
+}
+
+/** The header of a response inside a transaction's: only a revision, and in a nested transaction's not even that. */
+function inner(revision: number): ResponseHeader {
+  return { clusterId: 0n, memberId: 0n, revision, raftTerm: 0 };
+}

@@ -1,0 +1,78 @@
+import type { Call } from "../../server/transport.js";
+import type { Done } from "../../shard/shard.js";
+import { Code, StatusError } from "../../status/error.js";
+import { etcd } from "../../status/etcd.js";
+import { after, ask, callOptions } from "./calls.js";
+import type { KvContext } from "./context.js";
+
+const LEASE_NOT_FOUND = etcd.leaseNotFound().message;
+
+export interface Write {
+  readonly path: string;
+  readonly shard: number;
+  /** The request as the shard is to see it. */
+  readonly payload: Uint8Array;
+  /** Leases that its puts name, 0 never. */
+  readonly leases: readonly bigint[];
+  /**
+   * True when the shard alone may say that a lease does not exist: in a transaction the put that names it need
+   * not be on the path that is taken.
+   */
+  readonly shardJudgesLeases: boolean;
+}
+
+/**
+ * Sends a write to its one shard, after the leases that it names have their parts there. A write that the shard
+ * refuses because it lost a lease's part was not applied: it is sent once more when the part is mended.
+ */
+export function sendWrite(context: KvContext, call: Call, write: Write, done: Done): void {
+  const { leases } = context;
+  const missing = write.leases.filter((lease) => !leases.isPlaced(lease, write.shard));
+  if (missing.length === 0) {
+    sendPlaced(context, call, write, done);
+    return;
+  }
+  const placed = missing.map((lease) => tolerant(leases.ensurePlaced(lease, write.shard), write));
+  after(Promise.all(placed), (error) => {
+    if (error !== undefined) done(error, NO_RESPONSE);
+    else sendPlaced(context, call, write, done);
+  });
+}
+
+function sendPlaced(context: KvContext, call: Call, write: Write, done: Done): void {
+  const { router } = context;
+  const parts = write.leases.filter((lease) => router.homeOf(lease) !== write.shard);
+  if (parts.length === 0) {
+    send(context, call, write, done);
+    return;
+  }
+  send(context, call, write, (error, response) => {
+    if (!isLeaseNotFound(error)) return done(error, response);
+    const mended = parts.map((lease) => tolerant(context.leases.repair(lease, write.shard), write));
+    after(Promise.all(mended), (failure) => {
+      if (failure !== undefined) done(failure, NO_RESPONSE);
+      else send(context, call, write, done);
+    });
+  });
+}
+
+function send(context: KvContext, call: Call, write: Write, done: Done): void {
+  const options = callOptions(call, "write", context.limits);
+  ask(call, context.shards[write.shard], write.path, write.payload, options, done);
+}
+
+async function tolerant(placement: Promise<void>, write: Write): Promise<void> {
+  try {
+    await placement;
+  } catch (reason) {
+    if (!(write.shardJudgesLeases && isLeaseNotFound(reason))) throw reason;
+  }
+}
+
+function isLeaseNotFound(reason: unknown): boolean {
+  return (
+    reason instanceof StatusError && reason.code === Code.NOT_FOUND && reason.message === LEASE_NOT_FOUND
+  );
+}
+
+const NO_RESPONSE = new Uint8Array(0);

@@ -1,0 +1,141 @@
+import type { Leases } from "../lease/leases.js";
+import type { Call, Handlers, ServerStream, StreamHandler, UnaryHandler } from "../server/transport.js";
+import { StatusError } from "../status/error.js";
+import type { Timeline } from "../timeline/view.js";
+import {
+  LeaseGrantRequest,
+  LeaseGrantResponse,
+  LeaseKeepAliveRequest,
+  LeaseKeepAliveResponse,
+  LeaseLeasesResponse,
+  LeaseRevokeRequest,
+  LeaseTimeToLiveRequest,
+  LeaseTimeToLiveResponse,
+} from "../wire/messages.js";
+import { Lease } from "../wire/paths.js";
+import type { Identity } from "./identity.js";
+
+/** A stream with more keep-alives under way than this is not read until half of them are answered. */
+const MAX_UNDER_WAY = 16_384;
+
+export interface LeaseServiceOptions {
+  readonly leases: Leases;
+  readonly timeline: Pick<Timeline, "head">;
+  readonly identity: Pick<Identity, "header">;
+}
+
+/** etcd's Lease service. */
+export function leaseHandlers(options: LeaseServiceOptions): Handlers {
+  const { leases, timeline, identity } = options;
+  /** The answer to one call: the header of now, then the other fields. */
+  const answer = (body: Uint8Array) => Buffer.concat([identity.header(timeline.head), body]);
+
+  const grant = async (call: Call, request: Uint8Array) => {
+    const { id, ttl } = LeaseGrantRequest.decode(request);
+    const { header: _, ...granted } = await leases.grant(id, ttl, call.deadline);
+    return answer(LeaseGrantResponse.encode(granted));
+  };
+
+  const revoke = async (_: Call, request: Uint8Array) => {
+    await leases.revoke(LeaseRevokeRequest.decode(request).id);
+    return answer(new Uint8Array(0));
+  };
+
+  const timeToLive = async (call: Call, request: Uint8Array) => {
+    const { id, keys } = LeaseTimeToLiveRequest.decode(request);
+    const found = (await leases.look(id, keys, call.deadline)) ?? { ttl: -1, grantedTtl: 0, keys: [] };
+    const { ttl, grantedTtl } = found;
+    return answer(LeaseTimeToLiveResponse.encode({ id, ttl, grantedTtl, keys: [...found.keys] }));
+  };
+
+  const list = async (call: Call) => answer(LeaseLeasesResponse.encode({ leases: await leases.list(call.deadline) }));
+
+  return {
+    unary: new Map<string, UnaryHandler>([
+      [Lease.LeaseGrant, fromPromise(grant)],
+      [Lease.LeaseRevoke, fromPromise(revoke)],
+      [Lease.LeaseTimeToLive, fromPromise(timeToLive)],
+      [Lease.LeaseLeases, fromPromise(list)],
+    ]),
+    stream: new Map<string, StreamHandler>([
+      [Lease.LeaseKeepAlive, (stream) => new KeepAliveStream(stream, options)],
+    ]),
+  };
+}
+
+/** One client's keep-alive stream. Answers come in the order of the requests for each lease. */
+class KeepAliveStream {
+  private underWay = 0;
+  private halfClosed = false;
+  private blocked = false;
+  private paused = false;
+  private failure: StatusError | undefined;
+
+  constructor(
+    private readonly stream: ServerStream,
+    private readonly options: LeaseServiceOptions,
+  ) {
+    stream.onMessage((message) => this.requested(message));
+    stream.onEnd(() => {
+      this.halfClosed = true;
+      this.settle();
+    });
+    stream.onDrain(() => {
+      this.blocked = false;
+      this.regulate();
+    });
+  }
+
+  private requested(message: Uint8Array): void {
+    let id: bigint;
+    try {
+      id = LeaseKeepAliveRequest.decode(message).id;
+    } catch (error) {
+      this.stream.end(StatusError.from(error));
+      return;
+    }
+    // From before the renewal: a revision at which the lease may have ended already must not be in this answer.
+    const header = this.options.identity.header(this.options.timeline.head);
+    this.underWay++;
+    this.options.leases.renew(id, (error, ttl) => {
+      this.underWay--;
+      if (error !== undefined) this.failure = error;
+      else this.answer(header, id, ttl);
+      this.settle();
+      this.regulate();
+    });
+    this.regulate();
+  }
+
+  private answer(header: Uint8Array, id: bigint, ttl: number): void {
+    this.failure = undefined;
+    if (!this.stream.send([header, LeaseKeepAliveResponse.encode({ id, ttl })])) this.blocked = true;
+  }
+
+  /**
+   * Nothing is under way: the stream of a client that sends no more ends. So does one whose last keep-alives
+   * had no answer, since its client waits for nothing else; one that is answered for other leases goes on.
+   */
+  private settle(): void {
+    if (this.underWay > 0) return;
+    if (this.failure !== undefined || this.halfClosed) this.stream.end(this.failure);
+  }
+
+  private regulate(): void {
+    const full = this.underWay > (this.paused ? MAX_UNDER_WAY / 2 : MAX_UNDER_WAY);
+    const pause = this.blocked || full;
+    if (pause === this.paused) return;
+    this.paused = pause;
+    if (pause) this.stream.pause();
+    else this.stream.resume();
+  }
+}
+
+function fromPromise(serve: (call: Call, request: Uint8Array) => Promise<Uint8Array>): UnaryHandler {
+  return (call, request, reply) => {
+    serve(call, request).then(
+      (response) => reply(undefined, response),
+      (error) => reply(StatusError.from(error)),
+    );
+  };
+}
