@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { freePort } from "../../src/dev/ports.js";
+import { braid, temporaryFolder } from "../support/braid.js";
+import { type EtcdCluster, type EtcdProcess, startCluster, startEtcd } from "../support/etcd.js";
+
+const folder = temporaryFolder();
+let cluster: EtcdCluster;
+let single: EtcdProcess;
+let host: EtcdProcess;
+
+before(async () => {
+  [cluster, single, host] = await Promise.all([startCluster(3), startEtcd(), startEtcd()]);
+});
+
+after(async () => {
+  await Promise.all([cluster?.remove(), single?.remove(), host?.remove()]);
+});
+
+function check(a: readonly string[], b: readonly string[], rest = "") {
+  const path = join(folder, "shards.yaml");
+  writeFileSync(
+    path,
+    `shards:
+  - { name: a, endpoints: ${JSON.stringify(a)} }
+  - { name: b, endpoints: ${JSON.stringify(b)} }
+limits: { connectTimeoutMs: 1000 }
+${rest}`,
+  );
+  return braid("check", "--config", path);
+}
+
+test("everything answers: exit code 0 and a row for every endpoint", async () => {
+  const { code, stdout } = await check(
+    cluster.endpoints,
+    [single.endpoint],
+    `timeline: { endpoints: ["${host.endpoint}"] }`,
+  );
+  assert.equal(code, 0, stdout);
+  const rows = stdout.split("\n").map((line) => line.split(/ {2,}/));
+  const states = cluster.endpoints.map((endpoint) => rows.find((row) => row[1] === endpoint)?.[2]);
+  assert.deepEqual(states.toSorted(), ["follower", "follower", "leader"]);
+  const row = rows.find((row) => row[1] === single.endpoint)!;
+  assert.equal(row[0], "shard b");
+  assert.match(row[3], /^3\.\d+\.\d+/);
+  assert.equal(row[4], "1");
+  assert.equal(rows.find((row) => row[1] === host.endpoint)?.[0], "timeline");
+  assert.match(stdout, /Everything answers\.\n$/);
+});
+
+test("an endpoint that does not answer: exit code 1, the others are still shown", async () => {
+  const nobody = `127.0.0.1:${await freePort()}`;
+  const { code, stdout } = await check([...cluster.endpoints, nobody], [single.endpoint]);
+  assert.equal(code, 1);
+  assert.match(stdout, new RegExp(`shard a, ${nobody}: .*refused`));
+  assert.match(stdout, new RegExp(`shard b +${single.endpoint} +leader`));
+});
+
+test("an endpoint of another cluster in a shard, and one cluster as two shards: exit code 1", async () => {
+  const mixed = await check([cluster.endpoints[0], host.endpoint], [single.endpoint]);
+  assert.equal(mixed.code, 1);
+  assert.match(
+    mixed.stdout,
+    new RegExp(`shard a, ${host.endpoint}: belongs to another cluster than ${cluster.endpoints[0]}`),
+  );
+  const twice = await check([cluster.endpoints[0]], [cluster.endpoints[1]]);
+  assert.equal(twice.code, 1);
+  assert.match(
+    twice.stdout,
+    new RegExp(`shard b, ${cluster.endpoints[1]}: is the same cluster as shard a, ${cluster.endpoints[0]}`),
+  );
+});
