@@ -13,6 +13,7 @@ import {
   LeaseTimeToLiveResponse,
 } from "../wire/messages.js";
 import { Lease } from "../wire/paths.js";
+import { fromAsync } from "./async.js";
 import type { Identity } from "./identity.js";
 
 /** A stream with more keep-alives under way than this is not read until half of them are answered. */
@@ -48,14 +49,15 @@ export function leaseHandlers(options: LeaseServiceOptions): Handlers {
     return answer(LeaseTimeToLiveResponse.encode({ id, ttl, grantedTtl, keys: [...found.keys] }));
   };
 
-  const list = async (call: Call) => answer(LeaseLeasesResponse.encode({ leases: await leases.list(call.deadline) }));
+  const list = async (call: Call) =>
+    answer(LeaseLeasesResponse.encode({ leases: await leases.list(call.deadline) }));
 
   return {
     unary: new Map<string, UnaryHandler>([
-      [Lease.LeaseGrant, fromPromise(grant)],
-      [Lease.LeaseRevoke, fromPromise(revoke)],
-      [Lease.LeaseTimeToLive, fromPromise(timeToLive)],
-      [Lease.LeaseLeases, fromPromise(list)],
+      [Lease.LeaseGrant, fromAsync(grant)],
+      [Lease.LeaseRevoke, fromAsync(revoke)],
+      [Lease.LeaseTimeToLive, fromAsync(timeToLive)],
+      [Lease.LeaseLeases, fromAsync(list)],
     ]),
     stream: new Map<string, StreamHandler>([
       [Lease.LeaseKeepAlive, (stream) => new KeepAliveStream(stream, options)],
@@ -69,7 +71,9 @@ class KeepAliveStream {
   private halfClosed = false;
   private blocked = false;
   private paused = false;
+  /** Why a keep-alive had no answer, the last time. */
   private failure: StatusError | undefined;
+  private answeredSince = false;
 
   constructor(
     private readonly stream: ServerStream,
@@ -99,7 +103,7 @@ class KeepAliveStream {
     this.underWay++;
     this.options.leases.renew(id, (error, ttl) => {
       this.underWay--;
-      if (error !== undefined) this.failure = error;
+      if (error !== undefined) this.fail(error);
       else this.answer(header, id, ttl);
       this.settle();
       this.regulate();
@@ -108,8 +112,13 @@ class KeepAliveStream {
   }
 
   private answer(header: Uint8Array, id: bigint, ttl: number): void {
-    this.failure = undefined;
+    this.answeredSince = true;
     if (!this.stream.send([header, LeaseKeepAliveResponse.encode({ id, ttl })])) this.blocked = true;
+  }
+
+  private fail(error: StatusError): void {
+    this.failure = error;
+    this.answeredSince = false;
   }
 
   /**
@@ -118,7 +127,8 @@ class KeepAliveStream {
    */
   private settle(): void {
     if (this.underWay > 0) return;
-    if (this.failure !== undefined || this.halfClosed) this.stream.end(this.failure);
+    const idle = this.failure !== undefined && !this.answeredSince;
+    if (this.halfClosed || idle) this.stream.end(this.failure);
   }
 
   private regulate(): void {
@@ -129,13 +139,4 @@ class KeepAliveStream {
     if (pause) this.stream.pause();
     else this.stream.resume();
   }
-}
-
-function fromPromise(serve: (call: Call, request: Uint8Array) => Promise<Uint8Array>): UnaryHandler {
-  return (call, request, reply) => {
-    serve(call, request).then(
-      (response) => reply(undefined, response),
-      (error) => reply(StatusError.from(error)),
-    );
-  };
 }

@@ -1,0 +1,86 @@
+import type { Shard } from "../shard/shard.js";
+import { Code, StatusError } from "../status/error.js";
+import { etcd } from "../status/etcd.js";
+import type { Timeline } from "../timeline/view.js";
+import {
+  LeaseGrantRequest,
+  LeaseGrantResponse,
+  LeaseLeasesRequest,
+  LeaseLeasesResponse,
+  LeaseRevokeRequest,
+  LeaseTimeToLiveRequest,
+  LeaseTimeToLiveResponse,
+} from "../wire/messages.js";
+import { Lease } from "../wire/paths.js";
+import { peekRevision } from "../wire/rewrite.js";
+
+/** What one shard knows of a lease. */
+export interface Part {
+  /** Whole seconds left; 0 or below when it has expired and the shard is about to delete it. */
+  readonly ttl: number;
+  /** The TTL that a renewal gives it, seconds; above 0. */
+  readonly grantedTtl: number;
+  readonly keys: readonly Uint8Array[];
+}
+
+/** Lists of leases come from the member that is asked, which may be cut off from its cluster: then it must say so. */
+const NEEDS_LEADER = { hasleader: "true" };
+
+/** The lease calls to single shards, typed. All reject with `StatusError`. */
+export class LeaseCalls {
+  constructor(
+    private readonly shards: readonly Shard[],
+    private readonly timeline: Timeline,
+  ) {}
+
+  /** Grants a lease under a given id. Rejects with etcd's own errors: exists, TTL too large. */
+  async grant(shard: number, id: bigint, ttl: number, deadline?: number): Promise<LeaseGrantResponse> {
+    const request = LeaseGrantRequest.encode({ id, ttl });
+    const options = { idempotent: false, deadline };
+    return LeaseGrantResponse.decode(await this.shards[shard].call(Lease.LeaseGrant, request, options));
+  }
+
+  /**
+   * Revokes a part and seals the deletion of its keys. False when the shard does not have it.
+   */
+  async revoke(shard: number, id: bigint): Promise<boolean> {
+    try {
+      const request = LeaseRevokeRequest.encode({ id });
+      const response = await this.shards[shard].call(Lease.LeaseRevoke, request, { idempotent: false });
+      await this.timeline.seal(shard, peekRevision(response), true);
+      return true;
+    } catch (error) {
+      if (isLeaseNotFound(error)) return false;
+      throw error;
+    }
+  }
+
+  /** What a shard knows of a lease; undefined when it has none of that id. */
+  async look(shard: number, id: bigint, keys = false, deadline?: number): Promise<Part | undefined> {
+    const request = LeaseTimeToLiveRequest.encode({ id, keys });
+    const options = { idempotent: true, deadline };
+    const bytes = await this.shards[shard].call(Lease.LeaseTimeToLive, request, options);
+    const response = LeaseTimeToLiveResponse.decode(bytes);
+    // A lease that expired over a second ago has TTL -1 too until it is deleted: only the granted TTL tells.
+    return response.grantedTtl > 0 ? response : undefined;
+  }
+
+  /** All leases of a shard, parts and homes alike, as one member sees it. */
+  async list(shard: number, deadline?: number): Promise<readonly bigint[]> {
+    const options = { idempotent: true, deadline, metadata: NEEDS_LEADER };
+    const bytes = await this.shards[shard].call(Lease.LeaseLeases, LeaseLeasesRequest.encode({}), options);
+    return LeaseLeasesResponse.decode(bytes).leases;
+  }
+}
+
+export function isLeaseNotFound(error: unknown): boolean {
+  return isError(error, Code.NOT_FOUND, etcd.leaseNotFound().message);
+}
+
+export function isLeaseExists(error: unknown): boolean {
+  return isError(error, Code.FAILED_PRECONDITION, etcd.leaseExists().message);
+}
+
+function isError(error: unknown, code: Code, message: string): boolean {
+  return error instanceof StatusError && error.code === code && error.message === message;
+}

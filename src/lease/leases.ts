@@ -1,0 +1,174 @@
+import { randomBytes } from "node:crypto";
+import type { Router } from "../routing/router.js";
+import type { Shard } from "../shard/shard.js";
+import { etcd } from "../status/etcd.js";
+import type { Timeline } from "../timeline/view.js";
+import type { LeaseGrantResponse } from "../wire/messages.js";
+import { LeaseCalls, type Part } from "./calls.js";
+import { Endings } from "./ending.js";
+import type { LeaseLog } from "./log.js";
+import { Parts } from "./parts.js";
+import { Placing } from "./placing.js";
+import { Reaper } from "./reaper.js";
+import { Renewing } from "./renewing.js";
+import { RenewalStream, type Renewed } from "./upstream.js";
+
+export interface LeasesOptions {
+  readonly shards: readonly Shard[];
+  readonly router: Pick<Router, "homeOf">;
+  /** Loaded: its placements are where the leases stand. */
+  readonly timeline: Timeline;
+  readonly log: LeaseLog;
+}
+
+/** For metrics. */
+export interface LeaseCounts {
+  /** Leases with parts besides their home. */
+  readonly placed: number;
+  /** Leases that have ended and whose last parts are still to be revoked. */
+  readonly ending: number;
+  /** Keep-alives to shards that had no answer in time, since the start. */
+  readonly missedRenewals: number;
+}
+
+/**
+ * Leases over all shards. A lease lives on its home shard, and has a part of the same id on every other shard
+ * where a key is attached to it. It lives on all of them or on none. All calls reject with `StatusError`.
+ */
+export class Leases {
+  private readonly homeOf: (lease: bigint) => number;
+  private readonly timeline: Timeline;
+  private readonly shardCount: number;
+  private readonly calls: LeaseCalls;
+  private readonly parts: Parts;
+  private readonly streams: readonly RenewalStream[];
+  private readonly endings: Endings;
+  private readonly placing: Placing;
+  private readonly renewing: Renewing;
+  private readonly reaper: Reaper;
+
+  /** Begins to look after the placed leases at once; `stop` ends it. */
+  constructor(options: LeasesOptions) {
+    const { shards, router, timeline, log } = options;
+    const names = shards.map((shard) => shard.name);
+    const homeOf = (lease: bigint) => router.homeOf(lease);
+    this.homeOf = homeOf;
+    this.timeline = timeline;
+    this.shardCount = shards.length;
+    this.calls = new LeaseCalls(shards, timeline);
+    this.parts = new Parts(() => timeline.placements, homeOf);
+    this.streams = shards.map((shard) => new RenewalStream(shard, log));
+    this.endings = new Endings(this.calls, this.parts, timeline, homeOf, log, names);
+    this.placing = new Placing(this.calls, this.parts, this.endings, timeline, homeOf, log, shards.length);
+    this.renewing = new Renewing(this.streams, this.parts, this.placing, this.endings);
+    this.reaper = new Reaper(this.calls, this.parts, this.placing, this.endings, timeline, log, names);
+  }
+
+  /**
+   * True when a write under the lease may be sent to the shard at once. Always so on the home: it knows itself
+   * whether it has the lease.
+   */
+  isPlaced(lease: bigint, shard: number): boolean {
+    return this.placing.isPlaced(lease, shard);
+  }
+
+  /**
+   * Gives the lease a part on the shard, after which a write under it may be sent there. Rejects with etcd's
+   * `leaseNotFound`, or UNAVAILABLE when the home, the shard or the timeline host can not be reached.
+   */
+  ensurePlaced(lease: bigint, shard: number): Promise<void> {
+    return this.placing.ensurePlaced(lease, shard);
+  }
+
+  /**
+   * For a write that the shard has refused with `leaseNotFound` although the lease was placed there. Resolves
+   * when the part had only not been granted yet and the write may be sent once more; rejects with
+   * `leaseNotFound` when the lease is dead.
+   */
+  repair(lease: bigint, shard: number): Promise<void> {
+    return this.placing.repair(lease, shard);
+  }
+
+  /**
+   * Grants a lease of at least `ttl` seconds at its home; `id` 0 lets the proxy choose one. Parts that an
+   * earlier lease of the same id has left behind are removed first.
+   */
+  async grant(id: bigint, ttl: number, deadline?: number): Promise<LeaseGrantResponse> {
+    if (id === 0n) return this.calls.grant(...this.freshId(), ttl, deadline);
+    const home = this.homeOf(id);
+    await this.timeline.sync();
+    const leftOver = this.parts.isPlaced(id) || this.endings.isEnding(id);
+    if (leftOver && (await this.calls.look(home, id, false, deadline)) === undefined)
+      await this.endings.end(id);
+    return this.calls.grant(home, id, ttl, deadline);
+  }
+
+  /** Ends a lease everywhere. Rejects with `leaseNotFound` when its home does not have it (any more). */
+  async revoke(id: bigint): Promise<void> {
+    if (!(await this.endings.end(id))) throw etcd.leaseNotFound();
+  }
+
+  /** Renews a lease; see `Renewing.renew`. */
+  renew(id: bigint, done: Renewed): void {
+    this.renewing.renew(id, done);
+  }
+
+  /**
+   * The smallest time left and, if asked for, the keys of all parts in byte order. Undefined when there is no
+   * such lease; then its keys are gone from all shards that can be reached.
+   */
+  async look(id: bigint, keys: boolean, deadline?: number): Promise<Part | undefined> {
+    if (keys) await this.timeline.sync(); // keys put through another proxy may have made a part that is news here
+    if (this.endings.isEnding(id)) {
+      await this.endings.end(id).catch(() => undefined); // dead all the same; the reason is logged
+      return undefined;
+    }
+    const shards = this.parts.shardsOf(id);
+    const parts = await Promise.all(shards.map((shard) => this.calls.look(shard, id, keys, deadline)));
+    for (const [i, shard] of shards.entries()) {
+      if (parts[i] !== undefined) continue;
+      const placed = this.parts.isPlaced(id) || this.endings.isEnding(id);
+      if (!placed || !(await this.placing.heal(id, shard))) return undefined;
+    }
+    const home = parts[0];
+    if (home === undefined) return undefined;
+    const there = parts.filter((part) => part !== undefined);
+    return {
+      ttl: Math.min(...there.map((part) => part.ttl)),
+      grantedTtl: home.grantedTtl,
+      keys: there.flatMap((part) => part.keys).sort(Buffer.compare),
+    };
+  }
+
+  /** Ids of all leases, those of one home together. Rejects when a shard can not be reached. */
+  async list(deadline?: number): Promise<bigint[]> {
+    const shards = Array.from({ length: this.shardCount }, (_, shard) => shard);
+    const lists = await Promise.all(
+      shards.map(async (shard) => {
+        const leases = await this.calls.list(shard, deadline);
+        return leases.filter((lease) => this.homeOf(lease) === shard && !this.endings.isEnding(lease));
+      }),
+    );
+    return lists.flat();
+  }
+
+  counts(): LeaseCounts {
+    const missedRenewals = this.streams.reduce((sum, stream) => sum + stream.missed, 0);
+    return { placed: this.parts.size, ending: this.endings.size, missedRenewals };
+  }
+
+  /** Ends all streams and timers; what is in flight fails with UNAVAILABLE. */
+  stop(): void {
+    this.reaper.stop();
+    this.endings.stop();
+    for (const stream of this.streams) stream.stop();
+  }
+
+  /** A random positive id, and its home. */
+  private freshId(): [home: number, id: bigint] {
+    for (;;) {
+      const id = BigInt.asUintN(63, randomBytes(8).readBigUInt64BE());
+      if (id !== 0n) return [this.homeOf(id), id];
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import type { StatusError } from "../status/error.js";
+import type { Endings } from "./ending.js";
+import type { Parts } from "./parts.js";
+import type { Placing } from "./placing.js";
+import type { RenewalStream, Renewed } from "./upstream.js";
+
+/** Renews leases: every part of them, over the one stream to each shard. */
+export class Renewing {
+  constructor(
+    private readonly streams: readonly RenewalStream[],
+    private readonly parts: Parts,
+    private readonly placing: Placing,
+    private readonly endings: Endings,
+  ) {}
+
+  /**
+   * Renews all parts of a lease. `done` gets the smallest TTL, seconds; 0 when the lease is dead, and then only
+   * after its keys are gone from all shards that can be reached. UNAVAILABLE naming the shard when one that the
+   * lease needs gives no answer.
+   */
+  renew(lease: bigint, done: Renewed): void {
+    if (this.endings.isEnding(lease)) {
+      this.bury(lease, done);
+      return;
+    }
+    const shards = this.parts.shardsOf(lease);
+    let open = shards.length;
+    let smallest = Number.POSITIVE_INFINITY;
+    let failure: StatusError | undefined;
+    const missing: number[] = [];
+    for (const shard of shards) {
+      this.streams[shard].renew(lease, (error, ttl) => {
+        if (error !== undefined) failure = error;
+        else if (ttl === 0) missing.push(shard);
+        else {
+          smallest = Math.min(smallest, ttl);
+          if (shards.length > 1) this.parts.sawAlive(lease, shard);
+        }
+        if (--open > 0) return;
+        if (missing.length > 0) this.judge(lease, missing, smallest, failure, done);
+        else if (failure !== undefined) done(failure, 0);
+        else done(undefined, smallest);
+      });
+    }
+  }
+
+  /** Some parts are missing: the lease is dead, unless all of them had only not been granted yet. */
+  private judge(
+    lease: bigint,
+    missing: readonly number[],
+    smallest: number,
+    failure: StatusError | undefined,
+    done: Renewed,
+  ): void {
+    if (!this.parts.isPlaced(lease) && !this.endings.isEnding(lease)) {
+      done(undefined, 0);
+      return;
+    }
+    Promise.all(missing.map((shard) => this.placing.heal(lease, shard))).then(
+      (healed) => {
+        if (healed.includes(false)) done(undefined, 0);
+        else if (failure !== undefined) done(failure, 0);
+        else done(undefined, Number.isFinite(smallest) ? smallest : 0);
+      },
+      (error: StatusError) => done(error, 0),
+    );
+  }
+
+  private bury(lease: bigint, done: Renewed): void {
+    const dead = () => done(undefined, 0);
+    this.endings.end(lease).then(dead, dead);
+  }
+}
