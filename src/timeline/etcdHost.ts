@@ -1,0 +1,125 @@
+import type { Shard } from "../shard/shard.js";
+import { Code, StatusError } from "../status/error.js";
+import {
+  EventType,
+  RangeRequest,
+  RangeResponse,
+  TxnRequest,
+  TxnResponse,
+  WatchRequest,
+  WatchResponse,
+} from "../wire/messages.js";
+import { KV, Watch } from "../wire/paths.js";
+import type { HostChange, HostKey, HostWatchEvents, LogHost } from "./host.js";
+import { BASE_KEY, LOG_PREFIX, LOG_PREFIX_END, TAIL_KEY } from "./keys.js";
+
+const latin1 = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+
+const READ_TAIL = RangeRequest.encode({ key: TAIL_KEY, keysOnly: true });
+const READ_ALL = RangeRequest.encode({ key: LOG_PREFIX, rangeEnd: LOG_PREFIX_END });
+
+/** The timeline log in a real etcd. Its calls take the shard's own time limits. */
+export class EtcdHost implements LogHost {
+  constructor(private readonly etcd: Shard) {}
+
+  async load(): Promise<{ revision: number; raftTerm: number; keys: HostKey[] }> {
+    const answer = RangeResponse.decode(await this.etcd.call(KV.Range, READ_ALL, { idempotent: true }));
+    const { revision, raftTerm } = headerOf(answer);
+    const keys = answer.kvs.map(({ key, value, createRevision, modRevision }) => ({
+      key: latin1(key),
+      value,
+      createRevision,
+      modRevision,
+    }));
+    return { revision, raftTerm, keys };
+  }
+
+  async tail(): Promise<number> {
+    const answer = RangeResponse.decode(await this.etcd.call(KV.Range, READ_TAIL, { idempotent: true }));
+    return answer.kvs[0]?.modRevision ?? 0;
+  }
+
+  async commit(
+    guard: number,
+    puts: readonly { key: string; value: Uint8Array }[],
+    deletes: readonly { key: Uint8Array; end: Uint8Array }[],
+  ): Promise<{ committed: boolean; revision: number; raftTerm: number }> {
+    const request = TxnRequest.encode({
+      compare: [{ target: 2, result: 0, key: BASE_KEY, modRevision: guard }],
+      success: [
+        ...puts.map(({ key, value }) => ({
+          kind: "put" as const,
+          request: { key: Buffer.from(key, "latin1"), value },
+        })),
+        ...deletes.map(({ key, end }) => ({
+          kind: "deleteRange" as const,
+          request: { key, rangeEnd: end },
+        })),
+      ],
+    });
+    const answer = TxnResponse.decode(await this.etcd.call(KV.Txn, request, { idempotent: false }));
+    const { revision, raftTerm } = headerOf(answer);
+    return { committed: answer.succeeded, revision, raftTerm };
+  }
+
+  watch(revision: number, events: HostWatchEvents): () => void {
+    let open = true;
+    const close = (error: Error, compacted: boolean) => {
+      if (!open) return;
+      open = false;
+      events.closed(error, compacted);
+    };
+    const stream = this.etcd.stream(Watch.Watch, {
+      message: (message) => {
+        if (!open) return;
+        const response = WatchResponse.decode(message);
+        if (response.canceled) {
+          stream.cancel();
+          const reason = response.cancelReason || "the host has ended the watch of the timeline log";
+          close(new StatusError(Code.UNAVAILABLE, reason), response.compactRevision > 0);
+          return;
+        }
+        const changes = groupByRevision(response);
+        if (changes.length > 0) events.changes(changes);
+      },
+      closed: (error) => close(error, false),
+    });
+    stream.send(
+      WatchRequest.encode({
+        kind: "create",
+        request: { key: LOG_PREFIX, rangeEnd: LOG_PREFIX_END, startRevision: revision },
+      }),
+    );
+    return () => {
+      open = false;
+      stream.cancel();
+    };
+  }
+}
+
+function headerOf(answer: { header?: { revision: number; raftTerm: number } }): {
+  revision: number;
+  raftTerm: number;
+} {
+  if (answer.header === undefined) {
+    throw new StatusError(Code.INTERNAL, "etcd-braid: the timeline host answers without a header");
+  }
+  return answer.header;
+}
+
+/** A response's events, which are in revision order, as one change per revision. */
+function groupByRevision({ events }: WatchResponse): HostChange[] {
+  const changes: { revision: number; puts: { key: string; value: Uint8Array }[]; deletes: string[] }[] = [];
+  for (const { type, kv } of events) {
+    if (kv === undefined) continue;
+    let change = changes[changes.length - 1];
+    if (change === undefined || change.revision !== kv.modRevision) {
+      change = { revision: kv.modRevision, puts: [], deletes: [] };
+      changes.push(change);
+    }
+    if (type === EventType.DELETE) change.deletes.push(latin1(kv.key));
+    else change.puts.push({ key: latin1(kv.key), value: kv.value });
+  }
+  return changes;
+}
