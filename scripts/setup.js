@@ -1,7 +1,7 @@
 // What a fresh clone on a fresh machine needs before anything can run. Plain JavaScript without
 // dependencies, because it is what installs them.
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { chmodSync, readdirSync, readFileSync, rmdirSync, rmSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -118,6 +118,16 @@ export function build() {
     if (!sources.has(source)) rmSync(join(root, path));
   }
   removeEmptyFolders(join(root, "dist"));
+  linkCommand();
+}
+
+/** Makes `npx braid` work in the clone: npm links the commands of dependencies only, not the package's own. */
+function linkCommand() {
+  const main = join(root, "dist/src/cli/main.js");
+  const link = join(root, "node_modules/.bin/braid");
+  chmodSync(main, 0o755);
+  rmSync(link, { force: true });
+  symlinkSync(main, link);
 }
 
 /** All files below the given folders of the repository, as sorted paths relative to it. */
