@@ -1,0 +1,322 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { serveGrpc } from "../../src/server/grpc/serve.js";
+import type { UnaryHandler } from "../../src/server/transport.js";
+import { Code, StatusError } from "../../src/status/error.js";
+import { RangeRequest } from "../../src/wire/messages.js";
+import { KV } from "../../src/wire/paths.js";
+import { type EtcdProcess, startEtcd } from "../support/etcd.js";
+import {
+  failureOf,
+  get,
+  put,
+  putRequest,
+  rangeRequest,
+  recordingLog,
+  shardOf,
+  startRelay,
+  until,
+} from "./support.js";
+
+const READ = { idempotent: true };
+const WRITE = { idempotent: false };
+
+describe("one etcd", () => {
+  let etcd: EtcdProcess;
+  before(async () => {
+    etcd = await startEtcd();
+  });
+  after(() => etcd.remove());
+
+  test("calls pass through", async () => {
+    const shard = shardOf([etcd.endpoint]);
+    await put(shard, "k", "v");
+    assert.deepEqual(await get(shard, "k"), { value: "v", version: 1 });
+    assert.deepEqual(shard.endpoints(), [{ url: etcd.endpoint, state: "ready", lastError: undefined }]);
+    shard.close();
+  });
+
+  test("a large value comes back whole", async () => {
+    const shard = shardOf([etcd.endpoint]);
+    for (let i = 0; i < 8; i++) await put(shard, `large/${i}`, "x".repeat(1_400_000));
+    const all = RangeRequest.encode({ key: Buffer.from("large/"), rangeEnd: Buffer.from("large0") });
+    const response = await shard.call(KV.Range, all, READ);
+    assert.ok(response.length > 8 * 1_400_000);
+    shard.close();
+  });
+
+  test("etcd's errors keep code and text", async () => {
+    const shard = shardOf([etcd.endpoint]);
+    const future = RangeRequest.encode({ key: Buffer.from("k"), revision: 1_000_000 });
+    const error = await failureOf(shard.call(KV.Range, future, READ));
+    assert.ok(error instanceof StatusError);
+    assert.equal(error.code, Code.OUT_OF_RANGE);
+    assert.equal(error.message, "etcdserver: mvcc: required revision is a future revision");
+    const unknown = await failureOf(shard.call("/etcdserverpb.KV/Nonsense", future, READ));
+    assert.equal(unknown.code, Code.UNIMPLEMENTED);
+    shard.close();
+  });
+
+  test("nothing is connected before the first call, and nothing answers after close", async () => {
+    const shard = shardOf([etcd.endpoint]);
+    assert.equal(shard.endpoints()[0]?.state, "idle");
+    shard.close();
+    const error = await failureOf(get(shard, "k"));
+    assert.equal(error.code, Code.UNAVAILABLE);
+    assert.equal(error.message, 'shard "a": closed');
+  });
+
+  test("a write in flight when the connection is lost is reported as doubtful and never sent again", async () => {
+    const relay = await startRelay(etcd.endpoint);
+    const shard = shardOf([relay.endpoint]);
+    const direct = shardOf([etcd.endpoint]);
+    await put(shard, "warm", "1");
+    relay.holdAnswers(true);
+    const doubtful = failureOf(put(shard, "doubtful", "1"));
+    await until(async () => (await get(direct, "doubtful")) !== undefined);
+    relay.cut();
+    const error = await doubtful;
+    assert.equal(error.code, Code.UNAVAILABLE);
+    assert.match(
+      error.message,
+      /^shard "a": connection to \S+ lost \(.+\); whether the request took effect is unknown$/,
+    );
+    relay.holdAnswers(false);
+    await put(shard, "later", "1");
+    assert.equal((await get(direct, "doubtful"))?.version, 1);
+    shard.close();
+    direct.close();
+    await relay.close();
+  });
+
+  test("a read in flight when the connection is lost is repeated unnoticed", async () => {
+    const relay = await startRelay(etcd.endpoint);
+    const shard = shardOf([relay.endpoint]);
+    await put(shard, "read", "1");
+    relay.holdAnswers(true);
+    const answer = get(shard, "read");
+    // The request is on its way once the call has been made on a ready connection.
+    await new Promise((resolve) => setImmediate(resolve));
+    relay.cut();
+    relay.holdAnswers(false);
+    assert.deepEqual(await answer, { value: "1", version: 1 });
+    assert.equal(relay.accepted, 2);
+    shard.close();
+    await relay.close();
+  });
+
+  test("under a wire that breaks all the time no write is applied twice", async () => {
+    const relay = await startRelay(etcd.endpoint);
+    const shard = shardOf([relay.endpoint]);
+    const direct = shardOf([etcd.endpoint]);
+    const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+    let state = seed;
+    const random = () => {
+      state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+      return state / 2 ** 32;
+    };
+    let doubtful = 0;
+    const acknowledged: string[] = [];
+    const keys = Array.from({ length: 200 }, (_, i) => `broken/${i}`);
+    const queue = [...keys];
+    const writer = async () => {
+      for (let key = queue.shift(); key !== undefined; key = queue.shift()) {
+        const k = key;
+        const done = put(shard, k, "1").then(
+          () => acknowledged.push(k),
+          (error: StatusError) => {
+            doubtful++;
+            assert.match(error.message, /whether the request took effect is unknown/);
+          },
+        );
+        if (random() < 0.15) setTimeout(() => relay.cut(), random() * 3);
+        await done;
+      }
+    };
+    await Promise.all([writer(), writer(), writer(), writer()]);
+    for (const key of keys) {
+      const version = (await get(direct, key))?.version ?? 0;
+      assert.ok(version <= 1, `${key} was written ${version} times (SEED=${seed})`);
+      if (acknowledged.includes(key)) assert.equal(version, 1, `${key} was lost (SEED=${seed})`);
+    }
+    assert.ok(doubtful > 0 && acknowledged.length > 0, `the wire broke ${doubtful} writes (SEED=${seed})`);
+    shard.close();
+    direct.close();
+    await relay.close();
+  });
+
+  test("cancelling a call ends it without a result", async () => {
+    const shard = shardOf([etcd.endpoint]);
+    await put(shard, "k", "v");
+    let called = false;
+    const cancel = shard.unary(KV.Range, rangeRequest("k"), READ, () => {
+      called = true;
+    });
+    cancel();
+    await get(shard, "k");
+    assert.equal(called, false);
+    shard.close();
+  });
+
+  test("calls in flight fail when the shard is closed", async () => {
+    const relay = await startRelay(etcd.endpoint);
+    const shard = shardOf([relay.endpoint]);
+    await put(shard, "k", "v");
+    relay.holdAnswers(true);
+    const pending = failureOf(get(shard, "k"));
+    shard.close();
+    assert.equal((await pending).message, 'shard "a": closed');
+    await relay.close();
+  });
+});
+
+describe("an etcd that comes and goes", () => {
+  let etcd: EtcdProcess;
+  before(async () => {
+    etcd = await startEtcd();
+  });
+  after(() => etcd.remove());
+
+  test("a call while it is down says why each endpoint cannot be reached", async () => {
+    await etcd.kill();
+    const log = recordingLog();
+    const shard = shardOf([etcd.endpoint, "127.0.0.1:1"], { connectTimeoutMs: 500, log });
+    const started = Date.now();
+    const error = await failureOf(get(shard, "k"));
+    assert.ok(Date.now() - started < 5_000);
+    assert.equal(error.code, Code.UNAVAILABLE);
+    assert.equal(
+      error.message,
+      `shard "a": no endpoint reachable (${etcd.endpoint}: connection refused; 127.0.0.1:1: connection refused)`,
+    );
+    assert.deepEqual(shard.endpoints()[0], {
+      url: etcd.endpoint,
+      state: "failed",
+      lastError: "connection refused",
+    });
+    assert.equal(log.lines.filter((line) => line.level === "warn").length, 2);
+    shard.close();
+    await etcd.restart();
+  });
+
+  test("a write that finds no connection waits for one and is applied once", async () => {
+    const shard = shardOf([etcd.endpoint]);
+    await put(shard, "before", "1");
+    await etcd.kill();
+    await until(() => shard.endpoints()[0]?.state !== "ready");
+    const writes = ["waiting/1", "waiting/2"].map((key) => put(shard, key, "1"));
+    await etcd.restart();
+    const restarted = Date.now();
+    await Promise.all(writes);
+    assert.ok(Date.now() - restarted < 3_000, "a restarted etcd is used again quickly");
+    assert.equal((await get(shard, "waiting/1"))?.version, 1);
+    assert.equal((await get(shard, "waiting/2"))?.version, 1);
+    shard.close();
+  });
+
+  test("a stopped etcd does not block: the caller's deadline is DEADLINE_EXCEEDED, our own timeout UNAVAILABLE", async () => {
+    const shard = shardOf([etcd.endpoint], { requestTimeoutMs: 600 });
+    await put(shard, "k", "v");
+    await etcd.kill("SIGSTOP");
+    const started = Date.now();
+    const [deadline, timeout, write] = await Promise.all([
+      failureOf(shard.call(KV.Range, rangeRequest("k"), { ...READ, deadline: Date.now() + 300 })),
+      failureOf(shard.call(KV.Range, rangeRequest("k"), { ...READ, deadline: Number.POSITIVE_INFINITY })),
+      failureOf(shard.call(KV.Put, putRequest("k", "w"), WRITE)),
+    ]);
+    assert.ok(Date.now() - started < 5_000);
+    assert.equal(deadline.code, Code.DEADLINE_EXCEEDED);
+    assert.equal(timeout.code, Code.UNAVAILABLE);
+    assert.equal(timeout.message, `shard "a": no answer from ${etcd.endpoint} in time`);
+    assert.match(write.message, /in time; whether the request took effect is unknown$/);
+    assert.equal(shard.endpoints()[0]?.state, "silent");
+    await etcd.kill("SIGCONT");
+    await until(() => shard.endpoints()[0]?.state === "ready");
+    await put(shard, "k", "x");
+    assert.equal((await get(shard, "k"))?.value, "x");
+    shard.close();
+  });
+
+  test("an etcd that is stopped before it was ever reached: bounded wait, told, used when it goes on", async () => {
+    await etcd.kill("SIGSTOP");
+    const shard = shardOf([etcd.endpoint], { connectTimeoutMs: 2_000 });
+    const error = await failureOf(get(shard, "k"));
+    assert.equal(
+      error.message,
+      `shard "a": no endpoint reachable (${etcd.endpoint}: accepts connections but does not answer)`,
+    );
+    await etcd.kill("SIGCONT");
+    assert.equal((await get(shard, "k"))?.value, "x");
+    shard.close();
+  });
+});
+
+describe("endpoints with a part in the answer", () => {
+  const serve = async (handler: UnaryHandler) =>
+    serveGrpc(
+      {
+        unary: new Map([
+          [KV.Range, handler],
+          [KV.Put, handler],
+        ]),
+        stream: new Map(),
+      },
+      { listen: ["127.0.0.1:0"], maxReceiveBytes: 1 << 20 },
+    );
+
+  test("cancellation and metadata reach the endpoint", async () => {
+    const seen: string[] = [];
+    const server = await serve((call, _request, reply) => {
+      seen.push(`hasleader ${call.metadata.get("hasleader")}`);
+      call.onCancel(() => {
+        seen.push("cancelled");
+        reply(new StatusError(Code.CANCELLED, "gone"));
+      });
+    });
+    const shard = shardOf(server.addresses);
+    const options = { ...READ, metadata: { hasleader: "true" } };
+    const cancel = shard.unary(KV.Range, rangeRequest("k"), options, () => seen.push("done"));
+    await until(() => seen.length === 1);
+    cancel();
+    await until(() => seen.length === 2);
+    assert.deepEqual(seen, ["hasleader true", "cancelled"]);
+    shard.close();
+    await server.shutdown(0);
+  });
+
+  test("without a leader reads go elsewhere once, writes answer etcd's error, and both prefer another endpoint from then on", async () => {
+    const etcd = await startEtcd();
+    let asked = 0;
+    const server = await serve((_call, _request, reply) => {
+      asked++;
+      reply(new StatusError(Code.UNAVAILABLE, "etcdserver: no leader"));
+    });
+    const endpoints = [server.addresses[0]!, etcd.endpoint];
+
+    const reader = shardOf(endpoints);
+    await until(async () => {
+      await get(reader, "k").catch(() => {});
+      return reader.endpoints().every(({ state }) => state === "ready");
+    });
+    assert.equal(await get(reader, "k"), undefined);
+    reader.close();
+
+    const writer = shardOf([server.addresses[0]!]);
+    asked = 0;
+    const error = await failureOf(put(writer, "k", "v"));
+    assert.equal(error.code, Code.UNAVAILABLE);
+    assert.equal(error.message, "etcdserver: no leader");
+    assert.equal(asked, 1);
+    writer.close();
+
+    const both = shardOf(endpoints);
+    asked = 0;
+    await get(both, "k").catch(() => {});
+    await until(() => both.endpoints().every(({ state }) => state === "ready"));
+    for (let i = 0; i < 5; i++) await put(both, "k", "v");
+    assert.ok(asked <= 1);
+    both.close();
+    await server.shutdown(0);
+    await etcd.remove();
+  });
+});

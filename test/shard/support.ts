@@ -1,0 +1,149 @@
+import { connect, createServer, type Socket } from "node:net";
+import { openShard, type ShardClient, type ShardLog, type ShardOptions } from "../../src/shard/client.js";
+import type { StreamEvents } from "../../src/shard/shard.js";
+import type { StatusError } from "../../src/status/error.js";
+import { PutRequest, RangeRequest, RangeResponse, WatchRequest } from "../../src/wire/messages.js";
+import { KV } from "../../src/wire/paths.js";
+
+export interface LogLine {
+  readonly level: "debug" | "info" | "warn";
+  readonly fields: object;
+  readonly message: string;
+}
+
+/** A log that keeps its lines. */
+export function recordingLog(lines: LogLine[] = []): ShardLog & { lines: LogLine[] } {
+  const at = (level: LogLine["level"]) => (fields: object, message: string) => {
+    lines.push({ level, fields, message });
+  };
+  return { lines, debug: at("debug"), info: at("info"), warn: at("warn") };
+}
+
+/** A shard named "a" with generous timeouts. */
+export function shardOf(endpoints: readonly string[], options: Partial<ShardOptions> = {}): ShardClient {
+  const defaults = { index: 0, name: "a", requestTimeoutMs: 20_000, connectTimeoutMs: 20_000 };
+  return openShard({ ...defaults, log: recordingLog(), ...options, endpoints });
+}
+
+const text = (value: string) => Buffer.from(value);
+
+export const putRequest = (key: string, value: string) =>
+  PutRequest.encode({ key: text(key), value: text(value) });
+
+export const rangeRequest = (key: string) => RangeRequest.encode({ key: text(key) });
+
+export const watchRequest = (key: string) =>
+  WatchRequest.encode({ kind: "create", request: { key: text(key) } });
+
+/** A write: sent at most once. */
+export async function put(shard: ShardClient, key: string, value: string): Promise<void> {
+  await shard.call(KV.Put, putRequest(key, value), { idempotent: false });
+}
+
+/** The value and version of a key; undefined when there is none. */
+export async function get(
+  shard: ShardClient,
+  key: string,
+): Promise<{ value: string; version: number } | undefined> {
+  const response = RangeResponse.decode(await shard.call(KV.Range, rangeRequest(key), { idempotent: true }));
+  const kv = response.kvs[0];
+  return kv && { value: Buffer.from(kv.value).toString(), version: kv.version };
+}
+
+/** Rejects unless `attempt` rejects; resolves with its error. */
+export async function failureOf(attempt: Promise<unknown>): Promise<StatusError> {
+  return attempt.then(
+    () => {
+      throw new Error("the call succeeded");
+    },
+    (error: StatusError) => error,
+  );
+}
+
+/** Resolves when `condition` holds; looks every few milliseconds. */
+export async function until(condition: () => boolean | Promise<boolean>, limitMs = 20_000): Promise<void> {
+  const end = Date.now() + limitMs;
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`still not so after ${limitMs} ms: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Stream events as arrays. */
+export interface Recorder extends StreamEvents {
+  readonly messages: Uint8Array[];
+  readonly closes: StatusError[];
+}
+
+export function recorder(): Recorder {
+  const messages: Uint8Array[] = [];
+  const closes: StatusError[] = [];
+  return {
+    messages,
+    closes,
+    message: (message) => messages.push(message),
+    closed: (error) => closes.push(error),
+  };
+}
+
+/** A TCP relay before an etcd whose wire can be cut. */
+export interface Relay {
+  readonly endpoint: string;
+  /** Connections accepted so far. */
+  readonly accepted: number;
+  /** Holds back what the etcd answers (true) or lets it through again. */
+  holdAnswers(hold: boolean): void;
+  /** Resets all connections. */
+  cut(): void;
+  close(): Promise<void>;
+}
+
+export function startRelay(target: string): Promise<Relay> {
+  const [host, port] = target.split(":");
+  const pairs = new Set<{ client: Socket; server: Socket }>();
+  let holding = false;
+  let accepted = 0;
+  const listener = createServer((client) => {
+    accepted++;
+    const server = connect({ host, port: Number(port) });
+    const pair = { client, server };
+    pairs.add(pair);
+    const end = () => {
+      client.destroy();
+      server.destroy();
+      pairs.delete(pair);
+    };
+    for (const socket of [client, server]) socket.on("error", end).on("close", end);
+    client.pipe(server);
+    server.on("data", (data) => client.write(data));
+    if (holding) server.pause();
+  });
+  const relay = {
+    endpoint: "",
+    get accepted() {
+      return accepted;
+    },
+    holdAnswers(hold: boolean) {
+      holding = hold;
+      for (const { server } of pairs)
+        if (hold) server.pause();
+        else server.resume();
+    },
+    cut() {
+      for (const { client, server } of [...pairs]) {
+        client.resetAndDestroy();
+        server.destroy();
+      }
+    },
+    close() {
+      this.cut();
+      return new Promise<void>((resolve) => listener.close(() => resolve()));
+    },
+  };
+  return new Promise((resolve) => {
+    listener.listen(0, "127.0.0.1", () => {
+      const address = listener.address() as { port: number };
+      resolve(Object.assign(relay, { endpoint: `127.0.0.1:${address.port}` }));
+    });
+  });
+}
