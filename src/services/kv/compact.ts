@@ -49,10 +49,10 @@ export class Compactor {
     if (revision > timeline.head) throw etcd.futureRevision();
     if (revision <= timeline.compactRevision) throw etcd.compacted();
     // Looked up before the entry: after it the timeline may forget what lies below.
-    const cuts = shards.map((_, shard) => timeline.cutAt(revision, shard));
+    const targets = shards.map((_, shard) => timeline.lastAt(revision, shard));
     if (!(await timeline.compact(revision))) throw etcd.compacted();
     const failures = await Promise.all(
-      shards.map((shard) => this.compactNow(call, shard, cuts[shard.index], physical)),
+      shards.map((shard) => this.compactNow(call, shard, targets[shard.index], physical)),
     );
     const failed = failures.find((failure) => failure !== undefined);
     if (physical && failed !== undefined) throw failed;
@@ -65,8 +65,6 @@ export class Compactor {
     revision: number,
     physical: boolean,
   ): Promise<StatusError | undefined> {
-    // Before its first revision a shard has nothing to forget.
-    if (revision <= 0) return undefined;
     try {
       const request = CompactionRequest.encode({ revision, physical });
       // Repeated, a compaction answers "compacted", which is as good.

@@ -78,7 +78,7 @@ function sendRange(context: KvContext, call: Call, given: Given, shard: number, 
  */
 function isTooOld(context: KvContext, shard: number, revision: number): boolean {
   const { timeline } = context;
-  return timeline.compactRevision > 0 && revision < timeline.cutAt(timeline.compactRevision, shard);
+  return timeline.compactRevision > 0 && revision < timeline.lastAt(timeline.compactRevision, shard);
 }
 
 /**

@@ -1,0 +1,192 @@
+import { Code, StatusError } from "../status/error.js";
+import { etcd } from "../status/etcd.js";
+import { RangeRequest } from "../wire/messages.js";
+import { KV, Lease } from "../wire/paths.js";
+import { peekRevision } from "../wire/rewrite.js";
+import type { CallOptions, Done, Shard, ShardStream, StreamEvents } from "./shard.js";
+
+export interface GuardedShard extends Shard {
+  /**
+   * Reads the shard's revision, linearizably. Rejects with DATA_LOSS when it is below what was sealed, and with what
+   * the read fails with otherwise.
+   */
+  verify(): Promise<void>;
+}
+
+/**
+ * A shard that is refused once it has lost data: when it answers a linearizable request with a revision below
+ * `sealed()` as it was when the request was sent. From then on every call and stream fails with DATA_LOSS; only
+ * a new proxy looks again.
+ *
+ * Before the first request, and again after the connection was lost, the shard's revision is read before anything
+ * else goes there, so that an etcd that came back with older data gets no write. Reads that may lag do not wait for
+ * that.
+ */
+export function guardShard(shard: Shard, sealed: () => number): GuardedShard {
+  return new Guard(shard, sealed);
+}
+
+/** Answered through the shard's log (unless the call may lag), with the revision after it in the header. */
+const LINEARIZABLE: ReadonlySet<string> = new Set([
+  KV.Range,
+  KV.Put,
+  KV.DeleteRange,
+  KV.Txn,
+  KV.Compact,
+  Lease.LeaseGrant,
+  Lease.LeaseRevoke,
+]);
+
+const EMPTY = new Uint8Array(0);
+// Any key will do; this one is nobody's.
+const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
+const FUTURE = etcd.futureRevision().message;
+
+class Guard implements GuardedShard {
+  readonly index: number;
+  readonly name: string;
+  private loss: StatusError | undefined;
+  /** The shard may have been exchanged since it was last heard of. */
+  private suspect = true;
+  private probing: ((error: StatusError | undefined) => void)[] | undefined;
+  private readonly streams = new Set<{ end(error: StatusError): void }>();
+
+  constructor(
+    private readonly shard: Shard,
+    private readonly sealed: () => number,
+  ) {
+    this.index = shard.index;
+    this.name = shard.name;
+  }
+
+  unary(path: string, request: Uint8Array, options: CallOptions, done: Done): () => void {
+    if (this.loss === undefined && (!this.suspect || options.mayLag)) {
+      return this.forward(path, request, options, done);
+    }
+    let cancelled = false;
+    let cancel = () => {
+      cancelled = true;
+    };
+    this.probe((error) => {
+      if (cancelled) return;
+      if (error !== undefined) done(error, EMPTY);
+      else cancel = this.forward(path, request, options, done);
+    });
+    return () => cancel();
+  }
+
+  call(path: string, request: Uint8Array, options: CallOptions): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      this.unary(path, request, options, (error, response) => {
+        if (error === undefined) resolve(response);
+        else reject(error);
+      });
+    });
+  }
+
+  stream(path: string, events: StreamEvents): ShardStream {
+    let ended = false;
+    const end = () => {
+      ended = true;
+      this.streams.delete(entry);
+    };
+    const stream = this.shard.stream(path, {
+      message: (message) => {
+        if (!ended) events.message(message);
+      },
+      closed: (error) => {
+        if (ended) return;
+        end();
+        this.suspect = true;
+        events.closed(error);
+      },
+    });
+    const entry = {
+      end: (error: StatusError) => {
+        end();
+        stream.cancel();
+        events.closed(error);
+      },
+    };
+    this.streams.add(entry);
+    // A stream says nothing of what the shard has lost, so it is asked besides.
+    if (this.suspect || this.loss !== undefined) this.probe(() => {});
+    return {
+      send: (message) => stream.send(message),
+      pause: () => stream.pause(),
+      resume: () => stream.resume(),
+      cancel: () => {
+        end();
+        stream.cancel();
+      },
+    };
+  }
+
+  verify(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.probe((error) => {
+        if (error === undefined) resolve();
+        else reject(error);
+      });
+    });
+  }
+
+  close(): void {
+    this.shard.close();
+  }
+
+  private forward(path: string, request: Uint8Array, options: CallOptions, done: Done): () => void {
+    if (options.mayLag || !LINEARIZABLE.has(path)) {
+      return this.shard.unary(path, request, options, (error, response) => {
+        this.note(error);
+        done(this.loss ?? error, response);
+      });
+    }
+    const least = this.sealed();
+    return this.shard.unary(path, request, options, (error, response) => {
+      this.note(error);
+      if (error === undefined) this.compare(response, least);
+      // What the timeline has sealed cannot be in the future: either the client named a revision of its own, or
+      // the shard lost it.
+      if (error?.message === FUTURE) this.probe((probed) => done(probed ?? error, EMPTY));
+      else done(this.loss ?? error, response);
+    });
+  }
+
+  private note(error: StatusError | undefined): void {
+    if (error?.code === Code.UNAVAILABLE && !error.message.startsWith("etcdserver:")) this.suspect = true;
+  }
+
+  /** Reads the shard's revision, once for all who ask meanwhile. Never calls `done` before it returns. */
+  private probe(done: (error: StatusError | undefined) => void): void {
+    if (this.loss !== undefined) {
+      process.nextTick(done, this.loss);
+      return;
+    }
+    if (this.probing !== undefined) {
+      this.probing.push(done);
+      return;
+    }
+    this.probing = [done];
+    const least = this.sealed();
+    this.shard.unary(KV.Range, PROBE, { idempotent: true }, (error, response) => {
+      this.suspect = error !== undefined;
+      if (error === undefined) this.compare(response, least);
+      const waiting = this.probing ?? [];
+      this.probing = undefined;
+      for (const each of waiting) each(this.loss ?? error);
+    });
+  }
+
+  private compare(response: Uint8Array, least: number): void {
+    const revision = peekRevision(response);
+    if (revision >= least || this.loss !== undefined) return;
+    this.loss = new StatusError(
+      Code.DATA_LOSS,
+      `shard "${this.name}" answers revision ${revision} below ${least} that the timeline has sealed: ` +
+        "it lost data (restored from a backup, or started with another data directory); " +
+        "give it its newest data back and restart the proxies",
+    );
+    for (const stream of [...this.streams]) stream.end(this.loss);
+  }
+}
