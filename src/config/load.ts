@@ -32,9 +32,12 @@ export function parseConfig(text: string, source: string): Config {
     );
   }
   const fail = (findings: readonly Finding[]): never => {
+    const problems = findings.map((finding) => locate(finding, document, lines));
+    // In the order of the file; what has no place in it comes last.
+    const place = ({ line }: Problem) => line ?? Number.MAX_SAFE_INTEGER;
     throw new ConfigError(
       source,
-      findings.map((finding) => locate(finding, document, lines)),
+      problems.sort((a, b) => place(a) - place(b)),
     );
   };
   const checked = check(schema, plainData(document, source));

@@ -1,0 +1,311 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { parse } from "yaml";
+import { clientUrls } from "../../src/config/address.js";
+import { ConfigError } from "../../src/config/error.js";
+import { loadConfig, parseConfig } from "../../src/config/load.js";
+
+const twoShards = `
+shards:
+  - name: a
+    endpoints: [10.0.0.1:2379]
+  - name: b
+    endpoints: [10.0.0.2:2379]
+`;
+
+/** The problems that `text` is refused with, as `path: message (line)`. */
+function problems(text: string): string[] {
+  try {
+    parseConfig(text, "test.yaml");
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    assert.match(error.message, /^test\.yaml cannot be used:\n/);
+    return error.message.split("\n  ").slice(1);
+  }
+  return assert.fail("was accepted");
+}
+
+test("shards alone are enough", () => {
+  assert.deepEqual(parseConfig(twoShards, "test.yaml"), {
+    listen: ["127.0.0.1:2379"],
+    advertise: ["http://127.0.0.1:2379"],
+    shards: [
+      { name: "a", endpoints: ["10.0.0.1:2379"], weight: 1 },
+      { name: "b", endpoints: ["10.0.0.2:2379"], weight: 1 },
+    ],
+    timeline: { kind: "shard", shard: 0 },
+    map: {
+      shards: [
+        { name: "a", weight: 1 },
+        { name: "b", weight: 1 },
+      ],
+      rules: [],
+    },
+    limits: {
+      maxRequestBytes: 1_572_864,
+      maxTxnOps: 128,
+      requestTimeoutMs: 7_000,
+      connectTimeoutMs: 2_000,
+    },
+    watch: { historyBytes: 67_108_864, streamBufferBytes: 4_194_304, progressNotifyMs: 600_000 },
+    log: { level: "info" },
+  });
+});
+
+test("everything can be said", () => {
+  const config = parseConfig(
+    `
+listen: ["0.0.0.0:2379", "[::1]:2380"]
+advertise: ["http://Proxy-1.example:2379/", "https://proxy-2.example:2379"]
+shards:
+  - name: a.b_c-1
+    endpoints: ["http://etcd-1:2379", "ETCD-2:2379", "http://[FE80::1]:2379/"]
+    weight: 2.5
+  - { name: b, endpoints: ["10.0.0.2:2379"] }
+timeline: { host: b }
+routing:
+  default: { delimiter: ":", segments: 3, shard: b }
+  rules:
+    - { prefix: "/é/", segments: 0 }
+    - { prefixBase64: /wE=, delimiter: "|", shard: a.b_c-1 }
+limits: { maxRequestBytes: 2000000, maxTxnOps: 512, requestTimeoutMs: 1000, connectTimeoutMs: 500 }
+watch: { historyBytes: 1, streamBufferBytes: 2, progressNotifyMs: 3 }
+log: { level: debug }
+`,
+    "test.yaml",
+  );
+  assert.deepEqual(config.listen, ["0.0.0.0:2379", "[::1]:2380"]);
+  assert.deepEqual(config.advertise, ["http://proxy-1.example:2379", "https://proxy-2.example:2379"]);
+  assert.deepEqual(config.shards[0], {
+    name: "a.b_c-1",
+    endpoints: ["etcd-1:2379", "etcd-2:2379", "[fe80::1]:2379"],
+    weight: 2.5,
+  });
+  assert.deepEqual(config.timeline, { kind: "shard", shard: 1 });
+  assert.deepEqual(config.map, {
+    shards: [
+      { name: "a.b_c-1", weight: 2.5 },
+      { name: "b", weight: 1 },
+    ],
+    rules: [
+      { prefix: new Uint8Array(0), delimiter: 0x3a, segments: 3, shard: "b" },
+      { prefix: Uint8Array.of(0x2f, 0xc3, 0xa9, 0x2f), delimiter: 0x2f, segments: 0 },
+      { prefix: Uint8Array.of(0xff, 0x01), delimiter: 0x7c, segments: 1, shard: "a.b_c-1" },
+    ],
+  });
+  assert.equal(config.limits.maxTxnOps, 512);
+  assert.equal(config.watch.progressNotifyMs, 3);
+  assert.equal(config.log.level, "debug");
+});
+
+test("the timeline can have an etcd cluster of its own", () => {
+  const config = parseConfig(`${twoShards}timeline: { endpoints: ["http://10.0.0.9:2379"] }`, "test.yaml");
+  assert.deepEqual(config.timeline, { kind: "dedicated", endpoints: ["10.0.0.9:2379"] });
+});
+
+test("a section whose content is commented out is as good as none", () => {
+  const config = parseConfig(
+    `${twoShards}routing:\n  rules:\n  # - prefix: /a\nlimits:\nlisten:\n`,
+    "test.yaml",
+  );
+  assert.deepEqual(config, parseConfig(twoShards, "test.yaml"));
+});
+
+test("with a port that the system chooses, the URLs are known once it has", () => {
+  const config = parseConfig(`${twoShards}listen: ["127.0.0.1:0", "127.0.0.1:0"]`, "test.yaml");
+  assert.equal(config.advertise, undefined);
+  assert.deepEqual(clientUrls(["127.0.0.1:4001", "[::1]:4002"]), [
+    "http://127.0.0.1:4001",
+    "http://[::1]:4002",
+  ]);
+});
+
+test("every problem of the shape is named at once, with path and line", () => {
+  assert.deepEqual(
+    problems(`shards:
+  - name: a
+    endpoints: [10.0.0.1]
+    wieght: 2
+  - name: -b
+    endpoints:
+      - https://10.0.0.2:2379
+      -
+      - ftp://10.0.0.2:2379
+      - 10.0.0.2:70000
+      - 10.0.0.2:0
+      - ":2379"
+    tls: {}
+  - name: 7
+    endpoints: []
+    weight: 0
+listen: 0.0.0.0:3
+limits: { maxTxnOp: 1, maxRequestBytes: 1.5, requestTimeoutMs: "7s" }
+log: { level: loud }
+colour: red
+`),
+    [
+      "shards[0].endpoints[0]: must be host:port (IPv6 as [::1]:2379) (line 3)",
+      "shards[0].wieght: is unknown; did you mean weight? (line 4)",
+      "shards[1].name: must be 1 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit (line 5)",
+      "shards[1].endpoints[0]: TLS to shards is not supported yet (use http://) (line 7)",
+      "shards[1].endpoints[1]: is missing (line 8)",
+      'shards[1].endpoints[2]: "ftp" is not supported (host:port or http://host:port) (line 9)',
+      "shards[1].endpoints[3]: port 70000 is above 65535 (line 10)",
+      "shards[1].endpoints[4]: the port must not be 0 (line 11)",
+      "shards[1].endpoints[5]: the host is missing (127.0.0.1 for this machine alone) (line 12)",
+      "shards[1].tls: is not supported yet (line 13)",
+      "shards[2].name: must be text, not the number 7 (quote it if it is meant as text) (line 14)",
+      "shards[2].endpoints: must not be empty (line 15)",
+      "shards[2].weight: must be at least 0.01 (line 16)",
+      "listen: must be a list, not text (line 17)",
+      "limits.maxRequestBytes: must be a whole number, not the number 1.5 (line 18)",
+      "limits.requestTimeoutMs: must be a number, not text (line 18)",
+      "limits.maxTxnOp: is unknown; did you mean maxTxnOps? (line 18)",
+      "log.level: must be one of trace, debug, info, warn, error, fatal, silent (line 19)",
+      "colour: is unknown; possible here: listen, advertise, shards, timeline, routing, limits, watch, log (line 20)",
+    ],
+  );
+});
+
+test("what does not fit together is named at once, with path and line", () => {
+  assert.deepEqual(
+    problems(`shards:
+  - name: a
+    endpoints: [10.0.0.1:2379, "http://10.0.0.1:2379/"]
+  - name: a
+    endpoints: [10.0.0.1:2379, 127.0.0.1:2379]
+listen: [127.0.0.1:2379, "127.0.0.1:2379", "0.0.0.0:3"]
+timeline: { host: c }
+routing:
+  default: { shard: c }
+  rules:
+    - { prefix: /a, shard: c }
+    - { prefixBase64: L2E= }
+    - { prefix: "" }
+    - { prefix: "\\0a" }
+    - { prefix: /b, prefixBase64: L2E= }
+    - {}
+`),
+    [
+      "shards[0].endpoints[1]: 10.0.0.1:2379 belongs to shards[0] already (line 3)",
+      "shards[1].name: is the name of shards[0] already (line 4)",
+      "shards[1].endpoints[0]: 10.0.0.1:2379 belongs to shards[0] already (line 5)",
+      "shards[1].endpoints[1]: 127.0.0.1:2379 belongs to this proxy (listen) already (line 5)",
+      "listen[1]: is listen[0] again (line 6)",
+      "timeline.host: there is no shard c; the shards are a, a (line 7)",
+      "routing.default.shard: there is no shard c; the shards are a, a (line 9)",
+      "routing.rules[0].shard: there is no shard c; the shards are a, a (line 11)",
+      "routing.rules[1].prefixBase64: is the prefix of routing.rules[0] already (line 12)",
+      "routing.rules[2].prefix: must not be empty; what covers every key is routing.default (line 13)",
+      "routing.rules[3].prefix: keys that begin with a zero byte are reserved (line 14)",
+      "routing.rules[4]: give prefix or prefixBase64, not both (line 15)",
+      "routing.rules[5]: prefix is missing (line 16)",
+      "advertise: is missing: clients cannot connect to 0.0.0.0:3, so say under which URLs they reach the proxies",
+    ],
+  );
+});
+
+test("a timeline host is a shard or has endpoints of its own, not both", () => {
+  assert.deepEqual(problems(`${twoShards}timeline: { host: a, endpoints: ["10.0.0.9:2379"] }`), [
+    "timeline: give host or endpoints, not both (line 7)",
+  ]);
+  assert.deepEqual(problems(`${twoShards}timeline: { endpoints: ["10.0.0.2:2379", "127.0.0.1:2379"] }`), [
+    "timeline.endpoints[0]: 10.0.0.2:2379 belongs to shard b; write host: b (line 7)",
+    "timeline.endpoints[1]: 127.0.0.1:2379 is this proxy itself (listen) (line 7)",
+  ]);
+});
+
+test("advertised URLs must lead somewhere, each once", () => {
+  assert.deepEqual(
+    problems(`${twoShards}advertise: ["10.0.0.5:2379", "http://0.0.0.0:2379", "http://10.0.0.5:0"]`),
+    [
+      "advertise[0]: must be http://host:port or https://host:port (line 7)",
+      "advertise[1]: clients cannot connect to a wildcard address (line 7)",
+      "advertise[2]: the port must not be 0 (line 7)",
+    ],
+  );
+  assert.deepEqual(problems(`${twoShards}advertise: ["http://10.0.0.5:1", "http://10.0.0.5:1/"]`), [
+    "advertise[1]: is advertise[0] again (line 7)",
+  ]);
+});
+
+test("at most 255 shards", () => {
+  const many = Array.from({ length: 256 }, (_, i) => `  - { name: s${i}, endpoints: ["10.0.0.1:${i + 1}"] }`);
+  assert.deepEqual(problems(`shards:\n${many.join("\n")}`), [
+    "shards: must have at most 255 entries (line 1)",
+  ]);
+  assert.equal(parseConfig(`shards:\n${many.slice(1).join("\n")}`, "test.yaml").shards.length, 255);
+});
+
+test("routing fields have limits", () => {
+  assert.deepEqual(
+    problems(`${twoShards}routing:
+  rules:
+    - { prefix: ${"x".repeat(1025)} }
+    - { prefix: a, delimiter: "é", segments: -1 }
+    - { prefixBase64: "not base64" }
+`),
+    [
+      "routing.rules[1].delimiter: must be one byte (line 10)",
+      "routing.rules[1].segments: must be at least 0 (line 10)",
+      "routing.rules[2].prefixBase64: must be base64 with padding (line 11)",
+    ],
+  );
+  assert.deepEqual(problems(`${twoShards}routing: { rules: [{ prefix: ${"x".repeat(1025)} }] }`), [
+    "routing.rules[0].prefix: must have at most 1024 bytes (line 7)",
+  ]);
+});
+
+test("what is no YAML mapping is refused", () => {
+  assert.deepEqual(problems("shards: 1\nshards: 2\n"), ["Map keys must be unique (line 2)"]);
+  assert.deepEqual(problems("shards: [1\n"), [
+    "Flow sequence in block collection must be sufficiently indented and end with a ] (line 2)",
+  ]);
+  assert.deepEqual(problems("shards: !mine 1\n"), ["Unresolved tag: !mine (line 1)"]);
+  assert.deepEqual(problems("- 1\n"), ["must be a mapping, not a list"]);
+  assert.deepEqual(problems(""), ["shards: is missing"]);
+});
+
+test("a file is read, and one that is not there is named", (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "braid-config-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const path = join(directory, "shards.yaml");
+  writeFileSync(path, twoShards);
+  assert.deepEqual(loadConfig(path), parseConfig(twoShards, path));
+  const missing = join(directory, "missing.yaml");
+  assert.throws(() => loadConfig(missing), {
+    name: "ConfigError",
+    message: `${missing} cannot be used:\n  there is no such file`,
+  });
+  assert.throws(() => loadConfig(directory), { name: "ConfigError", message: /cannot be read: EISDIR/ });
+});
+
+test("the example in the repository is valid, also with everything in it uncommented", async (t) => {
+  const example = loadConfig("shards.yaml");
+  assert.deepEqual(
+    example.shards.map(({ name, endpoints }) => [name, ...endpoints]),
+    [
+      ["east", "127.0.0.1:23791"],
+      ["west", "127.0.0.1:23792"],
+      ["north", "127.0.0.1:23793"],
+    ],
+  );
+  const text = readFileSync("shards.yaml", "utf8");
+  // Sections given as comments: `# name:` and the indented lines after it.
+  const sections = [...text.matchAll(/^# (?=[a-z]+:$)[^\n]*\n(?:# {2}[^\n]*\n)+/gm)].map(([section]) =>
+    section.replace(/^# /gm, ""),
+  );
+  assert.deepEqual(
+    sections.map((section) => Object.keys(parse(section))[0]),
+    ["advertise", "timeline", "timeline", "routing", "limits", "watch", "log"],
+  );
+  const given = text.replace(/^#.*$/gm, "");
+  for (const section of sections) {
+    await t.test(section.split("\n")[0], () => void parseConfig(`${given}${section}`, "shards.yaml"));
+  }
+  const defaults = sections.filter((section) => /^(limits|watch|log):/.test(section)).join("");
+  assert.deepEqual(parseConfig(`${given}${defaults}`, "shards.yaml"), example);
+});
