@@ -2,28 +2,33 @@ import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import { RangeRequest } from "../wire/messages.js";
 import { KV, Lease } from "../wire/paths.js";
-import { peekRevision } from "../wire/rewrite.js";
+import { peekHeader, peekRevision } from "../wire/rewrite.js";
 import type { CallOptions, Done, Shard, ShardStream, StreamEvents } from "./shard.js";
 
 export interface GuardedShard extends Shard {
   /**
-   * Reads the shard's revision, linearizably. Rejects with DATA_LOSS when it is below what was sealed, and with what
-   * the read fails with otherwise.
+   * Reads the shard's revision, linearizably. Rejects with DATA_LOSS when it is below what was sealed, with
+   * FAILED_PRECONDITION when it is another cluster, and with what the read fails with otherwise.
    */
   verify(): Promise<void>;
 }
 
 /**
  * A shard that is refused once it has lost data: when it answers a linearizable request with a revision below
- * `sealed()` as it was when the request was sent. From then on every call and stream fails with DATA_LOSS; only
+ * `sealed()` as it was when the request was sent, or comes back as a cluster with another id than `clusterId()`
+ * (decimal; undefined while it is not known). From then on every call and stream fails with DATA_LOSS; only
  * a new proxy looks again.
  *
  * Before the first request, and again after the connection was lost, the shard's revision is read before anything
  * else goes there, so that an etcd that came back with older data gets no write. Reads that may lag do not wait for
  * that.
  */
-export function guardShard(shard: Shard, sealed: () => number): GuardedShard {
-  return new Guard(shard, sealed);
+export function guardShard(
+  shard: Shard,
+  sealed: () => number,
+  clusterId: () => string | undefined,
+): GuardedShard {
+  return new Guard(shard, sealed, clusterId);
 }
 
 /** Answered through the shard's log (unless the call may lag), with the revision after it in the header. */
@@ -54,6 +59,7 @@ class Guard implements GuardedShard {
   constructor(
     private readonly shard: Shard,
     private readonly sealed: () => number,
+    private readonly clusterId: () => string | undefined,
   ) {
     this.index = shard.index;
     this.name = shard.name;
@@ -171,7 +177,10 @@ class Guard implements GuardedShard {
     const least = this.sealed();
     this.shard.unary(KV.Range, PROBE, { idempotent: true }, (error, response) => {
       this.suspect = error !== undefined;
-      if (error === undefined) this.compare(response, least);
+      if (error === undefined) {
+        this.recognise(response);
+        this.compare(response, least);
+      }
       const waiting = this.probing ?? [];
       this.probing = undefined;
       for (const each of waiting) each(this.loss ?? error);
@@ -181,12 +190,28 @@ class Guard implements GuardedShard {
   private compare(response: Uint8Array, least: number): void {
     const revision = peekRevision(response);
     if (revision >= least || this.loss !== undefined) return;
-    this.loss = new StatusError(
+    this.refuse(
       Code.DATA_LOSS,
       `shard "${this.name}" answers revision ${revision} below ${least} that the timeline has sealed: ` +
         "it lost data (restored from a backup, or started with another data directory); " +
         "give it its newest data back and restart the proxies",
     );
+  }
+
+  private recognise(response: Uint8Array): void {
+    const expected = this.clusterId();
+    const found = peekHeader(response).clusterId.toString();
+    if (expected === undefined || found === expected || this.loss !== undefined) return;
+    this.refuse(
+      Code.FAILED_PRECONDITION,
+      `shard "${this.name}" is the etcd cluster ${found}, but the store was made with cluster ${expected}: ` +
+        "look at the shard's endpoints; if the cluster was rebuilt from its newest data, " +
+        `make it known with \`braid adopt ${this.name}\``,
+    );
+  }
+
+  private refuse(code: Code, message: string): void {
+    this.loss = new StatusError(code, message);
     for (const stream of [...this.streams]) stream.end(this.loss);
   }
 }

@@ -63,6 +63,7 @@ export class TimelineLog {
   fold: Fold;
   /** Host revision up to which the log is folded. */
   seen = 0;
+  /** Undefined until the log has been loaded. */
   base!: Base;
   private baseRevision = 0;
   private entries = 0;

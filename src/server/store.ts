@@ -1,0 +1,148 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
+import type { Config } from "../config/types.js";
+import type { Log } from "../ops/log.js";
+import { createRouter, type Explain } from "../routing/create.js";
+import { diffMaps, fingerprint, parseMap } from "../routing/fingerprint.js";
+import type { Router } from "../routing/router.js";
+import { openShard, type ShardClient } from "../shard/client.js";
+import { type GuardedShard, guardShard } from "../shard/guard.js";
+import { Code, StatusError } from "../status/error.js";
+import type { Base } from "../timeline/base.js";
+import { EtcdHost } from "../timeline/etcdHost.js";
+import { systemRuntime } from "../timeline/host.js";
+import { Pruner } from "../timeline/pruner.js";
+import { SharedTimeline } from "../timeline/timeline.js";
+import { RangeRequest } from "../wire/messages.js";
+import { KV } from "../wire/paths.js";
+import { peekHeader } from "../wire/rewrite.js";
+
+/** The backends of a proxy and the timeline over them: what the services stand on. */
+export interface Store {
+  readonly router: Router & Explain;
+  readonly clients: readonly ShardClient[];
+  readonly shards: readonly GuardedShard[];
+  readonly timeline: SharedTimeline;
+  /** Identifies the shard map; never 0. */
+  readonly mapId: bigint;
+  close(): void;
+}
+
+/** Pause between two tries to reach the backends at the start, ms. */
+const RETRY = 1_000;
+const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
+
+/**
+ * Connects to the backends and loads the timeline, or begins one on a new store. Waits for backends that are
+ * down, and says so in the log, until `signal` ends that. Rejects when the store was made with another shard
+ * map, when a shard is another cluster than it was, or when a shard or the timeline host has lost data.
+ */
+export async function openStore(config: Config, log: Log, signal?: AbortSignal): Promise<Store> {
+  const router = await createRouter(config.map);
+  const map = await fingerprint(config.map);
+  const open = (index: number, name: string, endpoints: readonly string[]) =>
+    openShard({
+      index,
+      name,
+      endpoints,
+      requestTimeoutMs: config.limits.requestTimeoutMs,
+      connectTimeoutMs: config.limits.connectTimeoutMs,
+      log,
+    });
+  const clients = config.shards.map(({ name, endpoints }, index) => open(index, name, endpoints));
+  const { timeline: host } = config;
+  const hostClient = host.kind === "shard" ? clients[host.shard] : open(-1, "timeline host", host.endpoints);
+  const timeline = new SharedTimeline(
+    clients.length,
+    {
+      host: new EtcdHost(hostClient),
+      hostShard: hostClient.index,
+      proxy: randomBytes(8).toString("hex"),
+      map: map.text,
+      runtime: systemRuntime,
+      genesis: () => genesis(clients),
+      accept: (base) => acceptMap(base, map.text),
+    },
+    (error) => log.fatal({ err: error }, "the timeline can not go on"),
+  );
+  const shards = clients.map((client, index) =>
+    guardShard(
+      client,
+      () => timeline.cut(index),
+      () => timeline.log.base?.clusterIds[index],
+    ),
+  );
+  const pruner = new Pruner(timeline, shards, systemRuntime, log);
+  const close = () => {
+    pruner.stop();
+    timeline.close();
+    for (const client of new Set([...clients, hostClient])) client.close();
+  };
+  try {
+    await untilReachable(() => timeline.open(), log, signal);
+    await Promise.all(shards.map((shard) => verify(shard, log)));
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return { router, clients, shards, timeline, mapId: map.id || 1n, close };
+}
+
+async function untilReachable(action: () => Promise<void>, log: Log, signal?: AbortSignal): Promise<void> {
+  let said = "";
+  for (;;) {
+    try {
+      return await action();
+    } catch (reason) {
+      const error = StatusError.from(reason);
+      if (error.code !== Code.UNAVAILABLE && error.code !== Code.DEADLINE_EXCEEDED) throw error;
+      if (error.message !== said) log.warn({ error: error.message }, "waiting for the backends");
+      said = error.message;
+    }
+    await setTimeout(RETRY, undefined, { signal }).catch(() => {});
+    if (signal?.aborted)
+      throw new StatusError(Code.CANCELLED, `stopped while waiting for the backends: ${said}`);
+  }
+}
+
+/** Where each shard stands when a store is made. */
+async function genesis(
+  clients: readonly ShardClient[],
+): Promise<{ revisions: number[]; clusterIds: string[] }> {
+  const headers = await Promise.all(
+    clients.map(async (client) => peekHeader(await client.call(KV.Range, PROBE, { idempotent: true }))),
+  );
+  const clusterIds = headers.map(({ clusterId }) => clusterId.toString());
+  clusterIds.forEach((id, index) => {
+    const first = clusterIds.indexOf(id);
+    if (first < index) {
+      throw new StatusError(
+        Code.FAILED_PRECONDITION,
+        `shards "${clients[first].name}" and "${clients[index].name}" are the same etcd cluster (id ${id})`,
+      );
+    }
+  });
+  return { revisions: headers.map(({ revision }) => revision), clusterIds };
+}
+
+/** Keys would be looked for on other shards than they were written to. */
+function acceptMap(base: Base, map: string): void {
+  if (base.map === map) return;
+  const differences = diffMaps(parseMap(base.map), parseMap(map));
+  throw new StatusError(
+    Code.FAILED_PRECONDITION,
+    `this store was made with another shard map; what differs: ${differences.join("; ")}. ` +
+      "Give this proxy the shards and routing rules that the store has.",
+  );
+}
+
+/** A shard that is down is looked at when it comes back, before anything is asked of it. */
+async function verify(shard: GuardedShard, log: Log): Promise<void> {
+  try {
+    await shard.verify();
+  } catch (reason) {
+    const error = StatusError.from(reason);
+    if (error.code === Code.DATA_LOSS || error.code === Code.FAILED_PRECONDITION) throw error;
+    log.warn({ shard: shard.name, error: error.message }, "shard is not reachable yet");
+  }
+}
