@@ -90,14 +90,17 @@ function serveCommand(): string[] {
   return [process.execPath, ...process.execArgv, main, "serve"];
 }
 
-function welcome({ layout }: Store, dir: string): string {
+function welcome(store: Store, dir: string): string {
+  const { layout } = store;
+  const pids = store.pids();
   const shown = relative(process.cwd(), dir) || ".";
   const rows = [
-    ["WHAT", "WHERE", "DATA"],
-    ["proxy", layout.listen, ""],
-    ...layout.shards.map(({ name, clientUrl }) => [
+    ["WHAT", "WHERE", "PROCESS", "DATA"],
+    ["proxy", layout.listen, String(pids.proxy ?? "-"), ""],
+    ...layout.shards.map(({ name, clientUrl }, i) => [
       `shard ${name}`,
       clientUrl.replace("http://", ""),
+      String(pids.shards[i] ?? "-"),
       `${shown}/etcd-${name}`,
     ]),
   ];

@@ -20,6 +20,8 @@ export interface StoreOptions {
 /** A running local store. */
 export interface Store {
   readonly layout: Layout;
+  /** Process ids: the proxy's, and the etcds' in the order of `layout.shards`; undefined while one is not running. */
+  pids(): { proxy: number | undefined; shards: (number | undefined)[] };
   /** Ends everything: the proxy first, then the etcds. The data stays. */
   stop(): Promise<void>;
   /** Ends everything at once. */
@@ -53,7 +55,8 @@ export async function startStore(options: StoreOptions): Promise<Store> {
     await Promise.all(etcds.map((etcd) => etcd.start()));
     proxy = new SupervisedChild(proxyChild(options.serve, layout), options.say);
     await proxy.start();
-    return { layout, stop: () => end(GRACE), kill: () => end(0) };
+    const pids = () => ({ proxy: proxy?.pid, shards: etcds.map((etcd) => etcd.pid) });
+    return { layout, pids, stop: () => end(GRACE), kill: () => end(0) };
   } catch (error) {
     await end(GRACE);
     throw error;

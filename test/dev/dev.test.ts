@@ -1,0 +1,157 @@
+import assert from "node:assert/strict";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { test } from "node:test";
+import { freePort, isFree } from "../../src/dev/ports.js";
+import { spawnBraid, temporaryFolder } from "../support/braid.js";
+import { etcdctl } from "../support/etcdctl.js";
+import { untilGone } from "../support/processes.js";
+
+/** How long to wait for an expected line, ms; the machine is shared with other tests. */
+const PATIENCE = 90_000;
+
+/** A running `braid dev`, seen as its user sees it. */
+class Dev {
+  private output = "";
+  private readonly child: ChildProcess;
+  private readonly ended: Promise<number | null>;
+
+  constructor(...args: string[]) {
+    this.child = spawnBraid(["dev", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [this.child.stdout!, this.child.stderr!]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        this.output += text;
+        this.child.emit("output");
+      });
+    }
+    this.ended = once(this.child, "close").then(([code]) => code);
+  }
+
+  /** Resolves with the match once the output matches. */
+  async says(pattern: RegExp): Promise<RegExpExecArray> {
+    const deadline = AbortSignal.timeout(PATIENCE);
+    for (;;) {
+      const match = pattern.exec(this.output);
+      if (match) return match;
+      const more = once(this.child, "output", { signal: deadline }).then(() => true);
+      more.catch(() => {}); // when the process ends first
+      const goesOn = await Promise.race([more, this.ended.then(() => false)]).catch(() => false);
+      if (!goesOn && !pattern.test(this.output)) throw new Error(`no ${pattern} in:\n${this.output}`);
+    }
+  }
+
+  /** The rows of the table that is printed when everything runs: name → where and process id. */
+  async rows(): Promise<Map<string, { where: string; pid: number }>> {
+    await this.says(/It is ready/);
+    const found = this.output.matchAll(/^(proxy|shard \w) +(\S+) +(\d+)/gm);
+    return new Map([...found].map(([, name, where, pid]) => [name, { where, pid: Number(pid) }]));
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  /** The exit code, null after a signal. */
+  async code(): Promise<number | null> {
+    return this.ended;
+  }
+
+  async stop(): Promise<number | null> {
+    this.kill("SIGINT");
+    return this.ended;
+  }
+}
+
+async function start(data = temporaryFolder()): Promise<{ dev: Dev; data: string }> {
+  return { dev: new Dev("--port", String(await freePort()), "--data", data), data };
+}
+
+const pidsOf = (rows: Map<string, { pid: number }>) => [...rows.values()].map(({ pid }) => pid);
+
+test("data survives Ctrl-C and a second start, also when a shard's port is taken meanwhile", async () => {
+  const { dev: first, data } = await start();
+  const before = await first.rows();
+  assert.deepEqual([...before.keys()], ["proxy", "shard a", "shard b", "shard c"]);
+  const proxy = before.get("proxy")!.where;
+  const keys = ["/one/a", "/two/b", "/three/c", "four", "five/e", "/six/f/g"];
+  for (const key of keys) assert.equal((await etcdctl(proxy, "put", key, `value of ${key}`)).stdout, "OK\n");
+  assert.equal(await first.stop(), 0);
+  await untilGone(pidsOf(before));
+
+  const squatter = createServer();
+  squatter.listen(Number(before.get("shard b")!.where.split(":")[1]), "127.0.0.1");
+  await once(squatter, "listening");
+  const { dev: second } = await start(data);
+  const after = await second.rows();
+  assert.equal(after.get("shard a")!.where, before.get("shard a")!.where, "ports are remembered");
+  assert.notEqual(after.get("shard b")!.where, before.get("shard b")!.where);
+  const { stdout } = await etcdctl(after.get("proxy")!.where, "get", "--prefix", "");
+  const expected = keys.toSorted().map((key) => `${key}\nvalue of ${key}\n`);
+  assert.equal(stdout, expected.join(""));
+  assert.equal(await second.stop(), 0);
+  squatter.close();
+});
+
+test("crashed processes are reported and started again", async () => {
+  const { dev } = await start();
+  const rows = await dev.rows();
+  const proxy = rows.get("proxy")!;
+  process.kill(rows.get("shard a")!.pid, "SIGKILL");
+  await dev.says(/etcd a is gone: it was killed by SIGKILL\. Starting it again/);
+  await dev.says(/etcd a is back \(process \d+\)/);
+  process.kill(proxy.pid, "SIGKILL");
+  await dev.says(/the proxy is gone: it was killed by SIGKILL\. Starting it again/);
+  const [, pid] = await dev.says(/the proxy is back \(process (\d+)\)/);
+  assert.notEqual(Number(pid), proxy.pid);
+  const { stdout, stderr } = await etcdctl(proxy.where, "put", "/still/there", "yes");
+  assert.equal(stdout, "OK\n", stderr);
+  assert.equal(await dev.stop(), 0);
+  await untilGone([Number(pid)]);
+});
+
+test("no child outlives a parent that is killed with SIGKILL, and the next start goes on", async () => {
+  const { dev: killed, data } = await start();
+  const rows = await killed.rows();
+  await etcdctl(rows.get("proxy")!.where, "put", "/kept", "yes");
+  killed.kill("SIGKILL");
+  await untilGone(pidsOf(rows));
+  const { dev } = await start(data);
+  const { stdout } = await etcdctl((await dev.rows()).get("proxy")!.where, "get", "/kept");
+  assert.equal(stdout, "/kept\nyes\n");
+  await dev.stop();
+});
+
+test("a second start in the same folder is refused and disturbs nothing", async () => {
+  const { dev, data } = await start();
+  const rows = await dev.rows();
+  const { dev: second } = await start(data);
+  assert.equal(await second.code(), 1);
+  await second.says(/is in use by another braid dev \(process \d+\)/);
+  assert.equal((await etcdctl(rows.get("proxy")!.where, "put", "/k", "v")).stdout, "OK\n");
+  await dev.stop();
+});
+
+test("a port that was asked for and is taken: exit code 1 and the next free one", async () => {
+  const squatter = createServer().listen(await freePort(), "127.0.0.1");
+  await once(squatter, "listening");
+  const { port } = squatter.address() as { port: number };
+  const dev = new Dev("--port", String(port), "--data", temporaryFolder());
+  assert.equal(await dev.code(), 1);
+  const [, next] = await dev.says(new RegExp(`127\\.0\\.0\\.1:${port} is taken .* --port (\\d+)`));
+  assert.ok(Number(next) > port);
+  squatter.close();
+});
+
+test("without a port and a terminal, a taken 2379 is told and the next free port used", async () => {
+  const squatter = createServer();
+  if (await isFree(2379)) {
+    squatter.listen(2379, "127.0.0.1");
+    await once(squatter, "listening");
+  }
+  const dev = new Dev("--data", temporaryFolder());
+  const [, next] = await dev.says(/127\.0\.0\.1:2379 is taken .*Using the next free port, (\d+)/);
+  assert.equal((await dev.rows()).get("proxy")!.where, `127.0.0.1:${next}`);
+  await dev.stop();
+  squatter.close();
+});
