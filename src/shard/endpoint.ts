@@ -24,6 +24,8 @@ export interface EndpointHealth {
   readonly state: EndpointState;
   /** The latest failure, kept until the endpoint works again. */
   readonly lastError: string | undefined;
+  /** Whether calls go to this endpoint as long as it works. */
+  readonly inUse: boolean;
 }
 
 export interface CallListener {
@@ -108,7 +110,7 @@ export class Endpoint {
     this.channel = this.open();
   }
 
-  get health(): EndpointHealth {
+  get health(): Omit<EndpointHealth, "inUse"> {
     return { url: this.label, state: this.state, lastError: this.lastError };
   }
 

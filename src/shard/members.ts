@@ -40,7 +40,7 @@ export class Members {
   }
 
   health(): EndpointHealth[] {
-    return this.endpoints.map((endpoint) => endpoint.health);
+    return this.endpoints.map(({ health }, at) => ({ ...health, inUse: at === this.preferred }));
   }
 
   get isClosed(): boolean {

@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import type { ShardClient, ShardOptions } from "../../src/shard/client.js";
+import { type EtcdCluster, type EtcdProcess, startCluster } from "../support/etcd.js";
+import { failureOf, get, put, recordingLog, shardOf, until } from "./support.js";
+
+describe("a cluster of three", () => {
+  let cluster: EtcdCluster;
+  /** Those that the cluster can do without for a moment. */
+  let followers: EtcdProcess[];
+  before(async () => {
+    cluster = await startCluster(3);
+    const leader = await cluster.leader();
+    followers = cluster.members.filter((member) => member !== leader);
+  });
+  after(() => cluster.remove());
+
+  const connected = async (options: Partial<ShardOptions> = {}) => {
+    const shard = shardOf(
+      followers.map((member) => member.endpoint),
+      options,
+    );
+    await put(shard, "k", "v");
+    await until(() => shard.endpoints().every(({ state }) => state === "ready"));
+    return shard;
+  };
+  const used = (shard: ShardClient) => {
+    const url = shard.endpoints().find(({ inUse }) => inUse)?.url;
+    return followers.find((member) => member.endpoint === url)!;
+  };
+  const stateOf = (shard: ShardClient, member: EtcdProcess) =>
+    shard.endpoints().find(({ url }) => url === member.endpoint)?.state;
+
+  test("the endpoint in use is killed: the next calls are answered by another, and it comes back", async () => {
+    const log = recordingLog();
+    const shard = await connected({ log });
+    const victim = used(shard);
+    await victim.kill();
+    // A read is repeated elsewhere if it met the old connection; a write then finds that it is gone.
+    assert.equal((await get(shard, "k"))?.value, "v");
+    await put(shard, "k", "after");
+    assert.equal((await get(shard, "k"))?.value, "after");
+    assert.notEqual(used(shard), victim);
+    await until(() => stateOf(shard, victim) === "failed");
+    await victim.restart();
+    await until(() => stateOf(shard, victim) === "ready");
+    assert.notEqual(used(shard), victim, "the choice is sticky");
+    const told = log.lines.filter(
+      ({ fields }) => "endpoint" in fields && fields.endpoint === victim.endpoint,
+    );
+    assert.deepEqual(
+      told.map(({ level, message }) => `${level}: ${message}`),
+      ["info: endpoint connected", "warn: endpoint failed", "info: endpoint connected"],
+    );
+    shard.close();
+  });
+
+  test("the endpoint in use is stopped: reads in flight go elsewhere, later writes too, until it answers again", async () => {
+    const shard = await connected({ requestTimeoutMs: 6_000 });
+    const victim = used(shard);
+    await victim.kill("SIGSTOP");
+    // A write that is already under way stays in doubt; it ends with the connection or at the deadline.
+    const doubtful = failureOf(put(shard, "doubtful", "1"));
+    const started = Date.now();
+    assert.equal((await get(shard, "k"))?.value, "v");
+    assert.ok(Date.now() - started < 4_500, "answered long before the request's own timeout");
+    await put(shard, "k", "meanwhile");
+    assert.equal(stateOf(shard, victim), "silent");
+    assert.match((await doubtful).message, /whether the request took effect is unknown$/);
+    await victim.kill("SIGCONT");
+    await until(() => stateOf(shard, victim) === "ready");
+    assert.ok(((await get(shard, "doubtful"))?.version ?? 0) <= 1);
+    shard.close();
+  });
+});
