@@ -6,6 +6,9 @@ export type Write<T> = (writer: Writer, message: T) => void;
 /** Bytes that are allocated at once and shared by the small messages written one after the other. */
 const SLAB = 16 * 1024;
 
+/** The lower 32 bits. Masks and not `BigInt.asIntN`: Node 20 can abort when it optimises the latter. */
+const WORD = 0xffff_ffffn;
+
 /** Byte strings up to this length are cheaper to copy in a loop than with a view. */
 const SHORT = 24;
 
@@ -70,7 +73,7 @@ class Writer {
 
   /** The same, written even if it is 0. */
   big64Always(tag: number, value: bigint): void {
-    this.halves(Number(BigInt.asIntN(32, value)), Number(BigInt.asIntN(32, value >> 32n)));
+    this.halves(Number(value & WORD), Number((value >> 32n) & WORD));
     this.tag(tag);
   }
 
