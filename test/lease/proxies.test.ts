@@ -1,0 +1,135 @@
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { type Client, type TestProxy, TestStore, within } from "./support.js";
+
+const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+
+/** Leases that pass through several proxies, or outlive one. */
+describe("leases over several proxies", () => {
+  let store: TestStore;
+
+  before(async () => {
+    store = await TestStore.start();
+  });
+  afterEach(() => store.stopProxies());
+  after(() => store.remove());
+
+  /** Renews twice a second, `times` times; `during` must hold all the while. */
+  async function keepAlive(client: Client, id: bigint, times: number, during: () => Promise<void>) {
+    for (let i = 0; i < times; i++) {
+      assert.ok((await client.renew(id)).ttl > 0, "the lease is alive");
+      await pause(500);
+      await during();
+    }
+  }
+
+  test("a lease placed through one proxy is kept alive everywhere by another, which never saw its client", async () => {
+    const [a, b] = [await store.proxy(), await store.proxy()];
+    const { id, keys } = await store.everywhere(a.client, 3);
+    await a.stop();
+    await keepAlive(b.client, id, 10, async () => assert.deepEqual(await store.present(keys), keys));
+    await b.stop();
+    await within(10_000, "a key expires", async () => (await store.present(keys)).length < 3);
+    await within(2_000, "all keys are gone though no proxy runs", store.gone(keys));
+  });
+
+  test("a proxy that starts anew goes on from the placements alone", async () => {
+    const a = await store.proxy();
+    const { id, keys } = await store.everywhere(a.client, 3);
+    await a.stop();
+    const b = await store.proxy();
+    await keepAlive(b.client, id, 8, async () => assert.deepEqual(await store.present(keys), keys));
+    assert.deepEqual((await b.client.timeToLive(id, true)).keys.map(String), keys);
+    await b.client.revoke(id);
+    assert.deepEqual(await store.present(keys), []);
+  });
+
+  test("a part lost while no proxy ran ends the lease as soon as one runs", async () => {
+    const a = await store.proxy();
+    const { id, keys } = await store.everywhere(a.client, 60);
+    await a.stop();
+    await store.backends[2].revoke(id);
+    await store.proxy();
+    await within(2_000, "all keys are gone", store.gone(keys));
+  });
+
+  test("a lease that expired while no proxy ran leaves no placement behind", async () => {
+    const a = await store.proxy();
+    const { id, keys } = await store.everywhere(a.client, 2);
+    await a.stop();
+    await within(10_000, "all keys are gone", store.gone(keys));
+    const b = await store.proxy();
+    assert.ok(b.timeline.placements.has(id));
+    await within(5_000, "the placements are gone", () => !b.timeline.placements.has(id));
+  });
+
+  describe("a placement whose proxy died before it granted the part", () => {
+    let a: TestProxy;
+    let b: TestProxy;
+    let id: bigint;
+    let key: string;
+
+    async function placeAndDie(): Promise<void> {
+      [a, b] = [await store.proxy(), await store.proxy()];
+      id = store.idAt(0);
+      key = store.keys()[1];
+      await a.client.grant(60, id);
+      a.leases.stop();
+      await a.timeline.place(id, 1);
+      await a.stop();
+    }
+
+    test("is completed by a put through another proxy", async () => {
+      await placeAndDie();
+      await b.client.put(key, id);
+      assert.deepEqual((await b.client.timeToLive(id, true)).keys.map(String), [key]);
+    });
+
+    test("is completed by a keep-alive through another proxy", async () => {
+      await placeAndDie();
+      assert.equal((await b.client.renew(id)).ttl, 60);
+      assert.equal((await store.backends[1].timeToLive(id)).grantedTtl, 60);
+    });
+
+    test("is completed by another proxy of its own accord", async () => {
+      await placeAndDie();
+      const there = async () => (await store.backends[1].timeToLive(id)).grantedTtl === 60;
+      await within(5_000, "the part is granted", there);
+      assert.equal((await b.client.renew(id)).ttl, 60);
+    });
+  });
+
+  test(`puts through one proxy against a revocation through another leave nothing (SEED=${SEED})`, async () => {
+    const [a, b] = [await store.proxy(), await store.proxy()];
+    let state = SEED;
+    const random = () => {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
+      return state / 2 ** 31;
+    };
+    for (let round = 0; round < 40; round++) {
+      const id = store.idAt(Math.floor(random() * 3));
+      await a.client.grant(60, id);
+      const keys = store.keys();
+      const puts = keys.map(async (key) => {
+        await pause(random() * 20);
+        return a.client.put(key, id).then(
+          () => true,
+          (error) => {
+            assert.equal(error.message, "etcdserver: requested lease not found");
+            return false;
+          },
+        );
+      });
+      await pause(random() * 30);
+      await b.client.revoke(id);
+      const accepted = await Promise.all(puts);
+      await within(2_000, `round ${round}: all keys are gone, accepted ${accepted}`, store.gone(keys));
+      const unplaced = () => !a.timeline.placements.has(id) && !b.timeline.placements.has(id);
+      await within(5_000, `round ${round}: no placement is left`, unplaced);
+      for (const backend of store.backends) {
+        assert.equal((await backend.timeToLive(id)).grantedTtl, 0, `round ${round}: a part is left`);
+      }
+    }
+  });
+});

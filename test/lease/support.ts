@@ -1,0 +1,273 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { Leases } from "../../src/lease/leases.js";
+import { createRouter } from "../../src/routing/create.js";
+import type { Router } from "../../src/routing/router.js";
+import { type GrpcServer, serveGrpc } from "../../src/server/grpc/serve.js";
+import { createIdentity } from "../../src/services/identity.js";
+import { createKv } from "../../src/services/kv.js";
+import { leaseHandlers } from "../../src/services/lease.js";
+import { openShard } from "../../src/shard/client.js";
+import type { Shard } from "../../src/shard/shard.js";
+import { EtcdHost } from "../../src/timeline/etcdHost.js";
+import { systemRuntime } from "../../src/timeline/host.js";
+import { SharedTimeline } from "../../src/timeline/timeline.js";
+import {
+  LeaseGrantRequest,
+  LeaseGrantResponse,
+  LeaseKeepAliveRequest,
+  LeaseKeepAliveResponse,
+  LeaseLeasesRequest,
+  LeaseLeasesResponse,
+  LeaseRevokeRequest,
+  LeaseRevokeResponse,
+  LeaseTimeToLiveRequest,
+  LeaseTimeToLiveResponse,
+  PutRequest,
+  PutResponse,
+  RangeRequest,
+  RangeResponse,
+} from "../../src/wire/messages.js";
+import { KV, Lease } from "../../src/wire/paths.js";
+import { type EtcdProcess, startEtcds } from "../support/etcd.js";
+
+const silent = { debug() {}, info() {}, warn() {} };
+const utf8 = (text: string) => Buffer.from(text);
+
+/** Polls until `what` holds; fails after `ms`. Returns how long it took, ms. */
+export async function within(
+  ms: number,
+  text: string,
+  what: () => boolean | Promise<boolean>,
+): Promise<number> {
+  const begin = Date.now();
+  while (!(await what())) {
+    assert.ok(Date.now() - begin < ms, `not within ${ms} ms: ${text}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return Date.now() - begin;
+}
+
+function connect(name: string, endpoint: string, index = 0): Shard {
+  const timeouts = { requestTimeoutMs: 10_000, connectTimeoutMs: 1_000 };
+  return openShard({ index, name, endpoints: [endpoint], ...timeouts, log: silent });
+}
+
+/** An etcd client for tests, of a proxy or of one backend. */
+export class Client {
+  constructor(readonly shard: Shard) {}
+
+  async grant(ttl: number, id = 0n): Promise<LeaseGrantResponse> {
+    return LeaseGrantResponse.decode(
+      await this.write(Lease.LeaseGrant, LeaseGrantRequest.encode({ ttl, id })),
+    );
+  }
+
+  async revoke(id: bigint): Promise<LeaseRevokeResponse> {
+    return LeaseRevokeResponse.decode(await this.write(Lease.LeaseRevoke, LeaseRevokeRequest.encode({ id })));
+  }
+
+  async timeToLive(id: bigint, keys = false): Promise<LeaseTimeToLiveResponse> {
+    const request = LeaseTimeToLiveRequest.encode({ id, keys });
+    return LeaseTimeToLiveResponse.decode(await this.read(Lease.LeaseTimeToLive, request));
+  }
+
+  async leases(): Promise<LeaseLeasesResponse> {
+    return LeaseLeasesResponse.decode(await this.read(Lease.LeaseLeases, LeaseLeasesRequest.encode({})));
+  }
+
+  async put(key: string, lease = 0n): Promise<PutResponse> {
+    const request = PutRequest.encode({ key: utf8(key), value: utf8("v"), lease });
+    return PutResponse.decode(await this.write(KV.Put, request));
+  }
+
+  async get(key: string): Promise<RangeResponse> {
+    return RangeResponse.decode(await this.read(KV.Range, RangeRequest.encode({ key: utf8(key) })));
+  }
+
+  async has(key: string): Promise<boolean> {
+    return (await this.get(key)).count > 0;
+  }
+
+  /** A keep-alive stream; `answers` fill as they come, `error` when it has ended. */
+  keepAlive(): KeepAlives {
+    return new KeepAlives(this.shard);
+  }
+
+  /** One keep-alive on a stream of its own. */
+  async renew(id: bigint): Promise<LeaseKeepAliveResponse> {
+    const stream = this.keepAlive();
+    stream.send(id);
+    try {
+      await within(15_000, `an answer to the keep-alive of ${id}`, () => stream.settled(1));
+    } finally {
+      stream.cancel();
+    }
+    if (stream.error !== undefined) throw stream.error;
+    return stream.answers[0];
+  }
+
+  private read(path: string, request: Uint8Array): Promise<Uint8Array> {
+    return this.shard.call(path, request, { idempotent: true });
+  }
+
+  private write(path: string, request: Uint8Array): Promise<Uint8Array> {
+    return this.shard.call(path, request, { idempotent: false });
+  }
+}
+
+export class KeepAlives {
+  readonly answers: LeaseKeepAliveResponse[] = [];
+  error: Error | undefined;
+  private readonly stream;
+
+  constructor(shard: Shard) {
+    this.stream = shard.stream(Lease.LeaseKeepAlive, {
+      message: (message) => this.answers.push(LeaseKeepAliveResponse.decode(message)),
+      closed: (error) => {
+        this.error = error;
+      },
+    });
+  }
+
+  send(id: bigint): void {
+    this.stream.send(LeaseKeepAliveRequest.encode({ id }));
+  }
+
+  settled(answers: number): boolean {
+    return this.answers.length >= answers || this.error !== undefined;
+  }
+
+  cancel(): void {
+    this.stream.cancel();
+  }
+}
+
+/** A proxy in this process, served over gRPC: the pieces that leases need. */
+export class TestProxy {
+  private constructor(
+    readonly timeline: SharedTimeline,
+    readonly leases: Leases,
+    readonly client: Client,
+    private readonly ends: (() => unknown)[],
+  ) {}
+
+  static async start(etcds: readonly EtcdProcess[], router: Router): Promise<TestProxy> {
+    const shards = etcds.map((etcd, index) => connect(names[index], etcd.endpoint, index));
+    const timeline = new SharedTimeline(shards.length, {
+      host: new EtcdHost(shards[0]),
+      hostShard: 0,
+      proxy: randomUUID(),
+      map: "lease tests",
+      runtime: systemRuntime,
+      genesis: async () => ({
+        revisions: await Promise.all(
+          shards.map(async (shard) => (await new Client(shard).get("a")).header!.revision),
+        ),
+        clusterIds: etcds.map((etcd) => etcd.name),
+      }),
+      accept() {},
+    });
+    await timeline.open();
+    const identity = createIdentity({ clusterId: 1n, memberId: 2n, timeline });
+    const leases = new Leases({ shards, router, timeline, log: silent });
+    const limits = { maxRequestBytes: 1_572_864, maxTxnOps: 128, requestTimeoutMs: 5_000 };
+    const kv = createKv({ shards, router, timeline, identity, leases, limits, log: silent });
+    const lease = leaseHandlers({ leases, timeline, identity });
+    const handlers = { unary: new Map([...kv.handlers, ...lease.unary]), stream: lease.stream };
+    const server: GrpcServer = await serveGrpc(handlers, {
+      listen: ["127.0.0.1:0"],
+      maxReceiveBytes: 2 ** 21,
+    });
+    const client = new Client(connect("proxy", server.addresses[0].replace("http://", "")));
+    return new TestProxy(timeline, leases, client, [
+      () => client.shard.close(),
+      () => leases.stop(),
+      () => kv.stop(),
+      () => timeline.close(),
+      () => shards.map((shard) => shard.close()),
+      () => server.shutdown(0),
+    ]);
+  }
+
+  /** Ends it without a word to anybody. */
+  async stop(): Promise<void> {
+    for (const end of this.ends.splice(0)) await end();
+  }
+}
+
+const names = ["a", "b", "c"];
+
+/** Three etcds with proxies over them. */
+export class TestStore {
+  private readonly proxies: TestProxy[] = [];
+  private serial = 0;
+
+  private constructor(
+    readonly etcds: EtcdProcess[],
+    readonly backends: readonly Client[],
+    readonly router: Router,
+  ) {}
+
+  static async start(): Promise<TestStore> {
+    const etcds = await startEtcds(3);
+    const router = await createRouter({
+      shards: names.map((name) => ({ name, weight: 1 })),
+      rules: names.map((shard) => ({ prefix: utf8(`${shard}/`), delimiter: 0x2f, segments: 0, shard })),
+    });
+    const backends = etcds.map((etcd, i) => new Client(connect(`backend ${names[i]}`, etcd.endpoint)));
+    return new TestStore(etcds, backends, router);
+  }
+
+  async proxy(): Promise<TestProxy> {
+    const proxy = await TestProxy.start(this.etcds, this.router);
+    this.proxies.push(proxy);
+    return proxy;
+  }
+
+  /** Ends all proxies started so far. */
+  async stopProxies(): Promise<void> {
+    for (const proxy of this.proxies.splice(0)) await proxy.stop();
+  }
+
+  async remove(): Promise<void> {
+    await this.stopProxies();
+    for (const { shard } of this.backends) shard.close();
+    await Promise.all(this.etcds.map((etcd) => etcd.remove()));
+  }
+
+  /** A new lease id whose home is `shard`. */
+  idAt(shard: number): bigint {
+    for (;;) {
+      const id = BigInt(1_000 + this.serial++);
+      if (this.router.homeOf(id) === shard) return id;
+    }
+  }
+
+  /** A new key for every shard, in shard order. */
+  keys(): string[] {
+    const n = this.serial++;
+    return names.map((name) => `${name}/${n}`);
+  }
+
+  /** Which of these keys (one per shard) the shards themselves have. */
+  async present(keys: readonly string[]): Promise<string[]> {
+    const found = await Promise.all(keys.map((key, shard) => this.backends[shard].has(key)));
+    return keys.filter((_, i) => found[i]);
+  }
+
+  /** A lease granted through `client`, with a key on every shard. */
+  async everywhere(client: Client, ttl: number, home = 0): Promise<{ id: bigint; keys: string[] }> {
+    const id = this.idAt(home);
+    await client.grant(ttl, id);
+    const keys = this.keys();
+    for (const key of keys) await client.put(key, id);
+    assert.deepEqual(await this.present(keys), keys);
+    return { id, keys };
+  }
+
+  /** A condition: no shard has its key. */
+  gone(keys: readonly string[]): () => Promise<boolean> {
+    return async () => (await this.present(keys)).length === 0;
+  }
+}
