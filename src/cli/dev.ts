@@ -93,7 +93,8 @@ function serveCommand(): string[] {
 function welcome(store: Store, dir: string): string {
   const { layout } = store;
   const pids = store.pids();
-  const shown = relative(process.cwd(), dir) || ".";
+  const nearby = relative(process.cwd(), dir) || ".";
+  const shown = nearby.startsWith("..") ? dir : nearby;
   const rows = [
     ["WHAT", "WHERE", "PROCESS", "DATA"],
     ["proxy", layout.listen, String(pids.proxy ?? "-"), ""],

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { loadConfig } from "../config/load.js";
 import { createLog } from "../ops/log.js";
 import { version } from "../ops/package.js";
@@ -9,17 +10,19 @@ import { onSignals } from "./signals.js";
 export async function serve(configFile: string): Promise<number> {
   const config = loadConfig(configFile);
   const log = createLog(config.log.level);
-  const stopRequested = new Promise<void>((resolve) => {
-    onSignals(resolve, () => process.exit(Exit.failure));
-  });
-  const proxy = await startProxy(config, log).catch((error: Error) => {
+  const stop = new AbortController();
+  onSignals(
+    () => stop.abort(),
+    () => process.exit(Exit.failure),
+  );
+  const proxy = await startProxy(config, log, stop.signal).catch((error: Error) => {
     log.debug({ err: error }, "start failed");
     throw new CommandError(Exit.failure, `the proxy did not start: ${error.message}`);
   });
   log.info({ version, addresses: proxy.addresses, shards: config.shards.length }, "serving");
   // Whoever started us with a message channel waits for this.
   process.send?.({ addresses: proxy.addresses });
-  await stopRequested;
+  if (!stop.signal.aborted) await once(stop.signal, "abort");
   log.info("stopping");
   await proxy.stop();
   return Exit.ok;

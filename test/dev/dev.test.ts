@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { freePort, isFree } from "../../src/dev/ports.js";
 import { spawnBraid, temporaryFolder } from "../support/braid.js";
 import { etcdctl } from "../support/etcdctl.js";
@@ -63,14 +63,28 @@ class Dev {
   }
 }
 
-async function start(data = temporaryFolder()): Promise<{ dev: Dev; data: string }> {
-  return { dev: new Dev("--port", String(await freePort()), "--data", data), data };
+/** Starts `braid dev`; whatever the test's end, it does not go on. */
+function run(t: TestContext, ...args: string[]): Dev {
+  const dev = new Dev(...args);
+  t.after(() => dev.kill("SIGKILL"));
+  return dev;
+}
+
+async function start(t: TestContext, data = temporaryFolder()): Promise<{ dev: Dev; data: string }> {
+  return { dev: run(t, "--port", String(await freePort()), "--data", data), data };
+}
+
+/** Takes a port until the test ends. */
+async function occupy(t: TestContext, port: number): Promise<void> {
+  const server = createServer().listen(port, "127.0.0.1");
+  t.after(() => server.close());
+  await once(server, "listening");
 }
 
 const pidsOf = (rows: Map<string, { pid: number }>) => [...rows.values()].map(({ pid }) => pid);
 
-test("data survives Ctrl-C and a second start, also when a shard's port is taken meanwhile", async () => {
-  const { dev: first, data } = await start();
+test("data survives Ctrl-C and a second start, also when a shard's port is taken meanwhile", async (t) => {
+  const { dev: first, data } = await start(t);
   const before = await first.rows();
   assert.deepEqual([...before.keys()], ["proxy", "shard a", "shard b", "shard c"]);
   const proxy = before.get("proxy")!.where;
@@ -79,10 +93,8 @@ test("data survives Ctrl-C and a second start, also when a shard's port is taken
   assert.equal(await first.stop(), 0);
   await untilGone(pidsOf(before));
 
-  const squatter = createServer();
-  squatter.listen(Number(before.get("shard b")!.where.split(":")[1]), "127.0.0.1");
-  await once(squatter, "listening");
-  const { dev: second } = await start(data);
+  await occupy(t, Number(before.get("shard b")!.where.split(":")[1]));
+  const { dev: second } = await start(t, data);
   const after = await second.rows();
   assert.equal(after.get("shard a")!.where, before.get("shard a")!.where, "ports are remembered");
   assert.notEqual(after.get("shard b")!.where, before.get("shard b")!.where);
@@ -90,11 +102,10 @@ test("data survives Ctrl-C and a second start, also when a shard's port is taken
   const expected = keys.toSorted().map((key) => `${key}\nvalue of ${key}\n`);
   assert.equal(stdout, expected.join(""));
   assert.equal(await second.stop(), 0);
-  squatter.close();
 });
 
-test("crashed processes are reported and started again", async () => {
-  const { dev } = await start();
+test("crashed processes are reported and started again", async (t) => {
+  const { dev } = await start(t);
   const rows = await dev.rows();
   const proxy = rows.get("proxy")!;
   process.kill(rows.get("shard a")!.pid, "SIGKILL");
@@ -110,48 +121,41 @@ test("crashed processes are reported and started again", async () => {
   await untilGone([Number(pid)]);
 });
 
-test("no child outlives a parent that is killed with SIGKILL, and the next start goes on", async () => {
-  const { dev: killed, data } = await start();
+test("no child outlives a parent that is killed with SIGKILL, and the next start goes on", async (t) => {
+  const { dev: killed, data } = await start(t);
   const rows = await killed.rows();
   await etcdctl(rows.get("proxy")!.where, "put", "/kept", "yes");
   killed.kill("SIGKILL");
   await untilGone(pidsOf(rows));
-  const { dev } = await start(data);
+  const { dev } = await start(t, data);
   const { stdout } = await etcdctl((await dev.rows()).get("proxy")!.where, "get", "/kept");
   assert.equal(stdout, "/kept\nyes\n");
   await dev.stop();
 });
 
-test("a second start in the same folder is refused and disturbs nothing", async () => {
-  const { dev, data } = await start();
+test("a second start in the same folder is refused and disturbs nothing", async (t) => {
+  const { dev, data } = await start(t);
   const rows = await dev.rows();
-  const { dev: second } = await start(data);
+  const { dev: second } = await start(t, data);
   assert.equal(await second.code(), 1);
   await second.says(/is in use by another braid dev \(process \d+\)/);
   assert.equal((await etcdctl(rows.get("proxy")!.where, "put", "/k", "v")).stdout, "OK\n");
   await dev.stop();
 });
 
-test("a port that was asked for and is taken: exit code 1 and the next free one", async () => {
-  const squatter = createServer().listen(await freePort(), "127.0.0.1");
-  await once(squatter, "listening");
-  const { port } = squatter.address() as { port: number };
-  const dev = new Dev("--port", String(port), "--data", temporaryFolder());
+test("a port that was asked for and is taken: exit code 1 and the next free one", async (t) => {
+  const port = await freePort();
+  await occupy(t, port);
+  const dev = run(t, "--port", String(port), "--data", temporaryFolder());
   assert.equal(await dev.code(), 1);
   const [, next] = await dev.says(new RegExp(`127\\.0\\.0\\.1:${port} is taken .* --port (\\d+)`));
   assert.ok(Number(next) > port);
-  squatter.close();
 });
 
-test("without a port and a terminal, a taken 2379 is told and the next free port used", async () => {
-  const squatter = createServer();
-  if (await isFree(2379)) {
-    squatter.listen(2379, "127.0.0.1");
-    await once(squatter, "listening");
-  }
-  const dev = new Dev("--data", temporaryFolder());
+test("without a port and a terminal, a taken 2379 is told and the next free port used", async (t) => {
+  if (await isFree(2379)) await occupy(t, 2379);
+  const dev = run(t, "--data", temporaryFolder());
   const [, next] = await dev.says(/127\.0\.0\.1:2379 is taken .*Using the next free port, (\d+)/);
   assert.equal((await dev.rows()).get("proxy")!.where, `127.0.0.1:${next}`);
   await dev.stop();
-  squatter.close();
 });
