@@ -1,7 +1,7 @@
 import type { Reader } from "./reader.js";
 import { int64Size, putInt64 } from "./varint.js";
 
-/** A shard's revision → the revision that clients see. 0 must stay 0. */
+/** A shard's revision → the revision that clients see. Never asked for 0, which stays 0. */
 export type ToRevision = (shardRevision: number) => number;
 
 /** Byte ranges up to this length are cheaper to copy in a loop than with a view. */
@@ -117,7 +117,7 @@ export function patchKeyValue(r: Reader, p: Patches, map: ToRevision): void {
       case 0x18: {
         const from = r.pos;
         const revision = r.int64();
-        p.varint(from, r.pos, map(revision));
+        if (revision !== 0) p.varint(from, r.pos, map(revision));
         break;
       }
       case 0x0a:

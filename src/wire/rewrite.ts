@@ -69,7 +69,7 @@ export function rewriteDeleteRange(response: Uint8Array, header: Uint8Array, map
 
 /**
  * A TxnResponse, with those it contains, whose keys' revisions are mapped by `map`. The headers inside keep
- * everything but their revision, which `inner` maps.
+ * everything but their revision, which `inner` maps (0, as in a header without one, stays 0).
  */
 export function rewriteTxn(
   response: Uint8Array,
@@ -225,7 +225,7 @@ function patchHeader(r: Reader, p: Patches, headers?: ToRevision): void {
       case 0x18: {
         const from = r.pos;
         const revision = r.int64();
-        if (headers !== undefined) p.varint(from, r.pos, headers(revision));
+        if (headers !== undefined && revision !== 0) p.varint(from, r.pos, headers(revision));
         break;
       }
       default:
