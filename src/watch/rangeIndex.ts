@@ -1,0 +1,149 @@
+import type { KeyRange } from "./keys.js";
+
+/**
+ * Finds whose range a key lies in, in less time than looking at all of them.
+ *
+ * Ranges of one key are in a hash table, the others in an interval tree: a treap ordered by begin and end, in which
+ * each node knows the highest end below it. Equal ranges share a node. `add` and `remove` take O(log n), `find`
+ * O(log n + hits) for ranges that do not overlap in odd ways (each subtree without a hit is left at its root).
+ */
+export class RangeIndex<T> {
+  private readonly singles = new Map<string, Set<T>>();
+  private root: Node<T> | undefined;
+  private members = 0;
+
+  /** Number of members. */
+  get size(): number {
+    return this.members;
+  }
+
+  /** Adds a member; one that is there with the same range is not added again. */
+  add(range: KeyRange, member: T): void {
+    const bucket = this.bucketOf(range);
+    if (bucket.has(member)) return;
+    bucket.add(member);
+    this.members++;
+  }
+
+  /** Removes a member that was added with this range; does nothing if it is not there. */
+  remove(range: KeyRange, member: T): void {
+    const bucket = isSingle(range) ? this.singles.get(range.begin) : this.nodeOf(range)?.bucket;
+    if (bucket === undefined || !bucket.delete(member)) return;
+    this.members--;
+    if (bucket.size > 0) return;
+    if (isSingle(range)) this.singles.delete(range.begin);
+    else this.root = remove(this.root, range);
+  }
+
+  /** Calls `visit` for each member whose range holds `key`. The index must not change meanwhile. */
+  find(key: string, visit: (member: T) => void): void {
+    const single = this.singles.get(key);
+    if (single !== undefined) for (const member of single) visit(member);
+    if (this.root !== undefined) stab(this.root, key, visit);
+  }
+
+  private bucketOf(range: KeyRange): Set<T> {
+    if (!isSingle(range)) {
+      const node = this.nodeOf(range);
+      if (node !== undefined) return node.bucket;
+      const bucket = new Set<T>();
+      this.root = insert(this.root, { ...range, max: range.end, priority: Math.random(), bucket });
+      return bucket;
+    }
+    let bucket = this.singles.get(range.begin);
+    if (bucket === undefined) {
+      bucket = new Set();
+      this.singles.set(range.begin, bucket);
+    }
+    return bucket;
+  }
+
+  private nodeOf(range: KeyRange): Node<T> | undefined {
+    let node = this.root;
+    while (node !== undefined) {
+      const order = compare(range, node);
+      if (order === 0) return node;
+      node = order < 0 ? node.left : node.right;
+    }
+    return undefined;
+  }
+}
+
+interface Node<T> extends KeyRange {
+  /** Highest end in this subtree. */
+  max: string;
+  /** Above those of the nodes below: random, so that the tree is balanced whatever comes. */
+  readonly priority: number;
+  readonly bucket: Set<T>;
+  left?: Node<T>;
+  right?: Node<T>;
+}
+
+const isSingle = ({ begin, end }: KeyRange): boolean =>
+  end.length === begin.length + 1 && end.charCodeAt(begin.length) === 0 && end.startsWith(begin);
+
+function compare(a: KeyRange, b: KeyRange): number {
+  if (a.begin !== b.begin) return a.begin < b.begin ? -1 : 1;
+  if (a.end !== b.end) return a.end < b.end ? -1 : 1;
+  return 0;
+}
+
+function update<T>(node: Node<T>): Node<T> {
+  let max = node.end;
+  if (node.left !== undefined && node.left.max > max) max = node.left.max;
+  if (node.right !== undefined && node.right.max > max) max = node.right.max;
+  node.max = max;
+  return node;
+}
+
+function insert<T>(node: Node<T> | undefined, added: Node<T>): Node<T> {
+  if (node === undefined) return added;
+  if (compare(added, node) < 0) {
+    node.left = insert(node.left, added);
+    return node.left.priority > node.priority ? rotateRight(node) : update(node);
+  }
+  node.right = insert(node.right, added);
+  return node.right.priority > node.priority ? rotateLeft(node) : update(node);
+}
+
+function remove<T>(node: Node<T> | undefined, range: KeyRange): Node<T> | undefined {
+  if (node === undefined) return undefined;
+  const order = compare(range, node);
+  if (order === 0) return join(node.left, node.right);
+  if (order < 0) node.left = remove(node.left, range);
+  else node.right = remove(node.right, range);
+  return update(node);
+}
+
+/** One tree of two, all of whose left ranges come before the right ones. */
+function join<T>(left: Node<T> | undefined, right: Node<T> | undefined): Node<T> | undefined {
+  if (left === undefined) return right;
+  if (right === undefined) return left;
+  if (left.priority > right.priority) {
+    left.right = join(left.right, right);
+    return update(left);
+  }
+  right.left = join(left, right.left);
+  return update(right);
+}
+
+function rotateRight<T>(node: Node<T>): Node<T> {
+  const top = node.left!;
+  node.left = top.right;
+  top.right = update(node);
+  return update(top);
+}
+
+function rotateLeft<T>(node: Node<T>): Node<T> {
+  const top = node.right!;
+  node.right = top.left;
+  top.left = update(node);
+  return update(top);
+}
+
+function stab<T>(node: Node<T>, key: string, visit: (member: T) => void): void {
+  if (node.left !== undefined && node.left.max > key) stab(node.left, key, visit);
+  if (node.begin > key) return;
+  if (key < node.end) for (const member of node.bucket) visit(member);
+  if (node.right !== undefined && node.right.max > key) stab(node.right, key, visit);
+}
