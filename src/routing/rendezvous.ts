@@ -1,4 +1,5 @@
 import type { Hasher } from "./hash.js";
+import { minusLog } from "./log.js";
 import type { ShardEntry } from "./map.js";
 
 interface Candidate {
@@ -84,22 +85,4 @@ function finalize(word: number): number {
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return h ^ (h >>> 16);
-}
-
-/**
- * -ln(u) of the draw k, u = (2k + 1) / 2^53 (an exact double in (0, 1)). ln(m) = 2 atanh((m - 1) / (m + 1)) with m
- * scaled to [sqrt(1/2), sqrt(2)), where eleven terms of the series leave an error below 1e-17.
- */
-function minusLog(drawn: number): number {
-  let m = (2 * drawn + 1) / 2 ** 53;
-  let halvings = 0;
-  while (m < Math.SQRT1_2) {
-    m *= 2;
-    halvings++;
-  }
-  const s = (m - 1) / (m + 1);
-  const square = s * s;
-  let sum = 0;
-  for (let odd = 21; odd >= 1; odd -= 2) sum = sum * square + 1 / odd;
-  return halvings * Math.LN2 - 2 * s * sum;
 }

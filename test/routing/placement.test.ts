@@ -3,10 +3,11 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { createRouter } from "../../src/routing/create.js";
 import { Hasher } from "../../src/routing/hash.js";
+import { minusLog } from "../../src/routing/log.js";
 import type { ShardEntry } from "../../src/routing/map.js";
 import { ShardMapError } from "../../src/routing/map.js";
 import { Rendezvous } from "../../src/routing/rendezvous.js";
-import { bytes, rule, shards } from "./support.js";
+import { bytes, Random, rule, seed, shards } from "./support.js";
 
 const hasher = await Hasher.load();
 
@@ -50,6 +51,21 @@ test("the hash is xxh64", () => {
   assert.equal(hasher.hash(bytes("abc")), 0x44bc2cf5ad770999n);
   hasher.update(bytes("abc"));
   assert.deepEqual([hasher.high >>> 0, hasher.low >>> 0], [0x44bc2cf5, 0xad770999]);
+});
+
+test("the logarithm that weights are compared by is one", (t) => {
+  t.diagnostic(`SEED=${seed}`);
+  const random = new Random(seed);
+  const draws = [0, 1, 2, 2 ** 51 - 1, 2 ** 51, 2 ** 52 - 2, 2 ** 52 - 1];
+  for (let i = 0; i < 20_000; i++)
+    draws.push(Math.floor(random.below(2 ** 32) * 2 ** (random.below(41) - 20)));
+  for (const drawn of draws) {
+    const u = (2 * drawn + 1) / 2 ** 53;
+    // Close to 1, `Math.log1p` keeps the digits that `Math.log` has lost with u.
+    const exact = u > 0.5 ? -Math.log1p(u - 1) : -Math.log(u);
+    const error = Math.abs(minusLog(drawn) - exact) / exact;
+    assert.ok(error < 1e-15, `draw ${drawn}: ${minusLog(drawn)} instead of ${exact}`);
+  }
 });
 
 test("every shard gets its share of the groups", () => {

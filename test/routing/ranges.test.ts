@@ -4,7 +4,7 @@ import { compareBytes } from "../../src/routing/bytes.js";
 import { createRouter } from "../../src/routing/create.js";
 import type { RoutingRule, ShardMap } from "../../src/routing/map.js";
 import type { Router } from "../../src/routing/router.js";
-import { bytes, Random, rule, seed, shards } from "./support.js";
+import { bytes, Random, rule, seed, shards, text } from "./support.js";
 
 const five = shards("a", "b", "c", "d", "e");
 const all = [0, 1, 2, 3, 4];
@@ -91,15 +91,50 @@ test("a pinned prefix is its shard's, and ranges that touch it know it", async (
 });
 
 test("where rules cover all that follows some bytes, only these bytes themselves are left to hash", async () => {
+  const own = (await createRouter({ shards: five, rules: [] })).shardOf(bytes("x"));
+  const [low, high] = all.filter((shard) => shard !== own);
   const rules: RoutingRule[] = [];
   for (let byte = 0; byte < 256; byte++) {
-    rules.push(rule(`x${String.fromCharCode(byte)}`, 0, byte < 0x80 ? "a" : "b"));
+    rules.push(rule(`x${String.fromCharCode(byte)}`, 0, five[byte < 0x80 ? low : high].name));
   }
   const router = await createRouter({ shards: five, rules });
-  const own = router.shardOf(bytes("x"));
-  assert.deepEqual(router.shardsOf(bytes("x"), bytes("y")), [...new Set([0, 1, own])].sort());
-  assert.deepEqual(router.shardsOf(bytes("x\x10"), bytes("x\x20")), [0]);
-  assert.deepEqual(router.shardsOf(bytes("x\x90"), bytes("y")), [1]);
+  assert.equal(router.shardOf(bytes("x")), own);
+  assert.deepEqual(router.shardsOf(bytes("x"), bytes("y")), [low, high, own].sort());
+  assert.deepEqual(router.shardsOf(bytes("x\0"), bytes("y")), [low, high]);
+  assert.deepEqual(router.shardsOf(bytes("x\x10"), bytes("x\x20")), [low]);
+  assert.deepEqual(router.shardsOf(bytes("x\x90"), bytes("y")), [high]);
+});
+
+test("a rule inside another one's group is seen by ranges of that group", async () => {
+  const names = await createRouter({ shards: five, rules: [] });
+  // Hashed shards of the groups, and a shard to pin to that is neither.
+  const [x, p] = [names.shardOf(bytes("abx")), names.shardOf(bytes("/p"))];
+  const other = all.find((shard) => shard !== x && shard !== p)!;
+  const pin = five[other].name;
+  const router = await createRouter({
+    shards: five,
+    rules: [
+      rule("ab", 1),
+      rule("abx/q", 1, pin),
+      rule("/p/", 0),
+      rule("/p/q/x", 1, pin),
+      rule("/p/\0y", 1, pin),
+    ],
+  });
+  const shardsOf = (from: string, to: string) => router.shardsOf(bytes(from), bytes(to));
+  assert.deepEqual(shardsOf("abx/", "abx0"), [x, other].sort());
+  assert.deepEqual(shardsOf("abx/r", "abx0"), [x]);
+  assert.deepEqual(shardsOf("/p/", "/p0"), [p, other].sort());
+  assert.deepEqual(shardsOf("/p/", "/p/a"), [p, other].sort());
+  assert.deepEqual(shardsOf("/p/q/", "/p/q/y"), [p, other].sort());
+  assert.deepEqual(shardsOf("/p/q/x", "/p/q/y"), [other]);
+  assert.deepEqual(shardsOf("/p/q/y", "/p0"), [p]);
+});
+
+test("all that follows a group is the group when only the delimiter can follow", async () => {
+  const router = await createRouter({ shards: five, rules: [rule("", 1, undefined, "\0")] });
+  assert.deepEqual(router.shardsOf(bytes("a"), bytes("a\x01")), [router.shardOf(bytes("a"))]);
+  assert.deepEqual(router.shardsOf(bytes("a"), bytes("a\x02")), all);
 });
 
 test("a single shard has every range", async () => {
@@ -127,9 +162,14 @@ const smallKeys = (() => {
 })();
 
 function randomMap(random: Random): ShardMap {
-  const prefixes = new Set(Array.from({ length: random.below(5) }, () => random.text("ab/", 3)));
-  if (random.below(3) > 0) prefixes.delete("");
-  const rules = [...prefixes].map((prefix) =>
+  const prefixes: string[] = [];
+  for (let count = random.below(6); count > 0; count--) {
+    // Often inside the prefix before it.
+    const outer = random.below(2) === 0 ? (prefixes.at(-1) ?? "") : "";
+    const prefix = outer + random.text("ab/\0", 3);
+    if (prefix[0] !== "\0" && !prefixes.includes(prefix)) prefixes.push(prefix);
+  }
+  const rules = prefixes.map((prefix) =>
     rule(
       prefix,
       random.below(4),
@@ -141,8 +181,8 @@ function randomMap(random: Random): ShardMap {
 }
 
 /** A range, now and then an empty one; often of a few keys, of one group, or up to a neighbour. */
-function randomRange(random: Random): readonly [Uint8Array, Uint8Array] {
-  const from = random.text(alphabet, 5);
+function randomRange(random: Random, stems: readonly string[]): readonly [Uint8Array, Uint8Array] {
+  const from = (random.below(3) === 0 ? random.pick(stems) : "") + random.text(alphabet, 5);
   const stem = from.slice(0, from.length - random.below(3));
   switch (random.below(4)) {
     case 0:
@@ -150,7 +190,7 @@ function randomRange(random: Random): readonly [Uint8Array, Uint8Array] {
     case 1:
       return [bytes(from), bytes(stem + random.text("\0\x01a/0", 4))];
     default: {
-      const to = random.text(alphabet, 5);
+      const to = (random.below(3) === 0 ? random.pick(stems) : "") + random.text(alphabet, 5);
       const swap = random.below(10) > 0 && to < from && to !== "\0";
       return swap ? [bytes(to), bytes(from)] : [bytes(from), bytes(to)];
     }
@@ -192,9 +232,10 @@ test("the shards of a range are exactly those that a key of it can have", async 
   for (let round = 0; round < 150; round++) {
     const map = randomMap(random);
     const router = await createRouter(map);
+    const stems = ["", ...map.rules.map(({ prefix }) => text(prefix))];
     const homes = smallKeys.map((key) => router.shardOf(key));
     for (let i = 0; i < 40; i++) {
-      const [from, to] = randomRange(random);
+      const [from, to] = randomRange(random, stems);
       if (to.length === 0) continue;
       const found = router.shardsOf(from, to);
       sizes.set(found.length, (sizes.get(found.length) ?? 0) + 1);
