@@ -7,7 +7,8 @@ import type { Parts } from "./parts.js";
 
 /** How long somebody who asked for the end of a lease waits for it, ms. It goes on without them. */
 const PATIENCE = 5_000;
-const LANE_WIDTH = 16;
+/** Revocations under way at one shard; each waits for its seal, and waiting together they share an append. */
+const LANE_WIDTH = 64;
 const RETRY_MS = 500;
 
 interface Ending {

@@ -14,7 +14,7 @@ const BLIND_AFTER = 1_900;
 const SWEEP_TIMEOUT = 3_000;
 /** A listing of a shard's leases costs as much as one question, and one more for every so many leases listed. */
 const LISTED_PER_QUESTION = 500;
-const QUESTIONS_AT_ONCE = 16;
+const QUESTIONS_AT_ONCE = 64;
 /** At most one log line about a shard that can not be swept in this time, ms. */
 const LOG_EVERY = 10_000;
 

@@ -7,7 +7,10 @@ import type { LeaseLog } from "./log.js";
 /** The shard's answer: the TTL from now on in seconds, 0 when the shard does not have the lease. */
 export type Renewed = (error: StatusError | undefined, ttl: number) => void;
 
-/** How long a renewal may take, ms: what a single etcd allows itself (its request timeout). */
+/**
+ * How long a renewal waits on a stream that brings no answers at all, ms: what a single etcd allows itself (its
+ * request timeout). While others are answered a renewal has its place in the queue: etcd answers in order.
+ */
 const RENEWAL_TIMEOUT = 5_000;
 /** A stream on which nothing has come for this long while an answer was due is given up for a new one, ms. */
 const STALL = 2_000;
@@ -38,7 +41,9 @@ export class RenewalStream {
   private reopen: NodeJS.Timeout | undefined;
   private backoff = FIRST_BACKOFF;
   private tick: NodeJS.Timeout | undefined;
+  /** When something last happened for the better: a stream was begun, an answer came. */
   private lastSign = 0;
+  private lastAnswer = 0;
   private lastError: StatusError | undefined;
   private lastLog = 0;
   private unlogged = 0;
@@ -98,6 +103,7 @@ export class RenewalStream {
 
   private answered(message: Uint8Array): void {
     this.lastSign = Date.now();
+    this.lastAnswer = this.lastSign;
     this.backoff = FIRST_BACKOFF;
     this.lastError = undefined;
     const { id, ttl } = LeaseKeepAliveResponse.decode(message);
@@ -133,6 +139,16 @@ export class RenewalStream {
 
   private look(): void {
     const now = Date.now();
+    if (now - this.lastAnswer >= RENEWAL_TIMEOUT) this.expire(now);
+    this.restWhenIdle();
+    if (this.stream !== undefined && this.pending.size > 0 && now - this.lastSign > STALL) {
+      this.lost(
+        new StatusError(Code.UNAVAILABLE, `shard "${this.shard.name}": the keep-alive stream is silent`),
+      );
+    }
+  }
+
+  private expire(now: number): void {
     const late: Waiter[] = [];
     for (const [lease, waiters] of this.pending) {
       if (waiters[0].deadline > now) continue; // the first of a lease is its earliest
@@ -142,12 +158,6 @@ export class RenewalStream {
       else this.pending.delete(lease);
     }
     if (late.length > 0) this.giveUp(late, now);
-    this.restWhenIdle();
-    if (this.stream !== undefined && this.pending.size > 0 && now - this.lastSign > STALL) {
-      this.lost(
-        new StatusError(Code.UNAVAILABLE, `shard "${this.shard.name}": the keep-alive stream is silent`),
-      );
-    }
   }
 
   private giveUp(late: readonly Waiter[], now: number): void {

@@ -149,6 +149,8 @@ export class TestProxy {
     readonly timeline: SharedTimeline,
     readonly leases: Leases,
     readonly client: Client,
+    /** `127.0.0.1:port`. */
+    readonly address: string,
     private readonly ends: (() => unknown)[],
   ) {}
 
@@ -179,8 +181,9 @@ export class TestProxy {
       listen: ["127.0.0.1:0"],
       maxReceiveBytes: 2 ** 21,
     });
-    const client = new Client(connect("proxy", server.addresses[0].replace("http://", "")));
-    return new TestProxy(timeline, leases, client, [
+    const address = server.addresses[0].replace("http://", "");
+    const client = new Client(connect("proxy", address));
+    return new TestProxy(timeline, leases, client, address, [
       () => client.shard.close(),
       () => leases.stop(),
       () => kv.stop(),
