@@ -185,6 +185,7 @@ test("compares of all targets, results and sides", async () => {
     between("a", "b"),
     between("a9", "b"),
     between("a", "d"),
+    between("a~", "b0"),
   ];
   for (const operand of operands) {
     for (const result of [0, 1, 2, 3] as const) {
