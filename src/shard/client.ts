@@ -28,6 +28,8 @@ export interface ShardOptions {
 export interface ShardClient extends Shard {
   /** In configured order. */
   endpoints(): EndpointHealth[];
+  /** Calls `listener` whenever a connection is lost: whoever answers next may be another etcd. */
+  onDisconnect(listener: () => void): void;
 }
 
 /**
@@ -48,6 +50,8 @@ class Client implements ShardClient {
   private readonly streams = new Set<Stream>();
   /** What was logged last of each endpoint, so that an endpoint that stays down is reported once. */
   private readonly logged = new Map<Endpoint, string>();
+  private readonly connected = new Set<Endpoint>();
+  private readonly disconnectListeners: (() => void)[] = [];
 
   constructor(options: ShardOptions) {
     this.index = options.index;
@@ -87,8 +91,16 @@ class Client implements ShardClient {
     for (const stream of [...this.streams]) stream.fail(error);
   }
 
+  onDisconnect(listener: () => void): void {
+    this.disconnectListeners.push(listener);
+  }
+
   private changed(endpoint: Endpoint): void {
     const { url, state, lastError } = endpoint.health;
+    if (state === "ready") this.connected.add(endpoint);
+    else if (state !== "silent" && this.connected.delete(endpoint)) {
+      for (const listener of this.disconnectListeners) listener();
+    }
     if (state === "silent") for (const call of [...this.calls]) call.moveFrom(endpoint);
     // While it is down an endpoint alternates between these; its failure has been reported.
     if (state === "connecting" || (state === "failed" && lastError === undefined)) return;

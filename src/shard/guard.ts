@@ -3,6 +3,7 @@ import { etcd } from "../status/etcd.js";
 import { RangeRequest } from "../wire/messages.js";
 import { KV, Lease } from "../wire/paths.js";
 import { peekHeader, peekRevision } from "../wire/rewrite.js";
+import type { ShardClient } from "./client.js";
 import type { CallOptions, Done, Shard, ShardStream, StreamEvents } from "./shard.js";
 
 export interface GuardedShard extends Shard {
@@ -24,7 +25,7 @@ export interface GuardedShard extends Shard {
  * that.
  */
 export function guardShard(
-  shard: Shard,
+  shard: Shard & Pick<ShardClient, "onDisconnect">,
   sealed: () => number,
   clusterId: () => string | undefined,
 ): GuardedShard {
@@ -57,10 +58,13 @@ class Guard implements GuardedShard {
   private readonly streams = new Set<{ end(error: StatusError): void }>();
 
   constructor(
-    private readonly shard: Shard,
+    private readonly shard: Shard & Pick<ShardClient, "onDisconnect">,
     private readonly sealed: () => number,
     private readonly clusterId: () => string | undefined,
   ) {
+    shard.onDisconnect(() => {
+      this.suspect = true;
+    });
     this.index = shard.index;
     this.name = shard.name;
   }

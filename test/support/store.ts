@@ -1,5 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { writeFileSync } from "node:fs";
+import type { Socket } from "node:net";
 import { join } from "node:path";
 import { freePort } from "../../src/dev/ports.js";
 import { spawnBraid, temporaryFolder } from "./braid.js";
@@ -141,9 +142,9 @@ export class ProxyProcess {
     ]);
     if (!serving) throw new Error(`the proxy at ${this.endpoint} did not start:\n${this.output}`);
     // A test that has ended must not be kept alive by a proxy that nobody stopped.
-    child.disconnect();
+    child.channel?.unref();
     child.unref();
-    for (const stream of [child.stdout!, child.stderr!]) (stream as unknown as { unref(): void }).unref();
+    for (const stream of outputs(child)) stream.unref();
   }
 
   /** Sends a signal (default SIGKILL). Resolves when the process has ended, or at once for SIGSTOP and SIGCONT. */
@@ -152,7 +153,9 @@ export class ProxyProcess {
     if (!child) return;
     child.kill(signal);
     if (signal === "SIGSTOP" || signal === "SIGCONT") return;
+    // Its output is part of what is waited for.
     child.ref();
+    for (const stream of outputs(child)) stream.ref();
     await this.ended;
   }
 
@@ -168,3 +171,5 @@ export class ProxyProcess {
     await this.start();
   }
 }
+
+const outputs = (child: ChildProcess): Socket[] => [child.stdout, child.stderr] as unknown as Socket[];
