@@ -135,6 +135,16 @@ test("all that follows a group is the group when only the delimiter can follow",
   const router = await createRouter({ shards: five, rules: [rule("", 1, undefined, "\0")] });
   assert.deepEqual(router.shardsOf(bytes("a"), bytes("a\x01")), [router.shardOf(bytes("a"))]);
   assert.deepEqual(router.shardsOf(bytes("a"), bytes("a\x02")), all);
+  // The same where what follows the delimiter has a rule of its own.
+  const nested = await createRouter({
+    shards: five,
+    rules: [rule("", 1, undefined, "\0"), rule("a\0", 1, "b")],
+  });
+  assert.deepEqual(
+    nested.shardsOf(bytes("a"), bytes("a\x01")),
+    [...new Set([1, nested.shardOf(bytes("a"))])].sort(),
+  );
+  assert.deepEqual(nested.shardsOf(bytes("a"), bytes("a\x02")), all);
 });
 
 test("a single shard has every range", async () => {
