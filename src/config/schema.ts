@@ -21,7 +21,7 @@ const positive = (max = Number.MAX_SAFE_INTEGER) => z.int().min(1).max(max);
 /** What `setTimeout` can wait at most. */
 const milliseconds = positive(2 ** 31 - 1);
 
-/** Weights further apart make no sense, and bound the work for a range with few groups in it (see Cover). */
+/** Weights further apart make no sense, and would let a range of few keys cost many hashes (see `Cover`). */
 const weight = z.number().min(0.01).max(100);
 
 const shardName = z

@@ -160,7 +160,10 @@ export class Cover {
     this.addSubtree(cursor, low);
   }
 
-  /** What begins with the walked bytes of `high` and is less than it. */
+  /**
+   * What begins with the walked bytes of `high` and is less than it. A run of zero bytes in `high` is the dear case: a
+   * key, so a hash, for each of them until every shard has been met, which the bounds on weights keep few.
+   */
   #addBelow(cursor: Cursor, high: Uint8Array): void {
     while (cursor.position < high.length && !this.complete) {
       this.addKey(cursor, high);
