@@ -106,6 +106,27 @@ ${exitCodes}`,
       finish(await check(options.config));
     });
 
+  program
+    .command("adopt")
+    .description("make a rebuilt cluster the one that belongs to a shard")
+    .argument("<shard>", "name of the shard")
+    .option(...CONFIG)
+    .addHelpText(
+      "after",
+      `
+Proxies refuse a shard whose etcd cluster is another one than when the store was made. When it was rebuilt on
+purpose, from its newest data, this makes it known; then restart the proxies. A cluster that lacks data which
+clients were told is stored is not adopted.
+
+Example:
+  braid adopt a --config /etc/braid/shards.yaml
+${exitCodes}`,
+    )
+    .action(async (shard: string, options: { config: string }) => {
+      const { adopt } = await import("./adopt.js");
+      finish(await adopt(shard, options.config));
+    });
+
   return program;
 }
 

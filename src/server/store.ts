@@ -39,6 +39,73 @@ const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
  */
 export async function openStore(config: Config, log: Log, signal?: AbortSignal): Promise<Store> {
   const router = await createRouter(config.map);
+  const { clients, timeline, mapId, disconnect } = await connect(config, log);
+  const shards = clients.map((client, index) =>
+    guardShard(
+      client,
+      () => timeline.cut(index),
+      () => timeline.log.base?.clusterIds[index],
+    ),
+  );
+  const pruner = new Pruner(timeline, shards, systemRuntime, log);
+  const close = () => {
+    pruner.stop();
+    disconnect();
+  };
+  try {
+    await untilReachable(() => timeline.open(), log, signal);
+    await Promise.all(shards.map((shard) => verify(shard, log)));
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return { router, clients, shards, timeline, mapId, close };
+}
+
+/**
+ * Makes the cluster that is behind a shard's endpoints now the one that belongs to the store, after the old one
+ * was rebuilt from its newest data. Rejects when it holds less than the timeline has sealed. Resolves to false
+ * when it belongs to the store already. Running proxies have to be restarted afterwards.
+ */
+export async function adoptCluster(config: Config, shardName: string, log: Log): Promise<boolean> {
+  const { clients, timeline, disconnect } = await connect(config, log);
+  try {
+    const shard = clients.find(({ name }) => name === shardName);
+    if (shard === undefined) {
+      const names = clients.map(({ name }) => name).join(", ");
+      throw new StatusError(
+        Code.INVALID_ARGUMENT,
+        `there is no shard "${shardName}"; the shards are ${names}`,
+      );
+    }
+    await timeline.open();
+    const { clusterId, revision } = peekHeader(await shard.call(KV.Range, PROBE, { idempotent: true }));
+    const clusterIds = [...timeline.log.base.clusterIds];
+    if (revision < timeline.cut(shard.index)) {
+      throw new StatusError(
+        Code.DATA_LOSS,
+        `shard "${shardName}" is at revision ${revision}, the timeline has sealed ${timeline.cut(shard.index)}: ` +
+          "this cluster lacks data that clients were told is stored",
+      );
+    }
+    if (clusterIds[shard.index] === clusterId.toString()) return false;
+    clusterIds[shard.index] = clusterId.toString();
+    while (!(await timeline.log.writeBase({ clusterIds }))) await timeline.sync();
+    return true;
+  } finally {
+    disconnect();
+  }
+}
+
+interface Connections {
+  readonly clients: readonly ShardClient[];
+  readonly timeline: SharedTimeline;
+  readonly mapId: bigint;
+  disconnect(): void;
+}
+
+/** Everything that talks to the backends, connected when first used. */
+async function connect(config: Config, log: Log): Promise<Connections> {
   const map = await fingerprint(config.map);
   const open = (index: number, name: string, endpoints: readonly string[]) =>
     openShard({
@@ -65,27 +132,11 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     },
     (error) => log.fatal({ err: error }, "the timeline can not go on"),
   );
-  const shards = clients.map((client, index) =>
-    guardShard(
-      client,
-      () => timeline.cut(index),
-      () => timeline.log.base?.clusterIds[index],
-    ),
-  );
-  const pruner = new Pruner(timeline, shards, systemRuntime, log);
-  const close = () => {
-    pruner.stop();
+  const disconnect = () => {
     timeline.close();
     for (const client of new Set([...clients, hostClient])) client.close();
   };
-  try {
-    await untilReachable(() => timeline.open(), log, signal);
-    await Promise.all(shards.map((shard) => verify(shard, log)));
-  } catch (error) {
-    close();
-    throw error;
-  }
-  return { router, clients, shards, timeline, mapId: map.id || 1n, close };
+  return { clients, timeline, mapId: map.id || 1n, disconnect };
 }
 
 async function untilReachable(action: () => Promise<void>, log: Log, signal?: AbortSignal): Promise<void> {

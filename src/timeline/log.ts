@@ -369,13 +369,13 @@ export class TimelineLog {
 
   /**
    * Closes the epoch: writes the fold as it is now as the next base and deletes what that makes needless.
-   * With `rewrite`, the old segments are replaced too. False when another proxy was faster.
+   * False when another proxy was faster.
    */
-  async writeBase(rewrite?: { readonly table: SegmentTable; readonly prunedAt: number }): Promise<boolean> {
+  async writeBase(change: BaseChange = {}): Promise<boolean> {
     if (this.writingBase) return false;
     this.writingBase = true;
     try {
-      return await this.replaceBase(rewrite);
+      return await this.replaceBase(change);
     } finally {
       this.writingBase = false;
     }
@@ -386,19 +386,16 @@ export class TimelineLog {
     return this.base.epoch;
   }
 
-  private async replaceBase(rewrite?: {
-    readonly table: SegmentTable;
-    readonly prunedAt: number;
-  }): Promise<boolean> {
+  private async replaceBase({ pruned, clusterIds }: BaseChange): Promise<boolean> {
     const { host, proxy } = this.options;
     // All of this is taken at one moment: what is folded while the parts are written stays in the log.
     const guard = this.baseRevision;
     const epoch = this.base.epoch + 1;
     const newPart = (): string => partKey(epoch, proxy, this.counter++);
-    const state =
-      rewrite === undefined ? this.fold.snapshot() : { ...this.fold.snapshot(), table: rewrite.table };
+    const folded = this.fold.snapshot();
+    const state = pruned === undefined ? folded : { ...folded, table: pruned.table };
     const puts: { key: string; value: Uint8Array }[] = [];
-    const segmentParts = rewrite === undefined ? [...this.base.segmentParts] : [];
+    const segmentParts = pruned === undefined ? [...this.base.segmentParts] : [];
     // The last segment may still grow, so a part is cut only when another segment follows.
     while (state.table.count > (segmentParts.length + 1) * SEGMENTS_PER_PART) {
       const from = segmentParts.length * SEGMENTS_PER_PART;
@@ -410,11 +407,11 @@ export class TimelineLog {
       epoch,
       covers: this.seen,
       segmentParts,
-      generation: rewrite === undefined ? this.base.generation : epoch,
-      prunedCount: rewrite === undefined ? this.base.prunedCount : rewrite.table.count,
-      prunedAt: rewrite === undefined ? this.base.prunedAt : rewrite.prunedAt,
+      generation: pruned === undefined ? this.base.generation : epoch,
+      prunedCount: pruned?.table.count ?? this.base.prunedCount,
+      prunedAt: pruned?.at ?? this.base.prunedAt,
       map: this.base.map,
-      clusterIds: this.base.clusterIds,
+      clusterIds: clusterIds ?? this.base.clusterIds,
     };
     const { value, blob } = encodeBase(base, state, newPart);
     puts.push(...blob);
@@ -451,6 +448,13 @@ export class TimelineLog {
 }
 
 const EMPTY = Buffer.alloc(0);
+
+/** What a new base changes besides closing the epoch. */
+export interface BaseChange {
+  /** A table that replaces the old segments: pruned for the compaction `at`. */
+  readonly pruned?: { readonly table: SegmentTable; readonly at: number };
+  readonly clusterIds?: readonly string[];
+}
 
 interface Waiting {
   readonly done: () => boolean;

@@ -76,7 +76,7 @@ export class Pruner {
     const before = timeline.log.fold.snapshot().table;
     const table = pruneTable(before, at, live);
     const segments = { before: before.count, after: table.count };
-    const written = await timeline.log.writeBase({ table, prunedAt: at });
+    const written = await timeline.log.writeBase({ pruned: { table, at } });
     if (written) this.log.info({ compactRevision: at, segments }, "timeline pruned");
     return written;
   }

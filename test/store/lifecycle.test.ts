@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { cpSync, renameSync, rmSync } from "node:fs";
 import { test } from "node:test";
 import { createRouter } from "../../src/routing/create.js";
+import { braid } from "../support/braid.js";
 import { startEtcd, startEtcds } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";
 import { startProxyProcess, startStore, type TestStore } from "../support/store.js";
@@ -144,7 +145,7 @@ test("a shard that came back with older data is refused, by the running proxy an
 });
 
 test("another cluster behind a shard's endpoint is refused", async () => {
-  await withStore({}, async ({ shards, endpoint, addProxy }) => {
+  await withStore({}, async ({ shards, proxies, endpoint, addProxy }) => {
     const keys = await keysByShard();
     await put(endpoint, keys[2], "1");
     const { port } = shards[2];
@@ -155,6 +156,15 @@ test("another cluster behind a shard's endpoint is refused", async () => {
       assert.notEqual(code, 0);
       assert.match(stderr, /shard "shard2" is the etcd cluster \d+, but the store was made with/);
       await assert.rejects(addProxy(), /shard "shard2" is the etcd cluster/);
+      const lacking = await braid("adopt", "shard2", "--config", proxies[0].configFile);
+      assert.equal(lacking.code, 1);
+      assert.match(lacking.stderr, /lacks data/);
+      // Rebuilt as far as revisions go: now an operator may decide that it is the shard.
+      await put(impostor.endpoint, keys[2], "1");
+      const adopted = await braid("adopt", "shard2", "--config", proxies[0].configFile);
+      assert.equal(adopted.code, 0, adopted.stderr);
+      const { endpoint: fresh } = await addProxy();
+      assert.equal(await put(fresh, keys[2], "2"), 3);
     } finally {
       await impostor.remove();
     }

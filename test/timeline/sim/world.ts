@@ -399,7 +399,7 @@ export class SimProxy {
       );
       return [...revisions].sort((a, b) => a - b);
     });
-    await log.writeBase({ table: pruneTable(log.fold.snapshot().table, at, live), prunedAt: at });
+    await log.writeBase({ pruned: { table: pruneTable(log.fold.snapshot().table, at, live), at } });
   }
 
   /** Follows all shards as the watch hub does, and seals what nobody has sealed. */
