@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { runSequence } from "./sequence.js";
+
+/*
+ * Random operations on a plain etcd and on a store over three shards: every answer must be equal. `SEED` runs one
+ * seed again, `SEEDS` and `OPS` make it run longer.
+ */
+
+const operations = Number(process.env.OPS ?? 400);
+const count = process.env.SEED === undefined ? Number(process.env.SEEDS ?? 4) : 1;
+const first = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+
+for (let i = 0; i < count; i++) {
+  const seed = first + i;
+  const dedicatedHost = seed % 4 === 0;
+  const where = dedicatedHost ? "with a timeline host of its own" : "with the timeline on a shard";
+  test(`SEED=${seed}: ${operations} operations answered as by one etcd, ${where}`, async (t) => {
+    const counts = await runSequence({
+      seed,
+      operations,
+      watches: process.env.WATCHES === "1",
+      dedicatedHost,
+    });
+    t.diagnostic(JSON.stringify(Object.fromEntries([...counts].sort())));
+    assert.ok(counts.size > 10);
+  });
+}

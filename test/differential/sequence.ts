@@ -1,0 +1,81 @@
+import { createRouter } from "../../src/routing/create.js";
+import { defaultRules } from "../../src/routing/map.js";
+import type { Router } from "../../src/routing/router.js";
+import { Random } from "../kv/model.js";
+import { type EtcdProcess, startEtcd } from "../support/etcd.js";
+import { startStore, type TestStore } from "../support/store.js";
+import { Generator } from "./generate.js";
+import { type Op, show } from "./ops.js";
+import { Pair } from "./pair.js";
+
+const SHARDS = 3;
+
+export interface SequenceOptions {
+  readonly seed: number;
+  readonly operations: number;
+  /** False leaves watches out. */
+  readonly watches: boolean;
+  /** True keeps the timeline on an etcd of its own, false on the first shard. */
+  readonly dedicatedHost: boolean;
+}
+
+/**
+ * Runs random operations against a fresh etcd and a fresh store over three shards. Rejects at the first difference,
+ * with the seed, the step, the operation and both answers.
+ */
+export async function runSequence(options: SequenceOptions): Promise<ReadonlyMap<string, number>> {
+  const bench = await Bench.start(options.dedicatedHost);
+  try {
+    const { pair } = bench;
+    if (options.watches) await pair.recordHistory();
+    const generator = new Generator(new Random(options.seed), bench.router, options.watches);
+    let step = 0;
+    const run = async (op: Op) => {
+      step++;
+      try {
+        await pair.run(op);
+      } catch (reason) {
+        throw new Error(`SEED=${options.seed}, step ${step}: ${show(op)}\n${(reason as Error).message}`);
+      }
+    };
+    while (step < options.operations) await run(generator.next(pair));
+    // Whatever came too much comes before the answers to these.
+    for (const [stream, ids] of pair.watchers.entries()) {
+      for (const watchId of ids) await run({ kind: "cancel", stream, watchId });
+    }
+    await run({ kind: "settle" });
+    return pair.counts;
+  } catch (reason) {
+    const logs = bench.store.proxies.map((proxy) => proxy.logs().split("\n").slice(-20).join("\n"));
+    throw new Error(`${(reason as Error).message}\nlast of the proxy's log:\n${logs.join("\n")}`);
+  } finally {
+    await bench.remove();
+  }
+}
+
+/** A plain etcd and a store, fresh, and a client of both. */
+export class Bench {
+  private constructor(
+    readonly plain: EtcdProcess,
+    readonly store: TestStore,
+    readonly router: Router,
+    readonly pair: Pair,
+    private readonly host: EtcdProcess | undefined,
+  ) {}
+
+  static async start(dedicatedHost = false): Promise<Bench> {
+    const [plain, host] = await Promise.all([startEtcd(), dedicatedHost ? startEtcd() : undefined]);
+    const config = host && { timeline: { endpoints: [host.endpoint] } };
+    const store = await startStore({ shards: SHARDS, config });
+    const router = await createRouter({
+      shards: store.shards.map((_, i) => ({ name: `shard${i}`, weight: 1 })),
+      rules: defaultRules,
+    });
+    return new Bench(plain, store, router, new Pair(plain.endpoint, store.endpoint, router), host);
+  }
+
+  async remove(): Promise<void> {
+    this.pair.close();
+    await Promise.all([this.store.remove(), this.plain.remove(), this.host?.remove()]);
+  }
+}

@@ -1,0 +1,11 @@
+import type { EtcdClient } from "./client.js";
+import type { LeaseNames } from "./ops.js";
+
+/** One endpoint under comparison. */
+export interface Side {
+  readonly client: EtcdClient;
+  readonly leases: LeaseNames;
+}
+
+/** The two endpoints have answered differently, or the store as one etcd never would. */
+export class Difference extends Error {}

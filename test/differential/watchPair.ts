@@ -1,0 +1,240 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Message } from "./client.js";
+import { extentOf, holdsKey } from "./extents.js";
+import { fromWire, type LeaseNames, show, toWire } from "./ops.js";
+import { Difference, type Side } from "./side.js";
+import { type Event, WatchRecorder } from "./watching.js";
+
+/** How long etcd may take with an answer to a progress request before it is asked again, ms: a 3.5 may leave it out. */
+const ASK_AGAIN = 300;
+
+interface Watcher {
+  readonly id: string;
+  readonly request: Message;
+  /** First revision whose events it is owed. */
+  readonly start: number;
+  /** What was compacted when it was created. */
+  readonly compacted: number;
+  /** Events already compared, and how far in the history. */
+  compared: number;
+  position: number;
+}
+
+interface StreamPair {
+  readonly plain: WatchRecorder;
+  readonly store: WatchRecorder;
+  readonly watchers: Map<string, Watcher>;
+  /** Control frames compared so far. */
+  plainControl: number;
+  storeControl: number;
+}
+
+/**
+ * The watchers of both sides. What they are owed follows from the history, which one more watcher of the plain etcd
+ * over everything records: every revision brings at least one event, so it is known when all has come.
+ */
+export class WatchPair {
+  private readonly streams: StreamPair[] = [];
+  private history: WatchRecorder | undefined;
+
+  constructor(
+    private readonly plain: Side,
+    private readonly store: Side,
+  ) {}
+
+  /** Ids of the watchers of each stream. */
+  living(): string[][] {
+    return this.streams.map((stream) => [...(stream?.watchers.keys() ?? [])]);
+  }
+
+  async create(stream: number, request: Message, head: number, compacted: number): Promise<void> {
+    const pair = this.open(stream);
+    const [plain, store] = await this.exchange(pair, { create_request: request }, "a created frame", 1);
+    const start = Number(request.start_revision ?? 0);
+    const watermark = start > 0 && !plain.canceled ? Math.min(head, start - 1) : head;
+    compare(withoutRevision(plain), withoutRevision(store), "created frame");
+    // Where etcd answers with the head, the store answers with what the watcher has seen.
+    compare(
+      { plain: head, store: watermark },
+      { plain: revisionOf(plain), store: revisionOf(store) },
+      "created",
+    );
+    if (plain.canceled) return;
+    const id = String(plain.watch_id ?? "0");
+    if (start > 0 && start < compacted) {
+      const canceled = await this.frames(pair, "a canceled frame", 1);
+      compare(withoutRevision(canceled[0]), withoutRevision(canceled[1]), "canceled frame");
+      return;
+    }
+    const from = start === 0 ? head + 1 : start;
+    pair.watchers.set(id, { id, request, start: from, compacted, compared: 0, position: 0 });
+  }
+
+  async cancel(stream: number, watchId: string, head: number): Promise<void> {
+    await this.settle(head);
+    const pair = this.open(stream);
+    const request = { cancel_request: { watch_id: watchId } };
+    if (!pair.watchers.has(watchId)) {
+      // Nobody answers; what one of them says nevertheless comes up with the next frame.
+      for (const side of [pair.plain, pair.store]) side.send(request);
+      return;
+    }
+    const [plain, store] = await this.exchange(pair, request, "a canceled frame", 1);
+    compare(comparableFrame(plain), comparableFrame(store), "canceled frame");
+    this.compareEvents(pair, pair.watchers.get(watchId) as Watcher, head);
+    pair.watchers.delete(watchId);
+  }
+
+  async progress(stream: number, head: number): Promise<void> {
+    await this.settle(head);
+    const pair = this.open(stream);
+    pair.store.send({ progress_request: {} });
+    const again = setInterval(() => pair.plain.send({ progress_request: {} }), ASK_AGAIN);
+    pair.plain.send({ progress_request: {} });
+    try {
+      const [plain, store] = await this.frames(pair, "progress", 1);
+      compare(comparableFrame(plain), comparableFrame(store), "progress");
+    } finally {
+      clearInterval(again);
+    }
+    // Where it was asked again, both answers count once.
+    pair.plainControl = pair.plain.control.length;
+  }
+
+  /** Waits until every watcher has got all events up to `head`, and compares them. */
+  async settle(head: number): Promise<void> {
+    if (this.streams.length === 0) return;
+    await this.record(head);
+    for (const pair of this.streams) {
+      if (pair === undefined) continue;
+      for (const watcher of pair.watchers.values()) {
+        const owed = watcher.compared + this.owed(watcher, head).events.length;
+        const all = (recorder: WatchRecorder) => () => recorder.eventsOf(watcher.id).length >= owed;
+        const what = `${owed} events of watcher ${watcher.id} ${show(watcher.request)}`;
+        await pair.store.until(what, all(pair.store));
+        if (!this.lacksCompacted(watcher)) await pair.plain.until(what, all(pair.plain));
+        this.compareEvents(pair, watcher, head);
+      }
+      if (pair.store.faults.length > 0) throw new Difference(pair.store.faults.join("\n"));
+    }
+  }
+
+  close(): void {
+    this.history?.close();
+    for (const pair of this.streams) {
+      pair?.plain.close();
+      pair?.store.close();
+    }
+  }
+
+  private open(stream: number): StreamPair {
+    this.streams[stream] ??= {
+      plain: new WatchRecorder(this.plain.client, `watch stream ${stream} of the plain etcd`, false),
+      store: new WatchRecorder(this.store.client, `watch stream ${stream} of the store`, true),
+      watchers: new Map(),
+      plainControl: 0,
+      storeControl: 0,
+    };
+    return this.streams[stream];
+  }
+
+  private async exchange(pair: StreamPair, request: Message, what: string, frames: number) {
+    pair.plain.send(toWire(request, this.plain.leases) as Message);
+    pair.store.send(toWire(request, this.store.leases) as Message);
+    return this.frames(pair, what, frames);
+  }
+
+  /** The next control frames of both sides; the last of them is returned. */
+  private async frames(pair: StreamPair, what: string, count: number): Promise<[Message, Message]> {
+    pair.plainControl += count;
+    pair.storeControl += count;
+    await pair.plain.until(what, () => pair.plain.control.length >= pair.plainControl);
+    await pair.store.until(what, () => pair.store.control.length >= pair.storeControl);
+    return [pair.plain.control[pair.plainControl - 1], pair.store.control[pair.storeControl - 1]];
+  }
+
+  /** Begins the history; nothing may have been compacted before. */
+  async recordHistory(): Promise<void> {
+    this.history = new WatchRecorder(this.plain.client, "the history", false);
+    this.history.send({
+      create_request: { key: Buffer.of(0), range_end: Buffer.of(0), start_revision: 1, prev_kv: true },
+    });
+    await this.history.until("its creation", () => this.history?.control.length === 1);
+  }
+
+  private async record(head: number): Promise<void> {
+    const { history } = this;
+    if (history === undefined || head === 1) return;
+    const reached = () => Number(history.eventsOf("0").at(-1)?.kv.mod_revision ?? 1) >= head;
+    await history.until(`revision ${head}`, reached);
+  }
+
+  /** What the watcher has to get next, up to `head`, and where the history goes on after it. */
+  private owed(watcher: Watcher, head: number): { events: Event[]; position: number } {
+    const history = this.history?.eventsOf("0") ?? [];
+    const extent = extentOf(watcher.request);
+    const seen = extent.key === "" ? { ...extent, key: "\0" } : extent;
+    const filters = (watcher.request.filters ?? []) as string[];
+    const events: Event[] = [];
+    let position = watcher.position;
+    for (; position < history.length; position++) {
+      const event = history[position];
+      const revision = Number(event.kv.mod_revision);
+      if (revision > head) break;
+      if (revision < watcher.start || !holdsKey(seen, (event.kv.key as Buffer).toString("latin1"))) continue;
+      if (filters.includes(event.type === "DELETE" ? "NODELETE" : "NOPUT")) continue;
+      events.push(owedEvent(event, watcher));
+    }
+    return { events, position };
+  }
+
+  private compareEvents(pair: StreamPair, watcher: Watcher, head: number): void {
+    const { events, position } = this.owed(watcher, head);
+    const owed = events.map((event) => comparableEvent(event, watcher, this.plain.leases));
+    const got = (recorder: WatchRecorder, leases: LeaseNames) =>
+      recorder
+        .eventsOf(watcher.id)
+        .slice(watcher.compared)
+        .map((event) => comparableEvent(event, watcher, leases));
+    const what = `events of watcher ${watcher.id} ${show(watcher.request)}`;
+    compare(owed, got(pair.store, this.store.leases), what);
+    if (!this.lacksCompacted(watcher))
+      compare(owed, got(pair.plain, this.plain.leases), `plain etcd's ${what}`);
+    watcher.compared += events.length;
+    watcher.position = position;
+  }
+
+  /** From the compacted revision itself, etcd leaves out the deletions of that revision. */
+  private lacksCompacted({ start, compacted }: Watcher): boolean {
+    return start === compacted;
+  }
+}
+
+/** A previous state that was compacted when the watcher was created may be missing: it is not compared. */
+function comparableEvent(event: Event, watcher: Watcher, leases: LeaseNames): Message {
+  const { prev_kv, ...rest } = fromWire(event, leases) as Message;
+  const lost = Number(event.kv.mod_revision) <= watcher.compacted;
+  return prev_kv && !lost ? { ...rest, prev_kv } : rest;
+}
+
+/** What the watcher is owed, of an event of the history, which has the previous state always. */
+function owedEvent({ prev_kv, ...event }: Event, watcher: Watcher): Event {
+  return watcher.request.prev_kv ? { ...event, prev_kv } : event;
+}
+
+function comparableFrame(frame: Message): Message {
+  return { ...frame, header: { revision: revisionOf(frame) } };
+}
+
+function withoutRevision(frame: Message): Message {
+  return { ...frame, header: undefined };
+}
+
+function revisionOf(frame: Message): number {
+  return Number((frame.header as Message).revision);
+}
+
+function compare(expected: unknown, actual: unknown, what: string): void {
+  if (isDeepStrictEqual(actual, expected)) return;
+  throw new Difference(`${what}\nexpected: ${show(expected)}\nstore:    ${show(actual)}`);
+}
