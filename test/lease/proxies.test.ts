@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, afterEach, before, describe, test } from "node:test";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Client, type TestProxy, TestStore, within } from "./support.js";
 
@@ -62,6 +62,46 @@ describe("leases over several proxies", () => {
     const b = await store.proxy();
     assert.ok(b.timeline.placements.has(id));
     await within(5_000, "the placements are gone", () => !b.timeline.placements.has(id));
+  });
+
+  describe("a proxy that lags behind the log", () => {
+    let a: Client;
+    let late: Client;
+
+    beforeEach(async () => {
+      a = (await store.proxy()).client;
+      late = (await store.proxy(500)).client;
+    });
+
+    test("revokes parts that it has not heard of", async () => {
+      const { id, keys } = await store.everywhere(a, 60);
+      await late.revoke(id);
+      assert.deepEqual(await store.present(keys), []);
+    });
+
+    test("lists the keys of parts that it has not heard of", async () => {
+      const { id, keys } = await store.everywhere(a, 60);
+      assert.deepEqual((await late.timeToLive(id, true)).keys.map(String), keys);
+      await a.revoke(id);
+    });
+
+    test("grants an id only after the parts of its last lease are gone", async () => {
+      const { id, keys } = await store.everywhere(a, 60);
+      await store.backends[0].revoke(id);
+      await late.grant(60, id);
+      assert.deepEqual(await store.present(keys), []);
+      assert.equal((await a.renew(id)).ttl, 60);
+      await a.revoke(id);
+    });
+
+    test("does not take a part that is being granted for a lost one", async () => {
+      for (let i = 0; i < 5; i++) {
+        const { id, keys } = await store.everywhere(a, 60);
+        await late.put(keys[1], id);
+        assert.equal((await late.renew(id)).ttl, 60);
+        await late.revoke(id);
+      }
+    });
   });
 
   describe("a placement whose proxy died before it granted the part", () => {

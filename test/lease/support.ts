@@ -10,7 +10,7 @@ import { leaseHandlers } from "../../src/services/lease.js";
 import { openShard } from "../../src/shard/client.js";
 import type { Shard } from "../../src/shard/shard.js";
 import { EtcdHost } from "../../src/timeline/etcdHost.js";
-import { systemRuntime } from "../../src/timeline/host.js";
+import { type HostWatchEvents, systemRuntime } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import {
   LeaseGrantRequest,
@@ -143,6 +143,24 @@ export class KeepAlives {
   }
 }
 
+/** A timeline host whose news arrive late. */
+class LateHost extends EtcdHost {
+  constructor(
+    etcd: Shard,
+    private readonly delayMs: number,
+  ) {
+    super(etcd);
+  }
+
+  override watch(revision: number, events: HostWatchEvents): () => void {
+    const late = (news: () => void) => (this.delayMs > 0 ? setTimeout(news, this.delayMs) : news());
+    return super.watch(revision, {
+      changes: (changes) => late(() => events.changes(changes)),
+      closed: (error, compacted) => late(() => events.closed(error, compacted)),
+    });
+  }
+}
+
 /** A proxy in this process, served over gRPC: the pieces that leases need. */
 export class TestProxy {
   private constructor(
@@ -154,10 +172,10 @@ export class TestProxy {
     private readonly ends: (() => unknown)[],
   ) {}
 
-  static async start(etcds: readonly EtcdProcess[], router: Router): Promise<TestProxy> {
+  static async start(etcds: readonly EtcdProcess[], router: Router, lateMs: number): Promise<TestProxy> {
     const shards = etcds.map((etcd, index) => connect(names[index], etcd.endpoint, index));
     const timeline = new SharedTimeline(shards.length, {
-      host: new EtcdHost(shards[0]),
+      host: new LateHost(shards[0], lateMs),
       hostShard: 0,
       proxy: randomUUID(),
       map: "lease tests",
@@ -180,6 +198,7 @@ export class TestProxy {
     const server: GrpcServer = await serveGrpc(handlers, {
       listen: ["127.0.0.1:0"],
       maxReceiveBytes: 2 ** 21,
+      highWaterBytes: 2 ** 16,
     });
     const address = server.addresses[0].replace("http://", "");
     const client = new Client(connect("proxy", address));
@@ -222,8 +241,9 @@ export class TestStore {
     return new TestStore(etcds, backends, router);
   }
 
-  async proxy(): Promise<TestProxy> {
-    const proxy = await TestProxy.start(this.etcds, this.router);
+  /** Starts a proxy, which learns what happens in the timeline log `lateMs` after it has happened. */
+  async proxy(lateMs = 0): Promise<TestProxy> {
+    const proxy = await TestProxy.start(this.etcds, this.router, lateMs);
     this.proxies.push(proxy);
     return proxy;
   }

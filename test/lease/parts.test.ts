@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { beforeEach, describe, test } from "node:test";
+import { Parts } from "../../src/lease/parts.js";
+
+const LEASE = 7n;
+const HOME = 0;
+
+/** What a proxy concludes of a part that is missing. */
+describe("parts of placed leases", () => {
+  let placements: Map<bigint, Set<number>>;
+  let parts: Parts;
+
+  beforeEach(() => {
+    placements = new Map();
+    parts = new Parts(
+      () => placements,
+      () => HOME,
+    );
+  });
+
+  test("a lease needs its home and the shards of its placements", () => {
+    assert.deepEqual(parts.shardsOf(LEASE), [HOME]);
+    placements.set(LEASE, new Set([2, 1]));
+    assert.deepEqual(parts.shardsOf(LEASE), [HOME, 2, 1]);
+    parts.refresh();
+    assert.deepEqual(
+      [0, 1, 2, 3].map((shard) => parts.on(shard).length),
+      [1, 1, 1, 0],
+    );
+  });
+
+  test("a part that was never seen may lack its grant, until it is seen", () => {
+    placements.set(LEASE, new Set([1, 2]));
+    assert.equal(parts.mayLackGrant(LEASE, 1), true);
+    parts.sawAlive(LEASE, 1);
+    assert.equal(parts.mayLackGrant(LEASE, 1), false);
+    assert.equal(parts.mayLackGrant(LEASE, 2), true);
+  });
+
+  test("a part added to a lease that is placed already is told from its older ones", () => {
+    placements.set(LEASE, new Set([1]));
+    parts.sawAlive(LEASE, 1);
+    placements.get(LEASE)!.add(2);
+    assert.equal(parts.mayLackGrant(LEASE, 1), false);
+    assert.equal(parts.mayLackGrant(LEASE, 2), true);
+  });
+
+  test("a home never lacks its grant", () => {
+    placements.set(LEASE, new Set([1]));
+    assert.equal(parts.mayLackGrant(LEASE, HOME), false);
+  });
+
+  test("what was placed before the start counts as lost when it is missing", () => {
+    placements.set(LEASE, new Set([1]));
+    const restarted = new Parts(
+      () => placements,
+      () => HOME,
+    );
+    assert.equal(restarted.mayLackGrant(LEASE, 1), false);
+    placements.get(LEASE)!.add(2);
+    assert.equal(restarted.mayLackGrant(LEASE, 2), true);
+  });
+
+  test("what nobody looked at for a while counts as lost when it is missing, on that shard only", () => {
+    placements.set(LEASE, new Set([1, 2]));
+    parts.refresh();
+    parts.blind(1);
+    assert.equal(parts.mayLackGrant(LEASE, 1), false);
+    assert.equal(parts.mayLackGrant(LEASE, 2), true);
+  });
+
+  test("a placement of its own that vanishes is told once, others and its own endings are not", () => {
+    for (const lease of [1n, 2n, 3n]) placements.set(lease, new Set([1, 2]));
+    parts.placedHere(1n);
+    parts.placedHere(2n);
+    assert.deepEqual(parts.refresh(), []);
+    parts.forget(2n);
+    placements.clear();
+    assert.deepEqual(parts.refresh(), [{ lease: 1n, shards: [1, 2] }]);
+    assert.deepEqual(parts.refresh(), []);
+  });
+});
