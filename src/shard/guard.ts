@@ -153,14 +153,24 @@ class Guard implements GuardedShard {
       });
     }
     const least = this.sealed();
-    return this.shard.unary(path, request, options, (error, response) => {
+    let cancelled = false;
+    const cancel = this.shard.unary(path, request, options, (error, response) => {
       this.note(error);
       if (error === undefined) this.compare(response, least);
+      if (error?.message !== FUTURE) {
+        done(this.loss ?? error, response);
+        return;
+      }
       // What the timeline has sealed cannot be in the future: either the client named a revision of its own, or
       // the shard lost it.
-      if (error?.message === FUTURE) this.probe((probed) => done(probed ?? error, EMPTY));
-      else done(this.loss ?? error, response);
+      this.probe((probed) => {
+        if (!cancelled) done(probed ?? error, EMPTY);
+      });
     });
+    return () => {
+      cancelled = true;
+      cancel();
+    };
   }
 
   private note(error: StatusError | undefined): void {

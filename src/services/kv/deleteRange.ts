@@ -22,21 +22,21 @@ export function deleteRangeHandler(context: KvContext): UnaryHandler {
       const extent = visible(request);
       if (extent === undefined && request.rangeEnd.length === 0) throw reservedKey(request.key);
       checkSize(bytes, limits.maxRequestBytes);
-      if (extent === undefined) return answerAsync(reply, () => nothingDeleted(context));
+      if (extent === undefined) return answerAsync(reply, () => nothingDeleted(context, call));
       const payload = extent === request ? bytes : DeleteRangeRequest.encode({ ...request, ...extent });
       const shards =
         extent.rangeEnd.length === 0
           ? [router.shardOf(extent.key)]
           : router.shardsOf(extent.key, extent.rangeEnd);
-      if (shards.length === 0) return answerAsync(reply, () => nothingDeleted(context));
+      if (shards.length === 0) return answerAsync(reply, () => nothingDeleted(context, call));
       if (shards.length === 1) return deleteOnShard(context, call, payload, shards[0], reply);
       answerAsync(reply, () => deleteOnShards(context, call, payload, shards));
     });
 }
 
 /** The range is empty. */
-function nothingDeleted(context: KvContext): Promise<Uint8Array> {
-  return atHead(context, false, async (head) => context.identity.header(head));
+function nothingDeleted(context: KvContext, call: Call): Promise<Uint8Array> {
+  return atHead(context, call, false, async (head) => context.identity.header(head));
 }
 
 function deleteOnShard(

@@ -122,7 +122,7 @@ function answerRange(
 async function rangeOverShards(context: KvContext, call: Call, request: RangeRequest): Promise<Uint8Array> {
   const { timeline, identity } = context;
   const local = request.serializable && rangeHorizon(request) <= timeline.head;
-  return atHead(context, local, async (head) => {
+  return atHead(context, call, local, async (head) => {
     checkReadable(request.revision, timeline);
     const at = request.revision > 0 ? request.revision : head;
     const response = await readSnapshot(context, call, request, at, head);

@@ -3,9 +3,10 @@ import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
+import { peekRevision } from "../../wire/rewrite.js";
 import { askAsync, callOptions } from "./calls.js";
 import type { KvContext } from "./context.js";
-import { visible } from "./keyspace.js";
+import { ABSENT, visible } from "./keyspace.js";
 import { mergeParts, partRequest } from "./merge.js";
 import { readAt, translateRange } from "./translate.js";
 
@@ -15,8 +16,12 @@ const ATTEMPTS = 5;
 const COMPACTED = etcd.compacted().message;
 const FUTURE = etcd.futureRevision().message;
 
-/** The state to be read was compacted by somebody in the meantime. */
-class SnapshotGone extends Error {}
+/** The state to be read was compacted, at least on this shard. */
+class SnapshotGone extends Error {
+  constructor(readonly shard: number) {
+    super();
+  }
+}
 
 /**
  * Runs `read` on a revision that is the head at some moment of the call, or for a `serializable` read the head
@@ -24,6 +29,7 @@ class SnapshotGone extends Error {}
  */
 export async function atHead<T>(
   context: KvContext,
+  call: Call,
   serializable: boolean,
   read: (head: number) => Promise<T>,
 ): Promise<T> {
@@ -35,8 +41,20 @@ export async function atHead<T>(
     } catch (reason) {
       if (!(reason instanceof SnapshotGone)) throw reason;
       if (attempt === ATTEMPTS) throw etcd.compacted();
+      await bringUpToDate(context, call, reason.shard);
     }
   }
+}
+
+/**
+ * Gives all that a shard holds its place in the timeline. A shard that was compacted past its entry in the head has
+ * revisions that nobody has sealed (written past the proxies, or by one that died).
+ */
+async function bringUpToDate(context: KvContext, call: Call, shard: number): Promise<void> {
+  const { timeline, shards, limits } = context;
+  const request = RangeRequest.encode({ ...ABSENT, countOnly: true });
+  const response = await askAsync(call, shards[shard], KV.Range, request, callOptions(call, "read", limits));
+  await timeline.seal(shard, peekRevision(response), false);
 }
 
 /**
@@ -54,13 +72,14 @@ export async function readSnapshot(
   if (extent === undefined) return mergeParts(request, []);
   const shards = context.router.shardsOf(extent.key, extent.rangeEnd);
   const part: RangeRequest = { ...partRequest(request), key: extent.key, rangeEnd: extent.rangeEnd };
-  try {
-    const parts = await Promise.all(shards.map((shard) => readPart(context, call, part, at, shard)));
-    return mergeParts(request, parts);
-  } catch (reason) {
-    if (at === head && isError(reason, COMPACTED)) throw new SnapshotGone();
-    throw reason;
-  }
+  const readOne = async (shard: number) => {
+    try {
+      return await readPart(context, call, part, at, shard);
+    } catch (reason) {
+      throw at === head && isError(reason, COMPACTED) ? new SnapshotGone(shard) : reason;
+    }
+  };
+  return mergeParts(request, await Promise.all(shards.map(readOne)));
 }
 
 /** One shard's part in clients' revisions. Any member may answer, because the state at a revision never changes. */

@@ -34,7 +34,7 @@ export async function txnOnSnapshot(
 ): Promise<Uint8Array> {
   const { timeline, identity } = context;
   const local = serializable && txnHorizon(request) <= timeline.head;
-  return atHead(context, local, async (head) => {
+  return atHead(context, call, local, async (head) => {
     const path = await choose(context, call, request, head);
     checkPath(path, head, context);
     const response = await execute(context, call, path, head);
