@@ -5,6 +5,7 @@ import { extentOf, list, shardOf, shardsOf, txnReach } from "./extents.js";
 import type { World } from "./generate.js";
 import { fromWire, LeaseNames, type Op, show, toWire } from "./ops.js";
 import { Difference, type Side } from "./side.js";
+import { forgetTies, forgetTiesInTxn } from "./ties.js";
 import { WatchPair } from "./watchPair.js";
 
 type Unary = Extract<Op, { kind: "unary" }>;
@@ -54,7 +55,7 @@ export class Pair implements World {
       case "keepAlive": {
         const requests = (side: Side) => op.ids.map((ID) => toWire({ ID }, side.leases) as Message);
         const [plain, store] = await this.both((side) => side.client.keepAlive(requests(side)));
-        return this.compare(plain, store, op.kind);
+        return this.compare(plain, store, { method: op.kind, request: {} });
       }
       case "watch":
         return this.watching.create(op.stream, op.request, this.head, this.compacted);
@@ -79,7 +80,7 @@ export class Pair implements World {
     if (op.method === "Compact") await this.watching.settle(this.head);
     const [plain, store] = await this.both((side) => this.call(side, op));
     if (op.method === "LeaseGrant" && op.request.ID === "0") this.nameLease(plain, store);
-    this.compare(plain, store, op.method);
+    this.compare(plain, store, op);
     this.learn(op, plain);
   }
 
@@ -123,7 +124,7 @@ export class Pair implements World {
     const never = { compare: [{ key: "\x01never", target: "VERSION", result: "GREATER", version: 1 }] };
     const wrapped: Unary = { ...op, request: { ...never, success: [{ request_txn: op.request }] } };
     const [plain, store] = await Promise.all([this.call(this.plain, wrapped), this.call(this.store, op)]);
-    if (plain.code !== 0) this.compare(plain, store, "Txn");
+    if (plain.code !== 0) this.compare(plain, store, op);
     else if (store.code !== 3 || !store.message.startsWith(ACROSS)) {
       throw new Difference(`writes across shards, but the store answers ${show(store)}`);
     }
@@ -137,9 +138,10 @@ export class Pair implements World {
     this.autoLeases++;
   }
 
-  private compare(plain: Answer, store: Answer, method: string): void {
-    const expected = comparable(plain, this.plain.leases);
-    const actual = comparable(store, this.store.leases);
+  private compare(plain: Answer, store: Answer, op: { method: string; request: Message }): void {
+    const { method } = op;
+    const expected = comparable(plain, this.plain.leases, op);
+    const actual = comparable(store, this.store.leases, op);
     if (method === "LeaseTimeToLive") allowForTime(expected.response, actual.response);
     if (!isDeepStrictEqual(actual, expected)) {
       throw new Difference(`plain etcd: ${show(expected)}\nstore:      ${show(actual)}`);
@@ -177,16 +179,26 @@ interface Comparable {
 }
 
 /** Without what names the endpoint, and without orders that etcd leaves to chance. */
-function comparable(answer: Answer, leases: LeaseNames): Comparable {
+function comparable(
+  answer: Answer,
+  leases: LeaseNames,
+  { method, request }: { method: string; request: Message },
+): Comparable {
   const response = fromWire(answer.response, leases) as Message | undefined;
   for (const part of [response, ...list(response?.answers)]) {
     if (part?.header) part.header = anonymous(part.header as Message);
   }
   if (Array.isArray(response?.keys)) response.keys.sort();
-  if (Array.isArray(response?.leases)) {
-    response.leases.sort((a: Message, b: Message) => (String(a.ID) < String(b.ID) ? -1 : 1));
-  }
+  if (Array.isArray(response?.leases)) response.leases.sort(byId);
+  // On one stream, etcd answers for all leases in turn; a store with a shard that is down must not.
+  if (Array.isArray(response?.answers)) response.answers.sort(byId);
+  if (response && method === "Range") forgetTies(request, response);
+  if (response && method === "Txn") forgetTiesInTxn(request, response);
   return { code: answer.code, message: answer.message, response };
+}
+
+function byId(a: Message, b: Message): number {
+  return String(a.ID) < String(b.ID) ? -1 : String(a.ID) > String(b.ID) ? 1 : 0;
 }
 
 function anonymous(header: Message): Message {

@@ -1,3 +1,6 @@
+import { writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createRouter } from "../../src/routing/create.js";
 import { defaultRules } from "../../src/routing/map.js";
 import type { Router } from "../../src/routing/router.js";
@@ -24,21 +27,17 @@ export interface SequenceOptions {
  * with the seed, the step, the operation and both answers.
  */
 export async function runSequence(options: SequenceOptions): Promise<ReadonlyMap<string, number>> {
+  const log: Op[] = [];
   const bench = await Bench.start(options.dedicatedHost);
   try {
     const { pair } = bench;
     if (options.watches) await pair.recordHistory();
     const generator = new Generator(new Random(options.seed), bench.router, options.watches);
-    let step = 0;
     const run = async (op: Op) => {
-      step++;
-      try {
-        await pair.run(op);
-      } catch (reason) {
-        throw new Error(`SEED=${options.seed}, step ${step}: ${show(op)}\n${(reason as Error).message}`);
-      }
+      log.push(op);
+      await pair.run(op);
     };
-    while (step < options.operations) await run(generator.next(pair));
+    while (log.length < options.operations) await run(generator.next(pair));
     // Whatever came too much comes before the answers to these.
     for (const [stream, ids] of pair.watchers.entries()) {
       for (const watchId of ids) await run({ kind: "cancel", stream, watchId });
@@ -46,8 +45,12 @@ export async function runSequence(options: SequenceOptions): Promise<ReadonlyMap
     await run({ kind: "settle" });
     return pair.counts;
   } catch (reason) {
-    const logs = bench.store.proxies.map((proxy) => proxy.logs().split("\n").slice(-20).join("\n"));
-    throw new Error(`${(reason as Error).message}\nlast of the proxy's log:\n${logs.join("\n")}`);
+    const file = join(tmpdir(), `braid-differential-${options.seed}.jsonl`);
+    writeFileSync(file, log.map((op) => `${JSON.stringify(op)}\n`).join(""));
+    const step = `SEED=${options.seed}, step ${log.length}: ${show(log.at(-1))}`;
+    const proxyLog = bench.store.proxies[0].logs().split("\n").slice(-20).join("\n");
+    const { message } = reason as Error;
+    throw new Error(`${step}\n${message}\nall operations: ${file}\nlast of the proxy's log:\n${proxyLog}`);
   } finally {
     await bench.remove();
   }
