@@ -68,7 +68,7 @@ export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promi
     server.forceShutdown();
     throw error;
   }
-  return { addresses, shutdown: (graceMs) => shutdown(server, streams, graceMs) };
+  return { addresses, shutdown: (graceMs) => shutdown(server, addresses, streams, graceMs) };
 }
 
 function identity(bytes: Buffer): Buffer {
@@ -112,13 +112,17 @@ function toBuffer(bytes: Uint8Array | undefined): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function shutdown(server: Server, streams: ReadonlySet<GrpcStream>, graceMs: number): Promise<void> {
+function shutdown(
+  server: Server,
+  addresses: readonly string[],
+  streams: ReadonlySet<GrpcStream>,
+  graceMs: number,
+): Promise<void> {
   return new Promise((resolve) => {
-    const force = setTimeout(() => server.forceShutdown(), graceMs);
-    server.tryShutdown(() => {
-      clearTimeout(force);
-      resolve();
-    });
+    // Not forceShutdown: without channelz it does not know the connections. First drain, because it would pass
+    // over connections that tryShutdown has begun to close.
+    for (const address of addresses) server.drain(address, graceMs);
+    server.tryShutdown(() => resolve());
     for (const stream of [...streams]) stream.shutdown(etcd.stopped());
   });
 }
