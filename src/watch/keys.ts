@@ -7,7 +7,7 @@
 export const NO_END = "\uffff";
 
 export function keyText(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).latin1Slice();
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1");
 }
 
 /** Keys from `begin` up to, but without, `end`. */

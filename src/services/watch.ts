@@ -1,0 +1,47 @@
+import type { Router } from "../routing/router.js";
+import type { StreamHandler } from "../server/transport.js";
+import type { Shard } from "../shard/shard.js";
+import type { Timeline } from "../timeline/view.js";
+import { Hub } from "../watch/hub.js";
+import type { Log } from "../watch/log.js";
+import { Watch } from "../wire/paths.js";
+import type { Identity } from "./identity.js";
+import { WatchSession } from "./watch/session.js";
+
+export interface WatchDeps {
+  readonly timeline: Timeline;
+  /** In configured order, guarded (`guardShard`). */
+  readonly shards: readonly Shard[];
+  readonly router: Router;
+  readonly identity: Identity;
+  readonly limits: WatchLimits;
+  readonly log: Log;
+}
+
+export interface WatchLimits {
+  /** Memory for recent events, from which watchers start in the past or catch up, bytes. */
+  readonly historyBytes: number;
+  /**
+   * Bytes queued for one stream above which its watchers fall back to the history; in effect at least the
+   * transport's high-water mark. Beyond it a stream holds at most one more frame: 1 MiB of events, or one revision.
+   */
+  readonly streamBufferBytes: number;
+  /** How long a watcher that wants to know hears nothing before it is told of progress, ms. */
+  readonly progressNotifyMs: number;
+}
+
+/** The Watch service of a proxy. */
+export interface WatchService {
+  readonly stream: ReadonlyMap<string, StreamHandler>;
+  /** Ends the upstream watches; for after the transport has ended the streams. */
+  stop(): void;
+}
+
+export function createWatch(deps: WatchDeps): WatchService {
+  const { timeline, shards, log, limits } = deps;
+  const hub = new Hub({ timeline, shards, log, historyBytes: limits.historyBytes });
+  const handler: StreamHandler = (stream) => {
+    new WatchSession({ ...deps, hub }, stream);
+  };
+  return { stream: new Map([[Watch.Watch, handler]]), stop: () => hub.close() };
+}

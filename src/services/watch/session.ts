@@ -1,0 +1,276 @@
+import type { Router } from "../../routing/router.js";
+import type { ServerStream } from "../../server/transport.js";
+import { StatusError } from "../../status/error.js";
+import type { Timeline } from "../../timeline/view.js";
+import type { Hub } from "../../watch/hub.js";
+import { type Outlet, Watcher } from "../../watch/watcher.js";
+import { type WatchCreateRequest, WatchRequest } from "../../wire/messages.js";
+import { encodeWatchHead, type WatchFlags } from "../../wire/watch.js";
+import type { Identity } from "../identity.js";
+import { describeWatch } from "./request.js";
+
+export interface SessionDeps {
+  readonly timeline: Timeline;
+  readonly router: Router;
+  readonly identity: Identity;
+  readonly hub: Hub;
+  readonly limits: { readonly streamBufferBytes: number; readonly progressNotifyMs: number };
+}
+
+/** What etcd puts for "no watch", and for "all of this stream". */
+const NO_WATCH = -1;
+/** Requests that may wait while the newest revision is asked for; above it the client is not read. */
+const MAX_WAITING = 256;
+const PROGRESS_RETRY = 1_000;
+const DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream";
+const EMPTY_RANGE = "mvcc: watcher range is empty";
+
+/** One client's watch stream: its watches by id, its requests in order, its frames. */
+export class WatchSession implements Outlet {
+  private readonly watches = new Map<number, ClientWatch>();
+  private nextId = 0;
+  private readonly requests: WatchRequest[] = [];
+  private working = false;
+  private held = false;
+  private full = false;
+  private closed = false;
+  /** A progress request is being answered; `progressTarget` once it is known how far all watches must be for it. */
+  private progressAsked = false;
+  private progressAskedAgain = false;
+  private progressTarget: number | undefined;
+  private progressTimer: NodeJS.Timeout | undefined;
+  private stopListening: (() => void) | undefined;
+  private notifyTimer: NodeJS.Timeout | undefined;
+  private notifiedAt = performance.now();
+
+  constructor(
+    private readonly deps: SessionDeps,
+    private readonly stream: ServerStream,
+  ) {
+    stream.onMessage((message) => this.receive(message));
+    // A client that only listens from now on may half-close; etcd goes on, too.
+    stream.onEnd(() => {});
+    stream.onDrain(() => this.drained());
+    stream.onCancel(() => this.close());
+  }
+
+  get blocked(): boolean {
+    return this.full;
+  }
+
+  send(parts: readonly Uint8Array[]): void {
+    const flowing = this.stream.send(parts);
+    // Only then the stream will tell when it has drained.
+    if (!flowing && this.stream.queuedBytes >= this.deps.limits.streamBufferBytes) {
+      this.full = true;
+      this.hold();
+    }
+  }
+
+  header(revision: number): Uint8Array {
+    return this.deps.identity.header(revision);
+  }
+
+  compacted(watcher: Watcher, compactRevision: number): void {
+    this.forget(watcher.id);
+    // etcd leaves the header's revision and the reason empty here.
+    this.control(0, watcher.id, { canceled: true, compactRevision });
+  }
+
+  private receive(message: Uint8Array): void {
+    if (this.closed) return;
+    try {
+      this.requests.push(WatchRequest.decode(message));
+    } catch (reason) {
+      this.close();
+      this.stream.end(StatusError.from(reason));
+      return;
+    }
+    if (this.requests.length > MAX_WAITING) this.hold();
+    if (!this.working) void this.work();
+  }
+
+  /** Answers requests in their order: clients match `created` frames by it. */
+  private async work(): Promise<void> {
+    this.working = true;
+    while (this.requests.length > 0 && !this.closed) {
+      // All that are here by now can rely on one look at the timeline's end.
+      const batch = this.requests.splice(0);
+      if (batch.some((request) => request.kind === "create" && request.request.startRevision === 0)) {
+        // Without the host it begins at what is known here, as a member of etcd that lags does.
+        await this.deps.timeline.sync().catch(() => {});
+      }
+      for (const request of batch) {
+        if (this.closed) return;
+        this.serve(request);
+      }
+    }
+    this.working = false;
+    this.release();
+  }
+
+  private serve(request: WatchRequest): void {
+    if (request.kind === "create") this.create(request.request);
+    else if (request.kind === "cancel") this.cancel(request.watchId);
+    else if (request.kind === "progress") this.askProgress();
+  }
+
+  private create(request: WatchCreateRequest): void {
+    const { timeline, router, hub } = this.deps;
+    const { head, compactRevision } = timeline;
+    const plan = describeWatch(request, router);
+    const duplicate = request.watchId !== 0 && this.watches.has(request.watchId);
+    if (plan === undefined || duplicate) {
+      const cancelReason = duplicate ? DUPLICATE_ID : EMPTY_RANGE;
+      this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason });
+      return;
+    }
+    const id = request.watchId === 0 ? this.freeId() : request.watchId;
+    const { startRevision } = request;
+    // The header of a watch that begins in the past must not promise what has not been sent yet.
+    const created = startRevision === 0 ? head : Math.max(1, Math.min(head, startRevision - 1));
+    this.control(created, id, { created: true });
+    if (startRevision !== 0 && startRevision < compactRevision) {
+      this.control(0, id, { canceled: true, compactRevision });
+      return;
+    }
+    const next = startRevision === 0 ? head + 1 : Math.max(1, startRevision);
+    const watch: ClientWatch = {
+      watcher: plan.kind === "visible" ? new Watcher(this, { ...plan, id, next }) : undefined,
+      progressNotify: request.progressNotify,
+      createdAt: performance.now(),
+    };
+    this.watches.set(id, watch);
+    if (watch.progressNotify) this.startNotifying();
+    if (watch.watcher !== undefined) hub.attach(watch.watcher);
+  }
+
+  private cancel(id: number): void {
+    const watch = this.watches.get(id);
+    if (watch === undefined) return;
+    const revision = this.watermark(watch);
+    if (watch.watcher !== undefined) this.deps.hub.detach(watch.watcher);
+    this.control(revision, id, { canceled: true });
+    this.forget(id);
+  }
+
+  private forget(id: number): void {
+    this.watches.delete(id);
+    this.answerProgress();
+  }
+
+  private freeId(): number {
+    while (this.watches.has(this.nextId)) this.nextId++;
+    return this.nextId++;
+  }
+
+  private watermark({ watcher }: ClientWatch): number {
+    return watcher === undefined ? this.deps.timeline.head : this.deps.hub.watermark(watcher);
+  }
+
+  private askProgress(): void {
+    if (this.progressAsked) {
+      // Its answer has to reach what is newest now, which the one under way may not.
+      this.progressAskedAgain = true;
+      return;
+    }
+    this.progressAsked = true;
+    const { timeline } = this.deps;
+    timeline.sync().then(
+      () => {
+        if (this.closed) return;
+        this.progressTarget = timeline.head;
+        this.stopListening = this.deps.hub.onProgress(() => this.answerProgress());
+        this.answerProgress();
+      },
+      () => {
+        if (this.closed) return;
+        this.progressAsked = false;
+        this.progressTimer = setTimeout(() => this.askProgress(), PROGRESS_RETRY);
+      },
+    );
+  }
+
+  /** Answers a progress request once all watches have been given what it asks for. */
+  private answerProgress(): void {
+    const target = this.progressTarget;
+    if (target === undefined) return;
+    let revision = this.deps.timeline.head;
+    for (const watch of this.watches.values()) {
+      revision = Math.min(revision, this.watermark(watch));
+      if (revision < target) return;
+    }
+    this.progressTarget = undefined;
+    this.stopListening?.();
+    this.progressAsked = false;
+    this.control(revision, NO_WATCH);
+    if (!this.progressAskedAgain) return;
+    this.progressAskedAgain = false;
+    this.askProgress();
+  }
+
+  private startNotifying(): void {
+    const { progressNotifyMs } = this.deps.limits;
+    // Spread, because clients come back all at once.
+    this.notifyTimer ??= setInterval(() => this.notify(), progressNotifyMs * (1 + Math.random() / 10));
+  }
+
+  /** Tells those watches of progress that have had no frame since the last time. */
+  private notify(): void {
+    const { notifiedAt } = this;
+    this.notifiedAt = performance.now();
+    for (const [id, watch] of this.watches) {
+      if (!watch.progressNotify || this.full) continue;
+      const { watcher } = watch;
+      if (watcher !== undefined && watcher.state !== "synced") continue;
+      if ((watcher?.sentAt ?? watch.createdAt) > notifiedAt) continue;
+      this.control(this.watermark(watch), id);
+    }
+  }
+
+  private control(revision: number, id: number, flags?: WatchFlags): void {
+    this.send([encodeWatchHead(this.header(revision), id, flags)]);
+  }
+
+  private hold(): void {
+    if (this.held) return;
+    this.held = true;
+    this.stream.pause();
+  }
+
+  private release(): void {
+    if (!this.held || this.full || this.requests.length > MAX_WAITING) return;
+    this.held = false;
+    this.stream.resume();
+  }
+
+  private drained(): void {
+    if (!this.full) return;
+    this.full = false;
+    this.release();
+    for (const { watcher } of this.watches.values()) {
+      if (watcher !== undefined) this.deps.hub.unblocked(watcher);
+    }
+  }
+
+  private close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.stopListening?.();
+    clearTimeout(this.progressTimer);
+    clearInterval(this.notifyTimer);
+    for (const { watcher } of this.watches.values()) {
+      if (watcher !== undefined) this.deps.hub.detach(watcher);
+    }
+    this.progressTarget = undefined;
+    this.watches.clear();
+    this.requests.length = 0;
+  }
+}
+
+interface ClientWatch {
+  /** None for a watch that can never see an event: all its keys are reserved. */
+  readonly watcher: Watcher | undefined;
+  readonly progressNotify: boolean;
+  readonly createdAt: number;
+}

@@ -1,0 +1,249 @@
+import type { Shard, ShardStream } from "../shard/shard.js";
+import { StatusError } from "../status/error.js";
+import { WatchRequest } from "../wire/messages.js";
+import { Watch } from "../wire/paths.js";
+import { decodeWatch, type RawEvent } from "../wire/watch.js";
+import type { Log } from "./log.js";
+
+export interface FeedOptions {
+  readonly shard: Shard;
+  /** First shard revision wanted, at least 1. */
+  readonly from: number;
+  /**
+   * Whether the feed may begin exactly at the shard's compacted revision, as a native watch may. etcd before 3.5.18
+   * has no event for a key deleted there; the feed then goes on without it.
+   */
+  readonly fromCompacted: boolean;
+  readonly log: Log;
+  /** `reached` has moved. */
+  arrived(): void;
+  /**
+   * The shard was compacted at `compacted` and the feed needs something older: it has ended. Called once, never
+   * from within the constructor.
+   */
+  lost(compacted: number): void;
+}
+
+/** Bytes of events that may wait for others; above it the feed takes nothing from its shard until half is gone. */
+const QUEUE_BYTES = 16 << 20;
+/** What an event takes in memory besides its bytes, about. */
+const EVENT_OVERHEAD = 200;
+const MIN_BACKOFF = 50;
+const MAX_BACKOFF = 2_000;
+/** How long the events of the compacted revision itself may take, ms; a native watch has them within 100. */
+const COMPACTED_PATIENCE = 1_000;
+
+const ZERO = Uint8Array.of(0);
+const NOTHING: readonly RawEvent[] = [];
+
+/**
+ * All events of one shard from a shard revision on, complete and in order, over one native watch of the whole
+ * keyspace.
+ *
+ * Every shard revision brings at least one event, and a revision ends where the next one begins or with a frame that
+ * is no fragment; so `reached` tells for sure that nothing at or below it is missing. A watch that ends for whatever
+ * reason is opened again after what was reached. It begins one revision early: a shard that was compacted beyond
+ * that says so, and no event of the compaction's own revision, which may be gone, is waited for.
+ */
+export class Feed {
+  /** Every event at or below this shard revision is in the queue or has been taken. */
+  reached: number;
+  /** Newest shard revision seen complete in which a client's key has changed; at most `reached`. */
+  sighted = 0;
+  private queue: Entry[] = [];
+  /** Entries of `queue` before this place have been taken. */
+  private taken = 0;
+  private queuedBytes = 0;
+  private stream: ShardStream | undefined;
+  private paused = false;
+  private closed = false;
+  private backoff = MIN_BACKOFF;
+  private timer: NodeJS.Timeout | undefined;
+  /** The next watch begins at the compacted revision itself. */
+  private atCompacted = false;
+  private heardAt = performance.now();
+  private said = "";
+
+  constructor(private readonly options: FeedOptions) {
+    this.reached = options.from - 1;
+    this.open();
+  }
+
+  /** Milliseconds since the shard was last heard of; 0 while the feed itself takes nothing. */
+  get silence(): number {
+    return this.paused ? 0 : performance.now() - this.heardAt;
+  }
+
+  /** The events of a shard revision at or below `reached`, in order, without those of reserved keys. Ascending calls. */
+  take(shardRevision: number): readonly RawEvent[] {
+    let events = NOTHING;
+    while (this.taken < this.queue.length) {
+      const entry = this.queue[this.taken];
+      if (entry.shardRevision > shardRevision) break;
+      if (entry.shardRevision === shardRevision) events = entry.events;
+      this.queuedBytes -= entry.bytes;
+      this.taken++;
+    }
+    if (this.taken === this.queue.length) {
+      this.queue.length = 0;
+      this.taken = 0;
+    } else if (this.taken > 1_024 && this.taken * 2 > this.queue.length) {
+      this.queue.splice(0, this.taken);
+      this.taken = 0;
+    }
+    if (this.paused && this.queuedBytes < QUEUE_BYTES / 2) {
+      this.paused = false;
+      this.heardAt = performance.now();
+      this.stream?.resume();
+    }
+    return events;
+  }
+
+  /** Ends the native watch and opens another one, for when this one seems to be dead. */
+  reopen(): void {
+    if (this.closed || this.stream === undefined) return;
+    this.stream.cancel();
+    this.stream = undefined;
+    this.openLater();
+  }
+
+  close(): void {
+    this.closed = true;
+    clearTimeout(this.timer);
+    this.stream?.cancel();
+    this.stream = undefined;
+  }
+
+  private open(): void {
+    this.heardAt = performance.now();
+    this.forgetIncomplete();
+    const stream = this.options.shard.stream(Watch.Watch, {
+      message: (message) => {
+        if (this.stream === stream) this.receive(message);
+      },
+      closed: (error) => {
+        if (this.stream !== stream) return;
+        this.stream = undefined;
+        this.report(error.message);
+        this.openLater();
+      },
+    });
+    this.stream = stream;
+    // Fragments keep a message near etcd's request limit, where it would else hold up to 1,000 revisions.
+    const startRevision = Math.max(1, this.atCompacted ? this.reached + 1 : this.reached);
+    stream.send(
+      WatchRequest.encode({
+        kind: "create",
+        request: { key: ZERO, rangeEnd: ZERO, startRevision, prevKv: true, fragment: true },
+      }),
+    );
+    if (this.paused) stream.pause();
+  }
+
+  private openLater(): void {
+    const delay = this.backoff * (0.5 + Math.random());
+    this.backoff = Math.min(MAX_BACKOFF, this.backoff * 2);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.open(), delay);
+  }
+
+  private receive(message: Uint8Array): void {
+    this.heardAt = performance.now();
+    let response: ReturnType<typeof decodeWatch>;
+    try {
+      response = decodeWatch(message);
+    } catch (reason) {
+      this.report(StatusError.from(reason).message);
+      this.reopen();
+      return;
+    }
+    if (response.canceled) {
+      this.refused(response.compactRevision, response.cancelReason);
+      return;
+    }
+    if (response.created) {
+      this.backoff = MIN_BACKOFF;
+      if (this.said !== "") this.options.log.info({ shard: this.options.shard.name }, "watching again");
+      this.said = "";
+      if (this.atCompacted) this.waitForCompacted();
+    }
+    const { events } = response;
+    if (events.length === 0) return;
+    for (const event of events) this.add(event);
+    const last = events[events.length - 1].modRevision;
+    this.reach(response.fragment ? last - 1 : last);
+    if (this.queuedBytes > QUEUE_BYTES && !this.paused) {
+      this.paused = true;
+      this.stream?.pause();
+    }
+  }
+
+  private add(event: RawEvent): void {
+    const { modRevision } = event;
+    // Seen before the watch was opened again, or asked for only to see that it is there.
+    if (modRevision <= this.reached || event.key[0] === 0) return;
+    const bytes = event.raw.length + EVENT_OVERHEAD;
+    this.queuedBytes += bytes;
+    const last = this.queue[this.queue.length - 1];
+    if (last?.shardRevision === modRevision) {
+      last.events.push(event);
+      last.bytes += bytes;
+    } else {
+      this.queue.push({ shardRevision: modRevision, events: [event], bytes });
+    }
+  }
+
+  private reach(shardRevision: number): void {
+    if (shardRevision <= this.reached) return;
+    this.reached = shardRevision;
+    this.atCompacted = false;
+    for (let i = this.queue.length - 1; i >= this.taken; i--) {
+      if (this.queue[i].shardRevision > shardRevision) continue;
+      this.sighted = this.queue[i].shardRevision;
+      break;
+    }
+    this.options.arrived();
+  }
+
+  /** Drops the part of a revision whose rest the last watch did not bring: it comes again as a whole. */
+  private forgetIncomplete(): void {
+    while (this.queue.length > this.taken) {
+      const last = this.queue[this.queue.length - 1];
+      if (last.shardRevision <= this.reached) break;
+      this.queuedBytes -= last.bytes;
+      this.queue.pop();
+    }
+  }
+
+  private refused(compacted: number, reason: string): void {
+    if (compacted > this.reached && !(this.options.fromCompacted && compacted === this.reached + 1)) {
+      this.close();
+      this.options.lost(compacted);
+      return;
+    }
+    if (compacted === this.reached + 1) {
+      this.atCompacted = true;
+    } else {
+      this.report(reason || "the watch was cancelled");
+    }
+    this.reopen();
+  }
+
+  private waitForCompacted(): void {
+    const compacted = this.reached + 1;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.reach(compacted), COMPACTED_PATIENCE);
+  }
+
+  private report(error: string): void {
+    if (error === this.said) return;
+    this.said = error;
+    this.options.log.warn({ shard: this.options.shard.name, error }, "watch lost, opening it again");
+  }
+}
+
+interface Entry {
+  readonly shardRevision: number;
+  readonly events: RawEvent[];
+  bytes: number;
+}

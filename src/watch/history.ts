@@ -1,0 +1,72 @@
+import type { EncodedEvent } from "../wire/watch.js";
+
+/** An event with its key as text (see keys.ts). */
+export interface KeyedEvent {
+  readonly key: string;
+  readonly event: EncodedEvent;
+}
+
+/** What an event takes in memory besides its bytes, about: objects, and the one without the previous key if needed. */
+const EVENT_OVERHEAD = 300;
+const REVISION_OVERHEAD = 100;
+
+/**
+ * The events of the most recent revisions, for watchers that start or fall a little behind. Without gaps: a revision
+ * without visible events has an entry, too. Holds at most `maxBytes` (estimated), the oldest revisions go first.
+ */
+export class History {
+  private entries: (Entry | undefined)[] = [];
+  /** Place of the oldest entry. */
+  private oldest = 0;
+  private bytes = 0;
+
+  constructor(
+    private readonly maxBytes: number,
+    /** The oldest revision here, or the next one to be pushed if there is none. */
+    public first: number,
+  ) {}
+
+  /** Revision of the next push. */
+  get end(): number {
+    return this.first + this.entries.length - this.oldest;
+  }
+
+  push(events: readonly KeyedEvent[]): void {
+    const bytes = events.reduce(
+      (sum, { key, event }) => sum + event.full.length + key.length + EVENT_OVERHEAD,
+      REVISION_OVERHEAD,
+    );
+    this.entries.push({ events, bytes });
+    this.bytes += bytes;
+    while (this.bytes > this.maxBytes) this.drop();
+    if (this.oldest > 1_024 && this.oldest * 2 > this.entries.length) {
+      this.entries.splice(0, this.oldest);
+      this.oldest = 0;
+    }
+  }
+
+  /** Events of a revision, first <= revision < end. */
+  at(revision: number): readonly KeyedEvent[] {
+    return this.entries[this.oldest + revision - this.first]!.events;
+  }
+
+  /** Empties it; the next push is `revision`. */
+  restart(revision: number): void {
+    this.entries = [];
+    this.oldest = 0;
+    this.bytes = 0;
+    this.first = revision;
+  }
+
+  private drop(): void {
+    this.bytes -= this.entries[this.oldest]!.bytes;
+    this.entries[this.oldest] = undefined;
+    this.oldest++;
+    this.first++;
+  }
+}
+
+interface Entry {
+  readonly events: readonly KeyedEvent[];
+  readonly bytes: number;
+}

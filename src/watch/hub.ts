@@ -1,0 +1,76 @@
+import { type RunDeps, Running } from "./running.js";
+import type { Watcher } from "./watcher.js";
+
+export type HubDeps = Pick<RunDeps, "timeline" | "shards" | "log" | "historyBytes">;
+
+/** How long the upstream watches and the history stay when nobody watches any more, ms. */
+const IDLE = 60_000;
+
+/**
+ * All that this proxy's watchers share: one upstream watch per shard, the merged stream of revisions and its recent
+ * history. It starts with the first watcher, from the timeline's head, and stops a minute after the last one.
+ */
+export class Hub {
+  private run: Running | undefined;
+  private watchers = 0;
+  private idle: NodeJS.Timeout | undefined;
+  private readonly listeners = new Set<() => void>();
+
+  constructor(private readonly deps: HubDeps) {}
+
+  /** Begins to hand out events to a watcher, from its `next` on. */
+  attach(watcher: Watcher): void {
+    clearTimeout(this.idle);
+    this.watchers++;
+    this.run ??= new Running({
+      ...this.deps,
+      progressed: () => {
+        for (const listener of this.listeners) listener();
+      },
+      compacted: (lost, compactRevision) => {
+        lost.state = "detached";
+        this.left();
+        lost.outlet.compacted(lost, compactRevision);
+      },
+    });
+    this.run.place(watcher);
+  }
+
+  /** Ends that. Does nothing for a watcher that is not attached. */
+  detach(watcher: Watcher): void {
+    if (watcher.state === "detached") return;
+    this.run?.take(watcher);
+    this.left();
+  }
+
+  /** The client of this watcher takes events again. */
+  unblocked(watcher: Watcher): void {
+    if (watcher.state === "lagging") this.run?.catchUp(watcher);
+  }
+
+  /** The newest revision, at most the head, at or below which the watcher will be shown nothing any more. */
+  watermark(watcher: Watcher): number {
+    return Math.min(this.deps.timeline.head, this.run?.position(watcher) ?? watcher.next - 1);
+  }
+
+  /** Calls `listener` whenever watermarks may have risen. Returns a function that takes it back. */
+  onProgress(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Stops. Watchers hear nothing more. */
+  close(): void {
+    clearTimeout(this.idle);
+    this.run?.close();
+    this.run = undefined;
+  }
+
+  private left(): void {
+    this.watchers--;
+    if (this.watchers > 0) return;
+    clearTimeout(this.idle);
+    this.idle = setTimeout(() => this.close(), IDLE);
+    this.idle.unref();
+  }
+}

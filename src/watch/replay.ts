@@ -1,0 +1,245 @@
+import type { Shard } from "../shard/shard.js";
+import type { Timeline } from "../timeline/view.js";
+import { type EncodedEvent, encodeEvent, type RawEvent } from "../wire/watch.js";
+import { compactRevisionOf, firstNeeded } from "./compaction.js";
+import { Fanout } from "./fanout.js";
+import { Feed } from "./feed.js";
+import type { History } from "./history.js";
+import { keyText } from "./keys.js";
+import type { Log } from "./log.js";
+import { Merger } from "./merger.js";
+import type { Watcher } from "./watcher.js";
+
+/** What replays need of the hub. */
+export interface ReplayDeps {
+  readonly timeline: Timeline;
+  readonly shards: readonly Shard[];
+  readonly history: History;
+  readonly log: Log;
+  /** The watcher, in no place now, goes on from its `next`. */
+  place(watcher: Watcher): void;
+  /** What the watcher, in no place now, needs is gone. */
+  compacted(watcher: Watcher, compactRevision: number): void;
+}
+
+/** Replays over the same set of shards at one time; who asks meanwhile shares the next one. */
+const REPLAYS_PER_SET = 2;
+/** Revisions, and bytes of events, that a replay hands out before others have their turn. */
+const SLICE_REVISIONS = 1_000;
+const SLICE_BYTES = 4 << 20;
+
+/**
+ * Brings watchers that are older than the history up to it, from the shards' own histories.
+ *
+ * Watchers that need the same shards share replays, so that a shard that is down only holds those that need it; and
+ * at most two replays run per set of shards.
+ */
+export class Replays {
+  private readonly sets = new Map<string, ReplaySet>();
+
+  constructor(private readonly deps: ReplayDeps) {}
+
+  request(watcher: Watcher): void {
+    const name = watcher.shards.join();
+    let set = this.sets.get(name);
+    if (set === undefined) {
+      set = { waiting: new Set(), running: new Set() };
+      this.sets.set(name, set);
+    }
+    watcher.state = "replaying";
+    set.waiting.add(watcher);
+    // Not at once: those that come together go together.
+    setImmediate(() => this.start(name));
+  }
+
+  remove(watcher: Watcher): void {
+    const set = this.sets.get(watcher.shards.join());
+    if (set === undefined || set.waiting.delete(watcher)) return;
+    for (const replay of set.running) replay.remove(watcher);
+  }
+
+  /** The timeline, or the history, has moved. */
+  advanced(): void {
+    for (const { running } of this.sets.values()) for (const replay of running) replay.advanced();
+  }
+
+  close(): void {
+    for (const { running } of this.sets.values()) for (const replay of running) replay.close();
+    this.sets.clear();
+  }
+
+  private start(name: string): void {
+    const set = this.sets.get(name);
+    if (set === undefined) return;
+    if (set.waiting.size > 0 && set.running.size < REPLAYS_PER_SET) {
+      const watchers = [...set.waiting];
+      set.waiting.clear();
+      const replay = new Replay(this.deps, watchers, () => {
+        set.running.delete(replay);
+        setImmediate(() => this.start(name));
+      });
+      set.running.add(replay);
+      replay.begin();
+    }
+    if (set.waiting.size === 0 && set.running.size === 0) this.sets.delete(name);
+  }
+}
+
+interface ReplaySet {
+  readonly waiting: Set<Watcher>;
+  readonly running: Set<Replay>;
+}
+
+class Replay {
+  private readonly fanout = new Fanout();
+  private readonly feeds: (Feed | undefined)[] = [];
+  private readonly merger: Merger<LazyEvent[]>;
+  private scheduled: NodeJS.Immediate | undefined;
+  private closed = false;
+
+  constructor(
+    private readonly deps: ReplayDeps,
+    watchers: readonly Watcher[],
+    private readonly onEnd: () => void,
+  ) {
+    for (const watcher of watchers) this.fanout.add(watcher);
+    const first = watchers.reduce((least, { next }) => Math.min(least, next), Number.POSITIVE_INFINITY);
+    // Revision 1 is the empty store.
+    this.merger = new Merger(
+      deps.timeline,
+      Math.max(1, first - 1),
+      (shard) => this.feeds[shard],
+      (events, shard) => {
+        const map = (shardRevision: number) => deps.timeline.toRevision(shard, shardRevision);
+        return events.map((raw) => new LazyEvent(raw, map));
+      },
+    );
+  }
+
+  begin(): void {
+    const { timeline, shards, log } = this.deps;
+    const first = this.merger.delivered + 1;
+    if (first < timeline.compactRevision) {
+      this.dropCompacted(timeline.compactRevision);
+      return;
+    }
+    if (!this.learn()) return;
+    for (const watcher of this.fanout.members()) {
+      for (const shard of watcher.shards) {
+        this.feeds[shard] ??= new Feed({
+          shard: shards[shard],
+          from: firstNeeded(timeline, first, shard),
+          fromCompacted: true,
+          log,
+          arrived: () => this.schedule(),
+          lost: (compacted) => void this.lost(shard, compacted),
+        });
+      }
+    }
+    this.schedule();
+  }
+
+  remove(watcher: Watcher): void {
+    if (!this.fanout.has(watcher)) return;
+    this.fanout.remove(watcher);
+    if (this.fanout.size === 0) this.end();
+  }
+
+  advanced(): void {
+    if (!this.closed && this.learn()) this.schedule();
+  }
+
+  /** Ends without a word to its watchers. */
+  close(): void {
+    this.closed = true;
+    clearImmediate(this.scheduled);
+    for (const feed of this.feeds) feed?.close();
+  }
+
+  private end(): void {
+    if (this.closed) return;
+    this.close();
+    this.onEnd();
+  }
+
+  /** False when the timeline has forgotten what comes next, and the replay has ended. */
+  private learn(): boolean {
+    try {
+      this.merger.learn();
+      return true;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      this.dropCompacted(this.deps.timeline.compactRevision);
+      return false;
+    }
+  }
+
+  private schedule(): void {
+    if (this.closed) return;
+    this.scheduled ??= setImmediate(() => {
+      this.scheduled = undefined;
+      this.step();
+    });
+  }
+
+  private step(): void {
+    const { merger, fanout, deps } = this;
+    let revisions = 0;
+    let bytes = 0;
+    while (merger.delivered + 1 < deps.history.first) {
+      const merged = merger.next();
+      if (merged === undefined) break;
+      fanout.offer(merged.revision, merged.events);
+      for (const { raw } of merged.events) bytes += raw.raw.length;
+      if (++revisions === SLICE_REVISIONS || bytes > SLICE_BYTES) {
+        this.schedule();
+        break;
+      }
+    }
+    const covered = merger.delivered;
+    // A slow client must not hold up the others: it asks again once it has taken what it has.
+    for (const watcher of fanout.flush(covered)) this.release(watcher);
+    for (const watcher of fanout.members()) watcher.pass(covered);
+    if (covered + 1 < deps.history.first) return;
+    for (const watcher of fanout.members()) this.release(watcher);
+  }
+
+  private release(watcher: Watcher): void {
+    if (!this.fanout.has(watcher)) return;
+    this.remove(watcher);
+    this.deps.place(watcher);
+  }
+
+  private async lost(shard: number, compacted: number): Promise<void> {
+    const revision = await compactRevisionOf(this.deps.timeline, shard, compacted);
+    if (!this.closed) this.dropCompacted(revision);
+  }
+
+  /** Cancels the watchers that need what was compacted; the others start over. */
+  private dropCompacted(compactRevision: number): void {
+    const watchers = this.fanout.members();
+    this.end();
+    for (const watcher of watchers) {
+      if (watcher.next < compactRevision) this.deps.compacted(watcher, compactRevision);
+      else this.deps.place(watcher);
+    }
+  }
+}
+
+/** Of the events that a replay passes, few are wanted by anybody. */
+class LazyEvent {
+  readonly key: string;
+  private encoded: EncodedEvent | undefined;
+
+  constructor(
+    readonly raw: RawEvent,
+    private readonly map: (shardRevision: number) => number,
+  ) {
+    this.key = keyText(raw.key);
+  }
+
+  get event(): EncodedEvent {
+    this.encoded ??= encodeEvent(this.raw, this.map);
+    return this.encoded;
+  }
+}

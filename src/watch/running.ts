@@ -1,0 +1,335 @@
+import type { Shard } from "../shard/shard.js";
+import type { Timeline } from "../timeline/view.js";
+import { encodeEvent } from "../wire/watch.js";
+import { compactRevisionOf } from "./compaction.js";
+import { Fanout } from "./fanout.js";
+import { Feed } from "./feed.js";
+import { History, type KeyedEvent } from "./history.js";
+import { keyText } from "./keys.js";
+import type { Log } from "./log.js";
+import { Merger } from "./merger.js";
+import { Replays } from "./replay.js";
+import { Sealer } from "./sealer.js";
+import type { Watcher } from "./watcher.js";
+
+export interface RunDeps {
+  readonly timeline: Timeline;
+  /** In configured order. */
+  readonly shards: readonly Shard[];
+  readonly log: Log;
+  /** Memory for the events of recent revisions, bytes. */
+  readonly historyBytes: number;
+  /** Watchers may have come further. */
+  progressed(): void;
+  /** A watcher has been taken out of its place because what it needs was compacted. */
+  compacted(watcher: Watcher, compactRevision: number): void;
+}
+
+/** What is handed out before others have their turn: revisions, and bytes of events. */
+const SLICE_REVISIONS = 1_000;
+const SLICE_BYTES = 4 << 20;
+/** Revisions that one lagging watcher, and all together, read from the history before others have their turn. */
+const CATCH_UP_SLICE = 1_000;
+const CATCH_UP_REVISIONS = 20_000;
+/** How long a shard may owe a revision before those that do not need the shard are served without it, ms. */
+const AHEAD_AFTER = 300;
+/** Bytes of events that are handed out ahead; with more the shard is waited for after all. */
+const AHEAD_BYTES = 16 << 20;
+/** How often feeds are looked at, and how long a shard may owe what is sealed until its watch is opened anew, ms. */
+const CHECK_INTERVAL = 1_000;
+const SILENCE_LIMIT = 5_000;
+const RETRY_DELAY = 1_000;
+
+/** The hub while it runs: upstream watches, merged revisions, their history, and every attached watcher's place. */
+export class Running {
+  private readonly feeds: Feed[];
+  private readonly sealers: readonly Sealer[];
+  private readonly merger: Merger<KeyedEvent[]>;
+  private readonly history: History;
+  private readonly fanout = new Fanout();
+  private readonly replays: Replays;
+  /** Watchers that read the history; without those whose clients have to take something first. */
+  private readonly behind = new Set<Watcher>();
+  /** Synced watchers that came in the midst of what is handed out ahead: they get all of it in its turn. */
+  private readonly late = new Set<Watcher>();
+  /** Revisions at or below it stay out of the history: not all of them are known. */
+  private gap: number;
+  private aheadBytes = 0;
+  /** Since when a shard owes the next revision, `performance.now()`. */
+  private owedSince: number | undefined;
+  private aheadTimer: NodeJS.Timeout | undefined;
+  private pumping: NodeJS.Immediate | undefined;
+  private catchingUp: NodeJS.Immediate | undefined;
+  private readonly checks: NodeJS.Timeout;
+  private readonly stopListening: () => void;
+  private closed = false;
+
+  constructor(private readonly deps: RunDeps) {
+    const { timeline, shards, historyBytes, log } = deps;
+    const { head } = timeline;
+    this.gap = head;
+    const maps = shards.map((_, shard) => (revision: number) => timeline.toRevision(shard, revision));
+    this.merger = new Merger(
+      timeline,
+      head,
+      (shard) => this.feeds[shard],
+      (events, shard) =>
+        events.map((raw) => ({ key: keyText(raw.key), event: encodeEvent(raw, maps[shard]) })),
+    );
+    this.history = new History(historyBytes, head + 1);
+    this.sealers = shards.map((_, shard) => new Sealer(timeline, shard, () => this.feeds[shard].sighted));
+    this.feeds = shards.map((_, shard) => this.openFeed(shard));
+    this.replays = new Replays({
+      timeline,
+      shards,
+      log,
+      history: this.history,
+      place: (watcher) => this.place(watcher),
+      compacted: (watcher, revision) => deps.compacted(watcher, revision),
+    });
+    this.stopListening = timeline.onAdvance(() => this.advanced());
+    this.checks = setInterval(() => this.check(), CHECK_INTERVAL);
+    this.checks.unref();
+  }
+
+  /** Puts a watcher that is in no place where it belongs. */
+  place(watcher: Watcher): void {
+    if (watcher.next > this.merger.delivered) {
+      watcher.state = "synced";
+      this.fanout.add(watcher);
+      if (watcher.next <= this.merger.ahead) this.late.add(watcher);
+      this.deps.progressed();
+    } else if (watcher.outlet.blocked) {
+      watcher.state = "lagging";
+    } else if (watcher.next >= this.history.first) {
+      watcher.state = "lagging";
+      this.catchUp(watcher);
+    } else {
+      this.replays.request(watcher);
+    }
+  }
+
+  /** Takes a watcher out of its place. */
+  take(watcher: Watcher): void {
+    if (watcher.state === "synced") {
+      this.fanout.remove(watcher);
+      this.late.delete(watcher);
+    } else if (watcher.state === "lagging") {
+      this.behind.delete(watcher);
+    } else if (watcher.state === "replaying") {
+      this.replays.remove(watcher);
+    }
+    watcher.state = "detached";
+  }
+
+  /** A lagging watcher's client takes events. */
+  catchUp(watcher: Watcher): void {
+    this.behind.add(watcher);
+    this.catchingUp ??= setImmediate(() => {
+      this.catchingUp = undefined;
+      this.readHistory();
+    });
+  }
+
+  /** Newest revision at or below which the watcher is shown nothing any more; beyond the head for a start in the future. */
+  position(watcher: Watcher): number {
+    if (watcher.state !== "synced") return watcher.next - 1;
+    const { delivered, ahead } = this.merger;
+    return Math.max(this.isEligible(watcher) ? ahead : delivered, watcher.next - 1);
+  }
+
+  close(): void {
+    this.closed = true;
+    this.stopListening();
+    clearInterval(this.checks);
+    clearTimeout(this.aheadTimer);
+    clearImmediate(this.pumping);
+    clearImmediate(this.catchingUp);
+    this.replays.close();
+    for (const sealer of this.sealers) sealer.close();
+    for (const feed of this.feeds) feed.close();
+  }
+
+  private openFeed(shard: number): Feed {
+    const { timeline, shards, log } = this.deps;
+    return new Feed({
+      shard: shards[shard],
+      from: timeline.cut(shard) + 1,
+      fromCompacted: false,
+      log,
+      arrived: () => {
+        this.sealers[shard].sighted();
+        this.pumpSoon();
+      },
+      lost: (compacted) => void this.lost(shard, compacted),
+    });
+  }
+
+  private advanced(): void {
+    try {
+      this.merger.learn();
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      this.skipForgotten();
+    }
+    this.replays.advanced();
+    this.pumpSoon();
+  }
+
+  private pumpSoon(): void {
+    if (this.closed) return;
+    this.pumping ??= setImmediate(() => {
+      this.pumping = undefined;
+      this.pump();
+    });
+  }
+
+  /** Hands out what is there, in order. */
+  private pump(): void {
+    const { merger } = this;
+    const from = merger.delivered;
+    let bytes = 0;
+    let more = true;
+    while (bytes < SLICE_BYTES && merger.delivered - from < SLICE_REVISIONS) {
+      const merged = merger.next();
+      if (merged === undefined) {
+        more = false;
+        break;
+      }
+      const { revision, events, early } = merged;
+      const size = sizeOf(events);
+      bytes += size;
+      if (early) this.aheadBytes -= size;
+      if (revision > this.gap) this.history.push(events);
+      else this.history.restart(revision + 1);
+      this.fanout.offer(revision, events);
+    }
+    if (merger.ahead === merger.delivered) this.late.clear();
+    if (merger.delivered > from) {
+      this.owedSince = undefined;
+      this.flush(merger.delivered);
+      this.replays.advanced();
+    }
+    if (more) this.pumpSoon();
+    else if (merger.delivered < this.deps.timeline.head) this.pumpAhead();
+    else this.owedSince = undefined;
+  }
+
+  /** A shard that is down holds only those that need it. */
+  private pumpAhead(): void {
+    const now = performance.now();
+    this.owedSince ??= now;
+    if (now - this.owedSince < AHEAD_AFTER) {
+      this.aheadTimer ??= setTimeout(() => {
+        this.aheadTimer = undefined;
+        this.pumpSoon();
+      }, AHEAD_AFTER);
+      return;
+    }
+    const { merger } = this;
+    const before = merger.ahead;
+    while (this.aheadBytes < AHEAD_BYTES) {
+      const merged = merger.nextAhead();
+      if (merged === undefined) break;
+      this.aheadBytes += sizeOf(merged.events);
+      this.fanout.offer(merged.revision, merged.events, (watcher) => this.isEligible(watcher));
+    }
+    if (merger.ahead > before) this.flush(merger.ahead);
+  }
+
+  /** Whether what is handed out ahead is in order for this watcher. */
+  private isEligible(watcher: Watcher): boolean {
+    const { owing } = this.merger;
+    if (owing.size === 0) return true;
+    return !this.late.has(watcher) && !watcher.shards.some((shard) => owing.has(shard));
+  }
+
+  private flush(covered: number): void {
+    for (const watcher of this.fanout.flush(covered)) {
+      if (watcher.state !== "synced") continue;
+      this.take(watcher);
+      this.place(watcher);
+    }
+    this.deps.progressed();
+  }
+
+  private readHistory(): void {
+    const { history, behind } = this;
+    let budget = CATCH_UP_REVISIONS;
+    for (const watcher of [...behind]) {
+      if (budget <= 0) break;
+      // A watcher of the same stream that was served before may have cancelled it, or filled the stream.
+      if (!behind.delete(watcher) || watcher.outlet.blocked) continue;
+      const from = watcher.next;
+      if (from < history.first) {
+        this.replays.request(watcher);
+        continue;
+      }
+      const to = Math.min(history.end, from + CATCH_UP_SLICE);
+      budget -= Math.max(1, to - from);
+      const { begin, end } = watcher.range;
+      for (let revision = from; revision < to; revision++) {
+        for (const { key, event } of history.at(revision)) {
+          if (begin <= key && key < end) watcher.offer(revision, event);
+        }
+      }
+      const sent = watcher.flush(to - 1);
+      if (watcher.state !== "lagging" || !sent) continue;
+      this.place(watcher);
+    }
+    const [first] = behind;
+    if (first !== undefined) this.catchUp(first);
+    this.deps.progressed();
+  }
+
+  /** The shard was compacted beyond what its feed has: whoever needs that is told, the feed begins anew. */
+  private async lost(shard: number, compacted: number): Promise<void> {
+    const { timeline, shards, log } = this.deps;
+    log.warn({ shard: shards[shard].name, compacted }, "shard was compacted before its events were seen");
+    while (!timeline.isSealed(shard, compacted)) {
+      await timeline.seal(shard, compacted, true).catch(() => pause(RETRY_DELAY));
+      if (this.closed) return;
+    }
+    const revision = await compactRevisionOf(timeline, shard, compacted);
+    if (this.closed) return;
+    this.gap = timeline.head;
+    this.feeds[shard] = this.openFeed(shard);
+    this.dropBelow(revision, (watcher) => watcher.shards.includes(shard));
+    this.pumpSoon();
+  }
+
+  /** The timeline itself has forgotten revisions that were not handed out: this proxy was away for long. */
+  private skipForgotten(): void {
+    const { compactRevision } = this.deps.timeline;
+    this.dropBelow(compactRevision, () => true);
+    this.merger.restart(compactRevision - 1);
+    this.history.restart(compactRevision);
+    this.aheadBytes = 0;
+    this.late.clear();
+    this.merger.learn();
+  }
+
+  private dropBelow(compactRevision: number, concerned: (watcher: Watcher) => boolean): void {
+    for (const watcher of this.fanout.members()) {
+      if (!concerned(watcher) || this.position(watcher) + 1 >= compactRevision) continue;
+      this.take(watcher);
+      this.deps.compacted(watcher, compactRevision);
+    }
+  }
+
+  private check(): void {
+    this.feeds.forEach((feed, shard) => {
+      if (feed.silence > SILENCE_LIMIT && feed.reached < this.deps.timeline.cut(shard)) feed.reopen();
+    });
+  }
+}
+
+function sizeOf(events: readonly KeyedEvent[]): number {
+  return events.reduce((sum, { event }) => sum + event.full.length, 0);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}
