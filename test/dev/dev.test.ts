@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { type TestContext, test } from "node:test";
@@ -7,38 +6,12 @@ import { freePort, isFree } from "../../src/dev/ports.js";
 import { spawnBraid, temporaryFolder } from "../support/braid.js";
 import { etcdctl } from "../support/etcdctl.js";
 import { untilGone } from "../support/processes.js";
-
-/** How long to wait for an expected line, ms; the machine is shared with other tests. */
-const PATIENCE = 90_000;
+import { Running } from "../support/running.js";
 
 /** A running `braid dev`, seen as its user sees it. */
-class Dev {
-  private output = "";
-  private readonly child: ChildProcess;
-  private readonly ended: Promise<number | null>;
-
+class Dev extends Running {
   constructor(...args: string[]) {
-    this.child = spawnBraid(["dev", ...args], { stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [this.child.stdout!, this.child.stderr!]) {
-      stream.setEncoding("utf8").on("data", (text: string) => {
-        this.output += text;
-        this.child.emit("output");
-      });
-    }
-    this.ended = once(this.child, "close").then(([code]) => code);
-  }
-
-  /** Resolves with the match once the output matches. */
-  async says(pattern: RegExp): Promise<RegExpExecArray> {
-    const deadline = AbortSignal.timeout(PATIENCE);
-    for (;;) {
-      const match = pattern.exec(this.output);
-      if (match) return match;
-      const more = once(this.child, "output", { signal: deadline }).then(() => true);
-      more.catch(() => {}); // when the process ends first
-      const goesOn = await Promise.race([more, this.ended.then(() => false)]).catch(() => false);
-      if (!goesOn && !pattern.test(this.output)) throw new Error(`no ${pattern} in:\n${this.output}`);
-    }
+    super(spawnBraid(["dev", ...args], { stdio: ["ignore", "pipe", "pipe"] }));
   }
 
   /** The rows of the table that is printed when everything runs: name → where and process id. */
@@ -46,20 +19,6 @@ class Dev {
     await this.says(/It is ready/);
     const found = this.output.matchAll(/^(proxy|shard \w) +(\S+) +(\d+)/gm);
     return new Map([...found].map(([, name, where, pid]) => [name, { where, pid: Number(pid) }]));
-  }
-
-  kill(signal: NodeJS.Signals): void {
-    this.child.kill(signal);
-  }
-
-  /** The exit code, null after a signal. */
-  async code(): Promise<number | null> {
-    return this.ended;
-  }
-
-  async stop(): Promise<number | null> {
-    this.kill("SIGINT");
-    return this.ended;
   }
 }
 
@@ -137,7 +96,7 @@ test("a second start in the same folder is refused and disturbs nothing", async 
   const { dev, data } = await start(t);
   const rows = await dev.rows();
   const { dev: second } = await start(t, data);
-  assert.equal(await second.code(), 1);
+  assert.equal(await second.ended, 1);
   await second.says(/is in use by another braid dev \(process \d+\)/);
   assert.equal((await etcdctl(rows.get("proxy")!.where, "put", "/k", "v")).stdout, "OK\n");
   await dev.stop();
@@ -147,7 +106,7 @@ test("a port that was asked for and is taken: exit code 1 and the next free one"
   const port = await freePort();
   await occupy(t, port);
   const dev = run(t, "--port", String(port), "--data", temporaryFolder());
-  assert.equal(await dev.code(), 1);
+  assert.equal(await dev.ended, 1);
   const [, next] = await dev.says(new RegExp(`127\\.0\\.0\\.1:${port} is taken .* --port (\\d+)`));
   assert.ok(Number(next) > port);
 });

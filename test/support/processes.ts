@@ -1,8 +1,5 @@
 import { readFileSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
-
-/** How long processes may take to go, ms. */
-const PATIENCE = 10_000;
+import { until } from "./until.js";
 
 /** True while a process with this id runs. */
 export function isAlive(pid: number): boolean {
@@ -19,13 +16,7 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** Resolves when none of the processes runs any more; rejects when one still does after ten seconds. */
-export async function untilGone(pids: readonly number[]): Promise<void> {
-  const deadline = Date.now() + PATIENCE;
-  for (;;) {
-    const left = pids.filter(isAlive);
-    if (left.length === 0) return;
-    if (Date.now() > deadline) throw new Error(`still running: ${left.join(", ")}`);
-    await sleep(20);
-  }
+/** Resolves when none of the processes runs any more. */
+export function untilGone(pids: readonly number[]): Promise<void> {
+  return until(`processes ${pids.join(", ")} have ended`, () => !pids.some(isAlive));
 }
