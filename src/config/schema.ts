@@ -54,7 +54,7 @@ const rule = z.strictObject({
 
 const defaultRule = z.strictObject({
   delimiter: delimiter.default(0x2f),
-  segments: segments.default(2),
+  segments: segments.default(1),
   shard: z.string().optional(),
 });
 

@@ -33,13 +33,15 @@ export interface ShardMap {
 export const slash = 0x2f;
 
 /**
- * The rules for keys that nothing else matches. Paths (`/registry/pods/ns/name`) are grouped by two
- * segments (`/registry/pods`). Keys without a leading slash (`mylock/694d…`) are grouped by one
- * (`mylock`), because what clients build from a name and a slash (locks, elections, queues) has to stay together.
+ * The rules for keys that nothing else matches. One segment, with or without a slash before it (`mylock/694d…` is in
+ * `mylock`, `/mylock/694d…` in `/mylock`), because what clients build from a name and a slash (locks, elections,
+ * queues) is used in one transaction and has to stay together. Two well-known layouts put everything below one name,
+ * in directories that each stand alone: those get one segment more, or the whole store would be on one shard.
  */
 export const defaultRules: readonly RoutingRule[] = [
   { prefix: new Uint8Array(0), delimiter: slash, segments: 1 },
-  { prefix: Uint8Array.of(slash), delimiter: slash, segments: 2 },
+  { prefix: new TextEncoder().encode("/apisix/"), delimiter: slash, segments: 1 },
+  { prefix: new TextEncoder().encode("/registry/"), delimiter: slash, segments: 1 },
 ];
 
 /** A shard map that makes no sense; the message says why. */

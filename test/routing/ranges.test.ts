@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { compareBytes } from "../../src/routing/bytes.js";
 import { createRouter } from "../../src/routing/create.js";
-import type { RoutingRule, ShardMap } from "../../src/routing/map.js";
+import { type RoutingRule, rulesInForce, type ShardMap } from "../../src/routing/map.js";
 import type { Router } from "../../src/routing/router.js";
 import { bytes, Random, rule, seed, shards, text } from "./support.js";
 
@@ -216,7 +216,7 @@ function unreached(
   random: Random,
 ) {
   const missing = new Set(wanted);
-  const stems = [from, to, ...map.rules.map(({ prefix }) => prefix)];
+  const stems = [from, to, ...rulesInForce(map).map(({ prefix }) => prefix)];
   const endless = to.length === 1 && to[0] === 0;
   const visit = (key: Uint8Array) => {
     if (key.length === 0 || key[0] === 0) return;
