@@ -44,6 +44,8 @@ const LINEARIZABLE: ReadonlySet<string> = new Set([
 ]);
 
 const EMPTY = new Uint8Array(0);
+/** Pause before a shard with open streams that could not be asked is asked again, ms. */
+const PROBE_RETRY_MS = 1_000;
 // Any key will do; this one is nobody's.
 const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
 const FUTURE = etcd.futureRevision().message;
@@ -95,6 +97,7 @@ class Guard implements GuardedShard {
   }
 
   stream(path: string, events: StreamEvents): ShardStream {
+    if (this.loss !== undefined) return refusedStream(this.loss, events);
     let ended = false;
     const end = () => {
       ended = true;
@@ -120,7 +123,7 @@ class Guard implements GuardedShard {
     };
     this.streams.add(entry);
     // A stream says nothing of what the shard has lost, so it is asked besides.
-    if (this.suspect || this.loss !== undefined) this.probe(() => {});
+    if (this.suspect) this.probeForStreams();
     return {
       send: (message) => stream.send(message),
       pause: () => stream.pause(),
@@ -130,6 +133,16 @@ class Guard implements GuardedShard {
         stream.cancel();
       },
     };
+  }
+
+  /** Asks until there is an answer, for as long as there are streams that would not notice a loss. */
+  private probeForStreams(): void {
+    this.probe((error) => {
+      if (error === undefined || this.loss !== undefined || this.streams.size === 0) return;
+      setTimeout(() => {
+        if (this.suspect && this.streams.size > 0) this.probeForStreams();
+      }, PROBE_RETRY_MS).unref();
+    });
   }
 
   verify(): Promise<void> {
@@ -228,4 +241,20 @@ class Guard implements GuardedShard {
     this.loss = new StatusError(code, message);
     for (const stream of [...this.streams]) stream.end(this.loss);
   }
+}
+
+/** A stream to a shard that is refused. */
+function refusedStream(loss: StatusError, events: StreamEvents): ShardStream {
+  let cancelled = false;
+  process.nextTick(() => {
+    if (!cancelled) events.closed(loss);
+  });
+  return {
+    send: () => {},
+    pause: () => {},
+    resume: () => {},
+    cancel: () => {
+      cancelled = true;
+    },
+  };
 }
