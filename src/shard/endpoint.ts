@@ -231,7 +231,7 @@ export class Endpoint {
       if (this.closed || this.state === "ready" || this.channel !== channel) return;
       const back = reachable && !this.reachable;
       this.reachable = reachable;
-      if (this.state === "connecting") this.lastError = reason;
+      if (this.state === "connecting" || !reachable) this.lastError = reason;
       this.probeTimer ??= setTimeout(() => this.probe(), PROBE_INTERVAL).unref();
       if (back && this.state === "connecting") this.reopen();
     };

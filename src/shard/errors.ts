@@ -51,5 +51,6 @@ export function connectionReason(text: string): string {
   const inner =
     /Last error: (?:Error: )?(.*?)(?: \(\d{4}-\d\d-\d\dT[^)]*\))?\. Resolution note/.exec(text)?.[1] ?? text;
   const code = /\b(E[A-Z_]{4,})\b/.exec(inner)?.[1];
+  if (inner.startsWith("Failed to connect")) return "connection closed while it was set up";
   return (code === undefined ? undefined : SYSTEM_ERRORS[code]) ?? inner;
 }
