@@ -44,11 +44,13 @@ export class Placing {
   }
 
   /**
-   * A shard has refused a put because it does not have the lease. Resolves when the put may be sent again,
-   * rejects with `leaseNotFound` when the lease is dead; then its other parts are ended too.
+   * A shard has refused a write because it lacks a lease, this one or another that the write names. Resolves when
+   * the write may be sent again, rejects with `leaseNotFound` when the lease is dead; then its other parts are
+   * ended too.
    */
   async repair(lease: bigint, shard: number): Promise<void> {
     if (this.endings.isEnding(lease)) throw etcd.leaseNotFound();
+    if ((await this.calls.look(shard, lease)) !== undefined) return;
     if (!(await this.heal(lease, shard))) throw etcd.leaseNotFound();
   }
 
