@@ -12,19 +12,25 @@ const LANE_WIDTH = 64;
 const RETRY_MS = 500;
 
 interface Ending {
-  /** Shards whose part is not known to be gone yet. */
+  /** Shards besides the home whose part is to be revoked. */
   readonly remaining: Set<number>;
-  /** Shards that have been dealt with. */
-  readonly done: Set<number>;
-  /** True when the home still had the lease. */
+  /** True when the home has been freed of the lease, or found without it. */
+  homeGone: boolean;
+  /** True when this ending has found the lease at its home. */
   homeHadIt: boolean;
+  /** True when `remaining` has all that the log's end knew after the home was gone. */
+  complete: boolean;
   waiters: ((error?: StatusError) => void)[];
 }
 
 /**
- * Ends leases: revokes the parts on all shards, seals the deletions, and takes the lease from the timeline.
- * Once begun it is carried through, over outages of shards and of the timeline host; several proxies may end
- * the same lease at the same time.
+ * Ends leases: revokes the home, then the parts on all other shards, seals the deletions, and takes the lease
+ * from the timeline. Once begun it is carried through, over outages of shards and of the timeline host; several
+ * proxies may end the same lease at the same time.
+ *
+ * The home goes first, then the log is read, then the parts go: whoever places a part logs it, grants it and
+ * then looks at the home. If they still see it there, their part is in the log that is read here; if they do
+ * not, they end the lease themselves. In any other order a part could slip through.
  */
 export class Endings {
   private readonly endings = new Map<bigint, Ending>();
@@ -37,9 +43,9 @@ export class Endings {
     private readonly timeline: Timeline,
     private readonly homeOf: (lease: bigint) => number,
     log: LeaseLog,
-    shardNames: readonly string[],
+    private readonly shardNames: readonly string[],
   ) {
-    const lane = (where: string, run: (lease: bigint) => Promise<void>) =>
+    const lane = (where: string, run: (lease: bigint) => Promise<void>, shard?: number) =>
       new Lane({
         width: LANE_WIDTH,
         retryMs: RETRY_MS,
@@ -47,10 +53,10 @@ export class Endings {
         failed: (lease, reason) => {
           const error = StatusError.from(reason);
           log.warn({ lease: lease.toString(), where }, `a lease could not be ended yet: ${error.message}`);
-          this.settle(lease, error);
+          this.failed(lease, shard, error);
         },
       });
-    this.lanes = shardNames.map((name, shard) => lane(`shard "${name}"`, (id) => this.revoke(id, shard)));
+    this.lanes = shardNames.map((name, i) => lane(`shard "${name}"`, (id) => this.revoke(id, i), i));
     this.closing = lane("timeline", (id) => this.close(id));
   }
 
@@ -70,12 +76,14 @@ export class Endings {
    */
   end(lease: bigint, more: readonly number[] = []): Promise<boolean> {
     let ending = this.endings.get(lease);
+    const begins = ending === undefined;
     if (ending === undefined) {
-      ending = { remaining: new Set(), done: new Set(), homeHadIt: false, waiters: [] };
+      ending = { remaining: new Set(), homeGone: false, homeHadIt: false, complete: false, waiters: [] };
       this.endings.set(lease, ending);
     }
-    const done = this.wait(ending);
-    this.extend(lease, ending, [...this.parts.shardsOf(lease), ...more]);
+    const done = this.wait(lease, ending);
+    this.extend(lease, ending, more);
+    if (begins) this.lanes[this.homeOf(lease)].add(lease);
     return done;
   }
 
@@ -87,13 +95,17 @@ export class Endings {
   stop(): void {
     for (const lane of [...this.lanes, this.closing]) lane.stop();
     const error = new StatusError(Code.UNAVAILABLE, "etcd-braid: the proxy is shutting down");
-    for (const lease of [...this.endings.keys()]) this.settle(lease, error);
+    for (const ending of this.endings.values()) this.tell(ending, error);
   }
 
-  private wait(ending: Ending): Promise<boolean> {
+  private wait(lease: bigint, ending: Ending): Promise<boolean> {
     return new Promise((resolve, reject) => {
-      const text = "etcd-braid: the lease has ended, but not all of its keys could be deleted in time yet";
-      const late = setTimeout(() => reject(new StatusError(Code.UNAVAILABLE, text)), PATIENCE);
+      const giveUp = () => {
+        const where = this.missing(lease, ending);
+        const text = `${where}: no answer to the end of a lease within ${PATIENCE} ms; it will be completed`;
+        reject(new StatusError(Code.UNAVAILABLE, text));
+      };
+      const late = setTimeout(giveUp, PATIENCE);
       ending.waiters.push((error) => {
         clearTimeout(late);
         if (error === undefined) resolve(ending.homeHadIt);
@@ -102,31 +114,46 @@ export class Endings {
     });
   }
 
+  /** Who has yet to answer. */
+  private missing(lease: bigint, { homeGone, remaining }: Ending): string {
+    const shards = homeGone ? [...remaining] : [this.homeOf(lease)];
+    const names = shards.map((shard) => `shard "${this.shardNames[shard]}"`);
+    return names.length > 0 ? names.join(", ") : "timeline host";
+  }
+
   private extend(lease: bigint, ending: Ending, shards: readonly number[]): void {
-    const added = shards.filter((shard) => !ending.done.has(shard) && !ending.remaining.has(shard));
-    for (const shard of added) ending.remaining.add(shard);
-    for (const shard of added) this.lanes[shard].add(lease);
+    const home = this.homeOf(lease);
+    for (const shard of shards) {
+      if (shard === home) continue;
+      ending.remaining.add(shard);
+      if (ending.complete) this.lanes[shard].add(lease);
+    }
   }
 
   private async revoke(lease: bigint, shard: number): Promise<void> {
     const ending = this.endings.get(lease);
     if (ending === undefined) return;
-    const had = await this.calls.revoke(shard, lease);
-    if (had && shard === this.homeOf(lease)) ending.homeHadIt = true;
-    ending.remaining.delete(shard);
-    ending.done.add(shard);
-    if (ending.remaining.size === 0) this.closing.add(lease);
+    if (shard === this.homeOf(lease)) {
+      if (await this.calls.revoke(shard, lease)) ending.homeHadIt = true;
+      ending.homeGone = true;
+    } else {
+      const counts = ending.complete;
+      await this.calls.revoke(shard, lease);
+      if (!counts) return;
+      ending.remaining.delete(shard);
+    }
+    if (ending.homeGone) this.closing.add(lease);
   }
 
-  /**
-   * All known parts are gone, the home among them: from now on nobody completes a placement (who places looks
-   * at the home again afterwards). What was logged meanwhile is in the log's end.
-   */
+  /** Goes on once the home is gone, and once a part is: completes what has to be done, and ends it when all is done. */
   private async close(lease: bigint): Promise<void> {
     const ending = this.endings.get(lease);
     if (ending === undefined) return;
-    await this.timeline.sync();
-    this.extend(lease, ending, this.parts.shardsOf(lease));
+    if (!ending.complete) {
+      await this.timeline.sync();
+      ending.complete = true;
+      this.extend(lease, ending, [...ending.remaining, ...this.parts.shardsOf(lease)]);
+    }
     if (ending.remaining.size > 0) return;
     if (this.parts.isPlaced(lease)) await this.timeline.unplace(lease);
     if (ending.remaining.size > 0) return;
@@ -135,10 +162,14 @@ export class Endings {
     this.tell(ending);
   }
 
-  /** Tells those who wait; the ending goes on. */
-  private settle(lease: bigint, error: StatusError): void {
+  private failed(lease: bigint, shard: number | undefined, error: StatusError): void {
     const ending = this.endings.get(lease);
-    if (ending !== undefined) this.tell(ending, error);
+    if (ending === undefined) return;
+    // The home can not be reached: what can be deleted elsewhere need not wait for it. It is done again later.
+    if (shard !== undefined && shard === this.homeOf(lease)) {
+      for (const other of this.parts.shardsOf(lease)) if (other !== shard) this.lanes[other].add(lease);
+    }
+    this.tell(ending, error);
   }
 
   private tell(ending: Ending, error?: StatusError): void {
