@@ -35,7 +35,7 @@ export class Pair implements World {
   ) {
     this.plain = { client: new EtcdClient(plainEndpoint), leases: new LeaseNames() };
     this.store = { client: new EtcdClient(storeEndpoint), leases: new LeaseNames() };
-    this.watching = new WatchPair(this.plain, this.store);
+    this.watching = new WatchPair(this.plain, this.store, (what, by) => this.count(what, by));
   }
 
   /** Begins to record the history that watchers are compared with; before the first operation, if any of them is a watch. */
@@ -160,8 +160,8 @@ export class Pair implements World {
     }
   }
 
-  private count(what: string): void {
-    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
+  private count(what: string, by = 1): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + by);
   }
 }
 

@@ -40,6 +40,7 @@ export class WatchPair {
   constructor(
     private readonly plain: Side,
     private readonly store: Side,
+    private readonly count: (what: string, by?: number) => void,
   ) {}
 
   /** Ids of the watchers of each stream. */
@@ -59,12 +60,13 @@ export class WatchPair {
       { plain: revisionOf(plain), store: revisionOf(store) },
       "created",
     );
-    if (plain.canceled) return;
+    if (plain.canceled) return this.count("watch (error)");
+    this.count("watch");
     const id = String(plain.watch_id ?? "0");
     if (start > 0 && start < compacted) {
       const canceled = await this.frames(pair, "a canceled frame", 1);
       compare(withoutRevision(canceled[0]), withoutRevision(canceled[1]), "canceled frame");
-      return;
+      return this.count("watch (compacted)");
     }
     const from = start === 0 ? head + 1 : start;
     pair.watchers.set(id, { id, request, start: from, compacted, compared: 0, position: 0 });
@@ -83,6 +85,7 @@ export class WatchPair {
     compare(comparableFrame(plain), comparableFrame(store), "canceled frame");
     this.compareEvents(pair, pair.watchers.get(watchId) as Watcher, head);
     pair.watchers.delete(watchId);
+    this.count("watch canceled");
   }
 
   async progress(stream: number, head: number): Promise<void> {
@@ -94,6 +97,7 @@ export class WatchPair {
     try {
       const [plain, store] = await this.frames(pair, "progress", 1);
       compare(comparableFrame(plain), comparableFrame(store), "progress");
+      this.count("watch progress");
     } finally {
       clearInterval(again);
     }
@@ -200,6 +204,7 @@ export class WatchPair {
     compare(owed, got(pair.store, this.store.leases), what);
     if (!this.lacksCompacted(watcher))
       compare(owed, got(pair.plain, this.plain.leases), `plain etcd's ${what}`);
+    this.count("watch events", events.length);
     watcher.compared += events.length;
     watcher.position = position;
   }
