@@ -8,6 +8,7 @@ import { createKv } from "../services/kv.js";
 import { leaseHandlers } from "../services/lease.js";
 import { maintenanceHandlers } from "../services/maintenance.js";
 import { unimplementedHandlers } from "../services/unimplemented.js";
+import { createWatch } from "../services/watch.js";
 import { serveGrpc } from "./grpc/serve.js";
 import { openStore } from "./store.js";
 import type { Handlers } from "./transport.js";
@@ -42,6 +43,7 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
     log,
   });
   const lease = leaseHandlers({ leases, timeline, identity });
+  const watch = createWatch({ router, timeline, shards, identity, limits: config.watch, log });
   const handlers: Handlers = {
     unary: new Map([
       ...unimplementedHandlers(identity),
@@ -50,9 +52,10 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
       ...clusterHandlers({ identity, clientUrls: urls }),
       ...maintenanceHandlers({ shards, timeline, identity }),
     ]),
-    stream: new Map([...lease.stream]),
+    stream: new Map([...lease.stream, ...watch.stream]),
   };
   const close = () => {
+    watch.stop();
     kv.stop();
     leases.stop();
     store.close();

@@ -128,7 +128,7 @@ export class WatchSession implements Outlet {
     const id = request.watchId === 0 ? this.freeId() : request.watchId;
     const { startRevision } = request;
     // The header of a watch that begins in the past must not promise what has not been sent yet.
-    const created = startRevision === 0 ? head : Math.max(1, Math.min(head, startRevision - 1));
+    const created = startRevision === 0 ? head : Math.max(0, Math.min(head, startRevision - 1));
     this.control(created, id, { created: true });
     if (startRevision !== 0 && startRevision < compactRevision) {
       this.control(0, id, { canceled: true, compactRevision });

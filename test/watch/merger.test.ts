@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Run } from "../../src/timeline/view.js";
+import { Merger, type Source } from "../../src/watch/merger.js";
+import type { RawEvent } from "../../src/wire/watch.js";
+import { newSeed, random } from "./random.js";
+
+const SHARDS = 3;
+
+/** A timeline that has runs of several shards, and sources that reach them some time. */
+class Fake {
+  head = 1;
+  readonly runs: Run[] = [];
+  readonly cuts = [1, 1, 1];
+  /** By revision: shard and shard revision. */
+  readonly origin: { shard: number; shardRevision: number }[] = [];
+  readonly sources = Array.from({ length: SHARDS }, (_, shard) => new FakeSource(shard));
+
+  add(shard: number, length: number, hidden: number): void {
+    const shardRevision = this.cuts[shard] + hidden + 1;
+    this.runs.push({ revision: this.head + 1, shard, shardRevision, length });
+    for (let i = 0; i < length; i++) {
+      this.origin[this.head + 1 + i] = { shard, shardRevision: shardRevision + i };
+    }
+    this.cuts[shard] = shardRevision + length - 1;
+    this.head += length;
+  }
+
+  runAt(revision: number): Run {
+    const run = this.runs.find((r) => r.revision <= revision && revision < r.revision + r.length);
+    if (run === undefined) throw new RangeError(`${revision}`);
+    const offset = revision - run.revision;
+    return {
+      revision,
+      shard: run.shard,
+      shardRevision: run.shardRevision + offset,
+      length: run.length - offset,
+    };
+  }
+}
+
+/** One event per shard revision, whose key names it. */
+class FakeSource implements Source {
+  reached = 1;
+  private taken = 1;
+
+  constructor(private readonly shard: number) {}
+
+  take(shardRevision: number): RawEvent[] {
+    assert.ok(shardRevision <= this.reached, `shard ${this.shard}: ${shardRevision} > ${this.reached}`);
+    assert.ok(shardRevision > this.taken, `shard ${this.shard}: ${shardRevision} taken again`);
+    this.taken = shardRevision;
+    const key = Buffer.from(`${this.shard}:${shardRevision}`);
+    return [{ type: 0, key, modRevision: shardRevision, raw: key }];
+  }
+}
+
+const names = (events: readonly RawEvent[]) => events.map(({ key }) => Buffer.from(key).toString());
+
+test("every revision once and in order, whatever the order in which shards and timeline advance", () => {
+  const seed = newSeed("merger");
+  for (let round = 0; round < 300; round++) {
+    const next = random(seed + round);
+    const fake = new Fake();
+    const merger = new Merger<string[]>(fake, 1, (shard) => fake.sources[shard], names);
+    /** What is handed out ahead, per shard: in order and before its turn, each once. */
+    const ahead: number[] = [];
+    let expected = 2;
+    const drain = (limit: number) => {
+      for (let i = 0; i < limit; i++) {
+        const merged = merger.next();
+        if (merged === undefined) return;
+        const { shard, shardRevision } = fake.origin[expected];
+        assert.equal(merged.revision, expected, `seed ${seed + round}`);
+        assert.deepEqual(merged.events, [`${shard}:${shardRevision}`], `seed ${seed + round}`);
+        assert.equal(merged.early, ahead.includes(expected), `seed ${seed + round}`);
+        expected++;
+      }
+    };
+    for (let step = 0; step < 200; step++) {
+      const choice = next(10);
+      if (choice < 3) {
+        fake.add(next(SHARDS), 1 + next(5), next(3));
+        merger.learn();
+      } else if (choice < 7) {
+        const source = fake.sources[next(SHARDS)];
+        source.reached += next(6);
+      } else if (choice < 9) {
+        drain(1 + next(10));
+      } else {
+        drain(Number.POSITIVE_INFINITY);
+        for (;;) {
+          const merged = merger.nextAhead();
+          if (merged === undefined) break;
+          const { shard, shardRevision } = fake.origin[merged.revision];
+          assert.deepEqual(merged.events, [`${shard}:${shardRevision}`]);
+          assert.ok(
+            merged.revision >= expected && merged.revision > (ahead.at(-1) ?? 0),
+            `seed ${seed + round}`,
+          );
+          // A shard that has been passed over must not speak again before its turn.
+          assert.ok(!merger.owing.has(shard));
+          ahead.push(merged.revision);
+        }
+      }
+    }
+    for (const source of fake.sources) source.reached = 10_000;
+    drain(Number.POSITIVE_INFINITY);
+    assert.equal(expected, fake.head + 1, `seed ${seed + round}`);
+    assert.equal(merger.ahead, merger.delivered);
+    assert.equal(merger.owing.size, 0);
+  }
+});
+
+test("shards without a source are passed over", () => {
+  const fake = new Fake();
+  for (const shard of [0, 1, 1, 2, 0, 1]) fake.add(shard, 2, 0);
+  const merger = new Merger<string[]>(
+    fake,
+    1,
+    (shard) => (shard === 1 ? undefined : fake.sources[shard]),
+    names,
+  );
+  merger.learn();
+  for (const source of fake.sources) source.reached = 100;
+  const revisions: number[] = [];
+  for (let merged = merger.next(); merged !== undefined; merged = merger.next())
+    revisions.push(merged.revision);
+  assert.deepEqual(revisions, [2, 3, 8, 9, 10, 11]);
+  assert.equal(merger.delivered, fake.head);
+});
+
+test("runs that the timeline forgets afterwards are still known", () => {
+  const fake = new Fake();
+  for (const shard of [0, 1, 2]) fake.add(shard, 2, 0);
+  const merger = new Merger<string[]>(fake, 1, (shard) => fake.sources[shard], names);
+  merger.learn();
+  fake.runs.length = 0;
+  for (const source of fake.sources) source.reached = 100;
+  for (let revision = 2; revision <= 7; revision++) assert.equal(merger.next()!.revision, revision);
+  fake.head++;
+  assert.throws(() => merger.learn(), RangeError);
+});

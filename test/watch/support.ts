@@ -1,0 +1,248 @@
+import assert from "node:assert/strict";
+import { Client, type ClientDuplexStream, credentials, type ServiceError } from "@grpc/grpc-js";
+import { parseConfig } from "../../src/config/load.js";
+import { createLog } from "../../src/ops/log.js";
+import { type Proxy as Braid, startProxy } from "../../src/server/proxy.js";
+import {
+  type Codec,
+  CompactionRequest,
+  CompactionResponse,
+  DeleteRangeRequest,
+  DeleteRangeResponse,
+  type Event,
+  type Init,
+  LeaseGrantRequest,
+  LeaseGrantResponse,
+  PutRequest,
+  PutResponse,
+  RangeRequest,
+  RangeResponse,
+  TxnRequest,
+  TxnResponse,
+  type WatchCreateRequest,
+  WatchRequest,
+  WatchResponse,
+} from "../../src/wire/messages.js";
+import { KV, Lease, Watch } from "../../src/wire/paths.js";
+import type { EtcdProcess } from "../support/etcd.js";
+
+/** How long a frame may take before a test fails, ms: two cores are shared by all tests. */
+const PATIENCE = 60_000;
+
+export const bytes = (text: string): Buffer => Buffer.from(text, "latin1");
+export const text = (value: Uint8Array): string => Buffer.from(value).toString("latin1");
+
+/** Range ends: of all keys, and of those with a prefix. */
+export const NO_END = Buffer.of(0);
+export const prefixEnd = (prefix: string): Buffer => {
+  const end = bytes(prefix);
+  end[end.length - 1] += 1;
+  return end;
+};
+export const EVERYTHING = { key: NO_END, rangeEnd: NO_END };
+
+/** A proxy in this process. Keys that begin with "a", "b", "c" are on the first, second, third shard. */
+export function openProxy(
+  shards: readonly EtcdProcess[],
+  config: Readonly<Record<string, unknown>> = {},
+): Promise<Braid> {
+  const rules = shards.map((_, i) => ({ prefix: "abc"[i], segments: 0, shard: `shard${i}` }));
+  const content = JSON.stringify({
+    listen: ["127.0.0.1:0"],
+    shards: shards.map((shard, i) => ({ name: `shard${i}`, endpoints: [shard.endpoint] })),
+    routing: { rules },
+    ...config,
+  });
+  return startProxy(parseConfig(content, "test"), createLog((process.env.TEST_LOG ?? "silent") as "silent"));
+}
+
+type Request<M> = M extends Codec<infer T> ? Init<T> : never;
+
+/** A client of an etcd, or of what looks like one. */
+export class EtcdClient {
+  private readonly client: Client;
+
+  constructor(address: string) {
+    this.client = new Client(address, credentials.createInsecure(), {
+      "grpc.max_receive_message_length": -1,
+      "grpc.use_local_subchannel_pool": 1,
+    });
+  }
+
+  put = this.method(KV.Put, PutRequest, PutResponse);
+  range = this.method(KV.Range, RangeRequest, RangeResponse);
+  deleteRange = this.method(KV.DeleteRange, DeleteRangeRequest, DeleteRangeResponse);
+  txn = this.method(KV.Txn, TxnRequest, TxnResponse);
+  compact = this.method(KV.Compact, CompactionRequest, CompactionResponse);
+  grant = this.method(Lease.LeaseGrant, LeaseGrantRequest, LeaseGrantResponse);
+
+  /** Puts text and answers the revision. */
+  async set(key: string, value: string | Uint8Array): Promise<number> {
+    const { header } = await this.put({
+      key: bytes(key),
+      value: typeof value === "string" ? bytes(value) : value,
+    });
+    return header!.revision;
+  }
+
+  /** Deletes a key and answers the revision. */
+  async delete(key: string): Promise<number> {
+    return (await this.deleteRange({ key: bytes(key) })).header!.revision;
+  }
+
+  watch(): WatchStream {
+    return new WatchStream(
+      this.client.makeBidiStreamRequest(Watch.Watch, same, same) as ClientDuplexStream<Buffer, Buffer>,
+    );
+  }
+
+  close(): void {
+    this.client.close();
+  }
+
+  private method<I, O>(path: string, input: Codec<I>, output: Codec<O>) {
+    return (request: Request<Codec<I>>): Promise<O> =>
+      new Promise((resolve, reject) => {
+        this.client.makeUnaryRequest(
+          path,
+          same,
+          same,
+          toBuffer(input.encode(request)),
+          (error: ServiceError | null, response?: Buffer) => {
+            if (error) reject(error);
+            else resolve(output.decode(response!));
+          },
+        );
+      });
+  }
+}
+
+const same = (value: Buffer): Buffer => value;
+const toBuffer = (value: Uint8Array): Buffer => Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+
+/** One event as tests compare it: `revision +key=value` or `revision -key`. */
+export function show({ type, kv }: Event): string {
+  return `${kv!.modRevision} ${type === 0 ? `+${text(kv!.key)}=${text(kv!.value)}` : `-${text(kv!.key)}`}`;
+}
+
+/** One watch stream: everything it has received, and waiting for more. */
+export class WatchStream {
+  /** All frames, in order. */
+  readonly frames: WatchResponse[] = [];
+  error: ServiceError | undefined;
+  private readonly waiting = new Set<() => void>();
+
+  constructor(private readonly stream: ClientDuplexStream<Buffer, Buffer>) {
+    stream.on("data", (message: Buffer) => {
+      this.frames.push(WatchResponse.decode(message));
+      for (const check of [...this.waiting]) check();
+    });
+    stream.on("error", (error: ServiceError) => {
+      this.error = error;
+      for (const check of [...this.waiting]) check();
+    });
+  }
+
+  send(request: Request<typeof WatchRequest>): void {
+    this.stream.write(toBuffer(WatchRequest.encode(request)));
+  }
+
+  /** Creates a watch; resolves with its `created` frame. */
+  async create(request: Partial<WatchCreateRequest>): Promise<WatchResponse> {
+    const before = this.frames.filter(({ created }) => created).length;
+    this.send({ kind: "create", request });
+    const created = () => this.frames.filter((frame) => frame.created)[before];
+    await this.until("created", () => created() !== undefined);
+    return created();
+  }
+
+  /** Asks for progress; resolves with its revision. */
+  async progress(): Promise<number> {
+    const asked = this.frames.length;
+    this.send({ kind: "progress" });
+    const answer = () => this.frames.slice(asked).find(({ watchId, created }) => watchId === -1 && !created);
+    await this.until("progress", () => answer() !== undefined);
+    return answer()!.header!.revision;
+  }
+
+  /** All events of a watch so far. */
+  eventsOf(id: number): Event[] {
+    return this.frames.flatMap(({ watchId, events }) => (watchId === id ? events : []));
+  }
+
+  shown(id: number): string[] {
+    return this.eventsOf(id).map(show);
+  }
+
+  /** Resolves once a watch has got an event at or after `revision`. */
+  async reaches(id: number, revision: number): Promise<void> {
+    await this.until(`revision ${revision} of watch ${id}`, () =>
+      this.frames.some(
+        ({ watchId, events }) => watchId === id && events.some(({ kv }) => kv!.modRevision >= revision),
+      ),
+    );
+  }
+
+  /** Resolves once `condition` holds; checked after each frame. */
+  async until(what: string, condition: () => boolean): Promise<void> {
+    if (condition()) return;
+    await new Promise<void>((resolve, reject) => {
+      const end = (settle: () => void) => {
+        clearTimeout(timer);
+        this.waiting.delete(check);
+        settle();
+      };
+      const check = () => {
+        if (condition()) end(resolve);
+        else if (this.error !== undefined) end(() => reject(this.error));
+      };
+      const timer = setTimeout(
+        () => end(() => reject(new Error(`no ${what} within ${PATIENCE} ms; ${this.frames.length} frames`))),
+        PATIENCE,
+      );
+      this.waiting.add(check);
+    });
+  }
+
+  /** Stops taking frames. */
+  pause(): void {
+    this.stream.pause();
+  }
+
+  resume(): void {
+    this.stream.resume();
+  }
+
+  close(): void {
+    this.stream.cancel();
+  }
+
+  /**
+   * What holds for every watch whatever happens: revisions ascend, a revision is in one frame (or in marked
+   * fragments), and a header is a watermark: above the frame's own events, and nothing at or below it comes later.
+   */
+  check(): void {
+    const state = new Map<number, { last: number; watermark: number; fragment: boolean }>();
+    for (const { watchId, header, events, created, canceled, fragment } of this.frames) {
+      if (canceled || watchId === -1) continue;
+      const before = state.get(watchId) ?? { last: 0, watermark: 0, fragment: false };
+      const { revision } = header!;
+      if (created || events.length === 0) {
+        assert.ok(revision >= before.watermark, `header ${revision} after ${before.watermark}`);
+      } else if (before.fragment) {
+        assert.equal(revision, before.watermark, "fragments share their header");
+      } else {
+        assert.ok(revision > before.watermark, `header ${revision} after ${before.watermark}`);
+        assert.ok(events[0].kv!.modRevision > before.watermark, "an event below the watermark");
+        assert.ok(events[0].kv!.modRevision > before.last, "a revision in two frames");
+      }
+      let { last } = before;
+      for (const { kv } of events) {
+        assert.ok(kv!.modRevision >= last, `${kv!.modRevision} after ${last}`);
+        last = kv!.modRevision;
+      }
+      assert.ok(last <= revision, `event ${last} above header ${revision}`);
+      state.set(watchId, { last, watermark: revision, fragment });
+    }
+  }
+}
