@@ -69,7 +69,6 @@ export class Generator {
   constructor(
     private readonly random: Random,
     private readonly router: Router,
-    private readonly watches: boolean,
   ) {}
 
   next(world: World): Op {
@@ -87,7 +86,7 @@ export class Generator {
       );
     if (choice < 78) return unary("Txn", this.txn(world));
     if (choice < 80) return unary("Compact", this.compact(world));
-    if (choice < 89 || !this.watches) return this.lease(world);
+    if (choice < 89) return this.lease(world);
     return this.watch(world);
   }
 
@@ -176,7 +175,9 @@ export class Generator {
   }
 
   private deleteRange(extent: () => Extent): Message {
-    const request = withExtent(extent());
+    const drawn = extent();
+    // A key of the reserved keyspace is not deleted but refused.
+    const request = withExtent(drawn.key === "\0" && drawn.end === "" ? { key: this.key(), end: "" } : drawn);
     if (this.random.chance(0.4)) request.prev_kv = true;
     return request;
   }

@@ -16,8 +16,6 @@ const SHARDS = 3;
 export interface SequenceOptions {
   readonly seed: number;
   readonly operations: number;
-  /** False leaves watches out. */
-  readonly watches: boolean;
   /** True keeps the timeline on an etcd of its own, false on the first shard. */
   readonly dedicatedHost: boolean;
 }
@@ -31,8 +29,8 @@ export async function runSequence(options: SequenceOptions): Promise<ReadonlyMap
   const bench = await Bench.start(options.dedicatedHost);
   try {
     const { pair } = bench;
-    if (options.watches) await pair.recordHistory();
-    const generator = new Generator(new Random(options.seed), bench.router, options.watches);
+    await pair.recordHistory();
+    const generator = new Generator(new Random(options.seed), bench.router);
     const run = async (op: Op) => {
       log.push(op);
       await pair.run(op);
