@@ -57,6 +57,16 @@ function start(t: TestContext, ...args: string[]): Running {
 
 const literally = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
+/** Checks that keys with a prefix lie on several shards, without which a test of that would prove nothing. */
+async function assertSpread(prefix: string): Promise<void> {
+  const counts = await Promise.all(
+    store.shards.map(
+      async ({ endpoint }) => (await etcdctl(endpoint, "get", "--prefix", prefix)).stdout.length,
+    ),
+  );
+  assert.ok(counts.filter((count) => count > 0).length >= 2, `${prefix} is on one shard`);
+}
+
 /** Keys of many groups, so that they lie on all shards. */
 const KEYS = [
   "/apisix/routes/1",
@@ -207,32 +217,33 @@ describe("like a plain etcd", { concurrency: false }, () => {
 
 test("a txn that would write on two shards is refused and names the keys", async () => {
   // Which of many groups share a shard is not known here; at least two of them do not.
-  const puts = Array.from({ length: 20 }, (_, i) => `put /refused/group${i}/key v`).join("\n");
+  const puts = Array.from({ length: 20 }, (_, i) => `put /registry/refused${i}/key v`).join("\n");
   const { code, stderr } = await etcdctlWithInput(store.endpoint, `\n${puts}\n\n\n`, "txn");
   assert.notEqual(code, 0);
   assert.match(stderr, /InvalidArgument/);
-  assert.match(stderr, /\/refused\/group\d+\/key/);
+  assert.match(stderr, /\/registry\/refused\d+\/key/);
   assert.match(stderr, /shard0/);
-  assert.equal(await run("get", "--prefix", "/refused/"), "");
+  assert.equal(await run("get", "--prefix", "/registry/refused"), "");
 });
 
 test("watch: live events of all shards in order, until cancelled", async (t) => {
-  const watch = start(t, "watch", "--prefix", "/live/");
-  const late = start(t, "watch", "/live/group7/key");
+  const watch = start(t, "watch", "--prefix", "/registry/live");
+  const late = start(t, "watch", "/registry/live7/key");
   // A watch has no sign of having begun but its events: put until the first one is seen.
   for (const running of [watch, late]) {
     await until("the watch has begun", async () => {
-      await run("put", "/live/group7/key", "begin");
+      await run("put", "/registry/live7/key", "begin");
       return /PUT/.test(running.output);
     });
   }
   const expected: string[] = [];
   for (let i = 0; i < 12; i++) {
-    await run("put", `/live/group${i}/key`, `value ${i}`);
-    expected.push(`PUT\n/live/group${i}/key\nvalue ${i}\n`);
+    await run("put", `/registry/live${i}/key`, `value ${i}`);
+    expected.push(`PUT\n/registry/live${i}/key\nvalue ${i}\n`);
   }
-  await run("del", "/live/group3/key");
-  expected.push("DELETE\n/live/group3/key\n\n");
+  await assertSpread("/registry/live");
+  await run("del", "/registry/live3/key");
+  expected.push("DELETE\n/registry/live3/key\n\n");
   await watch.says(/DELETE\n.*\n\n/);
   assert.ok(watch.output.endsWith(expected.join("")), watch.output);
   await late.says(/value 7\n/);
@@ -242,8 +253,9 @@ test("watch: live events of all shards in order, until cancelled", async (t) => 
 test("lease: grant, timetolive, keep-alive, list and revoke, with keys on several shards", async (t) => {
   const granted = await run("lease", "grant", "60");
   const id = /^lease (\w+) granted with TTL\(60s\)\n$/.exec(granted)?.[1] ?? assert.fail(granted);
-  const keys = Array.from({ length: 8 }, (_, i) => `/leased/group${i}/key`);
+  const keys = Array.from({ length: 8 }, (_, i) => `/registry/leased${i}/key`);
   for (const key of keys) await run("put", key, "v", "--lease", id);
+  await assertSpread("/registry/leased");
   const info = await run("lease", "timetolive", id, "--keys");
   const listed = /^lease \w+ granted with TTL\(60s\), remaining\((\d+)s\), attached keys\(\[(.*)\]\)\n$/.exec(
     info,
@@ -255,7 +267,7 @@ test("lease: grant, timetolive, keep-alive, list and revoke, with keys on severa
   await alive.says(new RegExp(`lease ${id} keepalived with TTL\\(60\\)`));
   alive.kill("SIGKILL");
   assert.equal(await run("lease", "revoke", id), `lease ${id} revoked\n`);
-  assert.equal(await run("get", "--prefix", "/leased/", "--keys-only"), "");
+  assert.equal(await run("get", "--prefix", "/registry/leased", "--keys-only"), "");
   assert.equal(await run("lease", "timetolive", id), `lease ${id} already expired\n`);
   assert.equal(await run("lease", "list"), "found 0 leases\n");
   const again = await etcdctl(store.endpoint, "lease", "revoke", id);
@@ -266,13 +278,13 @@ test("a lease that nobody keeps alive takes its keys on all shards with it", asy
   const granted = await run("lease", "grant", "2");
   const id = /^lease (\w+) /.exec(granted)![1];
   const rev = JSON.parse(await run("get", "x", "-w", "json")).header.revision;
-  const keys = Array.from({ length: 6 }, (_, i) => `/expiring/group${i}/key`);
+  const keys = Array.from({ length: 6 }, (_, i) => `/registry/expiring${i}/key`);
   for (const key of keys) await run("put", key, "v", "--lease", id);
-  const watch = start(t, "watch", "--prefix", "/expiring/", "--rev", String(rev + 1));
+  const watch = start(t, "watch", "--prefix", "/registry/expiring", "--rev", String(rev + 1));
   await watch.says(/(DELETE\n[\s\S]*){6}/);
   const deleted = [...watch.output.matchAll(/DELETE\n(.*)\n/g)].map(([, key]) => key);
   assert.deepEqual(deleted.toSorted(), keys);
-  assert.equal(await run("get", "--prefix", "/expiring/", "--keys-only"), "");
+  assert.equal(await run("get", "--prefix", "/registry/expiring", "--keys-only"), "");
 });
 
 test("lock: held by one at a time, handed on when it is released", async (t) => {
