@@ -139,7 +139,8 @@ function incomplete(
     if (outcome.reason instanceof UnsealedDelete) {
       return `${name} deleted ${outcome.reason.deleted}, but: ${outcome.reason.message}`;
     }
-    return `${name} failed: ${StatusError.from(outcome.reason).message}`;
+    // A connection's failure names the shard itself.
+    return `${name} failed: ${StatusError.from(outcome.reason).message.replace(`${name}: `, "")}`;
   });
   const { code } = first instanceof UnsealedDelete ? first.reason : StatusError.from(first);
   return new StatusError(code, `etcd-braid: range deleted in part: ${tales.join("; ")}`, { cause: first });

@@ -1,0 +1,196 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { Code, StatusError } from "../../src/status/error.js";
+import { PutRequest, RangeRequest } from "../../src/wire/messages.js";
+import { KV } from "../../src/wire/paths.js";
+import { type EtcdProcess, startEtcds } from "../support/etcd.js";
+import { text } from "./model.js";
+import {
+  type Ask,
+  between,
+  invoke,
+  key,
+  openPlain,
+  openProxy,
+  outcome,
+  put,
+  TestCall,
+  type TestProxy,
+} from "./pair.js";
+
+/* KV while a shard, or the host of the timeline (the first shard), is down. Keys: "a" first shard, "b" second, "c" third. */
+
+const LIMITS = { limits: { requestTimeoutMs: 4_000, connectTimeoutMs: 400 } };
+const ALL = between("a", "d");
+
+interface Setting {
+  readonly etcds: readonly EtcdProcess[];
+  readonly proxy: TestProxy;
+  readonly ask: Ask;
+}
+
+async function withStore(body: (setting: Setting) => Promise<void>): Promise<void> {
+  const etcds = await startEtcds(3);
+  const proxy = await openProxy(etcds, LIMITS);
+  try {
+    await body({ etcds, proxy, ask: proxy.ask });
+  } finally {
+    proxy.stop();
+    await Promise.all(etcds.map((etcd) => etcd.remove()));
+  }
+}
+
+async function refused(promise: Promise<unknown>): Promise<StatusError> {
+  const result = await outcome(promise);
+  assert.ok(result instanceof StatusError, "was not refused");
+  return result;
+}
+
+/** Waits for a condition that something outside brings about. */
+async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  while (!(await holds())) {
+    assert.ok(Date.now() < deadline, `${what}: not within 30 s`);
+    await pause(100);
+  }
+}
+
+test("only what needs a shard that is down fails, and the error names it", async () => {
+  await withStore(async ({ etcds, ask }) => {
+    for (const name of ["a1", "b1", "c1"]) await ask("put", put(name, "x"));
+    await etcds[1].kill();
+    for (const failing of [
+      ask("put", put("b1")),
+      ask("range", key("b1")),
+      ask("range", ALL),
+      ask("txn", { success: [{ kind: "range", request: ALL }] }),
+    ]) {
+      const error = await refused(failing);
+      assert.equal(error.code, Code.UNAVAILABLE);
+      assert.match(error.message, /^shard "shard1"/);
+    }
+    const { revision } = (await ask("put", put("c1", "y"))).header!;
+    assert.equal((await ask("range", key("a1"))).header!.revision, revision);
+    assert.equal((await ask("range", between("c", "d"))).count, 1);
+    await etcds[1].restart();
+    const back = await ask("range", ALL);
+    assert.deepEqual([back.count, back.header!.revision], [3, revision]);
+  });
+});
+
+test("a deletion over several shards of which one is down says what it deleted where", async () => {
+  await withStore(async ({ etcds, ask }) => {
+    for (const name of ["a1", "a2", "b1", "c1"]) await ask("put", put(name, "x"));
+    await etcds[1].kill();
+    const error = await refused(ask("deleteRange", ALL));
+    assert.equal(error.code, Code.UNAVAILABLE);
+    assert.match(
+      error.message,
+      /^etcd-braid: range deleted in part: shard "shard0" deleted 2; shard "shard1" failed: no endpoint reachable .*; shard "shard2" deleted 1$/,
+    );
+    await etcds[1].restart();
+    const left = await ask("range", ALL);
+    assert.deepEqual(
+      left.kvs.map((kv) => text(kv.key)),
+      ["b1"],
+    );
+  });
+});
+
+test("a compaction waits for no shard that is down, which follows when it is back", async () => {
+  await withStore(async ({ etcds, proxy, ask }) => {
+    await ask("put", put("b1", "old"));
+    await ask("put", put("b1", "new"));
+    const { revision } = (await ask("put", put("c1", "x"))).header!;
+    await etcds[1].kill();
+    const response = await ask("compact", { revision });
+    assert.equal(response.header!.revision, revision);
+    const old = await refused(ask("range", { ...key("c1"), revision: revision - 1 }));
+    assert.match(old.message, /has been compacted/);
+    const next = (await ask("put", put("c1", "y"))).header!.revision;
+    const physical = await refused(ask("compact", { revision: next, physical: true }));
+    assert.equal(physical.code, Code.UNAVAILABLE);
+    assert.match(physical.message, /^shard "shard1"/);
+    assert.equal(proxy.store.timeline.compactRevision, next, "decided all the same");
+
+    await etcds[1].restart();
+    const direct = openPlain(etcds[1]);
+    await until("the shard is compacted", async () => {
+      const result = await outcome(direct.ask("range", { ...key("b1"), revision: 2 }));
+      return result instanceof StatusError && result.message.includes("has been compacted");
+    });
+    direct.close();
+    assert.equal(text((await ask("range", key("b1"))).kvs[0].value), "new");
+  });
+});
+
+test("without the timeline's host nothing is invented, and serializable reads go on", async () => {
+  await withStore(async ({ etcds, ask }) => {
+    await ask("put", put("b1", "sealed"));
+    const { revision } = (await ask("put", put("c1", "sealed"))).header!;
+    await etcds[0].kill();
+    const direct = openPlain(etcds[1]);
+    await direct.ask("put", put("b1", "without a revision"));
+    direct.close();
+
+    const local = await ask("range", { ...key("b1"), serializable: true });
+    assert.deepEqual([text(local.kvs[0].value), local.header!.revision], ["sealed", revision]);
+    const several = await ask("range", { ...between("b", "d"), serializable: true });
+    assert.deepEqual(
+      several.kvs.map((kv) => text(kv.value)),
+      ["sealed", "sealed"],
+    );
+    assert.equal((await refused(ask("range", key("b1")))).code, Code.UNAVAILABLE);
+    assert.equal((await refused(ask("range", between("b", "d")))).code, Code.UNAVAILABLE);
+    assert.equal((await refused(ask("put", put("c1", "written")))).code, Code.UNAVAILABLE);
+
+    await etcds[0].restart();
+    const after = await ask("range", between("b", "d"));
+    assert.deepEqual(
+      after.kvs.map((kv) => [text(kv.value), kv.version]),
+      [
+        ["without a revision", 2],
+        ["written", 2],
+      ],
+    );
+    assert.equal(after.header!.revision, revision + 2);
+  });
+});
+
+test("a client's deadline and cancellation end its calls to shards", async () => {
+  await withStore(async ({ etcds, proxy, ask }) => {
+    for (const name of ["a1", "b1"]) await ask("put", put(name, "x"));
+    const requests: [string, Uint8Array][] = [
+      [KV.Range, RangeRequest.encode(key("b1"))],
+      [KV.Range, RangeRequest.encode(ALL)],
+      [KV.Put, PutRequest.encode(put("b1", "y"))],
+    ];
+    const finished = new TestCall(KV.Range);
+    await invoke(proxy.handler(KV.Range), finished, requests[0][1]);
+    assert.equal(finished.waiting, 0, "a finished call holds on to nothing");
+
+    await etcds[1].kill("SIGSTOP");
+    try {
+      for (const [path, request] of requests) {
+        const started = Date.now();
+        const late = new TestCall(path, started + 300);
+        const error = await refused(invoke(proxy.handler(path), late, request));
+        assert.equal(error.code, Code.DEADLINE_EXCEEDED);
+        assert.ok(Date.now() - started < 3_000, "not the shard's own time limit");
+
+        const call = new TestCall(path);
+        const result = refused(invoke(proxy.handler(path), call, request));
+        call.cancel();
+        assert.equal((await result).code, Code.CANCELLED);
+        assert.equal(call.waiting, 0);
+
+        const gone = new TestCall(path);
+        gone.cancel();
+        assert.equal((await refused(invoke(proxy.handler(path), gone, request))).code, Code.CANCELLED);
+      }
+    } finally {
+      await etcds[1].kill("SIGCONT");
+    }
+  });
+});
