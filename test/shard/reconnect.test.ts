@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { after, test } from "node:test";
+import { startEtcd } from "../support/etcd.js";
+import { failureOf, get, shardOf, until } from "./support.js";
+
+/** A relay process with the shortest accept queue. While it is stopped and the queue full, SYNs to it get no answer. */
+const RELAY = `
+  const net = require("node:net");
+  const [host, port] = process.argv[1].split(":");
+  const server = net.createServer((client) => {
+    const etcd = net.connect(Number(port), host);
+    for (const socket of [client, etcd]) socket.on("error", () => {}).on("close", () => (client.destroy(), etcd.destroy()));
+    client.pipe(etcd).pipe(client);
+  });
+  server.listen({ host: "127.0.0.1", port: 0, backlog: 1 }, () => console.log(server.address().port));
+  process.stdin.resume().on("end", () => process.exit());
+`;
+
+const children: ChildProcess[] = [];
+after(() => {
+  for (const child of children) child.kill("SIGKILL");
+});
+
+test("after a network cut a shard is in use again as soon as it is reachable", async () => {
+  const etcd = await startEtcd();
+  const child = spawn(process.execPath, ["-e", RELAY, etcd.endpoint], { stdio: ["pipe", "pipe", "inherit"] });
+  children.push(child);
+  const [line] = await once(child.stdout!, "data");
+  const port = Number(line);
+  child.kill("SIGSTOP");
+  const fill = Array.from({ length: 4 }, () => connect(port, "127.0.0.1").on("error", () => {}));
+  await until(() => fill.filter((socket) => !socket.connecting).length >= 1);
+
+  const shard = shardOf([`127.0.0.1:${port}`], { connectTimeoutMs: 4_000 });
+  const started = Date.now();
+  const error = await failureOf(get(shard, "k"));
+  assert.equal(error.message, `shard "a": no endpoint reachable (127.0.0.1:${port}: no answer)`);
+  // By itself the kernel tries at ever longer intervals; after these it would not again within 9 seconds.
+  await until(() => Date.now() - started > 16_000, 30_000);
+  for (const socket of fill) socket.destroy();
+  child.kill("SIGCONT");
+  const back = Date.now();
+  await until(() =>
+    get(shard, "k").then(
+      () => true,
+      () => false,
+    ),
+  );
+  assert.ok(Date.now() - back < 6_000, `in use ${Date.now() - back} ms later`);
+  shard.close();
+  await etcd.remove();
+});
