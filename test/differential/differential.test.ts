@@ -19,7 +19,6 @@ for (let i = 0; i < count; i++) {
     const counts = await runSequence({
       seed,
       operations,
-      watches: process.env.WATCHES === "1",
       dedicatedHost,
     });
     t.diagnostic(JSON.stringify(Object.fromEntries([...counts].sort())));

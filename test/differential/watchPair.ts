@@ -52,7 +52,7 @@ export class WatchPair {
     const pair = this.open(stream);
     const [plain, store] = await this.exchange(pair, { create_request: request }, "a created frame", 1);
     const start = Number(request.start_revision ?? 0);
-    const watermark = start > 0 && !plain.canceled ? Math.min(head, start - 1) : head;
+    const watermark = start > 0 && !plain.canceled ? Math.max(1, Math.min(head, start - 1)) : head;
     compare(withoutRevision(plain), withoutRevision(store), "created frame");
     // Where etcd answers with the head, the store answers with what the watcher has seen.
     compare(
@@ -236,7 +236,7 @@ function withoutRevision(frame: Message): Message {
 }
 
 function revisionOf(frame: Message): number {
-  return Number((frame.header as Message).revision);
+  return Number((frame.header as Message).revision ?? 0);
 }
 
 function compare(expected: unknown, actual: unknown, what: string): void {

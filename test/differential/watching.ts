@@ -74,7 +74,7 @@ export class WatchRecorder {
   private take(frame: Message): void {
     const id = String(frame.watch_id ?? "0");
     const events = (frame.events ?? []) as Event[];
-    const revision = Number((frame.header as Message).revision);
+    const revision = Number((frame.header as Message).revision ?? 0);
     if (frame.created || frame.canceled || events.length === 0) this.control.push(frame);
     if (frame.created && !frame.canceled) {
       this.events.set(id, []);
@@ -89,7 +89,8 @@ export class WatchRecorder {
 
   private checkWatermark(frame: Message, id: string, events: readonly Event[], revision: number): void {
     const last = this.watermarks.get(id);
-    if (last === undefined || frame.created) return;
+    // As etcd's, the header of a cancellation for compaction has no revision.
+    if (last === undefined || frame.created || frame.compact_revision) return;
     const mods = events.map((event) => Number(event.kv.mod_revision));
     if (mods.some((mod) => mod <= last || mod > revision)) {
       this.faults.push(`watcher ${id}: events of ${mods} in a frame with header ${revision} after ${last}`);

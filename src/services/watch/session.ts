@@ -72,9 +72,14 @@ export class WatchSession implements Outlet {
   }
 
   compacted(watcher: Watcher, compactRevision: number): void {
-    this.forget(watcher.id);
-    // etcd leaves the header's revision and the reason empty here.
-    this.control(0, watcher.id, { canceled: true, compactRevision });
+    this.endCompacted(watcher.id, compactRevision);
+  }
+
+  /** As in etcd the id stays taken until the client cancels it, and header revision and reason are empty. */
+  private endCompacted(id: number, compactRevision: number): void {
+    this.watches.set(id, { watcher: undefined, progressNotify: false, createdAt: 0 });
+    this.control(0, id, { canceled: true, compactRevision });
+    this.answerProgress();
   }
 
   private receive(message: Uint8Array): void {
@@ -127,11 +132,11 @@ export class WatchSession implements Outlet {
     }
     const id = request.watchId === 0 ? this.freeId() : request.watchId;
     const { startRevision } = request;
-    // The header of a watch that begins in the past must not promise what has not been sent yet.
-    const created = startRevision === 0 ? head : Math.max(0, Math.min(head, startRevision - 1));
+    // The header of a watch that begins in the past must not promise what has not been sent yet. Nothing happened at 1.
+    const created = startRevision === 0 ? head : Math.max(1, Math.min(head, startRevision - 1));
     this.control(created, id, { created: true });
     if (startRevision !== 0 && startRevision < compactRevision) {
-      this.control(0, id, { canceled: true, compactRevision });
+      this.endCompacted(id, compactRevision);
       return;
     }
     const next = startRevision === 0 ? head + 1 : Math.max(1, startRevision);
@@ -150,12 +155,8 @@ export class WatchSession implements Outlet {
     if (watch === undefined) return;
     const revision = this.watermark(watch);
     if (watch.watcher !== undefined) this.deps.hub.detach(watch.watcher);
-    this.control(revision, id, { canceled: true });
-    this.forget(id);
-  }
-
-  private forget(id: number): void {
     this.watches.delete(id);
+    this.control(revision, id, { canceled: true });
     this.answerProgress();
   }
 
@@ -269,7 +270,7 @@ export class WatchSession implements Outlet {
 }
 
 interface ClientWatch {
-  /** None for a watch that can never see an event: all its keys are reserved. */
+  /** None for a watch that sees no event any more, or never: it was compacted, or all its keys are reserved. */
   readonly watcher: Watcher | undefined;
   readonly progressNotify: boolean;
   readonly createdAt: number;
