@@ -39,6 +39,9 @@ export interface GrpcServer {
  */
 const HARD_LIMIT_FACTOR = 4;
 const DEFAULT_HIGH_WATER = 1 << 20;
+/** Pings that find connections whose client has vanished, as etcd's `--grpc-keepalive-interval` and `-timeout`, ms. */
+const PING_INTERVAL = 2 * 60 * 60 * 1000;
+const PING_TIMEOUT = 20_000;
 
 /** Serves `handlers` with grpc-js. Rejects with `ListenError` when an address cannot be listened on. */
 export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promise<GrpcServer> {
@@ -48,6 +51,8 @@ export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promi
   const server = new Server({
     "grpc.max_receive_message_length": maxReceiveBytes * HARD_LIMIT_FACTOR,
     "grpc.max_send_message_length": -1,
+    "grpc.keepalive_time_ms": PING_INTERVAL,
+    "grpc.keepalive_timeout_ms": PING_TIMEOUT,
     "grpc.enable_channelz": 0,
   });
   const streams = new Set<GrpcStream>();
