@@ -31,3 +31,15 @@ test("a transaction refused for a lease that does not exist leaves its other lea
   await pair.run({ kind: "unary", method: "LeaseTimeToLive", request: { ID, keys: true } });
   await pair.run({ kind: "keepAlive", ids: [ID] });
 });
+
+test("an empty range is refused before a duplicate id is", async () => {
+  const { pair } = bench;
+  const watch = (key: string, range_end: string): Op => ({
+    kind: "watch",
+    stream: 0,
+    request: { key, range_end, watch_id: 5 },
+  });
+  await pair.run(watch("a", "b"));
+  await pair.run(watch("a", "c"));
+  await pair.run(watch("b", "a"));
+});

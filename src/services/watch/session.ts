@@ -126,7 +126,7 @@ export class WatchSession implements Outlet {
     const plan = describeWatch(request, router);
     const duplicate = request.watchId !== 0 && this.watches.has(request.watchId);
     if (plan === undefined || duplicate) {
-      const cancelReason = duplicate ? DUPLICATE_ID : EMPTY_RANGE;
+      const cancelReason = plan === undefined ? EMPTY_RANGE : DUPLICATE_ID;
       this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason });
       return;
     }
