@@ -7,7 +7,7 @@ import {
   Metadata as MetadataClass,
 } from "@grpc/grpc-js";
 import type { EndpointAddress } from "./address.js";
-import { connectionReason, type RawStatus } from "./errors.js";
+import { classify, connectionReason, type RawStatus } from "./errors.js";
 
 export type Call = ReturnType<Channel["createCall"]>;
 
@@ -140,7 +140,10 @@ export class Endpoint {
         this.heard();
         listener.message(message);
       },
-      onReceiveStatus: (status) => listener.ended(status),
+      onReceiveStatus: (status) => {
+        if (classify(status) === "etcd") this.heard();
+        listener.ended(status);
+      },
     });
     return call;
   }
@@ -254,6 +257,7 @@ export class Endpoint {
       this.silent = false;
       this.lastError = undefined;
       this.state = "ready";
+      if (this.waiting.size > 0 && this.silenceTimer === undefined) this.armSilence(this.silenceMs);
       this.onChange(this);
     }
   }
@@ -276,7 +280,12 @@ export class Endpoint {
     this.lastError = `no answer for ${this.silenceMs} ms`;
     // A call that stays open until the endpoint answers: it tells when the endpoint is back, and lets the
     // pings run that close a dead connection.
-    const call = this.begin(STATUS_PATH, NO_METADATA, { message: () => {}, ended: () => {} });
+    const call = this.begin(STATUS_PATH, NO_METADATA, {
+      message: () => {},
+      ended: (status) => {
+        if (classify(status) === "answer") this.heard();
+      },
+    });
     call.sendMessageWithContext({}, Buffer.alloc(0));
     call.halfClose();
     call.startRead();

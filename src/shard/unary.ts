@@ -63,9 +63,10 @@ export class UnaryCall {
     this.done(error, EMPTY);
   }
 
-  /** `endpoint` does not answer: goes elsewhere if this call waits for it, may be repeated and has somewhere to go. */
-  moveFrom(endpoint: Endpoint): void {
-    if (this.endpoint !== endpoint || this.attempt === undefined) return;
+  /** Goes elsewhere if this call waits for an endpoint that is silent, may be repeated and has somewhere to go. */
+  leaveSilent(): void {
+    const { endpoint } = this;
+    if (this.attempt === undefined || endpoint === undefined || !endpoint.isSilent) return;
     if (!this.options.idempotent || !this.members.hasOther(endpoint)) return;
     this.abandon("no answer, tried elsewhere");
     this.send();
