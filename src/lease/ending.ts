@@ -8,8 +8,9 @@ import type { Parts } from "./parts.js";
 /** How long somebody who asked for the end of a lease waits for it, ms. It goes on without them. */
 const PATIENCE = 5_000;
 /** Revocations under way at one shard; each waits for its seal, and waiting together they share an append. */
-const LANE_WIDTH = 64;
-const RETRY_MS = 500;
+const LANE = { width: 64, retryMs: 500 };
+/** At most one log line about a place where leases can not be ended in this time, ms. */
+const LOG_EVERY = 10_000;
 
 interface Ending {
   /** Shards besides the home whose part is to be revoked. */
@@ -45,19 +46,12 @@ export class Endings {
     log: LeaseLog,
     private readonly shardNames: readonly string[],
   ) {
-    const lane = (where: string, run: (lease: bigint) => Promise<void>, shard?: number) =>
-      new Lane({
-        width: LANE_WIDTH,
-        retryMs: RETRY_MS,
-        run,
-        failed: (lease, reason) => {
-          const error = StatusError.from(reason);
-          log.warn({ lease: lease.toString(), where }, `a lease could not be ended yet: ${error.message}`);
-          this.failed(lease, shard, error);
-        },
-      });
-    this.lanes = shardNames.map((name, i) => lane(`shard "${name}"`, (id) => this.revoke(id, i), i));
-    this.closing = lane("timeline", (id) => this.close(id));
+    this.lanes = shardNames.map((name, shard) => {
+      const failed = this.reporter(log, `shard "${name}"`, shard);
+      return new Lane({ ...LANE, run: (lease) => this.revoke(lease, shard), failed });
+    });
+    const failed = this.reporter(log, "timeline");
+    this.closing = new Lane({ ...LANE, run: (lease) => this.close(lease), failed });
   }
 
   get size(): number {
@@ -160,6 +154,20 @@ export class Endings {
     this.parts.forget(lease);
     this.endings.delete(lease);
     this.tell(ending);
+  }
+
+  /** What a lane does with its failures. */
+  private reporter(log: LeaseLog, where: string, shard?: number): (lease: bigint, reason: unknown) => void {
+    let lastLog = Number.NEGATIVE_INFINITY;
+    return (lease, reason) => {
+      const error = StatusError.from(reason);
+      if (Date.now() - lastLog >= LOG_EVERY) {
+        lastLog = Date.now();
+        const details = { where, lease: lease.toString(), error: error.message, waiting: this.size };
+        log.warn(details, "leases can not be ended yet");
+      }
+      this.failed(lease, shard, error);
+    };
   }
 
   private failed(lease: bigint, shard: number | undefined, error: StatusError): void {

@@ -80,6 +80,20 @@ describe("leases and outages", () => {
     );
   });
 
+  test("a stream whose only keep-alive needs a shard that is down ends too", async () => {
+    const { id } = await store.everywhere(client, 60);
+    await store.etcds[1].kill();
+    await assert.rejects(client.renew(id), /shard "b": no answer to a lease keep-alive/);
+    await store.etcds[1].restart();
+    await within(20_000, "the lease is renewed", () =>
+      client.renew(id).then(
+        ({ ttl }) => ttl === 60,
+        () => false,
+      ),
+    );
+    await client.revoke(id);
+  });
+
   test("a put under a lease on a shard that is down leaves no placement behind", async () => {
     const id = store.idAt(0);
     await client.grant(60, id);

@@ -79,6 +79,15 @@ describe("leases over several proxies", () => {
       assert.deepEqual(await store.present(keys), []);
     });
 
+    test("revokes the only part with a key, which it has not heard of", async () => {
+      const id = store.idAt(1);
+      await a.grant(60, id);
+      const key = store.keys()[2];
+      await a.put(key, id);
+      await late.revoke(id);
+      assert.equal(await store.backends[2].has(key), false);
+    });
+
     test("lists the keys of parts that it has not heard of", async () => {
       const { id, keys } = await store.everywhere(a, 60);
       assert.deepEqual((await late.timeToLive(id, true)).keys.map(String), keys);
