@@ -8,6 +8,9 @@ import { until } from "../support/until.js";
 // The npm client etcd3, as a program would use it, through two proxies over three shards.
 let store: TestStore;
 
+/** The client's timers of attempts to connect, ms, outlive its closing and would keep this process waiting. */
+const DIAL_TIMEOUT = 5_000;
+
 before(async () => {
   store = await startStore({ proxies: 2 });
 });
@@ -18,7 +21,7 @@ after(async () => {
 
 /** A client of one of the proxies, closed when the test ends. */
 function connect(t: TestContext, proxy = 0): Etcd3 {
-  const client = new Etcd3({ hosts: store.proxies[proxy].endpoint });
+  const client = new Etcd3({ hosts: store.proxies[proxy].endpoint, dialTimeout: DIAL_TIMEOUT });
   t.after(() => client.close());
   return client;
 }
@@ -151,7 +154,6 @@ function record(watcher: Watcher): string[] {
 test("a watcher sees the changes of all shards once and in order", async (t) => {
   const [client, other] = [connect(t, 0), connect(t, 1)];
   const watcher = await client.watch().prefix("/registry/watched").create();
-  t.after(() => watcher.cancel());
   const events = record(watcher);
   const expected: string[] = [];
   for (const [i, key] of spread("watched").entries()) {
@@ -161,16 +163,16 @@ test("a watcher sees the changes of all shards once and in order", async (t) => 
   await other.delete().key("/registry/watched4/key");
   expected.push("DELETE /registry/watched4/key");
   await until("the last event has come", () => events.length >= expected.length);
+  await watcher.cancel();
   assert.deepEqual(events, expected);
 });
 
 test("a watcher goes on without loss or repetition after its proxy was killed and came back", async (t) => {
   const proxy = await store.addProxy();
-  const client = new Etcd3({ hosts: proxy.endpoint });
+  const client = new Etcd3({ hosts: proxy.endpoint, dialTimeout: DIAL_TIMEOUT });
   t.after(() => client.close());
   const other = connect(t, 1);
   const watcher = await client.watch().prefix("/registry/resumed").create();
-  t.after(() => watcher.cancel());
   const events = record(watcher);
   const [before, during, behind] = [0, 3, 6].map((from) => spread("resumed").slice(from, from + 3));
   for (const key of before) await other.put(key).value("before");
@@ -180,6 +182,7 @@ test("a watcher goes on without loss or repetition after its proxy was killed an
   await proxy.start();
   for (const key of behind) await other.put(key).value("behind");
   await until("the last event has come", () => events.length >= 9);
+  await watcher.cancel();
   assert.deepEqual(events, [
     ...before.map((key) => `PUT ${key} before`),
     ...during.map((key) => `PUT ${key} during`),
