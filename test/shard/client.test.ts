@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { serveGrpc } from "../../src/server/grpc/serve.js";
-import type { UnaryHandler } from "../../src/server/transport.js";
+import type { Reply, UnaryHandler } from "../../src/server/transport.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import { RangeRequest } from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
@@ -255,7 +255,7 @@ describe("an etcd that comes and goes", () => {
 });
 
 describe("endpoints with a part in the answer", () => {
-  const serve = async (handler: UnaryHandler) =>
+  const serve = async (handler: UnaryHandler, address = "127.0.0.1:0") =>
     serveGrpc(
       {
         unary: new Map([
@@ -264,8 +264,27 @@ describe("endpoints with a part in the answer", () => {
         ]),
         stream: new Map(),
       },
-      { listen: ["127.0.0.1:0"], maxReceiveBytes: 1 << 20 },
+      { listen: [address], maxReceiveBytes: 1 << 20 },
     );
+
+  test("a read that waits for a silent endpoint leaves it as soon as another is connected", async () => {
+    const answers = (_call: unknown, _request: Uint8Array, reply: Reply) =>
+      reply(undefined, new Uint8Array(0));
+    // Alive as far as its pings tell, so that only the wait for an answer can show that it is not.
+    let asked = 0;
+    const silent = await serve(() => asked++);
+    const later = await serve(answers);
+    await later.shutdown(0);
+    const shard = shardOf([silent.addresses[0]!, later.addresses[0]!], { requestTimeoutMs: 60_000 });
+    const read = get(shard, "k");
+    await until(() => shard.endpoints()[0]?.state === "silent");
+    const back = await serve(answers, later.addresses[0]);
+    assert.equal(await read, undefined);
+    assert.equal(asked, 1);
+    assert.equal(shard.endpoints()[1]?.inUse, true);
+    shard.close();
+    await Promise.all([silent.shutdown(0), back.shutdown(0)]);
+  });
 
   test("cancellation and metadata reach the endpoint", async () => {
     const seen: string[] = [];
