@@ -24,7 +24,6 @@ import {
   WatchResponse,
 } from "../../src/wire/messages.js";
 import { KV, Lease, Watch } from "../../src/wire/paths.js";
-import type { EtcdProcess } from "../support/etcd.js";
 
 /** How long a frame may take before a test fails, ms: two cores are shared by all tests. */
 const PATIENCE = 60_000;
@@ -43,7 +42,7 @@ export const EVERYTHING = { key: NO_END, rangeEnd: NO_END };
 
 /** A proxy in this process. Keys that begin with "a", "b", "c" are on the first, second, third shard. */
 export function openProxy(
-  shards: readonly EtcdProcess[],
+  shards: readonly { readonly endpoint: string }[],
   config: Readonly<Record<string, unknown>> = {},
 ): Promise<Braid> {
   const rules = shards.map((_, i) => ({ prefix: "abc"[i], segments: 0, shard: `shard${i}` }));
