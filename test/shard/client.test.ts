@@ -4,7 +4,7 @@ import { serveGrpc } from "../../src/server/grpc/serve.js";
 import type { Reply, UnaryHandler } from "../../src/server/transport.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import { RangeRequest } from "../../src/wire/messages.js";
-import { KV } from "../../src/wire/paths.js";
+import { KV, Maintenance } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
 import {
   failureOf,
@@ -261,6 +261,7 @@ describe("endpoints with a part in the answer", () => {
         unary: new Map([
           [KV.Range, handler],
           [KV.Put, handler],
+          [Maintenance.Status, handler],
         ]),
         stream: new Map(),
       },
@@ -272,7 +273,9 @@ describe("endpoints with a part in the answer", () => {
       reply(undefined, new Uint8Array(0));
     // Alive as far as its pings tell, so that only the wait for an answer can show that it is not.
     let asked = 0;
-    const silent = await serve(() => asked++);
+    const silent = await serve(({ path }) => {
+      if (path === KV.Range) asked++;
+    });
     const later = await serve(answers);
     await later.shutdown(0);
     const shard = shardOf([silent.addresses[0]!, later.addresses[0]!], { requestTimeoutMs: 60_000 });
