@@ -11,8 +11,10 @@ export interface World {
   readonly compacted: number;
   /** Keys that were written lately, and the revisions of the writes. */
   readonly written: readonly { readonly key: string; readonly revision: number }[];
-  /** Grants of leases whose ids the server chose, so far. */
-  readonly autoLeases: number;
+  /** Revisions (from, to] in which the two stores went apart on purpose; nothing may refer to them. */
+  readonly apart: readonly { readonly from: number; readonly to: number }[];
+  /** Leases that live. */
+  readonly leases: readonly string[];
   /** Watchers that live, at most one list per stream. */
   readonly watchers: readonly (readonly string[])[];
 }
@@ -161,6 +163,10 @@ export class Generator {
   }
 
   private revision(world: World): number {
+    return common(this.anyRevision(world), world);
+  }
+
+  private anyRevision(world: World): number {
     const { random } = this;
     const choice = random.below(100);
     if (choice < 45) return Math.max(1, world.head - random.below(12));
@@ -264,11 +270,10 @@ export class Generator {
   private compact(world: World): Message {
     const { random } = this;
     const oldest = Math.max(1, world.compacted);
-    const request: Message = {
-      revision: random.chance(0.6)
-        ? oldest + random.below(Math.max(1, world.head - oldest))
-        : random.pick([world.compacted, 1, world.head, world.head + 1, world.head - 1, -1, 1_000_000]),
-    };
+    const revision = random.chance(0.6)
+      ? oldest + random.below(Math.max(1, world.head - oldest))
+      : random.pick([world.compacted, 1, world.head, world.head + 1, world.head - 1, -1, 1_000_000]);
+    const request: Message = { revision: common(revision, world) };
     if (random.chance(0.3)) request.physical = true;
     // etcd lets the very first compaction be one at 0, which does nothing.
     if (request.revision === 0) request.revision = 1;
@@ -278,18 +283,18 @@ export class Generator {
   private leaseId(world: World): string {
     const { random } = this;
     if (random.chance(0.03)) return "424242"; // never granted
-    if (world.autoLeases > 0 && random.chance(0.4)) return `auto:${random.below(world.autoLeases)}`;
+    if (world.leases.length > 0 && random.chance(0.85)) return random.pick(world.leases);
     return random.pick(EXPLICIT_LEASES);
   }
 
   private lease(world: World): Op {
     const { random } = this;
     const choice = random.below(100);
-    if (choice < 30) {
+    if (choice < (world.leases.length < 5 ? 45 : 15)) {
       const ttl = random.chance(0.9) ? random.pick(SECONDS) : "9000000001";
       return unary("LeaseGrant", { TTL: ttl, ID: random.chance(0.5) ? random.pick(EXPLICIT_LEASES) : "0" });
     }
-    if (choice < 55) return unary("LeaseRevoke", { ID: this.leaseId(world) });
+    if (choice < 60) return unary("LeaseRevoke", { ID: this.leaseId(world) });
     if (choice < 75) return unary("LeaseTimeToLive", { ID: this.leaseId(world), keys: random.chance(0.7) });
     if (choice < 85) return unary("LeaseLeases", {});
     const ids = Array.from({ length: 1 + random.below(2) }, () => this.leaseId(world));
@@ -325,6 +330,11 @@ const BOUNDS = ["min_mod_revision", "max_mod_revision", "min_create_revision", "
 interface Where {
   key(): string;
   extent(): Extent;
+}
+
+/** The revision, or the next one that both sides have. */
+function common(revision: number, { apart }: World): number {
+  return apart.find(({ from, to }) => from < revision && revision < to)?.to ?? revision;
 }
 
 function unary(method: Extract<Op, { kind: "unary" }>["method"], request: Message): Op {

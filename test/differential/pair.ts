@@ -13,17 +13,22 @@ type Unary = Extract<Op, { kind: "unary" }>;
 const ACROSS = "etcd-braid: transaction would write across shards: ";
 const RECENT = 40;
 
+/** What makes revisions and leaves nothing. */
+const FILL: Unary = { kind: "unary", method: "Put", request: { key: "\x02filler" } };
+const EMPTY: Unary = { kind: "unary", method: "DeleteRange", request: { key: "\x02filler" } };
+
 /**
  * A plain etcd and a store, given the same operations one after the other. Every answer must be equal, revisions
- * included. Operations that are different on purpose (writes on several shards) are left out, and it is checked
- * that the store refuses what it must.
+ * included. Writes on several shards take several revisions in the store: their effects are compared, and the two
+ * are brought back to one revision. Transactions that would write across shards must be refused by the store.
  */
 export class Pair implements World {
   readonly plain: Side;
   readonly store: Side;
   head = 1;
+  readonly apart: { from: number; to: number }[] = [];
   compacted = 0;
-  autoLeases = 0;
+  leases: string[] = [];
   written: { key: string; revision: number }[] = [];
   readonly counts = new Map<string, number>();
   private readonly watching: WatchPair;
@@ -33,9 +38,9 @@ export class Pair implements World {
     storeEndpoint: string,
     private readonly router: Router,
   ) {
-    this.plain = { client: new EtcdClient(plainEndpoint), leases: new LeaseNames() };
-    this.store = { client: new EtcdClient(storeEndpoint), leases: new LeaseNames() };
-    this.watching = new WatchPair(this.plain, this.store, (what, by) => this.count(what, by));
+    this.plain = side(plainEndpoint);
+    this.store = side(storeEndpoint);
+    this.watching = new WatchPair(this.plain, this.store, this.apart, (what, by) => this.count(what, by));
   }
 
   /** Begins to record the history that watchers are compared with; before the first operation, if any of them is a watch. */
@@ -75,9 +80,10 @@ export class Pair implements World {
   }
 
   private async unary(op: Unary): Promise<void> {
-    if (await this.isDifferentByDesign(op)) return this.count(`${op.method} left out`);
+    const shards = await this.shardsWritten(op);
+    if (shards > 1) return this.runApart(op, shards);
     if (op.method === "Txn" && (await this.isRefused(op))) return this.count("Txn refused");
-    if (op.method === "Compact") await this.watching.settle(this.head);
+    if (op.method === "Compact") await this.watching.arrive(this.head);
     const [plain, store] = await this.both((side) => this.call(side, op));
     if (op.method === "LeaseGrant" && op.request.ID === "0") this.nameLease(plain, store);
     this.compare(plain, store, op);
@@ -92,26 +98,46 @@ export class Pair implements World {
     return Promise.all([call(this.plain), call(this.store)]);
   }
 
-  /** Writes of several keys on several shards take several revisions there and one on a plain etcd. */
-  private async isDifferentByDesign({ method, request }: Unary): Promise<boolean> {
+  /** How many shards a deletion of a range or the end of a lease writes on; 0 for other operations. */
+  private async shardsWritten({ method, request }: Unary): Promise<number> {
     if (method === "DeleteRange") {
       const extent = extentOf(request);
-      if (shardsOf(this.router, extent).length < 2) return false;
+      if (shardsOf(this.router, extent).length < 2) return 0;
       const read = { key: extent.key, range_end: extent.end, keys_only: true };
       const { response } = await this.call(this.plain, { kind: "unary", method: "Range", request: read });
-      return this.isSpread(list(response?.kvs).map((kv) => kv.key as Buffer));
+      return this.spread(list(response?.kvs).map((kv) => kv.key as Buffer));
     }
     if (method === "LeaseRevoke") {
       const look = { ID: request.ID, keys: true };
       const asked: Unary = { kind: "unary", method: "LeaseTimeToLive", request: look };
       const { response } = await this.call(this.plain, asked);
-      return this.isSpread((response?.keys as Buffer[] | undefined) ?? []);
+      return this.spread((response?.keys as Buffer[] | undefined) ?? []);
     }
-    return false;
+    return 0;
   }
 
-  private isSpread(keys: readonly Buffer[]): boolean {
-    return new Set(keys.map((key) => shardOf(this.router, key.toString("latin1")))).size > 1;
+  private spread(keys: readonly Buffer[]): number {
+    return new Set(keys.map((key) => shardOf(this.router, key.toString("latin1")))).size;
+  }
+
+  /** A write that takes a revision on each of its shards, and what gives the plain etcd as many. */
+  private async runApart(op: Unary, shards: number): Promise<void> {
+    const from = this.head;
+    await this.watching.settle(from);
+    const [plain, store] = await this.both((side) => this.call(side, op));
+    const revisions = { plain: revisionOf(plain), store: revisionOf(store) };
+    if (revisions.plain !== from + 1 || revisions.store !== from + shards) {
+      throw new Difference(`a write on ${shards} shards after ${from} answers ${show(revisions)}`);
+    }
+    this.compare(headless(plain), headless(store), op);
+    for (let i = 0; i < shards; i++) await this.call(this.plain, FILL);
+    await this.call(this.store, FILL);
+    const ends = await this.both((side) => this.call(side, EMPTY));
+    this.compare(...ends, EMPTY);
+    this.learn(op, plain);
+    this.learn(EMPTY, ends[0]);
+    this.apart.push({ from, to: this.head });
+    this.count(`${op.method} on several shards`);
   }
 
   /**
@@ -135,7 +161,6 @@ export class Pair implements World {
     if (!plain.response || !store.response) return;
     this.plain.leases.add(String(plain.response.ID));
     this.store.leases.add(String(store.response.ID));
-    this.autoLeases++;
   }
 
   private compare(plain: Answer, store: Answer, op: { method: string; request: Message }): void {
@@ -146,7 +171,7 @@ export class Pair implements World {
     if (!isDeepStrictEqual(actual, expected)) {
       throw new Difference(`plain etcd: ${show(expected)}\nstore:      ${show(actual)}`);
     }
-    this.count(plain.code === 0 ? method : `${method} (error)`);
+    this.count(plain.code === 0 ? method : `${method}: ${plain.message}`);
   }
 
   private learn({ method, request }: Unary, { code, response }: Answer): void {
@@ -154,6 +179,8 @@ export class Pair implements World {
     const before = this.head;
     this.head = Number((response.header as Message).revision);
     if (method === "Compact") this.compacted = Number(request.revision);
+    if (method === "LeaseGrant") this.leases.push(this.plain.leases.nameOf(String(response.ID)));
+    if (method === "LeaseRevoke") this.leases = this.leases.filter((lease) => lease !== request.ID);
     if (this.head > before) {
       for (const key of putKeys(method, request)) this.written.push({ key, revision: this.head });
       this.written = this.written.slice(-RECENT);
@@ -163,6 +190,14 @@ export class Pair implements World {
   private count(what: string, by = 1): void {
     this.counts.set(what, (this.counts.get(what) ?? 0) + by);
   }
+}
+
+function side(endpoint: string): Side {
+  return {
+    client: new EtcdClient(endpoint),
+    leases: new LeaseNames(),
+    metrics: async () => (await fetch(`http://${endpoint}/metrics`)).text(),
+  };
 }
 
 function* putKeys(method: string, request: Message): Generator<string> {
@@ -199,6 +234,14 @@ function comparable(
 
 function byId(a: Message, b: Message): number {
   return String(a.ID) < String(b.ID) ? -1 : String(a.ID) > String(b.ID) ? 1 : 0;
+}
+
+function headless(answer: Answer): Answer {
+  return { ...answer, response: answer.response && { ...answer.response, header: undefined } };
+}
+
+function revisionOf({ response }: Answer): number {
+  return Number((response?.header as Message | undefined)?.revision);
 }
 
 function anonymous(header: Message): Message {

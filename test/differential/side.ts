@@ -5,6 +5,8 @@ import type { LeaseNames } from "./ops.js";
 export interface Side {
   readonly client: EtcdClient;
   readonly leases: LeaseNames;
+  /** etcd's metrics. */
+  metrics(): Promise<string>;
 }
 
 /** The two endpoints have answered differently, or the store as one etcd never would. */
