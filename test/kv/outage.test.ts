@@ -146,6 +146,9 @@ test("without the timeline's host nothing is invented, and serializable reads go
     assert.equal((await refused(ask("put", put("c1", "written")))).code, Code.UNAVAILABLE);
 
     await etcds[0].restart();
+    // Nobody was told of these writes: they may still have no revision, but a read that sees them gives them one.
+    assert.equal(text((await ask("range", key("b1"))).kvs[0].value), "without a revision");
+    assert.equal(text((await ask("range", key("c1"))).kvs[0].value), "written");
     const after = await ask("range", between("b", "d"));
     assert.deepEqual(
       after.kvs.map((kv) => [text(kv.value), kv.version]),
