@@ -31,6 +31,9 @@ export interface LeaseCounts {
   readonly missedRenewals: number;
 }
 
+/** Ids are positive int64. */
+const MAX_ID = (1n << 63n) - 1n;
+
 /**
  * Leases over all shards. A lease lives on its home shard, and has a part of the same id on every other shard
  * where a key is attached to it. It lives on all of them or on none. All calls reject with `StatusError`.
@@ -167,7 +170,7 @@ export class Leases {
   /** A random positive id, and its home. */
   private freshId(): [home: number, id: bigint] {
     for (;;) {
-      const id = BigInt.asUintN(63, randomBytes(8).readBigUInt64BE());
+      const id = randomBytes(8).readBigUInt64BE() & MAX_ID;
       if (id !== 0n) return [this.homeOf(id), id];
     }
   }
