@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Client, type ClientDuplexStream, credentials, type ServiceError } from "@grpc/grpc-js";
 import { parseConfig } from "../../src/config/load.js";
+import type { Config } from "../../src/config/types.js";
 import { createLog } from "../../src/ops/log.js";
 import { type Proxy as Braid, startProxy } from "../../src/server/proxy.js";
 import {
@@ -40,19 +41,23 @@ export const prefixEnd = (prefix: string): Buffer => {
 };
 export const EVERYTHING = { key: NO_END, rangeEnd: NO_END };
 
+type Endpoints = readonly { readonly endpoint: string }[];
+type Settings = Readonly<Record<string, unknown>>;
+
 /** A proxy in this process. Keys that begin with "a", "b", "c" are on the first, second, third shard. */
-export function openProxy(
-  shards: readonly { readonly endpoint: string }[],
-  config: Readonly<Record<string, unknown>> = {},
-): Promise<Braid> {
+export function openProxy(shards: Endpoints, settings: Settings = {}): Promise<Braid> {
+  return startProxy(configOf(shards, settings), createLog("silent"));
+}
+
+export function configOf(shards: Endpoints, settings: Settings = {}): Config {
   const rules = shards.map((_, i) => ({ prefix: "abc"[i], segments: 0, shard: `shard${i}` }));
   const content = JSON.stringify({
     listen: ["127.0.0.1:0"],
     shards: shards.map((shard, i) => ({ name: `shard${i}`, endpoints: [shard.endpoint] })),
     routing: { rules },
-    ...config,
+    ...settings,
   });
-  return startProxy(parseConfig(content, "test"), createLog((process.env.TEST_LOG ?? "silent") as "silent"));
+  return parseConfig(content, "test");
 }
 
 type Request<M> = M extends Codec<infer T> ? Init<T> : never;
@@ -123,6 +128,10 @@ const toBuffer = (value: Uint8Array): Buffer => Buffer.from(value.buffer, value.
 export function show({ type, kv }: Event): string {
   return `${kv!.modRevision} ${type === 0 ? `+${text(kv!.key)}=${text(kv!.value)}` : `-${text(kv!.key)}`}`;
 }
+
+/** Events by revision and key, for those with large values. */
+export const keysOf = (events: readonly Event[]): string[] =>
+  events.map(({ kv }) => `${kv!.modRevision} ${text(kv!.key)}`);
 
 /** One watch stream: everything it has received, and waiting for more. */
 export class WatchStream {

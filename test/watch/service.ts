@@ -1,0 +1,128 @@
+import { createLog } from "../../src/ops/log.js";
+import { openStore, type Store } from "../../src/server/store.js";
+import type { ServerStream } from "../../src/server/transport.js";
+import { createIdentity } from "../../src/services/identity.js";
+import { createWatch, type WatchLimits, type WatchService } from "../../src/services/watch.js";
+import type { StatusError } from "../../src/status/error.js";
+import { type WatchCreateRequest, WatchRequest, WatchResponse } from "../../src/wire/messages.js";
+import type { EtcdProcess } from "../support/etcd.js";
+import { configOf } from "./support.js";
+
+export interface TestWatchService {
+  readonly service: WatchService;
+  readonly store: Store;
+  close(): void;
+}
+
+/** The Watch service over a store of its own, without a transport. */
+export async function openWatchService(
+  shards: readonly EtcdProcess[],
+  limits: WatchLimits,
+): Promise<TestWatchService> {
+  const log = createLog("silent");
+  const store = await openStore(configOf(shards), log);
+  const { timeline, router } = store;
+  const identity = createIdentity({ clusterId: store.mapId, memberId: 7n, timeline });
+  const service = createWatch({ timeline, shards: store.shards, router, identity, limits, log });
+  const close = () => {
+    service.stop();
+    store.close();
+  };
+  return { service, store, close };
+}
+
+/** The server's end of a stream whose client takes something only when the test says so. */
+export class TestStream implements ServerStream {
+  readonly metadata = { get: () => undefined };
+  readonly deadline = Number.POSITIVE_INFINITY;
+  cancelled = false;
+  queuedBytes = 0;
+  /** Most bytes ever queued. */
+  highest = 0;
+  paused = false;
+  error: StatusError | undefined;
+  /** What the client has taken. */
+  readonly frames: WatchResponse[] = [];
+  private readonly queue: Uint8Array[] = [];
+  private blocked = false;
+  private message: (message: Uint8Array) => void = () => {};
+  private drained: () => void = () => {};
+  private readonly cancels = new Set<() => void>();
+  private changed: () => void = () => {};
+
+  /** Up to `highWaterBytes` the client takes everything at once. */
+  constructor(
+    readonly path: string,
+    private readonly highWaterBytes: number,
+  ) {}
+
+  create(request: Partial<WatchCreateRequest>): void {
+    this.receive(WatchRequest.encode({ kind: "create", request }));
+  }
+
+  receive(message: Uint8Array): void {
+    this.message(message);
+  }
+
+  /** The client takes all that is queued. */
+  drain(): void {
+    for (const frame of this.queue.splice(0)) this.frames.push(WatchResponse.decode(frame));
+    this.queuedBytes = 0;
+    if (!this.blocked) return;
+    this.blocked = false;
+    this.drained();
+  }
+
+  cancel(): void {
+    this.cancelled = true;
+    for (const listener of this.cancels) listener();
+  }
+
+  /** Resolves once the condition holds; looked at whenever something is sent. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      await new Promise<void>((resolve) => {
+        this.changed = resolve;
+      });
+    }
+  }
+
+  onMessage(listener: (message: Uint8Array) => void): void {
+    this.message = listener;
+  }
+
+  onEnd(): void {}
+
+  onDrain(listener: () => void): void {
+    this.drained = listener;
+  }
+
+  onCancel(listener: () => void): () => void {
+    this.cancels.add(listener);
+    return () => this.cancels.delete(listener);
+  }
+
+  send(parts: readonly Uint8Array[]): boolean {
+    const frame = Buffer.concat(parts);
+    this.queue.push(frame);
+    this.queuedBytes += frame.length;
+    this.highest = Math.max(this.highest, this.queuedBytes);
+    if (this.queuedBytes > this.highWaterBytes) this.blocked = true;
+    else if (!this.blocked) this.drain();
+    this.changed();
+    return !this.blocked;
+  }
+
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    this.paused = false;
+  }
+
+  end(error?: StatusError): void {
+    this.error = error;
+    this.changed();
+  }
+}
