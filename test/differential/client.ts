@@ -61,8 +61,13 @@ const api = (grpc.loadPackageDefinition(definition) as Record<string, unknown>).
 export class EtcdClient {
   private readonly services: Record<"KV" | "Lease" | "Watch", Service>;
 
-  constructor(endpoint: string) {
-    const options = { "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 };
+  /** `more` are channel options of grpc-js. */
+  constructor(endpoint: string, more: grpc.ChannelOptions = {}) {
+    const options = {
+      "grpc.max_receive_message_length": -1,
+      "grpc.max_send_message_length": -1,
+      ...more,
+    };
     const connect = (name: string) => new api[name](endpoint, grpc.credentials.createInsecure(), options);
     this.services = { KV: connect("KV"), Lease: connect("Lease"), Watch: connect("Watch") };
   }

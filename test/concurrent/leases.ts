@@ -1,0 +1,36 @@
+import { type Call, type History, type LeaseOp, show } from "./history.js";
+import type { Truth } from "./truth.js";
+
+/**
+ * No lease ends before its time: its keys stay until the TTL after the last grant or keep-alive that was answered
+ * is over, unless somebody sent a revocation. And none lives for ever: in the end no key has one.
+ */
+export function checkLeases(truth: Truth, history: History, owners: ReadonlyMap<number, Call>): string[] {
+  const faults: string[] = [];
+  const calls = new Map<string, Call[]>();
+  for (const call of history.calls) {
+    if (isLease(call.op)) calls.set(call.op.id, [...(calls.get(call.op.id) ?? []), call]);
+  }
+  for (let revision = 2; revision <= truth.head; revision++) {
+    const lease = truth.changes(revision)[0]?.prev?.lease;
+    if (owners.has(revision) || lease === undefined) continue;
+    const seen = truth.seenAt(revision);
+    const before = (calls.get(lease) ?? []).filter(({ invoked }) => invoked < seen);
+    if (before.some(({ op }) => op.kind === "revoke")) continue;
+    const early = before.find((call) => livesUntil(call) > seen);
+    if (early) faults.push(`lease ${lease} ended before its time at revision ${revision}: ${show(early)}`);
+  }
+  for (const { key, lease } of truth.state(truth.head).values()) {
+    if (lease !== "0") faults.push(`${key} has outlived its lease ${lease}`);
+  }
+  return faults;
+}
+
+const isLease = (op: Call["op"]): op is LeaseOp =>
+  op.kind === "grant" || op.kind === "keepAlive" || op.kind === "revoke";
+
+/** Until when a lease lives at least, by this call alone. */
+function livesUntil({ op, invoked, outcome }: Call): number {
+  if (op.kind === "revoke" || outcome.kind !== "answered" || outcome.answer.kind !== "lease") return 0;
+  return invoked + outcome.answer.ttl * 1_000;
+}
