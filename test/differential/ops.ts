@@ -60,9 +60,11 @@ export function fromWire(value: unknown, leases: LeaseNames, field = ""): unknow
   return LEASES.has(field) ? leases.nameOf(String(value)) : value;
 }
 
-/** For people: JSON with long texts cut. */
+/** For people: JSON with what is long cut. */
 export function show(value: unknown): string {
-  return JSON.stringify(value, (_, item) =>
-    typeof item === "string" && item.length > 200 ? `${item.slice(0, 40)}… (${item.length})` : item,
-  );
+  return JSON.stringify(value, (_, item) => {
+    if (typeof item === "string" && item.length > 200) return `${item.slice(0, 40)}… (${item.length})`;
+    if (Array.isArray(item) && item.length > 60) return [...item.slice(0, 3), `… (${item.length})`];
+    return item;
+  });
 }
