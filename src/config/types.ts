@@ -5,8 +5,8 @@ export interface Config {
   /** `host:port` each, at least one; port 0 lets the system choose. */
   readonly listen: readonly string[];
   /**
-   * Client URLs of all proxies of this store, as MemberList shows them. Undefined when they follow from
-   * the addresses that this proxy is bound to (see `clientUrls`), which only a listen port of 0 brings about.
+   * Client URLs of all proxies of this store, one each, as MemberList shows them. Undefined: this proxy is the
+   * only one, with the addresses that it listens on.
    */
   readonly advertise: readonly string[] | undefined;
   /** At least one, at most 255; the order is the one of shard indices. */

@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { clientUrls } from "../config/address.js";
 import type { Config } from "../config/types.js";
 import { Leases } from "../lease/leases.js";
@@ -10,6 +11,7 @@ import { maintenanceHandlers } from "../services/maintenance.js";
 import { unimplementedHandlers } from "../services/unimplemented.js";
 import { createWatch } from "../services/watch.js";
 import { serveGrpc } from "./grpc/serve.js";
+import { choosePorts } from "./ports.js";
 import { openStore } from "./store.js";
 import type { Handlers } from "./transport.js";
 
@@ -29,10 +31,14 @@ const RECEIVE_OVERHEAD = 512 * 1024;
 export async function startProxy(config: Config, log: Log, signal?: AbortSignal): Promise<Proxy> {
   const store = await openStore(config, log, signal);
   const { router, shards, timeline } = store;
-  // Bound before the handlers answer anything: the addresses name the members.
   const leases = new Leases({ shards, router, timeline, log });
-  const urls = config.advertise ?? clientUrls(config.listen);
-  const identity = createIdentity({ clusterId: store.mapId, memberId: memberIdOf(urls[0]), timeline });
+  const listen = await choosePorts(config.listen);
+  const members = membersOf(config, listen);
+  const identity = createIdentity({
+    clusterId: store.mapId,
+    memberId: ownMemberId(members, listen),
+    timeline,
+  });
   const kv = createKv({
     router,
     timeline,
@@ -49,7 +55,7 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
       ...unimplementedHandlers(identity),
       ...kv.handlers,
       ...lease.unary,
-      ...clusterHandlers({ identity, clientUrls: urls }),
+      ...clusterHandlers({ identity, members }),
       ...maintenanceHandlers({ shards, timeline, identity }),
     ]),
     stream: new Map([...lease.stream, ...watch.stream]),
@@ -62,7 +68,7 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
   };
   try {
     const server = await serveGrpc(handlers, {
-      listen: config.listen,
+      listen,
       maxReceiveBytes: config.limits.maxRequestBytes + RECEIVE_OVERHEAD,
     });
     return {
@@ -76,4 +82,16 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
     close();
     throw error;
   }
+}
+
+/** The client URLs of each proxy of the store: what is advertised, else this proxy alone with all its addresses. */
+function membersOf({ advertise }: Config, listen: readonly string[]): readonly (readonly string[])[] {
+  return advertise?.map((url) => [url]) ?? [clientUrls(listen)];
+}
+
+/** The id of the member that listens here; that of the machine and its addresses when none of the URLs tells. */
+function ownMemberId(members: readonly (readonly string[])[], listen: readonly string[]): bigint {
+  const own = clientUrls(listen);
+  const member = members.find((urls) => urls.some((url) => own.includes(url)));
+  return memberIdOf(member?.[0] ?? `${hostname()} ${listen.join(" ")}`);
 }

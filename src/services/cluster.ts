@@ -7,19 +7,23 @@ import { notHere } from "./unimplemented.js";
 
 export interface ClusterDeps {
   readonly identity: Identity;
-  /** Client URLs of all proxies of this store. */
-  readonly clientUrls: readonly string[];
+  /** The client URLs of each proxy of this store; at least one each. */
+  readonly members: readonly (readonly string[])[];
 }
 
 const ADVICE = "the members are the proxies listed under `advertise` in shards.yaml";
 
 /**
- * The Cluster service. The members are the proxies, one for each advertised client URL: clients that connect
+ * The Cluster service. The members are the proxies with the URLs that they advertise: clients that connect
  * to every listed URL (AutoSync, `etcdctl --cluster`) must come to a proxy and not past it.
  */
-export function clusterHandlers({ identity, clientUrls }: ClusterDeps): Map<string, UnaryHandler> {
+export function clusterHandlers({ identity, members: proxies }: ClusterDeps): Map<string, UnaryHandler> {
   const members = MemberListResponse.encode({
-    members: clientUrls.map((url) => ({ id: memberIdOf(url), name: memberName(url), clientUrls: [url] })),
+    members: proxies.map((clientUrls) => ({
+      id: memberIdOf(clientUrls[0]),
+      name: memberName(clientUrls[0]),
+      clientUrls,
+    })),
   });
   const handlers = new Map<string, UnaryHandler>();
   for (const path of Object.values(Cluster)) handlers.set(path, notHere(path, ADVICE));
@@ -30,7 +34,7 @@ export function clusterHandlers({ identity, clientUrls }: ClusterDeps): Map<stri
   return handlers;
 }
 
-/** The member id of the proxy with this client URL: the same for ever and on every proxy, never 0. */
+/** The member id of the proxy whose first client URL is this: the same for ever and on every proxy, never 0. */
 export function memberIdOf(clientUrl: string): bigint {
   const id = createHash("sha256").update("etcd-braid member\0").update(clientUrl).digest().readBigUInt64BE(0);
   return id === 0n ? 1n : id;

@@ -31,7 +31,7 @@ function problems(text: string): string[] {
 test("shards alone are enough", () => {
   assert.deepEqual(parseConfig(twoShards, "test.yaml"), {
     listen: ["127.0.0.1:2379"],
-    advertise: ["http://127.0.0.1:2379"],
+    advertise: undefined,
     shards: [
       { name: "a", endpoints: ["10.0.0.1:2379"], weight: 1 },
       { name: "b", endpoints: ["10.0.0.2:2379"], weight: 1 },

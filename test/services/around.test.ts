@@ -44,7 +44,7 @@ describe("Status, MemberList and what is not there", () => {
     const identity = createIdentity({ clusterId: 5n, memberId: memberIdOf(OTHER_PROXY), timeline });
     const unary = new Map([
       ...maintenanceHandlers({ shards, timeline, identity }),
-      ...clusterHandlers({ identity, clientUrls }),
+      ...clusterHandlers({ identity, members: [clientUrls] }),
       ...unimplementedHandlers(identity),
     ]);
     server = await serveGrpc(
