@@ -13,6 +13,8 @@ export interface World {
   readonly written: readonly { readonly key: string; readonly revision: number }[];
   /** Revisions (from, to] in which the two stores went apart on purpose; nothing may refer to them. */
   readonly apart: readonly { readonly from: number; readonly to: number }[];
+  /** Proxies of the store. */
+  readonly proxies: number;
   /** Leases that live. */
   readonly leases: readonly string[];
   /** Watchers that live, at most one list per stream. */
@@ -74,6 +76,10 @@ export class Generator {
   ) {}
 
   next(world: World): Op {
+    if (world.proxies > 1) {
+      if (this.random.chance(0.03)) return { kind: "move", proxy: this.random.below(world.proxies) };
+      if (this.random.chance(0.004)) return this.restart(world);
+    }
     const choice = this.random.below(100);
     if (choice < 30) return unary("Put", this.put(world));
     if (choice < 52)
@@ -90,6 +96,11 @@ export class Generator {
     if (choice < 80) return unary("Compact", this.compact(world));
     if (choice < 89) return this.lease(world);
     return this.watch(world);
+  }
+
+  private restart(world: World): Op {
+    const signal = this.random.pick(["SIGTERM", "SIGKILL"] as const);
+    return { kind: "restart", proxy: this.random.below(world.proxies), signal };
   }
 
   private put(world: World, key = this.key()): Message {

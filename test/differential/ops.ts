@@ -11,7 +11,10 @@ export type Op =
   | { readonly kind: "watch"; readonly stream: number; readonly request: Message }
   | { readonly kind: "cancel"; readonly stream: number; readonly watchId: string }
   | { readonly kind: "progress"; readonly stream: number }
-  | { readonly kind: "settle" };
+  | { readonly kind: "settle" }
+  /** The client goes on with another proxy of the store. */
+  | { readonly kind: "move"; readonly proxy: number }
+  | { readonly kind: "restart"; readonly proxy: number; readonly signal: "SIGTERM" | "SIGKILL" };
 
 const BYTES = new Set(["key", "range_end", "value"]);
 const LEASES = new Set(["lease", "ID"]);

@@ -4,7 +4,8 @@ import { type Answer, EtcdClient, type Message } from "./client.js";
 import { extentOf, list, shardOf, shardsOf, txnReach } from "./extents.js";
 import type { World } from "./generate.js";
 import { fromWire, LeaseNames, type Op, show, toWire } from "./ops.js";
-import { Difference, type Side } from "./side.js";
+import { Difference, type PlainSide, type Side } from "./side.js";
+import { type Restartable, StoreSide } from "./storeSide.js";
 import { forgetTies, forgetTiesInTxn } from "./ties.js";
 import { WatchPair } from "./watchPair.js";
 
@@ -24,8 +25,8 @@ const EMPTY: Unary = { kind: "unary", method: "DeleteRange", request: { key: "\x
  * are brought back to one revision. Transactions that would write across shards must be refused by the store.
  */
 export class Pair implements World {
-  readonly plain: Side;
-  readonly store: Side;
+  readonly plain: PlainSide;
+  readonly store: StoreSide;
   head = 1;
   readonly apart: { from: number; to: number }[] = [];
   compacted = 0;
@@ -36,17 +37,21 @@ export class Pair implements World {
 
   constructor(
     plainEndpoint: string,
-    storeEndpoint: string,
+    store: { readonly proxies: readonly Restartable[] },
     private readonly router: Router,
   ) {
-    this.plain = side(plainEndpoint);
-    this.store = side(storeEndpoint);
+    this.plain = plainSide(plainEndpoint);
+    this.store = new StoreSide(store.proxies);
     this.watching = new WatchPair(this.plain, this.store, this.apart, (what, by) => this.count(what, by));
   }
 
   /** Begins to record the history that watchers are compared with; before the first operation, if any of them is a watch. */
   recordHistory(): Promise<void> {
     return this.watching.recordHistory();
+  }
+
+  get proxies(): number {
+    return this.store.proxies.length;
   }
 
   get watchers(): readonly (readonly string[])[] {
@@ -65,6 +70,15 @@ export class Pair implements World {
       }
       case "watch":
         return this.watching.create(op.stream, op.request, this.head, this.compacted);
+      case "move":
+        this.store.current = op.proxy;
+        this.count("proxy changed");
+        return this.catchUp();
+      case "restart":
+        await this.watching.leave(this.head, (stream) => this.store.proxyOf(stream) === op.proxy);
+        await this.store.restart(op.proxy, op.signal);
+        this.count(`proxy ended by ${op.signal}`);
+        return this.catchUp();
       case "cancel":
         return this.watching.cancel(op.stream, op.watchId, this.head);
       case "progress":
@@ -77,7 +91,12 @@ export class Pair implements World {
   close(): void {
     this.watching.close();
     this.plain.client.close();
-    this.store.client.close();
+    this.store.close();
+  }
+
+  /** What a proxy answers without a word to others (serializable reads, leases) is of when it last heard of them. */
+  private catchUp(): Promise<void> {
+    return this.unary({ kind: "unary", method: "Range", request: { key: "\0", range_end: "\0" } });
   }
 
   private async unary(op: Unary): Promise<void> {
@@ -196,10 +215,12 @@ export class Pair implements World {
   }
 }
 
-function side(endpoint: string): Side {
+function plainSide(endpoint: string): PlainSide {
+  const client = new EtcdClient(endpoint);
   return {
-    client: new EtcdClient(endpoint),
+    client,
     leases: new LeaseNames(),
+    watchClient: () => client,
     metrics: async () => (await fetch(`http://${endpoint}/metrics`)).text(),
   };
 }

@@ -18,6 +18,8 @@ export interface SequenceOptions {
   readonly operations: number;
   /** True keeps the timeline on an etcd of its own, false on the first shard. */
   readonly dedicatedHost: boolean;
+  /** With more than one the client changes between them, and now and then one is restarted. */
+  readonly proxies: number;
 }
 
 /**
@@ -26,7 +28,7 @@ export interface SequenceOptions {
  */
 export async function runSequence(options: SequenceOptions): Promise<ReadonlyMap<string, number>> {
   const log: Op[] = [];
-  const bench = await Bench.start(options.dedicatedHost);
+  const bench = await Bench.start(options);
   try {
     const { pair } = bench;
     await pair.recordHistory();
@@ -64,15 +66,15 @@ export class Bench {
     private readonly host: EtcdProcess | undefined,
   ) {}
 
-  static async start(dedicatedHost = false): Promise<Bench> {
+  static async start({ dedicatedHost = false, proxies = 1 } = {}): Promise<Bench> {
     const [plain, host] = await Promise.all([startEtcd(), dedicatedHost ? startEtcd() : undefined]);
     const config = host && { timeline: { endpoints: [host.endpoint] } };
-    const store = await startStore({ shards: SHARDS, config });
+    const store = await startStore({ shards: SHARDS, config, proxies });
     const router = await createRouter({
       shards: store.shards.map((_, i) => ({ name: `shard${i}`, weight: 1 })),
       rules: defaultRules,
     });
-    return new Bench(plain, store, router, new Pair(plain.endpoint, store.endpoint, router), host);
+    return new Bench(plain, store, router, new Pair(plain.endpoint, store, router), host);
   }
 
   async remove(): Promise<void> {

@@ -5,6 +5,12 @@ import type { LeaseNames } from "./ops.js";
 export interface Side {
   readonly client: EtcdClient;
   readonly leases: LeaseNames;
+  /** The endpoint of a watch stream. */
+  watchClient(stream: number): EtcdClient;
+}
+
+/** The plain etcd. */
+export interface PlainSide extends Side {
   /** etcd's metrics. */
   metrics(): Promise<string>;
 }

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Message } from "./client.js";
 import { extentOf, holdsKey } from "./extents.js";
 import { fromWire, type LeaseNames, show, toWire } from "./ops.js";
-import { Difference, type Side } from "./side.js";
+import { Difference, type PlainSide, type Side } from "./side.js";
 import { type Event, WatchRecorder } from "./watching.js";
 
 /** How long etcd may take with an answer to a progress request before it is asked again, ms: a 3.5 may leave it out. */
@@ -36,14 +36,14 @@ interface StreamPair {
  * over everything records: every revision brings at least one event, so it is known when all has come.
  */
 export class WatchPair {
-  private readonly streams: StreamPair[] = [];
+  private readonly streams: (StreamPair | undefined)[] = [];
   /** True when watchers that began in the past may not have arrived. */
   private travelling = false;
   private history: WatchRecorder | undefined;
 
   constructor(
-    private readonly plain: Side,
-    private readonly store: Side,
+    private readonly plain: PlainSide,
+    private readonly store: Side & { readonly proxies: readonly unknown[] },
     /** Revisions (from, to] that differ: their events are not compared. */
     private readonly apart: readonly { from: number; to: number }[],
     private readonly count: (what: string, by?: number) => void,
@@ -51,11 +51,16 @@ export class WatchPair {
 
   /** Ids of the watchers of each stream. */
   living(): string[][] {
-    return this.streams.map((stream) => [...(stream?.watchers.keys() ?? [])]);
+    return Array.from(this.streams, (stream) => [...(stream?.watchers.keys() ?? [])]);
   }
 
   async create(stream: number, request: Message, head: number, compacted: number): Promise<void> {
     const pair = this.open(stream);
+    if (this.store.proxies.length > 1) {
+      // A proxy that has not heard of the newest revisions yet may create it as of before.
+      pair.store.send({ progress_request: {} });
+      await this.compareProgress(pair, head);
+    }
     const [plain, store] = await this.exchange(pair, { create_request: request }, "a created frame", 1);
     const start = Number(request.start_revision ?? 0);
     const watermark = start > 0 && !plain.canceled ? Math.max(1, Math.min(head, start - 1)) : head;
@@ -141,6 +146,17 @@ export class WatchPair {
     }
   }
 
+  /** Ends streams, all their watchers first. */
+  async leave(head: number, which: (stream: number) => boolean): Promise<void> {
+    for (const [stream, pair] of this.streams.entries()) {
+      if (pair === undefined || !which(stream)) continue;
+      for (const id of [...pair.watchers.keys()]) await this.cancel(stream, id, head);
+      pair.plain.close();
+      pair.store.close();
+      delete this.streams[stream];
+    }
+  }
+
   /** Waits until no watcher is on its way through the past any more, where a compaction would end it. */
   async arrive(head: number): Promise<void> {
     await this.settle(head);
@@ -164,15 +180,22 @@ export class WatchPair {
   }
 
   private open(stream: number): StreamPair {
-    this.streams[stream] ??= {
-      plain: new WatchRecorder(this.plain.client, `watch stream ${stream} of the plain etcd`, false),
-      store: new WatchRecorder(this.store.client, `watch stream ${stream} of the store`, true),
+    const open = this.streams[stream];
+    if (open !== undefined) return open;
+    const pair = {
+      plain: new WatchRecorder(
+        this.plain.watchClient(stream),
+        `watch stream ${stream} of the plain etcd`,
+        false,
+      ),
+      store: new WatchRecorder(this.store.watchClient(stream), `watch stream ${stream} of the store`, true),
       watchers: new Map(),
       compacted: false,
       plainControl: 0,
       storeControl: 0,
     };
-    return this.streams[stream];
+    this.streams[stream] = pair;
+    return pair;
   }
 
   private async exchange(pair: StreamPair, request: Message, what: string, frames: number) {
