@@ -1,5 +1,5 @@
 import type { Message, Answer as Reply, UnaryMethod } from "../differential/client.js";
-import type { Answer, Change, Compare, Frame, Kv, Op, Outcome, Step } from "./history.js";
+import type { Answer, Change, Compare, Frame, KeepAlive, Kv, Op, Outcome, Step } from "./history.js";
 
 /** etcd's API in the words of a history, both ways. */
 
@@ -9,7 +9,7 @@ const number = (value: unknown): number => Number(value ?? 0);
 const list = (value: unknown): readonly Message[] => (value ?? []) as Message[];
 
 /** The unary call that an operation is; keep-alives go over a stream. */
-export function toCall(op: Exclude<Op, { kind: "keepAlive" }>): [UnaryMethod, Message] {
+export function toCall(op: Exclude<Op, KeepAlive>): [UnaryMethod, Message] {
   switch (op.kind) {
     case "put":
       return ["Put", stepRequest(op)];
@@ -39,7 +39,8 @@ function stepRequest(step: Step): Message {
   if (step.kind === "put") {
     return { key: bytes(step.key), value: bytes(step.value), lease: step.lease, prev_kv: true };
   }
-  const range = { key: bytes(step.key), range_end: bytes(step.end) };
+  // An empty end that is on the wire has another meaning than none.
+  const range = { key: bytes(step.key), ...(step.end === "" ? {} : { range_end: bytes(step.end) }) };
   if (step.kind === "delete") return { ...range, prev_kv: true };
   return { ...range, revision: step.revision, limit: step.limit, serializable: step.serializable };
 }

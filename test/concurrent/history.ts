@@ -57,11 +57,23 @@ export interface Compact {
 }
 
 /** `ttl` in seconds. The client chooses the id. */
-export interface LeaseOp {
-  readonly kind: "grant" | "revoke" | "keepAlive";
+export interface Grant {
+  readonly kind: "grant";
   readonly id: string;
   readonly ttl: number;
 }
+
+export interface Revoke {
+  readonly kind: "revoke";
+  readonly id: string;
+}
+
+export interface KeepAlive {
+  readonly kind: "keepAlive";
+  readonly id: string;
+}
+
+export type LeaseOp = Grant | Revoke | KeepAlive;
 
 export type Op = Step | Txn | Compact | LeaseOp;
 

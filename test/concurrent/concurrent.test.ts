@@ -1,0 +1,26 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { run } from "./run.js";
+
+/*
+ * Clients and watchers on two proxies over three shards while etcds and proxies are killed, restarted and stopped for
+ * seconds: the recorded history must be one that a single etcd could have had. `SEED` chooses the same operations and the
+ * same strokes again (not the same timing), `SEEDS` and `SECONDS` make it run longer. A failing history is kept in a
+ * file, which check-history.ts checks again.
+ */
+
+const seconds = Number(process.env.SECONDS ?? 20);
+const count = process.env.SEED === undefined ? Number(process.env.SEEDS ?? 2) : 1;
+const first = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+
+for (let i = 0; i < count; i++) {
+  const seed = first + i;
+  const compactions = seed % 2 === 1;
+  const dedicatedHost = seed % 4 === 3;
+  const where = dedicatedHost ? "timeline host of its own" : "timeline on a shard";
+  test(`SEED=${seed}: one history while processes die, ${where}${compactions ? ", compactions" : ""}`, async (t) => {
+    const summary = await run({ seed, seconds, compactions, dedicatedHost });
+    t.diagnostic(JSON.stringify(summary));
+    assert.ok(summary.answered > 100 && summary.frames > 100, "hardly anything was tried");
+  });
+}
