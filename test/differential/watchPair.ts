@@ -27,8 +27,7 @@ interface StreamPair {
   /** True when one of its watchers was ended by a compaction. */
   compacted: boolean;
   /** Control frames compared so far. */
-  plainControl: number;
-  storeControl: number;
+  frames: number;
 }
 
 /**
@@ -58,10 +57,9 @@ export class WatchPair {
     const pair = this.open(stream);
     if (this.store.proxies.length > 1) {
       // A proxy that has not heard of the newest revisions yet may create it as of before.
-      pair.store.send({ progress_request: {} });
-      await this.compareProgress(pair, head);
+      await this.storeProgress(pair, head);
     }
-    const [plain, store] = await this.exchange(pair, { create_request: request }, "a created frame", 1);
+    const [plain, store] = await this.exchange(pair, { create_request: request }, "a created frame");
     const start = Number(request.start_revision ?? 0);
     const watermark = start > 0 && !plain.canceled ? Math.max(1, Math.min(head, start - 1)) : head;
     compare(withoutRevision(plain), withoutRevision(store), "created frame");
@@ -75,7 +73,7 @@ export class WatchPair {
     this.count("watch");
     const id = String(plain.watch_id ?? "0");
     if (start > 0 && start < compacted) {
-      const canceled = await this.frames(pair, "a canceled frame", 1);
+      const canceled = await this.frames(pair, "a canceled frame");
       compare(withoutRevision(canceled[0]), withoutRevision(canceled[1]), "canceled frame");
       pair.compacted = true;
       return this.count("watch (compacted)");
@@ -94,7 +92,7 @@ export class WatchPair {
       for (const side of [pair.plain, pair.store]) side.send(request);
       return;
     }
-    const [plain, store] = await this.exchange(pair, request, "a canceled frame", 1);
+    const [plain, store] = await this.exchange(pair, request, "a canceled frame");
     compare(withoutRevision(plain), withoutRevision(store), "canceled frame");
     // The store's is what the watcher has seen, which may not be the head yet.
     if (revisionOf(store) > head) throw new Difference(`canceled at ${revisionOf(store)}, head ${head}`);
@@ -106,28 +104,27 @@ export class WatchPair {
   async progress(stream: number, head: number): Promise<void> {
     await this.settle(head);
     const pair = this.open(stream);
-    pair.store.send({ progress_request: {} });
-    if (!etcdTells(pair, head)) return this.compareProgress(pair, head);
-    const again = setInterval(() => pair.plain.send({ progress_request: {} }), ASK_AGAIN);
-    pair.plain.send({ progress_request: {} });
+    await this.storeProgress(pair, head);
+    if (!etcdTells(pair, head)) return;
+    const ask = () => pair.plain.send({ progress_request: {} });
+    const again = setInterval(ask, ASK_AGAIN);
+    ask();
     try {
-      const [plain, store] = await this.frames(pair, "progress", 1);
-      compare(comparableFrame(plain), comparableFrame(store), "progress");
+      const told = () => pair.plain.progress.some((frame) => revisionOf(frame) === head);
+      await pair.plain.until("progress", told);
       this.count("watch progress");
     } finally {
       clearInterval(again);
     }
-    // Where it was asked again, both answers count once.
-    pair.plainControl = pair.plain.control.length;
   }
 
-  private async compareProgress(pair: StreamPair, head: number): Promise<void> {
-    await pair.store.until("progress", () => pair.store.control.length > pair.storeControl);
-    compare(
-      { header: { revision: head }, watch_id: "-1" },
-      comparableFrame(pair.store.control[pair.storeControl++]),
-      "progress",
-    );
+  /** The store answers every request once, with the newest revision. */
+  private async storeProgress({ store }: StreamPair, head: number): Promise<void> {
+    const before = store.progress.length;
+    store.send({ progress_request: {} });
+    await store.until("progress", () => store.progress.length > before);
+    const answers = store.progress.slice(before).map((frame) => ({ ...frame, header: revisionOf(frame) }));
+    compare([{ header: head, watch_id: "-1" }], answers, "progress");
   }
 
   /** Waits until every watcher has got all events up to `head`, and compares them. */
@@ -168,8 +165,7 @@ export class WatchPair {
     while (!/^etcd_debugging_mvcc_slow_watcher_total 0$/m.test(await this.plain.metrics())) await pause();
     for (const pair of this.streams) {
       if (!pair?.watchers.size) continue;
-      pair.store.send({ progress_request: {} });
-      await this.compareProgress(pair, head);
+      await this.storeProgress(pair, head);
     }
   }
 
@@ -193,26 +189,25 @@ export class WatchPair {
       store: new WatchRecorder(this.store.watchClient(stream), `watch stream ${stream} of the store`, true),
       watchers: new Map(),
       compacted: false,
-      plainControl: 0,
-      storeControl: 0,
+      frames: 0,
     };
     this.streams[stream] = pair;
     return pair;
   }
 
-  private async exchange(pair: StreamPair, request: Message, what: string, frames: number) {
+  private async exchange(pair: StreamPair, request: Message, what: string) {
     pair.plain.send(toWire(request, this.plain.leases) as Message);
     pair.store.send(toWire(request, this.store.leases) as Message);
-    return this.frames(pair, what, frames);
+    return this.frames(pair, what);
   }
 
-  /** The next control frames of both sides; the last of them is returned. */
-  private async frames(pair: StreamPair, what: string, count: number): Promise<[Message, Message]> {
-    pair.plainControl += count;
-    pair.storeControl += count;
-    await pair.plain.until(what, () => pair.plain.control.length >= pair.plainControl);
-    await pair.store.until(what, () => pair.store.control.length >= pair.storeControl);
-    return [pair.plain.control[pair.plainControl - 1], pair.store.control[pair.storeControl - 1]];
+  /** The next control frames of both sides. */
+  private async frames(pair: StreamPair, what: string): Promise<[Message, Message]> {
+    const { plain, store } = pair;
+    const next = pair.frames++;
+    await plain.until(what, () => plain.control.length > next);
+    await store.until(what, () => store.control.length > next);
+    return [plain.control[next], store.control[next]];
   }
 
   /** Begins the history; nothing may have been compacted before. */
@@ -305,10 +300,6 @@ function pause(): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, 20);
   });
-}
-
-function comparableFrame(frame: Message): Message {
-  return { ...frame, header: { revision: revisionOf(frame) } };
 }
 
 function withoutRevision(frame: Message): Message {

@@ -11,8 +11,10 @@ export interface Event {
 
 /** One client stream of watches, everything that came over it kept. */
 export class WatchRecorder {
-  /** Frames that create, cancel or report progress, in the order of their coming. */
+  /** Frames that create or cancel, in the order of their coming. */
   readonly control: Message[] = [];
+  /** Frames that report progress. */
+  readonly progress: Message[] = [];
   /** Events of each watcher, fragments put together. */
   private readonly events = new Map<string, Event[]>();
   /** What each watcher was told last: nothing at or below it may come later. */
@@ -75,7 +77,8 @@ export class WatchRecorder {
     const id = String(frame.watch_id ?? "0");
     const events = (frame.events ?? []) as Event[];
     const revision = Number((frame.header as Message).revision ?? 0);
-    if (frame.created || frame.canceled || events.length === 0) this.control.push(frame);
+    if (frame.created || frame.canceled) this.control.push(frame);
+    else if (events.length === 0) this.progress.push(frame);
     if (frame.created && !frame.canceled) {
       this.events.set(id, []);
       this.watermarks.set(id, revision);
