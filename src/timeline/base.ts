@@ -5,7 +5,7 @@ import { SegmentTable } from "./segments.js";
 /**
  * A base: the fold up to host revision `covers`, written so that recovery is base + the entries above it.
  *
- * Old segments lie in immutable parts of `SEGMENTS_PER_PART`, written once, so that a new base costs only what is
+ * Old segments lie in immutable parts, written once, so that a new base costs only what is
  * new. The rest (young segments, lease placements) is in the base itself or, when large, in parts of its own.
  */
 export interface Base {
@@ -15,6 +15,8 @@ export interface Base {
   readonly covers: number;
   /** Part keys of the full blocks of segments, oldest first. */
   readonly segmentParts: readonly string[];
+  /** How many segments, the oldest, these parts hold. */
+  readonly segmentsInParts: number;
   /** Epoch of the base that last rewrote the old segments (pruning); a proxy with another must load anew. */
   readonly generation: number;
   /** Segments right after the last pruning. */
@@ -27,9 +29,15 @@ export interface Base {
   readonly clusterIds: readonly string[];
 }
 
-export const SEGMENTS_PER_PART = 8192;
-/** Largest value that is put in one key, bytes: far enough below etcd's request limit of 1.5 MiB. */
-export const MAX_PART_BYTES = 512 * 1024;
+export interface PartSizes {
+  /** Segments in a part. */
+  readonly segments: number;
+  /** Largest value that is put in one key, bytes. */
+  readonly bytes: number;
+}
+
+/** Far enough below etcd's request limit of 1.5 MiB: a segment takes 4 bytes or so, 32 at the most. */
+export const PART_SIZES: PartSizes = { segments: 8192, bytes: 512 * 1024 };
 
 interface BaseJson extends Base {
   readonly format: 1;
@@ -50,19 +58,20 @@ export interface EncodedBase {
   readonly blob: readonly { key: string; value: Uint8Array }[];
 }
 
-/** Encodes the fold. `blobKey(n)` names the n-th part, should the rest be too large for one value. */
+/** Encodes the fold. `blobKey` names the next part, should the rest be larger than `maxBytes`. */
 export function encodeBase(
   base: Base,
   state: Readonly<FoldState>,
-  blobKey: (n: number) => string,
+  maxBytes: number,
+  blobKey: () => string,
 ): EncodedBase {
   const placements = encodePlacements(state.placements);
-  const young = encodeSegments(state.table, base.segmentParts.length * SEGMENTS_PER_PART, state.table.count);
+  const young = encodeSegments(state.table, base.segmentsInParts, state.table.count);
   const rest = Buffer.concat([placements, young]);
   const blob: { key: string; value: Uint8Array }[] = [];
-  if (rest.length > MAX_PART_BYTES) {
-    for (let at = 0; at < rest.length; at += MAX_PART_BYTES) {
-      blob.push({ key: blobKey(blob.length), value: rest.subarray(at, at + MAX_PART_BYTES) });
+  if (rest.length > maxBytes) {
+    for (let at = 0; at < rest.length; at += maxBytes) {
+      blob.push({ key: blobKey(), value: rest.subarray(at, at + maxBytes) });
     }
   }
   const json: BaseJson = {

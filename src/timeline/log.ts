@@ -5,7 +5,8 @@ import {
   decodeBaseHead,
   encodeBase,
   encodeSegments,
-  SEGMENTS_PER_PART,
+  PART_SIZES,
+  type PartSizes,
 } from "./base.js";
 import { decodeEntry, type Entry, encodeEntry } from "./entry.js";
 import { type Applied, Fold } from "./fold.js";
@@ -238,13 +239,14 @@ export class TimelineLog {
       epoch: 1,
       covers,
       segmentParts: [],
+      segmentsInParts: 0,
       generation: 1,
       prunedCount: 0,
       prunedAt: 0,
       map,
       clusterIds,
     };
-    const { value } = encodeBase(base, fold.snapshot(), () => "");
+    const { value } = encodeBase(base, fold.snapshot(), PART_SIZES.bytes, () => "");
     await this.options.host.commit(
       0,
       [
@@ -358,6 +360,10 @@ export class TimelineLog {
 
   // --- truncation --------------------------------------------------------------------------------------
 
+  protected partSizes(): PartSizes {
+    return PART_SIZES;
+  }
+
   protected drawLimit(): number {
     return ENTRIES_PER_EPOCH * (1 + this.options.runtime.random());
   }
@@ -397,23 +403,26 @@ export class TimelineLog {
     const puts: { key: string; value: Uint8Array }[] = [];
     const segmentParts = pruned === undefined ? [...this.base.segmentParts] : [];
     // The last segment may still grow, so a part is cut only when another segment follows.
-    while (state.table.count > (segmentParts.length + 1) * SEGMENTS_PER_PART) {
-      const from = segmentParts.length * SEGMENTS_PER_PART;
+    const { segments, bytes } = this.partSizes();
+    let segmentsInParts = pruned === undefined ? this.base.segmentsInParts : 0;
+    while (state.table.count > segmentsInParts + segments) {
       const key = newPart();
-      puts.push({ key, value: encodeSegments(state.table, from, from + SEGMENTS_PER_PART) });
+      puts.push({ key, value: encodeSegments(state.table, segmentsInParts, segmentsInParts + segments) });
       segmentParts.push(key);
+      segmentsInParts += segments;
     }
     const base: Base = {
       epoch,
       covers: this.seen,
       segmentParts,
+      segmentsInParts,
       generation: pruned === undefined ? this.base.generation : epoch,
       prunedCount: pruned?.table.count ?? this.base.prunedCount,
       prunedAt: pruned?.at ?? this.base.prunedAt,
       map: this.base.map,
       clusterIds: clusterIds ?? this.base.clusterIds,
     };
-    const { value, blob } = encodeBase(base, state, newPart);
+    const { value, blob } = encodeBase(base, state, bytes, newPart);
     puts.push(...blob);
     const deletes = [entriesBefore(this.firstNeededEpoch()), ...this.needlessParts(segmentParts, guard)];
     for (const put of puts) {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { StatusError } from "../../../src/status/error.js";
+import type { PartSizes } from "../../../src/timeline/base.js";
 import type { HostChange } from "../../../src/timeline/host.js";
 import { TimelineLog } from "../../../src/timeline/log.js";
 import { pruneTable } from "../../../src/timeline/prune.js";
@@ -43,8 +44,12 @@ type Observation =
 
 const SEAL_BY_WATCH = 30;
 
-/** Logs with short epochs, so that every run sees many bases. */
+/** Logs with short epochs and small parts, so that every run sees many bases of many parts. */
 export class ShortEpochLog extends TimelineLog {
+  protected override partSizes(): PartSizes {
+    return { segments: 5, bytes: 40 };
+  }
+
   protected override drawLimit(): number {
     return 4 + Math.floor(super.drawLimit() % 8);
   }
