@@ -1,0 +1,135 @@
+import { PutRequest, WatchRequest } from "../../src/wire/messages.js";
+import { KV, Watch } from "../../src/wire/paths.js";
+import { Meter } from "../processes.js";
+import { quantile } from "../statistics.js";
+import { Connection } from "./connection.js";
+import { EventReader } from "./events.js";
+import type { FanoutTask, TaskResult } from "./task.js";
+import { grpcMessage } from "./unary.js";
+
+/** How long the watchers may take to be created, and the last events to arrive, ms. */
+const PATIENCE = 30_000;
+/** How often the writes that have become due are sent, ms. */
+const TICK = 5;
+
+/**
+ * Watchers of one range, many on a stream, and an open loop of writes to it. Each write carries the time at which it
+ * was sent; the latency is from there to each watcher's event. Ends when every watcher has had every write.
+ */
+export async function runFanout(task: FanoutTask): Promise<TaskResult> {
+  const connections: Connection[] = [];
+  const latencies = new Float64Array(
+    task.watchers * Math.ceil((task.writesPerSecond * task.milliseconds) / 1000),
+  );
+  let lost: (error: Error) => void = () => {};
+  let created = 0;
+  let delivered = 0;
+  let progress: () => void = () => {};
+  const open = async (path: string) => {
+    const connection = await Connection.open(task.port, path, (error) => lost(error));
+    connections.push(connection);
+    return connection;
+  };
+
+  /** Resolves when `condition` holds, which is looked at whenever something has arrived. */
+  const until = (what: string, condition: () => boolean) =>
+    new Promise<void>((resolve, reject) => {
+      const patience = setTimeout(() => {
+        reject(new Error(`${what}: ${created} watchers created, ${delivered} events delivered`));
+      }, PATIENCE);
+      lost = reject;
+      progress = () => {
+        if (!condition()) return;
+        clearTimeout(patience);
+        resolve();
+      };
+      progress();
+    });
+
+  try {
+    for (let i = 0; i < task.connections; i++) {
+      const connection = await open(Watch.Watch);
+      const reader = new EventReader({
+        created: () => {
+          created++;
+        },
+        event: (sentAt) => {
+          if (delivered < latencies.length) latencies[delivered] = performance.now() - sentAt;
+          delivered++;
+        },
+        failed: (reason) => lost(new Error(reason)),
+      });
+      const stream = connection.start({
+        data: (chunk) => {
+          reader.take(chunk);
+          progress();
+        },
+        end: () => lost(new Error("the server has ended a watch stream")),
+      });
+      for (let w = i; w < task.watchers; w += task.connections) {
+        connection.send(stream, createRequest(task.prefix), false);
+      }
+    }
+    const writer = await open(KV.Put);
+    await until("not all watchers were created", () => created === task.watchers);
+
+    let written = 0;
+    let answered = 0;
+    let errors = 0;
+    const write = () => {
+      let received = 0;
+      writer.request(writeRequest(task, written++), {
+        data: (chunk) => {
+          received += chunk.length;
+        },
+        end: () => {
+          answered++;
+          if (received === 0) errors++;
+          progress();
+        },
+      });
+    };
+    const meter = new Meter(task.pids);
+    const begin = performance.now();
+    const total = Math.floor(latencies.length / task.watchers);
+    const timer = setInterval(() => {
+      const due = Math.min(total, Math.floor(((performance.now() - begin) / 1000) * task.writesPerSecond));
+      while (written < due) write();
+    }, TICK);
+    try {
+      await until(
+        "not all events came",
+        () => answered === total && delivered >= (total - errors) * task.watchers,
+      );
+    } finally {
+      clearInterval(timer);
+    }
+    const seconds = (performance.now() - begin) / 1000;
+    const measured = meter.read();
+    const ascending = latencies.subarray(0, delivered).sort();
+    return {
+      operations: delivered,
+      errors,
+      seconds,
+      p50Ms: quantile(ascending, 0.5),
+      p99Ms: quantile(ascending, 0.99),
+      ...measured,
+    };
+  } finally {
+    for (const connection of connections) connection.close();
+  }
+}
+
+function createRequest(prefix: string): Buffer {
+  const key = Buffer.from(prefix);
+  const rangeEnd = Buffer.from(prefix);
+  rangeEnd[rangeEnd.length - 1]++;
+  return grpcMessage(WatchRequest.encode({ kind: "create", request: { key, rangeEnd } }));
+}
+
+function writeRequest(task: FanoutTask, n: number): Buffer {
+  const value = Buffer.alloc(task.valueBytes);
+  value.writeDoubleLE(performance.now());
+  const key = Buffer.from(`${task.prefix}${n % task.groups}/key`);
+  return grpcMessage(PutRequest.encode({ key, value }));
+}

@@ -1,0 +1,50 @@
+/** What the load process is asked to do, and what it answers. Sent as JSON. */
+export type Task = UnaryTask | FanoutTask;
+
+interface Target {
+  /** The server's port on the loopback interface. */
+  readonly port: number;
+  /** Processes whose processor time is measured: name → process id. */
+  readonly pids: Readonly<Record<string, number>>;
+  readonly milliseconds: number;
+}
+
+/** Requests one after another, `inFlight` at a time on each connection. */
+export interface UnaryTask extends Target {
+  readonly kind: "unary";
+  /** The full method path. */
+  readonly path: string;
+  /** Base64 of the request messages, used in turn. */
+  readonly requests: readonly string[];
+  readonly connections: number;
+  readonly inFlight: number;
+  /** A response shorter than this, in bytes, counts as an error. */
+  readonly leastBytes: number;
+}
+
+/** Watchers of one range, all of which get every write. */
+export interface FanoutTask extends Target {
+  readonly kind: "fanout";
+  readonly prefix: string;
+  /** How many keys below the prefix are written in turn. */
+  readonly groups: number;
+  readonly watchers: number;
+  readonly connections: number;
+  readonly writesPerSecond: number;
+  readonly valueBytes: number;
+}
+
+export interface TaskResult {
+  /** Requests answered, or events delivered. */
+  readonly operations: number;
+  readonly errors: number;
+  readonly seconds: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  /** Processor time of each process, and of the load generator itself as `load`, microseconds. */
+  readonly cpu: Readonly<Record<string, number>>;
+  /** Resident memory of each process at the end, bytes. */
+  readonly memory: Readonly<Record<string, number>>;
+}
+
+export type TaskReply = { readonly result: TaskResult } | { readonly error: string };

@@ -1,0 +1,87 @@
+import { parseArgs } from "node:util";
+import { PEERS, type PeerName } from "./peers.js";
+import { WORKLOAD_KINDS, type WorkloadKind } from "./workloads.js";
+
+export const HELP = `npm run bench -- [options]
+
+Measures puts, linearizable ranges, ranges over several shards, and watch fan-out: against an etcd directly, through
+etcd's own grpc-proxy, and through etcd-braid with one and with three shards, in turns within one run.
+
+  --quick             short slices, few rounds: one to two minutes, rough figures
+  --only LIST         of ${WORKLOAD_KINDS.join(", ")}
+  --peers LIST        of ${PEERS.join(", ")}
+  --rounds N          how often each peer has its turn; figures are the medians (default 5)
+  --slice MS          how long one turn lasts (default 1800)
+  --watchers N        watchers in the fan-out (default 1000)
+  --writes N          writes per second in the fan-out (default 200)
+  --no-fsync          etcds without fsync (3.5 and later)
+  --dir DIR           where the etcds keep their data: a folder on the disk to be measured (default .cache)
+  --output FILE       JSON (default bench/results/latest.json; bench/results/partial.json unless everything is measured
+                      in full)
+  --help
+
+BRAID_TEST_ETCD is the etcd binary (default: etcd on the PATH).`;
+
+export interface Options {
+  readonly only: readonly WorkloadKind[];
+  readonly peers: readonly PeerName[];
+  readonly rounds: number;
+  /** Length of one measurement, ms. */
+  readonly slice: number;
+  readonly watchers: number;
+  readonly writesPerSecond: number;
+  readonly fsync: boolean;
+  readonly dir: string | undefined;
+  readonly output: string | undefined;
+  /** False when figures are rough or something is left out. */
+  readonly complete: boolean;
+}
+
+/** Throws an Error that says what is wrong with the command line; undefined when help is asked for. */
+export function parseOptions(args: readonly string[]): Options | undefined {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      quick: { type: "boolean", default: false },
+      only: { type: "string" },
+      peers: { type: "string" },
+      rounds: { type: "string" },
+      slice: { type: "string" },
+      watchers: { type: "string" },
+      writes: { type: "string" },
+      "no-fsync": { type: "boolean", default: false },
+      dir: { type: "string" },
+      output: { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return undefined;
+  const { quick } = values;
+  const reduced = [values.only, values.peers, values.rounds, values.slice, values.watchers, values.writes];
+  return {
+    only: list("--only", values.only, WORKLOAD_KINDS),
+    peers: list("--peers", values.peers, PEERS),
+    rounds: count("--rounds", values.rounds, quick ? 3 : 5),
+    slice: count("--slice", values.slice, quick ? 600 : 1800),
+    watchers: count("--watchers", values.watchers, 1000),
+    writesPerSecond: count("--writes", values.writes, 200),
+    fsync: !values["no-fsync"],
+    dir: values.dir,
+    output: values.output,
+    complete: !quick && !values["no-fsync"] && reduced.every((value) => value === undefined),
+  };
+}
+
+function list<T extends string>(flag: string, given: string | undefined, known: readonly T[]): readonly T[] {
+  if (given === undefined) return known;
+  const names = given.split(",");
+  const unknown = names.find((name) => !known.includes(name as T));
+  if (unknown !== undefined) throw new Error(`${flag}: "${unknown}" is none of ${known.join(", ")}`);
+  return known.filter((name) => names.includes(name));
+}
+
+function count(flag: string, given: string | undefined, otherwise: number): number {
+  if (given === undefined) return otherwise;
+  if (!/^[1-9]\d{0,5}$/.test(given)) throw new Error(`${flag}: "${given}" is not a number from 1 to 999999`);
+  return Number(given);
+}

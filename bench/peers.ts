@@ -1,0 +1,157 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { etcdEnvironment } from "../src/dev/etcd.js";
+import { endWithParent } from "../src/dev/guard.js";
+import { freePort } from "../src/dev/ports.js";
+import { BASE_KEY, TAIL_KEY } from "../src/timeline/keys.js";
+import { RangeRequest, RangeResponse } from "../src/wire/messages.js";
+import { KV } from "../src/wire/paths.js";
+import { spawnBraid } from "../test/support/braid.js";
+import { type EtcdProcess, etcdBinary, startEtcd } from "../test/support/etcd.js";
+import { call } from "./call.js";
+
+export const PEERS = ["direct", "grpc-proxy", "braid-1", "braid-3"] as const;
+export type PeerName = (typeof PEERS)[number];
+
+const START_TIMEOUT = 60_000;
+
+/** One of the ways to an etcd that are compared, running. */
+export interface Peer {
+  readonly name: PeerName;
+  /** Where the load generator connects. */
+  readonly port: number;
+  /** Its processes: `proxy` where it has one, and `etcd` or `etcd-0`, `etcd-1`, … */
+  readonly pids: Readonly<Record<string, number>>;
+  /** How many entries the timeline log has been given; undefined where there is no timeline. */
+  appends(): Promise<number | undefined>;
+  stop(): Promise<void>;
+}
+
+export interface PeerOptions {
+  /** Folder for the data. */
+  readonly dir: string;
+  /** False starts the etcds without fsync where they can do without it (3.5 and later). */
+  readonly fsync: boolean;
+}
+
+export function startPeer(name: PeerName, options: PeerOptions): Promise<Peer> {
+  switch (name) {
+    case "direct":
+      return startDirect(options);
+    case "grpc-proxy":
+      return startGrpcProxy(options);
+    case "braid-1":
+      return startBraid(name, 1, options);
+    case "braid-3":
+      return startBraid(name, 3, options);
+  }
+}
+
+async function startDirect(options: PeerOptions): Promise<Peer> {
+  const [etcd] = await startEtcds("direct", 1, options);
+  return {
+    name: "direct",
+    port: etcd.port,
+    pids: { etcd: etcd.pid },
+    appends: async () => undefined,
+    stop: () => etcd.remove(),
+  };
+}
+
+async function startGrpcProxy(options: PeerOptions): Promise<Peer> {
+  const [etcd] = await startEtcds("grpc-proxy", 1, options);
+  const port = await freePort();
+  const flags = ["--endpoints", etcd.url, "--listen-addr", `127.0.0.1:${port}`];
+  const child = spawn(
+    etcdBinary,
+    ["grpc-proxy", "start", ...flags, "--data-dir", join(options.dir, "grpc-proxy")],
+    { stdio: "ignore", env: etcdEnvironment() },
+  );
+  endWithParent(child);
+  const stop = async () => {
+    await end(child);
+    await etcd.remove();
+  };
+  try {
+    await answers(port, child);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const pids = { proxy: child.pid!, etcd: etcd.pid };
+  return { name: "grpc-proxy", port, pids, appends: async () => undefined, stop };
+}
+
+async function startBraid(name: PeerName, shards: number, options: PeerOptions): Promise<Peer> {
+  const etcds = await startEtcds(name, shards, options);
+  const config = join(options.dir, `${name}.yaml`);
+  const lines = etcds.map((etcd, i) => `  - { name: shard-${i}, endpoints: ["${etcd.endpoint}"] }`);
+  const port = await freePort();
+  writeFileSync(
+    config,
+    [`listen: ["127.0.0.1:${port}"]`, "log: { level: warn }", "shards:", ...lines, ""].join("\n"),
+  );
+  const child = spawnBraid(["serve", "--config", config], { stdio: ["ignore", "inherit", "inherit"] });
+  const stop = async () => {
+    await end(child);
+    await Promise.all(etcds.map((etcd) => etcd.remove()));
+  };
+  try {
+    await answers(port, child);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const numbered = etcds.map((etcd, i) => [shards === 1 ? "etcd" : `etcd-${i}`, etcd.pid]);
+  return {
+    name,
+    port,
+    pids: { proxy: child.pid!, ...Object.fromEntries(numbered) },
+    // Every entry and every base puts the tail; the first shard is the timeline's host.
+    appends: async () => (await version(etcds[0].port, TAIL_KEY)) - (await version(etcds[0].port, BASE_KEY)),
+    stop,
+  };
+}
+
+function startEtcds(name: string, count: number, { dir, fsync }: PeerOptions): Promise<EtcdProcess[]> {
+  return Promise.all(
+    Array.from({ length: count }, (_, i) => {
+      const data = join(dir, `${name}-${i}`);
+      mkdirSync(data);
+      return startEtcd({ name: `${name}-${i}`, dir: data, fsync });
+    }),
+  );
+}
+
+/** How often a key has been put. */
+async function version(port: number, key: Uint8Array): Promise<number> {
+  const answer = RangeResponse.decode(
+    await call(port, KV.Range, RangeRequest.encode({ key, keysOnly: true })),
+  );
+  return answer.kvs[0]?.version ?? 0;
+}
+
+/** Resolves when a read is answered at the port. */
+async function answers(port: number, child: ChildProcess): Promise<void> {
+  const deadline = Date.now() + START_TIMEOUT;
+  const read = RangeRequest.encode({ key: Buffer.from("/") });
+  for (;;) {
+    try {
+      await call(port, KV.Range, read);
+      return;
+    } catch (error) {
+      if (child.exitCode !== null) throw new Error(`the proxy ended with exit code ${child.exitCode}`);
+      if (Date.now() > deadline) throw new Error(`the proxy does not answer: ${(error as Error).message}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, "exit");
+  child.kill("SIGKILL");
+  await ended;
+}

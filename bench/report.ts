@@ -1,0 +1,138 @@
+import type { Machine } from "./machine.js";
+import type { Options } from "./options.js";
+import type { Figures, Outcome } from "./run.js";
+import { type Target, targets } from "./targets.js";
+
+export interface Report {
+  readonly measuredAt: string;
+  readonly machine: Machine;
+  readonly options: Options;
+  readonly idleMemory: Outcome["idleMemory"];
+  readonly figures: readonly Figures[];
+  readonly putLatency: PutLatency | undefined;
+  readonly targets: readonly Target[];
+}
+
+/** What a put's median latency through three shards is made of, ms, worked out from what was measured at 1 x 1. */
+export interface PutLatency {
+  readonly total: number;
+  /** A put directly to an etcd. */
+  readonly shard: number;
+  /** What a range takes longer through the proxy than directly. */
+  readonly proxy: number;
+  /** The rest: the append to the timeline log. */
+  readonly seal: number;
+}
+
+export function createReport(machine: Machine, options: Options, outcome: Outcome): Report {
+  return {
+    measuredAt: new Date().toISOString(),
+    machine,
+    options,
+    idleMemory: outcome.idleMemory,
+    figures: outcome.figures,
+    putLatency: splitPut(outcome.figures),
+    targets: targets(outcome),
+  };
+}
+
+function splitPut(figures: readonly Figures[]): PutLatency | undefined {
+  const p50 = (peer: string, kind: string) =>
+    figures.find((f) => f.peer === peer && f.kind === kind && f.load === "1 x 1")?.p50Ms ?? Number.NaN;
+  const total = p50("braid-3", "put");
+  const shard = p50("direct", "put");
+  const proxy = p50("braid-3", "range") - p50("direct", "range");
+  const seal = total - shard - proxy;
+  return Number.isFinite(seal) ? { total, shard, proxy, seal } : undefined;
+}
+
+/** The report as text for a terminal. */
+export function render(report: Report): string {
+  const { machine, options, putLatency } = report;
+  const parts = [
+    `${machine.cores} cores (${machine.model}), ${machine.memoryGiB} GiB, Linux ${machine.kernel}; ` +
+      `fsync ${machine.fsyncMs.toFixed(2)} ms${options.fsync ? "" : ", not used by the etcds"}`,
+    `etcd ${machine.etcd}, Node.js ${machine.node}, etcd-braid ${machine.braid}; ` +
+      `medians of ${options.rounds} rounds of ${options.slice} ms`,
+    "",
+    figuresTable(report.figures),
+    "",
+    "CPU: processor microseconds per operation (watch: per delivered event; latency: from write to event).",
+    "vs: the peer's figure divided by that of direct etcd or of grpc-proxy.",
+  ];
+  const appends = report.figures.filter((f) => f.appendsPer1000 !== undefined);
+  if (appends.length > 0) {
+    const cells = appends.map((f) => [f.peer, f.load, number(f.appendsPer1000!)]);
+    parts.push("", table(["timeline appends per 1,000 puts", "load", "appends"], cells));
+  }
+  if (putLatency !== undefined) {
+    const { total, shard, proxy, seal } = putLatency;
+    parts.push(
+      "",
+      `p50 of a put at 1 x 1, three shards: ${ms(total)} ms, of which the shard about ${ms(shard)}, ` +
+        `the seal ${ms(seal)}, the proxy ${ms(proxy)} (derived from puts and ranges directly to etcd)`,
+    );
+  }
+  if (report.targets.length > 0) {
+    const rows = report.targets.map((target) => [
+      target.what,
+      `${target.good} ${target.limit} ${target.unit}`.trimEnd(),
+      target.measured.toFixed(target.unit === "" ? 2 : 0),
+      isMet(target) ? "met" : "missed",
+    ]);
+    parts.push("", table(["target (three shards)", "wanted", "measured", ""], rows, 2));
+  }
+  for (const { kind, load, peer, errors, failures } of report.figures) {
+    if (errors > 0) parts.push(`${kind} ${load} ${peer}: ${errors} requests failed`);
+    for (const failure of failures)
+      parts.push(`${kind} ${load} ${peer}: a round without figures: ${failure}`);
+  }
+  return `${parts.join("\n")}\n`;
+}
+
+const isMet = ({ measured, limit, good }: Target): boolean =>
+  good === "at most" ? measured <= limit : measured >= limit;
+
+function figuresTable(figures: readonly Figures[]): string {
+  const head = ["what", "load", "peer", "per s", "p50 ms", "p99 ms", "proxy CPU", "etcd CPU", "load CPU"];
+  head.push("per s vs direct", "p50 vs direct", "all CPU vs direct", "proxy CPU vs grpc-proxy");
+  const rows = figures.map((f) => {
+    const like = (peer: string) =>
+      figures.find((o) => o.peer === peer && o.kind === f.kind && o.load === f.load);
+    const [direct, grpcProxy] = [like("direct"), like("grpc-proxy")];
+    const isDirect = f.peer === "direct";
+    return [
+      f.kind,
+      f.load,
+      f.peer,
+      number(f.perSecond),
+      ms(f.p50Ms),
+      ms(f.p99Ms),
+      isDirect ? "" : number(f.cpu.proxy),
+      number(f.cpu.etcd),
+      number(f.cpu.load),
+      isDirect ? "" : ratio(f.perSecond, direct?.perSecond),
+      isDirect ? "" : ratio(f.p50Ms, direct?.p50Ms),
+      isDirect ? "" : ratio(f.cpu.proxy + f.cpu.etcd, direct?.cpu.etcd),
+      isDirect ? "" : ratio(f.cpu.proxy, grpcProxy?.cpu.proxy),
+    ];
+  });
+  return table(head, rows, 3);
+}
+
+const number = (value: number): string => value.toFixed(value < 20 ? 1 : 0);
+const ms = (value: number): string => value.toFixed(2);
+const ratio = (value: number, to: number | undefined): string =>
+  to === undefined ? "" : (value / to).toFixed(2);
+
+/** Columns of equal width; all but the first `left` are aligned to the right. */
+function table(head: readonly string[], rows: readonly (readonly string[])[], left = 1): string {
+  const all = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column].length)));
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, i) => (i < left ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+      .join(" | ")
+      .trimEnd();
+  return [line(head), widths.map((width) => "-".repeat(width)).join("-|-"), ...rows.map(line)].join("\n");
+}

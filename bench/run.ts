@@ -1,0 +1,125 @@
+import { Generator } from "./generator.js";
+import type { TaskResult } from "./load/task.js";
+import type { Options } from "./options.js";
+import { type Peer, type PeerName, startPeer } from "./peers.js";
+import { residentMemory } from "./processes.js";
+import { median } from "./statistics.js";
+import { preload, type Workload, type WorkloadKind, workloads } from "./workloads.js";
+
+/** Medians over the rounds of one workload on one peer. Times per operation: a request, or a delivered event. */
+export interface Figures {
+  readonly kind: WorkloadKind;
+  readonly load: string;
+  readonly peer: PeerName;
+  readonly perSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  /** Processor microseconds per operation: of the proxy (0 where there is none), of all etcds, of the load generator. */
+  readonly cpu: { readonly proxy: number; readonly etcd: number; readonly load: number };
+  /** Entries in the timeline log per 1,000 operations, for puts through a timeline. */
+  readonly appendsPer1000?: number;
+  /** Resident memory of the proxy at the end of a slice, bytes. */
+  readonly proxyMemory?: number;
+  /** Requests that failed, in all rounds. */
+  readonly errors: number;
+  /** Rounds that gave no figures, and why. */
+  readonly failures: readonly string[];
+}
+
+export interface Outcome {
+  readonly figures: readonly Figures[];
+  /** Resident memory of the proxies after start, before any load, bytes. */
+  readonly idleMemory: Readonly<Partial<Record<PeerName, number>>>;
+}
+
+/** Each peer has its first turn of every workload unmeasured, this much shorter. */
+const WARM_UP = 0.4;
+
+interface Sample {
+  readonly result: TaskResult;
+  readonly appends: number | undefined;
+}
+
+/** Runs everything and ends all that it started, also on failure. `say` hears what goes on. */
+export async function runBench(options: Options, dir: string, say: (text: string) => void): Promise<Outcome> {
+  const peers: Peer[] = [];
+  const generator = new Generator();
+  try {
+    for (const name of options.peers) {
+      say(`starting ${name}`);
+      peers.push(await startPeer(name, { dir, fsync: options.fsync }));
+    }
+    const idleMemory = Object.fromEntries(
+      peers.flatMap(({ name, pids }) => (pids.proxy ? [[name, residentMemory(pids.proxy)]] : [])),
+    );
+    for (const peer of peers) await preload(peer);
+    const chosen = workloads(options).filter(({ kind }) => options.only.includes(kind));
+    const slots = chosen.flatMap((workload) => peers.map((peer) => new Slot(workload, peer)));
+    say("warming up");
+    for (const slot of slots) await slot.run(generator, options.slice * WARM_UP, false);
+    for (let round = 0; round < options.rounds; round++) {
+      say(`round ${round + 1} of ${options.rounds}`);
+      for (const slot of slots) await slot.run(generator, options.slice, true);
+    }
+    return { figures: slots.map((slot) => slot.figures()), idleMemory };
+  } finally {
+    generator.stop();
+    await Promise.all(peers.map((peer) => peer.stop()));
+  }
+}
+
+/** One workload on one peer, and what was measured. */
+class Slot {
+  private readonly samples: Sample[] = [];
+  private readonly failures: string[] = [];
+
+  constructor(
+    private readonly workload: Workload,
+    private readonly peer: Peer,
+  ) {}
+
+  async run(generator: Generator, milliseconds: number, measured: boolean): Promise<void> {
+    const { workload, peer } = this;
+    const task = workload.task(peer, milliseconds * workload.weight);
+    try {
+      const before = await peer.appends();
+      const result = await generator.run(task);
+      const after = await peer.appends();
+      const appends = before === undefined || after === undefined ? undefined : after - before;
+      if (measured && result.operations > 0) this.samples.push({ result, appends });
+      if (result.operations === 0) this.failures.push(`no request of ${result.errors} succeeded`);
+    } catch (error) {
+      this.failures.push((error as Error).message);
+    }
+  }
+
+  figures(): Figures {
+    const { workload, peer, samples } = this;
+    const middle = (value: (sample: Sample) => number): number => median(samples.map(value));
+    const cpu = (wanted: (process: string) => boolean): number =>
+      middle(({ result }) => {
+        const times = Object.entries(result.cpu).filter(([process]) => wanted(process));
+        return times.reduce((sum, [, time]) => sum + time, 0) / result.operations;
+      });
+    return {
+      kind: workload.kind,
+      load: workload.load,
+      peer: peer.name,
+      perSecond: middle(({ result }) => result.operations / result.seconds),
+      p50Ms: middle(({ result }) => result.p50Ms),
+      p99Ms: middle(({ result }) => result.p99Ms),
+      cpu: {
+        proxy: cpu((process) => process === "proxy"),
+        etcd: cpu((process) => process.startsWith("etcd")),
+        load: cpu((process) => process === "load"),
+      },
+      ...(workload.kind === "put" &&
+        samples[0]?.appends !== undefined && {
+          appendsPer1000: middle(({ result, appends }) => ((appends ?? 0) / result.operations) * 1000),
+        }),
+      ...(peer.pids.proxy !== undefined && { proxyMemory: middle(({ result }) => result.memory.proxy) }),
+      errors: samples.reduce((sum, { result }) => sum + result.errors, 0),
+      failures: this.failures,
+    };
+  }
+}

@@ -1,0 +1,77 @@
+import type { PeerName } from "./peers.js";
+import type { Figures, Outcome } from "./run.js";
+import type { WorkloadKind } from "./workloads.js";
+
+/** A promise about the cost of a proxy over three shards, and what was measured. */
+export interface Target {
+  readonly what: string;
+  readonly limit: number;
+  /** The unit of `limit` and `measured`; empty for ratios. */
+  readonly unit: string;
+  /** Which side of the limit is the good one. */
+  readonly good: "at most" | "at least";
+  readonly measured: number;
+}
+
+const MIB = 2 ** 20;
+
+const proxy = ({ cpu }: Figures): number => cpu.proxy;
+const proxyAndEtcd = ({ cpu }: Figures): number => cpu.proxy + cpu.etcd;
+
+/** All targets for which everything was measured. */
+export function targets({ figures, idleMemory }: Outcome): Target[] {
+  /** A value of a peer; without a load, of the only load of its kind. */
+  const of = (value: (f: Figures) => number, peer: PeerName, kind: WorkloadKind, load?: string): number => {
+    const found = figures.find(
+      (f) => f.peer === peer && f.kind === kind && (load === undefined || f.load === load),
+    );
+    return found === undefined ? Number.NaN : value(found);
+  };
+  /** braid over three shards against another peer. */
+  const ratio = (value: (f: Figures) => number, peer: PeerName, kind: WorkloadKind, load?: string): number =>
+    of(value, "braid-3", kind, load) / of(value, peer, kind, load);
+  const atMost = (what: string, limit: number, measured: number, unit = ""): Target => ({
+    what,
+    limit,
+    unit,
+    good: "at most",
+    measured,
+  });
+  const all: Target[] = [
+    ...(["put", "range"] as const).flatMap((kind) =>
+      [["1 x 64", 0.2] as const, ["16 x 16", 0.2] as const, ["1 x 1", 0.55] as const].map(([load, limit]) =>
+        atMost(
+          `proxy CPU per ${kind}, ${load}, against grpc-proxy`,
+          limit,
+          ratio(proxy, "grpc-proxy", kind, load),
+        ),
+      ),
+    ),
+    {
+      what: "throughput of range, 16 x 16, against direct",
+      limit: 0.75,
+      unit: "",
+      good: "at least",
+      measured: ratio((f) => f.perSecond, "direct", "range", "16 x 16"),
+    },
+    atMost(
+      "p50 of put, 1 x 1, against direct",
+      2.3,
+      ratio((f) => f.p50Ms, "direct", "put", "1 x 1"),
+    ),
+    atMost("proxy CPU per watch event, against grpc-proxy", 0.15, ratio(proxy, "grpc-proxy", "watch")),
+    atMost("proxy memory, idle", 90, (idleMemory["braid-3"] ?? Number.NaN) / MIB, "MiB"),
+    atMost(
+      "proxy memory after watch fan-out",
+      120,
+      of((f) => (f.proxyMemory ?? Number.NaN) / MIB, "braid-3", "watch"),
+      "MiB",
+    ),
+    atMost(
+      "proxy and etcd CPU per scan, 1 x 1, against direct",
+      1.6,
+      ratio(proxyAndEtcd, "direct", "scan", "1 x 1"),
+    ),
+  ];
+  return all.filter(({ measured }) => Number.isFinite(measured));
+}

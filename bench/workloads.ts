@@ -1,0 +1,106 @@
+import { PutRequest, RangeRequest } from "../src/wire/messages.js";
+import { KV } from "../src/wire/paths.js";
+import { callAll } from "./call.js";
+import type { Task } from "./load/task.js";
+import type { Peer } from "./peers.js";
+
+export const VALUE_BYTES = 256;
+/** Keys that are there, all of which a scan reads. */
+export const KEYS = 1_000;
+/** First segments of the keys, which the default rule spreads over the shards. */
+const GROUPS = 50;
+
+/** One thing to be measured, of every peer. */
+export interface Workload {
+  /** `put`, `range`, `scan` or `watch`: what `--only` names. */
+  readonly kind: WorkloadKind;
+  /** How it is loaded: `1 x 64` is one connection with 64 requests in flight. */
+  readonly load: string;
+  /** Requests in flight altogether; 0 for watchers. */
+  readonly concurrency: number;
+  /** Slices are longer by this factor. */
+  readonly weight: number;
+  task(peer: Peer, milliseconds: number): Task;
+}
+
+export const WORKLOAD_KINDS = ["put", "range", "scan", "watch"] as const;
+export type WorkloadKind = (typeof WORKLOAD_KINDS)[number];
+
+export interface FanoutSize {
+  readonly watchers: number;
+  readonly writesPerSecond: number;
+}
+
+export function workloads(fanout: FanoutSize): Workload[] {
+  const loads: [number, number][] = [
+    [1, 1],
+    [1, 64],
+    [16, 16],
+  ];
+  const { watchers, writesPerSecond } = fanout;
+  return [
+    // A put's answer is a header with a revision, a key of a range comes with its value.
+    ...loads.map(([connections, inFlight]) => unary("put", KV.Put, puts, connections, inFlight, 8)),
+    ...loads.map(([connections, inFlight]) =>
+      unary("range", KV.Range, ranges, connections, inFlight, VALUE_BYTES),
+    ),
+    ...[1, 8].map((inFlight) => unary("scan", KV.Range, [scan], 1, inFlight, KEYS * VALUE_BYTES)),
+    {
+      kind: "watch",
+      load: `${watchers} x ${writesPerSecond}/s`,
+      concurrency: 0,
+      weight: 2,
+      task: ({ port, pids }, milliseconds) => ({
+        kind: "fanout",
+        port,
+        pids,
+        milliseconds,
+        prefix: "/watched",
+        groups: GROUPS,
+        watchers,
+        connections: 8,
+        writesPerSecond,
+        valueBytes: VALUE_BYTES,
+      }),
+    },
+  ];
+}
+
+function unary(
+  kind: WorkloadKind,
+  path: string,
+  requests: readonly Uint8Array[],
+  connections: number,
+  inFlight: number,
+  leastBytes: number,
+): Workload {
+  const encoded = requests.map((request) => Buffer.from(request).toString("base64"));
+  return {
+    kind,
+    load: `${connections} x ${inFlight}`,
+    concurrency: connections * inFlight,
+    weight: 1,
+    task: ({ port, pids }, milliseconds) => ({
+      kind: "unary",
+      port,
+      pids,
+      milliseconds,
+      path,
+      requests: encoded,
+      connections,
+      inFlight,
+      leastBytes,
+    }),
+  };
+}
+
+const keys = Array.from({ length: KEYS }, (_, n) => Buffer.from(`/bench-${n % GROUPS}/key-${n}`));
+const value = Buffer.alloc(VALUE_BYTES, "value ");
+const puts = keys.map((key) => PutRequest.encode({ key, value }));
+const ranges = keys.map((key) => RangeRequest.encode({ key }));
+const scan = RangeRequest.encode({ key: Buffer.from("/bench-"), rangeEnd: Buffer.from("/bench.") });
+
+/** Puts the keys that ranges and scans read. */
+export async function preload({ port }: Peer): Promise<void> {
+  await callAll(port, KV.Put, puts);
+}
