@@ -73,7 +73,7 @@ export function toOutcome(op: Op, { code, message, response }: Reply): Outcome {
 function toAnswer(op: Op, response: Message): Answer {
   switch (op.kind) {
     case "put":
-      return { kind: "put", prev: response.prev_kv ? toKv(response.prev_kv as Message) : undefined };
+      return { kind: "put", prev: response.prev_kv ? toKv(response.prev_kv as Message) : null };
     case "range":
       return {
         kind: "range",
@@ -119,7 +119,7 @@ function toChange(event: Message): Change {
   return {
     type: event.type === "DELETE" ? "delete" : "put",
     kv: toKv(event.kv as Message),
-    prev: event.prev_kv ? toKv(event.prev_kv as Message) : undefined,
+    prev: event.prev_kv ? toKv(event.prev_kv as Message) : null,
   };
 }
 

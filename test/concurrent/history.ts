@@ -78,7 +78,7 @@ export type LeaseOp = Grant | Revoke | KeepAlive;
 export type Op = Step | Txn | Compact | LeaseOp;
 
 export type Answer =
-  | { readonly kind: "put"; readonly prev: Kv | undefined }
+  | { readonly kind: "put"; readonly prev: Kv | null }
   | { readonly kind: "range"; readonly kvs: readonly Kv[]; readonly count: number; readonly more: boolean }
   | { readonly kind: "delete"; readonly deleted: number; readonly prev: readonly Kv[] }
   | { readonly kind: "txn"; readonly succeeded: boolean; readonly answers: readonly Answer[] }
@@ -107,7 +107,7 @@ export interface Change {
   readonly type: "put" | "delete";
   /** Of a deletion only `key` and `mod` count. */
   readonly kv: Kv;
-  readonly prev: Kv | undefined;
+  readonly prev: Kv | null;
 }
 
 /** One response on a watch stream, as far as it concerns one watch. */

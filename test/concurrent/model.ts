@@ -65,7 +65,7 @@ function step(state: State, op: Step, revision: number): Effect {
       changes: prev.map((kv) => deletion(kv, revision)),
     };
   }
-  const prev = state.get(op.key);
+  const prev = state.get(op.key) ?? null;
   const kv: Kv = {
     key: op.key,
     value: op.value,

@@ -76,7 +76,7 @@ function isLeaseEnd(
   leases: ReadonlySet<string>,
 ): boolean {
   const [{ prev }] = changes;
-  if (prev === undefined || !leases.has(prev.lease)) return false;
+  if (prev === null || !leases.has(prev.lease)) return false;
   if (changes.some(({ type, kv }) => type !== "delete" || before.get(kv.key)?.lease !== prev.lease))
     return false;
   const shard = truth.shardOf(prev.key);

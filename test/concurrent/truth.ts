@@ -44,6 +44,8 @@ export class Truth {
       const on = new Set<number>();
       for (const change of changes) {
         const expected = follow(state, change, revision);
+        if (change.type === "delete" && expected.prev === null)
+          faults.push(`${tell(change)} had nothing to delete`);
         if (!isDeepStrictEqual(expected, change)) faults.push(`${tell(change)} should be ${tell(expected)}`);
         applyChange(state, expected);
         on.add(history.shards[change.kv.key]);
@@ -134,13 +136,13 @@ function collect(session: WatchSession, into: Map<number, { changes: readonly Ch
 
 /** The event that there must be, if this key changed in this way. */
 function follow(state: State, { type, kv }: Change, revision: number): Change {
-  const prev = state.get(kv.key);
+  const prev = state.get(kv.key) ?? null;
   if (type === "delete") {
     const absent: Kv = { key: kv.key, value: "", create: 0, mod: 0, version: 0, lease: "0" };
     return { ...deletion(prev ?? absent, revision), prev };
   }
   const { key, value, lease } = kv;
-  const [create, version] = prev === undefined ? [revision, 1] : [prev.create, prev.version + 1];
+  const [create, version] = prev === null ? [revision, 1] : [prev.create, prev.version + 1];
   return { type, kv: { key, value, create, mod: revision, version, lease }, prev };
 }
 

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { type Change, contains, type Frame, type History, type WatchSession } from "./history.js";
+import { contains, type Frame, type History, type WatchSession } from "./history.js";
 import type { Truth } from "./truth.js";
 
 /**
@@ -8,22 +8,22 @@ import type { Truth } from "./truth.js";
  * its last header), with the right prev_kv. And for each watcher that it came to the end of the history.
  */
 export function checkWatches(truth: Truth, history: History): string[] {
+  const compacted = compactionsOf(history);
   const faults = history.sessions.flatMap((session) => {
     const name = `watch ${session.watcher} at proxy ${session.proxy} from ${session.from}`;
     const { faults, watermark } = checkFrames(session);
-    return [...faults, ...checkEvents(truth, session, watermark)].map((fault) => `${name}: ${fault}`);
+    return [...faults, ...checkEvents(truth, session, watermark, compacted)].map(
+      (fault) => `${name}: ${fault}`,
+    );
   });
-  const last = new Map(history.sessions.map((session) => [session.watcher, session]));
-  for (const [watcher, session] of last) {
-    const end = watermarkOf(session);
+  const ends = new Map<string, number>();
+  for (const session of history.sessions) {
+    ends.set(session.watcher, Math.max(ends.get(session.watcher) ?? 0, checkFrames(session).watermark));
+  }
+  for (const [watcher, end] of ends) {
     if (end < history.head) faults.push(`watch ${watcher} has come to ${end}, the store to ${history.head}`);
   }
   return faults;
-}
-
-/** The revision that the session's last header names: nothing at or below it is missing, or it is a fault. */
-export function watermarkOf(session: WatchSession): number {
-  return checkFrames(session).watermark;
 }
 
 /** First revision that a session tells of. */
@@ -71,23 +71,52 @@ function checkFrames(session: WatchSession): Progress {
   return { faults, watermark };
 }
 
-/** Compares all events with the truth, from the session's start to its watermark. */
-function checkEvents(truth: Truth, session: WatchSession, watermark: number): string[] {
+/**
+ * Compares all events with the truth, from the session's start to its watermark. A compaction may take from an event
+ * what etcd's own takes: prev_kv at or below its revision, and a deletion at its very revision.
+ */
+function checkEvents(
+  truth: Truth,
+  session: WatchSession,
+  watermark: number,
+  compacted: Compactions,
+): string[] {
   const start = startOf(session);
   if (start === undefined) return [];
-  const expected: Change[] = [];
+  const events = session.frames.flatMap(({ events, at }) => events.map((event) => ({ event, at })));
+  const until = session.frames[session.frames.length - 1]?.at ?? 0;
+  let next = 0;
   for (let revision = Math.max(2, start); revision <= Math.min(watermark, truth.head); revision++) {
     for (const change of truth.changes(revision)) {
       if (!contains(session, change.kv.key)) continue;
-      expected.push(session.prevKv ? change : { ...change, prev: undefined });
+      const bare = { ...change, prev: null };
+      const due = session.prevKv ? change : bare;
+      const given = events[next];
+      const equal =
+        isDeepStrictEqual(given?.event, due) ||
+        (isDeepStrictEqual(given?.event, bare) && compacted(given.at).some((at) => at >= revision));
+      if (equal) {
+        next++;
+      } else if (change.type === "put" || !compacted(until).includes(revision)) {
+        const [theirs, ours] = [given?.event, due].map((event) => JSON.stringify(event) ?? "nothing");
+        return [`its event ${next} is ${theirs}, due is ${ours} (start ${start}, last header ${watermark})`];
+      }
     }
   }
-  const events = session.frames.flatMap((frame) => frame.events);
-  const wrong = expected.findIndex((change, i) => !isDeepStrictEqual(change, events[i]));
-  const at = wrong === -1 ? expected.length : wrong;
-  if (wrong === -1 && events.length === expected.length) return [];
-  const [theirs, due] = [events[at], expected[at]].map((change) => JSON.stringify(change) ?? "nothing");
-  return [`its event ${at} is ${theirs}, due is ${due} (start ${start}, last header ${watermark})`];
+  if (next === events.length) return [];
+  return [
+    `its event ${next} is ${JSON.stringify(events[next].event)}, due is nothing (last header ${watermark})`,
+  ];
+}
+
+/** Revisions at which compactions were asked for before a time. */
+type Compactions = (before: number) => readonly number[];
+
+function compactionsOf({ calls }: History): Compactions {
+  const all = calls.flatMap(({ op, invoked }) =>
+    op.kind === "compact" ? [{ at: op.revision, invoked }] : [],
+  );
+  return (before) => all.filter(({ invoked }) => invoked < before).map(({ at }) => at);
 }
 
 function tell({ events, ...frame }: Frame): string {
