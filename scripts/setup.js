@@ -81,7 +81,7 @@ export function installEtcd() {
   if (!has("apt-get", ["--version"]) || !prefix) {
     fail(
       [
-        `${missing} is not on the PATH, and this script cannot install it (${prefix ? "no apt-get here" : "not root, and sudo wants a password"}).`,
+        `Not on the PATH: ${missing}. This script cannot install it (${prefix ? "no apt-get here" : "not root, and sudo wants a password"}).`,
         "Options:",
         "  Debian, Ubuntu:  sudo apt-get install etcd-server etcd-client",
         "  macOS:           brew install etcd",
@@ -90,7 +90,7 @@ export function installEtcd() {
       ].join("\n"),
     );
   }
-  say(`${missing} is not on the PATH: installing Debian's ${wanted.join(" and ")} …`);
+  say(`Not on the PATH: ${missing}. Installing Debian's ${wanted.join(" and ")} …`);
   const options = {
     stdio: ["ignore", process.stderr, "inherit"],
     env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
