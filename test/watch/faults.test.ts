@@ -71,6 +71,14 @@ test("concurrent writers, and shards that are killed and cut off: each proxy sho
     await shards[next(3)].kill("SIGKILL").then(() => undefined);
     for (const shard of shards) if (!shard.isRunning) await shard.restart();
     await settled(50);
+    // Written while the wire is cut: the upstream watch has to go on where it was.
+    relay.holdAnswers(true);
+    relay.cut();
+    for (let n = 0; n < 5; n++) {
+      const revision = await other.set("c/unseen", `${round}.${n}`);
+      answered.set(revision, `${revision} +c/unseen=${round}.${n}`);
+    }
+    relay.holdAnswers(false);
     relay.cut();
     await settled(50);
   }
