@@ -88,11 +88,7 @@ export class Watcher {
           this.next = revisions[from];
           return false;
         }
-        const head = encodeWatchHead(
-          this.outlet.header(revision),
-          this.id,
-          fragment ? { fragment } : undefined,
-        );
+        const head = headOf(this.outlet.header(revision), this.id, fragment);
         this.outlet.send(to - from === parts.length ? [head, ...parts] : [head, ...parts.slice(from, to)]);
         this.sentAt = performance.now();
       }
@@ -105,4 +101,19 @@ export class Watcher {
   pass(covered: number): void {
     if (covered >= this.next) this.next = covered + 1;
   }
+}
+
+let lastHeader: Uint8Array | undefined;
+let lastId = 0;
+let lastHead: Uint8Array = new Uint8Array(0);
+
+/** Most clients have one watch on a stream, so that an event's frames begin alike for all of them. */
+function headOf(header: Uint8Array, id: number, fragment: boolean): Uint8Array {
+  if (fragment) return encodeWatchHead(header, id, { fragment });
+  if (header !== lastHeader || id !== lastId) {
+    lastHead = encodeWatchHead(header, id);
+    lastHeader = header;
+    lastId = id;
+  }
+  return lastHead;
 }
