@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import type { Report } from "../../bench/report.js";
+import { endWithParent } from "../../src/dev/guard.js";
+import { temporaryFolder } from "../support/braid.js";
+
+const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+const program = fileURLToPath(new URL(`../../bench/main.${extension}`, import.meta.url));
+
+/** Runs the benchmark to its end. */
+async function bench(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [...process.execArgv.filter(isLoader), program, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  endWithParent(child);
+  let [stdout, stderr] = ["", ""];
+  child.stdout.setEncoding("utf8").on("data", (text) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text) => {
+    stderr += text;
+  });
+  const [code] = await once(child, "close");
+  return { code, stdout, stderr };
+}
+
+/** Sources need the flags that load them; the test runner's own flags are not for the benchmark. */
+const isLoader = (flag: string, i: number, all: readonly string[]): boolean =>
+  flag.startsWith("--import") || all[i - 1] === "--import";
+
+test("a short benchmark measures every workload on every peer and leaves nothing behind", async () => {
+  const dir = temporaryFolder();
+  const output = join(dir, "report.json");
+  const { code, stdout, stderr } = await bench(
+    ...["--peers", "direct,grpc-proxy,braid-3", "--rounds", "1", "--slice", "100"],
+    ...["--watchers", "20", "--writes", "50", "--dir", dir, "--output", output],
+  );
+  assert.equal(code, 0, `${stdout}${stderr}`);
+
+  const report: Report = JSON.parse(readFileSync(output, "utf8"));
+  const peers = ["direct", "grpc-proxy", "braid-3"];
+  const loads = ["put 1 x 1", "put 1 x 64", "put 16 x 16", "range 1 x 1", "range 1 x 64", "range 16 x 16"];
+  loads.push("scan 1 x 1", "scan 1 x 8", "watch 20 x 50/s");
+  assert.deepEqual(
+    report.figures.map(({ kind, load, peer }) => `${kind} ${load} ${peer}`),
+    loads.flatMap((load) => peers.map((peer) => `${load} ${peer}`)),
+  );
+  for (const figures of report.figures) {
+    const what = JSON.stringify(figures);
+    assert.ok(figures.perSecond > 0, what);
+    assert.ok(figures.p50Ms > 0 && figures.p99Ms >= figures.p50Ms, what);
+    assert.ok(figures.cpu.etcd > 0 && figures.cpu.load > 0, what);
+    assert.equal(figures.cpu.proxy > 0, figures.peer !== "direct", what);
+    // Many writers share an entry of the timeline; one alone needs one for each write.
+    const appends = figures.appendsPer1000;
+    assert.equal(appends !== undefined, figures.kind === "put" && figures.peer === "braid-3", what);
+    if (figures.load === "1 x 1" && appends !== undefined) assert.ok(appends >= 1000 && appends < 1500, what);
+    if (figures.load !== "1 x 1" && appends !== undefined) assert.ok(appends > 0 && appends < 500, what);
+  }
+  assert.equal(report.targets.length, 12);
+  assert.match(stdout, /^put +\| 16 x 16 +\| braid-3 +\|/m);
+  assert.deepEqual(readdirSync(dir), ["report.json"]);
+});
+
+test("a wrong command line is refused with what is wrong", async () => {
+  const wrong = await bench("--only", "put,pull");
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.stderr, /--only: "pull" is none of put, range, scan, watch/);
+});
