@@ -60,7 +60,7 @@ export function readRangeRequest(
         m.key = r.data();
         break;
       case 0x12:
-        m.rangeEnd = r.data();
+        m.rangeEnd = r.rangeEnd();
         break;
       case 0x18:
         m.limit = r.int64();

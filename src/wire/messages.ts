@@ -39,7 +39,7 @@ export {
   StatusRequest,
   StatusResponse,
 } from "./maintenance.js";
-export { EMPTY } from "./reader.js";
+export { EMPTY, GIVEN_EMPTY } from "./reader.js";
 export {
   Compare,
   CompareResult,

@@ -3,6 +3,12 @@ import { Code, StatusError } from "../status/error.js";
 /** The one empty byte string: what an absent byte field decodes to. */
 export const EMPTY = new Uint8Array(0);
 
+/**
+ * A range end that was sent, but is empty. It means what an absent one means, yet must not be sent on as it came:
+ * where etcd answers without Raft it takes it for "no end" instead.
+ */
+export const GIVEN_EMPTY = new Uint8Array(0);
+
 /** 2^32, the weight of the upper half of a 64-bit integer. */
 const HALF = 4294967296;
 
@@ -54,6 +60,12 @@ export class Reader {
     this.varint();
     // A field number is 32 bits of what follows the wire type; more is cut off, as etcd does.
     return ((this.lo >>> 3) | (this.hi << 29)) * 8 + (this.lo & 7);
+  }
+
+  /** A range end: `GIVEN_EMPTY` for one that is empty. */
+  rangeEnd(): Uint8Array {
+    const end = this.data();
+    return end === EMPTY ? GIVEN_EMPTY : end;
   }
 
   /** A bool: any varint but 0 is true. */

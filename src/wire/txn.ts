@@ -84,7 +84,7 @@ function readCompare(r: Reader): Compare {
         m.lease = r.bigInt64();
         break;
       case 0x202:
-        m.rangeEnd = r.data();
+        m.rangeEnd = r.rangeEnd();
         break;
       default:
         m.unknown = r.unknown(tag, m.unknown, 8, 64);

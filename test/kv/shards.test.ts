@@ -1,10 +1,28 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Code, StatusError } from "../../src/status/error.js";
-import type { Init, RequestOp } from "../../src/wire/messages.js";
+import {
+  DeleteRangeResponse,
+  type Init,
+  RangeResponse,
+  type RequestOp,
+  TxnResponse,
+} from "../../src/wire/messages.js";
+import { KV } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { text } from "./model.js";
-import { type Ask, between, key, openPlain, openProxy, outcome, put, type TestProxy } from "./pair.js";
+import {
+  type Ask,
+  between,
+  invoke,
+  key,
+  openPlain,
+  openProxy,
+  outcome,
+  put,
+  TestCall,
+  type TestProxy,
+} from "./pair.js";
 
 /* What a proxy over several shards does that one etcd does not have to. Keys: "a" first shard, "b" second, "c" third. */
 
@@ -279,4 +297,28 @@ test("headers name the same cluster through every proxy", async () => {
     assert.equal(header.memberId, 7n);
     assert.ok(header.raftTerm >= 1);
   }
+});
+
+test("an empty range end that is on the wire means one key, for reads, compares and deletions", async () => {
+  for (const name of ["a-end1", "a-end2", "b-end1"]) await ask("put", put(name, name));
+  const bytes = (...parts: (string | number[])[]) =>
+    Buffer.concat(parts.map((part) => Buffer.from(part as string)));
+  const name = "a-end1";
+  const range = bytes([0x0a, name.length], name, [0x12, 0x00]);
+  const send = (path: string, request: Uint8Array) =>
+    invoke(first.handler(path), new TestCall(path), request);
+  const read = RangeResponse.decode(await send(KV.Range, range));
+  assert.equal(read.count, 1);
+
+  // value == its own; then read it. A compare of all keys from here on would not hold.
+  const compare = bytes([0x10, 0x03, 0x1a, name.length], name, [0x3a, name.length], name, [0x82, 0x04, 0x00]);
+  const op = bytes([0x0a, range.length, ...range]);
+  const txn = bytes([0x0a, compare.length, ...compare, 0x12, op.length, ...op]);
+  const { succeeded, responses } = TxnResponse.decode(await send(KV.Txn, txn));
+  assert.equal(succeeded, true);
+  const [inner] = responses;
+  assert.equal(inner.kind === "range" && inner.response.count, 1);
+
+  const deletion = DeleteRangeResponse.decode(await send(KV.DeleteRange, range));
+  assert.equal(deletion.deleted, 1);
 });

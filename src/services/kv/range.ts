@@ -1,5 +1,5 @@
 import type { Call, Reply, UnaryHandler } from "../../server/transport.js";
-import { RangeRequest, RangeResponse } from "../../wire/messages.js";
+import { GIVEN_EMPTY, RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewriteRange } from "../../wire/rewrite.js";
 import { after, answer, answerAsync, ask, attempt, callOptions, whenSealed } from "./calls.js";
@@ -52,7 +52,8 @@ function sendRange(context: KvContext, call: Call, given: Given, shard: number, 
   const { timeline, shards, limits } = context;
   const { request, bytes, extent } = given;
   checkReadable(request.revision, timeline);
-  const verbatim = extent === request && request.revision <= 0 && !hasBounds(request);
+  const verbatim =
+    extent === request && request.rangeEnd !== GIVEN_EMPTY && request.revision <= 0 && !hasBounds(request);
   const payload = verbatim ? bytes : encodeFor(context, given, shard, 0);
   const kind = request.serializable ? "stale read" : "read";
   ask(call, shards[shard], KV.Range, payload, callOptions(call, kind, limits), (error, response) =>

@@ -1,7 +1,7 @@
 import { etcd } from "../../status/etcd.js";
 import type { TimelineView } from "../../timeline/view.js";
 import type { Compare, RangeRequest, RequestOp, TxnRequest } from "../../wire/messages.js";
-import { CompareResult, CompareTarget } from "../../wire/messages.js";
+import { CompareResult, CompareTarget, EMPTY, GIVEN_EMPTY } from "../../wire/messages.js";
 import { ABSENT, touchesReserved, visible } from "./keyspace.js";
 
 /*
@@ -178,8 +178,9 @@ function comparedWith(result: number, revision: number, view: TimelineView, shar
   }
 }
 
-/** A request without its part in the reserved keyspace; the same object when it has none. */
+/** A request without its part in the reserved keyspace and without an empty range end; the same object when it has none. */
 function clipped<T extends { key: Uint8Array; rangeEnd: Uint8Array }>(request: T): T {
+  if (request.rangeEnd === GIVEN_EMPTY) return clipped({ ...request, rangeEnd: EMPTY });
   if (!touchesReserved(request)) return request;
   const { key, rangeEnd } = visible(request) ?? ABSENT;
   return { ...request, key, rangeEnd };
