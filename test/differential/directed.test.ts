@@ -43,3 +43,15 @@ test("an empty range is refused before a duplicate id is", async () => {
   await pair.run(watch("a", "c"));
   await pair.run(watch("b", "a"));
 });
+
+test("requests up to the limit are taken and larger ones refused", async () => {
+  const value = (length: number): Op => ({
+    kind: "unary",
+    method: "Put",
+    request: { key: "/directed/large", value: "v".repeat(length) },
+  });
+  const limit = 1.5 * 1024 * 1024;
+  await bench.pair.run(value(limit - 512));
+  await bench.pair.run(value(limit + 1));
+  await bench.pair.run(value(limit + 400 * 1024));
+});

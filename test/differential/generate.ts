@@ -325,7 +325,9 @@ export class Generator {
       return { kind: "cancel", stream, watchId: unknown ? "77" : random.pick(living) };
     }
     const request = withExtent(this.extent());
-    if (random.chance(0.7)) request.start_revision = Math.max(0, this.revision(world));
+    if (random.chance(0.7)) request.start_revision = this.revision(world);
+    // From -1 on, an etcd that was never compacted is silent for ever.
+    if (request.start_revision === -1) request.start_revision = -2;
     if (random.chance(0.5)) request.prev_kv = true;
     if (random.chance(0.3)) request.filters = random.pick([["NOPUT"], ["NODELETE"], ["NOPUT", "NODELETE"]]);
     if (random.chance(0.2)) request.fragment = true;

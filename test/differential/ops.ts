@@ -63,6 +63,18 @@ export function fromWire(value: unknown, leases: LeaseNames, field = ""): unknow
   return LEASES.has(field) ? leases.nameOf(String(value)) : value;
 }
 
+/** Operations as a file has them, one in a line. */
+export function parseOps(text: string): Op[] {
+  return text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
+}
+
+export function printOps(ops: readonly Op[]): string {
+  return ops.map((op) => `${JSON.stringify(op)}\n`).join("");
+}
+
 /** For people: JSON with what is long cut. */
 export function show(value: unknown): string {
   return JSON.stringify(value, (_, item) => {

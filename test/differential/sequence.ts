@@ -8,7 +8,7 @@ import { Random } from "../kv/model.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
 import { startStore, type TestStore } from "../support/store.js";
 import { Generator } from "./generate.js";
-import { type Op, show } from "./ops.js";
+import { type Op, printOps, show } from "./ops.js";
 import { Pair } from "./pair.js";
 
 const SHARDS = 3;
@@ -20,6 +20,10 @@ export interface SequenceOptions {
   readonly dedicatedHost: boolean;
   /** With more than one the client changes between them, and now and then one is restarted. */
   readonly proxies: number;
+  /** True leaves the proxies no memory for recent events, so that watches of the past read them from the shards. */
+  readonly forgetful: boolean;
+  /** Operations to run instead of random ones. */
+  readonly replay?: readonly Op[];
 }
 
 /**
@@ -37,7 +41,8 @@ export async function runSequence(options: SequenceOptions): Promise<ReadonlyMap
       log.push(op);
       await pair.run(op);
     };
-    while (log.length < options.operations) await run(generator.next(pair));
+    for (const op of options.replay ?? []) await run(op);
+    while (!options.replay && log.length < options.operations) await run(generator.next(pair));
     // Whatever came too much comes before the answers to these.
     for (const [stream, ids] of pair.watchers.entries()) {
       for (const watchId of ids) await run({ kind: "cancel", stream, watchId });
@@ -46,7 +51,7 @@ export async function runSequence(options: SequenceOptions): Promise<ReadonlyMap
     return pair.counts;
   } catch (reason) {
     const file = join(tmpdir(), `braid-differential-${options.seed}.jsonl`);
-    writeFileSync(file, log.map((op) => `${JSON.stringify(op)}\n`).join(""));
+    writeFileSync(file, printOps(log));
     const step = `SEED=${options.seed}, step ${log.length}: ${show(log.at(-1))}`;
     const proxyLog = bench.store.proxies[0].logs().split("\n").slice(-20).join("\n");
     const { message } = reason as Error;
@@ -66,9 +71,12 @@ export class Bench {
     private readonly host: EtcdProcess | undefined,
   ) {}
 
-  static async start({ dedicatedHost = false, proxies = 1 } = {}): Promise<Bench> {
+  static async start({ dedicatedHost = false, proxies = 1, forgetful = false } = {}): Promise<Bench> {
     const [plain, host] = await Promise.all([startEtcd(), dedicatedHost ? startEtcd() : undefined]);
-    const config = host && { timeline: { endpoints: [host.endpoint] } };
+    const config = {
+      ...(host && { timeline: { endpoints: [host.endpoint] } }),
+      ...(forgetful && { watch: { historyBytes: 1 } }),
+    };
     const store = await startStore({ shards: SHARDS, config, proxies });
     const router = await createRouter({
       shards: store.shards.map((_, i) => ({ name: `shard${i}`, weight: 1 })),

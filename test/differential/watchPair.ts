@@ -61,7 +61,7 @@ export class WatchPair {
     }
     const [plain, store] = await this.exchange(pair, { create_request: request }, "a created frame");
     const start = Number(request.start_revision ?? 0);
-    const watermark = start > 0 && !plain.canceled ? Math.max(1, Math.min(head, start - 1)) : head;
+    const watermark = start !== 0 && !plain.canceled ? Math.max(1, Math.min(head, start - 1)) : head;
     compare(withoutRevision(plain), withoutRevision(store), "created frame");
     // Where etcd answers with the head, the store answers with what the watcher has seen.
     compare(
@@ -72,7 +72,7 @@ export class WatchPair {
     if (plain.canceled) return this.count("watch (error)");
     this.count("watch");
     const id = String(plain.watch_id ?? "0");
-    if (start > 0 && start < compacted) {
+    if (start !== 0 && start < (compacted || -1)) {
       const canceled = await this.frames(pair, "a canceled frame");
       compare(withoutRevision(canceled[0]), withoutRevision(canceled[1]), "canceled frame");
       pair.compacted = true;
@@ -210,11 +210,11 @@ export class WatchPair {
     return [plain.control[next], store.control[next]];
   }
 
-  /** Begins the history; nothing may have been compacted before. */
+  /** Begins the history, before the first operation. */
   async recordHistory(): Promise<void> {
     this.history = new WatchRecorder(this.plain.client, "the history", false);
     this.history.send({
-      create_request: { key: Buffer.of(0), range_end: Buffer.of(0), start_revision: 1, prev_kv: true },
+      create_request: { key: Buffer.of(0), range_end: Buffer.of(0), prev_kv: true },
     });
     await this.history.until("its creation", () => this.history?.control.length === 1);
   }

@@ -135,8 +135,10 @@ export class WatchSession implements Outlet {
     // The header of a watch that begins in the past must not promise what has not been sent yet. Nothing happened at 1.
     const created = startRevision === 0 ? head : Math.max(1, Math.min(head, startRevision - 1));
     this.control(created, id, { created: true });
-    if (startRevision !== 0 && startRevision < compactRevision) {
-      this.endCompacted(id, compactRevision);
+    // An etcd that was never compacted counts as compacted at -1.
+    const oldest = compactRevision > 0 ? compactRevision : -1;
+    if (startRevision !== 0 && startRevision < oldest) {
+      this.endCompacted(id, oldest);
       return;
     }
     const next = startRevision === 0 ? head + 1 : Math.max(1, startRevision);
