@@ -409,11 +409,38 @@ for (const [what, [falsify, fault]] of Object.entries(BROKEN)) {
   });
 }
 
+test("a compaction may take prev_kv up to its revision and a deletion at it, and nothing else", () => {
+  const sim = new Sim({ [A]: 0 });
+  for (const value of ["1", "2"]) sim.answered(put(A, value));
+  sim.answered(remove(A)); // 4
+  sim.answered(put(A, "3")); // 5
+  sim.answered({ kind: "compact", revision: 4 });
+  sim.answered(put(A, "4")); // 6
+  const make = (from: number) => {
+    const history = sim.history({ late: { ...WHOLE, prevKv: true, from } });
+    const { frames } = session(history, "late");
+    for (const frame of frames) frame.at = 1_000;
+    return { history, frames };
+  };
+  const bare = make(3);
+  bare.frames[1].events[0].prev = null;
+  assert.deepEqual(check(bare.history), []);
+  const forgotten = make(4);
+  forgotten.frames.splice(1, 1);
+  assert.deepEqual(check(forgotten.history), []);
+  const lost = make(3);
+  lost.frames.splice(1, 1);
+  assert.match(check(lost.history).join("\n"), /its event 0 is/);
+  const later = make(4);
+  later.frames[3].events[0].prev = null;
+  assert.match(check(later.history).join("\n"), /its event 2 is/);
+});
+
 test("a key that outlives its lease is found", () => {
   const sim = new Sim({ [A]: 0 });
   sim.answered({ kind: "grant", id: LEASE, ttl: 2 });
   sim.answered(put(A, "a", LEASE));
-  assert.match(check(sim.history({}) as never).join("\n"), /\/a\/k0 has outlived its lease 77/);
+  assert.match(check(sim.history({})).join("\n"), /\/a\/k0 has outlived its lease 77/);
 });
 
 function written(revision: number, given: Answer = { kind: "put", prev: null }): DraftCall["outcome"] {

@@ -105,8 +105,7 @@ class Stage {
       if (faults.length > 0) throw this.failure(faults, history);
       return this.summary(head);
     } finally {
-      for (const { close } of [...this.recorders, ...this.streams].map((x) => ({ close: () => x.close() })))
-        close();
+      for (const each of [...this.recorders, ...this.streams]) each.close();
     }
   }
 
@@ -190,10 +189,12 @@ class Stage {
     const recorder = this.recorder("last", 0);
     const read = async (range: { key: string; end: string }): Promise<Outcome & { kind: "answered" }> => {
       const op: Range = { kind: "range", ...range, revision: 0, limit: 0, serializable: false };
-      for (;;) {
-        const outcome = await recorder.call(op);
-        if (outcome.kind === "answered") return outcome;
-      }
+      let outcome = await recorder.call(op);
+      await until(`${range.key} can be read again`, async () => {
+        if (outcome.kind !== "answered") outcome = await recorder.call(op);
+        return outcome.kind === "answered";
+      });
+      return outcome as Outcome & { kind: "answered" };
     };
     await until("no key has a lease", async () => {
       const { answer } = await read(WHOLE);
