@@ -18,8 +18,8 @@ export interface FeedOptions {
   /** `reached` has moved. */
   arrived(): void;
   /**
-   * The shard was compacted at `compacted` and the feed needs something older: it has ended. Called once, never
-   * from within the constructor.
+   * The shard was compacted at `compacted` (or has, for whatever reason, nothing before it any more) and the feed needs
+   * something older: it has ended. Called once, never from within the constructor.
    */
   lost(compacted: number): void;
 }
@@ -41,7 +41,7 @@ const NOTHING: readonly RawEvent[] = [];
  * keyspace.
  *
  * Every shard revision brings at least one event, and a revision ends where the next one begins or with a frame that
- * is no fragment; so `reached` tells for sure that nothing at or below it is missing. A watch that ends for whatever
+ * is no fragment; so `reached` tells for sure that nothing at or below it is missing, and a gap is noticed. A watch that ends for whatever
  * reason is opened again after what was reached. It begins one revision early: a shard that was compacted beyond
  * that says so, and no event of the compaction's own revision, which may be gone, is waited for.
  */
@@ -50,6 +50,10 @@ export class Feed {
   reached: number;
   /** Newest shard revision seen complete in which a client's key has changed; at most `reached`. */
   sighted = 0;
+  /** Newest shard revision of which this watch has brought at least a part. */
+  private seen: number;
+  /** Where `reached` was when a revision was missing after it. */
+  private gapAfter = -1;
   private queue: Entry[] = [];
   /** Entries of `queue` before this place have been taken. */
   private taken = 0;
@@ -66,6 +70,7 @@ export class Feed {
 
   constructor(private readonly options: FeedOptions) {
     this.reached = options.from - 1;
+    this.seen = this.reached;
     this.open();
   }
 
@@ -169,13 +174,33 @@ export class Feed {
     }
     const { events } = response;
     if (events.length === 0) return;
-    for (const event of events) this.add(event);
+    for (const event of events) {
+      if (!this.follows(event.modRevision)) return;
+      this.add(event);
+    }
     const last = events[events.length - 1].modRevision;
     this.reach(response.fragment ? last - 1 : last);
     if (this.queuedBytes > QUEUE_BYTES && !this.paused) {
       this.paused = true;
       this.stream?.pause();
     }
+  }
+
+  /** False when revisions are missing: the watch is opened again, and if they still are then, they are lost. */
+  private follows(modRevision: number): boolean {
+    const { seen } = this;
+    if (modRevision > seen) this.seen = modRevision;
+    // Of the compacted revision itself there may be nothing.
+    if (modRevision <= seen + (this.atCompacted ? 2 : 1)) return true;
+    if (this.gapAfter === this.reached) {
+      this.close();
+      this.options.lost(modRevision);
+    } else {
+      this.gapAfter = this.reached;
+      this.report(`revision ${seen + 1} is missing`);
+      this.reopen();
+    }
+    return false;
   }
 
   private add(event: RawEvent): void {
@@ -196,6 +221,7 @@ export class Feed {
   private reach(shardRevision: number): void {
     if (shardRevision <= this.reached) return;
     this.reached = shardRevision;
+    this.seen = Math.max(this.seen, shardRevision);
     this.atCompacted = false;
     for (let i = this.queue.length - 1; i >= this.taken; i--) {
       if (this.queue[i].shardRevision > shardRevision) continue;
@@ -207,6 +233,7 @@ export class Feed {
 
   /** Drops the part of a revision whose rest the last watch did not bring: it comes again as a whole. */
   private forgetIncomplete(): void {
+    this.seen = this.reached;
     while (this.queue.length > this.taken) {
       const last = this.queue[this.queue.length - 1];
       if (last.shardRevision <= this.reached) break;

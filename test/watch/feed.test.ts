@@ -1,0 +1,180 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Shard, ShardStream, StreamEvents } from "../../src/shard/shard.js";
+import { Code, StatusError } from "../../src/status/error.js";
+import { Feed, type FeedOptions } from "../../src/watch/feed.js";
+import { type WatchCreateRequest, WatchRequest, WatchResponse } from "../../src/wire/messages.js";
+
+/*
+ * What a real etcd does only in rare moments: the shard's end of the watch is played here.
+ */
+
+class Upstream implements ShardStream {
+  request: WatchCreateRequest | undefined;
+  paused = false;
+  cancelled = false;
+
+  constructor(private readonly events: StreamEvents) {}
+
+  send(message: Uint8Array): void {
+    const decoded = WatchRequest.decode(message);
+    assert.equal(decoded.kind, "create");
+    if (decoded.kind === "create") this.request = decoded.request;
+  }
+
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    this.paused = false;
+  }
+
+  cancel(): void {
+    this.cancelled = true;
+  }
+
+  created(): void {
+    this.events.message(WatchResponse.encode({ created: true }));
+  }
+
+  /** A frame with one event per given revision. */
+  bring(revisions: readonly number[], fragment = false, size = 1): void {
+    const events = revisions.map((modRevision) => ({
+      kv: { key: Buffer.from(`k${modRevision}`), value: Buffer.alloc(size), modRevision },
+    }));
+    this.events.message(WatchResponse.encode({ events, fragment }));
+  }
+
+  compacted(compactRevision: number): void {
+    this.events.message(WatchResponse.encode({ canceled: true, compactRevision }));
+  }
+
+  end(): void {
+    this.events.closed(new StatusError(Code.UNAVAILABLE, "gone"));
+  }
+}
+
+class FakeShard {
+  readonly index = 0;
+  readonly name = "fake";
+  readonly streams: Upstream[] = [];
+  private opened: () => void = () => {};
+
+  stream(_path: string, events: StreamEvents): ShardStream {
+    const upstream = new Upstream(events);
+    this.streams.push(upstream);
+    this.opened();
+    return upstream;
+  }
+
+  /** The `n`th watch that the feed opens (from 0). */
+  async nth(n: number): Promise<Upstream> {
+    while (this.streams.length <= n) {
+      await new Promise<void>((resolve) => {
+        this.opened = resolve;
+      });
+    }
+    return this.streams[n];
+  }
+}
+
+function open(options: Partial<FeedOptions> = {}) {
+  const shard = new FakeShard();
+  const lost: number[] = [];
+  const reached: number[] = [];
+  const feed: Feed = new Feed({
+    shard: shard as unknown as Shard,
+    from: 10,
+    fromCompacted: false,
+    log: { info: () => {}, warn: () => {} },
+    arrived: () => reached.push(feed.reached),
+    lost: (compacted) => lost.push(compacted),
+    ...options,
+  });
+  const take = (revision: number) => feed.take(revision).map(({ key }) => Buffer.from(key).toString());
+  return { shard, feed, lost, reached, take };
+}
+
+test("a fragment does not complete its revision; what is incomplete when the watch is lost comes again once", async () => {
+  const { shard, feed, take } = open();
+  const first = await shard.nth(0);
+  assert.equal(first.request!.startRevision, 9);
+  first.created();
+  first.bring([9, 10, 11, 11], true);
+  assert.equal(feed.reached, 10);
+  first.bring([11, 11, 12], true);
+  assert.equal(feed.reached, 11);
+  first.end();
+  const second = await shard.nth(1);
+  assert.equal(second.request!.startRevision, 11);
+  first.bring([12]);
+  assert.equal(feed.reached, 11);
+  second.created();
+  second.bring([11, 11, 11, 11, 12, 12]);
+  assert.equal(feed.reached, 12);
+  assert.deepEqual(take(10), ["k10"]);
+  assert.deepEqual(take(11), ["k11", "k11", "k11", "k11"]);
+  assert.deepEqual(take(12), ["k12", "k12"]);
+  feed.close();
+});
+
+test("a missing revision is noticed: the watch is opened again, and what is missing still is lost", async () => {
+  const { shard, feed, lost } = open();
+  const first = await shard.nth(0);
+  first.created();
+  first.bring([10, 12]);
+  assert.equal(feed.reached, 9);
+  const second = await shard.nth(1);
+  second.created();
+  second.bring([9, 10, 11, 12]);
+  assert.equal(feed.reached, 12);
+  second.bring([14]);
+  const third = await shard.nth(2);
+  third.created();
+  third.bring([15, 16]);
+  assert.deepEqual(lost, [15]);
+  assert.equal(feed.reached, 12);
+  assert.ok(third.cancelled);
+});
+
+test("compacted beyond what is needed: lost", async () => {
+  const { shard, lost } = open();
+  (await shard.nth(0)).compacted(10);
+  assert.deepEqual(lost, [10]);
+});
+
+test("a feed that may begin at the compacted revision does, and waits only so long for its events", async () => {
+  const { shard, feed, lost, take } = open({ fromCompacted: true });
+  (await shard.nth(0)).compacted(10);
+  const second = await shard.nth(1);
+  assert.equal(second.request!.startRevision, 10);
+  second.created();
+  second.bring([11]);
+  assert.equal(feed.reached, 11);
+  assert.deepEqual(take(10), []);
+  assert.deepEqual(take(11), ["k11"]);
+  assert.deepEqual(lost, []);
+  feed.close();
+
+  const waiting = await new Promise<number>((resolve) => {
+    const other = open({ fromCompacted: true, arrived: () => resolve(other.feed.reached) });
+    void other.shard.nth(0).then((upstream) => upstream.compacted(10));
+    void other.shard.nth(1).then((upstream) => upstream.created());
+  });
+  assert.equal(waiting, 10);
+});
+
+test("a feed whose events nobody takes stops its shard", async () => {
+  const { shard, feed, take } = open();
+  const upstream = await shard.nth(0);
+  upstream.created();
+  let revision = 9;
+  while (!upstream.paused) upstream.bring([++revision], false, 1 << 20);
+  assert.ok(revision - 9 <= 17, `${revision - 9} MiB`);
+  for (let i = 10; i <= revision; i++) assert.deepEqual(take(i), [`k${i}`]);
+  assert.equal(upstream.paused, false);
+  upstream.bring([revision + 1]);
+  assert.equal(feed.reached, revision + 1);
+  feed.close();
+});
