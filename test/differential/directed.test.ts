@@ -1,5 +1,6 @@
 import { after, before, test } from "node:test";
-import { shardOf } from "./extents.js";
+import { EtcdClient, type Message } from "./client.js";
+import { list, shardOf } from "./extents.js";
 import type { Op } from "./ops.js";
 import { Bench } from "./sequence.js";
 
@@ -55,3 +56,31 @@ test("requests up to the limit are taken and larger ones refused", async () => {
   await bench.pair.run(value(limit + 1));
   await bench.pair.run(value(limit + 400 * 1024));
 });
+
+test("numbers that are revisions of a backend only mean nothing to a client", async () => {
+  const { pair } = bench;
+  const keys = ["/directed/a/1", "/directed/b/1", "/directed/c/1", "directed/d", "directed-e"];
+  for (let round = 0; round < 4; round++) {
+    for (const key of keys) await pair.run({ kind: "unary", method: "Put", request: { key } });
+  }
+  for (const { endpoint } of bench.store.shards) {
+    const backend = new EtcdClient(endpoint);
+    const everything = { key: Buffer.of(1), range_end: Buffer.of(0) };
+    const { response } = await backend.call("Range", everything);
+    backend.close();
+    for (const { key, create_revision, mod_revision } of list(response?.kvs)) {
+      const text = (key as Buffer).toString("latin1");
+      for (const result of ["EQUAL", "NOT_EQUAL", "GREATER", "LESS"]) {
+        await pair.run(compare({ key: text, target: "MOD", result, mod_revision }));
+        await pair.run(compare({ key: text, target: "CREATE", result, create_revision }));
+      }
+      const range = { key: text, min_mod_revision: mod_revision, max_create_revision: create_revision };
+      await pair.run({ kind: "unary", method: "Range", request: range });
+    }
+  }
+});
+
+function compare(condition: Message): Op {
+  const read = { request_range: { key: condition.key } };
+  return { kind: "unary", method: "Txn", request: { compare: [condition], success: [read] } };
+}
