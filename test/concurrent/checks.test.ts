@@ -436,6 +436,20 @@ test("a compaction may take prev_kv up to its revision and a deletion at it, and
   assert.match(check(later.history).join("\n"), /its event 2 is/);
 });
 
+test("a key that still has its lease when the revocation is answered is found", () => {
+  const sim = new Sim({ [A]: 0 });
+  sim.answered({ kind: "grant", id: LEASE, ttl: 2 });
+  sim.answered(put(A, "a", LEASE)); // 2
+  const revoke: Op = { kind: "revoke", id: LEASE };
+  sim.unknown(revoke, false);
+  sim.leaseEnds(LEASE); // 3
+  sim.answered(revoke);
+  const history = sim.history({});
+  assert.deepEqual(check(history), []);
+  setRevision(history.calls[3], 2);
+  assert.match(check(history).join("\n"), /lease still has a key at revision 2/);
+});
+
 test("a key that outlives its lease is found", () => {
   const sim = new Sim({ [A]: 0 });
   sim.answered({ kind: "grant", id: LEASE, ttl: 2 });

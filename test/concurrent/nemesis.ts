@@ -37,6 +37,19 @@ export async function torment(random: Random, targets: Targets): Promise<string[
     await proxy.start();
     say(`proxy ${proxy.port} is back`);
   };
+  const restartProxy = async () => {
+    const proxy = random.pick(targets.proxies);
+    say(`restart proxy ${proxy.port}`);
+    await proxy.restart();
+    say(`proxy ${proxy.port} is back`);
+  };
+  const blackout = async () => {
+    say("kill all etcds");
+    await Promise.all(targets.etcds.map((etcd) => etcd.kill()));
+    await pause(random.below(AWAY));
+    await Promise.all(targets.etcds.map((etcd) => etcd.restart()));
+    say("all etcds are back");
+  };
   const freeze = async (target: EtcdProcess | ProxyProcess, name: string) => {
     say(`stop ${name}`);
     await target.kill("SIGSTOP");
@@ -59,6 +72,8 @@ export async function torment(random: Random, targets: Targets): Promise<string[
     killEtcd,
     killProxy,
     killProxy,
+    restartProxy,
+    blackout,
     freezeEtcd,
     freezeProxy,
     () => Promise.all([killEtcd(), killProxy()]),
