@@ -1,90 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Shard, ShardStream, StreamEvents } from "../../src/shard/shard.js";
-import { Code, StatusError } from "../../src/status/error.js";
 import { Feed, type FeedOptions } from "../../src/watch/feed.js";
-import { type WatchCreateRequest, WatchRequest, WatchResponse } from "../../src/wire/messages.js";
+import { FakeShard } from "./fakes.js";
 
 /*
  * What a real etcd does only in rare moments: the shard's end of the watch is played here.
  */
-
-class Upstream implements ShardStream {
-  request: WatchCreateRequest | undefined;
-  paused = false;
-  cancelled = false;
-
-  constructor(private readonly events: StreamEvents) {}
-
-  send(message: Uint8Array): void {
-    const decoded = WatchRequest.decode(message);
-    assert.equal(decoded.kind, "create");
-    if (decoded.kind === "create") this.request = decoded.request;
-  }
-
-  pause(): void {
-    this.paused = true;
-  }
-
-  resume(): void {
-    this.paused = false;
-  }
-
-  cancel(): void {
-    this.cancelled = true;
-  }
-
-  created(): void {
-    this.events.message(WatchResponse.encode({ created: true }));
-  }
-
-  /** A frame with one event per given revision. */
-  bring(revisions: readonly number[], fragment = false, size = 1): void {
-    const events = revisions.map((modRevision) => ({
-      kv: { key: Buffer.from(`k${modRevision}`), value: Buffer.alloc(size), modRevision },
-    }));
-    this.events.message(WatchResponse.encode({ events, fragment }));
-  }
-
-  compacted(compactRevision: number): void {
-    this.events.message(WatchResponse.encode({ canceled: true, compactRevision }));
-  }
-
-  end(): void {
-    this.events.closed(new StatusError(Code.UNAVAILABLE, "gone"));
-  }
-}
-
-class FakeShard {
-  readonly index = 0;
-  readonly name = "fake";
-  readonly streams: Upstream[] = [];
-  private opened: () => void = () => {};
-
-  stream(_path: string, events: StreamEvents): ShardStream {
-    const upstream = new Upstream(events);
-    this.streams.push(upstream);
-    this.opened();
-    return upstream;
-  }
-
-  /** The `n`th watch that the feed opens (from 0). */
-  async nth(n: number): Promise<Upstream> {
-    while (this.streams.length <= n) {
-      await new Promise<void>((resolve) => {
-        this.opened = resolve;
-      });
-    }
-    return this.streams[n];
-  }
-}
 
 function open(options: Partial<FeedOptions> = {}) {
   const shard = new FakeShard();
   const lost: number[] = [];
   const reached: number[] = [];
   const feed: Feed = new Feed({
-    shard: shard as unknown as Shard,
+    shard: shard.shard,
     from: 10,
     fromCompacted: false,
     log: { info: () => {}, warn: () => {} },

@@ -1,0 +1,115 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Run, Timeline } from "../../src/timeline/view.js";
+import { Hub } from "../../src/watch/hub.js";
+import { keyRange } from "../../src/watch/keys.js";
+import { type Outlet, Watcher } from "../../src/watch/watcher.js";
+import { WatchResponse } from "../../src/wire/messages.js";
+import { encodeHeader } from "../../src/wire/rewrite.js";
+import { FakeShard } from "./fakes.js";
+
+/** A timeline over one shard, whose revisions are the shard's; it knows those at or above `known`. */
+class FakeTimeline {
+  head = 10;
+  known = 2;
+  compactRevision = 0;
+  readonly listeners = new Set<() => void>();
+
+  cut = (): number => this.head;
+  cutAt = (revision: number): number => revision;
+  toRevision = (_shard: number, shardRevision: number): number => shardRevision;
+  toShardRevision = (revision: number): number => revision;
+  isSealed = (_shard: number, shardRevision: number): boolean => shardRevision <= this.head;
+  onAdvance = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  runAt(revision: number): Run {
+    if (revision < this.known) throw new RangeError(`${revision}`);
+    return { revision, shard: 0, shardRevision: revision, length: this.head - revision + 1 };
+  }
+
+  advance(head: number): void {
+    this.head = head;
+    for (const listener of this.listeners) listener();
+  }
+}
+
+class FakeOutlet implements Outlet {
+  readonly blocked = false;
+  readonly revisions: number[] = [];
+  readonly compactions: number[] = [];
+  private changed: () => void = () => {};
+
+  send(parts: readonly Uint8Array[]): void {
+    const { events } = WatchResponse.decode(Buffer.concat(parts));
+    this.revisions.push(...events.map(({ kv }) => kv!.modRevision));
+    this.changed();
+  }
+
+  header(revision: number): Uint8Array {
+    return encodeHeader({ clusterId: 1n, memberId: 1n, revision, raftTerm: 1 });
+  }
+
+  compacted(_watcher: Watcher, compactRevision: number): void {
+    this.compactions.push(compactRevision);
+    this.changed();
+  }
+
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      await new Promise<void>((resolve) => {
+        this.changed = resolve;
+      });
+    }
+  }
+}
+
+test("a proxy that finds the timeline compacted and pruned beyond it tells its watchers, and goes on", async () => {
+  const timeline = new FakeTimeline();
+  const shard = new FakeShard();
+  const hub = new Hub({
+    timeline: timeline as unknown as Timeline,
+    shards: [shard.shard],
+    log: { info: () => {}, warn: () => {} },
+    historyBytes: 1 << 20,
+  });
+  const watch = (next: number) => {
+    const outlet = new FakeOutlet();
+    const range = keyRange(Buffer.of(1), Buffer.of(0));
+    const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
+    const watcher = new Watcher(outlet, { id: 0, range, shards: [0], next, ...flags });
+    hub.attach(watcher);
+    return { outlet, watcher };
+  };
+  const now = watch(11);
+  const future = watch(40);
+  const upstream = await shard.nth(0);
+  upstream.created();
+  upstream.bring([11, 12]);
+  timeline.advance(12);
+  await now.outlet.until(() => now.outlet.revisions.length === 2);
+  // Cut off for long: others wrote up to 30, compacted at 25, and pruned what was before.
+  timeline.compactRevision = 25;
+  timeline.known = 25;
+  timeline.advance(30);
+  await now.outlet.until(() => now.outlet.compactions.length > 0);
+  assert.deepEqual(now.outlet.compactions, [25]);
+  assert.equal(now.watcher.state, "detached");
+  assert.deepEqual(future.outlet.compactions, []);
+  const again = watch(25);
+  upstream.bring(Array.from({ length: 30 }, (_, i) => 13 + i));
+  timeline.advance(42);
+  await again.outlet.until(() => again.outlet.revisions.length === 18);
+  assert.deepEqual(
+    again.outlet.revisions,
+    Array.from({ length: 18 }, (_, i) => 25 + i),
+  );
+  await future.outlet.until(() => future.outlet.revisions.length === 3);
+  assert.deepEqual(future.outlet.revisions, [40, 41, 42]);
+  assert.deepEqual(now.outlet.revisions, [11, 12]);
+  hub.close();
+  assert.ok(upstream.cancelled);
+  assert.equal(timeline.listeners.size, 0);
+});
