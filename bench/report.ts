@@ -57,7 +57,8 @@ export function render(report: Report): string {
     "",
     figuresTable(report.figures),
     "",
-    "CPU: processor microseconds per operation (watch: per delivered event; latency: from write to event).",
+    "CPU: processor microseconds per operation; watch: per delivered event, latency from write to event, with " +
+      `${options.writesPerSecond} writes/s.`,
     "vs: the peer's figure divided by that of direct etcd or of grpc-proxy.",
   ];
   const appends = report.figures.filter((f) => f.appendsPer1000 !== undefined);

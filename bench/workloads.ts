@@ -9,15 +9,15 @@ export const VALUE_BYTES = 256;
 export const KEYS = 1_000;
 /** First segments of the keys, which the default rule spreads over the shards. */
 const GROUPS = 50;
+/** Connections that all watchers share. */
+const FANOUT_CONNECTIONS = 8;
 
 /** One thing to be measured, of every peer. */
 export interface Workload {
   /** `put`, `range`, `scan` or `watch`: what `--only` names. */
   readonly kind: WorkloadKind;
-  /** How it is loaded: `1 x 64` is one connection with 64 requests in flight. */
+  /** How it is loaded: `16 x 16` are 16 connections with 16 requests in flight on each; or the number of watchers. */
   readonly load: string;
-  /** Requests in flight altogether; 0 for watchers. */
-  readonly concurrency: number;
   /** Slices are longer by this factor. */
   readonly weight: number;
   task(peer: Peer, milliseconds: number): Task;
@@ -31,13 +31,12 @@ export interface FanoutSize {
   readonly writesPerSecond: number;
 }
 
-export function workloads(fanout: FanoutSize): Workload[] {
+export function workloads(size: FanoutSize): Workload[] {
   const loads: [number, number][] = [
     [1, 1],
     [1, 64],
     [16, 16],
   ];
-  const { watchers, writesPerSecond } = fanout;
   return [
     // A put's answer is a header with a revision, a key of a range comes with its value.
     ...loads.map(([connections, inFlight]) => unary("put", KV.Put, puts, connections, inFlight, 8)),
@@ -45,24 +44,9 @@ export function workloads(fanout: FanoutSize): Workload[] {
       unary("range", KV.Range, ranges, connections, inFlight, VALUE_BYTES),
     ),
     ...[1, 8].map((inFlight) => unary("scan", KV.Range, [scan], 1, inFlight, KEYS * VALUE_BYTES)),
-    {
-      kind: "watch",
-      load: `${watchers} x ${writesPerSecond}/s`,
-      concurrency: 0,
-      weight: 2,
-      task: ({ port, pids }, milliseconds) => ({
-        kind: "fanout",
-        port,
-        pids,
-        milliseconds,
-        prefix: "/watched",
-        groups: GROUPS,
-        watchers,
-        connections: 8,
-        writesPerSecond,
-        valueBytes: VALUE_BYTES,
-      }),
-    },
+    // Watchers with ids of their own on few streams, as clients in one program have them, and each on its own stream.
+    fanoutWorkload("ids", 1, size),
+    fanoutWorkload("streams", Math.ceil(size.watchers / FANOUT_CONNECTIONS), size),
   ];
 }
 
@@ -78,7 +62,6 @@ function unary(
   return {
     kind,
     load: `${connections} x ${inFlight}`,
-    concurrency: connections * inFlight,
     weight: 1,
     task: ({ port, pids }, milliseconds) => ({
       kind: "unary",
@@ -90,6 +73,27 @@ function unary(
       connections,
       inFlight,
       leastBytes,
+    }),
+  };
+}
+
+function fanoutWorkload(what: string, streams: number, { watchers, writesPerSecond }: FanoutSize): Workload {
+  return {
+    kind: "watch",
+    load: `${watchers} ${what}`,
+    weight: 2,
+    task: ({ port, pids }, milliseconds) => ({
+      kind: "fanout",
+      port,
+      pids,
+      milliseconds,
+      prefix: "/watched",
+      groups: GROUPS,
+      watchers,
+      connections: FANOUT_CONNECTIONS,
+      streams,
+      writesPerSecond,
+      valueBytes: VALUE_BYTES,
     }),
   };
 }

@@ -10,8 +10,8 @@ export interface StreamEvents {
 }
 
 const DEFAULT_WINDOW = 65_535;
-/** What a server may send ahead, bytes: so much that its flow control never holds it up. */
-const RECEIVE_WINDOW = 2 ** 30;
+/** What a server may send ahead, bytes: so much that flow control never holds it up. No stream brings more than this. */
+const RECEIVE_WINDOW = 2 ** 31 - 1;
 const REFILL = 2 ** 28;
 
 /**
@@ -94,7 +94,7 @@ export class Connection {
     this.socket.on("data", (chunk) => this.take(chunk));
     this.socket.once("close", () => this.fail("the server has closed the connection"));
     this.write(frames.preface(RECEIVE_WINDOW));
-    this.write(frames.windowUpdate(0, RECEIVE_WINDOW - DEFAULT_WINDOW));
+    this.write(frames.windowUpdate(RECEIVE_WINDOW - DEFAULT_WINDOW));
   }
 
   private fail(reason: string): void {
@@ -132,7 +132,7 @@ export class Connection {
   private frame(type: number, flags: number, stream: number, bytes: Buffer, from: number, to: number): void {
     switch (type) {
       case frames.DATA:
-        this.account(stream, to - from);
+        this.account(to - from);
         if (flags & frames.PADDED) {
           this.fail("padded data is not supported");
           break;
@@ -180,13 +180,11 @@ export class Connection {
     events?.end();
   }
 
-  /** Refills the connection's window for what has come, and the stream's if it stays open for long. */
-  private account(stream: number, length: number): void {
+  /** Refills the connection's window for what has come. */
+  private account(length: number): void {
     this.received += length;
     if (this.received < REFILL) return;
-    this.write(frames.windowUpdate(0, this.received));
-    // Streams are short or alone on their connection: what came on this one is at most what came at all.
-    if (this.streams.has(stream)) this.write(frames.windowUpdate(stream, this.received));
+    this.write(frames.windowUpdate(this.received));
     this.received = 0;
   }
 

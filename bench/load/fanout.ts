@@ -13,7 +13,7 @@ const PATIENCE = 30_000;
 const TICK = 5;
 
 /**
- * Watchers of one range, many on a stream, and an open loop of writes to it. Each write carries the time at which it
+ * Watchers of one range, and an open loop of writes to it. Each write carries the time at which it
  * was sent; the latency is from there to each watcher's event. Ends when every watcher has had every write.
  */
 export async function runFanout(task: FanoutTask): Promise<TaskResult> {
@@ -29,6 +29,28 @@ export async function runFanout(task: FanoutTask): Promise<TaskResult> {
     const connection = await Connection.open(task.port, path, (error) => lost(error));
     connections.push(connection);
     return connection;
+  };
+
+  /** Opens a watch stream; what it returns creates a watcher on it. */
+  const watchStream = (connection: Connection): (() => void) => {
+    const reader = new EventReader({
+      created: () => {
+        created++;
+      },
+      event: (sentAt) => {
+        if (delivered < latencies.length) latencies[delivered] = performance.now() - sentAt;
+        delivered++;
+      },
+      failed: (reason) => lost(new Error(reason)),
+    });
+    const stream = connection.start({
+      data: (chunk) => {
+        reader.take(chunk);
+        progress();
+      },
+      end: () => lost(new Error("the server has ended a watch stream")),
+    });
+    return () => connection.send(stream, createRequest(task.prefix), false);
   };
 
   /** Resolves when `condition` holds, which is looked at whenever something has arrived. */
@@ -47,29 +69,12 @@ export async function runFanout(task: FanoutTask): Promise<TaskResult> {
     });
 
   try {
-    for (let i = 0; i < task.connections; i++) {
+    const streams: (() => void)[] = [];
+    for (let c = 0; c < task.connections; c++) {
       const connection = await open(Watch.Watch);
-      const reader = new EventReader({
-        created: () => {
-          created++;
-        },
-        event: (sentAt) => {
-          if (delivered < latencies.length) latencies[delivered] = performance.now() - sentAt;
-          delivered++;
-        },
-        failed: (reason) => lost(new Error(reason)),
-      });
-      const stream = connection.start({
-        data: (chunk) => {
-          reader.take(chunk);
-          progress();
-        },
-        end: () => lost(new Error("the server has ended a watch stream")),
-      });
-      for (let w = i; w < task.watchers; w += task.connections) {
-        connection.send(stream, createRequest(task.prefix), false);
-      }
+      for (let i = 0; i < task.streams; i++) streams.push(watchStream(connection));
     }
+    for (let w = 0; w < task.watchers; w++) streams[w % streams.length]();
     const writer = await open(KV.Put);
     await until("not all watchers were created", () => created === task.watchers);
 

@@ -24,10 +24,11 @@ export const frames = {
   settingsAnswer: (): Buffer => frame(4, 0x1, 0, NOTHING),
   pingAnswer: (payload: Uint8Array): Buffer => frame(6, 0x1, 0, payload),
   data: (stream: number, body: Uint8Array, last: boolean): Buffer => frame(0, last ? 0x1 : 0, stream, body),
-  windowUpdate(stream: number, increment: number): Buffer {
+  /** More room for what the server sends on the whole connection. */
+  windowUpdate(increment: number): Buffer {
     const payload = Buffer.alloc(4);
     payload.writeUInt32BE(increment);
-    return frame(8, 0, stream, payload);
+    return frame(8, 0, 0, payload);
   },
 };
 

@@ -30,6 +30,8 @@ export interface FanoutTask extends Target {
   readonly groups: number;
   readonly watchers: number;
   readonly connections: number;
+  /** Watch streams on each connection, which share its watchers. */
+  readonly streams: number;
   readonly writesPerSecond: number;
   readonly valueBytes: number;
 }
