@@ -97,7 +97,9 @@ export class HpackDecoder<T> {
     const start = this.position;
     if (length > end - start) throw broken("truncated");
     this.position = start + length;
-    return huffman ? huffmanDecode(bytes, start, this.position) : bytes.toString("latin1", start, this.position);
+    return huffman
+      ? huffmanDecode(bytes, start, this.position)
+      : bytes.toString("latin1", start, this.position);
   }
 
   /** An integer with a prefix of `bits` bits (RFC 7541, 5.1); at most 2^28, more than any use has. */

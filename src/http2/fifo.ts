@@ -1,0 +1,41 @@
+/** A queue with cheap ends. */
+export class Fifo<T> {
+  private items: (T | undefined)[] = [];
+  private head = 0;
+
+  get length(): number {
+    return this.items.length - this.head;
+  }
+
+  push(item: T): void {
+    this.items.push(item);
+  }
+
+  peek(): T | undefined {
+    return this.items[this.head];
+  }
+
+  shift(): T | undefined {
+    const { items, head } = this;
+    if (head === items.length) return undefined;
+    const item = items[head];
+    items[head] = undefined;
+    this.head = head + 1;
+    if (this.head === items.length) this.clear();
+    else if (this.head > 512 && this.head * 2 > items.length) {
+      this.items = items.slice(this.head);
+      this.head = 0;
+    }
+    return item;
+  }
+
+  /** Replaces the first item. */
+  replaceFirst(item: T): void {
+    this.items[this.head] = item;
+  }
+
+  clear(): void {
+    if (this.items.length > 0) this.items = [];
+    this.head = 0;
+  }
+}

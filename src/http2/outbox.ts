@@ -1,0 +1,178 @@
+import type { Socket } from "node:net";
+import { FRAME_HEADER } from "./protocol.js";
+
+/** Frames are put together in slabs of this size, bytes. */
+const SLAB = 64 * 1024;
+/** A slab with less room than this is not used again, bytes. */
+const SCRAP = 4 * 1024;
+/** Most slabs kept for use by others. */
+const MAX_SPARE = 64;
+/** Pieces above this are not copied but written as they are, bytes. */
+const COPY_LIMIT = 4 * 1024;
+/** Bytes on their way to the socket above which data has to wait. */
+const FULL = 256 * 1024;
+
+interface Slab {
+  readonly bytes: Buffer;
+  used: number;
+}
+
+/** Slabs with room; a connection holds one only while it has something to write. */
+const spare: Slab[] = [];
+
+let dirty: Outbox[] = [];
+
+/** Everything that was written in this turn of the event loop leaves now. */
+function flushAll(): void {
+  const batch = dirty;
+  dirty = [];
+  for (const outbox of batch) outbox.flush();
+}
+
+/** Collects the frames of one turn of the event loop and writes them to the socket at once. */
+export class Outbox {
+  private slab: Slab | undefined;
+  private runStart = 0;
+  private parts: Buffer[] = [];
+  /** Bytes in `parts`. */
+  private partBytes = 0;
+  private scheduled = false;
+
+  constructor(private readonly socket: Socket) {}
+
+  /** Bytes that the system has not taken yet. */
+  get backlog(): number {
+    const run = this.slab === undefined ? 0 : this.slab.used - this.runStart;
+    return this.partBytes + run + this.socket.writableLength;
+  }
+
+  /** True when data should wait until the socket drains. Control frames need not. */
+  get full(): boolean {
+    return this.backlog >= FULL;
+  }
+
+  /** A frame's header, to be followed by its payload of `length` bytes. */
+  frame(type: number, flags: number, streamId: number, length: number): void {
+    const slab = this.reserve(FRAME_HEADER);
+    const { bytes } = slab;
+    const at = slab.used;
+    bytes[at] = length >>> 16;
+    bytes[at + 1] = length >>> 8;
+    bytes[at + 2] = length;
+    bytes[at + 3] = type;
+    bytes[at + 4] = flags;
+    bytes[at + 5] = streamId >>> 24;
+    bytes[at + 6] = streamId >>> 16;
+    bytes[at + 7] = streamId >>> 8;
+    bytes[at + 8] = streamId;
+    slab.used = at + FRAME_HEADER;
+  }
+
+  /** The prefix of an uncompressed gRPC message. */
+  messagePrefix(length: number): void {
+    const slab = this.reserve(5);
+    const { bytes } = slab;
+    const at = slab.used;
+    bytes[at] = 0;
+    bytes[at + 1] = length >>> 24;
+    bytes[at + 2] = length >>> 16;
+    bytes[at + 3] = length >>> 8;
+    bytes[at + 4] = length;
+    slab.used = at + 5;
+  }
+
+  uint32(value: number): void {
+    const slab = this.reserve(4);
+    slab.bytes.writeUInt32BE(value >>> 0, slab.used);
+    slab.used += 4;
+  }
+
+  uint16(value: number): void {
+    const slab = this.reserve(2);
+    slab.bytes.writeUInt16BE(value, slab.used);
+    slab.used += 2;
+  }
+
+  /** Payload bytes, which must not change until they are written. */
+  bytes(bytes: Uint8Array): void {
+    const { length } = bytes;
+    if (length <= COPY_LIMIT) {
+      const slab = this.reserve(length);
+      slab.bytes.set(bytes, slab.used);
+      slab.used += length;
+      return;
+    }
+    this.endRun();
+    this.parts.push(bytes as Buffer);
+    this.partBytes += length;
+    this.schedule();
+  }
+
+  /** Writes what has been collected. */
+  flush(): void {
+    this.scheduled = false;
+    const { slab, parts, socket } = this;
+    const run = slab !== undefined && slab.used > this.runStart;
+    if (socket.destroyed || socket.writableEnded) {
+      this.drop();
+      return;
+    }
+    if (parts.length === 0) {
+      if (run) socket.write(slab.bytes.subarray(this.runStart, slab.used));
+    } else {
+      this.parts = [];
+      this.partBytes = 0;
+      socket.cork();
+      for (const part of parts) socket.write(part);
+      if (run) socket.write(slab.bytes.subarray(this.runStart, slab.used));
+      socket.uncork();
+    }
+    this.release();
+  }
+
+  private drop(): void {
+    this.parts = [];
+    this.partBytes = 0;
+    this.release();
+  }
+
+  private release(): void {
+    const { slab } = this;
+    this.slab = undefined;
+    if (slab !== undefined && SLAB - slab.used >= SCRAP && spare.length < MAX_SPARE) spare.push(slab);
+  }
+
+  private reserve(length: number): Slab {
+    const { slab } = this;
+    if (slab !== undefined && slab.used + length <= SLAB) return slab;
+    this.endRun();
+    return this.take(length);
+  }
+
+  private take(length: number): Slab {
+    let slab = spare.pop();
+    // What had no room for this is of little use to others.
+    if (slab === undefined || slab.used + length > SLAB)
+      slab = { bytes: Buffer.allocUnsafeSlow(SLAB), used: 0 };
+    this.slab = slab;
+    this.runStart = slab.used;
+    this.schedule();
+    return slab;
+  }
+
+  /** Moves the current run to the parts; the slab stays in use behind it. */
+  private endRun(): void {
+    const { slab } = this;
+    if (slab === undefined || slab.used === this.runStart) return;
+    this.parts.push(slab.bytes.subarray(this.runStart, slab.used));
+    this.partBytes += slab.used - this.runStart;
+    this.runStart = slab.used;
+  }
+
+  private schedule(): void {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    if (dirty.length === 0) setImmediate(flushAll);
+    dirty.push(this);
+  }
+}

@@ -1,0 +1,165 @@
+import type { Socket } from "node:net";
+import { Connection, protocolError } from "./connection.js";
+import type { ConnectionLimits } from "./limits.js";
+import { ConnectionError, ErrorCode, MAX_WINDOW, PREFACE, Setting } from "./protocol.js";
+import { type RequestHead, readRequest } from "./request.js";
+import type { Stream } from "./stream.js";
+
+/** How long a client may take to begin, ms. */
+const PREFACE_TIMEOUT = 20_000;
+const GRACEFUL = 1;
+
+/** What a server does with its connections. */
+export interface ServerSide {
+  /** A stream for a request; it is registered before anything arrives on it. */
+  accept(connection: ServerConnection, id: number, head: RequestHead): Stream;
+  onClosed(connection: ServerConnection): unknown;
+}
+
+/** The server's end of a connection. */
+export class ServerConnection extends Connection<RequestHead> {
+  private preface = 0;
+  private readonly prefaceTimer: NodeJS.Timeout;
+  private draining = false;
+  /** Streams above this are not served any more. */
+  private lastServed = MAX_WINDOW;
+
+  constructor(
+    socket: Socket,
+    limits: ConnectionLimits,
+    private readonly side: ServerSide,
+  ) {
+    super(socket, limits, readRequest);
+    this.sendSettings([[Setting.MAX_CONCURRENT_STREAMS, limits.maxStreams]]);
+    this.prefaceTimer = setTimeout(() => this.close("no preface"), PREFACE_TIMEOUT).unref();
+  }
+
+  /**
+   * Takes no new streams and closes when those that are there have ended. What the client sends until it has heard of
+   * that is still served.
+   */
+  drain(): void {
+    if (this.draining || this.ended) return;
+    this.draining = true;
+    this.sendGoaway(MAX_WINDOW, ErrorCode.NO_ERROR);
+    this.sendPing(GRACEFUL);
+  }
+
+  /** True once `drain` was called. */
+  get isDraining(): boolean {
+    return this.draining;
+  }
+
+  /** Ends the connection at once. */
+  destroy(reason: string): void {
+    this.close(reason);
+    this.socket.destroy();
+  }
+
+  protected override receive(chunk: Buffer): void {
+    if (this.preface === PREFACE.length) {
+      super.receive(chunk);
+      return;
+    }
+    if (this.ended) return;
+    const take = Math.min(PREFACE.length - this.preface, chunk.length);
+    if (PREFACE.compare(chunk, 0, take, this.preface, this.preface + take) !== 0) {
+      this.fail(protocolError("not HTTP/2"));
+      return;
+    }
+    this.preface += take;
+    if (this.preface < PREFACE.length) return;
+    clearTimeout(this.prefaceTimer);
+    if (take < chunk.length) super.receive(chunk.subarray(take));
+  }
+
+  protected isIdle(streamId: number): boolean {
+    return streamId > this.lastPeerStream || streamId % 2 === 0;
+  }
+
+  protected onHeaders(id: number, head: RequestHead, ends: boolean): void {
+    const open = this.streams.get(id);
+    if (open !== undefined) {
+      this.trailers(open, head, ends);
+      return;
+    }
+    if (id % 2 === 0) throw protocolError(`a client's stream with the even number ${id}`);
+    if (id <= this.lastPeerStream) {
+      if (this.wasReset(id)) return;
+      if (id === this.lastPeerStream)
+        throw new ConnectionError(ErrorCode.STREAM_CLOSED, `stream ${id} has ended`);
+      throw protocolError(`stream ${id} after stream ${this.lastPeerStream}`);
+    }
+    this.lastPeerStream = id;
+    this.idleFrames.reset();
+    if (id > this.lastServed) return;
+    if (this.streams.size >= this.limits.maxStreams) {
+      this.refuse(id, ErrorCode.REFUSED_STREAM);
+    } else if (isMalformed(head, ends)) {
+      this.refuse(id, ErrorCode.PROTOCOL_ERROR);
+    } else {
+      const stream = this.side.accept(this, id, head);
+      stream.expectBytes(head.contentLength);
+      this.begin(stream, ends);
+    }
+  }
+
+  private begin(stream: Stream, ends: boolean): void {
+    this.add(stream);
+    stream.onOpen();
+    if (!ends || stream.closed) return;
+    stream.receiveEnd();
+    this.settle(stream);
+  }
+
+  /** A stream that never came to be. */
+  private refuse(id: number, code: ErrorCode): void {
+    this.idleFrames.add();
+    this.countReset();
+    this.checkBacklog();
+    this.writeReset(id, code);
+  }
+
+  private trailers(stream: Stream, head: RequestHead, ends: boolean): void {
+    if (stream.remoteEnded) {
+      this.resetByFault(stream, ErrorCode.STREAM_CLOSED, "trailers after its end");
+    } else if (!ends || head.hasPseudo || head.malformed !== undefined) {
+      this.resetByFault(stream, ErrorCode.PROTOCOL_ERROR, "malformed trailers");
+    } else {
+      stream.receiveEnd();
+      this.settle(stream);
+    }
+  }
+
+  protected onGoaway(): void {
+    // The client opens no more streams; it closes when it has no use for the connection any more.
+  }
+
+  protected onSettings(): void {}
+
+  protected onPong(): void {
+    if (!this.draining || this.ended) return;
+    // Whatever the client sent before it heard of the end has come by now.
+    this.lastServed = this.lastPeerStream;
+    this.sendGoaway(this.lastServed, ErrorCode.NO_ERROR);
+    this.closeIfDone();
+  }
+
+  protected onStreamGone(): void {
+    this.closeIfDone();
+  }
+
+  protected onEnded(): void {
+    clearTimeout(this.prefaceTimer);
+    this.side.onClosed(this);
+  }
+
+  private closeIfDone(): void {
+    if (this.streams.size === 0 && this.lastServed !== MAX_WINDOW) this.close("drained");
+  }
+}
+
+function isMalformed(head: RequestHead, ends: boolean): boolean {
+  if (head.tooLarge) return false;
+  return head.malformed !== undefined || !head.hasPseudo || (ends && head.contentLength > 0);
+}

@@ -1,0 +1,324 @@
+import type { Connection } from "./connection.js";
+import { Fifo } from "./fifo.js";
+import type { Block, OutField } from "./hpack/encoder.js";
+import { ErrorCode } from "./protocol.js";
+
+/** How a stream's sending side ends. */
+export type Ending = Block | readonly OutField[] | "data";
+
+const EMPTY = Buffer.alloc(0);
+const PREFIX = 5;
+/** A message that comes in pieces gets this much room at first, so that an announced size costs nothing. */
+const FIRST_ROOM = 16 * 1024;
+
+/**
+ * One stream of gRPC messages on a connection: puts incoming messages together, and holds outgoing ones while flow
+ * control or a slow socket makes them wait. Subclasses are the ends of calls.
+ */
+export abstract class Stream {
+  /** Bytes that may still be sent. */
+  sendWindow: number;
+  /** Bytes that the peer may still send, and those consumed but not yet granted again. */
+  recvWindow: number;
+  private consumed = 0;
+  /** The peer has ended its side. */
+  remoteEnded = false;
+  /** The end of our side has been queued or sent. */
+  localEnding: Ending | undefined;
+  localEnded = false;
+  /** Gone from the connection: nothing is sent or delivered any more. */
+  closed = false;
+  /** In the connection's list of streams that have something to send. */
+  ready = false;
+
+  private readonly outgoing = new Fifo<Uint8Array>();
+  private outgoingBytes = 0;
+
+  private stopped = false;
+  private deaf = false;
+  private expected = -1;
+  private readonly held = new Fifo<Buffer>();
+  /** Bytes counted as buffered on the connection. */
+  private buffered = 0;
+  private readonly prefix = Buffer.alloc(PREFIX);
+  private prefixLength = 0;
+  /** Length of the message that is being read, or -1. */
+  private messageLength = -1;
+  private message: Buffer = EMPTY;
+  private messageHave = 0;
+
+  constructor(
+    protected readonly connection: Connection<unknown>,
+    readonly id: number,
+    private readonly maxMessageBytes: number,
+  ) {
+    this.sendWindow = connection.peerWindow;
+    this.recvWindow = connection.limits.streamWindow;
+  }
+
+  /** The stream has been taken in; called before anything else. */
+  abstract onOpen(): void;
+  /** A complete message. */
+  protected abstract onMessageBytes(message: Buffer): void;
+  /** The peer has ended its side and everything before has been delivered. */
+  protected abstract onRemoteEnd(): void;
+  /** The message that comes is larger than the limit, or compressed, or the stream ended inside of one. */
+  protected abstract onBadMessage(problem: "too large" | "compressed" | "truncated", size: number): void;
+  /** The stream has gone before both sides had ended: reset by the peer, or the connection was lost. */
+  abstract onAborted(code: ErrorCode | undefined, reason: string): void;
+  /** Our side has ended on the wire, the peer's has not. */
+  abstract onLocalEnd(): void;
+  /** Some of the queued bytes have been sent. */
+  protected abstract onSent(): void;
+
+  /** Bytes that wait for flow control or for the socket. */
+  get pendingBytes(): number {
+    return this.outgoingBytes;
+  }
+
+  get paused(): boolean {
+    return this.stopped;
+  }
+
+  /** Stops delivery; the window closes with what the peer sends on. */
+  pauseReading(): void {
+    this.stopped = true;
+  }
+
+  resumeReading(): void {
+    if (!this.stopped) return;
+    this.stopped = false;
+    while (!this.stopped && !this.closed) {
+      const piece = this.held.shift();
+      if (piece === undefined) break;
+      this.unbuffer(piece.length);
+      this.read(piece);
+    }
+    if (this.remoteEnded) this.finishReading();
+  }
+
+  /** What the peer still sends is dropped. */
+  protected stopListening(): void {
+    this.deaf = true;
+    for (let piece = this.held.shift(); piece !== undefined; piece = this.held.shift()) {
+      this.unbuffer(piece.length);
+    }
+  }
+
+  /** Announces the length of the body, as `content-length` tells; -1 when it does not. */
+  expectBytes(length: number): void {
+    this.expected = length;
+  }
+
+  /** Counts data; false when it is more than was announced. */
+  countBytes(length: number): boolean {
+    if (this.expected < 0) return true;
+    this.expected -= length;
+    return this.expected >= 0;
+  }
+
+  /** True when less data has come than was announced. */
+  get lacksBytes(): boolean {
+    return this.expected > 0;
+  }
+
+  /** Data as it comes from the connection. */
+  receive(piece: Buffer): void {
+    if (this.deaf) return;
+    if (this.stopped) this.hold(piece);
+    else this.read(piece);
+  }
+
+  /** The peer has ended its side. */
+  receiveEnd(): void {
+    this.remoteEnded = true;
+    if (!this.stopped) this.finishReading();
+  }
+
+  /** Sends one message; it waits its turn if it has to. */
+  sendMessage(parts: readonly Uint8Array[], length: number): void {
+    if (this.closed || this.localEnding !== undefined) return;
+    if (this.outgoingBytes === 0 && this.connection.sendNow(this, parts, length, false)) return;
+    this.queue(parts, length);
+  }
+
+  /** The same as `sendMessage`, and our side ends with it. */
+  sendLast(message: Uint8Array): void {
+    if (this.closed || this.localEnding !== undefined) return;
+    this.localEnding = "data";
+    const parts = [message];
+    if (this.outgoingBytes === 0 && this.connection.sendNow(this, parts, message.length, true)) return;
+    this.queue(parts, message.length);
+  }
+
+  /** Sends bytes that are no gRPC message. */
+  sendRaw(bytes: Uint8Array): void {
+    this.outgoing.push(bytes);
+    this.outgoingBytes += bytes.length;
+    this.connection.makeReady(this);
+  }
+
+  /** Ends our side, after everything that is queued. */
+  endSending(ending: Ending): void {
+    if (this.closed || this.localEnding !== undefined) return;
+    this.localEnding = ending;
+    if (this.outgoingBytes === 0) this.connection.sendEnd(this);
+  }
+
+  /** Moves up to `length` queued bytes to `take`. */
+  dequeue(length: number, take: (piece: Uint8Array) => void): void {
+    let left = length;
+    while (left > 0) {
+      const piece = this.outgoing.peek()!;
+      if (piece.length <= left) {
+        this.outgoing.shift();
+        take(piece);
+        left -= piece.length;
+      } else {
+        take(piece.subarray(0, left));
+        this.outgoing.replaceFirst(piece.subarray(left));
+        left = 0;
+      }
+    }
+    this.outgoingBytes -= length;
+  }
+
+  /** Called by the connection after `dequeue`. */
+  sent(): void {
+    this.onSent();
+  }
+
+  /** Called by the connection when it lets go of the stream. */
+  release(): void {
+    this.closed = true;
+    this.outgoing.clear();
+    this.outgoingBytes = 0;
+    this.held.clear();
+    this.message = EMPTY;
+    this.connection.buffered -= this.buffered;
+    this.buffered = 0;
+  }
+
+  private queue(parts: readonly Uint8Array[], length: number): void {
+    const prefix = Buffer.allocUnsafe(PREFIX);
+    prefix[0] = 0;
+    prefix.writeUInt32BE(length, 1);
+    this.outgoing.push(prefix);
+    for (const part of parts) if (part.length > 0) this.outgoing.push(part);
+    this.outgoingBytes += PREFIX + length;
+    this.connection.makeReady(this);
+  }
+
+  private finishReading(): void {
+    if (this.closed || this.deaf) return;
+    if (this.prefixLength > 0 || this.messageLength >= 0) this.onBadMessage("truncated", 0);
+    else this.onRemoteEnd();
+  }
+
+  private hold(piece: Buffer): void {
+    if (piece.length === 0 || !this.buffer(piece.length)) return;
+    this.held.push(piece);
+  }
+
+  private read(piece: Buffer): void {
+    const { length } = piece;
+    let at = 0;
+    while (at < length && !this.closed && !this.deaf) {
+      if (this.stopped) {
+        this.hold(piece.subarray(at));
+        break;
+      }
+      if (this.messageLength < 0) {
+        at = this.readPrefix(piece, at);
+        if (this.messageLength !== 0) continue;
+      }
+      at = this.readMessage(piece, at);
+    }
+    this.grant(at);
+  }
+
+  private readPrefix(piece: Buffer, start: number): number {
+    let at = start;
+    let flag: number;
+    let size: number;
+    if (this.prefixLength === 0 && piece.length - at >= PREFIX) {
+      flag = piece[at];
+      size = piece.readUInt32BE(at + 1);
+      at += PREFIX;
+    } else {
+      this.prefix[this.prefixLength++] = piece[at++];
+      if (this.prefixLength < PREFIX) return at;
+      this.prefixLength = 0;
+      flag = this.prefix[0];
+      size = this.prefix.readUInt32BE(1);
+    }
+    if (flag !== 0) this.onBadMessage("compressed", size);
+    else if (size > this.maxMessageBytes) this.onBadMessage("too large", size);
+    else {
+      this.messageLength = size;
+      return at;
+    }
+    // Whatever follows cannot be told apart any more.
+    this.stopListening();
+    return piece.length;
+  }
+
+  private readMessage(piece: Buffer, at: number): number {
+    const { messageLength, messageHave } = this;
+    const missing = messageLength - messageHave;
+    const available = piece.length - at;
+    if (messageHave === 0 && available >= missing) {
+      this.messageLength = -1;
+      this.onMessageBytes(piece.subarray(at, at + missing));
+      return at + missing;
+    }
+    const take = available < missing ? available : missing;
+    if (!this.buffer(take)) return piece.length;
+    this.room(messageHave + take);
+    piece.copy(this.message, messageHave, at, at + take);
+    this.messageHave += take;
+    if (take === missing) {
+      const message = this.message.subarray(0, messageLength);
+      this.message = EMPTY;
+      this.messageHave = 0;
+      this.messageLength = -1;
+      this.unbuffer(messageLength);
+      this.onMessageBytes(message);
+    }
+    return at + take;
+  }
+
+  /** Makes room for `wanted` bytes of the message; doubles, so that what a peer only announces costs nothing. */
+  private room(wanted: number): void {
+    if (this.message.length >= wanted) return;
+    const size = Math.min(this.messageLength, Math.max(wanted, 2 * this.message.length, FIRST_ROOM));
+    const larger = Buffer.allocUnsafeSlow(size);
+    this.message.copy(larger, 0, 0, this.messageHave);
+    this.message = larger;
+  }
+
+  private buffer(length: number): boolean {
+    const { connection } = this;
+    if (connection.buffered + length > connection.limits.maxBufferedBytes) {
+      connection.resetStream(this, ErrorCode.ENHANCE_YOUR_CALM, "too many bytes of unfinished messages");
+      return false;
+    }
+    connection.buffered += length;
+    this.buffered += length;
+    return true;
+  }
+
+  private unbuffer(length: number): void {
+    this.connection.buffered -= length;
+    this.buffered -= length;
+  }
+
+  /** Lets the peer send `length` bytes more; told in large steps. */
+  private grant(length: number): void {
+    this.consumed += length;
+    if (this.closed || this.remoteEnded || this.consumed * 2 < this.connection.limits.streamWindow) return;
+    this.recvWindow += this.consumed;
+    this.connection.windowUpdate(this.id, this.consumed);
+    this.consumed = 0;
+  }
+}

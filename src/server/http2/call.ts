@@ -1,0 +1,177 @@
+import { Block, type OutField } from "../../http2/hpack/encoder.js";
+import type { Field } from "../../http2/hpack/table.js";
+import { ErrorCode } from "../../http2/protocol.js";
+import type { RequestHead } from "../../http2/request.js";
+import type { ServerConnection } from "../../http2/server.js";
+import { Stream } from "../../http2/stream.js";
+import { encodeMessage } from "../../http2/text.js";
+import { Code, StatusError } from "../../status/error.js";
+import { tooLarge } from "../grpc/limit.js";
+import type { Call, Metadata } from "../transport.js";
+
+/** Longest delay that a Node timer can hold, ms. */
+const MAX_DELAY = 2 ** 31 - 1;
+
+const HEAD: readonly OutField[] = [
+  { name: ":status", value: "200" },
+  { name: "content-type", value: "application/grpc", repeats: true },
+];
+
+/** The header blocks that all successful calls of one connection share. */
+export class ResponseBlocks {
+  readonly head = new Block(HEAD);
+  readonly ok = new Block([{ name: "grpc-status", value: "0", repeats: true }]);
+}
+
+/** What all calls of a connection share. */
+export interface CallContext {
+  readonly blocks: ResponseBlocks;
+  readonly maxReceiveBytes: number;
+  /** Queued bytes above which `send` answers false. */
+  readonly highWaterBytes: number;
+}
+
+class HeadMetadata implements Metadata {
+  constructor(private readonly fields: readonly Field[]) {}
+
+  get(name: string): string | undefined {
+    const value = this.fields.find((field) => field.name === name)?.value;
+    return value !== undefined && name.endsWith("-bin")
+      ? Buffer.from(value, "base64").toString("latin1")
+      : value;
+  }
+}
+
+/** One gRPC call as handlers see it, and the stream that carries it. */
+export abstract class ServerCall extends Stream implements Call {
+  readonly path: string;
+  readonly deadline: number;
+  private timer: NodeJS.Timeout | undefined;
+  private headSent = false;
+  private finished = false;
+  private wasCancelled = false;
+  private listeners: Set<() => void> | undefined;
+
+  constructor(
+    connection: ServerConnection,
+    id: number,
+    private readonly head: RequestHead,
+    protected readonly context: CallContext,
+  ) {
+    super(connection, id, context.maxReceiveBytes);
+    this.path = head.path;
+    const { timeoutMs } = head;
+    this.deadline = timeoutMs === Number.POSITIVE_INFINITY ? timeoutMs : Date.now() + timeoutMs;
+  }
+
+  get metadata(): Metadata {
+    return new HeadMetadata(this.head.fields);
+  }
+
+  get cancelled(): boolean {
+    return this.wasCancelled;
+  }
+
+  onCancel(listener: () => void): () => void {
+    if (this.wasCancelled) {
+      listener();
+      return () => {};
+    }
+    if (this.finished) return () => {};
+    this.listeners ??= new Set();
+    this.listeners.add(listener);
+    return () => this.listeners?.delete(listener);
+  }
+
+  onOpen(): void {
+    if (this.head.badTimeout) this.finish(new StatusError(Code.INTERNAL, "malformed grpc-timeout"));
+    else if (this.deadline !== Number.POSITIVE_INFINITY) this.armDeadline();
+  }
+
+  onAborted(_code: ErrorCode | undefined, _reason: string): void {
+    this.cancel();
+  }
+
+  onLocalEnd(): void {
+    // The whole answer is out, the client need not go on.
+    this.connection.abandon(this, ErrorCode.NO_ERROR);
+  }
+
+  /** True once the handler is done, or nobody waits for it any more. */
+  protected get over(): boolean {
+    return this.finished || this.wasCancelled;
+  }
+
+  /** Ends the call with a status, after all that was sent. False when it was over before. */
+  protected finish(error?: StatusError): boolean {
+    if (this.over) return false;
+    this.finished = true;
+    this.listeners = undefined;
+    if (this.timer !== undefined) clearTimeout(this.timer);
+    if (!this.remoteEnded) this.stopListening();
+    this.sendStatus(error);
+    return true;
+  }
+
+  /** Tells the handler, unless it is done, that nobody waits for it any more. */
+  protected cancel(): void {
+    if (this.over) return;
+    this.wasCancelled = true;
+    if (this.timer !== undefined) clearTimeout(this.timer);
+    const { listeners } = this;
+    this.listeners = undefined;
+    for (const listener of listeners ?? []) listener();
+  }
+
+  /** Ends the call with `error`; the handler sees a cancellation. */
+  shutdown(error: StatusError): void {
+    if (this.over) return;
+    this.stopListening();
+    this.sendStatus(error);
+    this.cancel();
+  }
+
+  protected onBadMessage(problem: "too large" | "compressed" | "truncated", size: number): void {
+    if (problem === "too large") this.shutdown(tooLarge(size, this.context.maxReceiveBytes));
+    else if (problem === "compressed") {
+      this.shutdown(new StatusError(Code.UNIMPLEMENTED, "grpc: compressed messages are not supported"));
+    } else this.shutdown(new StatusError(Code.INTERNAL, "the request ended inside of a message"));
+  }
+
+  /** Sends the response's header block unless it has been sent. */
+  protected sendHead(): void {
+    if (this.headSent || this.closed) return;
+    this.headSent = true;
+    this.connection.sendHeaders(this.id, this.context.blocks.head, false);
+  }
+
+  private sendStatus(error: StatusError | undefined): void {
+    if (this.closed) return;
+    if (error === undefined) {
+      this.sendHead();
+      this.endSending(this.context.blocks.ok);
+      return;
+    }
+    const fields: OutField[] = this.headSent ? [] : [...HEAD];
+    this.headSent = true;
+    fields.push({ name: "grpc-status", value: String(error.code) });
+    if (error.message !== "") fields.push({ name: "grpc-message", value: encodeMessage(error.message) });
+    if (error.code === Code.UNIMPLEMENTED) fields.push({ name: "grpc-accept-encoding", value: "identity" });
+    this.endSending(fields);
+  }
+
+  private armDeadline(): void {
+    const left = Math.max(0, this.deadline - Date.now());
+    this.timer = setTimeout(expire, Math.min(left, MAX_DELAY), this);
+  }
+
+  /** The deadline has passed. */
+  expire(): void {
+    if (this.deadline > Date.now()) this.armDeadline();
+    else this.shutdown(new StatusError(Code.DEADLINE_EXCEEDED, "context deadline exceeded"));
+  }
+}
+
+function expire(call: ServerCall): void {
+  call.expire();
+}

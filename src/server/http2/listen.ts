@@ -1,0 +1,33 @@
+import { createServer, type ListenOptions, type Server, type Socket } from "node:net";
+import { ListenError } from "../grpc/listen.js";
+
+/** Listens on `address` (`host:port`, `[ipv6]:port` or `unix:/path`). Rejects with `ListenError`. */
+export function listen(
+  address: string,
+  onSocket: (socket: Socket) => void,
+): Promise<{ server: Server; address: string }> {
+  return new Promise((resolve, reject) => {
+    const options = listenOptions(address);
+    if (options === undefined) {
+      reject(new ListenError(address, undefined, "expected host:port, [ipv6]:port or unix:/path"));
+      return;
+    }
+    const server = createServer({ noDelay: true }, onSocket);
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      reject(new ListenError(address, error.code, error.message)),
+    );
+    server.listen(options, () => {
+      const bound = server.address();
+      const port = bound !== null && typeof bound === "object" ? bound.port : 0;
+      resolve({ server, address: options.path ? address : address.replace(/:\d+$/, `:${port}`) });
+    });
+  });
+}
+
+function listenOptions(address: string): ListenOptions | undefined {
+  if (address.startsWith("unix:")) return { path: address.slice("unix:".length).replace(/^\/\/(?=\/)/, "") };
+  const match = /^(?:\[([^[\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(address);
+  if (match === null || Number(match[3]) > 65_535) return undefined;
+  // Many clients may connect at once, after this proxy has been restarted for instance.
+  return { host: match[1] ?? match[2], port: Number(match[3]), backlog: 4096 };
+}

@@ -1,0 +1,33 @@
+import type { ServerConnection } from "../../http2/server.js";
+import { Stream } from "../../http2/stream.js";
+
+const TEXT = Buffer.from("This is a gRPC server: requests are POSTs of content-type application/grpc.\n");
+
+/** The answer to a request that is no gRPC: an HTTP status and a line of text. */
+export class PlainAnswer extends Stream {
+  constructor(
+    connection: ServerConnection,
+    id: number,
+    private readonly status: number,
+  ) {
+    super(connection, id, 0);
+  }
+
+  onOpen(): void {
+    this.stopListening();
+    const fields = [
+      { name: ":status", value: String(this.status) },
+      { name: "content-type", value: "text/plain; charset=utf-8" },
+    ];
+    this.connection.sendHeaders(this.id, fields, false);
+    this.sendRaw(TEXT);
+    this.endSending("data");
+  }
+
+  onLocalEnd(): void {}
+  onAborted(): void {}
+  protected onMessageBytes(): void {}
+  protected onRemoteEnd(): void {}
+  protected onBadMessage(): void {}
+  protected onSent(): void {}
+}

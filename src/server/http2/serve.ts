@@ -1,0 +1,112 @@
+import type { Server, Socket } from "node:net";
+import type { ConnectionLimits } from "../../http2/limits.js";
+import type { RequestHead } from "../../http2/request.js";
+import { ServerConnection } from "../../http2/server.js";
+import type { Stream } from "../../http2/stream.js";
+import { Code, StatusError } from "../../status/error.js";
+import { etcd } from "../../status/etcd.js";
+import type { GrpcOptions, GrpcServer } from "../grpc/serve.js";
+import type { Handlers } from "../transport.js";
+import { BidiStream } from "./bidi.js";
+import { type CallContext, ResponseBlocks } from "./call.js";
+import { listen } from "./listen.js";
+import { PlainAnswer } from "./plain.js";
+import { UnaryCall } from "./unary.js";
+
+const DEFAULT_HIGH_WATER = 1 << 20;
+
+/** Bounds on one client's connection. */
+export const SERVER_LIMITS: ConnectionLimits = {
+  maxStreams: 10_000,
+  streamWindow: 512 * 1024,
+  connectionWindow: 16 * 1024 * 1024,
+  maxHeaderBytes: 64 * 1024,
+  maxBufferedBytes: 256 * 1024 * 1024,
+  // As etcd's `--grpc-keepalive-interval` and `-timeout`.
+  pingIntervalMs: 2 * 60 * 60 * 1000,
+  pingTimeoutMs: 20_000,
+  pingOnlyWithStreams: false,
+};
+
+export interface Http2Options extends GrpcOptions {
+  readonly limits?: Partial<ConnectionLimits>;
+}
+
+/** Serves `handlers` over our own HTTP/2. Rejects with `ListenError` when an address cannot be listened on. */
+export async function serveHttp2(handlers: Handlers, options: Http2Options): Promise<GrpcServer> {
+  const service = new Service(handlers, options);
+  const addresses: string[] = [];
+  try {
+    for (const address of options.listen) addresses.push(await service.listen(address));
+  } catch (error) {
+    await service.shutdown(0);
+    throw error;
+  }
+  return { addresses, shutdown: (graceMs) => service.shutdown(graceMs) };
+}
+
+class Service {
+  private readonly limits: ConnectionLimits;
+  private readonly connections = new Set<ServerConnection>();
+  private readonly servers: Server[] = [];
+  private stopping = false;
+
+  constructor(
+    private readonly handlers: Handlers,
+    private readonly options: Http2Options,
+  ) {
+    this.limits = { ...SERVER_LIMITS, ...options.limits };
+  }
+
+  async listen(address: string): Promise<string> {
+    const bound = await listen(address, (socket) => this.connect(socket));
+    this.servers.push(bound.server);
+    return bound.address;
+  }
+
+  private accept(connection: ServerConnection, id: number, head: RequestHead, context: CallContext): Stream {
+    if (!head.isGrpc && !head.tooLarge)
+      return new PlainAnswer(connection, id, head.method === "POST" ? 415 : 405);
+    const unary = this.handlers.unary.get(head.path);
+    if (unary !== undefined) return new UnaryCall(connection, id, head, context, unary);
+    const stream = this.handlers.stream.get(head.path);
+    if (stream !== undefined && !this.stopping) return new BidiStream(connection, id, head, context, stream);
+    return new BidiStream(connection, id, head, context, (call) =>
+      call.end(this.refusal(head, stream !== undefined)),
+    );
+  }
+
+  async shutdown(graceMs: number): Promise<void> {
+    this.stopping = true;
+    const closed = this.servers.map(
+      (server) => new Promise<void>((resolve) => server.close(() => resolve())),
+    );
+    for (const connection of [...this.connections]) {
+      connection.drain();
+      for (const stream of [...connection.streams.values()]) {
+        if (stream instanceof BidiStream) stream.shutdown(etcd.stopped());
+      }
+    }
+    const cut = setTimeout(() => {
+      for (const connection of [...this.connections]) connection.destroy("the server stops");
+    }, graceMs);
+    await Promise.all(closed);
+    clearTimeout(cut);
+  }
+
+  private connect(socket: Socket): void {
+    const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER } = this.options;
+    const context = { blocks: new ResponseBlocks(), maxReceiveBytes, highWaterBytes };
+    const connection = new ServerConnection(socket, this.limits, {
+      accept: (connection, id, head) => this.accept(connection, id, head, context),
+      onClosed: (connection) => this.connections.delete(connection),
+    });
+    this.connections.add(connection);
+  }
+
+  private refusal(head: RequestHead, known: boolean): StatusError {
+    if (head.tooLarge) return new StatusError(Code.RESOURCE_EXHAUSTED, "the request's metadata is too large");
+    if (known) return etcd.stopped();
+    return new StatusError(Code.UNIMPLEMENTED, `unknown method ${head.path}`);
+  }
+}

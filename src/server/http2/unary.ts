@@ -1,0 +1,48 @@
+import type { RequestHead } from "../../http2/request.js";
+import type { ServerConnection } from "../../http2/server.js";
+import { Code, StatusError } from "../../status/error.js";
+import type { UnaryHandler } from "../transport.js";
+import { type CallContext, ServerCall } from "./call.js";
+
+const EMPTY = new Uint8Array(0);
+
+/** One unary call: the handler runs when the request is complete. */
+export class UnaryCall extends ServerCall {
+  private request: Buffer | undefined;
+
+  constructor(
+    connection: ServerConnection,
+    id: number,
+    head: RequestHead,
+    context: CallContext,
+    private readonly handler: UnaryHandler,
+  ) {
+    super(connection, id, head, context);
+  }
+
+  protected onMessageBytes(message: Buffer): void {
+    if (this.request === undefined) this.request = message;
+    else
+      this.shutdown(new StatusError(Code.UNIMPLEMENTED, "more than one request message for a unary method"));
+  }
+
+  protected onRemoteEnd(): void {
+    const { request } = this;
+    if (this.over) return;
+    if (request === undefined) {
+      this.shutdown(new StatusError(Code.UNIMPLEMENTED, "no request message for a unary method"));
+      return;
+    }
+    this.handler(this, request, (error, response) => {
+      if (this.over) return;
+      if (error === undefined) {
+        const message = response ?? EMPTY;
+        this.sendHead();
+        this.sendMessage([message], message.length);
+      }
+      this.finish(error);
+    });
+  }
+
+  protected onSent(): void {}
+}
