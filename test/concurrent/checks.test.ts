@@ -289,6 +289,16 @@ const BROKEN: Readonly<Record<string, readonly [(history: Draft) => void, RegExp
     },
     /not an error to expect/,
   ],
+  "a call that hangs": [
+    (h) => {
+      h.calls[CALL.lostNoPut].outcome = {
+        kind: "unknown",
+        code: 4,
+        message: "Deadline exceeded after 30.001s",
+      };
+    },
+    /not an error to expect/,
+  ],
   "an old revision refused, though nobody compacted": [
     (h) => {
       h.calls[CALL.old].outcome = compacted();

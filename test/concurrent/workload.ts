@@ -16,6 +16,8 @@ const KEYS_PER_GROUP = 3;
 const MAX_PAUSE = 12;
 /** etcd gives no lease less than its election timeout allows, about 2 s. */
 const TTL = 3;
+/** How long a client uses a lease at most, ms. */
+const LEASE_USE = 4_000;
 /** How far back old revisions are read. */
 const REACH = 200;
 
@@ -50,7 +52,7 @@ export class Worker {
       [5, () => this.old()],
       [3, () => this.call({ ...this.range(groupRange(this.group())), serializable: true })],
       [2, () => this.refused()],
-      [5, () => this.leased()],
+      [9, () => this.leased()],
     ];
   }
 
@@ -184,11 +186,11 @@ export class Worker {
     if (lease === undefined) {
       const id = String(1_000_000 + random.below(2 ** 30));
       const granted = await this.call({ kind: "grant", id, ttl: TTL });
-      if (granted !== undefined) this.lease = { id, until: performance.now() + 1_000 * random.below(10) };
+      if (granted !== undefined) this.lease = { id, until: performance.now() + random.below(LEASE_USE) };
     } else if (performance.now() > lease.until) {
       this.lease = undefined;
-      if (random.chance(0.5)) await this.call({ kind: "revoke", id: lease.id });
-    } else if (random.chance(0.4)) {
+      if (random.chance(0.6)) await this.call({ kind: "revoke", id: lease.id });
+    } else if (random.chance(0.3)) {
       const kept = await this.call({ kind: "keepAlive", id: lease.id });
       if (kept?.kind === "lease" && kept.ttl === 0) this.lease = undefined;
     } else {
