@@ -365,7 +365,10 @@ for (const [name, implementation] of Object.entries(transports)) {
           stream: (stream) => {
             server = stream;
             stream.onMessage(() => {});
-            stream.onCancel(() => cancels++);
+            stream.onCancel(() => {
+              cancels++;
+              drains = 0;
+            });
             stream.onDrain(() => drains++);
             while (stream.send([Buffer.alloc(100_000)]));
           },
