@@ -1,0 +1,177 @@
+import { createRouter } from "../src/routing/create.js";
+import type { Call, Reply } from "../src/server/transport.js";
+import { createIdentity } from "../src/services/identity.js";
+import { createKv } from "../src/services/kv.js";
+import type { ShardClient } from "../src/shard/client.js";
+import { guardShard } from "../src/shard/guard.js";
+import type { CallOptions, Done } from "../src/shard/shard.js";
+import type { LogHost } from "../src/timeline/host.js";
+import { systemRuntime } from "../src/timeline/host.js";
+import { SharedTimeline } from "../src/timeline/timeline.js";
+import { PutRequest, PutResponse, RangeRequest, RangeResponse } from "../src/wire/messages.js";
+import { KV } from "../src/wire/paths.js";
+
+/*
+ * What the proxy itself costs per request, without transports: `node --import tsx bench/services.ts`. The services, the guard and
+ * the timeline are the real ones, the shards and the timeline's host answer from memory in the next turn of the event
+ * loop. Microseconds of processor time per request at several numbers of requests in flight; the best of several rounds.
+ */
+
+const SHARDS = 3;
+const ROUNDS = 7;
+const REQUESTS = 20_000;
+
+const value = Buffer.alloc(256, "value ");
+const header = (revision: number) => ({ clusterId: 1n, memberId: 1n, revision, raftTerm: 2 });
+
+/** An etcd without a store: counts its revisions, and answers every range with one key. */
+class MemoryShard {
+  revision = 1;
+  private due: (() => void)[] = [];
+
+  constructor(
+    readonly index: number,
+    readonly name: string,
+  ) {}
+
+  unary(path: string, _request: Uint8Array, _options: CallOptions, done: Done): () => void {
+    this.later(() => done(undefined, this.answer(path)));
+    return () => {};
+  }
+
+  call(path: string): Promise<Uint8Array> {
+    return Promise.resolve(this.answer(path));
+  }
+
+  stream(): never {
+    throw new Error("not needed here");
+  }
+
+  onDisconnect(): () => void {
+    return () => {};
+  }
+
+  close(): void {}
+
+  later(action: () => void): void {
+    if (this.due.push(action) > 1) return;
+    setImmediate(() => {
+      const { due } = this;
+      this.due = [];
+      for (const each of due) each();
+    });
+  }
+
+  private answer(path: string): Uint8Array {
+    if (path === KV.Put) return PutResponse.encode({ header: header(++this.revision) });
+    const revisions = { createRevision: this.revision, modRevision: this.revision };
+    const kvs = [{ key: Buffer.from("/bench-1/key"), value, version: 1, ...revisions }];
+    return RangeResponse.encode({ header: header(this.revision), kvs, count: 1 });
+  }
+}
+
+/** The timeline's log on a shard. Answers nothing that only a restart or a second proxy would ask. */
+function memoryHost(shard: MemoryShard): LogHost {
+  const keys = new Map<
+    string,
+    { key: string; value: Uint8Array; createRevision: number; modRevision: number }
+  >();
+  let changed: (change: Parameters<Parameters<LogHost["watch"]>[1]["changes"]>[0]) => void = () => {};
+  return {
+    load: async () => ({ revision: shard.revision, raftTerm: 2, keys: [...keys.values()] }),
+    tail: async () => shard.revision,
+    commit: (_guard, puts) =>
+      new Promise((resolve) => {
+        shard.later(() => {
+          const revision = ++shard.revision;
+          for (const put of puts) {
+            if (put.key.includes("base"))
+              keys.set(put.key, { ...put, createRevision: revision, modRevision: revision });
+          }
+          resolve({ committed: true, revision, raftTerm: 2 });
+          changed([{ revision, puts: [...puts], deletes: [] }]);
+        });
+      }),
+    watch(_revision, events) {
+      changed = (changes) => events.changes(changes);
+      return () => {};
+    },
+  };
+}
+
+const memory = Array.from({ length: SHARDS }, (_, i) => new MemoryShard(i, `shard-${i}`));
+const router = await createRouter({ shards: memory.map(({ name }) => ({ name, weight: 1 })), rules: [] });
+const timeline = new SharedTimeline(SHARDS, {
+  host: memoryHost(memory[0]),
+  hostShard: 0,
+  proxy: "bench",
+  map: "",
+  runtime: systemRuntime,
+  genesis: async () => ({ revisions: memory.map(({ revision }) => revision), clusterIds: ["1", "1", "1"] }),
+  accept: () => {},
+});
+await timeline.open();
+const shards = memory.map((shard, index) =>
+  guardShard(
+    shard as unknown as ShardClient,
+    () => timeline.cut(index),
+    () => "1",
+  ),
+);
+const kv = createKv({
+  router,
+  timeline,
+  shards,
+  identity: createIdentity({ clusterId: 1n, memberId: 1n, timeline }),
+  leases: {
+    isPlaced: () => true,
+    ensurePlaced: () => Promise.resolve(),
+    repair: () => Promise.resolve(),
+  },
+  limits: { maxRequestBytes: 1 << 20, maxTxnOps: 128, requestTimeoutMs: 7_000 },
+  log: { warn: () => {} },
+});
+
+const call: Call = {
+  path: "",
+  metadata: { get: () => undefined },
+  deadline: Number.POSITIVE_INFINITY,
+  cancelled: false,
+  onCancel: () => () => {},
+};
+const keys = Array.from({ length: 1000 }, (_, n) => Buffer.from(`/bench-${n % 50}/key-${n}`));
+const puts = keys.map((key) => PutRequest.encode({ key, value }));
+const ranges = keys.map((key) => RangeRequest.encode({ key }));
+
+for (const inFlight of [1, 64, 256]) {
+  await measure(`put, ${inFlight} in flight`, KV.Put, puts, inFlight);
+  await measure(`range, ${inFlight} in flight`, KV.Range, ranges, inFlight);
+}
+kv.stop();
+timeline.close();
+
+async function measure(what: string, path: string, requests: Uint8Array[], inFlight: number): Promise<void> {
+  let best = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < ROUNDS; round++) {
+    const started = process.cpuUsage();
+    await run(path, requests, inFlight);
+    const { user, system } = process.cpuUsage(started);
+    best = Math.min(best, (user + system) / REQUESTS);
+  }
+  console.log(`${what.padEnd(24)} ${best.toFixed(2).padStart(8)} µs`);
+}
+
+function run(path: string, requests: Uint8Array[], inFlight: number): Promise<void> {
+  const handler = kv.handlers.get(path)!;
+  return new Promise((resolve, reject) => {
+    let sent = 0;
+    let answered = 0;
+    const reply: Reply = (error) => {
+      if (error !== undefined) reject(error);
+      else if (++answered === REQUESTS) resolve();
+      else if (sent < REQUESTS) next();
+    };
+    const next = () => handler(call, requests[sent++ % requests.length], reply);
+    for (let i = 0; i < inFlight; i++) next();
+  });
+}
