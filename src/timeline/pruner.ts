@@ -1,11 +1,14 @@
 import type { Shard } from "../shard/shard.js";
+import { StatusError } from "../status/error.js";
+import { etcd } from "../status/etcd.js";
 import { RangeRequest, RangeResponse } from "../wire/messages.js";
 import { KV } from "../wire/paths.js";
+import { compactedAt } from "./compacted.js";
 import type { Runtime } from "./host.js";
 import { pruneTable } from "./prune.js";
 import type { SharedTimeline } from "./timeline.js";
 
-/** The table may grow to twice what the last pruning left plus this many segments (25 bytes each) before it is pruned. */
+/** The table may grow to twice what the last pruning left, plus this many segments of 25 bytes, before it is pruned. */
 const SLACK = 32_768;
 /** Keys in one page of a scan. */
 const PAGE = 5_000;
@@ -20,13 +23,21 @@ export interface PrunerLog {
   warn(fields: object, message: string): void;
 }
 
+/** How often at most the shards are asked whether they compact themselves, ms. */
+const ASK_INTERVAL = 60_000;
+
 /**
  * Shrinks the segment table after compactions, when it has become worth it: reads which revisions are still
  * some key's create or mod revision at the compaction, from every shard, and writes a base without the rest.
+ *
+ * Where nobody compacts through the proxies, because the shards do it themselves (etcd's auto-compaction), it logs
+ * the compaction that all shards have made already. That takes nothing away: older revisions are compacted on every
+ * shard.
  */
 export class Pruner {
   private busy = false;
   private stopped = false;
+  private nextAsk = 0;
   private cancelWait: () => void = () => {};
   private readonly unsubscribe: () => void;
 
@@ -35,6 +46,8 @@ export class Pruner {
     private readonly shards: readonly Shard[],
     private readonly runtime: Runtime,
     private readonly log: PrunerLog,
+    /** See `SLACK`; smaller in tests. */
+    private readonly slack = SLACK,
   ) {
     this.unsubscribe = timeline.onAdvance(() => this.consider());
   }
@@ -45,20 +58,21 @@ export class Pruner {
     this.cancelWait();
   }
 
-  private isWorthIt(): boolean {
+  private get isLarge(): boolean {
     const { base, fold } = this.timeline.log;
-    return (
-      this.timeline.compactRevision > base.prunedAt &&
-      fold.snapshot().table.count > 2 * base.prunedCount + SLACK
-    );
+    return fold.snapshot().table.count > 2 * base.prunedCount + this.slack;
+  }
+
+  private get isCompacted(): boolean {
+    return this.timeline.compactRevision > this.timeline.log.base.prunedAt;
   }
 
   private consider(): void {
-    if (this.busy || this.stopped || !this.isWorthIt()) return;
+    if (this.busy || this.stopped || !this.isLarge) return;
+    if (!this.isCompacted && Date.now() < this.nextAsk) return;
     this.busy = true;
     this.cancelWait = this.runtime.timer(this.runtime.random() * MAX_WAIT, () => {
-      const run = !this.stopped && this.isWorthIt() ? this.prune() : Promise.resolve();
-      run
+      this.work()
         .catch((error: Error) => this.log.warn({ err: error }, "timeline not pruned, will try again"))
         .finally(() => {
           this.busy = false;
@@ -66,12 +80,33 @@ export class Pruner {
     });
   }
 
+  private async work(): Promise<void> {
+    if (this.stopped || !this.isLarge) return;
+    if (!this.isCompacted) {
+      this.nextAsk = Date.now() + ASK_INTERVAL;
+      await this.adoptCompaction();
+    }
+    if (!this.stopped && this.isCompacted) await this.prune();
+  }
+
+  /** Logs the newest compaction that every shard has made by itself, if that is news. */
+  async adoptCompaction(): Promise<void> {
+    const { timeline } = this;
+    const compacted = await Promise.all(this.shards.map((shard) => compactedAt(shard)));
+    const revision = Math.min(
+      ...compacted.map((shardRevision, shard) =>
+        timeline.toRevision(shard, Math.min(shardRevision, timeline.cut(shard))),
+      ),
+    );
+    if (revision > timeline.compactRevision) await timeline.compact(revision);
+  }
+
   /** Prunes now, for the newest compaction. False when another proxy wrote a base meanwhile. */
   async prune(): Promise<boolean> {
     const { timeline } = this;
     const at = timeline.compactRevision;
     const live = await Promise.all(
-      this.shards.map((shard, index) => liveRevisions(shard, timeline.lastAt(at, index))),
+      this.shards.map((shard, index) => shownRevisions(shard, timeline.lastAt(at, index))),
     );
     const before = timeline.log.fold.snapshot().table;
     const table = pruneTable(before, at, live);
@@ -79,6 +114,19 @@ export class Pruner {
     const written = await timeline.log.writeBase({ pruned: { table, at } });
     if (written) this.log.info({ compactRevision: at, segments }, "timeline pruned");
     return written;
+  }
+}
+
+/**
+ * The create and mod revisions that a shard can still show in its states at or after `shardRevision`, as far as they
+ * are not newer. A shard that has compacted itself further shows only states from there on.
+ */
+async function shownRevisions(shard: Shard, shardRevision: number): Promise<Float64Array> {
+  try {
+    return await liveRevisions(shard, shardRevision);
+  } catch (reason) {
+    if (StatusError.from(reason).message !== etcd.compacted().message) throw reason;
+    return await liveRevisions(shard, await compactedAt(shard));
   }
 }
 

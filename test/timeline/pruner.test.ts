@@ -1,0 +1,153 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { openShard, type ShardClient } from "../../src/shard/client.js";
+import { compactedAt } from "../../src/timeline/compacted.js";
+import { EtcdHost } from "../../src/timeline/etcdHost.js";
+import { systemRuntime } from "../../src/timeline/host.js";
+import { TimelineLog } from "../../src/timeline/log.js";
+import { Pruner } from "../../src/timeline/pruner.js";
+import { SharedTimeline } from "../../src/timeline/timeline.js";
+import { CompactionRequest, PutRequest, RangeRequest, RangeResponse } from "../../src/wire/messages.js";
+import { KV } from "../../src/wire/paths.js";
+import { peekHeader, peekRevision } from "../../src/wire/rewrite.js";
+import { type EtcdProcess, startEtcds } from "../support/etcd.js";
+import { until } from "../support/until.js";
+
+/* The log in real etcds: truncation, bases of several parts, pruning, and what a new proxy reads of it. */
+
+const silent = { debug() {}, info() {}, warn() {} };
+const WRITE = { idempotent: false };
+const READ = { idempotent: true };
+
+class SmallLog extends TimelineLog {
+  protected override drawLimit(): number {
+    return 8;
+  }
+  protected override partSizes(): { segments: number; bytes: number } {
+    return { segments: 16, bytes: 64 };
+  }
+}
+
+class SmallTimeline extends SharedTimeline {
+  protected override createLog(...args: ConstructorParameters<typeof TimelineLog>): TimelineLog {
+    return new SmallLog(...args);
+  }
+}
+
+let etcds: EtcdProcess[];
+let shards: ShardClient[];
+let proxies = 0;
+
+before(async () => {
+  etcds = await startEtcds(2);
+  shards = etcds.map(({ endpoint }, index) =>
+    openShard({
+      index,
+      name: `shard${index}`,
+      endpoints: [endpoint],
+      requestTimeoutMs: 10_000,
+      connectTimeoutMs: 5_000,
+      log: silent,
+    }),
+  );
+});
+
+after(async () => {
+  for (const shard of shards) shard.close();
+  await Promise.all(etcds.map((etcd) => etcd.remove()));
+});
+
+async function openTimeline(): Promise<SharedTimeline> {
+  const timeline = new SmallTimeline(2, {
+    host: new EtcdHost(shards[0]),
+    hostShard: 0,
+    proxy: `proxy${proxies++}`,
+    map: "{}",
+    runtime: systemRuntime,
+    genesis: async () => {
+      const read = RangeRequest.encode({ key: Uint8Array.of(1) });
+      const headers = await Promise.all(
+        shards.map(async (shard) => peekHeader(await shard.call(KV.Range, read, READ))),
+      );
+      return {
+        revisions: headers.map(({ revision }) => revision),
+        clusterIds: headers.map(({ clusterId }) => `${clusterId}`),
+      };
+    },
+    accept: () => {},
+  });
+  await timeline.open();
+  return timeline;
+}
+
+async function write(timeline: SharedTimeline, shard: number, key: string): Promise<number> {
+  const request = PutRequest.encode({ key: Buffer.from(key), value: Buffer.from("v") });
+  const shardRevision = peekRevision(await shards[shard].call(KV.Put, request, WRITE));
+  await timeline.seal(shard, shardRevision, true);
+  return timeline.toRevision(shard, shardRevision);
+}
+
+/** Revision of each live key, as this timeline maps it. */
+async function live(timeline: SharedTimeline): Promise<Map<string, number>> {
+  const all = RangeRequest.encode({ key: Uint8Array.of(1), rangeEnd: Uint8Array.of(0) });
+  const found = new Map<string, number>();
+  for (const [index, shard] of shards.entries()) {
+    for (const { key, modRevision } of RangeResponse.decode(await shard.call(KV.Range, all, READ)).kvs) {
+      found.set(Buffer.from(key).toString(), timeline.toRevision(index, modRevision));
+    }
+  }
+  return found;
+}
+
+test("what is no key's revision any more leaves the log, and nothing else does", async () => {
+  const timeline = await openTimeline();
+  const pruner = new Pruner(timeline, shards, systemRuntime, silent);
+  const expected = new Map<string, number>();
+  // Each write on another shard than the one before: a segment each.
+  for (let n = 0; n < 120; n++) {
+    const key = n < 20 ? `old${n}` : `hot${n % 4}`;
+    expected.set(key, await write(timeline, n % 2, key));
+  }
+  assert.equal(timeline.head, 121);
+  assert.ok(timeline.log.base.epoch > 3, "the log was truncated");
+  assert.ok(timeline.log.base.segmentParts.length > 2, "the base has several parts");
+
+  // Nobody compacts through a proxy: the shards do it themselves.
+  assert.deepEqual(await Promise.all(shards.map((shard) => compactedAt(shard))), [0, 0]);
+  await pruner.adoptCompaction();
+  assert.equal(timeline.compactRevision, 0);
+  const compacted = timeline.toRevision(1, timeline.lastAt(100, 1));
+  for (const [index, shard] of shards.entries()) {
+    const at = timeline.lastAt(100, index);
+    await shard.call(KV.Compact, CompactionRequest.encode({ revision: at, physical: true }), WRITE);
+    assert.equal(await compactedAt(shard), at);
+  }
+  await pruner.adoptCompaction();
+  assert.ok([compacted, 100, 99].includes(timeline.compactRevision));
+
+  const before = timeline.log.fold.snapshot().table.count;
+  const prunes = timeline.log.base.generation;
+  assert.equal(await pruner.prune(), true);
+  await until(
+    "the pruned base is loaded",
+    () => timeline.log.base.generation !== prunes && timeline.log.fold.snapshot().table.count < before,
+  );
+  const { count } = timeline.log.fold.snapshot().table;
+  assert.ok(count <= 60, `${count} segments left of ${before}`);
+  assert.deepEqual(await live(timeline), expected);
+
+  // A proxy that joins now reads the same, and goes on with the next number.
+  const joined = await openTimeline();
+  assert.equal(joined.head, 121);
+  assert.equal(joined.compactRevision, timeline.compactRevision);
+  assert.deepEqual(await live(joined), expected);
+  for (let revision = timeline.compactRevision; revision <= 121; revision++) {
+    for (const shard of [0, 1])
+      assert.equal(joined.lastAt(revision, shard), timeline.lastAt(revision, shard));
+  }
+  assert.equal(await write(joined, 1, "next"), 122);
+  assert.equal(await write(timeline, 0, "afterwards"), 123);
+  pruner.stop();
+  timeline.close();
+  joined.close();
+});
