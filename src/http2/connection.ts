@@ -600,8 +600,8 @@ export abstract class Connection<H> implements FrameSink {
   }
 
   /** Lets go of a stream both of whose sides have ended. */
-  protected settle(stream: Stream): void {
-    if (stream.localEnded && stream.remoteEnded && !stream.closed) this.remove(stream);
+  settle(stream: Stream): void {
+    if (stream.localEnded && stream.remoteEnded && !stream.closed && !stream.holding) this.remove(stream);
   }
 
   protected remove(stream: Stream): void {

@@ -49,7 +49,7 @@ export abstract class Stream {
 
   constructor(
     protected readonly connection: Connection<unknown>,
-    readonly id: number,
+    public id: number,
     private readonly maxMessageBytes: number,
   ) {
     this.sendWindow = connection.peerWindow;
@@ -94,7 +94,14 @@ export abstract class Stream {
       this.unbuffer(piece.length);
       this.read(piece);
     }
-    if (this.remoteEnded) this.finishReading();
+    if (!this.remoteEnded || this.stopped || this.closed) return;
+    this.finishReading();
+    this.connection.settle(this);
+  }
+
+  /** Messages have come that are not delivered yet, or the end of the peer's side. */
+  get holding(): boolean {
+    return this.stopped && this.remoteEnded && !this.deaf;
   }
 
   /** What the peer still sends is dropped. */
@@ -103,6 +110,12 @@ export abstract class Stream {
     for (let piece = this.held.shift(); piece !== undefined; piece = this.held.shift()) {
       this.unbuffer(piece.length);
     }
+  }
+
+  /** Gives the stream its place on the connection, when that was not known before. */
+  open(id: number, sendWindow: number): void {
+    this.id = id;
+    this.sendWindow = sendWindow;
   }
 
   /** Announces the length of the body, as `content-length` tells; -1 when it does not. */

@@ -108,7 +108,7 @@ export abstract class ServerCall extends Stream implements Call {
     this.finished = true;
     this.listeners = undefined;
     if (this.timer !== undefined) clearTimeout(this.timer);
-    if (!this.remoteEnded) this.stopListening();
+    this.stopListening();
     this.sendStatus(error);
     return true;
   }

@@ -1,0 +1,370 @@
+import type { Socket } from "node:net";
+import { Code } from "../status/error.js";
+import { Connection, protocolError } from "./connection.js";
+import { Fifo } from "./fifo.js";
+import { Block, type OutField } from "./hpack/encoder.js";
+import type { ConnectionLimits } from "./limits.js";
+import { ErrorCode, errorName, MAX_WINDOW, PREFACE, Setting } from "./protocol.js";
+import { type ResponseHead, readResponse } from "./response.js";
+import { Stream } from "./stream.js";
+
+/** How a call ended. */
+export interface CallStatus {
+  /** gRPC code; 0 is success. */
+  readonly code: number;
+  readonly details: string;
+  /**
+   * `answered`: by the server. `unsent`: the server certainly has not looked at the request. `lost`: nobody knows
+   * what became of it.
+   */
+  readonly fate: "answered" | "unsent" | "lost";
+}
+
+export interface CallEvents {
+  /** The server has given a sign of life for this call. */
+  heard(): void;
+  /** The message may share memory with others. */
+  message(message: Buffer): void;
+  /** Called once, after all messages, unless the call was cancelled; never before `begin` has returned. */
+  ended(status: CallStatus): void;
+}
+
+/** Metadata to send; the same object for the same fields is cheapest. */
+export type RequestMetadata = Readonly<Record<string, string>>;
+
+export interface ClientEvents {
+  /** The server speaks HTTP/2: calls can be made. */
+  ready(): void;
+  /** The server wants no new calls; those in flight go on. */
+  draining(): void;
+  closed(reason: string): void;
+}
+
+const NO_METADATA: RequestMetadata = {};
+/** Blocks remembered per connection; paths come from a fixed set. */
+const MAX_BLOCKS = 256;
+
+/** The client's end of a connection. */
+export class ClientConnection extends Connection<ResponseHead> {
+  private nextId = 1;
+  private isReady = false;
+  private isDraining = false;
+  private readonly queue = new Fifo<ClientCall>();
+  private readonly blocks = new Map<RequestMetadata, Map<string, Block>>();
+
+  /** `socket` is connected. `authority` is what the calls name the server. */
+  constructor(
+    socket: Socket,
+    limits: ConnectionLimits,
+    private readonly authority: string,
+    private readonly userAgent: string,
+    private readonly events: ClientEvents,
+  ) {
+    super(socket, limits, readResponse);
+    this.outbox.bytes(PREFACE);
+    this.sendSettings([[Setting.ENABLE_PUSH, 0]]);
+  }
+
+  /** True when a call can be begun. */
+  get ready(): boolean {
+    return this.isReady && !this.isDraining && !this.ended;
+  }
+
+  /** Begins a call. When the server allows no more at a time, it waits for others to end. */
+  begin(path: string, metadata: RequestMetadata | undefined, events: CallEvents): ClientCall {
+    const call = new ClientCall(this, path, metadata ?? NO_METADATA, events);
+    if (!this.ready) process.nextTick(() => call.onRefused("the connection is closing"));
+    else if (this.streams.size < this.peerMaxStreams && this.queue.length === 0) this.start(call);
+    else this.queue.push(call);
+    return call;
+  }
+
+  /** Lets calls in flight end, then closes. */
+  drain(): void {
+    if (this.isDraining) return;
+    this.isDraining = true;
+    this.closeIfDone();
+  }
+
+  destroy(reason: string): void {
+    this.close(reason);
+    this.socket.destroy();
+  }
+
+  private start(call: ClientCall): void {
+    const id = this.nextId;
+    this.nextId += 2;
+    call.open(id, this.peerWindow);
+    this.add(call);
+    this.sendHeaders(id, this.block(call.path, call.metadata), false);
+    call.onOpen();
+    if (this.nextId > MAX_WINDOW && !this.isDraining) {
+      this.isDraining = true;
+      this.events.draining();
+    }
+  }
+
+  private block(path: string, metadata: RequestMetadata): Block {
+    let paths = this.blocks.get(metadata);
+    if (paths === undefined) {
+      if (this.blocks.size >= MAX_BLOCKS) this.blocks.clear();
+      paths = new Map();
+      this.blocks.set(metadata, paths);
+    }
+    let block = paths.get(path);
+    if (block === undefined) {
+      if (paths.size >= MAX_BLOCKS) paths.clear();
+      block = new Block(this.fields(path, metadata));
+      paths.set(path, block);
+    }
+    return block;
+  }
+
+  private fields(path: string, metadata: RequestMetadata): OutField[] {
+    const repeats = true;
+    return [
+      { name: ":method", value: "POST" },
+      { name: ":scheme", value: "http" },
+      { name: ":path", value: path, repeats },
+      { name: ":authority", value: this.authority, repeats },
+      { name: "te", value: "trailers", repeats },
+      { name: "content-type", value: "application/grpc", repeats },
+      { name: "user-agent", value: this.userAgent, repeats },
+      ...Object.entries(metadata).map(([name, value]) => ({ name, value, repeats })),
+    ];
+  }
+
+  protected isIdle(streamId: number): boolean {
+    return streamId >= this.nextId || streamId % 2 === 0;
+  }
+
+  protected onHeaders(streamId: number, head: ResponseHead, ends: boolean): void {
+    this.idleFrames.reset();
+    const call = this.streams.get(streamId) as ClientCall | undefined;
+    if (call === undefined) {
+      if (this.isIdle(streamId)) throw protocolError(`HEADERS on stream ${streamId}`);
+      this.late(streamId);
+      return;
+    }
+    if (call.remoteEnded) {
+      this.resetByFault(call, ErrorCode.STREAM_CLOSED, "trailers after its end");
+      return;
+    }
+    call.receiveHead(head, ends);
+    this.settle(call);
+  }
+
+  protected onGoaway(lastStream: number, code: number, text: string): void {
+    const reason =
+      code === ErrorCode.NO_ERROR ? "the server closes the connection" : `GOAWAY ${errorName(code)} ${text}`;
+    this.isDraining = true;
+    for (const call of [...this.streams.values()] as ClientCall[]) {
+      if (call.id <= lastStream || call.closed) continue;
+      this.remove(call);
+      call.onRefused(reason);
+    }
+    this.refuseQueued(reason);
+    this.events.draining();
+    this.closeIfDone();
+  }
+
+  protected onStreamGone(): void {
+    while (this.queue.length > 0 && this.ready && this.streams.size < this.peerMaxStreams) {
+      const call = this.queue.shift()!;
+      if (!call.closed) this.start(call);
+    }
+    this.closeIfDone();
+  }
+
+  protected onSettings(): void {
+    if (!this.isReady) {
+      this.isReady = true;
+      this.events.ready();
+    }
+    this.onStreamGone();
+  }
+
+  protected onPong(): void {}
+
+  protected onEnded(reason: string): void {
+    this.refuseQueued(reason);
+    this.events.closed(reason);
+  }
+
+  private refuseQueued(reason: string): void {
+    for (let call = this.queue.shift(); call !== undefined; call = this.queue.shift()) call.onRefused(reason);
+  }
+
+  private closeIfDone(): void {
+    if (this.isDraining && this.streams.size === 0) this.close("drained");
+  }
+}
+
+/** One call, unary or streaming, as its caller sees it. */
+export class ClientCall extends Stream {
+  private headSeen = false;
+  private trailers: ResponseHead | undefined;
+  private over = false;
+  /** What was sent before the stream was opened. */
+  private early: Uint8Array[] = [];
+  private earlyEnd = false;
+  private opened = false;
+
+  constructor(
+    connection: ClientConnection,
+    readonly path: string,
+    readonly metadata: RequestMetadata,
+    private readonly events: CallEvents,
+  ) {
+    super(connection, 0, Number.POSITIVE_INFINITY);
+  }
+
+  /** Sends one message. */
+  send(message: Uint8Array): void {
+    if (this.opened) this.sendMessage([message], message.length);
+    else if (!this.over) this.early.push(message);
+  }
+
+  /** Sends one message, the last one. */
+  sendAndEnd(message: Uint8Array): void {
+    if (this.opened) this.sendLast(message);
+    else {
+      this.send(message);
+      this.earlyEnd = true;
+    }
+  }
+
+  /** Gives up the call: the server is told, the caller hears no more. */
+  cancel(): void {
+    if (this.over) return;
+    this.over = true;
+    this.early = [];
+    if (this.opened) this.connection.abandon(this, ErrorCode.CANCEL);
+    else this.closed = true;
+  }
+
+  onOpen(): void {
+    this.opened = true;
+    const messages = this.early;
+    this.early = [];
+    messages.forEach((message, i) => {
+      if (this.earlyEnd && i === messages.length - 1) this.sendLast(message);
+      else this.sendMessage([message], message.length);
+    });
+  }
+
+  /** A header block: the response's first one, or its trailers. */
+  receiveHead(head: ResponseHead, ends: boolean): void {
+    this.events.heard();
+    if (head.malformed) {
+      this.failLocally(Code.INTERNAL, "malformed response headers");
+      return;
+    }
+    if (!ends) {
+      if (this.headSeen) this.failLocally(Code.INTERNAL, "trailers that are not the end");
+      else if (head.httpStatus >= 100 && head.httpStatus < 200) return;
+      else if (head.httpStatus !== 200 || !head.isGrpc) {
+        this.failLocally(httpCode(head.httpStatus), `no gRPC: HTTP status ${head.httpStatus}`);
+      }
+      this.headSeen = true;
+      return;
+    }
+    this.trailers = head;
+    this.receiveEnd();
+  }
+
+  /** The server has not looked at the call. */
+  onRefused(reason: string): void {
+    this.closed = true;
+    this.end({ code: Code.UNAVAILABLE, details: reason, fate: "unsent" });
+  }
+
+  onAborted(code: ErrorCode | undefined, reason: string): void {
+    if (code === ErrorCode.REFUSED_STREAM) this.onRefused("the server refused the stream");
+    else this.end({ code: resetCode(code), details: reason, fate: "lost" });
+  }
+
+  onLocalEnd(): void {}
+
+  protected onMessageBytes(message: Buffer): void {
+    this.events.heard();
+    if (!this.over) this.events.message(message);
+  }
+
+  protected onRemoteEnd(): void {
+    const { trailers } = this;
+    if (trailers === undefined || (trailers.code < 0 && trailers.httpStatus === 0)) {
+      this.end({
+        code: Code.INTERNAL,
+        details: "the server ended the stream without a status",
+        fate: "answered",
+      });
+    } else if (trailers.code < 0) {
+      const { httpStatus } = trailers;
+      this.end({
+        code: httpCode(httpStatus),
+        details: `no gRPC: HTTP status ${httpStatus}`,
+        fate: "answered",
+      });
+    } else {
+      this.end({ code: trailers.code, details: trailers.message, fate: "answered" });
+    }
+    // What we would still send nobody reads.
+    if (!this.localEnded) this.connection.abandon(this, ErrorCode.CANCEL);
+  }
+
+  protected onBadMessage(problem: "too large" | "compressed" | "truncated"): void {
+    this.failLocally(Code.INTERNAL, `a ${problem} message from the server`);
+  }
+
+  protected onSent(): void {}
+
+  private failLocally(code: number, details: string): void {
+    this.connection.abandon(this, ErrorCode.CANCEL);
+    this.end({ code, details, fate: "answered" });
+  }
+
+  private end(status: CallStatus): void {
+    if (this.over) return;
+    this.over = true;
+    this.early = [];
+    this.events.ended(status);
+  }
+}
+
+/** The gRPC code of an HTTP status, as the gRPC specification maps them. */
+function httpCode(status: number): Code {
+  switch (status) {
+    case 400:
+      return Code.INTERNAL;
+    case 401:
+      return Code.UNAUTHENTICATED;
+    case 403:
+      return Code.PERMISSION_DENIED;
+    case 404:
+      return Code.UNIMPLEMENTED;
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+      return Code.UNAVAILABLE;
+    default:
+      return Code.UNKNOWN;
+  }
+}
+
+/** The gRPC code of a reset, as the gRPC specification maps them; of a lost connection without one. */
+function resetCode(code: ErrorCode | undefined): Code {
+  switch (code) {
+    case undefined:
+      return Code.UNAVAILABLE;
+    case ErrorCode.CANCEL:
+      return Code.CANCELLED;
+    case ErrorCode.ENHANCE_YOUR_CALM:
+      return Code.RESOURCE_EXHAUSTED;
+    case ErrorCode.INADEQUATE_SECURITY:
+      return Code.PERMISSION_DENIED;
+    default:
+      return Code.INTERNAL;
+  }
+}
