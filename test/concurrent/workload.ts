@@ -11,7 +11,8 @@ export interface Scene {
   readonly compacted: () => number;
 }
 
-const KEYS_PER_GROUP = 3;
+/** The last one is for leases alone: what everybody writes would not keep its lease for long. */
+const KEYS_PER_GROUP = 4;
 /** Longest pause between two calls of a client, ms. */
 const MAX_PAUSE = 12;
 /** etcd gives no lease less than its election timeout allows, about 2 s. */
@@ -84,7 +85,11 @@ export class Worker {
   }
 
   private key(): string {
-    return this.random.pick(keysOf(this.group()));
+    return this.random.pick(keysOf(this.group()).slice(0, -1));
+  }
+
+  private leasedKey(): string {
+    return this.random.chance(0.7) ? keysOf(this.group())[KEYS_PER_GROUP - 1] : this.key();
   }
 
   private put(key: string, lease = "0"): Step {
@@ -161,7 +166,9 @@ export class Worker {
   }
 
   private old(): Promise<unknown> {
-    const from = Math.max(2, this.scene.compacted(), this.newest - REACH);
+    // Now and then what may be compacted.
+    const first = this.random.chance(0.2) ? 2 : this.scene.compacted();
+    const from = Math.max(2, first, this.newest - REACH);
     const revision = from + this.random.below(Math.max(1, this.newest - from));
     if (revision > this.newest) return Promise.resolve();
     const extent = this.random.pick([WHOLE, groupRange(this.group()), { key: this.key(), end: "" }]);
@@ -194,7 +201,7 @@ export class Worker {
       const kept = await this.call({ kind: "keepAlive", id: lease.id });
       if (kept?.kind === "lease" && kept.ttl === 0) this.lease = undefined;
     } else {
-      await this.call(this.put(this.key(), lease.id));
+      await this.call(this.put(this.leasedKey(), lease.id));
     }
   }
 }
