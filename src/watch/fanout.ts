@@ -46,6 +46,7 @@ export class Fanout {
     if (this.touched.length === 0) return [];
     const { touched } = this;
     this.touched = [];
-    return touched.filter((watcher) => !watcher.flush(covered));
+    const now = performance.now();
+    return touched.filter((watcher) => !watcher.flush(covered, now));
   }
 }

@@ -255,6 +255,7 @@ export class Running {
 
   private readHistory(): void {
     const { history, behind } = this;
+    const now = performance.now();
     let budget = CATCH_UP_REVISIONS;
     for (const watcher of [...behind]) {
       if (budget <= 0) break;
@@ -273,7 +274,7 @@ export class Running {
           if (begin <= key && key < end) watcher.offer(revision, event);
         }
       }
-      const sent = watcher.flush(to - 1);
+      const sent = watcher.flush(to - 1, now);
       if (watcher.state !== "lagging" || !sent) continue;
       this.place(watcher);
     }

@@ -1,5 +1,5 @@
 import { type EncodedEvent, encodeWatchHead } from "../wire/watch.js";
-import { planFrames } from "./frames.js";
+import { FRAME_BYTES, planFrames } from "./frames.js";
 import type { KeyRange } from "./keys.js";
 
 /** Where a watcher's frames go. */
@@ -43,8 +43,14 @@ export class Watcher {
   readonly shards: readonly number[];
   /** When a frame was sent last, `performance.now()`. */
   sentAt = performance.now();
-  private parts: Uint8Array[] = [];
+  /** What its frames begin with; the header comes in the first place. */
+  private readonly head: readonly Uint8Array[];
+  /** The next frame: `head` and the events that were offered. Undefined while there are none. */
+  private parts: Uint8Array[] | undefined;
+  /** The revision of each offered event. */
   private revisions: number[] = [];
+  /** Their size. */
+  private bytes = 0;
 
   constructor(
     readonly outlet: Outlet,
@@ -54,6 +60,8 @@ export class Watcher {
     this.range = options.range;
     this.shards = options.shards;
     this.next = options.next;
+    // The field of the id is the same in all frames, and absent for 0. A copy, which keeps nothing else in memory.
+    this.head = this.id === 0 ? [NOTHING] : [NOTHING, new Uint8Array(encodeWatchHead(NOTHING, this.id))];
   }
 
   /** Takes an event of its range into the next frame, if it is wanted. True for the first one after a `flush`. */
@@ -61,37 +69,61 @@ export class Watcher {
     const { prevKv, noPut, noDelete } = this.options;
     if (revision < this.next || this.state === "detached") return false;
     if (event.type === 0 ? noPut : noDelete) return false;
+    const part = prevKv ? event.full : event.plain;
+    this.bytes += part.length;
+    if (this.parts === undefined) {
+      this.parts = [...this.head, part];
+      this.revisions = [revision];
+      return true;
+    }
+    this.parts.push(part);
     this.revisions.push(revision);
-    return this.parts.push(prevKv ? event.full : event.plain) === 1;
+    return false;
   }
 
   /**
-   * Sends what was offered; all revisions up to `covered` have been. False when the client is too slow: then `next`
-   * is the first revision that was not sent.
+   * Sends what was offered; all revisions up to `covered` have been. `now` is the time, `performance.now()`. False
+   * when the client is too slow: then `next` is the first revision that was not sent.
    */
-  flush(covered: number): boolean {
-    const { parts, revisions } = this;
-    if (parts.length > 0) {
-      this.parts = [];
-      this.revisions = [];
-      const sizes = parts.map((part) => part.length);
-      for (const { from, to, revision, fragment } of planFrames(
-        revisions,
-        sizes,
-        covered,
-        this.options.fragment,
-      )) {
-        if (this.state === "detached") return true;
-        // Between the fragments of one revision there is no place to stop.
-        const inside = from > 0 && revisions[from - 1] === revisions[from];
-        if (this.outlet.blocked && !inside) {
-          this.next = revisions[from];
-          return false;
-        }
-        const head = headOf(this.outlet.header(revision), this.id, fragment);
-        this.outlet.send(to - from === parts.length ? [head, ...parts] : [head, ...parts.slice(from, to)]);
-        this.sentAt = performance.now();
+  flush(covered: number, now: number): boolean {
+    const { parts, revisions, bytes, outlet } = this;
+    if (parts !== undefined) {
+      this.parts = undefined;
+      this.bytes = 0;
+      if (this.state === "detached") return true;
+      if (bytes > FRAME_BYTES) return this.sendFrames(parts.slice(this.head.length), revisions, covered, now);
+      if (outlet.blocked) {
+        this.next = revisions[0];
+        return false;
       }
+      parts[0] = outlet.header(covered);
+      outlet.send(parts);
+      this.sentAt = now;
+    }
+    this.pass(covered);
+    return true;
+  }
+
+  /** `flush` for events that take more than one frame. */
+  private sendFrames(
+    events: readonly Uint8Array[],
+    revisions: readonly number[],
+    covered: number,
+    now: number,
+  ): boolean {
+    const { outlet, options, id } = this;
+    const sizes = events.map((event) => event.length);
+    for (const { from, to, revision, fragment } of planFrames(revisions, sizes, covered, options.fragment)) {
+      if (this.state === "detached") return true;
+      // Between the fragments of one revision there is no place to stop.
+      const inside = from > 0 && revisions[from - 1] === revisions[from];
+      if (outlet.blocked && !inside) {
+        this.next = revisions[from];
+        return false;
+      }
+      const head = encodeWatchHead(outlet.header(revision), id, { fragment });
+      outlet.send([head, ...events.slice(from, to)]);
+      this.sentAt = now;
     }
     this.pass(covered);
     return true;
@@ -103,17 +135,4 @@ export class Watcher {
   }
 }
 
-let lastHeader: Uint8Array | undefined;
-let lastId = 0;
-let lastHead: Uint8Array = new Uint8Array(0);
-
-/** Most clients have one watch on a stream, so that an event's frames begin alike for all of them. */
-function headOf(header: Uint8Array, id: number, fragment: boolean): Uint8Array {
-  if (fragment) return encodeWatchHead(header, id, { fragment });
-  if (header !== lastHeader || id !== lastId) {
-    lastHead = encodeWatchHead(header, id);
-    lastHeader = header;
-    lastId = id;
-  }
-  return lastHead;
-}
+const NOTHING = new Uint8Array(0);
