@@ -1,27 +1,11 @@
 import { Code, StatusError } from "../status/error.js";
-import {
-  type Base,
-  decodeBase,
-  decodeBaseHead,
-  encodeBase,
-  encodeSegments,
-  PART_SIZES,
-  type PartSizes,
-} from "./base.js";
+import { type Base, decodeBaseHead, encodeBase, PART_SIZES, type PartSizes } from "./base.js";
 import { decodeEntry, type Entry, encodeEntry } from "./entry.js";
 import { type Applied, Fold } from "./fold.js";
-import type { HostChange, HostKey, LogHost, Runtime } from "./host.js";
-import {
-  BASE_KEY,
-  entriesBefore,
-  entryKey,
-  epochOf,
-  isEntryKey,
-  isPartKey,
-  partKey,
-  TAIL_KEY,
-} from "./keys.js";
-import type { SegmentTable } from "./segments.js";
+import type { HostChange, LogHost, Runtime } from "./host.js";
+import { BASE_KEY, entryKey, isEntryKey, isPartKey, partKey, TAIL_KEY } from "./keys.js";
+import { type BaseChange, planBase } from "./rebase.js";
+import { findBase, recover } from "./recover.js";
 
 const BASE = BASE_KEY.toString("latin1");
 const TAIL = TAIL_KEY.toString("latin1");
@@ -30,8 +14,6 @@ const TAIL = TAIL_KEY.toString("latin1");
 const ENTRIES_PER_EPOCH = 512;
 /** How long the log's watch may lag behind what is known to be in the log before it is opened anew, ms. */
 const WATCH_PATIENCE = 2_000;
-/** Deletes of parts in one transaction; etcd's default limit is 128 operations. */
-const DELETES_PER_BASE = 100;
 
 export interface LogOptions {
   readonly host: LogHost;
@@ -77,7 +59,7 @@ export class TimelineLog {
   private writingBase = false;
   private waiting: Waiting[] = [];
   /** Part keys on the host → create revision. */
-  private readonly parts = new Map<string, number>();
+  private parts = new Map<string, number>();
   private observedTerm = 0;
 
   constructor(
@@ -194,7 +176,7 @@ export class TimelineLog {
     const { revision, raftTerm, keys } = await this.options.host.load();
     if (this.closed) return true;
     this.observe(raftTerm);
-    const stored = keys.find(({ key }) => key === BASE);
+    const stored = findBase(keys);
     if (this.seen > revision || (stored === undefined && this.seen > 0)) {
       throw new StatusError(
         Code.DATA_LOSS,
@@ -203,25 +185,15 @@ export class TimelineLog {
       );
     }
     if (stored === undefined) return false;
-    const byName = new Map(keys.map((key) => [key.key, key]));
     this.options.accept(decodeBaseHead(stored.value));
-    const { base, state } = decodeBase(stored.value, (key) => byName.get(key)?.value);
-    const fold = Fold.restore(this.options.hostShard, state);
-    const known = this.seen;
-    this.fold = fold;
-    this.base = base;
-    this.baseRevision = stored.modRevision;
-    this.entries = 0;
-    this.parts.clear();
-    for (const { key, createRevision } of keys) if (isPartKey(key)) this.parts.set(key, createRevision);
-    for (const [hostRevision, entry] of changesAbove(keys, base.covers)) {
-      if (entry === undefined) {
-        fold.hide(hostRevision);
-        continue;
-      }
-      const applied = fold.apply(decodeEntry(entry.value), hostRevision);
-      if (epochOf(entry.key) === base.epoch) this.entries++;
-      if (hostRevision > known) this.events.applied(entry.key, applied);
+    const recovered = recover(stored, keys, this.options.hostShard);
+    this.fold = recovered.fold;
+    this.base = recovered.base;
+    this.baseRevision = recovered.baseRevision;
+    this.entries = recovered.entriesInEpoch;
+    this.parts = recovered.parts;
+    for (const { key, hostRevision, applied } of recovered.entries) {
+      if (hostRevision > this.seen) this.events.applied(key, applied);
     }
     this.seen = revision;
     return true;
@@ -392,96 +364,36 @@ export class TimelineLog {
     return this.base.epoch;
   }
 
-  private async replaceBase({ pruned, clusterIds }: BaseChange): Promise<boolean> {
+  private async replaceBase(change: BaseChange): Promise<boolean> {
     const { host, proxy } = this.options;
-    // All of this is taken at one moment: what is folded while the parts are written stays in the log.
+    // The plan is of one moment: what is folded while the parts are written stays in the log.
     const guard = this.baseRevision;
-    const epoch = this.base.epoch + 1;
-    const newPart = (): string => partKey(epoch, proxy, this.counter++);
-    const folded = this.fold.snapshot();
-    const state = pruned === undefined ? folded : { ...folded, table: pruned.table };
-    const puts: { key: string; value: Uint8Array }[] = [];
-    const segmentParts = pruned === undefined ? [...this.base.segmentParts] : [];
-    // The last segment may still grow, so a part is cut only when another segment follows.
-    const { segments, bytes } = this.partSizes();
-    let segmentsInParts = pruned === undefined ? this.base.segmentsInParts : 0;
-    while (state.table.count > segmentsInParts + segments) {
-      const key = newPart();
-      puts.push({ key, value: encodeSegments(state.table, segmentsInParts, segmentsInParts + segments) });
-      segmentParts.push(key);
-      segmentsInParts += segments;
-    }
-    const base: Base = {
-      epoch,
-      covers: this.seen,
-      segmentParts,
-      segmentsInParts,
-      generation: pruned === undefined ? this.base.generation : epoch,
-      prunedCount: pruned?.table.count ?? this.base.prunedCount,
-      prunedAt: pruned?.at ?? this.base.prunedAt,
-      map: this.base.map,
-      clusterIds: clusterIds ?? this.base.clusterIds,
-    };
-    const { value, blob } = encodeBase(base, state, bytes, newPart);
-    puts.push(...blob);
-    const deletes = [entriesBefore(this.firstNeededEpoch()), ...this.needlessParts(segmentParts, guard)];
-    for (const put of puts) {
-      if (!(await host.commit(guard, [put], [])).committed) return false;
-    }
-    const result = await host.commit(
+    const { parts, value, deletes } = planBase({
+      base: this.base,
       guard,
-      [
-        { key: BASE, value },
-        { key: TAIL, value: EMPTY },
-      ],
-      deletes,
-    );
-    return result.committed;
-  }
-
-  /**
-   * Parts that only older bases name, or none at all (their writer came too late). One that is younger than
-   * the current base may belong to the next one, whoever writes it.
-   */
-  private needlessParts(kept: readonly string[], guard: number): { key: Buffer; end: Buffer }[] {
-    const needed = new Set(kept);
-    const needless: { key: Buffer; end: Buffer }[] = [];
-    for (const [key, createRevision] of this.parts) {
-      if (needless.length === DELETES_PER_BASE) break;
-      if (createRevision <= guard && !needed.has(key)) {
-        needless.push({ key: Buffer.from(key, "latin1"), end: EMPTY });
-      }
+      covers: this.seen,
+      state: this.fold.snapshot(),
+      parts: this.parts,
+      firstNeededEpoch: this.firstNeededEpoch(),
+      sizes: this.partSizes(),
+      newPart: () => partKey(this.base.epoch + 1, proxy, this.counter++),
+      change,
+    });
+    for (const part of parts) {
+      if (!(await host.commit(guard, [part], [])).committed) return false;
     }
-    return needless;
+    const puts = [
+      { key: BASE, value },
+      { key: TAIL, value: EMPTY },
+    ];
+    return (await host.commit(guard, puts, deletes)).committed;
   }
 }
 
 const EMPTY = Buffer.alloc(0);
 
-/** What a new base changes besides closing the epoch. */
-export interface BaseChange {
-  /** A table that replaces the old segments: pruned for the compaction `at`. */
-  readonly pruned?: { readonly table: SegmentTable; readonly at: number };
-  readonly clusterIds?: readonly string[];
-}
-
 interface Waiting {
   readonly done: () => boolean;
   /** Called once, after it was taken from the list. */
   settle(error?: StatusError): void;
-}
-
-/** The log's own host revisions above `covers`, ascending, each with its entry if it has one. */
-function changesAbove(
-  keys: readonly HostKey[],
-  covers: number,
-): [revision: number, entry: HostKey | undefined][] {
-  const changes = new Map<number, HostKey | undefined>();
-  for (const key of keys) {
-    for (const revision of [key.createRevision, key.modRevision]) {
-      if (revision > covers && !changes.has(revision)) changes.set(revision, undefined);
-    }
-    if (isEntryKey(key.key) && key.createRevision > covers) changes.set(key.createRevision, key);
-  }
-  return [...changes].sort(([a], [b]) => a - b);
 }

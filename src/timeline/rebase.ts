@@ -1,0 +1,88 @@
+import { type Base, encodeBase, encodeSegments, type PartSizes } from "./base.js";
+import type { FoldState } from "./fold.js";
+import { entriesBefore } from "./keys.js";
+import type { SegmentTable } from "./segments.js";
+
+/** Deletes of parts in one transaction; etcd's default limit is 128 operations. */
+const DELETES_PER_BASE = 100;
+const EMPTY = Buffer.alloc(0);
+
+/** What a new base changes besides closing the epoch. */
+export interface BaseChange {
+  /** A table that replaces the old segments: pruned for the compaction `at`. */
+  readonly pruned?: { readonly table: SegmentTable; readonly at: number };
+  readonly clusterIds?: readonly string[];
+}
+
+export interface BaseInput {
+  /** The base that is to be replaced, and its mod revision. */
+  readonly base: Base;
+  readonly guard: number;
+  /** Host revision up to which `state` is folded; at least `guard`. */
+  readonly covers: number;
+  readonly state: Readonly<FoldState>;
+  /** All part keys on the host → create revision. */
+  readonly parts: ReadonlyMap<string, number>;
+  /** Entries of epochs before this one go: the new base covers them all. */
+  readonly firstNeededEpoch: number;
+  readonly sizes: PartSizes;
+  /** Names a new part. */
+  newPart(): string;
+  readonly change: BaseChange;
+}
+
+/** What has to be written: the parts first, each by itself, then the base with the deletes in one transaction. */
+export interface BasePlan {
+  readonly parts: readonly { readonly key: string; readonly value: Uint8Array }[];
+  readonly value: Uint8Array;
+  readonly deletes: readonly { readonly key: Buffer; readonly end: Buffer }[];
+}
+
+/** Plans the next base. Pure. */
+export function planBase(input: BaseInput): BasePlan {
+  const { base: old, sizes, newPart } = input;
+  const { pruned, clusterIds } = input.change;
+  const state = pruned === undefined ? input.state : { ...input.state, table: pruned.table };
+  const parts: { key: string; value: Uint8Array }[] = [];
+  const segmentParts = pruned === undefined ? [...old.segmentParts] : [];
+  let segmentsInParts = pruned === undefined ? old.segmentsInParts : 0;
+  // The last segment may still grow, so a part is cut only when another segment follows.
+  while (state.table.count > segmentsInParts + sizes.segments) {
+    const key = newPart();
+    const end = segmentsInParts + sizes.segments;
+    parts.push({ key, value: encodeSegments(state.table, segmentsInParts, end) });
+    segmentParts.push(key);
+    segmentsInParts = end;
+  }
+  const epoch = old.epoch + 1;
+  const base: Base = {
+    epoch,
+    covers: input.covers,
+    segmentParts,
+    segmentsInParts,
+    generation: pruned === undefined ? old.generation : epoch,
+    prunedCount: pruned?.table.count ?? old.prunedCount,
+    prunedAt: pruned?.at ?? old.prunedAt,
+    map: old.map,
+    clusterIds: clusterIds ?? old.clusterIds,
+  };
+  const { value, blob } = encodeBase(base, state, sizes.bytes, newPart);
+  const deletes = [entriesBefore(input.firstNeededEpoch), ...needlessParts(input, segmentParts)];
+  return { parts: [...parts, ...blob], value, deletes };
+}
+
+/**
+ * Parts that only older bases name, or none at all (their writer came too late). One that is younger than
+ * the current base may belong to the next one, whoever writes it.
+ */
+function needlessParts(input: BaseInput, kept: readonly string[]): { key: Buffer; end: Buffer }[] {
+  const needed = new Set(kept);
+  const needless: { key: Buffer; end: Buffer }[] = [];
+  for (const [key, createRevision] of input.parts) {
+    if (needless.length === DELETES_PER_BASE) break;
+    if (createRevision <= input.guard && !needed.has(key)) {
+      needless.push({ key: Buffer.from(key, "latin1"), end: EMPTY });
+    }
+  }
+  return needless;
+}

@@ -1,0 +1,69 @@
+import { type Base, decodeBase } from "./base.js";
+import { decodeEntry } from "./entry.js";
+import { type Applied, Fold } from "./fold.js";
+import type { HostKey } from "./host.js";
+import { BASE_KEY, epochOf, isEntryKey, isPartKey } from "./keys.js";
+
+const BASE = BASE_KEY.toString("latin1");
+
+/** The timeline as all its keys on the host, read at one revision, tell it. */
+export interface Recovered {
+  readonly base: Base;
+  /** Mod revision of the base key. */
+  readonly baseRevision: number;
+  readonly fold: Fold;
+  /** The entries above what the base covers, in order, and what they changed. */
+  readonly entries: readonly {
+    readonly key: string;
+    readonly hostRevision: number;
+    readonly applied: Applied;
+  }[];
+  /** Entries of the current epoch. */
+  readonly entriesInEpoch: number;
+  /** Part keys → create revision. */
+  readonly parts: Map<string, number>;
+}
+
+/** The stored base, before it is decoded any further. */
+export const findBase = (keys: readonly HostKey[]): HostKey | undefined =>
+  keys.find(({ key }) => key === BASE);
+
+/**
+ * Base plus the entries above what it covers. Throws DATA_LOSS when parts of the base are missing, and what
+ * `decodeEntry` throws for an entry that no proxy has written.
+ */
+export function recover(stored: HostKey, keys: readonly HostKey[], hostShard: number): Recovered {
+  const byName = new Map(keys.map((key) => [key.key, key]));
+  const { base, state } = decodeBase(stored.value, (key) => byName.get(key)?.value);
+  const fold = Fold.restore(hostShard, state);
+  const entries: { key: string; hostRevision: number; applied: Applied }[] = [];
+  let entriesInEpoch = 0;
+  for (const [hostRevision, entry] of changesAbove(keys, base.covers)) {
+    if (entry === undefined) {
+      fold.hide(hostRevision);
+      continue;
+    }
+    const applied = fold.apply(decodeEntry(entry.value), hostRevision);
+    entries.push({ key: entry.key, hostRevision, applied });
+    if (epochOf(entry.key) === base.epoch) entriesInEpoch++;
+  }
+  const parts = new Map(
+    keys.flatMap(({ key, createRevision }) => (isPartKey(key) ? [[key, createRevision]] : [])),
+  );
+  return { base, baseRevision: stored.modRevision, fold, entries, entriesInEpoch, parts };
+}
+
+/** The log's own host revisions above `covers`, ascending, each with its entry if it has one. */
+function changesAbove(
+  keys: readonly HostKey[],
+  covers: number,
+): [revision: number, entry: HostKey | undefined][] {
+  const changes = new Map<number, HostKey | undefined>();
+  for (const key of keys) {
+    for (const revision of [key.createRevision, key.modRevision]) {
+      if (revision > covers && !changes.has(revision)) changes.set(revision, undefined);
+    }
+    if (isEntryKey(key.key) && key.createRevision > covers) changes.set(key.createRevision, key);
+  }
+  return [...changes].sort(([a], [b]) => a - b);
+}
