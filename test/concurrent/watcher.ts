@@ -116,8 +116,10 @@ export class StreamRecorder {
   private take(response: Message): void {
     const frame = toFrame(response, performance.now());
     const id = String(response.watch_id ?? "0");
-    // Progress of all watches of the stream.
-    const concerned = id === "-1" ? [...this.open.values()] : [this.open.get(id)!];
+    const session = this.open.get(id);
+    if (session === undefined && id !== "-1") throw new Error(`a frame of watch ${id}, which nobody created`);
+    // Without an id it is the progress of all watches of the stream.
+    const concerned = session === undefined ? [...this.open.values()] : [session];
     for (const session of concerned) {
       session.frames.push(frame);
       if (frame.canceled) this.compacted(id, session, frame.compactRevision);
@@ -133,7 +135,7 @@ export class StreamRecorder {
     this.next.set(watcher, Math.max(this.next.get(watcher)!, resume + 1));
   }
 
-  /** Goes on at the compaction, on a stream of its own right to do so: all watches of this one start again. */
+  /** Goes on at the compaction, as all watches of the stream do where they are: on a new stream. */
   private compacted(id: string, { watcher }: WatchSession, compactRevision: number): void {
     this.open.delete(id);
     this.next.set(watcher, Math.max(compactRevision, this.next.get(watcher)!));
