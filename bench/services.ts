@@ -10,6 +10,7 @@ import { systemRuntime } from "../src/timeline/host.js";
 import { SharedTimeline } from "../src/timeline/timeline.js";
 import { PutRequest, PutResponse, RangeRequest, RangeResponse } from "../src/wire/messages.js";
 import { KV } from "../src/wire/paths.js";
+import { encodeHeader, replaceHeader } from "../src/wire/rewrite.js";
 
 /*
  * What the proxy itself costs per request, without transports: `node --import tsx bench/services.ts`. The services, the guard and
@@ -20,27 +21,35 @@ import { KV } from "../src/wire/paths.js";
 const SHARDS = 3;
 const ROUNDS = 7;
 const REQUESTS = 20_000;
+const SCANS = 200;
+/** Keys that a scan reads on each shard. */
+const KEYS = 333;
 
 const value = Buffer.alloc(256, "value ");
 const header = (revision: number) => ({ clusterId: 1n, memberId: 1n, revision, raftTerm: 2 });
 
-/** An etcd without a store: counts its revisions, and answers every range with one key. */
+/** An etcd without a store: counts its revisions, and answers each range with one key, or with many where it has an end. */
 class MemoryShard {
   revision = 1;
   private due: (() => void)[] = [];
+  private readonly one: Uint8Array;
+  private readonly many: Uint8Array;
 
   constructor(
     readonly index: number,
     readonly name: string,
-  ) {}
+  ) {
+    this.one = keyValues(index, 1);
+    this.many = keyValues(index, KEYS);
+  }
 
-  unary(path: string, _request: Uint8Array, _options: CallOptions, done: Done): () => void {
-    this.later(() => done(undefined, this.answer(path)));
+  unary(path: string, request: Uint8Array, _options: CallOptions, done: Done): () => void {
+    this.later(() => done(undefined, this.answer(path, request)));
     return () => {};
   }
 
-  call(path: string): Promise<Uint8Array> {
-    return Promise.resolve(this.answer(path));
+  call(path: string, request: Uint8Array): Promise<Uint8Array> {
+    return Promise.resolve(this.answer(path, request));
   }
 
   stream(): never {
@@ -62,12 +71,24 @@ class MemoryShard {
     });
   }
 
-  private answer(path: string): Uint8Array {
+  private answer(path: string, request: Uint8Array): Uint8Array {
     if (path === KV.Put) return PutResponse.encode({ header: header(++this.revision) });
-    const revisions = { createRevision: this.revision, modRevision: this.revision };
-    const kvs = [{ key: Buffer.from("/bench-1/key"), value, version: 1, ...revisions }];
-    return RangeResponse.encode({ header: header(this.revision), kvs, count: 1 });
+    const response = RangeRequest.decode(request).rangeEnd.length === 0 ? this.one : this.many;
+    return replaceHeader(response, encodeHeader(header(this.revision)));
   }
+}
+
+/** A RangeResponse of an etcd with the keys of one shard. */
+function keyValues(shard: number, count: number): Uint8Array {
+  const kvs = Array.from({ length: count }, (_, n) => ({
+    key: Buffer.from(`/bench-${n % 50}/key-${n * SHARDS + shard}`),
+    value,
+    createRevision: 2,
+    modRevision: 2,
+    version: 1,
+  }));
+  kvs.sort((a, b) => Buffer.compare(a.key, b.key));
+  return RangeResponse.encode({ kvs, count });
 }
 
 /** The timeline's log on a shard. Answers nothing that only a restart or a second proxy would ask. */
@@ -76,14 +97,16 @@ function memoryHost(shard: MemoryShard): LogHost {
     string,
     { key: string; value: Uint8Array; createRevision: number; modRevision: number }
   >();
+  let tail = 0;
   let changed: (change: Parameters<Parameters<LogHost["watch"]>[1]["changes"]>[0]) => void = () => {};
   return {
     load: async () => ({ revision: shard.revision, raftTerm: 2, keys: [...keys.values()] }),
-    tail: async () => shard.revision,
+    tail: async () => tail,
     commit: (_guard, puts) =>
       new Promise((resolve) => {
         shard.later(() => {
           const revision = ++shard.revision;
+          tail = revision;
           for (const put of puts) {
             if (put.key.includes("base"))
               keys.set(put.key, { ...put, createRevision: revision, modRevision: revision });
@@ -141,35 +164,43 @@ const call: Call = {
 };
 const keys = Array.from({ length: 1000 }, (_, n) => Buffer.from(`/bench-${n % 50}/key-${n}`));
 const puts = keys.map((key) => PutRequest.encode({ key, value }));
+const scan = RangeRequest.encode({ key: Buffer.from("/bench-"), rangeEnd: Buffer.from("/bench.") });
 const ranges = keys.map((key) => RangeRequest.encode({ key }));
 
 for (const inFlight of [1, 64, 256]) {
   await measure(`put, ${inFlight} in flight`, KV.Put, puts, inFlight);
   await measure(`range, ${inFlight} in flight`, KV.Range, ranges, inFlight);
 }
+await measure(`scan of ${KEYS * SHARDS} keys`, KV.Range, [scan], 1, SCANS);
 kv.stop();
 timeline.close();
 
-async function measure(what: string, path: string, requests: Uint8Array[], inFlight: number): Promise<void> {
+async function measure(
+  what: string,
+  path: string,
+  requests: Uint8Array[],
+  inFlight: number,
+  count = REQUESTS,
+): Promise<void> {
   let best = Number.POSITIVE_INFINITY;
   for (let round = 0; round < ROUNDS; round++) {
     const started = process.cpuUsage();
-    await run(path, requests, inFlight);
+    await run(path, requests, inFlight, count);
     const { user, system } = process.cpuUsage(started);
-    best = Math.min(best, (user + system) / REQUESTS);
+    best = Math.min(best, (user + system) / count);
   }
   console.log(`${what.padEnd(24)} ${best.toFixed(2).padStart(8)} µs`);
 }
 
-function run(path: string, requests: Uint8Array[], inFlight: number): Promise<void> {
+function run(path: string, requests: Uint8Array[], inFlight: number, count: number): Promise<void> {
   const handler = kv.handlers.get(path)!;
   return new Promise((resolve, reject) => {
     let sent = 0;
     let answered = 0;
     const reply: Reply = (error) => {
       if (error !== undefined) reject(error);
-      else if (++answered === REQUESTS) resolve();
-      else if (sent < REQUESTS) next();
+      else if (++answered === count) resolve();
+      else if (sent < count) next();
     };
     const next = () => handler(call, requests[sent++ % requests.length], reply);
     for (let i = 0; i < inFlight; i++) next();
