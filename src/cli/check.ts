@@ -67,6 +67,7 @@ async function probe(cluster: string, endpoint: string, config: Config): Promise
     endpoints: [endpoint],
     requestTimeoutMs: config.limits.requestTimeoutMs,
     connectTimeoutMs: config.limits.connectTimeoutMs,
+    transport: config.transport,
     log: createLog("silent"),
   });
   const begin = performance.now();

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { maxShards } from "../routing/create.js";
 import { AddressError, formatHostPort, parseClientUrl, parseEndpoint, parseHostPort } from "./address.js";
-import { logLevels } from "./types.js";
+import { logLevels, transports } from "./types.js";
 
 /** A string that `parse` turns into its one spelling, its `AddressError` becoming the problem. */
 function address(parse: (text: string) => string) {
@@ -91,6 +91,7 @@ export const schema = z.strictObject({
       progressNotifyMs: milliseconds.default(600_000),
     })
     .prefault({}),
+  transport: z.enum(transports).default("grpc-js"),
   log: z.strictObject({ level: z.enum(logLevels).default("info") }).prefault({}),
 });
 

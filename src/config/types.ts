@@ -16,8 +16,12 @@ export interface Config {
   readonly map: ShardMap;
   readonly limits: LimitsConfig;
   readonly watch: WatchConfig;
+  /** What carries gRPC on both sides: our own HTTP/2, or the library. */
+  readonly transport: (typeof transports)[number];
   readonly log: LogConfig;
 }
+
+export const transports = ["native", "grpc-js"] as const;
 
 export interface ShardConfig {
   readonly name: string;

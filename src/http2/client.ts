@@ -21,8 +21,6 @@ export interface CallStatus {
 }
 
 export interface CallEvents {
-  /** The server has given a sign of life for this call. */
-  heard(): void;
   /** The message may share memory with others. */
   message(message: Buffer): void;
   /** Called once, after all messages, unless the call was cancelled; never before `begin` has returned. */
@@ -35,6 +33,8 @@ export type RequestMetadata = Readonly<Record<string, string>>;
 export interface ClientEvents {
   /** The server speaks HTTP/2: calls can be made. */
   ready(): void;
+  /** A call has got something: headers, a message. */
+  heard(): void;
   /** The server wants no new calls; those in flight go on. */
   draining(): void;
   closed(reason: string): void;
@@ -89,6 +89,11 @@ export class ClientConnection extends Connection<ResponseHead> {
   destroy(reason: string): void {
     this.close(reason);
     this.socket.destroy();
+  }
+
+  /** A call has got something. */
+  heard(): void {
+    this.events.heard();
   }
 
   private start(call: ClientCall): void {
@@ -211,12 +216,12 @@ export class ClientCall extends Stream {
   private opened = false;
 
   constructor(
-    connection: ClientConnection,
+    private readonly client: ClientConnection,
     readonly path: string,
     readonly metadata: RequestMetadata,
     private readonly events: CallEvents,
   ) {
-    super(connection, 0, Number.POSITIVE_INFINITY);
+    super(client, 0, Number.POSITIVE_INFINITY);
   }
 
   /** Sends one message. */
@@ -232,6 +237,15 @@ export class ClientCall extends Stream {
       this.send(message);
       this.earlyEnd = true;
     }
+  }
+
+  /** Stops and restarts delivery of messages. */
+  pause(): void {
+    this.pauseReading();
+  }
+
+  resume(): void {
+    this.resumeReading();
   }
 
   /** Gives up the call: the server is told, the caller hears no more. */
@@ -255,7 +269,7 @@ export class ClientCall extends Stream {
 
   /** A header block: the response's first one, or its trailers. */
   receiveHead(head: ResponseHead, ends: boolean): void {
-    this.events.heard();
+    this.client.heard();
     if (head.malformed) {
       this.failLocally(Code.INTERNAL, "malformed response headers");
       return;
@@ -287,7 +301,7 @@ export class ClientCall extends Stream {
   onLocalEnd(): void {}
 
   protected onMessageBytes(message: Buffer): void {
-    this.events.heard();
+    this.client.heard();
     if (!this.over) this.events.message(message);
   }
 

@@ -11,6 +11,7 @@ import { maintenanceHandlers } from "../services/maintenance.js";
 import { unimplementedHandlers } from "../services/unimplemented.js";
 import { createWatch } from "../services/watch.js";
 import { serveGrpc } from "./grpc/serve.js";
+import { serveHttp2 } from "./http2/serve.js";
 import { choosePorts } from "./ports.js";
 import { openStore } from "./store.js";
 import type { Handlers } from "./transport.js";
@@ -67,7 +68,8 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
     store.close();
   };
   try {
-    const server = await serveGrpc(handlers, {
+    const serve = config.transport === "native" ? serveHttp2 : serveGrpc;
+    const server = await serve(handlers, {
       listen,
       maxReceiveBytes: config.limits.maxRequestBytes + RECEIVE_OVERHEAD,
     });

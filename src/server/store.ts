@@ -114,6 +114,7 @@ async function connect(config: Config, log: Log): Promise<Connections> {
       endpoints,
       requestTimeoutMs: config.limits.requestTimeoutMs,
       connectTimeoutMs: config.limits.connectTimeoutMs,
+      transport: config.transport,
       log,
     });
   const clients = config.shards.map(({ name, endpoints }, index) => open(index, name, endpoints));

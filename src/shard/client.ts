@@ -1,4 +1,5 @@
 import type { Endpoint, EndpointHealth } from "./endpoint.js";
+import type { Transport } from "./link.js";
 import { Members } from "./members.js";
 import type { CallOptions, Done, Shard, ShardStream, StreamEvents } from "./shard.js";
 import { Stream } from "./stream.js";
@@ -22,6 +23,8 @@ export interface ShardOptions {
   /** How long a call waits for a connection while no endpoint is connected, ms. */
   readonly connectTimeoutMs: number;
   readonly log: ShardLog;
+  /** What carries the calls. Default: grpc-js. */
+  readonly transport?: Transport;
 }
 
 /** A shard over the network, with its endpoints' health. */

@@ -1,15 +1,7 @@
-import { connect } from "node:net";
-import {
-  Channel,
-  connectivityState,
-  credentials,
-  type Metadata,
-  Metadata as MetadataClass,
-} from "@grpc/grpc-js";
+import { Maintenance } from "../wire/paths.js";
 import type { EndpointAddress } from "./address.js";
-import { classify, connectionReason, type RawStatus } from "./errors.js";
-
-export type Call = ReturnType<Channel["createCall"]>;
+import { classify } from "./errors.js";
+import { type CallListener, type Link, type LinkCall, openLink, type Transport } from "./link.js";
 
 /**
  * `silent`: connected, but requests go unanswered. `failed`: the last attempt to connect failed, the next
@@ -28,73 +20,21 @@ export interface EndpointHealth {
   readonly inUse: boolean;
 }
 
-export interface CallListener {
-  message(message: Buffer): void;
-  /** Called once; code 0 is success. */
-  ended(status: RawStatus): void;
-}
-
-/** Reconnection backoff in milliseconds; the library adds 20 % of jitter. Small, so that a restarted etcd is soon in use again. */
-const BACKOFF_FIRST = 100;
-const BACKOFF_MAX = 1000;
-/** etcd closes connections that ping more often than every 5 s, or without a call in flight. */
-const PING_INTERVAL = 6000;
-const PING_TIMEOUT = 3000;
-/** How often, and how long each time, a connection that does not come about is looked into, ms. */
-const PROBE_INTERVAL = 1500;
-const PROBE_TIMEOUT = 1000;
-
-const CHANNEL_OPTIONS = {
-  "grpc.max_receive_message_length": -1,
-  "grpc.max_send_message_length": -1,
-  "grpc.initial_reconnect_backoff_ms": BACKOFF_FIRST,
-  "grpc.max_reconnect_backoff_ms": BACKOFF_MAX,
-  "grpc.dns_min_time_between_resolutions_ms": BACKOFF_MAX,
-  "grpc.keepalive_time_ms": PING_INTERVAL,
-  "grpc.keepalive_timeout_ms": PING_TIMEOUT,
-  "grpc.keepalive_permit_without_calls": 0,
-  // An own connection per channel: a fresh channel must not inherit the connection attempt it replaces.
-  "grpc.use_local_subchannel_pool": 1,
-  // Calls are sent again by our own rules only, see client.ts.
-  "grpc.enable_retries": 0,
-  "grpc.enable_http_proxy": 0,
-  "grpc.enable_channelz": 0,
-  "grpc.service_config_disable_resolution": 1,
-  "grpc-node.flow_control_window": 4 * 1024 * 1024,
-} as const;
-
-const NO_METADATA = new MetadataClass();
-/** Answered by every etcd from its own state, whether or not it has a leader. */
-const STATUS_PATH = "/etcdserverpb.Maintenance/Status";
-
-/** Metadata of a call; shared and empty where there is none. */
-export function toMetadata(fields: Readonly<Record<string, string>> | undefined): Metadata {
-  if (fields === undefined) return NO_METADATA;
-  const metadata = new MetadataClass();
-  for (const [name, value] of Object.entries(fields)) metadata.set(name, value);
-  return metadata;
-}
-
 /**
  * The connection to one endpoint: keeps itself connected from the first `connect()` on, tells its state, and
  * notices when requests go unanswered.
  */
 export class Endpoint {
   readonly label: string;
-  private readonly address: EndpointAddress;
-  private channel: Channel;
+  private readonly link: Link;
   private state: EndpointState = "idle";
   private lastError: string | undefined;
-  private connecting = false;
   private closed = false;
   private silent = false;
   /** Start times (ms) of the calls that wait for an answer, oldest first. */
-  private readonly waiting = new Map<Call, number>();
+  private readonly waiting = new Map<LinkCall, number>();
   private lastHeard = 0;
   private silenceTimer: NodeJS.Timeout | undefined;
-  private probeTimer: NodeJS.Timeout | undefined;
-  /** Whether the last look at a connection that does not come about found the host reachable. */
-  private reachable = true;
 
   /**
    * `onChange` is called after each change of state. An endpoint is silent when nothing has come from it for
@@ -102,12 +42,15 @@ export class Endpoint {
    */
   constructor(
     address: EndpointAddress,
+    transport: Transport,
     private readonly silenceMs: number,
     private readonly onChange: (endpoint: Endpoint) => void,
   ) {
-    this.address = address;
     this.label = address.label;
-    this.channel = this.open();
+    this.link = openLink(transport, address, {
+      changed: (state, reason) => this.changed(state, reason),
+      heard: () => this.heard(),
+    });
   }
 
   get health(): Omit<EndpointHealth, "inUse"> {
@@ -116,7 +59,7 @@ export class Endpoint {
 
   /** True when a call can be sent right now. */
   get ready(): boolean {
-    return !this.closed && this.channel.getConnectivityState(false) === connectivityState.READY;
+    return !this.closed && this.link.ready;
   }
 
   /** True while requests go unanswered; another endpoint is the better choice. */
@@ -126,129 +69,43 @@ export class Endpoint {
 
   /** Starts to connect, and from then on connects again whenever the connection is lost. */
   connect(): void {
-    if (this.connecting || this.closed) return;
-    this.connecting = true;
-    this.follow();
+    if (!this.closed) this.link.connect();
   }
 
-  /** Begins a call; nothing is read before `startRead`. Only for an endpoint that is `ready`. */
-  begin(path: string, metadata: Metadata, listener: CallListener): Call {
-    const call = this.channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null);
-    call.start(metadata, {
-      onReceiveMetadata: () => this.heard(),
-      onReceiveMessage: (message: Buffer) => {
-        this.heard();
-        listener.message(message);
-      },
-      onReceiveStatus: (status) => {
-        if (classify(status) === "etcd") this.heard();
-        listener.ended(status);
-      },
-    });
-    return call;
+  /** Begins a call. Only for an endpoint that is `ready`. */
+  begin(
+    path: string,
+    metadata: Readonly<Record<string, string>> | undefined,
+    listener: CallListener,
+  ): LinkCall {
+    return this.link.begin(path, metadata, listener);
   }
 
   /** Tells that `call` waits for its answer from now on, until `answered`. */
-  expectAnswer(call: Call): void {
+  expectAnswer(call: LinkCall): void {
     this.waiting.set(call, Date.now());
     if (this.silenceTimer === undefined) this.armSilence(this.silenceMs);
   }
 
-  answered(call: Call): void {
+  answered(call: LinkCall): void {
     this.waiting.delete(call);
   }
 
   close(): void {
     this.closed = true;
     clearTimeout(this.silenceTimer);
-    clearTimeout(this.probeTimer);
-    this.channel.close();
+    this.link.close();
   }
 
-  private open(): Channel {
-    // The one place where TLS to shards will go.
-    return new Channel(this.address.target, credentials.createInsecure(), CHANNEL_OPTIONS);
-  }
-
-  /** Follows the channel's state for as long as it is the current one, and keeps it from idling. */
-  private follow(): void {
-    const channel = this.channel;
+  private changed(state: "connecting" | "ready" | "failed", reason: string | undefined): void {
     if (this.closed) return;
-    const state = channel.getConnectivityState(true);
-    this.apply(state);
-    channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => {
-      if (this.channel === channel) this.follow();
-    });
-  }
-
-  private apply(state: connectivityState): void {
-    const before = this.state;
-    if (state === connectivityState.READY) {
-      this.lastError = undefined;
-      this.reachable = true;
-      this.silent = false;
-      clearTimeout(this.probeTimer);
-      this.probeTimer = undefined;
-      this.state = "ready";
-    } else {
-      this.silent = false;
-      this.probeTimer ??= setTimeout(() => this.probe(), PROBE_INTERVAL).unref();
-      if (state === connectivityState.TRANSIENT_FAILURE) {
-        this.state = "failed";
-        this.askReason();
-      } else if (this.state !== "failed") {
-        this.state = "connecting";
-      }
-    }
-    if (this.state !== before) this.onChange(this);
-  }
-
-  /** The library tells why a connection failed only through a failing call. */
-  private askReason(): void {
-    const call = this.channel.createCall(STATUS_PATH, Number.POSITIVE_INFINITY, null, null, null);
-    call.start(NO_METADATA, {
-      onReceiveMetadata: () => {},
-      onReceiveMessage: () => {},
-      onReceiveStatus: (status) => {
-        if (this.state === "failed" && status.code !== 1) {
-          this.lastError = connectionReason(status.details);
-          this.onChange(this);
-        }
-      },
-    });
-    setImmediate(() => setImmediate(() => call.cancelWithStatus(1, "not needed any more")));
-  }
-
-  /**
-   * Looks into a connection that does not come about. After a network cut the kernel repeats its attempt at
-   * ever longer intervals, up to a minute; a host that is reachable again is therefore connected to afresh. A
-   * host that was reachable all the time (an etcd that is stopped, say) is not: its pending connection is as good
-   * as a new one.
-   */
-  private probe(): void {
-    this.probeTimer = undefined;
-    const channel = this.channel;
-    const socket = connect({ ...this.address.socket });
-    const done = (reachable: boolean, reason: string) => {
-      socket.destroy();
-      if (this.closed || this.state === "ready" || this.channel !== channel) return;
-      const back = reachable && !this.reachable;
-      this.reachable = reachable;
-      if (this.state === "connecting" || !reachable) this.lastError = reason;
-      this.probeTimer ??= setTimeout(() => this.probe(), PROBE_INTERVAL).unref();
-      if (back && this.state === "connecting") this.reopen();
-    };
-    socket.unref();
-    socket.setTimeout(PROBE_TIMEOUT, () => done(false, "no answer"));
-    socket.once("connect", () => done(true, "accepts connections but does not answer"));
-    socket.once("error", (error) => done(false, connectionReason(error.message)));
-  }
-
-  private reopen(): void {
-    const old = this.channel;
-    this.channel = this.open();
-    old.close();
-    this.follow();
+    const { state: stateBefore, lastError: errorBefore } = this;
+    this.silent = false;
+    if (state === "ready") this.lastError = undefined;
+    else if (reason !== undefined) this.lastError = reason;
+    // Between two attempts that fail nothing has become better.
+    if (state !== "connecting" || this.state !== "failed") this.state = state;
+    if (this.state !== stateBefore || this.lastError !== errorBefore) this.onChange(this);
   }
 
   private heard(): void {
@@ -280,15 +137,13 @@ export class Endpoint {
     this.lastError = `no answer for ${this.silenceMs} ms`;
     // A call that stays open until the endpoint answers: it tells when the endpoint is back, and lets the
     // pings run that close a dead connection.
-    const call = this.begin(STATUS_PATH, NO_METADATA, {
+    const call = this.begin(Maintenance.Status, undefined, {
       message: () => {},
       ended: (status) => {
         if (classify(status) === "answer") this.heard();
       },
     });
-    call.sendMessageWithContext({}, Buffer.alloc(0));
-    call.halfClose();
-    call.startRead();
+    call.sendAndEnd(new Uint8Array(0));
     this.onChange(this);
   }
 }

@@ -1,9 +1,14 @@
 import { Code, StatusError } from "../status/error.js";
 
-/** How a call ended, as the gRPC library tells it. */
+/** How a call ended, as what carried it tells. */
 export interface RawStatus {
   readonly code: number;
   readonly details: string;
+  /**
+   * Whether the endpoint itself has answered, has certainly not seen the request, or nobody knows. Undefined when only
+   * the texts tell.
+   */
+  readonly fate?: "answered" | "unsent" | "lost";
 }
 
 /**
@@ -22,7 +27,9 @@ const LOST = /^(Connection dropped|Received RST_STREAM|Call cancelled)/;
 
 /** Sorts an unsuccessful status. A doubtful one is never `unsent`. */
 export function classify(status: RawStatus): Failure {
+  if (status.fate === "unsent" || status.fate === "lost") return status.fate;
   if (status.details.startsWith("etcdserver:")) return "etcd";
+  if (status.fate === "answered") return status.code === Code.UNAVAILABLE ? "lost" : "answer";
   if (UNSENT.test(status.details)) return "unsent";
   if (LOST.test(status.details) || status.code === Code.UNAVAILABLE) return "lost";
   return "answer";

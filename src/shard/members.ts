@@ -1,6 +1,7 @@
 import { Code, StatusError } from "../status/error.js";
 import { parseEndpoint } from "./address.js";
 import { Endpoint, type EndpointHealth } from "./endpoint.js";
+import type { Transport } from "./link.js";
 
 /** Longest time without any answer before calls go to another endpoint, ms. */
 const SILENCE_MAX = 2000;
@@ -10,6 +11,8 @@ export interface MembersOptions {
   readonly endpoints: readonly string[];
   readonly requestTimeoutMs: number;
   readonly connectTimeoutMs: number;
+  /** Default: grpc-js. */
+  readonly transport?: Transport;
   /** Called after each change of an endpoint's state. */
   onChange(endpoint: Endpoint): void;
 }
@@ -35,7 +38,7 @@ export class Members {
         options.onChange(endpoint);
         if (endpoint.ready) for (const waiter of [...this.waiters]) waiter();
       };
-      return new Endpoint(parseEndpoint(text), silenceMs, changed);
+      return new Endpoint(parseEndpoint(text), options.transport ?? "grpc-js", silenceMs, changed);
     });
   }
 

@@ -1,22 +1,20 @@
 import { Code, type StatusError } from "../status/error.js";
-import { type Call, type Endpoint, toMetadata } from "./endpoint.js";
+import type { Endpoint } from "./endpoint.js";
 import { answered, classify, type RawStatus } from "./errors.js";
+import type { LinkCall } from "./link.js";
 import type { Members } from "./members.js";
 import type { ShardStream, StreamEvents } from "./shard.js";
-import { toBuffer } from "./unary.js";
 
 /** An etcd that loses its leader ends the streams that ask for one, so that they move to a member that has one. */
-const METADATA = toMetadata({ hasleader: "true" });
+const METADATA = { hasleader: "true" };
 
 /** One stream to a ready endpoint, waiting for one if need be. */
 export class Stream implements ShardStream {
-  private call: Call | undefined;
+  private call: LinkCall | undefined;
   private stopWaiting: (() => void) | undefined;
-  private readonly outgoing: Buffer[] = [];
-  private sending = false;
+  /** What was sent before the call could be begun. */
+  private readonly outgoing: Uint8Array[] = [];
   private paused = false;
-  /** True while the library has been asked for a message and has not given one. */
-  private reading = false;
   private closed = false;
 
   constructor(
@@ -31,27 +29,28 @@ export class Stream implements ShardStream {
 
   send(message: Uint8Array): void {
     if (this.closed) return;
-    this.outgoing.push(toBuffer(message));
-    this.flush();
+    if (this.call === undefined) this.outgoing.push(message);
+    else this.call.send(message);
   }
 
   pause(): void {
     this.paused = true;
+    this.call?.pause();
   }
 
   resume(): void {
     this.paused = false;
-    this.read();
+    this.call?.resume();
   }
 
   cancel(): void {
-    if (this.release()) this.call?.cancelWithStatus(Code.CANCELLED, "cancelled by the caller");
+    if (this.release()) this.call?.cancel();
   }
 
   /** Ends the stream with `error`. */
   fail(error: StatusError): void {
     if (!this.release()) return;
-    this.call?.cancelWithStatus(Code.CANCELLED, error.message);
+    this.call?.cancel();
     this.events.closed(error);
   }
 
@@ -71,38 +70,12 @@ export class Stream implements ShardStream {
     }
     this.call = endpoint.begin(this.path, METADATA, {
       message: (message) => {
-        this.reading = false;
-        if (this.closed) return;
-        this.events.message(message);
-        this.read();
+        if (!this.closed) this.events.message(message);
       },
       ended: (status) => this.ended(status, endpoint),
     });
-    this.read();
-    this.flush();
-  }
-
-  private read(): void {
-    if (this.call === undefined || this.paused || this.reading || this.closed) return;
-    this.reading = true;
-    this.call.startRead();
-  }
-
-  /** One message at a time: the library holds no more than one before the stream is up. */
-  private flush(): void {
-    if (this.call === undefined || this.sending || this.closed) return;
-    const message = this.outgoing.shift();
-    if (message === undefined) return;
-    this.sending = true;
-    this.call.sendMessageWithContext(
-      {
-        callback: () => {
-          this.sending = false;
-          this.flush();
-        },
-      },
-      message,
-    );
+    if (this.paused) this.call.pause();
+    for (const message of this.outgoing.splice(0)) this.call.send(message);
   }
 
   private ended(status: RawStatus, endpoint: Endpoint): void {

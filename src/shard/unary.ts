@@ -1,6 +1,7 @@
 import { Code, type StatusError } from "../status/error.js";
-import { type Call, type Endpoint, toMetadata } from "./endpoint.js";
+import type { Endpoint } from "./endpoint.js";
 import { answered, classify, type Failure, type RawStatus } from "./errors.js";
+import type { LinkCall } from "./link.js";
 import type { Members } from "./members.js";
 import type { CallOptions, Done } from "./shard.js";
 
@@ -9,11 +10,6 @@ const EMPTY = new Uint8Array(0);
 const MAX_ATTEMPTS = 5;
 /** Longest delay that a Node timer can hold, ms. */
 const MAX_DELAY = 2 ** 31 - 1;
-
-/** `bytes` as a Buffer over the same memory. */
-export function toBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
 
 /**
  * One unary call over however many attempts it takes. Idempotent calls are sent again to another endpoint when
@@ -24,7 +20,7 @@ export class UnaryCall {
   private readonly ownDeadline: boolean;
   private deadlineTimer: NodeJS.Timeout | undefined;
   private stopWaiting: (() => void) | undefined;
-  private attempt: Call | undefined;
+  private attempt: LinkCall | undefined;
   private endpoint: Endpoint | undefined;
   private response: Uint8Array | undefined;
   private attempts = 0;
@@ -54,12 +50,12 @@ export class UnaryCall {
 
   /** Ends the call without a result. */
   readonly cancel = (): void => {
-    if (this.release()) this.abandon("cancelled by the caller");
+    if (this.release()) this.abandon();
   };
 
   fail(error: StatusError): void {
     if (!this.release()) return;
-    this.abandon(error.message);
+    this.abandon();
     this.done(error, EMPTY);
   }
 
@@ -68,7 +64,7 @@ export class UnaryCall {
     const { endpoint } = this;
     if (this.attempt === undefined || endpoint === undefined || !endpoint.isSilent) return;
     if (!this.options.idempotent || !this.members.hasOther(endpoint)) return;
-    this.abandon("no answer, tried elsewhere");
+    this.abandon();
     this.send();
   }
 
@@ -87,11 +83,10 @@ export class UnaryCall {
     this.attempts++;
     this.endpoint = endpoint;
     this.response = undefined;
-    const call: Call = endpoint.begin(this.path, toMetadata(this.options.metadata), {
+    const call: LinkCall = endpoint.begin(this.path, this.options.metadata, {
       message: (message) => {
         if (this.attempt !== call) return;
         this.response = message;
-        call.startRead();
       },
       ended: (status) => {
         endpoint.answered(call);
@@ -103,9 +98,7 @@ export class UnaryCall {
     });
     this.attempt = call;
     endpoint.expectAnswer(call);
-    call.sendMessageWithContext({}, toBuffer(this.request));
-    call.halfClose();
-    call.startRead();
+    call.sendAndEnd(this.request);
   }
 
   private succeed(): void {
@@ -156,12 +149,12 @@ export class UnaryCall {
   }
 
   /** Gives up the attempt in flight, if any; the etcd is told. */
-  private abandon(reason: string): void {
+  private abandon(): void {
     const call = this.attempt;
     this.attempt = undefined;
     if (call === undefined) return;
     this.endpoint?.answered(call);
-    call.cancelWithStatus(Code.CANCELLED, reason);
+    call.cancel();
   }
 
   private release(): boolean {

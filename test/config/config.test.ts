@@ -51,6 +51,7 @@ test("shards alone are enough", () => {
       connectTimeoutMs: 2_000,
     },
     watch: { historyBytes: 67_108_864, streamBufferBytes: 4_194_304, progressNotifyMs: 600_000 },
+    transport: "grpc-js",
     log: { level: "info" },
   });
 });
@@ -73,6 +74,7 @@ routing:
     - { prefixBase64: /wE=, delimiter: "|", shard: a.b_c-1 }
 limits: { maxRequestBytes: 2000000, maxTxnOps: 512, requestTimeoutMs: 1000, connectTimeoutMs: 500 }
 watch: { historyBytes: 1, streamBufferBytes: 2, progressNotifyMs: 3 }
+transport: native
 log: { level: debug }
 `,
     "test.yaml",
@@ -98,6 +100,7 @@ log: { level: debug }
   });
   assert.equal(config.limits.maxTxnOps, 512);
   assert.equal(config.watch.progressNotifyMs, 3);
+  assert.equal(config.transport, "native");
   assert.equal(config.log.level, "debug");
 });
 
@@ -165,7 +168,7 @@ colour: red
       "limits.requestTimeoutMs: must be a number, not text (line 18)",
       "limits.maxTxnOp: is unknown; did you mean maxTxnOps? (line 18)",
       "log.level: must be one of trace, debug, info, warn, error, fatal, silent (line 19)",
-      "colour: is unknown; possible here: listen, advertise, shards, timeline, routing, limits, watch, log (line 20)",
+      "colour: is unknown; possible here: listen, advertise, shards, timeline, routing, limits, watch, transport, log (line 20)",
     ],
   );
 });

@@ -1,5 +1,6 @@
 import { connect, createServer, type Socket } from "node:net";
 import { openShard, type ShardClient, type ShardLog, type ShardOptions } from "../../src/shard/client.js";
+import type { Transport } from "../../src/shard/link.js";
 import type { StreamEvents } from "../../src/shard/shard.js";
 import type { StatusError } from "../../src/status/error.js";
 import { PutRequest, RangeRequest, RangeResponse, WatchRequest } from "../../src/wire/messages.js";
@@ -22,7 +23,13 @@ export function recordingLog(lines: LogLine[] = []): ShardLog & { lines: LogLine
 /** A shard named "a" with generous timeouts. */
 export function shardOf(endpoints: readonly string[], options: Partial<ShardOptions> = {}): ShardClient {
   const defaults = { index: 0, name: "a", requestTimeoutMs: 20_000, connectTimeoutMs: 20_000 };
-  return openShard({ ...defaults, log: recordingLog(), ...options, endpoints });
+  return openShard({
+    ...defaults,
+    transport: process.env.SHARD_TRANSPORT as Transport | undefined,
+    log: recordingLog(),
+    ...options,
+    endpoints,
+  });
 }
 
 const text = (value: string) => Buffer.from(value);

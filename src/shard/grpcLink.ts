@@ -1,0 +1,270 @@
+import { connect } from "node:net";
+import { Channel, connectivityState, credentials, Metadata } from "@grpc/grpc-js";
+import { Code } from "../status/error.js";
+import { Maintenance } from "../wire/paths.js";
+import type { EndpointAddress } from "./address.js";
+import { classify, connectionReason, type RawStatus } from "./errors.js";
+import type { CallListener, Link, LinkCall, LinkEvents } from "./link.js";
+
+type Call = ReturnType<Channel["createCall"]>;
+
+/** Reconnection backoff in milliseconds; the library adds 20 % of jitter. Small, so that a restarted etcd is soon in use again. */
+const BACKOFF_FIRST = 100;
+const BACKOFF_MAX = 1000;
+/** etcd closes connections that ping more often than every 5 s, or without a call in flight. */
+const PING_INTERVAL = 6000;
+const PING_TIMEOUT = 3000;
+/** How often, and how long each time, a connection that does not come about is looked into, ms. */
+const PROBE_INTERVAL = 1500;
+const PROBE_TIMEOUT = 1000;
+
+const CHANNEL_OPTIONS = {
+  "grpc.max_receive_message_length": -1,
+  "grpc.max_send_message_length": -1,
+  "grpc.initial_reconnect_backoff_ms": BACKOFF_FIRST,
+  "grpc.max_reconnect_backoff_ms": BACKOFF_MAX,
+  "grpc.dns_min_time_between_resolutions_ms": BACKOFF_MAX,
+  "grpc.keepalive_time_ms": PING_INTERVAL,
+  "grpc.keepalive_timeout_ms": PING_TIMEOUT,
+  "grpc.keepalive_permit_without_calls": 0,
+  // An own connection per channel: a fresh channel must not inherit the connection attempt it replaces.
+  "grpc.use_local_subchannel_pool": 1,
+  // Calls are sent again by our own rules only, see client.ts.
+  "grpc.enable_retries": 0,
+  "grpc.enable_http_proxy": 0,
+  "grpc.enable_channelz": 0,
+  "grpc.service_config_disable_resolution": 1,
+  "grpc-node.flow_control_window": 4 * 1024 * 1024,
+} as const;
+
+const NO_METADATA = new Metadata();
+
+function toMetadata(fields: Readonly<Record<string, string>> | undefined): Metadata {
+  if (fields === undefined) return NO_METADATA;
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(fields)) metadata.set(name, value);
+  return metadata;
+}
+
+/** `bytes` as a Buffer over the same memory. */
+function toBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** A link over grpc-js. */
+export class GrpcLink implements Link {
+  private channel: Channel;
+  private state: "idle" | "connecting" | "ready" | "failed" = "idle";
+  private connecting = false;
+  private closed = false;
+  private probeTimer: NodeJS.Timeout | undefined;
+  /** Whether the last look at a connection that does not come about found the host reachable. */
+  private reachable = true;
+
+  constructor(
+    private readonly address: EndpointAddress,
+    private readonly events: LinkEvents,
+  ) {
+    this.channel = this.open();
+  }
+
+  get ready(): boolean {
+    return !this.closed && this.channel.getConnectivityState(false) === connectivityState.READY;
+  }
+
+  connect(): void {
+    if (this.connecting || this.closed) return;
+    this.connecting = true;
+    this.follow();
+  }
+
+  begin(
+    path: string,
+    metadata: Readonly<Record<string, string>> | undefined,
+    listener: CallListener,
+  ): LinkCall {
+    const call = this.channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null);
+    const link = new GrpcLinkCall(call, listener);
+    call.start(toMetadata(metadata), {
+      onReceiveMetadata: () => this.events.heard(),
+      onReceiveMessage: (message: Buffer) => {
+        this.events.heard();
+        link.message(message);
+      },
+      onReceiveStatus: (status) => {
+        if (classify(status) === "etcd") this.events.heard();
+        link.ended(status);
+      },
+    });
+    link.resume();
+    return link;
+  }
+
+  close(): void {
+    this.closed = true;
+    clearTimeout(this.probeTimer);
+    this.channel.close();
+  }
+
+  private open(): Channel {
+    // The one place where TLS to shards will go.
+    return new Channel(this.address.target, credentials.createInsecure(), CHANNEL_OPTIONS);
+  }
+
+  /** Follows the channel's state for as long as it is the current one, and keeps it from idling. */
+  private follow(): void {
+    const channel = this.channel;
+    if (this.closed) return;
+    const state = channel.getConnectivityState(true);
+    this.apply(state);
+    channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => {
+      if (this.channel === channel) this.follow();
+    });
+  }
+
+  private apply(state: connectivityState): void {
+    if (state === connectivityState.READY) {
+      this.reachable = true;
+      clearTimeout(this.probeTimer);
+      this.probeTimer = undefined;
+      this.become("ready");
+      return;
+    }
+    this.probeTimer ??= setTimeout(() => this.probe(), PROBE_INTERVAL).unref();
+    if (state === connectivityState.TRANSIENT_FAILURE) {
+      this.become("failed");
+      this.askReason();
+    } else if (this.state !== "failed") {
+      this.become("connecting");
+    }
+  }
+
+  private become(state: "connecting" | "ready" | "failed"): void {
+    if (this.state === state) return;
+    this.state = state;
+    this.events.changed(state);
+  }
+
+  /** The library tells why a connection failed only through a failing call. */
+  private askReason(): void {
+    const call = this.channel.createCall(Maintenance.Status, Number.POSITIVE_INFINITY, null, null, null);
+    call.start(NO_METADATA, {
+      onReceiveMetadata: () => {},
+      onReceiveMessage: () => {},
+      onReceiveStatus: (status) => {
+        if (this.state === "failed" && status.code !== 1) {
+          this.events.changed("failed", connectionReason(status.details));
+        }
+      },
+    });
+    setImmediate(() => setImmediate(() => call.cancelWithStatus(1, "not needed any more")));
+  }
+
+  /**
+   * Looks into a connection that does not come about. After a network cut the kernel repeats its attempt at
+   * ever longer intervals, up to a minute; a host that is reachable again is therefore connected to afresh. A
+   * host that was reachable all the time (an etcd that is stopped, say) is not: its pending connection is as good
+   * as a new one.
+   */
+  private probe(): void {
+    this.probeTimer = undefined;
+    const channel = this.channel;
+    const socket = connect({ ...this.address.socket });
+    const done = (reachable: boolean, reason: string) => {
+      socket.destroy();
+      if (this.closed || this.state === "ready" || this.channel !== channel) return;
+      const back = reachable && !this.reachable;
+      this.reachable = reachable;
+      if (this.state !== "idle" && (this.state === "connecting" || !reachable)) {
+        this.events.changed(this.state, reason);
+      }
+      this.probeTimer ??= setTimeout(() => this.probe(), PROBE_INTERVAL).unref();
+      if (back && this.state === "connecting") this.reopen();
+    };
+    socket.unref();
+    socket.setTimeout(PROBE_TIMEOUT, () => done(false, "no answer"));
+    socket.once("connect", () => done(true, "accepts connections but does not answer"));
+    socket.once("error", (error) => done(false, connectionReason(error.message)));
+  }
+
+  private reopen(): void {
+    const old = this.channel;
+    this.channel = this.open();
+    old.close();
+    this.follow();
+  }
+}
+
+/** One message at a time is asked for, and one handed to the library before the stream is up. */
+class GrpcLinkCall implements LinkCall {
+  private readonly outgoing: Uint8Array[] = [];
+  private ending = false;
+  private sending = false;
+  private paused = true;
+  /** True while the library has been asked for a message and has not given one. */
+  private reading = false;
+  private over = false;
+
+  constructor(
+    private readonly call: Call,
+    private readonly listener: CallListener,
+  ) {}
+
+  send(message: Uint8Array): void {
+    if (this.over) return;
+    this.outgoing.push(message);
+    this.flush();
+  }
+
+  sendAndEnd(message: Uint8Array): void {
+    this.ending = true;
+    this.send(message);
+  }
+
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    this.paused = false;
+    this.read();
+  }
+
+  cancel(): void {
+    if (this.over) return;
+    this.over = true;
+    this.call.cancelWithStatus(Code.CANCELLED, "cancelled by the caller");
+  }
+
+  message(message: Buffer): void {
+    this.reading = false;
+    if (this.over) return;
+    this.listener.message(message);
+    this.read();
+  }
+
+  ended(status: RawStatus): void {
+    if (this.over) return;
+    this.over = true;
+    this.listener.ended(status);
+  }
+
+  private read(): void {
+    if (this.paused || this.reading || this.over) return;
+    this.reading = true;
+    this.call.startRead();
+  }
+
+  private flush(): void {
+    if (this.sending || this.over) return;
+    const message = this.outgoing.shift();
+    if (message === undefined) return;
+    this.sending = true;
+    const callback = () => {
+      this.sending = false;
+      this.flush();
+    };
+    this.call.sendMessageWithContext({ callback }, toBuffer(message));
+    if (this.ending && this.outgoing.length === 0) this.call.halfClose();
+  }
+}

@@ -1,0 +1,139 @@
+import { connect, type Socket } from "node:net";
+import { ClientConnection } from "../http2/client.js";
+import type { ConnectionLimits } from "../http2/limits.js";
+import type { EndpointAddress } from "./address.js";
+import { connectionReason } from "./errors.js";
+import type { CallListener, Link, LinkCall, LinkEvents } from "./link.js";
+
+const LIMITS: ConnectionLimits = {
+  maxStreams: 0,
+  streamWindow: 4 * 1024 * 1024,
+  connectionWindow: 64 * 1024 * 1024,
+  maxHeaderBytes: 64 * 1024,
+  maxBufferedBytes: Number.POSITIVE_INFINITY,
+  // etcd closes connections that ping more often than every 5 s, or without a call in flight.
+  pingIntervalMs: 6_000,
+  pingTimeoutMs: 3_000,
+  pingOnlyWithStreams: true,
+};
+
+/** Reconnection backoff, ms. Small, so that a restarted etcd is soon in use again. */
+const BACKOFF_FIRST = 100;
+const BACKOFF_MAX = 1_000;
+/** How long one attempt to connect may take, ms. The kernel would repeat its own at ever longer intervals. */
+const CONNECT_TIMEOUT = 2_500;
+/** A connected endpoint that has not said anything is reported after the first, given up after the second, ms. */
+const QUIET = 1_500;
+const HANDSHAKE_TIMEOUT = 20_000;
+
+/** A link over our own HTTP/2. */
+export class Http2Link implements Link {
+  private socket: Socket | undefined;
+  private connection: ClientConnection | undefined;
+  /** Connections that only finish what is in flight. */
+  private readonly draining = new Set<ClientConnection>();
+  private wanted = false;
+  private closed = false;
+  private backoff = BACKOFF_FIRST;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly address: EndpointAddress,
+    private readonly events: LinkEvents,
+  ) {}
+
+  get ready(): boolean {
+    return this.connection?.ready ?? false;
+  }
+
+  connect(): void {
+    if (this.wanted || this.closed) return;
+    this.wanted = true;
+    this.attempt();
+  }
+
+  begin(
+    path: string,
+    metadata: Readonly<Record<string, string>> | undefined,
+    listener: CallListener,
+  ): LinkCall {
+    return this.connection!.begin(path, metadata, listener);
+  }
+
+  close(): void {
+    this.closed = true;
+    clearTimeout(this.timer);
+    this.socket?.destroy();
+    const { connection } = this;
+    this.connection = undefined;
+    // Not at once: whoever closes ends the calls in its own words first.
+    process.nextTick(() => {
+      for (const each of [connection, ...this.draining]) each?.destroy("closed");
+    });
+  }
+
+  private attempt(): void {
+    if (this.closed) return;
+    const socket = connect({ ...this.address.socket, noDelay: true });
+    this.socket = socket;
+    const fail = (reason: string) => {
+      if (this.socket !== socket) return;
+      this.socket = undefined;
+      clearTimeout(this.timer);
+      socket.destroy();
+      this.retry(reason);
+    };
+    socket.on("error", (error) => fail(connectionReason(error.message)));
+    socket.once("connect", () => {
+      if (this.socket !== socket) return;
+      clearTimeout(this.timer);
+      this.socket = undefined;
+      this.handshake(socket);
+    });
+    this.timer = setTimeout(() => fail("no answer"), CONNECT_TIMEOUT).unref();
+    this.events.changed("connecting");
+  }
+
+  private handshake(socket: Socket): void {
+    let isReady = false;
+    const { label } = this.address;
+    const authority = label.startsWith("unix:") ? "localhost" : label;
+    const connection: ClientConnection = new ClientConnection(socket, LIMITS, authority, "etcd-braid", {
+      ready: () => {
+        isReady = true;
+        clearTimeout(this.timer);
+        if (this.connection !== connection) return;
+        this.backoff = BACKOFF_FIRST;
+        this.events.changed("ready");
+      },
+      heard: () => this.events.heard(),
+      draining: () => {
+        if (this.connection !== connection) return;
+        this.draining.add(connection);
+        this.connection = undefined;
+        this.attempt();
+      },
+      closed: (reason) => {
+        this.draining.delete(connection);
+        if (this.connection !== connection) return;
+        this.connection = undefined;
+        clearTimeout(this.timer);
+        this.retry(isReady ? connectionReason(reason) : "connection closed while it was set up");
+      },
+    });
+    this.connection = connection;
+    this.timer = setTimeout(() => {
+      this.events.changed("connecting", "accepts connections but does not answer");
+      this.timer = setTimeout(() => connection.destroy("no answer"), HANDSHAKE_TIMEOUT - QUIET).unref();
+    }, QUIET).unref();
+  }
+
+  private retry(reason: string): void {
+    if (this.closed) return;
+    // Some jitter, so that many proxies do not come back to a restarted etcd at the same time.
+    const delay = this.backoff * (0.8 + 0.4 * Math.random());
+    this.backoff = Math.min(BACKOFF_MAX, this.backoff * 1.6);
+    this.timer = setTimeout(() => this.attempt(), delay).unref();
+    this.events.changed("failed", reason);
+  }
+}
