@@ -1,4 +1,5 @@
 import { checkAnswers } from "./answers.js";
+import { checkHeaders } from "./headers.js";
 import type { History } from "./history.js";
 import { checkLeases } from "./leases.js";
 import { checkOrder } from "./order.js";
@@ -23,6 +24,7 @@ export function check(history: History): string[] {
     ...checkAnswers(truth, history),
     ...checkOrder(truth, history, owners.of),
     ...checkOutcomes(history),
+    ...checkHeaders(history),
     ...checkLeases(truth, history, owners.of),
     ...checkWatches(truth, history),
   ];

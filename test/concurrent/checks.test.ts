@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { check } from "./check.js";
 import type { Answer, Compare, Op, Range, Step } from "./history.js";
-import { type Draft, type DraftCall, Sim } from "./sim.js";
+import { type Draft, type DraftCall, HEADER, Sim } from "./sim.js";
 
 /* Every check is fed a history that a correct store brought about, and then one in which something is wrong. */
 
@@ -289,6 +289,22 @@ const BROKEN: Readonly<Record<string, readonly [(history: Draft) => void, RegExp
     },
     /not an error to expect/,
   ],
+  "another cluster_id": [
+    (h) => {
+      const { outcome } = h.calls[CALL.getC];
+      assert.ok(outcome.kind === "answered");
+      outcome.cluster = "2";
+    },
+    /cluster_id 2 after 1/,
+  ],
+  "a raft_term that falls": [
+    (h) => {
+      const { outcome } = h.calls[CALL.getC];
+      assert.ok(outcome.kind === "answered");
+      outcome.term = 1;
+    },
+    /raft_term 1 after 2/,
+  ],
   "a call that hangs": [
     (h) => {
       h.calls[CALL.lostNoPut].outcome = {
@@ -468,7 +484,7 @@ test("a key that outlives its lease is found", () => {
 });
 
 function written(revision: number, given: Answer = { kind: "put", prev: null }): DraftCall["outcome"] {
-  return { kind: "answered", revision, answer: structuredClone(given) as never };
+  return { kind: "answered", ...HEADER, revision, answer: structuredClone(given) as never };
 }
 
 function compacted(): DraftCall["outcome"] {

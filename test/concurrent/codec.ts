@@ -66,8 +66,14 @@ export function toOutcome(op: Op, { code, message, response }: Reply): Outcome {
     const refused = REFUSALS.has(code) || (code === 14 && message.startsWith(NEVER_SENT));
     return { kind: refused ? "refused" : "unknown", code, message };
   }
-  const { revision } = (response.header ?? {}) as Message;
-  return { kind: "answered", revision: number(revision), answer: toAnswer(op, response) };
+  const header = (response.header ?? {}) as Message;
+  return {
+    kind: "answered",
+    revision: number(header.revision),
+    cluster: String(header.cluster_id),
+    term: number(header.raft_term),
+    answer: toAnswer(op, response),
+  };
 }
 
 function toAnswer(op: Op, response: Message): Answer {

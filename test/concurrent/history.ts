@@ -87,7 +87,14 @@ export type Answer =
 
 /** `refused`: it certainly had no effect. `unknown`: it may have had its effect, or may still have it later. */
 export type Outcome =
-  | { readonly kind: "answered"; readonly revision: number; readonly answer: Answer }
+  | {
+      readonly kind: "answered";
+      readonly revision: number;
+      /** Of the header as well. */
+      readonly cluster: string;
+      readonly term: number;
+      readonly answer: Answer;
+    }
   | { readonly kind: "refused" | "unknown"; readonly code: number; readonly message: string };
 
 /** One request of one client. */

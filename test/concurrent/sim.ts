@@ -21,6 +21,9 @@ type Mutable<T> = T extends object ? { -readonly [K in keyof T]: Mutable<T[K]> }
 export type Draft = Mutable<History>;
 export type DraftCall = Mutable<Call>;
 
+/** What every header of a simulated history says besides the revision. */
+export const HEADER = { cluster: "1", term: 2 };
+
 /** Makes histories as a correct store brings them about, one call after the other, each 10 ms long. */
 export class Sim {
   private readonly calls: Call[] = [];
@@ -43,7 +46,7 @@ export class Sim {
   /** A call that takes effect and is answered. */
   answered(op: Op): void {
     const effect = this.take(op);
-    this.record(op, { kind: "answered", revision: this.revision, answer: effect });
+    this.record(op, { kind: "answered", ...HEADER, revision: this.revision, answer: effect });
   }
 
   /** A call that nobody answered, and that took effect or did not. */
@@ -70,7 +73,7 @@ export class Sim {
     }
     const op: Op = { kind: "range", ...range, revision, limit: 0, serializable: false };
     const { answer } = execute(past, op, revision);
-    this.record(op, { kind: "answered", revision: this.revision, answer });
+    this.record(op, { kind: "answered", ...HEADER, revision: this.revision, answer });
   }
 
   /** The history so far, with a watcher of the whole store and the given ones: name → what it watches, from where. */
