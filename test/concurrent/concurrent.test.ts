@@ -21,6 +21,6 @@ for (let i = 0; i < count; i++) {
   test(`SEED=${seed}: one history while processes die, ${where}${compactions ? ", compactions" : ""}`, async (t) => {
     const summary = await run({ seed, seconds, compactions, dedicatedHost });
     t.diagnostic(JSON.stringify(summary));
-    assert.ok(summary.answered > 100 && summary.frames > 100, "hardly anything was tried");
+    assert.ok(summary.answered > 50 && summary.frames > 50, "hardly anything was tried");
   });
 }
