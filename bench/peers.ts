@@ -63,7 +63,9 @@ async function startDirect(options: PeerOptions): Promise<Peer> {
 async function startGrpcProxy(options: PeerOptions): Promise<Peer> {
   const [etcd] = await startEtcds("grpc-proxy", 1, options);
   const port = await freePort();
-  const flags = ["--endpoints", etcd.url, "--listen-addr", `127.0.0.1:${port}`];
+  const address = `127.0.0.1:${port}`;
+  // Since 3.5 it ends when it cannot reach itself where it is advertised.
+  const flags = ["--endpoints", etcd.url, "--listen-addr", address, "--advertise-client-url", address];
   const child = spawn(
     etcdBinary,
     ["grpc-proxy", "start", ...flags, "--data-dir", join(options.dir, "grpc-proxy")],

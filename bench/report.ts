@@ -121,10 +121,14 @@ function figuresTable(figures: readonly Figures[]): string {
   return table(head, rows, 3);
 }
 
-const number = (value: number): string => value.toFixed(value < 20 ? 1 : 0);
-const ms = (value: number): string => value.toFixed(2);
+const NOT_MEASURED = "-";
+
+const fixed = (value: number, digits: number): string =>
+  Number.isFinite(value) ? value.toFixed(digits) : NOT_MEASURED;
+const number = (value: number): string => fixed(value, value < 20 ? 1 : 0);
+const ms = (value: number): string => fixed(value, 2);
 const ratio = (value: number, to: number | undefined): string =>
-  to === undefined ? "" : (value / to).toFixed(2);
+  to === undefined ? NOT_MEASURED : fixed(value / to, 2);
 
 /** Columns of equal width; all but the first `left` are aligned to the right. */
 function table(head: readonly string[], rows: readonly (readonly string[])[], left = 1): string {
