@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { Client, credentials } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
+import { packageRoot } from "../../src/ops/package.js";
 import * as m from "../../src/wire/messages.js";
 import { Cluster, KV, Lease, Maintenance, Watch } from "../../src/wire/paths.js";
 import { deletedCount, peekHeader, peekRevision, txnWrote } from "../../src/wire/rewrite.js";
@@ -162,7 +163,7 @@ test("a watch stream goes there and back", { timeout: 60_000 }, async () => {
 });
 
 test("proto-loader reads the .proto files", async () => {
-  const folder = fileURLToPath(new URL("../../proto", import.meta.url));
+  const folder = join(packageRoot, "proto");
   const files = ["rpc.proto", "v3lock.proto", "v3election.proto"];
   const loaded = loadSync(files, { includeDirs: [folder], keepCase: true });
   const names = ["KV", "Watch", "Lease", "Cluster", "Maintenance", "Auth"].map(

@@ -1,20 +1,20 @@
-import path from "node:path";
-import { fileURLToPath } from "node:url";
+import { basename, join } from "node:path";
 import protobuf from "protobufjs";
+import { packageRoot } from "../../src/ops/package.js";
 
 /**
  * An independent decoder to compare with: slow and plain, driven by proto/, with the rules of etcd's generated Go
  * code (last scalar wins, a message field merges, a oneof member replaces, a wrong wire type is an error).
  */
 
-const folder = fileURLToPath(new URL("../../proto/", import.meta.url));
+const folder = join(packageRoot, "proto");
 
 /** The types of proto/. */
 export const root = load();
 
 function load(): protobuf.Root {
   const result = new protobuf.Root();
-  result.resolvePath = (_origin, target) => path.join(folder, path.basename(target));
+  result.resolvePath = (_origin, target) => join(folder, basename(target));
   result.loadSync(["rpc.proto", "v3lock.proto", "v3election.proto"], { keepCase: true });
   result.resolveAll();
   return result;
