@@ -11,7 +11,7 @@ etcd's own grpc-proxy, and through etcd-braid with one and with three shards, in
   --only LIST         of ${WORKLOAD_KINDS.join(", ")}
   --peers LIST        of ${PEERS.join(", ")}
   --rounds N          how often each peer has its turn; figures are the medians (default 5)
-  --slice MS          how long one turn lasts (default 1800)
+  --slice MS          how long one turn lasts (default 1500; watch: twice that)
   --watchers N        watchers in the fan-out (default 1000)
   --writes N          writes per second in the fan-out (default 200)
   --no-fsync          etcds without fsync (3.5 and later)
@@ -62,7 +62,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     only: list("--only", values.only, WORKLOAD_KINDS),
     peers: list("--peers", values.peers, PEERS),
     rounds: count("--rounds", values.rounds, quick ? 3 : 5),
-    slice: count("--slice", values.slice, quick ? 600 : 1800),
+    slice: count("--slice", values.slice, quick ? 600 : 1500),
     watchers: count("--watchers", values.watchers, 1000),
     writesPerSecond: count("--writes", values.writes, 200),
     fsync: !values["no-fsync"],
