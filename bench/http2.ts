@@ -1,0 +1,177 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { Client, credentials } from "@grpc/grpc-js";
+import { ClientConnection } from "../src/http2/client.js";
+import { serveGrpc } from "../src/server/grpc/serve.js";
+import { serveHttp2 } from "../src/server/http2/serve.js";
+
+/*
+ * Processor time per unary call of the two transports, each side measured in its own process:
+ * `node --import tsx bench/http2.ts [calls]`. The other side is always ours, so that it does not hold up the one that
+ * is measured. Medians of interleaved rounds.
+ */
+
+const PATH = "/bench.Bench/Call";
+const REQUEST = Buffer.alloc(300, 1);
+const RESPONSE = Buffer.alloc(300, 2);
+const ROUNDS = 3;
+const calls = Number(process.argv[2] ?? 40_000);
+
+type Kind = "native" | "grpc-js";
+
+interface Load {
+  readonly kind: Kind;
+  readonly connections: number;
+  readonly inFlight: number;
+  readonly calls: number;
+  readonly address: string;
+}
+
+const spent = () => {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+};
+
+async function server(kind: Kind): Promise<void> {
+  const handlers = { unary: new Map([[PATH, answer]]), stream: new Map() };
+  const serve = kind === "native" ? serveHttp2 : serveGrpc;
+  const { addresses } = await serve(handlers, { listen: ["127.0.0.1:0"], maxReceiveBytes: 2_000_000 });
+  process.send!(addresses[0]);
+  process.on("message", () => process.send!(spent()));
+}
+
+function answer(
+  _call: unknown,
+  _request: Uint8Array,
+  reply: (error: undefined, response: Uint8Array) => void,
+): void {
+  reply(undefined, RESPONSE);
+}
+
+type Begin = (done: () => void) => void;
+
+function nativeCaller(address: string): Promise<Begin> {
+  const [host, port] = address.split(":");
+  return new Promise((resolve) => {
+    const socket = connect({ host, port: Number(port) }, () => {
+      const limits = {
+        maxStreams: 0,
+        streamWindow: 4 << 20,
+        connectionWindow: 64 << 20,
+        maxHeaderBytes: 65_536,
+        maxBufferedBytes: Number.POSITIVE_INFINITY,
+        pingIntervalMs: 60_000,
+        pingTimeoutMs: 60_000,
+        pingOnlyWithStreams: true,
+      };
+      const begin: Begin = (done) => {
+        const call = connection.begin(PATH, undefined, { message: () => {}, ended: done });
+        call.sendAndEnd(REQUEST);
+      };
+      const connection = new ClientConnection(socket, limits, address, "bench", {
+        ready: () => resolve(begin),
+        heard: () => {},
+        draining: () => {},
+        closed: () => {},
+      });
+    });
+  });
+}
+
+async function grpcCaller(address: string): Promise<Begin> {
+  const client = new Client(address, credentials.createInsecure(), { "grpc.use_local_subchannel_pool": 1 });
+  const identity = (bytes: Buffer) => bytes;
+  return (done) => {
+    client.makeUnaryRequest(PATH, identity, identity, REQUEST, done);
+  };
+}
+
+async function load({ kind, connections, inFlight, calls, address }: Load): Promise<number> {
+  const callers = await Promise.all(
+    Array.from({ length: connections }, () =>
+      kind === "native" ? nativeCaller(address) : grpcCaller(address),
+    ),
+  );
+  const run = (count: number) =>
+    new Promise<void>((resolve) => {
+      let begun = 0;
+      let ended = 0;
+      const next = (caller: Begin) => {
+        if (begun === count) return;
+        begun++;
+        caller(() => {
+          if (++ended === count) resolve();
+          else next(caller);
+        });
+      };
+      for (const caller of callers) for (let i = 0; i < inFlight; i++) next(caller);
+    });
+  await run(Math.ceil(calls / 4));
+  process.send!("warm");
+  await once(process, "message");
+  const before = spent();
+  await run(calls);
+  return spent() - before;
+}
+
+async function measure(
+  side: "server" | "client",
+  kind: Kind,
+  connections: number,
+  inFlight: number,
+): Promise<number> {
+  const serverKind = side === "server" ? kind : "native";
+  const clientKind = side === "client" ? kind : "native";
+  const count = inFlight === 1 && connections === 1 ? Math.ceil(calls / 5) : calls;
+  const back = fork(import.meta.filename, ["server", serverKind], { execArgv: process.execArgv });
+  const [address] = await once(back, "message");
+  const front = fork(import.meta.filename, ["client"], { execArgv: process.execArgv });
+  const task: Load = { kind: clientKind, connections, inFlight, calls: count, address };
+  front.send(task);
+  await once(front, "message");
+  const ask = async () => {
+    back.send("?");
+    const [total] = await once(back, "message");
+    return Number(total);
+  };
+  const before = await ask();
+  front.send("go");
+  const [clientSpent] = await once(front, "message");
+  const serverSpent = (await ask()) - before;
+  back.kill();
+  front.kill();
+  return (side === "server" ? serverSpent : Number(clientSpent)) / count;
+}
+
+const role = process.argv[2];
+if (role === "server") {
+  await server(process.argv[3] as Kind);
+} else if (role === "client") {
+  const [task] = (await once(process, "message")) as [Load];
+  process.send!(await load(task));
+} else {
+  const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1];
+  console.log("microseconds of processor time per unary call of 300 bytes both ways");
+  for (const side of ["server", "client"] as const) {
+    for (const [connections, inFlight] of [
+      [1, 1],
+      [1, 64],
+      [16, 16],
+    ]) {
+      const results: Record<Kind, number[]> = { native: [], "grpc-js": [] };
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const kind of ["native", "grpc-js"] as const) {
+          results[kind].push(await measure(side, kind, connections, inFlight));
+        }
+      }
+      const [native, library] = [median(results.native), median(results["grpc-js"])];
+      console.log(
+        `${side} ${connections}x${inFlight}`.padEnd(14),
+        `native ${native.toFixed(1)}`.padEnd(14),
+        `grpc-js ${library.toFixed(1)}`.padEnd(16),
+        `ratio ${(native / library).toFixed(2)}`,
+      );
+    }
+  }
+}
