@@ -61,6 +61,13 @@ export function render(report: Report): string {
       `${options.writesPerSecond} writes/s.`,
     "vs: the peer's figure divided by that of direct etcd or of grpc-proxy.",
   ];
+  const wanted = options.watchers * options.writesPerSecond;
+  if (report.figures.some((f) => f.kind === "watch" && f.perSecond < 0.9 * wanted)) {
+    parts.push(
+      `Watch: whoever delivers fewer than ${wanted} events per s does not keep up; late events come in batches, ` +
+        "where each is cheaper (--writes N: fewer writes).",
+    );
+  }
   const appends = report.figures.filter((f) => f.appendsPer1000 !== undefined);
   if (appends.length > 0) {
     const cells = appends.map((f) => [f.peer, f.load, number(f.appendsPer1000!)]);
