@@ -41,12 +41,16 @@ export class Fanout {
     }
   }
 
-  /** Ends the batch, which covers all revisions up to `covered`. Answers the watchers that could not take theirs. */
-  flush(covered: number): Watcher[] {
+  /**
+   * Ends the batch, which covers all revisions up to `covered`, or up to where it says for a watcher. Answers the
+   * watchers that could not take theirs.
+   */
+  flush(covered: number | ((watcher: Watcher) => number)): Watcher[] {
     if (this.touched.length === 0) return [];
     const { touched } = this;
     this.touched = [];
     const now = performance.now();
-    return touched.filter((watcher) => !watcher.flush(covered, now));
+    if (typeof covered === "number") return touched.filter((watcher) => !watcher.flush(covered, now));
+    return touched.filter((watcher) => !watcher.flush(covered(watcher), now));
   }
 }

@@ -24,8 +24,8 @@ export interface Merged<T> {
  * its turn comes.
  */
 export class Merger<T> {
-  /** Shards whose revisions `nextAhead` has passed over since it left `delivered`. */
-  readonly owing = new Set<number>();
+  /** Shards whose revisions `nextAhead` has passed over since it left `delivered` → the first of those revisions. */
+  readonly owing = new Map<number, number>();
   private newestDelivered: number;
   private newestAhead: number;
   /** Runs from `delivered + 1` on. Kept here because a compaction may soon prune them from the timeline. */
@@ -127,7 +127,7 @@ export class Merger<T> {
       const shardRevision = run.shardRevision + offset;
       const source = this.source(run.shard);
       if (source === undefined || this.owing.has(run.shard) || source.reached < shardRevision) {
-        this.owing.add(run.shard);
+        if (!this.owing.has(run.shard)) this.owing.set(run.shard, run.revision + offset);
         this.newestAhead = run.revision + run.length - 1;
         continue;
       }

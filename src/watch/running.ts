@@ -134,8 +134,16 @@ export class Running {
   /** Newest revision at or below which the watcher is shown nothing any more; beyond the head for a start in the future. */
   position(watcher: Watcher): number {
     if (watcher.state !== "synced") return watcher.next - 1;
-    const { delivered, ahead } = this.merger;
-    return Math.max(this.isEligible(watcher) ? ahead : delivered, watcher.next - 1);
+    return Math.max(this.coveredFor(watcher), watcher.next - 1);
+  }
+
+  /** Up to which revision a synced watcher has been offered all that was handed out, in its turn or ahead. */
+  private coveredFor(watcher: Watcher): number {
+    const { delivered, ahead, owing } = this.merger;
+    if (ahead === delivered || this.late.has(watcher)) return delivered;
+    let covered = ahead;
+    for (const shard of watcher.shards) covered = Math.min(covered, (owing.get(shard) ?? covered + 1) - 1);
+    return Math.max(covered, delivered);
   }
 
   close(): void {
@@ -207,7 +215,7 @@ export class Running {
     if (merger.ahead === merger.delivered) this.late.clear();
     if (merger.delivered > from) {
       this.owedSince = undefined;
-      this.flush(merger.delivered);
+      this.flush();
       this.replays.advanced();
     }
     if (more) this.pumpSoon();
@@ -234,7 +242,7 @@ export class Running {
       this.aheadBytes += sizeOf(merged.events);
       this.fanout.offer(merged.revision, merged.events, (watcher) => this.isEligible(watcher));
     }
-    if (merger.ahead > before) this.flush(merger.ahead);
+    if (merger.ahead > before) this.flush();
   }
 
   /** Whether what is handed out ahead is in order for this watcher. */
@@ -244,7 +252,11 @@ export class Running {
     return !this.late.has(watcher) && !watcher.shards.some((shard) => owing.has(shard));
   }
 
-  private flush(covered: number): void {
+  private flush(): void {
+    const { merger } = this;
+    // Handed out ahead, a watcher's events end where its own shards begin to owe.
+    const covered =
+      merger.ahead === merger.delivered ? merger.delivered : (watcher: Watcher) => this.coveredFor(watcher);
     for (const watcher of this.fanout.flush(covered)) {
       if (watcher.state !== "synced") continue;
       this.take(watcher);

@@ -33,10 +33,10 @@ export class Upstream implements ShardStream {
     this.events.message(WatchResponse.encode({ created: true }));
   }
 
-  /** A frame with one event per given revision. */
-  bring(revisions: readonly number[], fragment = false, size = 1): void {
+  /** A frame with one event per given revision, whose key is `prefix` and the revision. */
+  bring(revisions: readonly number[], fragment = false, size = 1, prefix = "k"): void {
     const events = revisions.map((modRevision) => ({
-      kv: { key: Buffer.from(`k${modRevision}`), value: Buffer.alloc(size), modRevision },
+      kv: { key: Buffer.from(`${prefix}${modRevision}`), value: Buffer.alloc(size), modRevision },
     }));
     this.events.message(WatchResponse.encode({ events, fragment }));
   }
