@@ -11,15 +11,19 @@ export function parseTimeout(text: string): number | undefined {
 /** Longest status text, bytes: clients bound their header lists. */
 const MAX_TEXT = 4096;
 
-/** A status text as `grpc-message` has it: percent-encoded UTF-8. */
+/**
+ * A status text as `grpc-message` has it: percent-encoded UTF-8. Spaces are encoded only at both ends, where header values
+ * must not have them.
+ */
 export function encodeMessage(text: string): string {
-  if (text.length <= MAX_TEXT && /^[\x20-\x24\x26-\x7e]*$/.test(text)) return text;
+  if (text.length <= MAX_TEXT && /^(?! )[\x20-\x24\x26-\x7e]*(?<! )$/.test(text)) return text;
   const bytes = Buffer.from(text, "utf8").subarray(0, MAX_TEXT);
   let encoded = "";
-  for (const byte of bytes) {
-    const plain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
+  bytes.forEach((byte, i) => {
+    const atEnd = i === 0 || i === bytes.length - 1;
+    const plain = byte <= 0x7e && byte !== 0x25 && (atEnd ? byte > 0x20 : byte >= 0x20);
     encoded += plain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
-  }
+  });
   return encoded;
 }
 
