@@ -53,6 +53,9 @@ export async function startStore(options: TestStoreOptions = {}): Promise<TestSt
   return { shards, proxies, endpoint: proxies[0]?.endpoint, addProxy, remove };
 }
 
+/** What carries the calls of the proxies under test: `BRAID_TEST_TRANSPORT`, else the default. */
+const transport = process.env.BRAID_TEST_TRANSPORT;
+
 /** The configuration of a proxy over `shards` (named shard0, shard1, …), as the file's content. */
 export function storeConfig(
   shards: readonly EtcdProcess[],
@@ -63,6 +66,7 @@ export function storeConfig(
     listen: [`127.0.0.1:${port}`],
     shards: shards.map((shard, i) => ({ name: `shard${i}`, endpoints: [shard.endpoint] })),
     log: { level: "info" },
+    ...(transport && { transport }),
     ...more,
   };
   return JSON.stringify(config, null, 2); // JSON is YAML
