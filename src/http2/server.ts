@@ -106,6 +106,7 @@ export class ServerConnection extends Connection<RequestHead> {
 
   private begin(stream: Stream, ends: boolean): void {
     this.add(stream);
+    stream.remoteEnded = ends;
     stream.onOpen();
     if (!ends || stream.closed) return;
     stream.receiveEnd();

@@ -88,10 +88,13 @@ export class RawClient {
 
   /** A whole unary request. */
   request(id: number, path: string, message: Uint8Array): void {
-    this.write(
-      this.headers(id, requestFields(path)),
-      frame(FrameType.DATA, Flag.END_STREAM, id, grpc(message)),
-    );
+    const data = grpc(message);
+    this.write(this.headers(id, requestFields(path)));
+    let at = 0;
+    for (; data.length - at > 16_384; at += 16_384) {
+      this.write(frame(FrameType.DATA, 0, id, data.subarray(at, at + 16_384)));
+    }
+    this.write(frame(FrameType.DATA, Flag.END_STREAM, id, data.subarray(at)));
   }
 
   /** The first frame, come or to come, that is as `wanted` says. Rejects when the connection ends without it. */
