@@ -6,7 +6,7 @@ import { ErrorCode, Flag, FrameType, PREFACE, Setting } from "../../src/http2/pr
 import type { GrpcServer } from "../../src/server/grpc/serve.js";
 import { serveHttp2 } from "../../src/server/http2/serve.js";
 import type { Handlers, ServerStream } from "../../src/server/transport.js";
-import { frame, grpc, RawClient, requestFields, setting, uint32 } from "./raw.js";
+import { frame, grpc, RawPeer, requestFields, setting, uint32 } from "./raw.js";
 
 const UNARY = "/test.Test/Unary";
 const NEVER = "/test.Test/Never";
@@ -14,7 +14,7 @@ const LARGE = "/test.Test/Large";
 const STREAM = "/test.Test/Stream";
 
 let server: GrpcServer | undefined;
-const clients: RawClient[] = [];
+const clients: RawPeer[] = [];
 afterEach(async () => {
   for (const client of clients.splice(0)) client.socket.destroy();
   await server?.shutdown(0);
@@ -51,24 +51,24 @@ const handlers: Handlers = {
   ]),
 };
 
-async function open(limits: Partial<ConnectionLimits> = {}, settings?: Uint8Array): Promise<RawClient> {
+async function open(limits: Partial<ConnectionLimits> = {}, settings?: Uint8Array): Promise<RawPeer> {
   running = 0;
   cancelled = 0;
   stream = undefined;
   server ??= await serveHttp2(handlers, { listen: ["127.0.0.1:0"], maxReceiveBytes: 1 << 20, limits });
-  const client = await RawClient.open(server.addresses[0], settings);
+  const client = await RawPeer.open(server.addresses[0], settings);
   clients.push(client);
   return client;
 }
 
 /** The server still serves others, and this client's connection is gone. */
-async function calmed(client: RawClient): Promise<void> {
+async function calmed(client: RawPeer): Promise<void> {
   assert.equal(await client.goaway(), ErrorCode.ENHANCE_YOUR_CALM);
   await client.end();
   await works(await open());
 }
 
-async function works(client: RawClient, id = 1): Promise<void> {
+async function works(client: RawPeer, id = 1): Promise<void> {
   client.request(id, UNARY, Buffer.from("hello"));
   await client.frame(
     (each) => each.type === FrameType.HEADERS && each.id === id && (each.flags & Flag.END_STREAM) > 0,
@@ -282,7 +282,7 @@ describe("connections", () => {
   test("bytes one by one are understood as well", async () => {
     await open();
     const [host, port] = server!.addresses[0].split(":");
-    const client = new RawClient(connect({ host, port: Number(port), noDelay: true }));
+    const client = new RawPeer(connect({ host, port: Number(port), noDelay: true }));
     clients.push(client);
     const bytes = Buffer.concat([
       PREFACE,

@@ -5,7 +5,7 @@ import { HpackDecoder } from "../../src/http2/hpack/decoder.js";
 import { ConnectionError, ErrorCode, Flag, FrameType, PREFACE } from "../../src/http2/protocol.js";
 import type { GrpcServer } from "../../src/server/grpc/serve.js";
 import { serveHttp2 } from "../../src/server/http2/serve.js";
-import { frame, grpc, RawClient, requestFields } from "./raw.js";
+import { frame, grpc, RawPeer, requestFields } from "./raw.js";
 import { type Random, randomOf } from "./support.js";
 
 /** How long each part runs, ms; more on demand. */
@@ -44,14 +44,14 @@ function bytesOf(random: Random, most: number): Buffer {
 }
 
 /** Resolves when the server has closed the connection, or has answered a ping. */
-async function settled(client: RawClient): Promise<void> {
+async function settled(client: RawPeer): Promise<void> {
   await client.ping().catch(() => {});
   client.socket.destroy();
   await client.end();
 }
 
 async function stillServes(): Promise<void> {
-  const client = await RawClient.open(server.addresses[0]);
+  const client = await RawPeer.open(server.addresses[0]);
   client.request(1, UNARY, Buffer.from("hello"));
   await client.frame(({ type, flags }) => type === FrameType.HEADERS && (flags & Flag.END_STREAM) > 0);
   assert.deepEqual(client.data(1), grpc(Buffer.from("hello")));
@@ -82,7 +82,7 @@ test("random frames, likely and unlikely: the server ends the connection or goes
   const random = randomOf();
   const end = Date.now() + BUDGET;
   while (Date.now() < end) {
-    const client = await RawClient.open(server.addresses[0]);
+    const client = await RawPeer.open(server.addresses[0]);
     for (let i = random.below(40); i > 0; i--) client.write(randomFrame(random, client));
     await settled(client);
   }
@@ -90,7 +90,7 @@ test("random frames, likely and unlikely: the server ends the connection or goes
   while (open > 0) await new Promise((resolve) => setImmediate(resolve));
 });
 
-function randomFrame(random: Random, client: RawClient): Buffer {
+function randomFrame(random: Random, client: RawPeer): Buffer {
   const id = 1 + 2 * random.below(6);
   switch (random.below(8)) {
     case 0:
@@ -124,7 +124,7 @@ test("a valid conversation with single bytes changed", async () => {
   const end = Date.now() + BUDGET;
   const [host, port] = server.addresses[0].split(":");
   while (Date.now() < end) {
-    const client = new RawClient(connect({ host, port: Number(port), noDelay: true }));
+    const client = new RawPeer(connect({ host, port: Number(port), noDelay: true }));
     const bytes = Buffer.concat([
       PREFACE,
       frame(FrameType.SETTINGS, 0, 0),
@@ -146,7 +146,7 @@ test("valid conversations in pieces of 1 to 7 bytes are understood", async () =>
   const random = randomOf();
   const [host, port] = server.addresses[0].split(":");
   for (let run = 0; run < 20; run++) {
-    const client = new RawClient(connect({ host, port: Number(port), noDelay: true }));
+    const client = new RawPeer(connect({ host, port: Number(port), noDelay: true }));
     const messages = [1, 3, 5, 7].map((id) => ({ id, message: bytesOf(random, 300) }));
     const bytes = Buffer.concat([
       PREFACE,

@@ -3,7 +3,7 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { ErrorCode, Flag, FrameType, Setting } from "../../src/http2/protocol.js";
 import type { GrpcServer } from "../../src/server/grpc/serve.js";
 import { serveHttp2 } from "../../src/server/http2/serve.js";
-import { frame, grpc, RawClient, requestFields, setting, uint32 } from "./raw.js";
+import { frame, grpc, RawPeer, requestFields, setting, uint32 } from "./raw.js";
 
 const UNARY = "/test.Test/Unary";
 const STREAM = "/test.Test/Stream";
@@ -20,18 +20,18 @@ before(async () => {
 });
 after(() => server.shutdown(0));
 
-const clients: RawClient[] = [];
+const clients: RawPeer[] = [];
 afterEach(() => {
   for (const client of clients.splice(0)) client.socket.destroy();
 });
 
-async function open(settings?: Uint8Array): Promise<RawClient> {
-  const client = await RawClient.open(server.addresses[0], settings);
+async function open(settings?: Uint8Array): Promise<RawPeer> {
+  const client = await RawPeer.open(server.addresses[0], settings);
   clients.push(client);
   return client;
 }
 
-type Send = (client: RawClient) => Uint8Array;
+type Send = (client: RawPeer) => Uint8Array;
 /** A stream that stays open. */
 const opened: Send = (client) => client.headers(1, requestFields(STREAM));
 
@@ -248,7 +248,7 @@ describe("violations that end a stream only", () => {
       { unary: new Map(), stream: new Map([[STREAM, (stream) => stream.pause()]]) },
       { listen: ["127.0.0.1:0"], maxReceiveBytes: 1 << 20, limits: { streamWindow: 65_535 } },
     );
-    const other = await RawClient.open(paused.addresses[0]);
+    const other = await RawPeer.open(paused.addresses[0]);
     other.write(other.headers(1, requestFields(STREAM)));
     for (let i = 0; i < 5; i++) other.write(frame(FrameType.DATA, 0, 1, Buffer.alloc(15_000)));
     assert.equal(await other.reset(1), FLOW_CONTROL_ERROR);

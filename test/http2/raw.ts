@@ -47,8 +47,8 @@ export function requestFields(path: string): OutField[] {
   ];
 }
 
-/** A client that sends whatever it is told to. */
-export class RawClient {
+/** A peer that sends whatever it is told to: a client, or the server's end of a connection. */
+export class RawPeer {
   readonly frames: Frame[] = [];
   readonly hpack = new HpackEncoder();
   readonly decoder = new HpackDecoder(
@@ -59,7 +59,11 @@ export class RawClient {
   private rest = Buffer.alloc(0);
   private waiters: (() => void)[] = [];
 
-  constructor(readonly socket: Socket) {
+  /** `skip` bytes at the beginning are no frames. */
+  constructor(
+    readonly socket: Socket,
+    private skip = 0,
+  ) {
     socket.on("data", (chunk: Buffer) => this.take(chunk));
     socket.on("error", () => {});
     socket.on("close", () => {
@@ -68,10 +72,10 @@ export class RawClient {
     });
   }
 
-  static async open(address: string, settings: Uint8Array = Buffer.alloc(0)): Promise<RawClient> {
+  static async open(address: string, settings: Uint8Array = Buffer.alloc(0)): Promise<RawPeer> {
     const [host, port] = address.split(":");
     const socket = connect({ host, port: Number(port), noDelay: true });
-    const client = new RawClient(socket);
+    const client = new RawPeer(socket);
     await new Promise((resolve) => socket.once("connect", resolve));
     client.write(PREFACE, frame(FrameType.SETTINGS, 0, 0, settings));
     await client.frame((each) => each.type === FrameType.SETTINGS && each.flags === Flag.ACK);
@@ -146,6 +150,9 @@ export class RawClient {
 
   private take(chunk: Buffer): void {
     this.rest = Buffer.concat([this.rest, chunk]);
+    const skipped = Math.min(this.skip, this.rest.length);
+    this.skip -= skipped;
+    this.rest = this.rest.subarray(skipped);
     while (this.rest.length >= 9) {
       const length = this.rest.readUIntBE(0, 3);
       if (this.rest.length < 9 + length) break;
