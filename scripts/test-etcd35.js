@@ -1,6 +1,6 @@
 // npm run test:etcd35: the tests that need a backend, with the newest etcd 3.5 that Debian has.
 // The package is unpacked into .cache/etcd-3.5, never installed: the machine keeps its own etcd.
-// Arguments choose test files, as with npm test.
+// Arguments choose test files, as with npm test; --fetch fetches only.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -73,6 +73,8 @@ if (!existsSync(binary)) fetchEtcd();
 const version = capture(binary, ["--version"]);
 if (!version) fail(`${binary} does not run on this machine.`);
 say(version.split("\n")[0]);
+
+if (process.argv.includes("--fetch")) process.exit();
 
 const wanted = process.argv.slice(2);
 const rooms = readdirSync(join(root, "test"), { withFileTypes: true })
