@@ -8,7 +8,7 @@ import { serveHttp2 } from "../src/server/http2/serve.js";
 
 /*
  * Processor time per unary call of the two transports, each side measured in its own process:
- * `node --import tsx bench/http2.ts [calls]`. The other side is always ours, so that it does not hold up the one that
+ * `node --import tsx bench/http2.ts [calls] [side]`. The other side is always ours, so that it does not hold up the one that
  * is measured. Medians of interleaved rounds.
  */
 
@@ -154,6 +154,7 @@ if (role === "server") {
   const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1];
   console.log("microseconds of processor time per unary call of 300 bytes both ways");
   for (const side of ["server", "client"] as const) {
+    if (process.argv[3] !== undefined && process.argv[3] !== side) continue;
     for (const [connections, inFlight] of [
       [1, 1],
       [1, 64],

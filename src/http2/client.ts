@@ -211,7 +211,7 @@ export class ClientCall extends Stream {
   private trailers: ResponseHead | undefined;
   private over = false;
   /** What was sent before the stream was opened. */
-  private early: Uint8Array[] = [];
+  private early: Uint8Array[] | undefined;
   private earlyEnd = false;
   private opened = false;
 
@@ -227,7 +227,10 @@ export class ClientCall extends Stream {
   /** Sends one message. */
   send(message: Uint8Array): void {
     if (this.opened) this.sendMessage([message], message.length);
-    else if (!this.over) this.early.push(message);
+    else if (!this.over) {
+      this.early ??= [];
+      this.early.push(message);
+    }
   }
 
   /** Sends one message, the last one. */
@@ -252,7 +255,7 @@ export class ClientCall extends Stream {
   cancel(): void {
     if (this.over) return;
     this.over = true;
-    this.early = [];
+    this.early = undefined;
     if (this.opened) this.connection.abandon(this, ErrorCode.CANCEL);
     else this.closed = true;
   }
@@ -260,8 +263,8 @@ export class ClientCall extends Stream {
   onOpen(): void {
     this.opened = true;
     const messages = this.early;
-    this.early = [];
-    messages.forEach((message, i) => {
+    this.early = undefined;
+    messages?.forEach((message, i) => {
       if (this.earlyEnd && i === messages.length - 1) this.sendLast(message);
       else this.sendMessage([message], message.length);
     });
@@ -341,7 +344,7 @@ export class ClientCall extends Stream {
   private end(status: CallStatus): void {
     if (this.over) return;
     this.over = true;
-    this.early = [];
+    this.early = undefined;
     this.events.ended(status);
   }
 }

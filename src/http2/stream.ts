@@ -31,16 +31,17 @@ export abstract class Stream {
   /** In the connection's list of streams that have something to send. */
   ready = false;
 
-  private readonly outgoing = new Fifo<Uint8Array>();
+  // Most streams are short: what few of them need is made when they need it.
+  private outgoing: Fifo<Uint8Array> | undefined;
   private outgoingBytes = 0;
 
   private stopped = false;
   private deaf = false;
   private expected = -1;
-  private readonly held = new Fifo<Buffer>();
+  private held: Fifo<Buffer> | undefined;
   /** Bytes counted as buffered on the connection. */
   private buffered = 0;
-  private readonly prefix = Buffer.alloc(PREFIX);
+  private prefix: Buffer | undefined;
   private prefixLength = 0;
   /** Length of the message that is being read, or -1. */
   private messageLength = -1;
@@ -89,7 +90,7 @@ export abstract class Stream {
     if (!this.stopped) return;
     this.stopped = false;
     while (!this.stopped && !this.closed) {
-      const piece = this.held.shift();
+      const piece = this.held?.shift();
       if (piece === undefined) break;
       this.unbuffer(piece.length);
       this.read(piece);
@@ -107,9 +108,9 @@ export abstract class Stream {
   /** What the peer still sends is dropped. */
   protected stopListening(): void {
     this.deaf = true;
-    for (let piece = this.held.shift(); piece !== undefined; piece = this.held.shift()) {
-      this.unbuffer(piece.length);
-    }
+    const { held } = this;
+    if (held === undefined) return;
+    for (let piece = held.shift(); piece !== undefined; piece = held.shift()) this.unbuffer(piece.length);
   }
 
   /** Gives the stream its place on the connection, when that was not known before. */
@@ -166,6 +167,7 @@ export abstract class Stream {
 
   /** Sends bytes that are no gRPC message. */
   sendRaw(bytes: Uint8Array): void {
+    this.outgoing ??= new Fifo();
     this.outgoing.push(bytes);
     this.outgoingBytes += bytes.length;
     this.connection.makeReady(this);
@@ -180,16 +182,17 @@ export abstract class Stream {
 
   /** Moves up to `length` queued bytes to `take`. */
   dequeue(length: number, take: (piece: Uint8Array) => void): void {
+    const outgoing = this.outgoing!;
     let left = length;
     while (left > 0) {
-      const piece = this.outgoing.peek()!;
+      const piece = outgoing.peek()!;
       if (piece.length <= left) {
-        this.outgoing.shift();
+        outgoing.shift();
         take(piece);
         left -= piece.length;
       } else {
         take(piece.subarray(0, left));
-        this.outgoing.replaceFirst(piece.subarray(left));
+        outgoing.replaceFirst(piece.subarray(left));
         left = 0;
       }
     }
@@ -204,9 +207,9 @@ export abstract class Stream {
   /** Called by the connection when it lets go of the stream. */
   release(): void {
     this.closed = true;
-    this.outgoing.clear();
+    this.outgoing = undefined;
     this.outgoingBytes = 0;
-    this.held.clear();
+    this.held = undefined;
     this.message = EMPTY;
     this.connection.buffered -= this.buffered;
     this.buffered = 0;
@@ -216,6 +219,7 @@ export abstract class Stream {
     const prefix = Buffer.allocUnsafe(PREFIX);
     prefix[0] = 0;
     prefix.writeUInt32BE(length, 1);
+    this.outgoing ??= new Fifo();
     this.outgoing.push(prefix);
     for (const part of parts) if (part.length > 0) this.outgoing.push(part);
     this.outgoingBytes += PREFIX + length;
@@ -230,6 +234,7 @@ export abstract class Stream {
 
   private hold(piece: Buffer): void {
     if (piece.length === 0 || !this.buffer(piece.length)) return;
+    this.held ??= new Fifo();
     this.held.push(piece);
   }
 
@@ -259,6 +264,7 @@ export abstract class Stream {
       size = piece.readUInt32BE(at + 1);
       at += PREFIX;
     } else {
+      this.prefix ??= Buffer.alloc(PREFIX);
       this.prefix[this.prefixLength++] = piece[at++];
       if (this.prefixLength < PREFIX) return at;
       this.prefixLength = 0;
