@@ -37,6 +37,8 @@ export abstract class Connection<H> implements FrameSink {
   peerWindow = DEFAULT_WINDOW;
   /** Bytes of incomplete or undelivered messages. */
   buffered = 0;
+  /** Bytes of messages that wait for flow control or for the socket. */
+  queuedBytes = 0;
   /** Streams that we may have open, as the peer has set it. */
   protected peerMaxStreams = Number.POSITIVE_INFINITY;
   protected readonly outbox: Outbox;

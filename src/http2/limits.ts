@@ -11,6 +11,8 @@ export interface ConnectionLimits {
   readonly maxHeaderBytes: number;
   /** Bytes of incomplete or undelivered messages of one connection. */
   readonly maxBufferedBytes: number;
+  /** Bytes that wait to be sent on one connection, above which single answers are no longer queued. */
+  readonly maxQueuedBytes: number;
   /** Silence after which a ping is sent, ms, and how long its answer may take. */
   readonly pingIntervalMs: number;
   readonly pingTimeoutMs: number;

@@ -170,6 +170,7 @@ export abstract class Stream {
     this.outgoing ??= new Fifo();
     this.outgoing.push(bytes);
     this.outgoingBytes += bytes.length;
+    this.connection.queuedBytes += bytes.length;
     this.connection.makeReady(this);
   }
 
@@ -197,6 +198,7 @@ export abstract class Stream {
       }
     }
     this.outgoingBytes -= length;
+    this.connection.queuedBytes -= length;
   }
 
   /** Called by the connection after `dequeue`. */
@@ -208,6 +210,7 @@ export abstract class Stream {
   release(): void {
     this.closed = true;
     this.outgoing = undefined;
+    this.connection.queuedBytes -= this.outgoingBytes;
     this.outgoingBytes = 0;
     this.held = undefined;
     this.message = EMPTY;
@@ -223,6 +226,7 @@ export abstract class Stream {
     this.outgoing.push(prefix);
     for (const part of parts) if (part.length > 0) this.outgoing.push(part);
     this.outgoingBytes += PREFIX + length;
+    this.connection.queuedBytes += PREFIX + length;
     this.connection.makeReady(this);
   }
 

@@ -11,6 +11,7 @@ const LIMITS: ConnectionLimits = {
   connectionWindow: 64 * 1024 * 1024,
   maxHeaderBytes: 64 * 1024,
   maxBufferedBytes: Number.POSITIVE_INFINITY,
+  maxQueuedBytes: Number.POSITIVE_INFINITY,
   // etcd closes connections that ping more often than every 5 s, or without a call in flight.
   pingIntervalMs: 6_000,
   pingTimeoutMs: 3_000,
@@ -109,6 +110,7 @@ export class Http2Link implements Link {
       heard: () => this.events.heard(),
       draining: () => {
         if (this.connection !== connection) return;
+        clearTimeout(this.timer);
         this.draining.add(connection);
         this.connection = undefined;
         this.attempt();

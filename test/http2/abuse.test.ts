@@ -223,6 +223,23 @@ describe("bounds of single streams leave the connection alone", () => {
     assert.equal(client.data(1).length, (4 << 20) + 5);
   });
 
+  test("answers that are not read are bounded for the whole connection", async () => {
+    const client = await open({ maxQueuedBytes: 10 << 20 });
+    for (let id = 1; id <= 41; id += 2) client.request(id, LARGE, Buffer.from("x"));
+    // Nothing is granted beyond the first window; what cannot be queued is told instead.
+    const refused = await client.frame(
+      ({ type, flags }) => type === FrameType.HEADERS && (flags & Flag.END_STREAM) > 0,
+    );
+    const answered = client.frames.filter(({ type, id }) => type === FrameType.HEADERS && id < refused.id);
+    for (const { payload } of answered) client.decoder.decode(payload, 0, payload.length);
+    assert.equal(client.decoder.decode(refused.payload, 0, refused.payload.length)["grpc-status"], "8");
+    assert.equal(refused.id, 7);
+    // Once the queue is read, or given up, there is room again.
+    for (const id of [1, 3, 5]) client.write(frame(FrameType.RST_STREAM, 0, id, uint32(ErrorCode.CANCEL)));
+    client.write(frame(FrameType.WINDOW_UPDATE, 0, 0, uint32(1 << 20)));
+    await works(client, 43);
+  });
+
   test("a slow reader's queue is bounded by what send answers", async () => {
     const client = await open();
     client.write(client.headers(1, requestFields(STREAM)));

@@ -22,6 +22,7 @@ export const SERVER_LIMITS: ConnectionLimits = {
   connectionWindow: 16 * 1024 * 1024,
   maxHeaderBytes: 64 * 1024,
   maxBufferedBytes: 256 * 1024 * 1024,
+  maxQueuedBytes: 512 * 1024 * 1024,
   // As etcd's `--grpc-keepalive-interval` and `-timeout`.
   pingIntervalMs: 2 * 60 * 60 * 1000,
   pingTimeoutMs: 20_000,
