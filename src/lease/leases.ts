@@ -1,11 +1,11 @@
-import { randomBytes } from "node:crypto";
 import type { Router } from "../routing/router.js";
 import type { Shard } from "../shard/shard.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
 import type { LeaseGrantResponse } from "../wire/messages.js";
-import { LeaseCalls, type Part } from "./calls.js";
+import { isLeaseExists, LeaseCalls, type Part } from "./calls.js";
 import { Endings } from "./ending.js";
+import { LeaseIds } from "./ids.js";
 import type { LeaseLog } from "./log.js";
 import { Parts } from "./parts.js";
 import { Placing } from "./placing.js";
@@ -31,9 +31,6 @@ export interface LeaseCounts {
   readonly missedRenewals: number;
 }
 
-/** Ids are positive int64. */
-const MAX_ID = (1n << 63n) - 1n;
-
 /**
  * Leases over all shards. A lease lives on its home shard, and has a part of the same id on every other shard
  * where a key is attached to it. It lives on all of them or on none. All calls reject with `StatusError`.
@@ -42,6 +39,7 @@ export class Leases {
   private readonly homeOf: (lease: bigint) => number;
   private readonly timeline: Timeline;
   private readonly shardCount: number;
+  private readonly ids = new LeaseIds();
   private readonly calls: LeaseCalls;
   private readonly parts: Parts;
   private readonly streams: readonly RenewalStream[];
@@ -97,7 +95,7 @@ export class Leases {
    * earlier lease of the same id has left behind are removed first.
    */
   async grant(id: bigint, ttl: number, deadline?: number): Promise<LeaseGrantResponse> {
-    if (id === 0n) return this.calls.grant(...this.freshId(), ttl, deadline);
+    if (id === 0n) return this.grantFresh(ttl, deadline);
     const home = this.homeOf(id);
     await this.timeline.sync();
     const leftOver = this.parts.isPlaced(id) || this.endings.isEnding(id);
@@ -143,7 +141,11 @@ export class Leases {
     };
   }
 
-  /** Ids of all leases, those of one home together. Rejects when a shard can not be reached. */
+  /**
+   * Ids of all leases. As in etcd those that expire first come first, as far as ids tell: each home's are in that
+   * order, and between homes the lower id, the one that was granted earlier, comes first. Rejects when a shard can
+   * not be reached.
+   */
   async list(deadline?: number): Promise<bigint[]> {
     const shards = Array.from({ length: this.shardCount }, (_, shard) => shard);
     const lists = await Promise.all(
@@ -152,7 +154,7 @@ export class Leases {
         return leases.filter((lease) => this.homeOf(lease) === shard && !this.endings.isEnding(lease));
       }),
     );
-    return lists.flat();
+    return mergeById(lists);
   }
 
   counts(): LeaseCounts {
@@ -167,11 +169,30 @@ export class Leases {
     for (const stream of this.streams) stream.stop();
   }
 
-  /** A random positive id, and its home. */
-  private freshId(): [home: number, id: bigint] {
+  private async grantFresh(ttl: number, deadline?: number): Promise<LeaseGrantResponse> {
     for (;;) {
-      const id = randomBytes(8).readBigUInt64BE() & MAX_ID;
-      if (id !== 0n) return [this.homeOf(id), id];
+      const id = this.ids.next();
+      try {
+        return await this.calls.grant(this.homeOf(id), id, ttl, deadline);
+      } catch (error) {
+        // Another proxy has drawn the same.
+        if (!isLeaseExists(error)) throw error;
+      }
     }
   }
+}
+
+/** One list of several that keep their order, always going on with the one whose next id is lowest. */
+function mergeById(lists: readonly (readonly bigint[])[]): bigint[] {
+  const next = lists.map(() => 0);
+  const merged: bigint[] = [];
+  const total = lists.reduce((sum, list) => sum + list.length, 0);
+  while (merged.length < total) {
+    let lowest = -1;
+    lists.forEach((list, i) => {
+      if (next[i] < list.length && (lowest < 0 || list[next[i]] < lists[lowest][next[lowest]])) lowest = i;
+    });
+    merged.push(lists[lowest][next[lowest]++]);
+  }
+  return merged;
 }

@@ -74,6 +74,18 @@ describe("leases over several shards", () => {
     for (const id of ids) assert.ok(!left.includes(id));
   });
 
+  test("leases are listed in the order in which they were granted", async () => {
+    const ids: bigint[] = [];
+    for (let i = 0; i < 12; i++) ids.push((await client.grant(60)).id);
+    assert.deepEqual(new Set(ids.map((id) => store.router.homeOf(id))).size, 3, "homes");
+    const { leases } = await client.leases();
+    assert.deepEqual(
+      leases.filter((lease) => ids.includes(lease)),
+      ids,
+    );
+    for (const id of ids) await client.revoke(id);
+  });
+
   test("a keep-alive renews all parts", async () => {
     const { id, keys } = await store.everywhere(client, 3);
     for (let i = 0; i < 12; i++) {
