@@ -28,6 +28,8 @@ export interface RunDeps {
 /** What is handed out before others have their turn: revisions, and bytes of events. */
 const SLICE_REVISIONS = 1_000;
 const SLICE_BYTES = 4 << 20;
+/** Backlog, in revisions, with which watchers keep up: each revision has responses of its own, as from etcd. */
+const SINGLE_REVISIONS = 8;
 /** Revisions that one lagging watcher, and all together, read from the history before others have their turn. */
 const CATCH_UP_SLICE = 1_000;
 const CATCH_UP_REVISIONS = 20_000;
@@ -196,6 +198,8 @@ export class Running {
   private pump(): void {
     const { merger } = this;
     const from = merger.delivered;
+    // With more to hand out revisions share responses, as with etcd's watchers that have fallen behind.
+    const single = this.deps.timeline.head - from <= SINGLE_REVISIONS;
     let bytes = 0;
     let more = true;
     while (bytes < SLICE_BYTES && merger.delivered - from < SLICE_REVISIONS) {
@@ -211,6 +215,7 @@ export class Running {
       if (revision > this.gap) this.history.push(events);
       else this.history.restart(revision + 1);
       this.fanout.offer(revision, events);
+      if (single) this.send();
     }
     if (merger.ahead === merger.delivered) this.late.clear();
     if (merger.delivered > from) {
@@ -253,6 +258,12 @@ export class Running {
   }
 
   private flush(): void {
+    this.send();
+    this.deps.progressed();
+  }
+
+  /** Sends what watchers were offered, and finds another place for those that could not take it. */
+  private send(): void {
     const { merger } = this;
     // Handed out ahead, a watcher's events end where its own shards begin to owe.
     const covered =
@@ -262,7 +273,6 @@ export class Running {
       this.take(watcher);
       this.place(watcher);
     }
-    this.deps.progressed();
   }
 
   private readHistory(): void {

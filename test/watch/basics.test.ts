@@ -45,6 +45,20 @@ test("events of all shards come in one order, from the watch's creation on", asy
   stream.close();
 });
 
+test("who keeps up gets each revision in a response of its own, headed by it, as from one etcd", async () => {
+  const stream = client.watch();
+  const { watchId } = await stream.create({ key: bytes("a/"), rangeEnd: bytes("d") });
+  const puts = await Promise.all([..."abcabc"].map((shard, n) => client.set(`${shard}/single/${n}`, "")));
+  await stream.reaches(watchId, Math.max(...puts));
+  const responses = stream.frames.filter(({ created }) => !created);
+  assert.deepEqual(
+    responses.map(({ header, events }) => [header!.revision, ...events.map(({ kv }) => kv!.modRevision)]),
+    puts.sort((a, b) => a - b).map((revision) => [revision, revision]),
+  );
+  stream.check();
+  stream.close();
+});
+
 test("a watch from an old revision brings what a watch from then on has brought", async () => {
   const live = client.watch();
   const { watchId, header } = await live.create({ ...EVERYTHING, prevKv: true });
