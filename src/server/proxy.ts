@@ -4,6 +4,7 @@ import type { Config } from "../config/types.js";
 import { Leases } from "../lease/leases.js";
 import type { Log } from "../ops/log.js";
 import { clusterHandlers, memberIdOf } from "../services/cluster.js";
+import { healthHandlers } from "../services/health.js";
 import { createIdentity } from "../services/identity.js";
 import { createKv } from "../services/kv.js";
 import { leaseHandlers } from "../services/lease.js";
@@ -51,15 +52,17 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
   });
   const lease = leaseHandlers({ leases, timeline, identity });
   const watch = createWatch({ router, timeline, shards, identity, limits: config.watch, log });
+  const health = healthHandlers();
   const handlers: Handlers = {
     unary: new Map([
+      ...health.unary,
       ...unimplementedHandlers(identity),
       ...kv.handlers,
       ...lease.unary,
       ...clusterHandlers({ identity, members }),
       ...maintenanceHandlers({ shards, timeline, identity }),
     ]),
-    stream: new Map([...lease.stream, ...watch.stream]),
+    stream: new Map([...health.stream, ...lease.stream, ...watch.stream]),
   };
   const close = () => {
     watch.stop();

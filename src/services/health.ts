@@ -1,0 +1,59 @@
+import type { ServerStream, StreamHandler, UnaryHandler } from "../server/transport.js";
+import { Code, StatusError } from "../status/error.js";
+import { Reader } from "../wire/reader.js";
+
+/** Full method paths; not among etcd's, whose server offers them beside its own. */
+export const Health = {
+  Check: "/grpc.health.v1.Health/Check",
+  Watch: "/grpc.health.v1.Health/Watch",
+} as const;
+
+/** `HealthCheckResponse.status`: SERVING and SERVICE_UNKNOWN of the gRPC health checking protocol. */
+const SERVING = Uint8Array.of(0x08, 1);
+const SERVICE_UNKNOWN = Uint8Array.of(0x08, 3);
+
+/**
+ * gRPC's health checking, which load balancers and probes use. As with etcd it is about the process alone, under the
+ * empty service name: a proxy that answers is healthy, whatever its shards are.
+ */
+export function healthHandlers(): {
+  readonly unary: ReadonlyMap<string, UnaryHandler>;
+  readonly stream: ReadonlyMap<string, StreamHandler>;
+} {
+  const check: UnaryHandler = (_call, request, reply) => {
+    try {
+      if (serviceOf(request) !== "") throw new StatusError(Code.NOT_FOUND, "unknown service");
+    } catch (reason) {
+      return reply(StatusError.from(reason));
+    }
+    reply(undefined, SERVING);
+  };
+  return { unary: new Map([[Health.Check, check]]), stream: new Map([[Health.Watch, watch]]) };
+}
+
+/** Tells the status once and stays open: it changes only when the proxy ends, and all streams with it. */
+function watch(stream: ServerStream): void {
+  let asked = false;
+  stream.onMessage((request) => {
+    asked = true;
+    try {
+      stream.send([serviceOf(request) === "" ? SERVING : SERVICE_UNKNOWN]);
+    } catch (reason) {
+      stream.end(StatusError.from(reason));
+    }
+  });
+  stream.onEnd(() => {
+    if (!asked) stream.end(new StatusError(Code.INTERNAL, "etcd-braid: a health watch without a request"));
+  });
+}
+
+function serviceOf(request: Uint8Array): string {
+  const reader = new Reader(request);
+  let service = "";
+  while (reader.more()) {
+    const tag = reader.tag();
+    if (tag === 0x0a) service = reader.text();
+    else reader.skip(tag, 1);
+  }
+  return service;
+}
