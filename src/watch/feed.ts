@@ -24,7 +24,10 @@ export interface FeedOptions {
   lost(compacted: number): void;
 }
 
-/** Bytes of events that may wait for others; above it the feed takes nothing from its shard until half is gone. */
+/**
+ * Bytes of events that may wait for others; above it the feed takes nothing from its shard until half is gone. A
+ * revision that is not complete cannot be taken by anybody: its rest comes in however large it is.
+ */
 const QUEUE_BYTES = 16 << 20;
 /** What an event takes in memory besides its bytes, about. */
 const EVENT_OVERHEAD = 200;
@@ -79,6 +82,11 @@ export class Feed {
     return this.paused ? 0 : performance.now() - this.heardAt;
   }
 
+  /** Whether there is a complete revision to be taken. */
+  private get offers(): boolean {
+    return this.taken < this.queue.length && this.queue[this.taken].shardRevision <= this.reached;
+  }
+
   /** The events of a shard revision at or below `reached`, in order, without those of reserved keys. Ascending calls. */
   take(shardRevision: number): readonly RawEvent[] {
     let events = NOTHING;
@@ -96,7 +104,7 @@ export class Feed {
       this.queue.splice(0, this.taken);
       this.taken = 0;
     }
-    if (this.paused && this.queuedBytes < QUEUE_BYTES / 2) {
+    if (this.paused && (this.queuedBytes < QUEUE_BYTES / 2 || !this.offers)) {
       this.paused = false;
       this.heardAt = performance.now();
       this.stream?.resume();
@@ -180,7 +188,7 @@ export class Feed {
     }
     const last = events[events.length - 1].modRevision;
     this.reach(response.fragment ? last - 1 : last);
-    if (this.queuedBytes > QUEUE_BYTES && !this.paused) {
+    if (this.queuedBytes > QUEUE_BYTES && this.offers && !this.paused) {
       this.paused = true;
       this.stream?.pause();
     }

@@ -106,3 +106,24 @@ test("a feed whose events nobody takes stops its shard", async () => {
   assert.equal(feed.reached, revision + 1);
   feed.close();
 });
+
+test("a revision that is larger than what a feed holds is taken in all the same", async () => {
+  const { shard, feed, take } = open();
+  const upstream = await shard.nth(0);
+  upstream.created();
+  // Nobody can take a revision before it is complete.
+  for (let i = 0; i < 20; i++) {
+    upstream.bring([10], true, 1 << 20);
+    assert.equal(upstream.paused, false, `paused after ${i + 1} MiB of revision 10`);
+  }
+  upstream.bring([10]);
+  assert.equal(feed.reached, 10);
+  assert.equal(upstream.paused, true);
+  for (let i = 0; i < 20; i++) upstream.bring([11], true, 1 << 20);
+  assert.equal(take(10).length, 21);
+  assert.equal(upstream.paused, false, "paused though all that is complete was taken");
+  upstream.bring([11]);
+  assert.equal(take(11).length, 21);
+  assert.equal(upstream.paused, false);
+  feed.close();
+});
