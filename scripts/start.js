@@ -9,7 +9,8 @@ installPackages();
 installEtcd();
 build();
 
-// A killed npm would leave this process behind in its terminal.
+// A killed npm would leave this process and its children behind. `exec` in package.json: npm itself is the parent,
+// not a shell of its.
 const parent = process.ppid;
 setInterval(() => {
   if (process.ppid !== parent) process.kill(process.pid, "SIGTERM");
