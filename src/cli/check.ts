@@ -39,8 +39,9 @@ export async function check(configFile: string): Promise<number> {
     config.timeline.kind === "shard"
       ? `shard ${config.shards[config.timeline.shard].name}`
       : config.timeline.endpoints.join(", ");
+  const count = config.shards.length;
   const lines = [
-    `${configFile} is valid: ${config.shards.length} shards, timeline host: ${host}`,
+    `${configFile} is valid: ${count} shard${count === 1 ? "" : "s"}, timeline host: ${host}`,
     "",
     formatTable([
       ["CLUSTER", "ENDPOINT", "STATE", "VERSION", "REVISION", "SIZE", "TIME"],

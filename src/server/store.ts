@@ -67,24 +67,17 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
  * was rebuilt from its newest data. Rejects when it holds less than the timeline has sealed. Resolves to false
  * when it belongs to the store already. Running proxies have to be restarted afterwards.
  */
-export async function adoptCluster(config: Config, shardName: string, log: Log): Promise<boolean> {
+export async function adoptCluster(config: Config, shardIndex: number, log: Log): Promise<boolean> {
   const { clients, timeline, disconnect } = await connect(config, log);
   try {
-    const shard = clients.find(({ name }) => name === shardName);
-    if (shard === undefined) {
-      const names = clients.map(({ name }) => name).join(", ");
-      throw new StatusError(
-        Code.INVALID_ARGUMENT,
-        `there is no shard "${shardName}"; the shards are ${names}`,
-      );
-    }
+    const shard = clients[shardIndex];
     await timeline.open();
     const { clusterId, revision } = peekHeader(await shard.call(KV.Range, PROBE, { idempotent: true }));
     const clusterIds = [...timeline.log.base.clusterIds];
     if (revision < timeline.cut(shard.index)) {
       throw new StatusError(
         Code.DATA_LOSS,
-        `shard "${shardName}" is at revision ${revision}, the timeline has sealed ${timeline.cut(shard.index)}: ` +
+        `shard "${shard.name}" is at revision ${revision}, the timeline has sealed ${timeline.cut(shard.index)}: ` +
           "this cluster lacks data that clients were told is stored",
       );
     }

@@ -36,7 +36,7 @@ test("braid --version prints the version of package.json", async () => {
 test("help names every command, and each command's help has an example and the exit codes", async () => {
   const { code, stdout } = await braid("--help");
   assert.equal(code, 0);
-  for (const command of ["serve", "dev", "route", "check"]) {
+  for (const command of ["serve", "dev", "route", "check", "adopt"]) {
     assert.match(stdout, new RegExp(`^  ${command} `, "m"));
     const help = await braid(command, "--help");
     assert.equal(help.code, 0);
@@ -55,6 +55,8 @@ test("a wrong command line ends with 2 and says on standard error what is wrong"
     [["route", "--config", twoShards, "--hex", "2f6"], /"2f6" is not an even number of hexadecimal digits/],
     [["route", "--config", twoShards, ""], /etcd has no empty key/],
     [["route", "--config", twoShards, "--hex", "00"], /zero byte are reserved/],
+    [["adopt"], /missing required argument 'shard'/],
+    [["adopt", "c", "--config", twoShards], /there is no shard "c"; the shards are a, b/],
   ] as const) {
     const { code, stdout, stderr } = await braid(...args);
     assert.deepEqual([code, stdout], [2, ""], args.join(" "));
@@ -67,7 +69,7 @@ test("a wrong command line ends with 2 and says on standard error what is wrong"
 
 test("a configuration that cannot be used ends every command with 2 and all its problems", async () => {
   const wrong = configFile("wrong.yaml", `shards:\n  - name: a\n    endpoints: ["nowhere"]\nbogus: 1\n`);
-  for (const args of [["serve"], ["check"], ["route", "/k"]]) {
+  for (const args of [["serve"], ["check"], ["route", "/k"], ["adopt", "a"]]) {
     const { code, stderr } = await braid(...args, "--config", wrong);
     assert.equal(code, 2, args.join(" "));
     assert.match(stderr, /shards\[0\]\.endpoints\[0\]: /);
