@@ -309,6 +309,7 @@ test("the example in the repository is valid, also with everything in it uncomme
   for (const section of sections) {
     await t.test(section.split("\n")[0], () => void parseConfig(`${given}${section}`, "shards.yaml"));
   }
-  const defaults = sections.filter((section) => /^(limits|watch|log):/.test(section)).join("");
+  const transport = /^# (transport: .*\n)/m.exec(text)![1];
+  const defaults = sections.filter((section) => /^(limits|watch|log):/.test(section)).join("") + transport;
   assert.deepEqual(parseConfig(`${given}${defaults}`, "shards.yaml"), example);
 });
