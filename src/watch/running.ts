@@ -45,6 +45,8 @@ const RETRY_DELAY = 1_000;
 /** The hub while it runs: upstream watches, merged revisions, their history, and every attached watcher's place. */
 export class Running {
   private readonly feeds: Feed[];
+  /** Shard → the first revision that is not lost to its watchers, 0 where nothing was. */
+  private readonly begins: number[];
   private readonly sealers: readonly Sealer[];
   private readonly merger: Merger<KeyedEvent[]>;
   private readonly history: History;
@@ -70,6 +72,7 @@ export class Running {
     const { timeline, shards, historyBytes, log } = deps;
     const { head } = timeline;
     this.gap = head;
+    this.begins = shards.map(() => 0);
     const maps = shards.map((_, shard) => (revision: number) => timeline.toRevision(shard, revision));
     this.merger = new Merger(
       timeline,
@@ -80,7 +83,7 @@ export class Running {
     );
     this.history = new History(historyBytes, head + 1);
     this.sealers = shards.map((_, shard) => new Sealer(timeline, shard, () => this.feeds[shard].sighted));
-    this.feeds = shards.map((_, shard) => this.openFeed(shard));
+    this.feeds = shards.map((_, shard) => this.openFeed(shard, timeline.cut(shard) + 1, false));
     this.replays = new Replays({
       timeline,
       shards,
@@ -97,6 +100,11 @@ export class Running {
   /** Puts a watcher that is in no place where it belongs. */
   place(watcher: Watcher): void {
     if (watcher.next > this.merger.delivered) {
+      const begin = this.beginFor(watcher);
+      if (watcher.next < begin) {
+        this.deps.compacted(watcher, begin);
+        return;
+      }
       watcher.state = "synced";
       this.fanout.add(watcher);
       if (watcher.next <= this.merger.ahead) this.late.add(watcher);
@@ -139,6 +147,11 @@ export class Running {
     return Math.max(this.coveredFor(watcher), watcher.next - 1);
   }
 
+  /** The first revision that the upstream watches bring of all its shards, as far as one has begun anew. */
+  private beginFor(watcher: Watcher): number {
+    return watcher.shards.reduce((latest, shard) => Math.max(latest, this.begins[shard]), 0);
+  }
+
   /** Up to which revision a synced watcher has been offered all that was handed out, in its turn or ahead. */
   private coveredFor(watcher: Watcher): number {
     const { delivered, ahead, owing } = this.merger;
@@ -160,12 +173,12 @@ export class Running {
     for (const feed of this.feeds) feed.close();
   }
 
-  private openFeed(shard: number): Feed {
-    const { timeline, shards, log } = this.deps;
+  private openFeed(shard: number, from: number, fromCompacted: boolean): Feed {
+    const { shards, log } = this.deps;
     return new Feed({
       shard: shards[shard],
-      from: timeline.cut(shard) + 1,
-      fromCompacted: false,
+      from,
+      fromCompacted,
       log,
       arrived: () => {
         this.sealers[shard].sighted();
@@ -305,7 +318,10 @@ export class Running {
     this.deps.progressed();
   }
 
-  /** The shard was compacted beyond what its feed has: whoever needs that is told, the feed begins anew. */
+  /**
+   * The shard was compacted beyond what its feed has: whoever needs that is told, now or when they come to it, and the
+   * feed begins anew with the first that is left, where others may have started already.
+   */
   private async lost(shard: number, compacted: number): Promise<void> {
     const { timeline, shards, log } = this.deps;
     log.warn({ shard: shards[shard].name, compacted }, "shard was compacted before its events were seen");
@@ -315,8 +331,9 @@ export class Running {
     }
     const revision = await compactRevisionOf(timeline, shard, compacted);
     if (this.closed) return;
-    this.gap = timeline.head;
-    this.feeds[shard] = this.openFeed(shard);
+    this.gap = Math.max(this.gap, revision - 1);
+    this.begins[shard] = revision;
+    this.feeds[shard] = this.openFeed(shard, compacted, true);
     this.dropBelow(revision, (watcher) => watcher.shards.includes(shard));
     this.pumpSoon();
   }

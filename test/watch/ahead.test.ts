@@ -1,78 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Run, Timeline } from "../../src/timeline/view.js";
+import type { Timeline } from "../../src/timeline/view.js";
 import { Hub } from "../../src/watch/hub.js";
 import { keyRange } from "../../src/watch/keys.js";
-import { type Outlet, Watcher } from "../../src/watch/watcher.js";
-import { WatchResponse } from "../../src/wire/messages.js";
-import { encodeHeader } from "../../src/wire/rewrite.js";
-import { FakeShard, type Upstream } from "./fakes.js";
-
-/** Revision 1 is empty; from 2 on each revision is the next shard revision of the shard that `order` names. */
-class FakeTimeline {
-  private readonly runs: Run[] = [];
-  private readonly cuts: number[];
-  readonly compactRevision = 0;
-  private readonly listeners = new Set<() => void>();
-
-  constructor(shards: number) {
-    this.cuts = new Array<number>(shards).fill(1);
-  }
-
-  get head(): number {
-    return this.runs.length + 1;
-  }
-
-  add(...order: number[]): void {
-    for (const shard of order) {
-      this.runs.push({ revision: this.head + 1, shard, shardRevision: ++this.cuts[shard], length: 1 });
-    }
-    for (const listener of this.listeners) listener();
-  }
-
-  cut = (shard: number): number => this.cuts[shard];
-  isSealed = (shard: number, shardRevision: number): boolean => shardRevision <= this.cuts[shard];
-  runAt = (revision: number): Run => this.runs[revision - 2];
-  toRevision = (shard: number, shardRevision: number): number =>
-    this.runs.find((run) => run.shard === shard && run.shardRevision === shardRevision)?.revision ?? 0;
-  onAdvance = (listener: () => void): (() => void) => {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  };
-}
-
-/** What a client got: its frames' headers and the revisions of their events. */
-class Client implements Outlet {
-  readonly blocked = false;
-  readonly frames: { header: number; events: number[] }[] = [];
-  private changed: () => void = () => {};
-
-  send(parts: readonly Uint8Array[]): void {
-    const { header, events } = WatchResponse.decode(Buffer.concat(parts));
-    this.frames.push({ header: header?.revision ?? 0, events: events.map(({ kv }) => kv!.modRevision) });
-    this.changed();
-  }
-
-  header(revision: number): Uint8Array {
-    return encodeHeader({ clusterId: 1n, memberId: 1n, revision, raftTerm: 1 });
-  }
-
-  compacted(): void {
-    assert.fail("nothing is compacted here");
-  }
-
-  get events(): number[] {
-    return this.frames.flatMap(({ events }) => events);
-  }
-
-  async has(count: number): Promise<void> {
-    while (this.events.length < count) {
-      await new Promise<void>((resolve) => {
-        this.changed = resolve;
-      });
-    }
-  }
-}
+import { Watcher } from "../../src/watch/watcher.js";
+import { FakeClient, FakeShard, FakeTimeline, type Upstream } from "./fakes.js";
 
 test("while a shard owes its events, what the others bring is neither lost nor covered too early", async () => {
   const timeline = new FakeTimeline(3);
@@ -83,7 +15,7 @@ test("while a shard owes its events, what the others bring is neither lost nor c
     log: { info: () => {}, warn: () => {} },
     historyBytes: 1 << 20,
   });
-  const client = new Client();
+  const client = new FakeClient();
   const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
   const range = keyRange(Buffer.from("b"), Buffer.from("c"));
   const watcher = new Watcher(client, { id: 0, range, shards: [1], next: 2, ...flags });
@@ -128,5 +60,6 @@ test("while a shard owes its events, what the others bring is neither lost nor c
     headers,
     [...headers].sort((x, y) => x - y),
   );
+  assert.deepEqual(client.compactions, []);
   hub.close();
 });

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import type { Shard, ShardStream, StreamEvents } from "../../src/shard/shard.js";
 import { Code, StatusError } from "../../src/status/error.js";
+import type { Run } from "../../src/timeline/view.js";
+import type { Outlet, Watcher } from "../../src/watch/watcher.js";
 import { type WatchCreateRequest, WatchRequest, WatchResponse } from "../../src/wire/messages.js";
+import { encodeHeader } from "../../src/wire/rewrite.js";
 
 /** The shard's end of a watch, played by a test. */
 export class Upstream implements ShardStream {
@@ -78,5 +81,83 @@ export class FakeShard {
       });
     }
     return this.streams[n];
+  }
+}
+
+/** Revision 1 is empty; from 2 on each revision is the next shard revision of the shard that `order` names. */
+export class FakeTimeline {
+  private readonly runs: Run[] = [];
+  private readonly cuts: number[];
+  readonly compactRevision = 0;
+  private readonly listeners = new Set<() => void>();
+
+  constructor(shards: number) {
+    this.cuts = new Array<number>(shards).fill(1);
+  }
+
+  get head(): number {
+    return this.runs.length + 1;
+  }
+
+  add(...order: number[]): void {
+    for (const shard of order) {
+      this.runs.push({ revision: this.head + 1, shard, shardRevision: ++this.cuts[shard], length: 1 });
+    }
+    for (const listener of this.listeners) listener();
+  }
+
+  cut = (shard: number): number => this.cuts[shard];
+  isSealed = (shard: number, shardRevision: number): boolean => shardRevision <= this.cuts[shard];
+  runAt = (revision: number): Run => this.runs[revision - 2];
+  toRevision = (shard: number, shardRevision: number): number =>
+    this.runs.find((run) => run.shard === shard && run.shardRevision === shardRevision)?.revision ?? 0;
+  toShardRevision = (revision: number, shard: number): number | undefined => {
+    const run = this.runs[revision - 2];
+    return run?.shard === shard ? run.shardRevision : undefined;
+  };
+  cutAt = (revision: number, shard: number): number =>
+    1 + this.runs.filter((run) => run.shard === shard && run.revision <= revision).length;
+  onAdvance = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+}
+
+/** What a client got: its frames' headers and the revisions of their events. */
+export class FakeClient implements Outlet {
+  readonly blocked = false;
+  readonly frames: { header: number; events: number[] }[] = [];
+  readonly compactions: number[] = [];
+  private changed: () => void = () => {};
+
+  send(parts: readonly Uint8Array[]): void {
+    const { header, events } = WatchResponse.decode(Buffer.concat(parts));
+    this.frames.push({ header: header?.revision ?? 0, events: events.map(({ kv }) => kv!.modRevision) });
+    this.changed();
+  }
+
+  header(revision: number): Uint8Array {
+    return encodeHeader({ clusterId: 1n, memberId: 1n, revision, raftTerm: 1 });
+  }
+
+  compacted(_watcher: Watcher, compactRevision: number): void {
+    this.compactions.push(compactRevision);
+    this.changed();
+  }
+
+  get events(): number[] {
+    return this.frames.flatMap(({ events }) => events);
+  }
+
+  has(count: number): Promise<void> {
+    return this.until(() => this.events.length >= count);
+  }
+
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      await new Promise<void>((resolve) => {
+        this.changed = resolve;
+      });
+    }
   }
 }
