@@ -14,7 +14,7 @@ test("npm start has npm as its parent, whose death it therefore notices", async 
     join(folder, "package.json"),
     JSON.stringify({ type: "module", scripts: { start: scripts.start } }),
   );
-  writeFileSync(join(folder, "scripts/start.js"), "console.log(`parent ${process.ppid}`);");
+  writeFileSync(join(folder, "scripts/start.js"), 'console.log("parent", process.ppid);');
   let npm: number | undefined;
   const output = await new Promise<string>((resolve, reject) => {
     const child = execFile("npm", ["start"], { cwd: folder }, (error, stdout) => {
