@@ -79,7 +79,9 @@ export class SupervisedChild {
         resolve(why);
         if (isReady && !this.stopping) this.restart(why, Date.now() - startedAt);
       };
-      child.once("error", (error) => ended(error.message));
+      child.once("error", (error: NodeJS.ErrnoException) =>
+        ended(error.code === "ENOENT" ? `there is no ${command} on the PATH` : error.message),
+      );
       child.once("exit", (code, signal) =>
         ended(signal ? `it was killed by ${signal}` : `it ended with exit code ${code}`),
       );

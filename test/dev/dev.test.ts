@@ -118,3 +118,11 @@ test("without a port and a terminal, a taken 2379 is told and the next free port
   assert.equal((await dev.rows()).get("proxy")!.where, `127.0.0.1:${next}`);
   await dev.stop();
 });
+
+test("without etcd on the PATH: exit code 1, and told so", async () => {
+  const folder = temporaryFolder();
+  const args = ["dev", "--port", String(await freePort()), "--data", folder];
+  const dev = new Running(spawnBraid(args, { stdio: ["ignore", "pipe", "pipe"], env: { PATH: folder } }));
+  assert.equal(await dev.ended, 1);
+  await dev.says(/etcd a did not start: there is no etcd on the PATH/);
+});
