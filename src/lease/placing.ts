@@ -9,6 +9,9 @@ import type { Parts } from "./parts.js";
 /** Rounds of placing against somebody who ends leases of the same id over and over. */
 const ROUNDS = 3;
 
+/** Of a part that was looked for: it is there, was never granted as far as can be known, or was and is gone. */
+export type Finding = "there" | "ungranted" | "lost";
+
 /**
  * Gives leases their parts: the placement is logged, then the part granted, then the home looked at again. With
  * that last look no part outlives its lease unnoticed: whoever ends the lease reads the log after the home's
@@ -55,21 +58,39 @@ export class Placing {
   }
 
   /**
-   * A part has been found missing (on a shard that the lease is placed on, or on its home). True when the lease
-   * lives on because the part had only not been granted yet: now it is. False when the lease has ended: then
-   * all its parts have been ended, or will be. Rejects when a shard can not be reached.
+   * A part seemed to be missing (on a shard that the lease is placed on, or on its home). True when the lease lives
+   * on: the part is there after all, or had only not been granted yet and now is. False when the lease has ended:
+   * then all its parts have been ended, or will be. Rejects when a shard can not be reached.
    */
   async heal(lease: bigint, shard: number): Promise<boolean> {
-    const pending = this.underWay[shard].get(lease);
-    const mayLive =
-      shard !== this.homeOf(lease) &&
-      (pending !== undefined || !this.parts.has(lease, shard) || this.parts.mayLackGrant(lease, shard));
-    if (!mayLive) {
+    if (!this.endings.isEnding(lease)) return this.act(lease, shard, await this.examine(lease, shard));
+    if (this.parts.isPlaced(lease)) await this.finish(lease);
+    return false;
+  }
+
+  /**
+   * What has become of a part. Looks only after it is known what to expect there: a part may be granted, and found by
+   * others, between somebody's look and their conclusion.
+   */
+  async examine(lease: bigint, shard: number, deadline?: number): Promise<Finding> {
+    const ungranted = this.mayLackGrant(lease, shard);
+    if ((await this.calls.look(shard, lease, false, deadline)) === undefined) {
+      return ungranted ? "ungranted" : "lost";
+    }
+    this.parts.sawAlive(lease, shard);
+    return "there";
+  }
+
+  /** Does, at once, what a finding calls for; answers as `heal` does. */
+  async act(lease: bigint, shard: number, finding: Finding): Promise<boolean> {
+    if (finding === "there") return true;
+    if (finding === "lost") {
       if (this.parts.isPlaced(lease)) await this.finish(lease);
       return false;
     }
+    if (!this.mayLackGrant(lease, shard)) return true; // it has come meanwhile
     try {
-      await (pending ?? this.placeOnce(lease, shard));
+      await this.placeOnce(lease, shard);
       return true;
     } catch (error) {
       if (error instanceof StatusError && error.code === Code.NOT_FOUND) return false;
@@ -89,6 +110,16 @@ export class Placing {
       const { message } = StatusError.from(error);
       this.log.warn({ lease: lease.toString() }, `a lease could not be looked after: ${message}`);
     }
+  }
+
+  /** Whether a part that is missing may be one that has not been granted yet. */
+  private mayLackGrant(lease: bigint, shard: number): boolean {
+    if (shard === this.homeOf(lease)) return false;
+    return (
+      this.underWay[shard].has(lease) ||
+      !this.parts.has(lease, shard) ||
+      this.parts.mayLackGrant(lease, shard)
+    );
   }
 
   private placeOnce(lease: bigint, shard: number): Promise<void> {

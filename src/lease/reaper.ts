@@ -134,31 +134,38 @@ class Sweep {
   /** Which of these leases have no part on the shard: its leader's word. */
   private async ask(leases: readonly bigint[]): Promise<bigint[]> {
     const missing: bigint[] = [];
-    const queue = leases.values();
-    const worker = async () => {
-      for (const lease of queue) {
-        const part = await this.calls.look(this.shard, lease, false, Date.now() + SWEEP_TIMEOUT);
-        if (part === undefined) missing.push(lease);
-        else this.parts.sawAlive(lease, this.shard);
-      }
-    };
-    const workers = Math.min(QUESTIONS_AT_ONCE, leases.length);
-    await Promise.all(Array.from({ length: workers }, worker));
+    await this.forEach(leases, async (lease) => {
+      const part = await this.calls.look(this.shard, lease, false, Date.now() + SWEEP_TIMEOUT);
+      if (part === undefined) missing.push(lease);
+      else this.parts.sawAlive(lease, this.shard);
+    });
     return missing;
   }
 
   /**
    * Most of what is missing has just been ended by somebody, a member's list may lag behind, and an id may have
-   * come back: only what is missing by the leader's word and still placed by the log's end counts.
+   * come back: only what is missing by the leader's word and still placed by the log's end counts. Each is judged as
+   * soon as the leader has answered: when all have, the answers are old.
    */
   private async judge(seemMissing: readonly bigint[]): Promise<void> {
     if (seemMissing.length === 0) return;
     await this.timeline.sync();
-    const missing = await this.ask(seemMissing.filter((lease) => this.concerns(lease)));
-    for (const lease of missing) {
-      if (!this.concerns(lease)) continue;
-      this.placing.heal(lease, this.shard).catch((error) => this.failed(StatusError.from(error)));
-    }
+    await this.forEach(seemMissing, async (lease) => {
+      if (!this.concerns(lease)) return;
+      const finding = await this.placing.examine(lease, this.shard, Date.now() + SWEEP_TIMEOUT);
+      if (finding === "there" || !this.concerns(lease)) return;
+      this.placing.act(lease, this.shard, finding).catch((error) => this.failed(StatusError.from(error)));
+    });
+  }
+
+  /** Some at a time; rejects with the first rejection. */
+  private async forEach(leases: readonly bigint[], act: (lease: bigint) => Promise<void>): Promise<void> {
+    const queue = leases.values();
+    const worker = async () => {
+      for (const lease of queue) await act(lease);
+    };
+    const workers = Math.min(QUESTIONS_AT_ONCE, leases.length);
+    await Promise.all(Array.from({ length: workers }, worker));
   }
 
   private concerns(lease: bigint): boolean {
