@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -108,6 +108,9 @@ export class EtcdProcess {
     const child = this.child;
     if (!child) return;
     child.kill(signal);
+    // All its threads have to come to a stop before that is true for a fast client.
+    while (signal === "SIGSTOP" && !isStopped(child.pid!))
+      await new Promise((resolve) => setImmediate(resolve));
     if (!["SIGKILL", "SIGTERM", "SIGINT", "SIGQUIT"].includes(signal)) return;
     child.ref();
     await this.ended;
@@ -319,3 +322,14 @@ async function post<Reply>(url: string, path: string): Promise<Reply | undefined
 }
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+/** Whether every thread of a process is stopped (Linux; elsewhere it is taken for granted). */
+function isStopped(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).every((task) =>
+      /\) T /.test(readFileSync(`/proc/${pid}/task/${task}/stat`, "utf8")),
+    );
+  } catch {
+    return true;
+  }
+}
