@@ -91,7 +91,7 @@ export const schema = z.strictObject({
       progressNotifyMs: milliseconds.default(600_000),
     })
     .prefault({}),
-  transport: z.enum(transports).default("grpc-js"),
+  transport: z.enum(transports).default("native"),
   log: z.strictObject({ level: z.enum(logLevels).default("info") }).prefault({}),
 });
 

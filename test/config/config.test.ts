@@ -51,7 +51,7 @@ test("shards alone are enough", () => {
       connectTimeoutMs: 2_000,
     },
     watch: { historyBytes: 67_108_864, streamBufferBytes: 4_194_304, progressNotifyMs: 600_000 },
-    transport: "grpc-js",
+    transport: "native",
     log: { level: "info" },
   });
 });
@@ -74,7 +74,7 @@ routing:
     - { prefixBase64: /wE=, delimiter: "|", shard: a.b_c-1 }
 limits: { maxRequestBytes: 2000000, maxTxnOps: 512, requestTimeoutMs: 1000, connectTimeoutMs: 500 }
 watch: { historyBytes: 1, streamBufferBytes: 2, progressNotifyMs: 3 }
-transport: native
+transport: grpc-js
 log: { level: debug }
 `,
     "test.yaml",
@@ -100,7 +100,7 @@ log: { level: debug }
   });
   assert.equal(config.limits.maxTxnOps, 512);
   assert.equal(config.watch.progressNotifyMs, 3);
-  assert.equal(config.transport, "native");
+  assert.equal(config.transport, "grpc-js");
   assert.equal(config.log.level, "debug");
 });
 
