@@ -32,6 +32,8 @@ export interface LogOptions {
 export interface LogEvents {
   /** One entry has been folded. */
   applied(key: string, result: Applied): void;
+  /** The log has been loaded anew: entries that are in its base by now are not told one by one. */
+  reloaded(): void;
   /** A batch has been folded: look again. */
   advanced(): void;
   /** The store can not be served any more: the host has lost data. */
@@ -280,6 +282,7 @@ export class TimelineLog {
       return;
     }
     if (this.closed) return;
+    this.events.reloaded();
     this.advanced();
     this.follow();
   }

@@ -29,7 +29,7 @@ export class SharedTimeline implements Timeline {
   private readonly proposed: number[];
   private readonly sealWaiters: SealWaiter[][];
   private compactWaiters: CompactWaiter[] = [];
-  private leaseWaiters = new Map<string, Waiter[]>();
+  private leaseWaiters = new Map<string, { op: LeaseOp; waiters: Waiter[] }>();
   private appending = false;
   private failure: StatusError | undefined;
   private closed = false;
@@ -48,6 +48,7 @@ export class SharedTimeline implements Timeline {
     this.sealWaiters = Array.from({ length: shardCount }, () => []);
     this.log = this.createLog(options, {
       applied: (key, result) => this.applied(key, result),
+      reloaded: () => this.reloaded(),
       advanced: () => this.advanced(),
       failed: (error) => this.fail(error),
     });
@@ -183,9 +184,9 @@ export class SharedTimeline implements Timeline {
     if (this.failure !== undefined) return Promise.reject(this.failure);
     return new Promise((resolve, reject) => {
       const key = waiterKey(op);
-      const waiters = this.leaseWaiters.get(key);
-      if (waiters === undefined) this.leaseWaiters.set(key, [{ resolve, reject }]);
-      else waiters.push({ resolve, reject });
+      const known = this.leaseWaiters.get(key);
+      if (known === undefined) this.leaseWaiters.set(key, { op, waiters: [{ resolve, reject }] });
+      else known.waiters.push({ resolve, reject });
       this.pendingLeases.push(op);
       this.startAppending();
     });
@@ -275,10 +276,34 @@ export class SharedTimeline implements Timeline {
     }
     if (this.leaseWaiters.size === 0) return;
     for (const op of result.leases) {
-      const waiters = this.leaseWaiters.get(waiterKey(op));
-      if (waiters === undefined) continue;
+      const known = this.leaseWaiters.get(waiterKey(op));
+      if (known === undefined) continue;
       this.leaseWaiters.delete(waiterKey(op));
-      for (const waiter of waiters) waiter.resolve();
+      for (const waiter of known.waiters) waiter.resolve();
+    }
+  }
+
+  /** Entries may have been passed unseen, so what they did is looked for in the state. */
+  private reloaded(): void {
+    const { compactRevision } = this;
+    this.compactWaiters = this.compactWaiters.filter((waiter) => {
+      if (waiter.key === undefined || waiter.revision > compactRevision) return true;
+      waiter.resolve(true);
+      return false;
+    });
+    const leases = [...this.leaseWaiters.values()];
+    this.leaseWaiters.clear();
+    const unknown = new StatusError(
+      Code.UNAVAILABLE,
+      "etcd-braid: the timeline log was loaded anew meanwhile",
+    );
+    for (const { op, waiters } of leases) {
+      const shards = this.placements.get(op.lease);
+      const holds = op.kind === "place" ? shards?.has(op.shard) === true : shards === undefined;
+      for (const waiter of waiters) {
+        if (holds) waiter.resolve();
+        else waiter.reject(unknown);
+      }
     }
   }
 
@@ -309,7 +334,7 @@ export class SharedTimeline implements Timeline {
     const waiters: { reject(error: StatusError): void }[] = [
       ...this.sealWaiters.flatMap((list) => list.splice(0)),
       ...this.compactWaiters.splice(0),
-      ...[...this.leaseWaiters.values()].flat(),
+      ...[...this.leaseWaiters.values()].flatMap(({ waiters }) => waiters),
     ];
     this.leaseWaiters.clear();
     for (const waiter of waiters) waiter.reject(error);

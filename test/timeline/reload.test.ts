@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import {
+  type HostChange,
+  type HostWatchEvents,
+  type LogHost,
+  systemRuntime,
+} from "../../src/timeline/host.js";
+import { SharedTimeline } from "../../src/timeline/timeline.js";
+import { SimEtcd } from "./sim/etcd.js";
+
+/** One proxy's way to the log. */
+class FakeHost implements LogHost {
+  private watching: { events: HostWatchEvents; end: () => void } | undefined;
+  /** Changes are lost on their way here. */
+  deaf = false;
+
+  constructor(private readonly etcd: SimEtcd) {}
+
+  load = async () => ({ revision: this.etcd.revision, raftTerm: 1, keys: this.etcd.list("\0") });
+  tail = async () => this.etcd.list("\0").find(({ key }) => key.endsWith("tail"))?.modRevision ?? 0;
+
+  commit: LogHost["commit"] = async (guard, puts, deletes) => {
+    const base = this.etcd.list("\0").find(({ key }) => key.endsWith("base"))?.modRevision ?? 0;
+    const committed = base === guard;
+    const gone = deletes.flatMap(({ key, end }) => {
+      const [from, to] = [key, end].map((bytes) => Buffer.from(bytes).toString("latin1"));
+      const keys = this.etcd.list("\0").map((each) => each.key);
+      return keys.filter((each) => (to === "" ? each === from : each >= from && each < to));
+    });
+    const revision = committed ? this.etcd.put(puts, gone) : this.etcd.revision;
+    return { committed, revision, raftTerm: 1 };
+  };
+
+  watch(revision: number, events: HostWatchEvents): () => void {
+    const tell = (changes: () => HostChange[]) =>
+      setImmediate(() => {
+        if (!this.deaf) events.changes(changes());
+      });
+    const end = this.etcd.listen((change) => tell(() => [change]));
+    this.watching = { events, end };
+    tell(() => this.etcd.changesFrom(revision));
+    return end;
+  }
+
+  /** The watch is told that the log has been compacted beyond it. */
+  compacted(): void {
+    this.deaf = false;
+    this.watching?.end();
+    this.watching?.events.closed(new Error("compacted"), true);
+  }
+}
+
+function open(etcd: SimEtcd) {
+  const host = new FakeHost(etcd);
+  const timeline = new SharedTimeline(2, {
+    host,
+    hostShard: -1,
+    proxy: `p${Math.random()}`,
+    map: "",
+    runtime: systemRuntime,
+    genesis: async () => ({ revisions: [5, 5], clusterIds: ["1", "2"] }),
+    accept() {},
+  });
+  return { host, timeline };
+}
+
+test("what was logged and is in the base by the time the log is loaded anew keeps nobody waiting", async () => {
+  const etcd = new SimEtcd();
+  const [slow, other] = [open(etcd), open(etcd)];
+  await slow.timeline.open();
+  await other.timeline.open();
+  slow.host.deaf = true;
+  const settled: string[] = [];
+  const note = (name: string, promise: Promise<unknown>) =>
+    promise.then(
+      () => settled.push(name),
+      () => settled.push(name),
+    );
+  const calls = [
+    note("place", slow.timeline.place(7n, 1)),
+    note("compact", slow.timeline.compact(3)),
+    note("seal", slow.timeline.seal(1, 9, true)),
+  ];
+  while (other.timeline.cut(1) < 9 || other.timeline.compactRevision < 3) await turn();
+  assert.ok(other.timeline.placements.get(7n)?.has(1));
+  // Two bases later the entries themselves are gone.
+  for (let i = 0; i < 2; i++) {
+    assert.ok(await other.timeline.log.writeBase());
+    await other.timeline.sync();
+  }
+  assert.deepEqual(settled, []);
+  slow.host.compacted();
+  const patience = new Promise((resolve) => setTimeout(resolve, 1_000));
+  await Promise.race([Promise.all(calls), patience]);
+  assert.deepEqual(settled.sort(), ["compact", "place", "seal"]);
+  slow.timeline.close();
+  other.timeline.close();
+});
