@@ -3,6 +3,7 @@ import type { Shard } from "../../shard/shard.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { ToRevision } from "../../wire/rewrite.js";
 import type { Identity } from "../identity.js";
+import { Unseen } from "./unseen.js";
 
 export interface KvLimits {
   /** Largest write request in bytes, measured as etcd measures it (its `--max-request-bytes`, 1.5 MiB by default). */
@@ -48,6 +49,7 @@ export interface KvDeps {
 export interface KvContext extends KvDeps {
   /** By shard: its sealed shard revisions → revisions. */
   readonly toRevision: readonly ToRevision[];
+  readonly unseen: Unseen;
 }
 
 export function createContext(deps: KvDeps): KvContext {
@@ -55,5 +57,5 @@ export function createContext(deps: KvDeps): KvContext {
   const toRevision = deps.shards.map(
     (_, shard) => (revision: number) => timeline.toRevision(shard, revision),
   );
-  return { ...deps, toRevision };
+  return { ...deps, toRevision, unseen: new Unseen(timeline, deps.shards) };
 }

@@ -36,7 +36,7 @@ export function deleteRangeHandler(context: KvContext): UnaryHandler {
 
 /** The range is empty. */
 function nothingDeleted(context: KvContext, call: Call): Promise<Uint8Array> {
-  return atHead(context, call, false, async (head) => context.identity.header(head));
+  return atHead(context, call, false, [], async (head) => context.identity.header(head));
 }
 
 function deleteOnShard(

@@ -17,12 +17,13 @@ export function rangeHandler(context: KvContext): UnaryHandler {
       const request = RangeRequest.decode(bytes);
       checkRange(request);
       const extent = visible(request);
-      if (extent === undefined) return answerAsync(reply, () => rangeOverShards(context, call, request));
+      if (extent === undefined) return answerAsync(reply, () => rangeOverShards(context, call, request, []));
       if (extent.rangeEnd.length === 0) {
         return rangeOnShard(context, call, { request, bytes, extent }, router.shardOf(extent.key), reply);
       }
       const shards = router.shardsOf(extent.key, extent.rangeEnd);
-      if (shards.length !== 1) return answerAsync(reply, () => rangeOverShards(context, call, request));
+      if (shards.length !== 1)
+        return answerAsync(reply, () => rangeOverShards(context, call, request, shards));
       rangeOnShard(context, call, { request, bytes, extent }, shards[0], reply);
     });
 }
@@ -120,10 +121,15 @@ function answerRange(
 }
 
 /** Any Range as a snapshot: of several shards, of one, or of none where the range is empty. */
-async function rangeOverShards(context: KvContext, call: Call, request: RangeRequest): Promise<Uint8Array> {
+async function rangeOverShards(
+  context: KvContext,
+  call: Call,
+  request: RangeRequest,
+  shards: readonly number[],
+): Promise<Uint8Array> {
   const { timeline, identity } = context;
   const local = request.serializable && rangeHorizon(request) <= timeline.head;
-  return atHead(context, call, local, async (head) => {
+  return atHead(context, call, local, request.revision > 0 ? [] : shards, async (head) => {
     checkReadable(request.revision, timeline);
     const at = request.revision > 0 ? request.revision : head;
     const response = await readSnapshot(context, call, request, at, head);

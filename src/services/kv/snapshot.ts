@@ -25,17 +25,20 @@ class SnapshotGone extends Error {
 
 /**
  * Runs `read` on a revision that is the head at some moment of the call, or for a `serializable` read the head
- * that this proxy knows. Where a compaction overtakes `read`, it is run again on a newer head.
+ * that this proxy knows. `shards` are those that it reads there. Where a compaction overtakes `read`, it is run again
+ * on a newer head.
  */
 export async function atHead<T>(
   context: KvContext,
   call: Call,
   serializable: boolean,
+  shards: readonly number[],
   read: (head: number) => Promise<T>,
 ): Promise<T> {
-  const { timeline } = context;
+  const { timeline, unseen } = context;
+  const sealed = unseen.seal(shards);
   for (let attempt = 1; ; attempt++) {
-    if (!serializable || attempt > 1) await timeline.sync();
+    if (!serializable || attempt > 1) await Promise.all([timeline.sync(), sealed]);
     try {
       return await read(timeline.head);
     } catch (reason) {

@@ -13,6 +13,7 @@ import type { KvContext } from "./context.js";
 import { checkRevisionInTxn, holds } from "./evaluate.js";
 import { atHead, readSnapshot } from "./snapshot.js";
 import { txnHorizon } from "./translate.js";
+import type { TxnShape } from "./txnShape.js";
 
 /** A transaction's operations that its compares have chosen; nested ones likewise. */
 interface Path {
@@ -30,11 +31,11 @@ export async function txnOnSnapshot(
   context: KvContext,
   call: Call,
   request: TxnRequest,
-  serializable: boolean,
+  { serializable, shards }: Pick<TxnShape, "serializable" | "shards">,
 ): Promise<Uint8Array> {
   const { timeline, identity } = context;
   const local = serializable && txnHorizon(request) <= timeline.head;
-  return atHead(context, call, local, async (head) => {
+  return atHead(context, call, local, shards, async (head) => {
     const path = await choose(context, call, request, head);
     checkPath(path, head, context);
     const response = await execute(context, call, path, head);

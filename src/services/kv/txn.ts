@@ -25,7 +25,7 @@ export function txnHandler(context: KvContext): UnaryHandler {
       if (!shape.readOnly) checkSize(bytes, limits.maxRequestBytes);
       if (shape.shards.length !== 1) {
         if (shape.writes) throw acrossShards(request, router, context.shards);
-        return answerAsync(reply, () => txnOnSnapshot(context, call, request, shape.serializable));
+        return answerAsync(reply, () => txnOnSnapshot(context, call, request, shape));
       }
       const send = () => sendTxn(context, call, { request, bytes, shape }, reply);
       if (txnHorizon(request) <= timeline.head) return send();
