@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
@@ -77,7 +78,10 @@ async function choosePort(asked: number | undefined): Promise<number> {
     return next;
   }
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await terminal.question(`${taken} (an etcd of the system?). Use ${next} instead? [Y/n] `);
+  // Ctrl-C and Ctrl-D are a no.
+  const closed = once(terminal, "close").then(() => "n");
+  const question = `${taken} (an etcd of the system?). Use ${next} instead? [Y/n] `;
+  const answer = await Promise.race([terminal.question(question).catch(() => "n"), closed]);
   terminal.close();
   if (/^\s*n/i.test(answer)) throw new CommandError(Exit.failure, "Not started.");
   return next;
