@@ -274,11 +274,8 @@ export class TimelineLog {
         throw new StatusError(Code.DATA_LOSS, "etcd-braid: the timeline host has lost its log");
     } catch (reason) {
       const error = StatusError.from(reason);
-      if (error.code === Code.UNAVAILABLE || error.code === Code.DEADLINE_EXCEEDED) {
-        if (!this.closed) this.options.runtime.timer(250, () => void this.reload());
-      } else {
-        this.events.failed(error);
-      }
+      if (PERMANENT.has(error.code)) this.events.failed(error);
+      else if (!this.closed) this.options.runtime.timer(250, () => void this.reload());
       return;
     }
     if (this.closed) return;
@@ -394,6 +391,9 @@ export class TimelineLog {
 }
 
 const EMPTY = Buffer.alloc(0);
+
+/** What a load fails with when the log is lost, another store's, or not to be read; everything else passes. */
+const PERMANENT: ReadonlySet<Code> = new Set([Code.DATA_LOSS, Code.FAILED_PRECONDITION, Code.INTERNAL]);
 
 interface Waiting {
   readonly done: () => boolean;
