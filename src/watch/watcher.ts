@@ -21,6 +21,11 @@ export interface WatcherOptions {
   /** First revision that it is to be shown, at least 1. */
   readonly next: number;
   readonly prevKv: boolean;
+  /**
+   * The compacted revision when the watch was created. As on etcd, which reads what was before a start in the past,
+   * the events of this revision come without their previous keys, also where the history still has them.
+   */
+  readonly compacted?: number;
   readonly fragment: boolean;
   /** Filters: leave out events that put a key, or that delete one. */
   readonly noPut: boolean;
@@ -66,7 +71,7 @@ export class Watcher {
 
   /** Takes an event of its range into the next frame, if it is wanted. True for the first one after a `flush`. */
   offer(revision: number, event: EncodedEvent): boolean {
-    const { prevKv, noPut, noDelete } = this.options;
+    const { prevKv, compacted, noPut, noDelete } = this.options;
     if (revision < this.next || this.state === "detached") return false;
     if (event.type === 0 ? noPut : noDelete) return false;
     const part = prevKv ? event.full : event.plain;

@@ -175,8 +175,11 @@ test("events that a shard has compacted away before they were seen: who needs th
 });
 
 test("compaction: below it a watch is cancelled after its creation, from it on it begins", async () => {
+  const live = client.watch();
+  const seen = await live.create(EVERYTHING);
   let last = 0;
   for (let n = 0; n < 12; n++) last = await client.set(`${"abc"[n % 3]}/compacted`, `${n}`);
+  await live.reaches(seen.watchId, last);
   const compacted = last - 4;
   await client.compact({ revision: compacted });
   const fresh = await openProxy(shards);
@@ -190,14 +193,20 @@ test("compaction: below it a watch is cancelled after its creation, from it on i
       await stream.until("the cancellation", () => end() !== undefined);
       assert.deepEqual([end()!.created, end()!.compactRevision, end()!.cancelReason], [false, compacted, ""]);
     }
-    const { watchId } = await stream.create({ ...EVERYTHING, startRevision: compacted });
+    const { watchId } = await stream.create({ ...EVERYTHING, startRevision: compacted, prevKv: true });
     await stream.reaches(watchId, last);
     assert.deepEqual(
       stream.eventsOf(watchId).map(({ kv }) => kv!.modRevision),
       [0, 1, 2, 3, 4].map((i) => compacted + i),
     );
+    // What was before the compacted revision is gone, although the first proxy still has it in its history.
+    assert.deepEqual(
+      stream.eventsOf(watchId).map(({ prevKv }) => prevKv !== undefined),
+      [false, true, true, true, true],
+    );
     stream.close();
   }
+  live.close();
   freshClient.close();
   await fresh.stop();
 });

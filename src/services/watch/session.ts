@@ -143,7 +143,10 @@ export class WatchSession implements Outlet {
     }
     const next = startRevision === 0 ? head + 1 : Math.max(1, startRevision);
     const watch: ClientWatch = {
-      watcher: plan.kind === "visible" ? new Watcher(this, { ...plan, id, next }) : undefined,
+      watcher:
+        plan.kind === "visible"
+          ? new Watcher(this, { ...plan, id, next, compacted: compactRevision })
+          : undefined,
       progressNotify: request.progressNotify,
       createdAt: performance.now(),
     };
