@@ -74,7 +74,7 @@ export class Watcher {
     const { prevKv, compacted, noPut, noDelete } = this.options;
     if (revision < this.next || this.state === "detached") return false;
     if (event.type === 0 ? noPut : noDelete) return false;
-    const part = prevKv ? event.full : event.plain;
+    const part = prevKv && revision !== compacted ? event.full : event.plain;
     this.bytes += part.length;
     if (this.parts === undefined) {
       this.parts = [...this.head, part];
