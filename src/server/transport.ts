@@ -1,3 +1,4 @@
+import type { Origin } from "../shard/shard.js";
 import type { StatusError } from "../status/error.js";
 
 /** Request metadata (gRPC headers). Names are lower case. */
@@ -7,7 +8,7 @@ export interface Metadata {
 }
 
 /** What a handler knows of one call, whatever transport carries it. */
-export interface Call {
+export interface Call extends Origin {
   /** Full method, e.g. `/etcdserverpb.KV/Range`. */
   readonly path: string;
   readonly metadata: Metadata;

@@ -1,3 +1,4 @@
+import { CallStats } from "../stats/methods.js";
 import type { Endpoint, EndpointHealth } from "./endpoint.js";
 import type { Transport } from "./link.js";
 import { Members } from "./members.js";
@@ -29,6 +30,10 @@ export interface ShardOptions {
 
 /** A shard over the network, with its endpoints' health. */
 export interface ShardClient extends Shard {
+  /** Unary calls, by method; a call that is sent again counts once. */
+  readonly stats: CallStats;
+  /** Streams that are open or wait for an endpoint. */
+  readonly openStreams: number;
   /** In configured order. */
   endpoints(): EndpointHealth[];
   /** Calls `listener` whenever a connection is lost: whoever answers next may be another etcd. */
@@ -47,6 +52,7 @@ export function openShard(options: ShardOptions): ShardClient {
 class Client implements ShardClient {
   readonly index: number;
   readonly name: string;
+  readonly stats = new CallStats();
   private readonly log: ShardLog;
   private readonly members: Members;
   private readonly calls = new Set<UnaryCall>();
@@ -63,12 +69,17 @@ class Client implements ShardClient {
     this.members = new Members({ ...options, onChange: (endpoint) => this.changed(endpoint) });
   }
 
+  get openStreams(): number {
+    return this.streams.size;
+  }
+
   endpoints(): EndpointHealth[] {
     return this.members.health();
   }
 
   unary(path: string, request: Uint8Array, options: CallOptions, done: Done): () => void {
-    const call = new UnaryCall(this.members, path, request, options, done, () => this.calls.delete(call));
+    const stats = this.stats.of(path);
+    const call = new UnaryCall(this.members, stats, request, options, done, () => this.calls.delete(call));
     this.calls.add(call);
     call.start();
     return call.cancel;

@@ -16,6 +16,9 @@ export interface EndpointHealth {
   readonly state: EndpointState;
   /** The latest failure, kept until the endpoint works again. */
   readonly lastError: string | undefined;
+  /** How often it was connected, and how often a connection, or an attempt to connect, has failed. */
+  readonly connects: number;
+  readonly failures: number;
   /** Whether calls go to this endpoint as long as it works. */
   readonly inUse: boolean;
 }
@@ -31,6 +34,8 @@ export class Endpoint {
   private lastError: string | undefined;
   private closed = false;
   private silent = false;
+  private connects = 0;
+  private failures = 0;
   /** Start times (ms) of the calls that wait for an answer, oldest first. */
   private readonly waiting = new Map<LinkCall, number>();
   private lastHeard = 0;
@@ -54,7 +59,8 @@ export class Endpoint {
   }
 
   get health(): Omit<EndpointHealth, "inUse"> {
-    return { url: this.label, state: this.state, lastError: this.lastError };
+    const { label, state, lastError, connects, failures } = this;
+    return { url: label, state, lastError, connects, failures };
   }
 
   /** True when a call can be sent right now. */
@@ -101,6 +107,8 @@ export class Endpoint {
     if (this.closed) return;
     const { state: stateBefore, lastError: errorBefore } = this;
     this.silent = false;
+    if (state === "ready") this.connects++;
+    else if (state === "failed") this.failures++;
     if (state === "ready") this.lastError = undefined;
     else if (reason !== undefined) this.lastError = reason;
     // Between two attempts that fail nothing has become better.

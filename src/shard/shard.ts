@@ -12,6 +12,24 @@ export interface CallOptions {
   readonly deadline?: number;
   /** Request metadata to add (e.g. `hasleader`). */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** The client's call that this one is made for; it is told when this one takes long. */
+  readonly origin?: Origin;
+}
+
+/** A client's call as the shards see it. */
+export interface Origin {
+  /** The longest call to a shard, of those that took long. */
+  slowest?: SlowCall | undefined;
+}
+
+export interface SlowCall {
+  readonly shard: string;
+  /** `host:port`; undefined when none could be reached. */
+  readonly endpoint: string | undefined;
+  readonly path: string;
+  readonly ms: number;
+  /** How often it was sent. */
+  readonly attempts: number;
 }
 
 export type Done = (error: StatusError | undefined, response: Uint8Array) => void;

@@ -1,3 +1,4 @@
+import type { MethodStats } from "../stats/methods.js";
 import { Code, type StatusError } from "../status/error.js";
 import type { Endpoint } from "./endpoint.js";
 import { answered, classify, type Failure, type RawStatus } from "./errors.js";
@@ -10,6 +11,8 @@ const EMPTY = new Uint8Array(0);
 const MAX_ATTEMPTS = 5;
 /** Longest delay that a Node timer can hold, ms. */
 const MAX_DELAY = 2 ** 31 - 1;
+/** A call that takes at least this long, ms, may be why its origin is slow. */
+const LONG = 50;
 
 /**
  * One unary call over however many attempts it takes. Idempotent calls are sent again to another endpoint when
@@ -18,6 +21,7 @@ const MAX_DELAY = 2 ** 31 - 1;
 export class UnaryCall {
   private readonly deadline: number;
   private readonly ownDeadline: boolean;
+  private readonly since = performance.now();
   private deadlineTimer: NodeJS.Timeout | undefined;
   private stopWaiting: (() => void) | undefined;
   private attempt: LinkCall | undefined;
@@ -29,13 +33,14 @@ export class UnaryCall {
 
   constructor(
     private readonly members: Members,
-    private readonly path: string,
+    private readonly stats: MethodStats,
     private readonly request: Uint8Array,
     private readonly options: CallOptions,
     private readonly done: Done,
     private readonly onEnd: () => void,
   ) {
     const { deadline } = options;
+    stats.started++;
     this.ownDeadline = deadline !== undefined && Number.isFinite(deadline);
     this.deadline = this.ownDeadline ? deadline! : Date.now() + members.requestTimeoutMs;
   }
@@ -50,11 +55,11 @@ export class UnaryCall {
 
   /** Ends the call without a result. */
   readonly cancel = (): void => {
-    if (this.release()) this.abandon();
+    if (this.release(Code.CANCELLED)) this.abandon();
   };
 
   fail(error: StatusError): void {
-    if (!this.release()) return;
+    if (!this.release(error.code)) return;
     this.abandon();
     this.done(error, EMPTY);
   }
@@ -83,7 +88,7 @@ export class UnaryCall {
     this.attempts++;
     this.endpoint = endpoint;
     this.response = undefined;
-    const call: LinkCall = endpoint.begin(this.path, this.options.metadata, {
+    const call: LinkCall = endpoint.begin(this.stats.path, this.options.metadata, {
       message: (message) => {
         if (this.attempt !== call) return;
         this.response = message;
@@ -102,10 +107,10 @@ export class UnaryCall {
   }
 
   private succeed(): void {
-    if (!this.release()) return;
+    const { response } = this;
     // proto3 has no message that may be absent: no message at all is the server's fault.
-    if (this.response === undefined) this.done(this.members.error("empty answer", Code.INTERNAL), EMPTY);
-    else this.done(undefined, this.response);
+    if (response === undefined) this.fail(this.members.error("empty answer", Code.INTERNAL));
+    else if (this.release(Code.OK)) this.done(undefined, response);
   }
 
   private failed(status: RawStatus, endpoint: Endpoint): void {
@@ -157,12 +162,30 @@ export class UnaryCall {
     call.cancel();
   }
 
-  private release(): boolean {
+  /** Ends the call with a status; false when it was over before. */
+  private release(code: Code): boolean {
     if (this.finished) return false;
     this.finished = true;
+    this.count(code);
     clearTimeout(this.deadlineTimer);
     this.stopWaiting?.();
     this.onEnd();
     return true;
+  }
+
+  private count(code: Code): void {
+    const { stats, attempts } = this;
+    const ms = performance.now() - this.since;
+    stats.ended[code]++;
+    stats.latency.observe(ms);
+    const { origin } = this.options;
+    if (ms < LONG || origin === undefined || (origin.slowest !== undefined && origin.slowest.ms > ms)) return;
+    origin.slowest = {
+      shard: this.members.name,
+      endpoint: this.endpoint?.label,
+      path: stats.path,
+      ms,
+      attempts,
+    };
   }
 }

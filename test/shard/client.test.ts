@@ -33,7 +33,7 @@ describe("one etcd", () => {
     await put(shard, "k", "v");
     assert.deepEqual(await get(shard, "k"), { value: "v", version: 1 });
     assert.deepEqual(shard.endpoints(), [
-      { url: etcd.endpoint, state: "ready", lastError: undefined, inUse: true },
+      { url: etcd.endpoint, state: "ready", lastError: undefined, connects: 1, failures: 0, inUse: true },
     ]);
     shard.close();
   });
@@ -191,12 +191,14 @@ describe("an etcd that comes and goes", () => {
       error.message,
       `shard "a": no endpoint reachable (${etcd.endpoint}: connection refused; 127.0.0.1:1: connection refused)`,
     );
-    assert.deepEqual(shard.endpoints()[0], {
+    const { connects, failures, ...health } = shard.endpoints()[0]!;
+    assert.deepEqual(health, {
       url: etcd.endpoint,
       state: "failed",
       lastError: "connection refused",
       inUse: true,
     });
+    assert.ok(connects === 0 && failures > 0, `${connects} connects, ${failures} failures`);
     assert.equal(log.lines.filter((line) => line.level === "warn").length, 2);
     shard.close();
     await etcd.restart();

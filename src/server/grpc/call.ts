@@ -1,5 +1,8 @@
 import type { Metadata as GrpcMetadata, ServerErrorResponse } from "@grpc/grpc-js";
+import type { SlowCall } from "../../shard/shard.js";
+import type { MethodStats } from "../../stats/methods.js";
 import type { StatusError } from "../../status/error.js";
+import { type CallObserver, cancelled } from "../observer.js";
 import type { Call, Metadata } from "../transport.js";
 
 /** The part of grpc-js' server calls that both kinds share. */
@@ -12,15 +15,21 @@ export interface SurfaceCall {
 
 /** One call as handlers see it. */
 export class GrpcCall implements Call {
+  readonly path: string;
   readonly metadata: Metadata;
+  slowest: SlowCall | undefined = undefined;
   private finished = false;
   private wasCancelled = false;
   private listeners: Set<() => void> | undefined;
+  private readonly since: number;
 
   constructor(
-    readonly path: string,
     private readonly call: SurfaceCall,
+    private readonly method: MethodStats,
+    private readonly observer: CallObserver,
   ) {
+    this.path = method.path;
+    this.since = observer.began(method);
     this.metadata = {
       get: (name) => {
         const value = call.metadata.get(name)[0];
@@ -51,17 +60,19 @@ export class GrpcCall implements Call {
   }
 
   /** The handler is done. False when it was done before. */
-  finish(): boolean {
+  finish(error?: StatusError): boolean {
     if (this.finished) return false;
     this.finished = true;
     this.listeners = undefined;
+    if (!this.wasCancelled) this.observer.ended(this, this.method, this.since, error);
     return true;
   }
 
   /** Tells the handler, unless it is done, that nobody waits for it any more. */
-  protected cancel(): void {
+  protected cancel(error: StatusError = cancelled): void {
     if (this.finished || this.wasCancelled) return;
     this.wasCancelled = true;
+    this.observer.ended(this, this.method, this.since, error);
     const listeners = this.listeners;
     this.listeners = undefined;
     for (const listener of listeners ?? []) listener();

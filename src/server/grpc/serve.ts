@@ -8,7 +8,8 @@ import {
   setLogVerbosity,
 } from "@grpc/grpc-js";
 import { etcd } from "../../status/etcd.js";
-import type { Handlers, StreamHandler, UnaryHandler } from "../transport.js";
+import { CallObserver } from "../observer.js";
+import type { Handlers, UnaryHandler } from "../transport.js";
 import { failure, GrpcCall } from "./call.js";
 import { tooLarge } from "./limit.js";
 import { bind } from "./listen.js";
@@ -21,6 +22,8 @@ export interface GrpcOptions {
   readonly maxReceiveBytes: number;
   /** Bytes queued for one stream above which `send` answers false. Default 1 MiB. */
   readonly highWaterBytes?: number;
+  /** Counts the calls, and is told how they end. */
+  readonly observer?: CallObserver;
 }
 
 export interface GrpcServer {
@@ -47,7 +50,7 @@ const PING_TIMEOUT = 20_000;
 export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promise<GrpcServer> {
   // Failures reach our own log through errors; the library would write them to stderr besides.
   setLogVerbosity(logVerbosity.NONE);
-  const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER } = options;
+  const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER, observer = new CallObserver() } = options;
   const server = new Server({
     "grpc.max_receive_message_length": maxReceiveBytes * HARD_LIMIT_FACTOR,
     "grpc.max_send_message_length": -1,
@@ -57,13 +60,19 @@ export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promi
   });
   const streams = new Set<GrpcStream>();
   for (const [path, handler] of handlers.unary) {
+    const method = observer.stats.of(path);
     const serve = (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) =>
-      serveUnary(path, handler, maxReceiveBytes, call, done);
+      serveUnary(new GrpcCall(call, method, observer), handler, maxReceiveBytes, call, done);
     server.register(path, serve, identity, identity, "unary");
   }
   for (const [path, handler] of handlers.stream) {
-    const serve = (call: ServerDuplexStream<Buffer, Buffer>) =>
-      serveStream(path, handler, { maxReceiveBytes, highWaterBytes }, streams, call);
+    const method = observer.stats.of(path, true);
+    const limits = { maxReceiveBytes, highWaterBytes };
+    const serve = (call: ServerDuplexStream<Buffer, Buffer>) => {
+      const stream = new GrpcStream(call, method, observer, limits, () => streams.delete(stream));
+      streams.add(stream);
+      handler(stream);
+    };
     server.register(path, serve, identity, identity, "bidi");
   }
   let addresses: string[];
@@ -81,7 +90,7 @@ function identity(bytes: Buffer): Buffer {
 }
 
 function serveUnary(
-  path: string,
+  context: GrpcCall,
   handler: UnaryHandler,
   limit: number,
   call: ServerUnaryCall<Buffer, Buffer>,
@@ -89,27 +98,15 @@ function serveUnary(
 ): void {
   const { request } = call;
   if (request.length > limit) {
-    done(failure(tooLarge(request.length, limit)));
+    const error = tooLarge(request.length, limit);
+    if (context.finish(error)) done(failure(error));
     return;
   }
-  const context = new GrpcCall(path, call);
   handler(context, request, (error, response) => {
-    if (!context.finish()) return;
+    if (!context.finish(error)) return;
     if (error) done(failure(error));
     else done(null, toBuffer(response));
   });
-}
-
-function serveStream(
-  path: string,
-  handler: StreamHandler,
-  limits: { maxReceiveBytes: number; highWaterBytes: number },
-  streams: Set<GrpcStream>,
-  call: ServerDuplexStream<Buffer, Buffer>,
-): void {
-  const stream = new GrpcStream(path, call, limits, () => streams.delete(stream));
-  streams.add(stream);
-  handler(stream);
 }
 
 function toBuffer(bytes: Uint8Array | undefined): Buffer {

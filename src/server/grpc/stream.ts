@@ -1,5 +1,7 @@
 import type { ServerDuplexStream } from "@grpc/grpc-js";
+import type { MethodStats } from "../../stats/methods.js";
 import type { StatusError } from "../../status/error.js";
+import type { CallObserver } from "../observer.js";
 import type { ServerStream } from "../transport.js";
 import { failure, GrpcCall } from "./call.js";
 import { tooLarge } from "./limit.js";
@@ -20,12 +22,13 @@ export class GrpcStream extends GrpcCall implements ServerStream {
   private drainListener: (() => void) | undefined;
 
   constructor(
-    path: string,
     private readonly duplex: ServerDuplexStream<Buffer, Buffer>,
+    method: MethodStats,
+    observer: CallObserver,
     private readonly limits: StreamLimits,
     private readonly onClose: () => void,
   ) {
-    super(path, duplex);
+    super(duplex, method, observer);
     duplex.on("data", (message: Buffer) => {
       if (this.over) return;
       if (message.length > limits.maxReceiveBytes) this.end(tooLarge(message.length, limits.maxReceiveBytes));
@@ -76,7 +79,7 @@ export class GrpcStream extends GrpcCall implements ServerStream {
 
   end(error?: StatusError): void {
     if (this.over || this.cancelled) return;
-    this.finish();
+    this.finish(error);
     this.close(error);
   }
 
@@ -84,7 +87,7 @@ export class GrpcStream extends GrpcCall implements ServerStream {
   shutdown(error: StatusError): void {
     if (this.over || this.cancelled) return;
     this.close(error);
-    super.cancel();
+    super.cancel(error);
   }
 
   private close(error: StatusError | undefined): void {
@@ -97,10 +100,10 @@ export class GrpcStream extends GrpcCall implements ServerStream {
     this.duplex.resume();
   }
 
-  protected override cancel(): void {
+  protected override cancel(error?: StatusError): void {
     if (!this.over) this.onClose();
     this.queued = 0;
-    super.cancel();
+    super.cancel(error);
   }
 
   private taken(size: number): void {

@@ -1,5 +1,6 @@
 import type { RequestHead } from "../../http2/request.js";
 import type { ServerConnection } from "../../http2/server.js";
+import type { MethodStats } from "../../stats/methods.js";
 import type { StatusError } from "../../status/error.js";
 import type { ServerStream, StreamHandler } from "../transport.js";
 import { type CallContext, ServerCall } from "./call.js";
@@ -16,9 +17,10 @@ export class BidiStream extends ServerCall implements ServerStream {
     id: number,
     head: RequestHead,
     context: CallContext,
+    method: MethodStats,
     private readonly handler: StreamHandler,
   ) {
-    super(connection, id, head, context);
+    super(connection, id, head, context, method);
   }
 
   override onOpen(): void {

@@ -5,8 +5,12 @@ import type { RequestHead } from "../../http2/request.js";
 import type { ServerConnection } from "../../http2/server.js";
 import { Stream } from "../../http2/stream.js";
 import { encodeMessage } from "../../http2/text.js";
+import type { SlowCall } from "../../shard/shard.js";
+import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import { tooLarge } from "../grpc/limit.js";
+import type { CallObserver } from "../observer.js";
+import { cancelled } from "../observer.js";
 import type { Call, Metadata } from "../transport.js";
 
 /** Longest delay that a Node timer can hold, ms. */
@@ -29,6 +33,7 @@ export interface CallContext {
   readonly maxReceiveBytes: number;
   /** Queued bytes above which `send` answers false. */
   readonly highWaterBytes: number;
+  readonly observer: CallObserver;
 }
 
 class HeadMetadata implements Metadata {
@@ -46,19 +51,23 @@ class HeadMetadata implements Metadata {
 export abstract class ServerCall extends Stream implements Call {
   readonly path: string;
   readonly deadline: number;
+  slowest: SlowCall | undefined = undefined;
   private timer: NodeJS.Timeout | undefined;
   private headSent = false;
   private finished = false;
   private wasCancelled = false;
   private listeners: Set<() => void> | undefined;
+  private readonly since: number;
 
   constructor(
     connection: ServerConnection,
     id: number,
     private readonly head: RequestHead,
     protected readonly context: CallContext,
+    private readonly method: MethodStats,
   ) {
     super(connection, id, context.maxReceiveBytes);
+    this.since = context.observer.began(method);
     this.path = head.path;
     const { timeoutMs } = head;
     this.deadline = timeoutMs === Number.POSITIVE_INFINITY ? timeoutMs : Date.now() + timeoutMs;
@@ -110,13 +119,15 @@ export abstract class ServerCall extends Stream implements Call {
     if (this.timer !== undefined) clearTimeout(this.timer);
     this.stopListening();
     this.sendStatus(error);
+    this.context.observer.ended(this, this.method, this.since, error);
     return true;
   }
 
   /** Tells the handler, unless it is done, that nobody waits for it any more. */
-  protected cancel(): void {
+  protected cancel(error: StatusError = cancelled): void {
     if (this.over) return;
     this.wasCancelled = true;
+    this.context.observer.ended(this, this.method, this.since, error);
     if (this.timer !== undefined) clearTimeout(this.timer);
     const { listeners } = this;
     this.listeners = undefined;
@@ -128,7 +139,7 @@ export abstract class ServerCall extends Stream implements Call {
     if (this.over) return;
     this.stopListening();
     this.sendStatus(error);
-    this.cancel();
+    this.cancel(error);
   }
 
   protected onBadMessage(problem: "too large" | "compressed" | "truncated", size: number): void {

@@ -3,10 +3,12 @@ import type { ConnectionLimits } from "../../http2/limits.js";
 import type { RequestHead } from "../../http2/request.js";
 import { ServerConnection } from "../../http2/server.js";
 import type { Stream } from "../../http2/stream.js";
+import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import type { GrpcOptions, GrpcServer } from "../grpc/serve.js";
-import type { Handlers } from "../transport.js";
+import { CallObserver } from "../observer.js";
+import type { Handlers, StreamHandler, UnaryHandler } from "../transport.js";
 import { BidiStream } from "./bidi.js";
 import { type CallContext, ResponseBlocks } from "./call.js";
 import { listen } from "./listen.js";
@@ -51,12 +53,21 @@ class Service {
   private readonly connections = new Set<ServerConnection>();
   private readonly servers: Server[] = [];
   private stopping = false;
+  private readonly observer: CallObserver;
+  private readonly unary = new Map<string, Method<UnaryHandler>>();
+  private readonly stream = new Map<string, Method<StreamHandler>>();
 
   constructor(
-    private readonly handlers: Handlers,
+    handlers: Handlers,
     private readonly options: Http2Options,
   ) {
     this.limits = { ...SERVER_LIMITS, ...options.limits };
+    this.observer = options.observer ?? new CallObserver();
+    const { stats } = this.observer;
+    for (const [path, handler] of handlers.unary) this.unary.set(path, { handler, stats: stats.of(path) });
+    for (const [path, handler] of handlers.stream) {
+      this.stream.set(path, { handler, stats: stats.of(path, true) });
+    }
   }
 
   async listen(address: string): Promise<string> {
@@ -68,11 +79,14 @@ class Service {
   private accept(connection: ServerConnection, id: number, head: RequestHead, context: CallContext): Stream {
     if (!head.isGrpc && !head.tooLarge)
       return new PlainAnswer(connection, id, head.method === "POST" ? 415 : 405);
-    const unary = this.handlers.unary.get(head.path);
-    if (unary !== undefined) return new UnaryCall(connection, id, head, context, unary);
-    const stream = this.handlers.stream.get(head.path);
-    if (stream !== undefined && !this.stopping) return new BidiStream(connection, id, head, context, stream);
-    return new BidiStream(connection, id, head, context, (call) =>
+    const unary = this.unary.get(head.path);
+    if (unary !== undefined) return new UnaryCall(connection, id, head, context, unary.stats, unary.handler);
+    const stream = this.stream.get(head.path);
+    if (stream !== undefined && !this.stopping) {
+      return new BidiStream(connection, id, head, context, stream.stats, stream.handler);
+    }
+    const stats = stream?.stats ?? this.observer.unknown;
+    return new BidiStream(connection, id, head, context, stats, (call) =>
       call.end(this.refusal(head, stream !== undefined)),
     );
   }
@@ -97,7 +111,8 @@ class Service {
 
   private connect(socket: Socket): void {
     const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER } = this.options;
-    const context = { blocks: new ResponseBlocks(), maxReceiveBytes, highWaterBytes };
+    const { observer } = this;
+    const context = { blocks: new ResponseBlocks(), maxReceiveBytes, highWaterBytes, observer };
     const connection = new ServerConnection(socket, this.limits, {
       accept: (connection, id, head) => this.accept(connection, id, head, context),
       onClosed: (connection) => this.connections.delete(connection),
@@ -110,4 +125,9 @@ class Service {
     if (known) return etcd.stopped();
     return new StatusError(Code.UNIMPLEMENTED, `unknown method ${head.path}`);
   }
+}
+
+interface Method<Handler> {
+  readonly handler: Handler;
+  readonly stats: MethodStats;
 }

@@ -1,5 +1,6 @@
 import type { RequestHead } from "../../http2/request.js";
 import type { ServerConnection } from "../../http2/server.js";
+import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import type { UnaryHandler } from "../transport.js";
 import { type CallContext, ServerCall } from "./call.js";
@@ -15,9 +16,10 @@ export class UnaryCall extends ServerCall {
     id: number,
     head: RequestHead,
     context: CallContext,
+    method: MethodStats,
     private readonly handler: UnaryHandler,
   ) {
-    super(connection, id, head, context);
+    super(connection, id, head, context, method);
   }
 
   protected onMessageBytes(message: Buffer): void {

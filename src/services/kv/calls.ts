@@ -16,6 +16,7 @@ export function callOptions(call: Call, kind: CallKind, limits: KvLimits): CallO
   return {
     idempotent: kind !== "write",
     mayLag: kind === "stale read",
+    origin: call,
     // Without the client's deadline the shard's own holds, whose error names the shard.
     deadline: call.deadline < Date.now() + limits.requestTimeoutMs ? call.deadline : undefined,
   };
