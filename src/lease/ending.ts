@@ -34,6 +34,8 @@ interface Ending {
  * not, they end the lease themselves. In any other order a part could slip through.
  */
 export class Endings {
+  /** Leases whose last part is gone, ever. */
+  ended = 0;
   private readonly endings = new Map<bigint, Ending>();
   private readonly lanes: Lane[];
   private readonly closing: Lane;
@@ -153,6 +155,7 @@ export class Endings {
     if (ending.remaining.size > 0) return;
     this.parts.forget(lease);
     this.endings.delete(lease);
+    this.ended++;
     this.tell(ending);
   }
 

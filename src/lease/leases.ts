@@ -21,8 +21,14 @@ export interface LeasesOptions {
   readonly log: LeaseLog;
 }
 
-/** For metrics. */
+/** For metrics; what is counted since the start is of this proxy alone. */
 export interface LeaseCounts {
+  /** Leases granted, parts of leases granted on further shards, and leases that were found or made to have ended. */
+  readonly granted: number;
+  readonly parts: number;
+  readonly ended: number;
+  /** Keep-alives asked for by clients. */
+  readonly renewals: number;
   /** Leases with parts besides their home. */
   readonly placed: number;
   /** Leases that have ended and whose last parts are still to be revoked. */
@@ -47,6 +53,8 @@ export class Leases {
   private readonly placing: Placing;
   private readonly renewing: Renewing;
   private readonly reaper: Reaper;
+  private granted = 0;
+  private renewals = 0;
 
   /** Begins to look after the placed leases at once; `stop` ends it. */
   constructor(options: LeasesOptions) {
@@ -101,7 +109,9 @@ export class Leases {
     const leftOver = this.parts.isPlaced(id) || this.endings.isEnding(id);
     if (leftOver && (await this.calls.look(home, id, false, deadline)) === undefined)
       await this.endings.end(id);
-    return this.calls.grant(home, id, ttl, deadline);
+    const lease = await this.calls.grant(home, id, ttl, deadline);
+    this.granted++;
+    return lease;
   }
 
   /** Ends a lease everywhere. Rejects with `leaseNotFound` when its home does not have it (any more). */
@@ -111,6 +121,7 @@ export class Leases {
 
   /** Renews a lease; see `Renewing.renew`. */
   renew(id: bigint, done: Renewed): void {
+    this.renewals++;
     this.renewing.renew(id, done);
   }
 
@@ -159,7 +170,16 @@ export class Leases {
 
   counts(): LeaseCounts {
     const missedRenewals = this.streams.reduce((sum, stream) => sum + stream.missed, 0);
-    return { placed: this.parts.size, ending: this.endings.size, missedRenewals };
+    const { granted, renewals, parts, endings, placing } = this;
+    return {
+      granted,
+      renewals,
+      parts: placing.granted,
+      ended: endings.ended,
+      placed: parts.size,
+      ending: endings.size,
+      missedRenewals,
+    };
   }
 
   /** Ends all streams and timers; what is in flight fails with UNAVAILABLE. */
@@ -173,7 +193,9 @@ export class Leases {
     for (;;) {
       const id = this.ids.next();
       try {
-        return await this.calls.grant(this.homeOf(id), id, ttl, deadline);
+        const lease = await this.calls.grant(this.homeOf(id), id, ttl, deadline);
+        this.granted++;
+        return lease;
       } catch (error) {
         // Another proxy has drawn the same.
         if (!isLeaseExists(error)) throw error;

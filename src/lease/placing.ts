@@ -18,6 +18,8 @@ export type Finding = "there" | "ungranted" | "lost";
  * part is gone, so either they see the placement or the last look sees no home.
  */
 export class Placing {
+  /** Parts granted, ever. */
+  granted = 0;
   /** Placements under way: shard → lease → the promise that all who want it share. */
   private readonly underWay: Map<bigint, Promise<void>>[];
 
@@ -157,6 +159,7 @@ export class Placing {
   private async grant(lease: bigint, shard: number, ttl: number): Promise<boolean> {
     try {
       await this.calls.grant(shard, lease, ttl);
+      this.granted++;
       return true;
     } catch (error) {
       if (!isLeaseExists(error)) throw error;

@@ -33,6 +33,7 @@ export interface WatchLimits {
 /** The Watch service of a proxy. */
 export interface WatchService {
   readonly stream: ReadonlyMap<string, StreamHandler>;
+  readonly hub: Hub;
   /** Ends the upstream watches; for after the transport has ended the streams. */
   stop(): void;
 }
@@ -43,5 +44,5 @@ export function createWatch(deps: WatchDeps): WatchService {
   const handler: StreamHandler = (stream) => {
     new WatchSession({ ...deps, hub }, stream);
   };
-  return { stream: new Map([[Watch.Watch, handler]]), stop: () => hub.close() };
+  return { hub, stream: new Map([[Watch.Watch, handler]]), stop: () => hub.close() };
 }

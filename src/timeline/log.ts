@@ -6,6 +6,7 @@ import type { HostChange, LogHost, Runtime } from "./host.js";
 import { BASE_KEY, entryKey, isEntryKey, isPartKey, partKey, TAIL_KEY } from "./keys.js";
 import { type BaseChange, planBase } from "./rebase.js";
 import { findBase, recover } from "./recover.js";
+import { TimelineStats } from "./stats.js";
 
 const BASE = BASE_KEY.toString("latin1");
 const TAIL = TAIL_KEY.toString("latin1");
@@ -50,6 +51,7 @@ export class TimelineLog {
   seen = 0;
   /** Undefined until the log has been loaded. */
   base!: Base;
+  readonly stats = new TimelineStats();
   private baseRevision = 0;
   private entries = 0;
   private entriesBeforeBase: number;
@@ -70,6 +72,11 @@ export class TimelineLog {
   ) {
     this.fold = Fold.genesis(0, -1);
     this.entriesBeforeBase = this.drawLimit();
+  }
+
+  /** Entries above the base: those that a proxy reads when it starts, besides the base. */
+  get length(): number {
+    return this.entries;
   }
 
   /** Highest raft term seen, in the log or in the host's answers. */
@@ -114,6 +121,7 @@ export class TimelineLog {
     );
     this.observe(result.raftTerm);
     if (!result.committed) {
+      this.stats.appendsRefused++;
       await this.until(() => this.baseRevision !== guard);
       return false;
     }
@@ -267,6 +275,7 @@ export class TimelineLog {
 
   /** The watch can not go on from where it was: start over from base and entries. */
   private async reload(): Promise<void> {
+    this.stats.reloads++;
     this.stopWatch?.();
     this.stopWatch = undefined;
     try {
@@ -309,6 +318,7 @@ export class TimelineLog {
       for (const { key, value } of change.puts) {
         if (isEntryKey(key)) {
           this.entries++;
+          this.stats.entries++;
           this.events.applied(key, this.fold.apply(decodeEntry(value), change.revision));
         } else if (isPartKey(key)) {
           this.parts.set(key, change.revision);
@@ -323,6 +333,7 @@ export class TimelineLog {
       const rewritten = newBase.generation !== this.base.generation;
       this.base = newBase;
       this.baseRevision = change.revision;
+      this.stats.bases++;
       this.entries = 0;
       this.entriesBeforeBase = this.drawLimit();
       if (rewritten) return true;
@@ -386,7 +397,9 @@ export class TimelineLog {
       { key: BASE, value },
       { key: TAIL, value: EMPTY },
     ];
-    return (await host.commit(guard, puts, deletes)).committed;
+    const { committed } = await host.commit(guard, puts, deletes);
+    if (committed) this.stats.ownBases++;
+    return committed;
   }
 }
 

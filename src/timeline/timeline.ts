@@ -2,6 +2,7 @@ import { Code, StatusError } from "../status/error.js";
 import type { Entry, LeaseOp } from "./entry.js";
 import type { Applied, Fold } from "./fold.js";
 import { type LogOptions, TimelineLog } from "./log.js";
+import type { TimelineStats } from "./stats.js";
 import type { Placements, Run, Timeline } from "./view.js";
 
 /**
@@ -71,6 +72,10 @@ export class SharedTimeline implements Timeline {
     return new TimelineLog(...args);
   }
 
+  get stats(): TimelineStats {
+    return this.log.stats;
+  }
+
   private get fold(): Fold {
     return this.log.fold;
   }
@@ -132,7 +137,7 @@ export class SharedTimeline implements Timeline {
     if (this.isSealed(shard, shardRevision)) return DONE;
     if (this.failure !== undefined) return Promise.reject(this.failure);
     return new Promise((resolve, reject) => {
-      this.sealWaiters[shard].push({ shardRevision, resolve, reject });
+      this.sealWaiters[shard].push({ shardRevision, since: performance.now(), resolve, reject });
       if (shardRevision <= this.proposed[shard]) return;
       if (written) {
         this.propose(shard, shardRevision);
@@ -193,9 +198,18 @@ export class SharedTimeline implements Timeline {
   }
 
   private startSync(): Promise<void> {
-    const running = this.log.sync().finally(() => {
-      if (this.syncing === running) this.syncing = undefined;
-    });
+    const since = performance.now();
+    const running = this.log.sync().then(
+      () => {
+        if (this.syncing === running) this.syncing = undefined;
+        this.stats.syncs.observe(performance.now() - since);
+      },
+      (error) => {
+        if (this.syncing === running) this.syncing = undefined;
+        this.stats.syncsFailed++;
+        throw error;
+      },
+    );
     this.syncing = running;
     return running;
   }
@@ -225,13 +239,17 @@ export class SharedTimeline implements Timeline {
           (waiter) => waiter.key === undefined && waiter.revision === entry.compact,
         );
         for (const waiter of compactions) waiter.key = key;
+        const since = performance.now();
         try {
-          if (!(await this.log.append(key, entry))) {
+          if (await this.log.append(key, entry)) {
+            this.stats.appends.observe(performance.now() - since);
+          } else {
             for (const waiter of compactions) waiter.key = undefined;
             this.putBack(entry);
           }
           backoff = 0;
         } catch (reason) {
+          this.stats.appendsFailed++;
           this.putBack(entry);
           this.rejectAll(unavailable(reason));
           backoff = Math.min(MAX_BACKOFF, backoff * 2 || 50);
@@ -313,9 +331,12 @@ export class SharedTimeline implements Timeline {
       if (waiters.length === 0) continue;
       const cut = this.fold.cut(shard);
       let kept = 0;
+      const now = performance.now();
       for (const waiter of waiters) {
-        if (waiter.shardRevision <= cut) waiter.resolve();
-        else waiters[kept++] = waiter;
+        if (waiter.shardRevision <= cut) {
+          this.stats.seals.observe(now - waiter.since);
+          waiter.resolve();
+        } else waiters[kept++] = waiter;
       }
       waiters.length = kept;
     }
@@ -356,6 +377,8 @@ interface Waiter {
 
 interface SealWaiter extends Waiter {
   readonly shardRevision: number;
+  /** `performance.now()` when it was asked for. */
+  readonly since: number;
 }
 
 interface CompactWaiter {

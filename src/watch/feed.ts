@@ -4,6 +4,7 @@ import { WatchRequest } from "../wire/messages.js";
 import { Watch } from "../wire/paths.js";
 import { decodeWatch, type RawEvent } from "../wire/watch.js";
 import type { Log } from "./log.js";
+import type { UpstreamStats } from "./stats.js";
 
 export interface FeedOptions {
   readonly shard: Shard;
@@ -15,6 +16,7 @@ export interface FeedOptions {
    */
   readonly fromCompacted: boolean;
   readonly log: Log;
+  readonly stats: UpstreamStats;
   /** `reached` has moved. */
   arrived(): void;
   /**
@@ -128,6 +130,7 @@ export class Feed {
   }
 
   private open(): void {
+    this.options.stats.opened++;
     this.heardAt = performance.now();
     this.forgetIncomplete();
     const stream = this.options.shard.stream(Watch.Watch, {
@@ -182,6 +185,7 @@ export class Feed {
     }
     const { events } = response;
     if (events.length === 0) return;
+    this.options.stats.events += events.length;
     for (const event of events) {
       if (!this.follows(event.modRevision)) return;
       this.add(event);

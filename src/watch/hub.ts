@@ -1,4 +1,5 @@
 import { type RunDeps, Running } from "./running.js";
+import { WatchStats, type WatchStatus } from "./stats.js";
 import type { Watcher } from "./watcher.js";
 
 export type HubDeps = Pick<RunDeps, "timeline" | "shards" | "log" | "historyBytes">;
@@ -11,12 +12,26 @@ const IDLE = 60_000;
  * history. It starts with the first watcher, from the timeline's head, and stops a minute after the last one.
  */
 export class Hub {
+  readonly stats: WatchStats;
   private run: Running | undefined;
   private watchers = 0;
   private idle: NodeJS.Timeout | undefined;
   private readonly listeners = new Set<() => void>();
 
-  constructor(private readonly deps: HubDeps) {}
+  constructor(private readonly deps: HubDeps) {
+    this.stats = new WatchStats(deps.shards.length);
+  }
+
+  get status(): WatchStatus {
+    const { synced = 0, replaying = 0, undelivered = 0, missing } = this.run?.status ?? {};
+    return {
+      synced,
+      replaying,
+      lagging: this.watchers - synced - replaying,
+      undelivered,
+      missing: missing ?? this.deps.shards.map(() => 0),
+    };
+  }
 
   /** Begins to hand out events to a watcher, from its `next` on. */
   attach(watcher: Watcher): void {
@@ -24,11 +39,13 @@ export class Hub {
     this.watchers++;
     this.run ??= new Running({
       ...this.deps,
+      stats: this.stats,
       progressed: () => {
         for (const listener of this.listeners) listener();
       },
       compacted: (lost, compactRevision) => {
         lost.state = "detached";
+        this.stats.compacted++;
         this.left();
         lost.outlet.compacted(lost, compactRevision);
       },

@@ -8,6 +8,7 @@ import type { History } from "./history.js";
 import { keyText } from "./keys.js";
 import type { Log } from "./log.js";
 import { Merger } from "./merger.js";
+import type { WatchStats } from "./stats.js";
 import type { Watcher } from "./watcher.js";
 
 /** What replays need of the hub. */
@@ -16,6 +17,7 @@ export interface ReplayDeps {
   readonly shards: readonly Shard[];
   readonly history: History;
   readonly log: Log;
+  readonly stats: WatchStats;
   /** The watcher, in no place now, goes on from its `next`. */
   place(watcher: Watcher): void;
   /** What the watcher, in no place now, needs is gone. */
@@ -38,6 +40,16 @@ export class Replays {
   private readonly sets = new Map<string, ReplaySet>();
 
   constructor(private readonly deps: ReplayDeps) {}
+
+  /** Watchers that wait for a replay or are in one. */
+  get size(): number {
+    let size = 0;
+    for (const { waiting, running } of this.sets.values()) {
+      size += waiting.size;
+      for (const replay of running) size += replay.size;
+    }
+    return size;
+  }
 
   request(watcher: Watcher): void {
     const name = watcher.shards.join();
@@ -79,6 +91,7 @@ export class Replays {
         setImmediate(() => this.start(name));
       });
       set.running.add(replay);
+      this.deps.stats.replays++;
       replay.begin();
     }
     if (set.waiting.size === 0 && set.running.size === 0) this.sets.delete(name);
@@ -116,8 +129,12 @@ class Replay {
     );
   }
 
+  get size(): number {
+    return this.fanout.size;
+  }
+
   begin(): void {
-    const { timeline, shards, log } = this.deps;
+    const { timeline, shards, log, stats } = this.deps;
     const first = this.merger.delivered + 1;
     if (first < timeline.compactRevision) {
       this.dropCompacted(timeline.compactRevision);
@@ -128,6 +145,7 @@ class Replay {
       for (const shard of watcher.shards) {
         this.feeds[shard] ??= new Feed({
           shard: shards[shard],
+          stats: stats.upstream[shard],
           from: firstNeeded(timeline, first, shard),
           fromCompacted: true,
           log,

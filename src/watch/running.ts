@@ -10,6 +10,7 @@ import type { Log } from "./log.js";
 import { Merger } from "./merger.js";
 import { Replays } from "./replay.js";
 import { Sealer } from "./sealer.js";
+import type { WatchStats, WatchStatus } from "./stats.js";
 import type { Watcher } from "./watcher.js";
 
 export interface RunDeps {
@@ -17,6 +18,7 @@ export interface RunDeps {
   /** In configured order. */
   readonly shards: readonly Shard[];
   readonly log: Log;
+  readonly stats: WatchStats;
   /** Memory for the events of recent revisions, bytes. */
   readonly historyBytes: number;
   /** Watchers may have come further. */
@@ -69,7 +71,7 @@ export class Running {
   private closed = false;
 
   constructor(private readonly deps: RunDeps) {
-    const { timeline, shards, historyBytes, log } = deps;
+    const { timeline, shards, historyBytes, log, stats } = deps;
     const { head } = timeline;
     this.gap = head;
     this.begins = shards.map(() => 0);
@@ -88,6 +90,7 @@ export class Running {
       timeline,
       shards,
       log,
+      stats,
       history: this.history,
       place: (watcher) => this.place(watcher),
       compacted: (watcher, revision) => deps.compacted(watcher, revision),
@@ -147,6 +150,16 @@ export class Running {
     return Math.max(this.coveredFor(watcher), watcher.next - 1);
   }
 
+  get status(): Omit<WatchStatus, "lagging"> {
+    const { timeline } = this.deps;
+    return {
+      synced: this.fanout.size,
+      replaying: this.replays.size,
+      undelivered: timeline.head - this.merger.delivered,
+      missing: this.feeds.map((feed, shard) => Math.max(0, timeline.cut(shard) - feed.reached)),
+    };
+  }
+
   /** The first revision that the upstream watches bring of all its shards, as far as one has begun anew. */
   private beginFor(watcher: Watcher): number {
     return watcher.shards.reduce((latest, shard) => Math.max(latest, this.begins[shard]), 0);
@@ -174,9 +187,10 @@ export class Running {
   }
 
   private openFeed(shard: number, from: number, fromCompacted: boolean): Feed {
-    const { shards, log } = this.deps;
+    const { shards, log, stats } = this.deps;
     return new Feed({
       shard: shards[shard],
+      stats: stats.upstream[shard],
       from,
       fromCompacted,
       log,
@@ -303,6 +317,7 @@ export class Running {
       }
       const to = Math.min(history.end, from + CATCH_UP_SLICE);
       budget -= Math.max(1, to - from);
+      this.deps.stats.historyReads++;
       const { begin, end } = watcher.range;
       for (let revision = from; revision < to; revision++) {
         for (const { key, event } of history.at(revision)) {

@@ -6,7 +6,8 @@ import type { KeyRange } from "./keys.js";
 export interface Outlet {
   /** True when so much is queued for the client that no more events may be sent until it has taken some. */
   readonly blocked: boolean;
-  send(parts: readonly Uint8Array[]): void;
+  /** `events`: how many are in it. */
+  send(parts: readonly Uint8Array[], events: number): void;
   /** The response header field for a revision. */
   header(revision: number): Uint8Array;
   /** What the watcher needs next was compacted; it is detached already. */
@@ -102,7 +103,7 @@ export class Watcher {
         return false;
       }
       parts[0] = outlet.header(covered);
-      outlet.send(parts);
+      outlet.send(parts, revisions.length);
       this.sentAt = now;
     }
     this.pass(covered);
@@ -127,7 +128,7 @@ export class Watcher {
         return false;
       }
       const head = encodeWatchHead(outlet.header(revision), id, { fragment });
-      outlet.send([head, ...events.slice(from, to)]);
+      outlet.send([head, ...events.slice(from, to)], to - from);
       this.sentAt = now;
     }
     this.pass(covered);

@@ -12,6 +12,7 @@ function open(options: Partial<FeedOptions> = {}) {
   const lost: number[] = [];
   const reached: number[] = [];
   const feed: Feed = new Feed({
+    stats: { events: 0, opened: 0 },
     shard: shard.shard,
     from: 10,
     fromCompacted: false,

@@ -52,16 +52,20 @@ export class WatchSession implements Outlet {
     stream.onEnd(() => {});
     stream.onDrain(() => this.drained());
     stream.onCancel(() => this.close());
+    deps.hub.stats.streams++;
   }
 
   get blocked(): boolean {
     return this.full;
   }
 
-  send(parts: readonly Uint8Array[]): void {
+  send(parts: readonly Uint8Array[], events = 0): void {
+    const { stats } = this.deps.hub;
+    stats.eventsOut += events;
     const flowing = this.stream.send(parts);
     // Only then the stream will tell when it has drained.
     if (!flowing && this.stream.queuedBytes >= this.deps.limits.streamBufferBytes) {
+      if (!this.full) stats.blocked++;
       this.full = true;
       this.hold();
     }
@@ -151,6 +155,7 @@ export class WatchSession implements Outlet {
       createdAt: performance.now(),
     };
     this.watches.set(id, watch);
+    hub.stats.created++;
     if (watch.progressNotify) this.startNotifying();
     if (watch.watcher !== undefined) hub.attach(watch.watcher);
   }
@@ -262,6 +267,7 @@ export class WatchSession implements Outlet {
   private close(): void {
     if (this.closed) return;
     this.closed = true;
+    this.deps.hub.stats.streams--;
     this.stopListening?.();
     clearTimeout(this.progressTimer);
     clearInterval(this.notifyTimer);
