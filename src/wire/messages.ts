@@ -49,4 +49,20 @@ export {
   TxnRequest,
   TxnResponse,
 } from "./txn.js";
+export {
+  AlarmAction,
+  AlarmMember,
+  AlarmRequest,
+  AlarmResponse,
+  DowngradeResponse,
+  HashKVRequest,
+  HashKVResponse,
+  HashResponse,
+  MemberAddRequest,
+  MemberPromoteRequest,
+  MemberRemoveRequest,
+  MemberUpdateRequest,
+  MoveLeaderRequest,
+  SnapshotResponse,
+} from "./upkeep.js";
 export { FilterType, WatchCreateRequest, WatchRequest, WatchResponse } from "./watchmessages.js";

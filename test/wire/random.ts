@@ -120,6 +120,7 @@ function randomField(random: Random, field: protobuf.Field, style: Style, depth:
   let value: bigint;
   if (field.type === "bool") value = loose ? random.pick([0n, 1n, 2n, 2n ** 32n, 2n ** 63n]) : 1n;
   else if (field.resolvedType instanceof protobuf.Enum) value = enumValue(random, loose);
+  else if (field.type === "uint32" && !loose) value = random.pick([0n, 1n, 2n ** 31n, 2n ** 32n - 1n]);
   else if (loose || isBig(field)) value = random.pick([0n, ...EXTREMES, ...FAR]);
   else
     value = random.pick([

@@ -54,6 +54,19 @@ export const messageTypes = [
   "Member",
   "MemberListRequest",
   "MemberListResponse",
+  "MemberAddRequest",
+  "MemberRemoveRequest",
+  "MemberUpdateRequest",
+  "MemberPromoteRequest",
+  "AlarmRequest",
+  "AlarmMember",
+  "AlarmResponse",
+  "HashResponse",
+  "HashKVRequest",
+  "HashKVResponse",
+  "MoveLeaderRequest",
+  "DowngradeResponse",
+  "SnapshotResponse",
   "KeyValue",
   "Event",
 ] as const;
@@ -66,7 +79,7 @@ export function lookup(name: string): protobuf.Type {
 
 /** Whether src/wire has a 64-bit field as a bigint. */
 export function isBig(field: protobuf.Field): boolean {
-  return ["cluster_id", "member_id", "lease", "ID", "leader"].includes(field.name);
+  return ["cluster_id", "member_id", "lease", "ID", "leader", "memberID", "targetID"].includes(field.name);
 }
 
 /** Types that src/wire makes something shorter of, without room for unknown fields. */
@@ -161,6 +174,7 @@ function convert(field: protobuf.Field, value: bigint | Uint8Array): unknown {
   }
   if (field.type === "bool") return value !== 0n;
   if (field.resolvedType instanceof protobuf.Enum) return Number(signed(value & 0xffff_ffffn, 32));
+  if (field.type === "uint32") return Number(value & 0xffff_ffffn);
   const exact = field.type === "uint64" ? value : signed(value, 64);
   return isBig(field) ? exact : Number(exact);
 }
@@ -245,6 +259,8 @@ function camel(name: string): string {
     ID: "id",
     TTL: "ttl",
     grantedTTL: "grantedTtl",
+    memberID: "memberId",
+    targetID: "targetId",
     peerURLs: "peerUrls",
     clientURLs: "clientUrls",
   };
