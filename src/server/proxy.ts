@@ -32,7 +32,7 @@ const RECEIVE_OVERHEAD = 512 * 1024;
 /** Puts the rooms together: backends and timeline, the services on top, the transport in front. */
 export async function startProxy(config: Config, log: Log, signal?: AbortSignal): Promise<Proxy> {
   const store = await openStore(config, log, signal);
-  const { router, shards, timeline } = store;
+  const { router, shards, timeline, backends, hostShard } = store;
   const leases = new Leases({ shards, router, timeline, log });
   const listen = await choosePorts(config.listen);
   const members = membersOf(config, listen);
@@ -60,7 +60,7 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
       ...kv.handlers,
       ...lease.unary,
       ...clusterHandlers({ identity, members }),
-      ...maintenanceHandlers({ shards, timeline, identity }),
+      ...maintenanceHandlers({ shards, backends, timeline, identity, hostShard, log }),
     ]),
     stream: new Map([...health.stream, ...lease.stream, ...watch.stream]),
   };

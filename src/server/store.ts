@@ -5,7 +5,8 @@ import type { Log } from "../ops/log.js";
 import { createRouter, type Explain } from "../routing/create.js";
 import { diffMaps, fingerprint, parseMap } from "../routing/fingerprint.js";
 import type { Router } from "../routing/router.js";
-import { openShard, type ShardClient } from "../shard/client.js";
+import type { Backend } from "../services/maintenance.js";
+import { openShard, type ShardClient, type ShardLog } from "../shard/client.js";
 import { type GuardedShard, guardShard } from "../shard/guard.js";
 import { Code, StatusError } from "../status/error.js";
 import type { Base } from "../timeline/base.js";
@@ -23,6 +24,10 @@ export interface Store {
   readonly clients: readonly ShardClient[];
   readonly shards: readonly GuardedShard[];
   readonly timeline: SharedTimeline;
+  /** The shards in their order, then the timeline host if it is a cluster of its own. */
+  readonly backends: readonly Backend[];
+  /** Index of the shard that is the timeline host, or -1. */
+  readonly hostShard: number;
   /** Identifies the shard map; never 0. */
   readonly mapId: bigint;
   close(): void;
@@ -30,6 +35,8 @@ export interface Store {
 
 /** Pause between two tries to reach the backends at the start, ms. */
 const RETRY = 1_000;
+/** Connections for a moment are nobody's news. */
+const QUIET: ShardLog = { debug() {}, info() {}, warn() {} };
 const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
 
 /**
@@ -39,7 +46,7 @@ const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
  */
 export async function openStore(config: Config, log: Log, signal?: AbortSignal): Promise<Store> {
   const router = await createRouter(config.map);
-  const { clients, timeline, mapId, disconnect } = await connect(config, log);
+  const { clients, timeline, backends, hostShard, mapId, disconnect } = await connect(config, log);
   const shards = clients.map((client, index) =>
     guardShard(
       client,
@@ -59,7 +66,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     close();
     throw error;
   }
-  return { router, clients, shards, timeline, mapId, close };
+  return { router, clients, shards, timeline, backends, hostShard, mapId, close };
 }
 
 /**
@@ -93,6 +100,8 @@ export async function adoptCluster(config: Config, shardIndex: number, log: Log)
 interface Connections {
   readonly clients: readonly ShardClient[];
   readonly timeline: SharedTimeline;
+  readonly backends: readonly Backend[];
+  readonly hostShard: number;
   readonly mapId: bigint;
   disconnect(): void;
 }
@@ -100,7 +109,7 @@ interface Connections {
 /** Everything that talks to the backends, connected when first used. */
 async function connect(config: Config, log: Log): Promise<Connections> {
   const map = await fingerprint(config.map);
-  const open = (index: number, name: string, endpoints: readonly string[]) =>
+  const open = (index: number, name: string, endpoints: readonly string[], to: ShardLog = log) =>
     openShard({
       index,
       name,
@@ -108,11 +117,18 @@ async function connect(config: Config, log: Log): Promise<Connections> {
       requestTimeoutMs: config.limits.requestTimeoutMs,
       connectTimeoutMs: config.limits.connectTimeoutMs,
       transport: config.transport,
-      log,
+      log: to,
     });
   const clients = config.shards.map(({ name, endpoints }, index) => open(index, name, endpoints));
   const { timeline: host } = config;
   const hostClient = host.kind === "shard" ? clients[host.shard] : open(-1, "timeline host", host.endpoints);
+  const backend = (index: number, name: string, endpoints: readonly string[]): Backend => ({
+    name: `shard "${name}"`,
+    endpoints,
+    open: (endpoint) => open(index, name, endpoint === undefined ? endpoints : [endpoint], QUIET),
+  });
+  const backends = config.shards.map(({ name, endpoints }, index) => backend(index, name, endpoints));
+  if (host.kind === "dedicated") backends.push(backend(-1, "timeline host", host.endpoints));
   const timeline = new SharedTimeline(
     clients.length,
     {
@@ -130,7 +146,8 @@ async function connect(config: Config, log: Log): Promise<Connections> {
     timeline.close();
     for (const client of new Set([...clients, hostClient])) client.close();
   };
-  return { clients, timeline, mapId: map.id || 1n, disconnect };
+  const mapId = map.id || 1n;
+  return { clients, timeline, backends, hostShard: hostClient.index, mapId, disconnect };
 }
 
 async function untilReachable(action: () => Promise<void>, log: Log, signal?: AbortSignal): Promise<void> {

@@ -1,9 +1,16 @@
 import { createHash } from "node:crypto";
 import type { UnaryHandler } from "../server/transport.js";
-import { MemberListResponse } from "../wire/messages.js";
+import { Code, StatusError } from "../status/error.js";
+import { etcd } from "../status/etcd.js";
+import {
+  MemberAddRequest,
+  MemberListResponse,
+  MemberPromoteRequest,
+  MemberRemoveRequest,
+  MemberUpdateRequest,
+} from "../wire/messages.js";
 import { Cluster } from "../wire/paths.js";
 import type { Identity } from "./identity.js";
-import { notHere } from "./unimplemented.js";
 
 export interface ClusterDeps {
   readonly identity: Identity;
@@ -11,13 +18,17 @@ export interface ClusterDeps {
   readonly members: readonly (readonly string[])[];
 }
 
-const ADVICE = "the members are the proxies listed under `advertise` in shards.yaml";
+const IN_THE_CONFIGURATION =
+  "etcd-braid: the members are the proxies under `advertise` in shards.yaml: change it there and restart them; " +
+  "the members of a shard are changed on the shard itself (etcdctl with its endpoints)";
 
 /**
  * The Cluster service. The members are the proxies with the URLs that they advertise: clients that connect
- * to every listed URL (AutoSync, `etcdctl --cluster`) must come to a proxy and not past it.
+ * to every listed URL (AutoSync, `etcdctl --cluster`) must come to a proxy and not past it. The configuration says who
+ * they are, so no request changes them; what etcd refuses is refused with etcd's own errors.
  */
 export function clusterHandlers({ identity, members: proxies }: ClusterDeps): Map<string, UnaryHandler> {
+  const ids = new Set(proxies.map((clientUrls) => memberIdOf(clientUrls[0])));
   const members = MemberListResponse.encode({
     members: proxies.map((clientUrls) => ({
       id: memberIdOf(clientUrls[0]),
@@ -25,13 +36,49 @@ export function clusterHandlers({ identity, members: proxies }: ClusterDeps): Ma
       clientUrls,
     })),
   });
-  const handlers = new Map<string, UnaryHandler>();
-  for (const path of Object.values(Cluster)) handlers.set(path, notHere(path, ADVICE));
-  // As in etcd, the header of a member list has no revision.
-  handlers.set(Cluster.MemberList, (_call, _request, reply) =>
-    reply(undefined, Buffer.concat([identity.header(0), members])),
-  );
-  return handlers;
+  const refused = (id: bigint): StatusError =>
+    ids.has(id) ? new StatusError(Code.FAILED_PRECONDITION, IN_THE_CONFIGURATION) : etcd.memberNotFound();
+  return new Map<string, UnaryHandler>([
+    // As in etcd, the header of a member list has no revision.
+    [
+      Cluster.MemberList,
+      (_call, _request, reply) => reply(undefined, Buffer.concat([identity.header(0), members])),
+    ],
+    [
+      Cluster.MemberAdd,
+      refusing((request) => {
+        if (!areMemberUrls(MemberAddRequest.decode(request).peerUrls)) return etcd.memberBadUrls();
+        return new StatusError(Code.FAILED_PRECONDITION, IN_THE_CONFIGURATION);
+      }),
+    ],
+    [Cluster.MemberRemove, refusing((request) => refused(MemberRemoveRequest.decode(request).id))],
+    [Cluster.MemberUpdate, refusing((request) => refused(MemberUpdateRequest.decode(request).id))],
+    [
+      Cluster.MemberPromote,
+      refusing((request) => {
+        const { id } = MemberPromoteRequest.decode(request);
+        return ids.has(id) ? etcd.memberNotLearner() : etcd.memberNotFound();
+      }),
+    ],
+  ]);
+}
+
+/** A handler that has nothing but reasons to refuse. */
+function refusing(reason: (request: Uint8Array) => StatusError): UnaryHandler {
+  return (_call, request, reply) => {
+    let error: StatusError;
+    try {
+      error = reason(request);
+    } catch (thrown) {
+      error = StatusError.from(thrown);
+    }
+    reply(error);
+  };
+}
+
+/** Whether etcd takes these as peer URLs: at least one, each with a scheme, host and port and nothing else. */
+function areMemberUrls(urls: readonly string[]): boolean {
+  return urls.length > 0 && urls.every((url) => /^(https?|unixs?):\/\/[^/?#]+:\d+$/.test(url.trim()));
 }
 
 /** The member id of the proxy whose first client URL is this: the same for ever and on every proxy, never 0. */

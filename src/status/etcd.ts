@@ -24,6 +24,11 @@ export const etcd = {
   noLeader: () => new StatusError(Code.UNAVAILABLE, "etcdserver: no leader"),
   timeout: () => new StatusError(Code.UNAVAILABLE, "etcdserver: request timed out"),
   stopped: () => new StatusError(Code.UNAVAILABLE, "etcdserver: server stopped"),
+  badLeaderTransferee: () => new StatusError(Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee"),
+  memberNotFound: () => new StatusError(Code.NOT_FOUND, "etcdserver: member not found"),
+  memberBadUrls: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: given member URLs are invalid"),
+  memberNotLearner: () =>
+    new StatusError(Code.FAILED_PRECONDITION, "etcdserver: can only promote a learner member"),
   authNotEnabled: () =>
     new StatusError(Code.FAILED_PRECONDITION, "etcdserver: authentication is not enabled"),
 } as const;

@@ -54,6 +54,8 @@ export {
   AlarmMember,
   AlarmRequest,
   AlarmResponse,
+  DowngradeAction,
+  DowngradeRequest,
   DowngradeResponse,
   HashKVRequest,
   HashKVResponse,

@@ -6,6 +6,9 @@ import type { Writer } from "./writer.js";
 /** What an `AlarmRequest` wants. */
 export const AlarmAction = { GET: 0, ACTIVATE: 1, DEACTIVATE: 2 } as const;
 
+/** What a `DowngradeRequest` wants. */
+export const DowngradeAction = { VALIDATE: 0, ENABLE: 1, CANCEL: 2 } as const;
+
 /** Asks for, raises or disarms alarms. */
 export interface AlarmRequest {
   /** An `AlarmAction`. */
@@ -238,6 +241,40 @@ export const MoveLeaderRequest: Codec<MoveLeaderRequest> = codec(
   readMoveLeaderRequest,
   writeMoveLeaderRequest,
 );
+
+/** Asks for steps of a downgrade to an earlier minor version. */
+export interface DowngradeRequest {
+  /** A `DowngradeAction`. */
+  action: number;
+  /** The version to go to. */
+  version: string;
+  unknown?: Uint8Array;
+}
+
+function readDowngradeRequest(r: Reader, m: DowngradeRequest = { action: 0, version: "" }): DowngradeRequest {
+  while (r.more()) {
+    const tag = r.tag();
+    switch (tag) {
+      case 0x08:
+        m.action = r.int32();
+        break;
+      case 0x12:
+        m.version = r.text();
+        break;
+      default:
+        m.unknown = r.unknown(tag, m.unknown, 2);
+    }
+  }
+  return m;
+}
+
+function writeDowngradeRequest(w: Writer, m: Init<DowngradeRequest>): void {
+  w.raw(m.unknown);
+  w.text(0x12, m.version);
+  w.int64(0x08, m.action);
+}
+
+export const DowngradeRequest: Codec<DowngradeRequest> = codec(readDowngradeRequest, writeDowngradeRequest);
 
 /** Answer to a downgrade request. */
 export interface DowngradeResponse {

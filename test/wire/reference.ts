@@ -65,6 +65,7 @@ export const messageTypes = [
   "HashKVRequest",
   "HashKVResponse",
   "MoveLeaderRequest",
+  "DowngradeRequest",
   "DowngradeResponse",
   "SnapshotResponse",
   "KeyValue",

@@ -1,0 +1,52 @@
+import type { Call } from "../../server/transport.js";
+import type { CallOptions, Shard } from "../../shard/shard.js";
+import type { Timeline } from "../../timeline/view.js";
+import type { Identity } from "../identity.js";
+
+/** One backend cluster, with its members one by one. */
+export interface Backend {
+  /** As errors and the log call it: `shard "a"`. */
+  readonly name: string;
+  /** As configured, at least one. */
+  readonly endpoints: readonly string[];
+  /** A connection to one endpoint alone, or to whichever works. Whoever asks for it closes it. */
+  open(endpoint?: string): Pick<Shard, "call" | "close">;
+}
+
+export interface MaintenanceLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface MaintenanceDeps {
+  readonly shards: readonly Shard[];
+  /** The shards in their order, then the timeline host if it is a cluster of its own. */
+  readonly backends: readonly Backend[];
+  readonly timeline: Pick<
+    Timeline,
+    "head" | "sync" | "raftTerm" | "compactRevision" | "cutAt" | "lastAt" | "toRevision"
+  >;
+  readonly identity: Identity;
+  /** Index of the shard that keeps the timeline log, or -1. */
+  readonly hostShard: number;
+  readonly log: MaintenanceLog;
+}
+
+/** Opens a connection (see `Backend.open`) for as long as `use` takes. */
+export async function connected<T>(
+  backend: Backend,
+  endpoint: string | undefined,
+  use: (connection: Pick<Shard, "call">) => Promise<T>,
+): Promise<T> {
+  const connection = backend.open(endpoint);
+  try {
+    return await use(connection);
+  } finally {
+    connection.close();
+  }
+}
+
+/** How a call made for a client goes to a backend: with the client's deadline. */
+export function optionsFor(call: Call, idempotent: boolean): CallOptions {
+  return { idempotent, deadline: call.deadline };
+}

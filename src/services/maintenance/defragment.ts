@@ -1,0 +1,90 @@
+import type { Call } from "../../server/transport.js";
+import type { CallOptions, Shard } from "../../shard/shard.js";
+import { StatusError } from "../../status/error.js";
+import { StatusResponse } from "../../wire/messages.js";
+import { Maintenance } from "../../wire/paths.js";
+import { EMPTY } from "../../wire/reader.js";
+import { type Backend, connected, type MaintenanceDeps, optionsFor } from "./context.js";
+import { answersOf, type Outcome } from "./everywhere.js";
+
+/** How long one member may take, ms: as good as no limit. */
+const MEMBER_MS = 24 * 3_600_000;
+
+interface Member {
+  readonly backend: Backend;
+  readonly endpoint: string;
+  readonly isLeader: boolean;
+}
+
+/**
+ * Defragment: member by member, one shard after the other and a shard's leader last, because a member answers nothing
+ * while it is at it. Never two at once, however many requests there are.
+ */
+export class Defragmenter {
+  /** Ends, never rejecting, when the last request that has been taken on is done. */
+  private last: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly deps: MaintenanceDeps) {}
+
+  /** The answer is empty, without a header, as etcd's is. Fails after all members have had their turn if any failed. */
+  answer(call: Call): Promise<Uint8Array> {
+    const turn = this.last.then(() => this.all(call));
+    this.last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  private async all(call: Call): Promise<Uint8Array> {
+    const outcomes: Outcome<void>[] = [];
+    for (const backend of this.deps.backends) {
+      for (const member of await membersOf(backend, optionsFor(call, true))) {
+        // The client has gone: what it began goes on on the member, but nothing more is begun.
+        if (call.cancelled) return EMPTY;
+        outcomes.push(await this.one(call, member));
+      }
+    }
+    answersOf(outcomes);
+    return EMPTY;
+  }
+
+  private async one(call: Call, { backend, endpoint }: Member): Promise<Outcome<void>> {
+    const { log } = this.deps;
+    const fields = { cluster: backend.name, endpoint };
+    const name = `${backend.name}, ${endpoint}`;
+    try {
+      await connected(backend, endpoint, async (connection) => {
+        const begin = performance.now();
+        log.info({ ...fields, bytes: await sizeOf(connection, call) }, "defragmenting");
+        // Not with the client's deadline: etcd goes on without us, and the next must not begin before it is done.
+        const options = { ...optionsFor(call, false), deadline: Date.now() + MEMBER_MS };
+        await connection.call(Maintenance.Defragment, EMPTY, options);
+        const ms = Math.round(performance.now() - begin);
+        log.info({ ...fields, bytes: await sizeOf(connection, call), ms }, "defragmented");
+      });
+      return { name };
+    } catch (reason) {
+      const error = StatusError.from(reason);
+      log.warn({ ...fields, error: error.message }, "not defragmented");
+      return { name, error };
+    }
+  }
+}
+
+/** The members of a backend, its leader last. One that does not answer is tried all the same. */
+async function membersOf(backend: Backend, options: CallOptions): Promise<Member[]> {
+  const members = await Promise.all(
+    backend.endpoints.map(async (endpoint) => {
+      const isLeader = await connected(backend, endpoint, async (member) => {
+        const status = StatusResponse.decode(await member.call(Maintenance.Status, EMPTY, options));
+        return status.leader === status.header?.memberId;
+      }).catch(() => false);
+      return { backend, endpoint, isLeader };
+    }),
+  );
+  return members.sort((a, b) => Number(a.isLeader) - Number(b.isLeader));
+}
+
+/** Bytes of a member's backend file; undefined when it does not tell. */
+async function sizeOf(member: Pick<Shard, "call">, call: Call): Promise<number | undefined> {
+  const answer = await member.call(Maintenance.Status, EMPTY, optionsFor(call, true)).catch(() => undefined);
+  return answer && StatusResponse.decode(answer).dbSize;
+}

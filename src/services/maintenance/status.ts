@@ -1,0 +1,59 @@
+import type { Call } from "../../server/transport.js";
+import { Code, StatusError } from "../../status/error.js";
+import { StatusResponse } from "../../wire/messages.js";
+import { Maintenance } from "../../wire/paths.js";
+import { EMPTY } from "../../wire/reader.js";
+import { type MaintenanceDeps, optionsFor } from "./context.js";
+import { lowest } from "./versions.js";
+
+/**
+ * Status of the store as one member that leads: sizes summed, at the newest revision, with the errors of all shards by name.
+ * What each shard said last is remembered, so that figures neither fall nor vanish while a shard is down.
+ */
+export class StoreStatus {
+  private readonly known: (StatusResponse | undefined)[];
+  private raftIndex = 0;
+
+  constructor(private readonly deps: MaintenanceDeps) {
+    this.known = deps.shards.map(() => undefined);
+  }
+
+  async answer(call: Call): Promise<Uint8Array> {
+    const { shards, timeline, identity } = this.deps;
+    const [synced, ...asked] = await Promise.allSettled([
+      timeline.sync(),
+      ...shards.map((shard) => shard.call(Maintenance.Status, EMPTY, optionsFor(call, true))),
+    ]);
+    const errors: string[] = [];
+    asked.forEach((result, i) => {
+      if (result.status === "rejected") {
+        errors.push(result.reason.message);
+        return;
+      }
+      const status = StatusResponse.decode(result.value);
+      this.known[i] = status;
+      for (const error of status.errors) errors.push(`shard "${shards[i]!.name}": ${error}`);
+    });
+    if (synced.status === "rejected") errors.push(`timeline: ${synced.reason.message}`);
+    const known = this.known.filter((status) => status !== undefined);
+    // A version that nobody knows cannot be answered, and clients decide by it.
+    if (known.length === 0) throw new StatusError(Code.UNAVAILABLE, errors.join("; "));
+    // The sum can fall when a shard is asked through another member, which may lag behind.
+    this.raftIndex = Math.max(this.raftIndex, sum(known, "raftAppliedIndex"));
+    const body = StatusResponse.encode({
+      version: known.map((status) => status.version).reduce(lowest),
+      dbSize: sum(known, "dbSize"),
+      dbSizeInUse: sum(known, "dbSizeInUse"),
+      leader: identity.memberId,
+      raftIndex: this.raftIndex,
+      raftAppliedIndex: this.raftIndex,
+      raftTerm: Math.max(1, timeline.raftTerm),
+      errors,
+    });
+    return Buffer.concat([identity.header(timeline.head), body]);
+  }
+}
+
+function sum(all: readonly StatusResponse[], field: "dbSize" | "dbSizeInUse" | "raftAppliedIndex"): number {
+  return all.reduce((total, status) => total + status[field], 0);
+}
