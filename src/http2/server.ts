@@ -56,8 +56,7 @@ export class ServerConnection extends Connection<RequestHead> {
     this.socket.destroy();
   }
 
-  /** Takes what the client has sent; called by the socket, and for what was read of it before. */
-  override receive(chunk: Buffer): void {
+  protected override receive(chunk: Buffer): void {
     if (this.preface === PREFACE.length) {
       super.receive(chunk);
       return;

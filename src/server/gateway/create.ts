@@ -1,0 +1,147 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import type { Log } from "../../ops/log.js";
+import type { Probes } from "../../services/probes.js";
+import { Code, StatusError } from "../../status/error.js";
+import { etcd } from "../../status/etcd.js";
+import { CallObserver } from "../observer.js";
+import type { Handlers } from "../transport.js";
+import { type AccessOptions, controlAccess } from "./access.js";
+import { sendError, sendText } from "./answers.js";
+import type { Endpoint, HttpCall } from "./call.js";
+import { createPages, type Page, type PageHandler } from "./pages.js";
+import { isGatewayPath, routes } from "./routes.js";
+import { loadMethods } from "./schema.js";
+import { HttpStream } from "./stream.js";
+import { HttpUnary } from "./unary.js";
+
+export interface GatewayDeps {
+  /** The same that gRPC serves. */
+  readonly handlers: Handlers;
+  readonly probes: Probes;
+  /** Further pages to be served to GET, by path: `/metrics`. */
+  readonly extra?: ReadonlyMap<string, Page>;
+  readonly access: AccessOptions;
+  /** Counts the calls, and is told how they end. */
+  readonly observer?: CallObserver;
+  /** Largest request message in bytes of protobuf; what is larger is refused with RESOURCE_EXHAUSTED. */
+  readonly maxReceiveBytes: number;
+  /** Bytes queued for one stream above which `send` answers false. Default 1 MiB. */
+  readonly highWaterBytes?: number;
+  readonly log: Log;
+}
+
+export interface Gateway {
+  /** Serves one HTTP/1.1 request, to be given to a server of node:http. */
+  readonly handle: RequestListener;
+  /** Ends all streams with UNAVAILABLE, and each new one; unary calls go on. */
+  stop(): void;
+}
+
+const DEFAULT_HIGH_WATER = 1 << 20;
+/** Base64 is 4/3 of its bytes; the rest is for names, white space and escapes. */
+const TEXT_FACTOR = 2;
+
+/**
+ * etcd's JSON gateway, and the pages that etcd serves beside it: every method of `handlers` that has an HTTP path.
+ * Answers go by etcd's mapping; a client's mistake is never answered with a status of 500 and more.
+ */
+export function createGateway(deps: GatewayDeps): Gateway {
+  return new JsonGateway(deps);
+}
+
+class JsonGateway implements Gateway {
+  /** By HTTP path. */
+  private readonly endpoints: ReadonlyMap<string, Endpoint>;
+  private readonly pages: ReadonlyMap<string, PageHandler>;
+  private readonly streams = new Set<HttpCall>();
+  private stopping = false;
+
+  constructor(private readonly deps: GatewayDeps) {
+    const { probes, extra = new Map(), log, maxReceiveBytes } = deps;
+    const { observer = new CallObserver(), highWaterBytes = DEFAULT_HIGH_WATER } = deps;
+    const endpoints = new Map<string, Endpoint>();
+    for (const method of loadMethods().values()) {
+      endpoints.set(method.path, {
+        method,
+        stats: observer.stats.of(method.path, method.requestStream || method.responseStream),
+        observer,
+        messageBytes: maxReceiveBytes,
+        textBytes: maxReceiveBytes * TEXT_FACTOR,
+        highWaterBytes,
+      });
+    }
+    this.endpoints = new Map([...routes].map(([http, grpc]) => [http, endpoints.get(grpc)!]));
+    this.pages = createPages(probes, extra, log);
+  }
+
+  readonly handle: RequestListener = (request, response) => {
+    if (controlAccess(this.deps.access, request, response)) return;
+    const [path, query] = split(request.url ?? "/");
+    const endpoint = this.endpoints.get(path);
+    if (endpoint !== undefined) {
+      if (request.method === "POST") this.call(endpoint, request, response);
+      else sendText(response, 405, "Method Not Allowed");
+      return;
+    }
+    const page = this.pages.get(path);
+    if (page !== undefined) this.page(page, query, request, response);
+    else sendText(response, 404, isGatewayPath(path) ? "Not Found" : "404 page not found");
+  };
+
+  stop(): void {
+    this.stopping = true;
+    for (const stream of [...this.streams]) stream.abort(etcd.stopped());
+  }
+
+  private call(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): void {
+    const { handlers } = this.deps;
+    const { path } = endpoint.method;
+    const unary = handlers.unary.get(path);
+    const handler = handlers.stream.get(path);
+    try {
+      if (handler !== undefined) {
+        const stream = new HttpStream(endpoint, request, response);
+        this.streams.add(stream);
+        response.once("close", () => this.streams.delete(stream));
+        if (this.stopping) stream.abort(etcd.stopped());
+        else {
+          handler(stream);
+          stream.start();
+        }
+      } else if (unary !== undefined) {
+        new HttpUnary(endpoint, unary, request, response).start();
+      } else {
+        throw new StatusError(Code.UNIMPLEMENTED, `unknown method ${path}`);
+      }
+    } catch (reason) {
+      sendError(response, StatusError.from(reason), path);
+    }
+  }
+
+  private page(page: PageHandler, query: string, request: IncomingMessage, response: ServerResponse): void {
+    if (request.method !== "GET") {
+      sendText(response, 405, "Method Not Allowed", { allow: "GET" });
+      return;
+    }
+    page(request, response, new URLSearchParams(query)).catch((reason) => {
+      const error = StatusError.from(reason);
+      this.deps.log.error({ err: error, url: request.url }, "a page could not be made");
+      if (!response.headersSent) sendText(response, 500, error.message);
+    });
+  }
+}
+
+/** Path and query of a request target. */
+function split(target: string): [path: string, query: string] {
+  // A proxy's client may send the whole URL.
+  const local = target.startsWith("/") ? target : target.replace(/^[a-z]+:\/\/[^/?]*/i, "");
+  const mark = local.indexOf("?");
+  const path = mark < 0 ? local : local.slice(0, mark);
+  const query = mark < 0 ? "" : local.slice(mark + 1);
+  if (!path.includes("%")) return [path, query];
+  try {
+    return [decodeURIComponent(path), query];
+  } catch {
+    return [path, query];
+  }
+}
