@@ -56,7 +56,8 @@ export class ServerConnection extends Connection<RequestHead> {
     this.socket.destroy();
   }
 
-  protected override receive(chunk: Buffer): void {
+  /** Takes what the client has sent; called by the socket, and for what was read of it before. */
+  override receive(chunk: Buffer): void {
     if (this.preface === PREFACE.length) {
       super.receive(chunk);
       return;

@@ -1,4 +1,5 @@
 import {
+  type ConnectionInjector,
   logVerbosity,
   Server,
   ServerCredentials,
@@ -9,15 +10,13 @@ import {
 } from "@grpc/grpc-js";
 import { etcd } from "../../status/etcd.js";
 import { CallObserver } from "../observer.js";
+import { Port, type PortOptions } from "../port/port.js";
 import type { Handlers, UnaryHandler } from "../transport.js";
 import { failure, GrpcCall } from "./call.js";
 import { tooLarge } from "./limit.js";
-import { bind } from "./listen.js";
 import { GrpcStream } from "./stream.js";
 
-export interface GrpcOptions {
-  /** `host:port`, `[ipv6]:port` or `unix:/path` each, at least one; port 0 lets the system choose. */
-  readonly listen: readonly string[];
+export interface GrpcOptions extends PortOptions {
   /** Largest request message in bytes; what is larger is refused with RESOURCE_EXHAUSTED, as etcd's gRPC server does. */
   readonly maxReceiveBytes: number;
   /** Bytes queued for one stream above which `send` answers false. Default 1 MiB. */
@@ -75,14 +74,16 @@ export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promi
     };
     server.register(path, serve, identity, identity, "bidi");
   }
-  let addresses: string[];
-  try {
-    addresses = await bind(server, options.listen, ServerCredentials.createInsecure());
-  } catch (error) {
-    server.forceShutdown();
-    throw error;
-  }
-  return { addresses, shutdown: (graceMs) => shutdown(server, addresses, streams, graceMs) };
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const port = await Port.open(options, (socket, first) => {
+    socket.pause();
+    socket.unshift(first);
+    injector.injectConnection(socket);
+  });
+  return {
+    addresses: port.addresses,
+    shutdown: (graceMs) => shutdown(server, injector, port, streams, graceMs),
+  };
 }
 
 function identity(bytes: Buffer): Buffer {
@@ -114,17 +115,18 @@ function toBuffer(bytes: Uint8Array | undefined): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function shutdown(
+async function shutdown(
   server: Server,
-  addresses: readonly string[],
+  injector: ConnectionInjector,
+  port: Port,
   streams: ReadonlySet<GrpcStream>,
   graceMs: number,
 ): Promise<void> {
-  return new Promise((resolve) => {
-    // Not forceShutdown: without channelz it does not know the connections. First drain, because it would pass
-    // over connections that tryShutdown has begun to close.
-    for (const address of addresses) server.drain(address, graceMs);
-    server.tryShutdown(() => resolve());
-    for (const stream of [...streams]) stream.shutdown(etcd.stopped());
-  });
+  const closed = port.close(graceMs);
+  // Not forceShutdown: without channelz it does not know the connections. First drain, because it would pass
+  // over connections that tryShutdown has begun to close.
+  injector.drain(graceMs);
+  server.tryShutdown(() => {});
+  for (const stream of [...streams]) stream.shutdown(etcd.stopped());
+  await closed;
 }

@@ -1,4 +1,4 @@
-import type { Server, Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { ConnectionLimits } from "../../http2/limits.js";
 import type { RequestHead } from "../../http2/request.js";
 import { ServerConnection } from "../../http2/server.js";
@@ -8,10 +8,10 @@ import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import type { GrpcOptions, GrpcServer } from "../grpc/serve.js";
 import { CallObserver } from "../observer.js";
+import { Port } from "../port/port.js";
 import type { Handlers, StreamHandler, UnaryHandler } from "../transport.js";
 import { BidiStream } from "./bidi.js";
 import { type CallContext, ResponseBlocks } from "./call.js";
-import { listen } from "./listen.js";
 import { PlainAnswer } from "./plain.js";
 import { UnaryCall } from "./unary.js";
 
@@ -38,20 +38,13 @@ export interface Http2Options extends GrpcOptions {
 /** Serves `handlers` over our own HTTP/2. Rejects with `ListenError` when an address cannot be listened on. */
 export async function serveHttp2(handlers: Handlers, options: Http2Options): Promise<GrpcServer> {
   const service = new Service(handlers, options);
-  const addresses: string[] = [];
-  try {
-    for (const address of options.listen) addresses.push(await service.listen(address));
-  } catch (error) {
-    await service.shutdown(0);
-    throw error;
-  }
-  return { addresses, shutdown: (graceMs) => service.shutdown(graceMs) };
+  const port = await Port.open(options, (socket, first) => service.take(socket, first));
+  return { addresses: port.addresses, shutdown: (graceMs) => service.shutdown(port, graceMs) };
 }
 
 class Service {
   private readonly limits: ConnectionLimits;
   private readonly connections = new Set<ServerConnection>();
-  private readonly servers: Server[] = [];
   private stopping = false;
   private readonly observer: CallObserver;
   private readonly unary = new Map<string, Method<UnaryHandler>>();
@@ -70,12 +63,6 @@ class Service {
     }
   }
 
-  async listen(address: string): Promise<string> {
-    const bound = await listen(address, (socket) => this.connect(socket));
-    this.servers.push(bound.server);
-    return bound.address;
-  }
-
   private accept(connection: ServerConnection, id: number, head: RequestHead, context: CallContext): Stream {
     if (!head.isGrpc && !head.tooLarge)
       return new PlainAnswer(connection, id, head.method === "POST" ? 415 : 405);
@@ -91,11 +78,9 @@ class Service {
     );
   }
 
-  async shutdown(graceMs: number): Promise<void> {
+  async shutdown(port: Port, graceMs: number): Promise<void> {
     this.stopping = true;
-    const closed = this.servers.map(
-      (server) => new Promise<void>((resolve) => server.close(() => resolve())),
-    );
+    const closed = port.close(graceMs);
     for (const connection of [...this.connections]) {
       connection.drain();
       for (const stream of [...connection.streams.values()]) {
@@ -105,11 +90,12 @@ class Service {
     const cut = setTimeout(() => {
       for (const connection of [...this.connections]) connection.destroy("the server stops");
     }, graceMs);
-    await Promise.all(closed);
+    await closed;
     clearTimeout(cut);
   }
 
-  private connect(socket: Socket): void {
+  /** Serves a connection of which `first` has been read. */
+  take(socket: Socket, first: Buffer): void {
     const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER } = this.options;
     const { observer } = this;
     const context = { blocks: new ResponseBlocks(), maxReceiveBytes, highWaterBytes, observer };
@@ -118,6 +104,7 @@ class Service {
       onClosed: (connection) => this.connections.delete(connection),
     });
     this.connections.add(connection);
+    connection.receive(first);
   }
 
   private refusal(head: RequestHead, known: boolean): StatusError {

@@ -1,5 +1,27 @@
 import { createServer, type ListenOptions, type Server, type Socket } from "node:net";
-import { ListenError } from "../grpc/listen.js";
+
+/** An address that cannot be listened on. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+
+  /** `code` is the system's, e.g. `EADDRINUSE`; undefined when the address itself is malformed. */
+  constructor(
+    readonly address: string,
+    readonly code: string | undefined,
+    detail: string,
+  ) {
+    super(`cannot listen on ${address}: ${(code && REASONS[code]) ?? detail}`);
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: "the address is already in use",
+  EADDRNOTAVAIL: "this machine has no such address",
+  EACCES: "permission denied",
+};
+
+/** After this time without a byte the system asks whether the client's machine is still there, as with etcd, ms. */
+const TCP_KEEP_ALIVE = 30_000;
 
 /** Listens on `address` (`host:port`, `[ipv6]:port` or `unix:/path`). Rejects with `ListenError`. */
 export function listen(
@@ -12,7 +34,10 @@ export function listen(
       reject(new ListenError(address, undefined, "expected host:port, [ipv6]:port or unix:/path"));
       return;
     }
-    const server = createServer({ noDelay: true }, onSocket);
+    const server = createServer(
+      { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE },
+      onSocket,
+    );
     server.once("error", (error: NodeJS.ErrnoException) =>
       reject(new ListenError(address, error.code, error.message)),
     );

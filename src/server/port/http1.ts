@@ -1,0 +1,102 @@
+import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+
+/** How long a client may take from connecting to the end of its first request's headers, ms. */
+const HEADERS_TIMEOUT = 20_000;
+/** How long a connection may wait for its next request, ms. Longer than the pools of the usual clients keep one. */
+const KEEP_ALIVE = 300_000;
+/** As much as our HTTP/2 takes, bytes. */
+const MAX_HEADER_BYTES = 64 * 1024;
+
+/**
+ * HTTP/1.1 on connections that somebody else has accepted. There is no limit on how long a request or a response
+ * takes: both ends of a watch stay open for ever.
+ */
+export class Http1Server {
+  private readonly server: Server;
+  /** Every connection with the responses it waits for. */
+  private readonly connections = new Map<Socket, Set<ServerResponse>>();
+  private readonly timers = new Map<Socket, NodeJS.Timeout>();
+  private stopping = false;
+
+  constructor(private readonly listener: RequestListener) {
+    this.server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE });
+    this.server.on("request", (request, response) => {
+      this.begin(request.socket, response);
+      this.listener(request, response);
+    });
+  }
+
+  /** Connections that are open. */
+  get size(): number {
+    return this.connections.size;
+  }
+
+  /** Takes over a connection of which `first` has been read. */
+  take(socket: Socket, first: Buffer): void {
+    this.connections.set(socket, new Set());
+    this.arm(socket, HEADERS_TIMEOUT);
+    socket.once("close", () => {
+      this.connections.delete(socket);
+      this.disarm(socket);
+    });
+    socket.pause();
+    socket.unshift(first);
+    this.server.emit("connection", socket);
+    socket.resume();
+  }
+
+  /**
+   * Closes idle connections and ends responses that have begun; a request that has not been answered yet is, and then
+   * its connection closes.
+   */
+  drain(): void {
+    this.stopping = true;
+    for (const [socket, responses] of this.connections) {
+      if (responses.size === 0) socket.destroy();
+      for (const response of responses) {
+        if (response.headersSent) response.end();
+        else response.setHeader("connection", "close");
+      }
+    }
+  }
+
+  /** Closes what is left. */
+  destroy(): void {
+    for (const socket of this.connections.keys()) socket.destroy();
+  }
+
+  // The server's own timeouts work only for connections that it has accepted itself.
+  private arm(socket: Socket, delay: number): void {
+    const timer = setTimeout(() => socket.destroy(), delay).unref();
+    this.timers.set(socket, timer);
+  }
+
+  private disarm(socket: Socket): void {
+    clearTimeout(this.timers.get(socket));
+    this.timers.delete(socket);
+  }
+
+  private begin(socket: Socket, response: ServerResponse): void {
+    const responses = this.connections.get(socket);
+    if (responses === undefined) return;
+    this.disarm(socket);
+    responses.add(response);
+    if (this.stopping) response.setHeader("connection", "close");
+    response.once("close", () => {
+      responses.delete(response);
+      if (responses.size > 0 || socket.destroyed) return;
+      if (this.stopping) socket.destroySoon();
+      else this.arm(socket, KEEP_ALIVE + HEADERS_TIMEOUT);
+    });
+  }
+}
+
+/** What etcd answers to a path that it does not know. */
+export const notFound: RequestListener = (_request, response) => {
+  response.writeHead(404, {
+    "content-type": "text/plain; charset=utf-8",
+    "x-content-type-options": "nosniff",
+  });
+  response.end("404 page not found\n");
+};

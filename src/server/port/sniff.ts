@@ -1,0 +1,31 @@
+import type { Socket } from "node:net";
+import { PREFACE } from "../../http2/protocol.js";
+
+/** How long a client may take to show what it speaks, ms. */
+const TIMEOUT = 20_000;
+
+/**
+ * Reads the beginning of a connection until it tells HTTP/2 with prior knowledge from anything else, and then lets
+ * go of the socket: nothing stays between it and whoever takes it over. `decided` gets all that was read. A client
+ * that says nothing for 20 s is disconnected.
+ */
+export function sniff(socket: Socket, decided: (isHttp2: boolean, first: Buffer) => void): void {
+  let matched = 0;
+  let held: Buffer | undefined;
+  const timer = setTimeout(() => socket.destroy(), TIMEOUT).unref();
+  const onClose = () => clearTimeout(timer);
+  const onData = (chunk: Buffer) => {
+    const take = Math.min(PREFACE.length - matched, chunk.length);
+    const matches = PREFACE.compare(chunk, 0, take, matched, matched + take) === 0;
+    matched += take;
+    const first = held === undefined ? chunk : Buffer.concat([held, chunk]);
+    if (matches && matched < PREFACE.length) {
+      held = first;
+      return;
+    }
+    clearTimeout(timer);
+    socket.off("data", onData).off("close", onClose);
+    decided(matches, first);
+  };
+  socket.on("data", onData).on("close", onClose);
+}
