@@ -1,10 +1,10 @@
 import type { Socket } from "node:net";
 import { Code } from "../status/error.js";
-import { Connection, protocolError } from "./connection.js";
+import { Connection } from "./connection.js";
 import { Fifo } from "./fifo.js";
 import { Block, type OutField } from "./hpack/encoder.js";
 import type { ConnectionLimits } from "./limits.js";
-import { ErrorCode, errorName, MAX_WINDOW, PREFACE, Setting } from "./protocol.js";
+import { ErrorCode, errorName, MAX_WINDOW, PREFACE, protocolError, Setting } from "./protocol.js";
 import { type ResponseHead, readResponse } from "./response.js";
 import { Stream } from "./stream.js";
 
@@ -61,7 +61,7 @@ export class ClientConnection extends Connection<ResponseHead> {
     private readonly events: ClientEvents,
   ) {
     super(socket, limits, readResponse);
-    this.outbox.bytes(PREFACE);
+    this.sender.raw(PREFACE);
     this.sendSettings([[Setting.ENABLE_PUSH, 0]]);
   }
 
@@ -99,9 +99,9 @@ export class ClientConnection extends Connection<ResponseHead> {
   private start(call: ClientCall): void {
     const id = this.nextId;
     this.nextId += 2;
-    call.open(id, this.peerWindow);
+    call.open(id, this.sender.initialWindow);
     this.add(call);
-    this.sendHeaders(id, this.block(call.path, call.metadata), false);
+    this.sender.headers(id, this.block(call.path, call.metadata), false);
     call.onOpen();
     if (this.nextId > MAX_WINDOW && !this.isDraining) {
       this.isDraining = true;

@@ -78,3 +78,11 @@ export class ConnectionError extends Error {
     super(message);
   }
 }
+
+export function protocolError(text: string): ConnectionError {
+  return new ConnectionError(ErrorCode.PROTOCOL_ERROR, text);
+}
+
+export function frameSizeError(frame: string): ConnectionError {
+  return new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${frame} of a wrong length`);
+}

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
-import { Connection, protocolError } from "./connection.js";
+import { Connection } from "./connection.js";
 import type { ConnectionLimits } from "./limits.js";
-import { ConnectionError, ErrorCode, MAX_WINDOW, PREFACE, Setting } from "./protocol.js";
+import { ConnectionError, ErrorCode, MAX_WINDOW, PREFACE, protocolError, Setting } from "./protocol.js";
 import { type RequestHead, readRequest } from "./request.js";
 import type { Stream } from "./stream.js";
 
@@ -42,7 +42,7 @@ export class ServerConnection extends Connection<RequestHead> {
     if (this.draining || this.ended) return;
     this.draining = true;
     this.sendGoaway(MAX_WINDOW, ErrorCode.NO_ERROR);
-    this.sendPing(GRACEFUL);
+    this.sender.ping(GRACEFUL, 0, false);
   }
 
   /** True once `drain` was called. */
@@ -118,7 +118,7 @@ export class ServerConnection extends Connection<RequestHead> {
   private refuse(id: number, code: ErrorCode): void {
     this.idleFrames.add();
     this.countReset();
-    this.checkBacklog();
+    this.sender.checkBacklog();
     this.writeReset(id, code);
   }
 

@@ -53,7 +53,7 @@ export abstract class Stream {
     public id: number,
     private readonly maxMessageBytes: number,
   ) {
-    this.sendWindow = connection.peerWindow;
+    this.sendWindow = connection.sender.initialWindow;
     this.recvWindow = connection.limits.streamWindow;
   }
 
@@ -152,7 +152,7 @@ export abstract class Stream {
   /** Sends one message; it waits its turn if it has to. */
   sendMessage(parts: readonly Uint8Array[], length: number): void {
     if (this.closed || this.localEnding !== undefined) return;
-    if (this.outgoingBytes === 0 && this.connection.sendNow(this, parts, length, false)) return;
+    if (this.outgoingBytes === 0 && this.connection.sender.sendNow(this, parts, length, false)) return;
     this.queue(parts, length);
   }
 
@@ -161,7 +161,7 @@ export abstract class Stream {
     if (this.closed || this.localEnding !== undefined) return;
     this.localEnding = "data";
     const parts = [message];
-    if (this.outgoingBytes === 0 && this.connection.sendNow(this, parts, message.length, true)) return;
+    if (this.outgoingBytes === 0 && this.connection.sender.sendNow(this, parts, message.length, true)) return;
     this.queue(parts, message.length);
   }
 
@@ -170,15 +170,15 @@ export abstract class Stream {
     this.outgoing ??= new Fifo();
     this.outgoing.push(bytes);
     this.outgoingBytes += bytes.length;
-    this.connection.queuedBytes += bytes.length;
-    this.connection.makeReady(this);
+    this.connection.sender.queuedBytes += bytes.length;
+    this.connection.sender.makeReady(this);
   }
 
   /** Ends our side, after everything that is queued. */
   endSending(ending: Ending): void {
     if (this.closed || this.localEnding !== undefined) return;
     this.localEnding = ending;
-    if (this.outgoingBytes === 0) this.connection.sendEnd(this);
+    if (this.outgoingBytes === 0) this.connection.sender.sendEnd(this);
   }
 
   /** Moves up to `length` queued bytes to `take`. */
@@ -198,7 +198,7 @@ export abstract class Stream {
       }
     }
     this.outgoingBytes -= length;
-    this.connection.queuedBytes -= length;
+    this.connection.sender.queuedBytes -= length;
   }
 
   /** Called by the connection after `dequeue`. */
@@ -206,11 +206,18 @@ export abstract class Stream {
     this.onSent();
   }
 
+  /** Our side has ended on the wire. */
+  endLocal(): void {
+    this.localEnded = true;
+    this.connection.settle(this);
+    if (!this.closed) this.onLocalEnd();
+  }
+
   /** Called by the connection when it lets go of the stream. */
   release(): void {
     this.closed = true;
     this.outgoing = undefined;
-    this.connection.queuedBytes -= this.outgoingBytes;
+    this.connection.sender.queuedBytes -= this.outgoingBytes;
     this.outgoingBytes = 0;
     this.held = undefined;
     this.message = EMPTY;
@@ -226,8 +233,8 @@ export abstract class Stream {
     this.outgoing.push(prefix);
     for (const part of parts) if (part.length > 0) this.outgoing.push(part);
     this.outgoingBytes += PREFIX + length;
-    this.connection.queuedBytes += PREFIX + length;
-    this.connection.makeReady(this);
+    this.connection.sender.queuedBytes += PREFIX + length;
+    this.connection.sender.makeReady(this);
   }
 
   private finishReading(): void {
@@ -341,7 +348,7 @@ export abstract class Stream {
     this.consumed += length;
     if (this.closed || this.remoteEnded || this.consumed * 2 < this.connection.limits.streamWindow) return;
     this.recvWindow += this.consumed;
-    this.connection.windowUpdate(this.id, this.consumed);
+    this.connection.sender.windowUpdate(this.id, this.consumed);
     this.consumed = 0;
   }
 }

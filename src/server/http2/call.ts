@@ -153,7 +153,7 @@ export abstract class ServerCall extends Stream implements Call {
   protected sendHead(): void {
     if (this.headSent || this.closed) return;
     this.headSent = true;
-    this.connection.sendHeaders(this.id, this.context.blocks.head, false);
+    this.connection.sender.headers(this.id, this.context.blocks.head, false);
   }
 
   private sendStatus(error: StatusError | undefined): void {

@@ -19,7 +19,7 @@ export class PlainAnswer extends Stream {
       { name: ":status", value: String(this.status) },
       { name: "content-type", value: "text/plain; charset=utf-8" },
     ];
-    this.connection.sendHeaders(this.id, fields, false);
+    this.connection.sender.headers(this.id, fields, false);
     this.sendRaw(TEXT);
     this.endSending("data");
   }

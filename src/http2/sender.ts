@@ -1,0 +1,215 @@
+import type { Socket } from "node:net";
+import { Fifo } from "./fifo.js";
+import { Block, HpackEncoder, type OutField } from "./hpack/encoder.js";
+import { MAX_BACKLOG } from "./limits.js";
+import { Outbox } from "./outbox.js";
+import {
+  ConnectionError,
+  DEFAULT_FRAME_SIZE,
+  DEFAULT_WINDOW,
+  ErrorCode,
+  Flag,
+  FrameType,
+  MAX_WINDOW,
+  protocolError,
+} from "./protocol.js";
+import type { Stream } from "./stream.js";
+
+/**
+ * What a connection sends: header blocks, data as far as the peer's windows and the socket allow, and frames that
+ * neither holds up. Streams that have to wait send one frame each in turn.
+ */
+export class Sender {
+  /** Window that streams begin with, as the peer has set it. */
+  initialWindow = DEFAULT_WINDOW;
+  /** Bytes of messages that wait for flow control or for the socket. */
+  queuedBytes = 0;
+  private readonly outbox: Outbox;
+  private readonly encoder = new HpackEncoder();
+  private window = DEFAULT_WINDOW;
+  private readonly waiting = new Fifo<Stream>();
+  private pumping = false;
+  private stopped = false;
+
+  constructor(socket: Socket) {
+    this.outbox = new Outbox(socket);
+  }
+
+  /** Nothing more is sent. */
+  stop(): void {
+    this.stopped = true;
+  }
+
+  /** Writes what has been collected in this turn of the event loop. */
+  flush(): void {
+    this.outbox.flush();
+  }
+
+  // ---- frames that no window holds up
+
+  /** Bytes as they are. */
+  raw(bytes: Uint8Array): void {
+    this.outbox.bytes(bytes);
+  }
+
+  settings(settings: readonly (readonly [id: number, value: number])[]): void {
+    const { outbox } = this;
+    outbox.frame(FrameType.SETTINGS, 0, 0, settings.length * 6);
+    for (const [id, value] of settings) {
+      outbox.uint16(id);
+      outbox.uint32(value);
+    }
+  }
+
+  settingsAnswer(): void {
+    this.outbox.frame(FrameType.SETTINGS, Flag.ACK, 0, 0);
+  }
+
+  /** A ping of ours, or with `answer` the answer to the peer's; `mark` is the first half of its eight bytes. */
+  ping(mark: number, rest: number, answer: boolean): void {
+    this.outbox.frame(FrameType.PING, answer ? Flag.ACK : 0, 0, 8);
+    this.outbox.uint32(mark);
+    this.outbox.uint32(rest);
+  }
+
+  goaway(lastStream: number, code: ErrorCode, text: string): void {
+    const debug = Buffer.from(text);
+    this.outbox.frame(FrameType.GOAWAY, 0, 0, 8 + debug.length);
+    this.outbox.uint32(lastStream);
+    this.outbox.uint32(code);
+    this.outbox.bytes(debug);
+  }
+
+  reset(streamId: number, code: ErrorCode): void {
+    this.outbox.frame(FrameType.RST_STREAM, 0, streamId, 4);
+    this.outbox.uint32(code);
+  }
+
+  windowUpdate(streamId: number, bytes: number): void {
+    if (bytes <= 0) return;
+    this.outbox.frame(FrameType.WINDOW_UPDATE, 0, streamId, 4);
+    this.outbox.uint32(bytes);
+  }
+
+  /** Sends a header block. It must fit the order in which blocks were encoded: call it with nothing in between. */
+  headers(streamId: number, fields: Block | readonly OutField[], ends: boolean): void {
+    const bytes = fields instanceof Block ? this.encoder.encodeBlock(fields) : this.encoder.encode(fields);
+    const size = DEFAULT_FRAME_SIZE;
+    let flags = ends ? Flag.END_STREAM : 0;
+    let type: number = FrameType.HEADERS;
+    let at = 0;
+    for (; bytes.length - at > size; at += size) {
+      this.outbox.frame(type, flags, streamId, size);
+      this.outbox.bytes(bytes.subarray(at, at + size));
+      type = FrameType.CONTINUATION;
+      flags = 0;
+    }
+    this.outbox.frame(type, flags | Flag.END_HEADERS, streamId, bytes.length - at);
+    this.outbox.bytes(at === 0 ? bytes : bytes.subarray(at));
+  }
+
+  // ---- data
+
+  /** Sends a whole message in one frame if that is possible at once. */
+  sendNow(stream: Stream, parts: readonly Uint8Array[], length: number, ends: boolean): boolean {
+    const size = length + 5;
+    if (size > stream.sendWindow || size > this.window || size > DEFAULT_FRAME_SIZE) return false;
+    if (this.waiting.length > 0 || this.outbox.full || this.stopped) return false;
+    stream.sendWindow -= size;
+    this.window -= size;
+    const { outbox } = this;
+    outbox.frame(FrameType.DATA, ends ? Flag.END_STREAM : 0, stream.id, size);
+    outbox.messagePrefix(length);
+    for (let i = 0; i < parts.length; i++) outbox.bytes(parts[i]);
+    if (ends) stream.endLocal();
+    return true;
+  }
+
+  /** Sends the end of the stream's side, of which nothing else is queued. */
+  sendEnd(stream: Stream): void {
+    const ending = stream.localEnding!;
+    if (ending === "data") this.outbox.frame(FrameType.DATA, Flag.END_STREAM, stream.id, 0);
+    else this.headers(stream.id, ending, true);
+    stream.endLocal();
+  }
+
+  /** The stream has something queued. */
+  makeReady(stream: Stream): void {
+    if (stream.ready || stream.sendWindow <= 0) return;
+    stream.ready = true;
+    this.waiting.push(stream);
+    this.pump();
+  }
+
+  /** Sends queued data, one frame of each stream in turn, as far as windows and the socket allow. */
+  pump(): void {
+    if (this.pumping || this.stopped) return;
+    this.pumping = true;
+    while (this.waiting.length > 0 && this.window > 0 && !this.outbox.full) this.sendFrame();
+    this.pumping = false;
+  }
+
+  private sendFrame(): void {
+    const stream = this.waiting.shift()!;
+    stream.ready = false;
+    const size = Math.min(stream.pendingBytes, DEFAULT_FRAME_SIZE, stream.sendWindow, this.window);
+    if (stream.closed || size <= 0) return;
+    const last = size === stream.pendingBytes;
+    const ends = last && stream.localEnding === "data";
+    stream.sendWindow -= size;
+    this.window -= size;
+    this.outbox.frame(FrameType.DATA, ends ? Flag.END_STREAM : 0, stream.id, size);
+    stream.dequeue(size, (piece) => this.outbox.bytes(piece));
+    if (ends) stream.endLocal();
+    else if (last && stream.localEnding !== undefined) this.sendEnd(stream);
+    else if (!last && stream.sendWindow > 0) {
+      stream.ready = true;
+      this.waiting.push(stream);
+    }
+    if (!stream.closed) stream.sent();
+  }
+
+  // ---- what the peer allows
+
+  /** The peer lets us send `bytes` more on the connection. Throws `ConnectionError` for what no peer may allow. */
+  widen(bytes: number): void {
+    if (bytes === 0) throw protocolError("a window update of 0");
+    this.window += bytes;
+    if (this.window > MAX_WINDOW) throw windowTooLarge();
+    this.pump();
+  }
+
+  /** The same on one stream; `bytes` can be negative. `pump` sends what waited for it. */
+  widenStream(stream: Stream, bytes: number): void {
+    stream.sendWindow += bytes;
+    if (stream.sendWindow > MAX_WINDOW) throw windowTooLarge();
+    if (stream.sendWindow > 0 && stream.pendingBytes > 0 && !stream.ready) {
+      stream.ready = true;
+      this.waiting.push(stream);
+    }
+  }
+
+  /** The peer's SETTINGS_INITIAL_WINDOW_SIZE, which changes the windows of open streams too. */
+  setInitialWindow(size: number, streams: Iterable<Stream>): void {
+    if (size > MAX_WINDOW) throw windowTooLarge();
+    const change = size - this.initialWindow;
+    this.initialWindow = size;
+    for (const stream of streams) this.widenStream(stream, change);
+  }
+
+  /** The peer's SETTINGS_HEADER_TABLE_SIZE. */
+  setTableSize(size: number): void {
+    this.encoder.setMaxTableSize(size);
+  }
+
+  /** Throws for a peer that makes us answer without reading the answers. */
+  checkBacklog(): void {
+    if (this.outbox.backlog > MAX_BACKLOG) {
+      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "answers are not read");
+    }
+  }
+}
+
+function windowTooLarge(): ConnectionError {
+  return new ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "window too large");
+}
