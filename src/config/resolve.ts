@@ -10,7 +10,7 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
   const find = (path: Path, message: string) => findings.push({ path, message });
   checkListen(shape, find);
   checkShards(shape, find);
-  const { listen, shards, limits, watch, transport, log } = shape;
+  const { listen, shards, limits, watch, http, transport, log } = shape;
   return {
     listen,
     advertise: resolveAdvertise(shape, find),
@@ -19,6 +19,7 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
     map: { shards: shards.map(({ name, weight }) => ({ name, weight })), rules: resolveRules(shape, find) },
     limits,
     watch,
+    http,
     transport,
     log,
   };

@@ -91,6 +91,12 @@ export const schema = z.strictObject({
       progressNotifyMs: milliseconds.default(600_000),
     })
     .prefault({}),
+  http: z
+    .strictObject({
+      cors: z.array(z.string().min(1)).default([]),
+      hosts: z.array(z.string().min(1)).default([]),
+    })
+    .prefault({}),
   transport: z.enum(transports).default("native"),
   log: z.strictObject({ level: z.enum(logLevels).default("info") }).prefault({}),
 });

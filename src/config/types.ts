@@ -16,6 +16,7 @@ export interface Config {
   readonly map: ShardMap;
   readonly limits: LimitsConfig;
   readonly watch: WatchConfig;
+  readonly http: HttpConfig;
   /** What carries gRPC on both sides: our own HTTP/2, or the library. */
   readonly transport: (typeof transports)[number];
   readonly log: LogConfig;
@@ -53,6 +54,14 @@ export interface WatchConfig {
   readonly streamBufferBytes: number;
   /** Time without events after which a watcher that asked for it gets a progress notification, in milliseconds. */
   readonly progressNotifyMs: number;
+}
+
+/** Who may use HTTP/1.1, as etcd's `--cors` and `--host-whitelist`. */
+export interface HttpConfig {
+  /** Origins whose web pages may read answers; `*` means all, none means none. */
+  readonly cors: readonly string[];
+  /** Names under which the proxy may be asked without TLS; `*`, or none, means all. */
+  readonly hosts: readonly string[];
 }
 
 export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;

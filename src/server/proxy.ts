@@ -9,8 +9,10 @@ import { createIdentity } from "../services/identity.js";
 import { createKv } from "../services/kv.js";
 import { leaseHandlers } from "../services/lease.js";
 import { maintenanceHandlers } from "../services/maintenance.js";
+import { createProbes } from "../services/probes.js";
 import { unimplementedHandlers } from "../services/unimplemented.js";
 import { createWatch } from "../services/watch.js";
+import { createGateway } from "./gateway/create.js";
 import { serveGrpc } from "./grpc/serve.js";
 import { serveHttp2 } from "./http2/serve.js";
 import { choosePorts } from "./ports.js";
@@ -64,6 +66,14 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
     ]),
     stream: new Map([...health.stream, ...lease.stream, ...watch.stream]),
   };
+  const maxReceiveBytes = config.limits.maxRequestBytes + RECEIVE_OVERHEAD;
+  const gateway = createGateway({
+    handlers,
+    probes: createProbes({ shards, timeline }),
+    access: config.http,
+    maxReceiveBytes,
+    log,
+  });
   const close = () => {
     watch.stop();
     kv.stop();
@@ -74,11 +84,13 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
     const serve = config.transport === "native" ? serveHttp2 : serveGrpc;
     const server = await serve(handlers, {
       listen,
-      maxReceiveBytes: config.limits.maxRequestBytes + RECEIVE_OVERHEAD,
+      http1: gateway.handle,
+      maxReceiveBytes,
     });
     return {
       addresses: server.addresses,
       stop: async () => {
+        gateway.stop();
         await server.shutdown(GRACE);
         close();
       },

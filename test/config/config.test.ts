@@ -51,6 +51,7 @@ test("shards alone are enough", () => {
       connectTimeoutMs: 2_000,
     },
     watch: { historyBytes: 67_108_864, streamBufferBytes: 4_194_304, progressNotifyMs: 600_000 },
+    http: { cors: [], hosts: [] },
     transport: "native",
     log: { level: "info" },
   });
@@ -74,6 +75,7 @@ routing:
     - { prefixBase64: /wE=, delimiter: "|", shard: a.b_c-1 }
 limits: { maxRequestBytes: 2000000, maxTxnOps: 512, requestTimeoutMs: 1000, connectTimeoutMs: 500 }
 watch: { historyBytes: 1, streamBufferBytes: 2, progressNotifyMs: 3 }
+http: { cors: ["*"], hosts: [etcd.example] }
 transport: grpc-js
 log: { level: debug }
 `,
@@ -100,6 +102,7 @@ log: { level: debug }
   });
   assert.equal(config.limits.maxTxnOps, 512);
   assert.equal(config.watch.progressNotifyMs, 3);
+  assert.deepEqual(config.http, { cors: ["*"], hosts: ["etcd.example"] });
   assert.equal(config.transport, "grpc-js");
   assert.equal(config.log.level, "debug");
 });
@@ -168,7 +171,7 @@ colour: red
       "limits.requestTimeoutMs: must be a number, not text (line 18)",
       "limits.maxTxnOp: is unknown; did you mean maxTxnOps? (line 18)",
       "log.level: must be one of trace, debug, info, warn, error, fatal, silent (line 19)",
-      "colour: is unknown; possible here: listen, advertise, shards, timeline, routing, limits, watch, transport, log (line 20)",
+      "colour: is unknown; possible here: listen, advertise, shards, timeline, routing, limits, watch, http, transport, log (line 20)",
     ],
   );
 });
@@ -303,13 +306,14 @@ test("the example in the repository is valid, also with everything in it uncomme
   );
   assert.deepEqual(
     sections.map((section) => Object.keys(parse(section))[0]),
-    ["advertise", "timeline", "timeline", "routing", "limits", "watch", "log"],
+    ["advertise", "timeline", "timeline", "routing", "limits", "watch", "http", "log"],
   );
   const given = text.replace(/^#.*$/gm, "");
   for (const section of sections) {
     await t.test(section.split("\n")[0], () => void parseConfig(`${given}${section}`, "shards.yaml"));
   }
   const transport = /^# (transport: .*\n)/m.exec(text)![1];
-  const defaults = sections.filter((section) => /^(limits|watch|log):/.test(section)).join("") + transport;
+  const defaults =
+    sections.filter((section) => /^(limits|watch|http|log):/.test(section)).join("") + transport;
   assert.deepEqual(parseConfig(`${given}${defaults}`, "shards.yaml"), example);
 });
