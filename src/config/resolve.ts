@@ -3,6 +3,7 @@ import type { RoutingRule } from "../routing/map.js";
 import { isWildcard, parseHostPort } from "./address.js";
 import type { Finding, Path } from "./problems.js";
 import type { Shape } from "./schema.js";
+import { resolveAuth, resolveOwnAuth } from "./secrets.js";
 import type { Config, TimelineConfig } from "./types.js";
 
 /** Turns a file of the right shape into a configuration; what is wrong between its fields goes to `findings`. */
@@ -14,9 +15,13 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
   return {
     listen,
     advertise: resolveAdvertise(shape, find),
-    shards,
+    shards: shards.map(({ auth, ...shard }, i) => ({
+      ...shard,
+      ...resolveOwnAuth(auth, ["shards", i, "auth"], find),
+    })),
     timeline: resolveTimeline(shape, find),
     map: { shards: shards.map(({ name, weight }) => ({ name, weight })), rules: resolveRules(shape, find) },
+    auth: resolveAuth(shape.auth, find),
     limits,
     watch,
     http,
@@ -25,7 +30,7 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
   };
 }
 
-type Find = (path: Path, message: string) => void;
+export type Find = (path: Path, message: string) => void;
 
 function checkListen({ listen }: Shape, find: Find): void {
   listen.forEach((address, i) => {
@@ -75,8 +80,10 @@ function resolveTimeline({ shards, timeline, listen }: Shape, find: Find): Timel
       if (listen.includes(endpoint)) find(path, `${endpoint} is this proxy itself (listen)`);
       if (endpoints.indexOf(endpoint) < i) find(path, `${endpoint} is given twice`);
     });
-    return { kind: "dedicated", endpoints };
+    return { kind: "dedicated", endpoints, ...resolveOwnAuth(timeline.auth, ["timeline", "auth"], find) };
   }
+  if (timeline.auth)
+    find(["timeline", "auth"], "is for a timeline host of its own; a shard's goes to the shard");
   const shard = host === undefined ? 0 : shards.findIndex(({ name }) => name === host);
   if (shard < 0) find(["timeline", "host"], noShard(host!, shards));
   return { kind: "shard", shard };

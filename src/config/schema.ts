@@ -42,7 +42,21 @@ const prefixBase64 = z
   .string()
   .refine((text) => Buffer.from(text, "base64").toString("base64") === text, "must be base64 with padding");
 
-const shard = z.strictObject({ name: shardName, endpoints, weight: weight.default(1) });
+const secret = z.string().min(1);
+/** Who the proxy is to an etcd; that there is exactly one password is checked in `resolve`. */
+const credentials = z.strictObject({
+  user: secret,
+  password: secret.optional(),
+  passwordFile: secret.optional(),
+  passwordEnv: secret.optional(),
+});
+
+const shard = z.strictObject({
+  name: shardName,
+  endpoints,
+  weight: weight.default(1),
+  auth: credentials.optional(),
+});
 
 const rule = z.strictObject({
   prefix: z.string().optional(),
@@ -67,7 +81,11 @@ export const schema = z.strictObject({
   advertise: z.array(address(parseClientUrl)).min(1).optional(),
   shards: z.array(shard).min(1).max(maxShards),
   timeline: z
-    .strictObject({ host: z.string().optional(), endpoints: endpoints.optional() })
+    .strictObject({
+      host: z.string().optional(),
+      endpoints: endpoints.optional(),
+      auth: credentials.optional(),
+    })
     .refine(
       ({ host, endpoints }) => host === undefined || endpoints === undefined,
       "give host or endpoints, not both",
@@ -75,6 +93,18 @@ export const schema = z.strictObject({
     .prefault({}),
   routing: z
     .strictObject({ default: defaultRule.optional(), rules: z.array(rule).max(10_000).default([]) })
+    .prefault({}),
+  auth: credentials
+    .partial({ user: true })
+    .extend({
+      tokenKey: z
+        .string()
+        .refine((text) => text.length >= 16, "must be at least 16 characters")
+        .optional(),
+      tokenKeyFile: secret.optional(),
+      tokenKeyEnv: secret.optional(),
+      tokenTtlSeconds: positive(10 * 365 * 86_400).default(86_400),
+    })
     .prefault({}),
   limits: z
     .strictObject({

@@ -14,6 +14,7 @@ export interface Config {
   readonly timeline: TimelineConfig;
   /** Names, weights and rules: what `createRouter` and `fingerprint` take. */
   readonly map: ShardMap;
+  readonly auth: AuthConfig;
   readonly limits: LimitsConfig;
   readonly watch: WatchConfig;
   readonly http: HttpConfig;
@@ -29,12 +30,40 @@ export interface ShardConfig {
   /** `host:port` each (IPv6 in brackets), at least one. */
   readonly endpoints: readonly string[];
   readonly weight: number;
+  /** The proxy's user there; undefined: the one of `AuthConfig`. */
+  readonly auth?: CredentialsConfig;
 }
 
 /** Where the timeline log is kept: on a shard (by index), or on an etcd cluster of its own. */
 export type TimelineConfig =
   | { readonly kind: "shard"; readonly shard: number }
-  | { readonly kind: "dedicated"; readonly endpoints: readonly string[] };
+  | {
+      readonly kind: "dedicated";
+      readonly endpoints: readonly string[];
+      /** The proxy's user there; undefined: the one of `AuthConfig`. */
+      readonly auth?: CredentialsConfig;
+    };
+
+/** A secret, or where it is: a file's content without the line end, or an environment variable. */
+export type SecretConfig =
+  | { readonly kind: "value"; readonly value: string }
+  | { readonly kind: "file"; readonly path: string }
+  | { readonly kind: "env"; readonly name: string };
+
+/** A user of an etcd, whose role must be root. */
+export interface CredentialsConfig {
+  readonly user: string;
+  readonly password: SecretConfig;
+}
+
+export interface AuthConfig {
+  /** The proxy's user on the shards and the timeline host. Undefined: they have authentication off. */
+  readonly own: CredentialsConfig | undefined;
+  /** What clients' tokens are sealed with, the same for all proxies; undefined: a key kept on the timeline host. */
+  readonly tokenKey: SecretConfig | undefined;
+  /** How long a client's token is good after it was issued, or after it was last used at a proxy, seconds. */
+  readonly tokenTtlSeconds: number;
+}
 
 export interface LimitsConfig {
   /** Largest client request in bytes, as etcd's `--max-request-bytes`. */

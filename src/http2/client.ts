@@ -135,7 +135,8 @@ export class ClientConnection extends Connection<ResponseHead> {
       { name: "te", value: "trailers", repeats },
       { name: "content-type", value: "application/grpc", repeats },
       { name: "user-agent", value: this.userAgent, repeats },
-      ...Object.entries(metadata).map(([name, value]) => ({ name, value, repeats })),
+      // A token is one of many: it must not push what all calls have from the peer's table.
+      ...Object.entries(metadata).map(([name, value]) => ({ name, value, repeats: name !== "token" })),
     ];
   }
 

@@ -6,6 +6,7 @@ import { createRouter, type Explain } from "../routing/create.js";
 import { diffMaps, fingerprint, parseMap } from "../routing/fingerprint.js";
 import type { Router } from "../routing/router.js";
 import type { Backend } from "../services/maintenance.js";
+import { withAccess } from "../shard/access.js";
 import { openShard, type ShardClient, type ShardLog } from "../shard/client.js";
 import { type GuardedShard, guardShard } from "../shard/guard.js";
 import { Code, StatusError } from "../status/error.js";
@@ -17,6 +18,7 @@ import { SharedTimeline } from "../timeline/timeline.js";
 import { RangeRequest } from "../wire/messages.js";
 import { KV } from "../wire/paths.js";
 import { peekHeader } from "../wire/rewrite.js";
+import { openAuth, type StoreAuth, withoutCredentials } from "./auth.js";
 
 /** The backends of a proxy and the timeline over them: what the services stand on. */
 export interface Store {
@@ -30,6 +32,8 @@ export interface Store {
   readonly hostShard: number;
   /** Identifies the shard map; never 0. */
   readonly mapId: bigint;
+  /** Undefined where the proxy has no credentials: then nobody has. */
+  readonly auth: StoreAuth | undefined;
   close(): void;
 }
 
@@ -46,7 +50,7 @@ const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
  */
 export async function openStore(config: Config, log: Log, signal?: AbortSignal): Promise<Store> {
   const router = await createRouter(config.map);
-  const { clients, timeline, backends, hostShard, mapId, disconnect } = await connect(config, log);
+  const { clients, timeline, backends, hostShard, mapId, auth, disconnect } = await connect(config, log);
   const shards = clients.map((client, index) =>
     guardShard(
       client,
@@ -64,9 +68,9 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     await Promise.all(shards.map((shard) => verify(shard, log)));
   } catch (error) {
     close();
-    throw error;
+    throw auth === undefined ? withoutCredentials(error) : error;
   }
-  return { router, clients, shards, timeline, backends, hostShard, mapId, close };
+  return { router, clients, shards, timeline, backends, hostShard, mapId, auth, close };
 }
 
 /**
@@ -103,6 +107,7 @@ interface Connections {
   readonly backends: readonly Backend[];
   readonly hostShard: number;
   readonly mapId: bigint;
+  readonly auth: StoreAuth | undefined;
   disconnect(): void;
 }
 
@@ -119,13 +124,17 @@ async function connect(config: Config, log: Log): Promise<Connections> {
       transport: config.transport,
       log: to,
     });
-  const clients = config.shards.map(({ name, endpoints }, index) => open(index, name, endpoints));
+  const raw = config.shards.map(({ name, endpoints }, index) => open(index, name, endpoints));
   const { timeline: host } = config;
-  const hostClient = host.kind === "shard" ? clients[host.shard] : open(-1, "timeline host", host.endpoints);
+  const rawHost = host.kind === "shard" ? raw[host.shard] : open(-1, "timeline host", host.endpoints);
+  const auth = openAuth(config, raw, rawHost);
+  const admitted = (client: ShardClient) => (auth === undefined ? client : withAccess(client, auth.own));
+  const clients = raw.map(admitted);
+  const hostClient = host.kind === "shard" ? clients[host.shard] : admitted(rawHost);
   const backend = (index: number, name: string, endpoints: readonly string[]): Backend => ({
     name: `shard "${name}"`,
     endpoints,
-    open: (endpoint) => open(index, name, endpoint === undefined ? endpoints : [endpoint], QUIET),
+    open: (endpoint) => admitted(open(index, name, endpoint === undefined ? endpoints : [endpoint], QUIET)),
   });
   const backends = config.shards.map(({ name, endpoints }, index) => backend(index, name, endpoints));
   if (host.kind === "dedicated") backends.push(backend(-1, "timeline host", host.endpoints));
@@ -147,7 +156,7 @@ async function connect(config: Config, log: Log): Promise<Connections> {
     for (const client of new Set([...clients, hostClient])) client.close();
   };
   const mapId = map.id || 1n;
-  return { clients, timeline, backends, hostShard: hostClient.index, mapId, disconnect };
+  return { clients, timeline, backends, hostShard: hostClient.index, mapId, auth, disconnect };
 }
 
 async function untilReachable(action: () => Promise<void>, log: Log, signal?: AbortSignal): Promise<void> {
@@ -204,7 +213,7 @@ async function verify(shard: GuardedShard, log: Log): Promise<void> {
     await shard.verify();
   } catch (reason) {
     const error = StatusError.from(reason);
-    if (error.code === Code.DATA_LOSS || error.code === Code.FAILED_PRECONDITION) throw error;
+    if (error.code !== Code.UNAVAILABLE && error.code !== Code.DEADLINE_EXCEEDED) throw error;
     log.warn({ shard: shard.name, error: error.message }, "shard is not reachable yet");
   }
 }

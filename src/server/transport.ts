@@ -1,3 +1,4 @@
+import type { Caller } from "../shard/caller.js";
 import type { Origin } from "../shard/shard.js";
 import type { StatusError } from "../status/error.js";
 
@@ -12,6 +13,11 @@ export interface Call extends Origin {
   /** Full method, e.g. `/etcdserverpb.KV/Range`. */
   readonly path: string;
   readonly metadata: Metadata;
+  /**
+   * Whom the call is made for, from the token in its metadata. Set before the handler runs where the proxy has
+   * credentials of its own; else undefined, and nobody asks who is calling.
+   */
+  caller?: Caller | undefined;
   /** Milliseconds since the epoch; `Infinity` when the client set none. */
   readonly deadline: number;
   /** True once the client has cancelled, its deadline has passed, or its connection is gone. */

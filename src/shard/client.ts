@@ -1,4 +1,5 @@
 import { CallStats } from "../stats/methods.js";
+import type { CallMetadata } from "./caller.js";
 import type { Endpoint, EndpointHealth } from "./endpoint.js";
 import type { Transport } from "./link.js";
 import { Members } from "./members.js";
@@ -36,6 +37,8 @@ export interface ShardClient extends Shard {
   readonly openStreams: number;
   /** In configured order. */
   endpoints(): EndpointHealth[];
+  /** `metadata` goes with the stream's request. */
+  stream(path: string, events: StreamEvents, metadata?: CallMetadata): ShardStream;
   /** Calls `listener` whenever a connection is lost: whoever answers next may be another etcd. */
   onDisconnect(listener: () => void): void;
 }
@@ -91,8 +94,8 @@ class Client implements ShardClient {
     });
   }
 
-  stream(path: string, events: StreamEvents): ShardStream {
-    const stream = new Stream(this.members, path, events, () => this.streams.delete(stream));
+  stream(path: string, events: StreamEvents, metadata?: CallMetadata): ShardStream {
+    const stream = new Stream(this.members, path, events, metadata, () => this.streams.delete(stream));
     this.streams.add(stream);
     return stream;
   }

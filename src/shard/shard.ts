@@ -1,4 +1,5 @@
 import type { StatusError } from "../status/error.js";
+import type { Caller, CallMetadata } from "./caller.js";
 
 export interface CallOptions {
   /**
@@ -11,9 +12,11 @@ export interface CallOptions {
   /** Milliseconds since the epoch; default: the shard's own request timeout from now. */
   readonly deadline?: number;
   /** Request metadata to add (e.g. `hasleader`). */
-  readonly metadata?: Readonly<Record<string, string>>;
+  readonly metadata?: CallMetadata;
   /** The client's call that this one is made for; it is told when this one takes long. */
   readonly origin?: Origin;
+  /** Whom the call is made for: it carries that caller's token. Absent: the proxy itself, with its own credentials. */
+  readonly caller?: Caller | undefined;
 }
 
 /** A client's call as the shards see it. */
@@ -58,7 +61,7 @@ export interface Shard {
   unary(path: string, request: Uint8Array, options: CallOptions, done: Done): () => void;
   /** The same as a promise, for what is not hot. Rejects with `StatusError`. */
   call(path: string, request: Uint8Array, options: CallOptions): Promise<Uint8Array>;
-  /** Opens a stream to a healthy endpoint. Never throws: failures reach `closed`. */
+  /** Opens a stream of the proxy's own to a healthy endpoint. Never throws: failures reach `closed`. */
   stream(path: string, events: StreamEvents): ShardStream;
   /** Ends all connections; calls in flight fail with UNAVAILABLE. */
   close(): void;

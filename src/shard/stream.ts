@@ -1,4 +1,5 @@
 import { Code, type StatusError } from "../status/error.js";
+import type { CallMetadata } from "./caller.js";
 import type { Endpoint } from "./endpoint.js";
 import { answered, classify, type RawStatus } from "./errors.js";
 import type { LinkCall } from "./link.js";
@@ -21,6 +22,7 @@ export class Stream implements ShardStream {
     private readonly members: Members,
     private readonly path: string,
     private readonly events: StreamEvents,
+    private readonly metadata: CallMetadata | undefined,
     private readonly onEnd: () => void,
   ) {
     // Not at once: nothing reaches the caller before it has the stream in hand.
@@ -68,7 +70,8 @@ export class Stream implements ShardStream {
       );
       return;
     }
-    this.call = endpoint.begin(this.path, METADATA, {
+    const metadata = this.metadata === undefined ? METADATA : { ...METADATA, ...this.metadata };
+    this.call = endpoint.begin(this.path, metadata, {
       message: (message) => {
         if (!this.closed) this.events.message(message);
       },

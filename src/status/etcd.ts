@@ -31,4 +31,10 @@ export const etcd = {
     new StatusError(Code.FAILED_PRECONDITION, "etcdserver: can only promote a learner member"),
   authNotEnabled: () =>
     new StatusError(Code.FAILED_PRECONDITION, "etcdserver: authentication is not enabled"),
+  authFailed: () =>
+    new StatusError(Code.INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password"),
+  invalidAuthToken: () => new StatusError(Code.UNAUTHENTICATED, "etcdserver: invalid auth token"),
+  authOldRevision: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: revision of auth store is old"),
+  userEmpty: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: user name is empty"),
+  permissionDenied: () => new StatusError(Code.PERMISSION_DENIED, "etcdserver: permission denied"),
 } as const;

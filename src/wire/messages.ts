@@ -5,6 +5,28 @@
  * int64 fields are numbers (beyond 2^53 the nearest double; encoding clamps to int64), ids and leases are
  * bigints. Absent byte fields decode to `EMPTY`. Enums decode to whatever number was sent, known or not.
  */
+export {
+  AuthenticateRequest,
+  AuthenticateResponse,
+  AuthRoleAddRequest,
+  AuthRoleDeleteRequest,
+  AuthRoleGetRequest,
+  AuthRoleGetResponse,
+  AuthRoleGrantPermissionRequest,
+  AuthRoleListResponse,
+  AuthRoleRevokePermissionRequest,
+  AuthStatusResponse,
+  AuthUserAddRequest,
+  AuthUserChangePasswordRequest,
+  AuthUserDeleteRequest,
+  AuthUserGetRequest,
+  AuthUserGetResponse,
+  AuthUserGrantRoleRequest,
+  AuthUserListResponse,
+  AuthUserRevokeRoleRequest,
+  Permission,
+  UserAddOptions,
+} from "./auth.js";
 export type { Codec, Init } from "./codec.js";
 export { ResponseHeader } from "./header.js";
 export { Event, EventType, KeyValue } from "./keyvalue.js";

@@ -44,6 +44,7 @@ test("shards alone are enough", () => {
       ],
       rules: [],
     },
+    auth: { own: undefined, tokenKey: undefined, tokenTtlSeconds: 86_400 },
     limits: {
       maxRequestBytes: 1_572_864,
       maxTxnOps: 128,
@@ -112,6 +113,50 @@ test("the timeline can have an etcd cluster of its own", () => {
   assert.deepEqual(config.timeline, { kind: "dedicated", endpoints: ["10.0.0.9:2379"] });
 });
 
+test("the proxy's users can be one for all and one of a cluster's own; secrets may be elsewhere", () => {
+  const config = parseConfig(
+    `
+shards:
+  - { name: a, endpoints: ["10.0.0.1:2379"], auth: { user: proxy, passwordFile: /run/secrets/a } }
+  - { name: b, endpoints: ["10.0.0.2:2379"] }
+timeline: { endpoints: ["10.0.0.9:2379"], auth: { user: host, password: h } }
+auth: { user: braid, passwordEnv: BRAID_PASSWORD, tokenKey: 0123456789abcdef, tokenTtlSeconds: 60 }
+`,
+    "test.yaml",
+  );
+  assert.deepEqual(config.auth, {
+    own: { user: "braid", password: { kind: "env", name: "BRAID_PASSWORD" } },
+    tokenKey: { kind: "value", value: "0123456789abcdef" },
+    tokenTtlSeconds: 60,
+  });
+  assert.deepEqual(config.shards[0]!.auth, {
+    user: "proxy",
+    password: { kind: "file", path: "/run/secrets/a" },
+  });
+  assert.equal(config.shards[1]!.auth, undefined);
+  assert.ok(config.timeline.kind === "dedicated");
+  assert.deepEqual(config.timeline.auth, { user: "host", password: { kind: "value", value: "h" } });
+});
+
+test("half a user is refused, and no problem shows a secret", () => {
+  const text = `
+shards:
+  - { name: a, endpoints: ["10.0.0.1:2379"], auth: { user: proxy } }
+timeline: { auth: { user: x, password: hush } }
+auth: { password: hush, passwordFile: /run/hush, tokenKey: short }
+`;
+  const shape = problems(text);
+  assert.deepEqual(shape, ["auth.tokenKey: must be at least 16 characters (line 5)"]);
+  const found = problems(text.replace("tokenKey: short", "tokenTtlSeconds: 1"));
+  assert.deepEqual(found, [
+    "shards[0].auth.user: has no password: give password, passwordFile or passwordEnv (line 3)",
+    "timeline.auth: is for a timeline host of its own; a shard's goes to the shard (line 4)",
+    "auth.passwordFile: give password or passwordFile, not both (line 5)",
+    "auth.user: is missing (line 5)",
+  ]);
+  for (const problem of [...shape, ...found]) assert.doesNotMatch(problem, /hush \(|short/);
+});
+
 test("a section whose content is commented out is as good as none", () => {
   const config = parseConfig(
     `${twoShards}routing:\n  rules:\n  # - prefix: /a\nlimits:\nlisten:\n`,
@@ -171,7 +216,7 @@ colour: red
       "limits.requestTimeoutMs: must be a number, not text (line 18)",
       "limits.maxTxnOp: is unknown; did you mean maxTxnOps? (line 18)",
       "log.level: must be one of trace, debug, info, warn, error, fatal, silent (line 19)",
-      "colour: is unknown; possible here: listen, advertise, shards, timeline, routing, limits, watch, http, transport, log (line 20)",
+      "colour: is unknown; possible here: listen, advertise, shards, timeline, routing, auth, limits, watch, http, transport, log (line 20)",
     ],
   );
 });
@@ -306,7 +351,7 @@ test("the example in the repository is valid, also with everything in it uncomme
   );
   assert.deepEqual(
     sections.map((section) => Object.keys(parse(section))[0]),
-    ["advertise", "timeline", "timeline", "routing", "limits", "watch", "http", "log"],
+    ["advertise", "timeline", "timeline", "routing", "auth", "limits", "watch", "http", "log"],
   );
   const given = text.replace(/^#.*$/gm, "");
   for (const section of sections) {

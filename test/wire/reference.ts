@@ -70,12 +70,37 @@ export const messageTypes = [
   "SnapshotResponse",
   "KeyValue",
   "Event",
+  "Permission",
+  "UserAddOptions",
+  "AuthenticateRequest",
+  "AuthenticateResponse",
+  "AuthStatusResponse",
+  "AuthUserAddRequest",
+  "AuthUserGetRequest",
+  "AuthUserGetResponse",
+  "AuthUserListResponse",
+  "AuthUserDeleteRequest",
+  "AuthUserChangePasswordRequest",
+  "AuthUserGrantRoleRequest",
+  "AuthUserRevokeRoleRequest",
+  "AuthRoleAddRequest",
+  "AuthRoleGetRequest",
+  "AuthRoleGetResponse",
+  "AuthRoleListResponse",
+  "AuthRoleDeleteRequest",
+  "AuthRoleGrantPermissionRequest",
+  "AuthRoleRevokePermissionRequest",
 ] as const;
 
 export type MessageType = (typeof messageTypes)[number];
 
 export function lookup(name: string): protobuf.Type {
-  return root.lookupType(name === "KeyValue" || name === "Event" ? `mvccpb.${name}` : `etcdserverpb.${name}`);
+  const room = ["KeyValue", "Event"].includes(name)
+    ? "mvccpb"
+    : ["Permission", "UserAddOptions"].includes(name)
+      ? "authpb"
+      : "etcdserverpb";
+  return root.lookupType(`${room}.${name}`);
 }
 
 /** Whether src/wire has a 64-bit field as a bigint. */

@@ -1,4 +1,5 @@
 import type { Metadata as GrpcMetadata, ServerErrorResponse } from "@grpc/grpc-js";
+import type { Caller } from "../../shard/caller.js";
 import type { SlowCall } from "../../shard/shard.js";
 import type { MethodStats } from "../../stats/methods.js";
 import type { StatusError } from "../../status/error.js";
@@ -18,6 +19,7 @@ export class GrpcCall implements Call {
   readonly path: string;
   readonly metadata: Metadata;
   slowest: SlowCall | undefined = undefined;
+  caller: Caller | undefined = undefined;
   private finished = false;
   private wasCancelled = false;
   private listeners: Set<() => void> | undefined;

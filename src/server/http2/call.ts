@@ -5,6 +5,7 @@ import type { RequestHead } from "../../http2/request.js";
 import type { ServerConnection } from "../../http2/server.js";
 import { Stream } from "../../http2/stream.js";
 import { encodeMessage } from "../../http2/text.js";
+import type { Caller } from "../../shard/caller.js";
 import type { SlowCall } from "../../shard/shard.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
@@ -52,6 +53,7 @@ export abstract class ServerCall extends Stream implements Call {
   readonly path: string;
   readonly deadline: number;
   slowest: SlowCall | undefined = undefined;
+  caller: Caller | undefined = undefined;
   private timer: NodeJS.Timeout | undefined;
   private headSent = false;
   private finished = false;

@@ -17,6 +17,7 @@ export function callOptions(call: Call, kind: CallKind, limits: KvLimits): CallO
     idempotent: kind !== "write",
     mayLag: kind === "stale read",
     origin: call,
+    caller: call.caller,
     // Without the client's deadline the shard's own holds, whose error names the shard.
     deadline: call.deadline < Date.now() + limits.requestTimeoutMs ? call.deadline : undefined,
   };

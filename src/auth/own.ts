@@ -1,0 +1,38 @@
+import type { Access, Caller, CallMetadata } from "../shard/caller.js";
+import type { ShardClient } from "../shard/client.js";
+import { Code, StatusError } from "../status/error.js";
+import { type Credentials, Login, type LoginCounts, NO_TOKEN } from "./login.js";
+
+/** The access of a caller whose metadata is what it is: whatever a shard says of it stands. */
+export function fixedAccess(metadata: CallMetadata): Access {
+  return { metadata, renew: async () => false };
+}
+
+/** The proxy itself, with its user on each shard and on a timeline host that is none. */
+export class OwnCaller implements Caller {
+  private readonly accesses = new Map<number, Access>();
+
+  constructor(private readonly counts: LoginCounts) {}
+
+  /** Makes the proxy's user on a shard known; without one its calls go there without a token. */
+  add(shard: ShardClient, credentials: Credentials | undefined): void {
+    this.accesses.set(
+      shard.index,
+      credentials === undefined ? fixedAccess(NO_TOKEN) : ownLogin(shard, credentials, this.counts),
+    );
+  }
+
+  access(shard: number): Access {
+    return this.accesses.get(shard)!;
+  }
+}
+
+function ownLogin(shard: ShardClient, credentials: Credentials, counts: LoginCounts): Login {
+  const login: Login = new Login(shard, credentials, counts, (reason) => {
+    // With credentials that never worked a start is in vain; those that did may do so again.
+    const code = login.succeeded ? Code.UNAVAILABLE : Code.FAILED_PRECONDITION;
+    const text = `shard "${shard.name}" refuses the proxy's own user "${credentials.user}": ${reason.message}`;
+    return new StatusError(code, text, { cause: reason });
+  });
+  return login;
+}

@@ -1,0 +1,258 @@
+import type { CallStats } from "../stats/methods.js";
+import { Code, StatusError } from "../status/error.js";
+import { etcd } from "../status/etcd.js";
+import { Watch } from "../wire/paths.js";
+import { decodeWatch } from "../wire/watch.js";
+import type { Access, AccessProblem, Caller, CallMetadata } from "./caller.js";
+import type { ShardClient } from "./client.js";
+import type { EndpointHealth } from "./endpoint.js";
+import type { CallOptions, Done, ShardStream, StreamEvents } from "./shard.js";
+
+/** How often one call is sent at most. Reached only while users and roles change all the time. */
+const MAX_ATTEMPTS = 5;
+const EMPTY = new Uint8Array(0);
+
+/**
+ * A shard whose calls carry their caller's token, or that of `own` for the proxy's own. A call that the shard refuses
+ * for the sake of its token has certainly not been carried out: it is sent again with a new one.
+ */
+export function withAccess(shard: ShardClient, own: Caller): ShardClient {
+  return new AccessShard(shard, own);
+}
+
+class AccessShard implements ShardClient {
+  readonly index: number;
+  readonly name: string;
+  /** Metadata of calls and of a token in one: once for each pair that is in use. */
+  private readonly merged = new WeakMap<CallMetadata, WeakMap<CallMetadata, CallMetadata>>();
+
+  constructor(
+    private readonly shard: ShardClient,
+    private readonly own: Caller,
+  ) {
+    this.index = shard.index;
+    this.name = shard.name;
+  }
+
+  unary(path: string, request: Uint8Array, options: CallOptions, done: Done): () => void {
+    const access = (options.caller ?? this.own).access(this.index);
+    let cancelled = false;
+    let cancel = () => {};
+    let attempts = 0;
+    const renew = (problem?: AccessProblem, refused?: CallMetadata, refusal?: StatusError) => {
+      access.renew(refused, problem).then(
+        (again) => {
+          if (cancelled) return;
+          if (again) send();
+          else done(refusal ?? etcd.invalidAuthToken(), EMPTY);
+        },
+        (reason) => {
+          if (!cancelled) done(StatusError.from(reason), EMPTY);
+        },
+      );
+    };
+    const send = () => {
+      const { metadata } = access;
+      if (metadata === undefined) {
+        renew();
+        return;
+      }
+      attempts++;
+      const sent = { ...options, metadata: this.merge(options.metadata, metadata) };
+      cancel = this.shard.unary(path, request, sent, (error, response) => {
+        const problem = error === undefined ? undefined : problemOf(error.message);
+        if (problem === undefined || attempts === MAX_ATTEMPTS) done(error, response);
+        else renew(problem, metadata, error);
+      });
+    };
+    send();
+    return () => {
+      cancelled = true;
+      cancel();
+    };
+  }
+
+  call(path: string, request: Uint8Array, options: CallOptions): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      this.unary(path, request, options, (error, response) => {
+        if (error === undefined) resolve(response);
+        else reject(error);
+      });
+    });
+  }
+
+  stream(path: string, events: StreamEvents): ShardStream {
+    return new AccessStream(this.shard, path, events, this.own.access(this.index));
+  }
+
+  get stats(): CallStats {
+    return this.shard.stats;
+  }
+
+  get openStreams(): number {
+    return this.shard.openStreams;
+  }
+
+  endpoints(): EndpointHealth[] {
+    return this.shard.endpoints();
+  }
+
+  onDisconnect(listener: () => void): void {
+    this.shard.onDisconnect(listener);
+  }
+
+  close(): void {
+    this.shard.close();
+  }
+
+  private merge(given: CallMetadata | undefined, token: CallMetadata): CallMetadata {
+    if (given === undefined) return token;
+    let ofToken = this.merged.get(token);
+    if (ofToken === undefined) {
+      ofToken = new WeakMap();
+      this.merged.set(token, ofToken);
+    }
+    let both = ofToken.get(given);
+    if (both === undefined) {
+      both = { ...given, ...token };
+      ofToken.set(given, both);
+    }
+    return both;
+  }
+}
+
+/**
+ * A stream of the proxy's own. etcd looks at the token of a watch stream when a watch is created: a refusal there opens
+ * the stream again with a new token and sends all again.
+ */
+class AccessStream implements ShardStream {
+  private stream: ShardStream | undefined;
+  /** All that was sent, until the first answer; then nothing has to be sent again. */
+  private sent: Uint8Array[] | undefined = [];
+  private attempts = 0;
+  private paused = false;
+  private closed = false;
+
+  constructor(
+    private readonly shard: ShardClient,
+    private readonly path: string,
+    private readonly events: StreamEvents,
+    private readonly access: Access,
+  ) {
+    this.open();
+  }
+
+  send(message: Uint8Array): void {
+    if (this.closed) return;
+    this.sent?.push(message);
+    this.stream?.send(message);
+  }
+
+  pause(): void {
+    this.paused = true;
+    this.stream?.pause();
+  }
+
+  resume(): void {
+    this.paused = false;
+    this.stream?.resume();
+  }
+
+  cancel(): void {
+    this.closed = true;
+    this.sent = undefined;
+    this.stream?.cancel();
+  }
+
+  private open(): void {
+    const { metadata } = this.access;
+    if (metadata === undefined) {
+      this.renew();
+      return;
+    }
+    this.attempts++;
+    const stream = this.shard.stream(
+      this.path,
+      {
+        message: (message) => {
+          if (this.stream === stream) this.receive(message, metadata);
+        },
+        closed: (error) => {
+          if (this.stream !== stream || this.closed) return;
+          const problem = this.sent === undefined ? undefined : problemOf(error.message);
+          if (problem === undefined || this.attempts === MAX_ATTEMPTS) this.fail(error);
+          else this.renew(problem, metadata, () => this.fail(error));
+        },
+      },
+      metadata,
+    );
+    this.stream = stream;
+    for (const message of this.sent ?? []) stream.send(message);
+    if (this.paused) stream.pause();
+  }
+
+  private receive(message: Uint8Array, metadata: CallMetadata): void {
+    if (this.closed) return;
+    const problem = this.sent === undefined ? undefined : this.refusal(message);
+    const deliver = () => {
+      this.sent = undefined;
+      this.events.message(message);
+    };
+    if (problem === undefined || this.attempts === MAX_ATTEMPTS) {
+      deliver();
+      return;
+    }
+    this.stream?.cancel();
+    this.renew(problem, metadata, deliver);
+  }
+
+  private refusal(message: Uint8Array): AccessProblem | undefined {
+    if (this.path !== Watch.Watch) return undefined;
+    const { canceled, cancelReason } = decodeWatch(message);
+    return canceled ? problemOf(cancelReason) : undefined;
+  }
+
+  /** `stands` hands the refusal on. */
+  private renew(problem?: AccessProblem, refused?: CallMetadata, stands?: () => void): void {
+    this.stream = undefined;
+    this.access.renew(refused, problem).then(
+      (again) => {
+        if (this.closed) return;
+        if (again) this.open();
+        else if (stands === undefined) this.fail(etcd.invalidAuthToken());
+        else stands();
+      },
+      (reason) => {
+        if (!this.closed) this.fail(StatusError.from(reason));
+      },
+    );
+  }
+
+  private fail(error: StatusError): void {
+    this.closed = true;
+    this.sent = undefined;
+    this.events.closed(error);
+  }
+}
+
+/**
+ * What a refusal says of the token. Maintenance calls and the answers to watches have the texts in other wrappings, so
+ * only their ends count.
+ */
+export function problemOf(text: string): AccessProblem | undefined {
+  for (const [problem, endings] of PROBLEMS) if (endings.some((end) => text.endsWith(end))) return problem;
+  return undefined;
+}
+
+const ending = (error: StatusError): string => error.message.replace("etcdserver: ", "");
+
+const PROBLEMS: readonly [AccessProblem, readonly string[]][] = [
+  ["token", [ending(etcd.invalidAuthToken())]],
+  ["stale", [ending(etcd.authOldRevision()), "revision in header is old"]],
+  ["missing", [ending(etcd.userEmpty())]],
+];
+
+/** True for an answer that says that the shard has authentication turned off. */
+export function isAuthOff(error: StatusError): boolean {
+  return error.code === Code.FAILED_PRECONDITION && error.message === etcd.authNotEnabled().message;
+}
