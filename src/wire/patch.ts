@@ -12,10 +12,14 @@ const SHORT = 24;
  * in one pass over the message, in order of position, and carried out in another that copies every byte once.
  * The length of a nested message is such a varint, fixed when the message has been passed.
  */
-class Patches {
-  private count = 0;
+export class Patches {
+  /** How many there are. */
+  count = 0;
   /** Bytes that the message grows by. */
-  private growth = 0;
+  growth = 0;
+  /** Where the key is in the KeyValue that was patched last. */
+  keyStart = 0;
+  keyEnd = 0;
   private readonly starts: number[] = [];
   private readonly ends: number[] = [];
   /** Bytes of the new varint, 0 for nothing at all. */
@@ -70,15 +74,31 @@ class Patches {
 
   /** Writes what is between `from` and `to` of `source`, with all changes, to `target` at `at`. */
   apply(source: Uint8Array, from: number, to: number, target: Uint8Array, at: number): void {
-    const { count, starts, ends, sizes, values } = this;
+    this.applySome(0, this.count, source, from, to, target, at);
+  }
+
+  /**
+   * `apply` for a part of the message in which there are the changes from `first` to (without) `last`. Answers the
+   * place after it in `target`.
+   */
+  applySome(
+    first: number,
+    last: number,
+    source: Uint8Array,
+    from: number,
+    to: number,
+    target: Uint8Array,
+    at: number,
+  ): number {
+    const { starts, ends, sizes, values } = this;
     let copied = from;
     let next = at;
-    for (let i = 0; i < count; i++) {
+    for (let i = first; i < last; i++) {
       next = copy(source, copied, starts[i], target, next);
       if (sizes[i] > 0) next = putInt64(target, next, values[i]);
       copied = ends[i];
     }
-    copy(source, copied, to, target, next);
+    return copy(source, copied, to, target, next);
   }
 
   private add(start: number, end: number, size: number, value: number): void {
@@ -90,8 +110,6 @@ class Patches {
     this.growth += size - (end - start);
   }
 }
-
-export type { Patches };
 
 /** The patches of this thread: collecting and applying them is synchronous, so one set is enough. */
 export const patches = new Patches();
@@ -110,6 +128,10 @@ export function patchKeyValue(r: Reader, p: Patches, map: ToRevision): void {
   const start = r.pos;
   const outer = r.enter();
   const nested = p.open(start, r.pos, r.limit - r.pos);
+  p.keyStart = p.keyEnd = 0;
+  // Many keys have been written once: both revisions are the same.
+  let known = 0;
+  let mapped = 0;
   while (r.more()) {
     const tag = r.tag();
     switch (tag) {
@@ -117,10 +139,21 @@ export function patchKeyValue(r: Reader, p: Patches, map: ToRevision): void {
       case 0x18: {
         const from = r.pos;
         const revision = r.int64();
-        if (revision !== 0) p.varint(from, r.pos, map(revision));
+        if (revision === 0) break;
+        if (revision !== known) {
+          known = revision;
+          mapped = map(revision);
+        }
+        p.varint(from, r.pos, mapped);
         break;
       }
-      case 0x0a:
+      case 0x0a: {
+        const length = r.length();
+        p.keyStart = r.pos;
+        r.pos += length;
+        p.keyEnd = r.pos;
+        break;
+      }
       case 0x2a:
         r.skipData();
         break;

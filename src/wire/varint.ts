@@ -6,8 +6,13 @@ const UINT64_LIMIT = 2 ** 64;
 /** Bytes of an int64 as a varint. Beyond the ends of int64 the value is taken as the end. */
 export function int64Size(value: number): number {
   if (value < 0) return 10;
-  let size = 1;
-  for (let rest = value; rest >= 128 && size < 9; rest = Math.floor(rest / 128)) size++;
+  if (value < 0x80) return 1;
+  if (value < 0x4000) return 2;
+  if (value < 0x20_0000) return 3;
+  if (value < 0x1000_0000) return 4;
+  let size = 5;
+  for (let rest = Math.floor(value / 0x1000_0000); rest >= 128 && size < 9; rest = Math.floor(rest / 128))
+    size++;
   return size;
 }
 

@@ -3,6 +3,7 @@ import type { Shard } from "../../shard/shard.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { ToRevision } from "../../wire/rewrite.js";
 import type { Identity } from "../identity.js";
+import { Unrest } from "./unrest.js";
 import { Unseen } from "./unseen.js";
 
 export interface KvLimits {
@@ -50,6 +51,7 @@ export interface KvContext extends KvDeps {
   /** By shard: its sealed shard revisions → revisions. */
   readonly toRevision: readonly ToRevision[];
   readonly unseen: Unseen;
+  readonly unrest: Unrest;
 }
 
 export function createContext(deps: KvDeps): KvContext {
@@ -57,5 +59,5 @@ export function createContext(deps: KvDeps): KvContext {
   const toRevision = deps.shards.map(
     (_, shard) => (revision: number) => timeline.toRevision(shard, revision),
   );
-  return { ...deps, toRevision, unseen: new Unseen(timeline, deps.shards) };
+  return { ...deps, toRevision, unseen: new Unseen(timeline, deps.shards), unrest: new Unrest() };
 }

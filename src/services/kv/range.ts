@@ -6,6 +6,7 @@ import { after, answer, answerAsync, ask, attempt, callOptions, whenSealed } fro
 import { checkRange } from "./check.js";
 import type { KvContext } from "./context.js";
 import { type Extent, visible } from "./keyspace.js";
+import { isScan, scan } from "./scan.js";
 import { atHead, readSnapshot } from "./snapshot.js";
 import { checkReadable, hasBounds, rangeHorizon, readAt, translateRange } from "./translate.js";
 
@@ -22,6 +23,9 @@ export function rangeHandler(context: KvContext): UnaryHandler {
         return rangeOnShard(context, call, { request, bytes, extent }, router.shardOf(extent.key), reply);
       }
       const shards = router.shardsOf(extent.key, extent.rangeEnd);
+      if (shards.length > 1 && isScan(request)) {
+        return answerAsync(reply, () => scan(context, { call, request, extent, shards }));
+      }
       if (shards.length !== 1)
         return answerAsync(reply, () => rangeOverShards(context, call, request, shards));
       rangeOnShard(context, call, { request, bytes, extent }, shards[0], reply);
@@ -120,7 +124,7 @@ function answerRange(
   });
 }
 
-/** Any Range as a snapshot: of several shards, of one, or of none where the range is empty. */
+/** A Range as a snapshot of several shards whose keys have to be sorted, or of none where the range is empty. */
 async function rangeOverShards(
   context: KvContext,
   call: Call,

@@ -3,7 +3,7 @@ import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
-import { peekRevision } from "../../wire/rewrite.js";
+import { peekRevision, type ToRevision } from "../../wire/rewrite.js";
 import { askAsync, callOptions } from "./calls.js";
 import type { KvContext } from "./context.js";
 import { ABSENT, visible } from "./keyspace.js";
@@ -17,7 +17,7 @@ const COMPACTED = etcd.compacted().message;
 const FUTURE = etcd.futureRevision().message;
 
 /** The state to be read was compacted, at least on this shard. */
-class SnapshotGone extends Error {
+export class SnapshotGone extends Error {
   constructor(readonly shard: number) {
     super();
   }
@@ -75,41 +75,48 @@ export async function readSnapshot(
   if (extent === undefined) return mergeParts(request, []);
   const shards = context.router.shardsOf(extent.key, extent.rangeEnd);
   const part: RangeRequest = { ...partRequest(request), key: extent.key, rangeEnd: extent.rangeEnd };
-  const readOne = async (shard: number) => {
-    try {
-      return await readPart(context, call, part, at, shard);
-    } catch (reason) {
-      throw at === head && isError(reason, COMPACTED) ? new SnapshotGone(shard) : reason;
-    }
-  };
-  return mergeParts(request, await Promise.all(shards.map(readOne)));
+  const responses = await Promise.all(
+    shards.map((shard) => readPart(context, call, part, at, shard, at === head)),
+  );
+  return mergeParts(
+    request,
+    responses.map((response, i) => decodePart(response, context.toRevision[shards[i]])),
+  );
 }
 
-/** One shard's part in clients' revisions. Any member may answer, because the state at a revision never changes. */
-async function readPart(
+/**
+ * One shard's answer to `part` as of revision `at`, in the shard's own revisions. Any member may answer, because the
+ * state at a revision never changes. Throws `SnapshotGone` for a compacted one if `atHead` can mend that.
+ */
+export async function readPart(
   context: KvContext,
   call: Call,
   part: RangeRequest,
   at: number,
   shard: number,
-): Promise<RangeResponse> {
+  mendable: boolean,
+): Promise<Uint8Array> {
   const { timeline, shards, limits } = context;
   const request = translateRange(part, readAt(at, timeline, shard), timeline, shard);
-  const read = async (serializable: boolean) => {
+  const read = (serializable: boolean) => {
     const bytes = RangeRequest.encode({ ...request, serializable });
     const options = callOptions(call, serializable ? "stale read" : "read", limits);
     return askAsync(call, shards[shard], KV.Range, bytes, options);
   };
-  let response: Uint8Array;
   try {
-    response = await read(true);
+    return await read(true).catch((reason) => {
+      // The member lags behind the cut; a linearizable read waits until it does not.
+      if (!isError(reason, FUTURE)) throw reason;
+      return read(false);
+    });
   } catch (reason) {
-    // The member lags behind the cut; a linearizable read waits until it does not.
-    if (!isError(reason, FUTURE)) throw reason;
-    response = await read(false);
+    throw mendable && isError(reason, COMPACTED) ? new SnapshotGone(shard) : reason;
   }
+}
+
+/** A shard's answer in clients' revisions. */
+function decodePart(response: Uint8Array, toRevision: ToRevision): RangeResponse {
   const answer = RangeResponse.decode(response);
-  const toRevision = context.toRevision[shard];
   for (const kv of answer.kvs) {
     kv.createRevision = toRevision(kv.createRevision);
     kv.modRevision = toRevision(kv.modRevision);

@@ -10,6 +10,7 @@ const FRESH = 250;
 /** How long a shard may take, ms; without a quorum nothing happens there either. */
 const TIMEOUT = 1_000;
 
+const DONE = Promise.resolve();
 const LOOK = RangeRequest.encode({ ...ABSENT, countOnly: true });
 
 /**
@@ -24,7 +25,7 @@ export class Unseen {
     private readonly timeline: Timeline,
     private readonly shards: readonly Shard[],
   ) {
-    this.looks = shards.map(() => ({ begun: Number.NEGATIVE_INFINITY, done: Promise.resolve() }));
+    this.looks = shards.map(() => ({ begun: Number.NEGATIVE_INFINITY, done: DONE }));
   }
 
   /** Resolves when all that had happened on the shards `FRESH` ms ago is sealed, as far as they can be reached. */
@@ -39,6 +40,11 @@ export class Unseen {
         return done;
       }),
     );
+  }
+
+  /** All that had happened on a shard at `begun`, `performance.now()`, has been sealed. */
+  sealed(shard: number, begun: number): void {
+    if (begun > this.looks[shard].begun) this.looks[shard] = { begun, done: DONE };
   }
 
   private async look(shard: number): Promise<void> {
