@@ -161,7 +161,9 @@ export class RangeMerge {
 
   add(part: RangePart): void {
     this.all.push(part);
-    if (part.keys > 0) this.insert(part);
+    if (part.keys === 0) return;
+    this.waiting.unshift(part);
+    this.settle(part);
   }
 
   /**
@@ -178,10 +180,12 @@ export class RangeMerge {
       this.runFrom.push(from);
       this.runTo.push(to);
       this.taken += to - from;
-      waiting.shift();
       if (to < part.keys) {
-        this.insert(part);
-      } else if (part.more && this.taken < limit) {
+        this.settle(part);
+        continue;
+      }
+      waiting.shift();
+      if (part.more && this.taken < limit) {
         // What comes next of this shard tells whether there is more.
         part.more = false;
         return part;
@@ -226,11 +230,14 @@ export class RangeMerge {
     return part.next;
   }
 
-  private insert(part: RangePart): void {
+  /** Moves the first part, whose next key is another one now, to its place. */
+  private settle(part: RangePart): void {
     const { waiting } = this;
-    let place = 0;
-    while (place < waiting.length && !this.isBefore(part, waiting[place])) place++;
-    waiting.splice(place, 0, part);
+    let place = 1;
+    for (; place < waiting.length && !this.isBefore(part, waiting[place]); place++) {
+      waiting[place - 1] = waiting[place];
+    }
+    waiting[place - 1] = part;
   }
 
   private isBefore(part: RangePart, other: RangePart): boolean {

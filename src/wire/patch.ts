@@ -93,12 +93,33 @@ export class Patches {
     const { starts, ends, sizes, values } = this;
     let copied = from;
     let next = at;
+    let kept = first;
     for (let i = first; i < last; i++) {
-      next = copy(source, copied, starts[i], target, next);
+      // What keeps its size is copied with all around it, and then written over.
+      if (sizes[i] === ends[i] - starts[i]) continue;
+      next = this.copy(kept, i, source, copied, starts[i], target, next);
       if (sizes[i] > 0) next = putInt64(target, next, values[i]);
       copied = ends[i];
+      kept = i + 1;
     }
-    return copy(source, copied, to, target, next);
+    return this.copy(kept, last, source, copied, to, target, next);
+  }
+
+  /** `applySome` where all changes keep their sizes. */
+  private copy(
+    first: number,
+    last: number,
+    source: Uint8Array,
+    from: number,
+    to: number,
+    target: Uint8Array,
+    at: number,
+  ): number {
+    const { starts, values } = this;
+    if (to - from <= SHORT) for (let i = from, j = at; i < to; i++, j++) target[j] = source[i];
+    else target.set(source.subarray(from, to), at);
+    for (let i = first; i < last; i++) putInt64(target, at + starts[i] - from, values[i]);
+    return at + to - from;
   }
 
   private add(start: number, end: number, size: number, value: number): void {
@@ -113,15 +134,6 @@ export class Patches {
 
 /** The patches of this thread: collecting and applying them is synchronous, so one set is enough. */
 export const patches = new Patches();
-
-function copy(source: Uint8Array, from: number, to: number, target: Uint8Array, at: number): number {
-  if (to - from <= SHORT) {
-    for (let i = from; i < to; i++) target[at++] = source[i];
-    return at;
-  }
-  target.set(source.subarray(from, to), at);
-  return at + to - from;
-}
 
 /** Maps the create and mod revisions of a KeyValue field whose tag has been read. */
 export function patchKeyValue(r: Reader, p: Patches, map: ToRevision): void {
