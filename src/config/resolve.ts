@@ -11,7 +11,7 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
   const find = (path: Path, message: string) => findings.push({ path, message });
   checkListen(shape, find);
   checkShards(shape, find);
-  const { listen, shards, limits, watch, http, transport, log } = shape;
+  const { listen, shards, limits, watch, http, transport, log, metrics, shutdown, tracing } = shape;
   return {
     listen,
     advertise: resolveAdvertise(shape, find),
@@ -27,6 +27,9 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
     http,
     transport,
     log,
+    metrics: { listen: metrics.listen },
+    shutdown,
+    tracing,
   };
 }
 

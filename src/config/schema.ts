@@ -128,7 +128,23 @@ export const schema = z.strictObject({
     })
     .prefault({}),
   transport: z.enum(transports).default("native"),
-  log: z.strictObject({ level: z.enum(logLevels).default("info") }).prefault({}),
+  log: z
+    .strictObject({
+      level: z.enum(logLevels).default("info"),
+      slowRequestMs: milliseconds.default(500),
+    })
+    .prefault({}),
+  metrics: z
+    .strictObject({ listen: address((text) => formatHostPort(parseHostPort(text))).optional() })
+    .prefault({}),
+  shutdown: z.strictObject({ graceMs: milliseconds.default(5_000) }).prefault({}),
+  tracing: z
+    .strictObject({
+      endpoint: z.url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" }),
+      sampleRatio: z.number().min(0).max(1).default(0.01),
+      serviceName: z.string().min(1).default("etcd-braid"),
+    })
+    .optional(),
 });
 
 /** A file that has the right shape, with defaults. */

@@ -21,6 +21,10 @@ export interface Config {
   /** What carries gRPC on both sides: our own HTTP/2, or the library. */
   readonly transport: (typeof transports)[number];
   readonly log: LogConfig;
+  readonly metrics: MetricsConfig;
+  readonly shutdown: ShutdownConfig;
+  /** Undefined: no tracing. */
+  readonly tracing: TracingConfig | undefined;
 }
 
 export const transports = ["native", "grpc-js"] as const;
@@ -97,4 +101,24 @@ export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "s
 
 export interface LogConfig {
   readonly level: (typeof logLevels)[number];
+  /** A unary call of a client that takes longer is logged, milliseconds. */
+  readonly slowRequestMs: number;
+}
+
+export interface MetricsConfig {
+  /** `host:port` of an HTTP port that serves `/metrics` besides the listen ports, as etcd's `--listen-metrics-urls`. */
+  readonly listen: string | undefined;
+}
+
+export interface ShutdownConfig {
+  /** How long calls under way may take to finish when the proxy is told to stop, milliseconds. */
+  readonly graceMs: number;
+}
+
+export interface TracingConfig {
+  /** Where spans are sent, in OTLP over HTTP: the URL of the traces, e.g. `http://127.0.0.1:4318/v1/traces`. */
+  readonly endpoint: string;
+  /** Share of calls without a trace of the client's that are traced, 0 to 1. A client's own decision counts. */
+  readonly sampleRatio: number;
+  readonly serviceName: string;
 }

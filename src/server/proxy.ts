@@ -13,8 +13,12 @@ import { createProbes } from "../services/probes.js";
 import { unimplementedHandlers } from "../services/unimplemented.js";
 import { createWatch } from "../services/watch.js";
 import { createGateway } from "./gateway/create.js";
+import { createPages, type Page } from "./gateway/pages.js";
 import { serveGrpc } from "./grpc/serve.js";
 import { serveHttp2 } from "./http2/serve.js";
+import { createMetrics } from "./metrics/create.js";
+import { type PageServer, servePages } from "./metrics/serve.js";
+import { CallObserver } from "./observer.js";
 import { choosePorts } from "./ports.js";
 import { openStore } from "./store.js";
 import type { Handlers } from "./transport.js";
@@ -26,8 +30,6 @@ export interface Proxy {
   stop(): Promise<void>;
 }
 
-/** How long unary calls may take to finish at the end, ms. */
-const GRACE = 5_000;
 /** What etcd's gRPC server allows on top of the request limit, bytes. */
 const RECEIVE_OVERHEAD = 512 * 1024;
 
@@ -67,31 +69,54 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
     stream: new Map([...health.stream, ...lease.stream, ...watch.stream]),
   };
   const maxReceiveBytes = config.limits.maxRequestBytes + RECEIVE_OVERHEAD;
+  const observer = new CallObserver();
+  const metrics = createMetrics({
+    calls: observer.stats,
+    backends: [...new Set([...store.clients, store.host])],
+    host: store.host,
+    shardNames: shards.map(({ name }) => name),
+    timeline,
+    hub: watch.hub,
+    leases,
+  });
+  const extra = new Map<string, Page>([
+    ["/metrics", async () => ({ contentType: metrics.contentType, body: await metrics.text() })],
+  ]);
+  const probes = createProbes({ shards, timeline });
   const gateway = createGateway({
     handlers,
-    probes: createProbes({ shards, timeline }),
+    probes,
+    extra,
     access: config.http,
+    observer,
     maxReceiveBytes,
     log,
   });
+  let pageServer: PageServer | undefined;
   const close = () => {
+    pageServer?.close();
     watch.stop();
     kv.stop();
     leases.stop();
     store.close();
   };
   try {
+    const { listen: metricsListen } = config.metrics;
+    if (metricsListen !== undefined) {
+      pageServer = await servePages(metricsListen, createPages(probes, extra, log), log);
+    }
     const serve = config.transport === "native" ? serveHttp2 : serveGrpc;
     const server = await serve(handlers, {
       listen,
       http1: gateway.handle,
       maxReceiveBytes,
+      observer,
     });
     return {
       addresses: server.addresses,
       stop: async () => {
         gateway.stop();
-        await server.shutdown(GRACE);
+        await server.shutdown(config.shutdown.graceMs);
         close();
       },
     };

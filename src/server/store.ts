@@ -24,6 +24,8 @@ import { openAuth, type StoreAuth, withoutCredentials } from "./auth.js";
 export interface Store {
   readonly router: Router & Explain;
   readonly clients: readonly ShardClient[];
+  /** The timeline host's: one of `clients`, or a cluster of its own. */
+  readonly host: ShardClient;
   readonly shards: readonly GuardedShard[];
   readonly timeline: SharedTimeline;
   /** The shards in their order, then the timeline host if it is a cluster of its own. */
@@ -50,7 +52,10 @@ const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
  */
 export async function openStore(config: Config, log: Log, signal?: AbortSignal): Promise<Store> {
   const router = await createRouter(config.map);
-  const { clients, timeline, backends, hostShard, mapId, auth, disconnect } = await connect(config, log);
+  const { clients, host, timeline, backends, hostShard, mapId, auth, disconnect } = await connect(
+    config,
+    log,
+  );
   const shards = clients.map((client, index) =>
     guardShard(
       client,
@@ -70,7 +75,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     close();
     throw auth === undefined ? withoutCredentials(error) : error;
   }
-  return { router, clients, shards, timeline, backends, hostShard, mapId, auth, close };
+  return { router, clients, host, shards, timeline, backends, hostShard, mapId, auth, close };
 }
 
 /**
@@ -103,6 +108,7 @@ export async function adoptCluster(config: Config, shardIndex: number, log: Log)
 
 interface Connections {
   readonly clients: readonly ShardClient[];
+  readonly host: ShardClient;
   readonly timeline: SharedTimeline;
   readonly backends: readonly Backend[];
   readonly hostShard: number;
@@ -156,7 +162,16 @@ async function connect(config: Config, log: Log): Promise<Connections> {
     for (const client of new Set([...clients, hostClient])) client.close();
   };
   const mapId = map.id || 1n;
-  return { clients, timeline, backends, hostShard: hostClient.index, mapId, auth, disconnect };
+  return {
+    clients,
+    host: hostClient,
+    timeline,
+    backends,
+    hostShard: hostClient.index,
+    mapId,
+    auth,
+    disconnect,
+  };
 }
 
 async function untilReachable(action: () => Promise<void>, log: Log, signal?: AbortSignal): Promise<void> {

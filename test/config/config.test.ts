@@ -54,7 +54,10 @@ test("shards alone are enough", () => {
     watch: { historyBytes: 67_108_864, streamBufferBytes: 4_194_304, progressNotifyMs: 600_000 },
     http: { cors: [], hosts: [] },
     transport: "native",
-    log: { level: "info" },
+    log: { level: "info", slowRequestMs: 500 },
+    metrics: { listen: undefined },
+    shutdown: { graceMs: 5_000 },
+    tracing: undefined,
   });
 });
 
@@ -216,7 +219,7 @@ colour: red
       "limits.requestTimeoutMs: must be a number, not text (line 18)",
       "limits.maxTxnOp: is unknown; did you mean maxTxnOps? (line 18)",
       "log.level: must be one of trace, debug, info, warn, error, fatal, silent (line 19)",
-      "colour: is unknown; possible here: listen, advertise, shards, timeline, routing, auth, limits, watch, http, transport, log (line 20)",
+      "colour: is unknown; possible here: listen, advertise, shards, timeline, routing, auth, limits, watch, http, transport, log, metrics, shutdown, tracing (line 20)",
     ],
   );
 });
@@ -351,7 +354,19 @@ test("the example in the repository is valid, also with everything in it uncomme
   );
   assert.deepEqual(
     sections.map((section) => Object.keys(parse(section))[0]),
-    ["advertise", "timeline", "timeline", "routing", "auth", "limits", "watch", "http", "log"],
+    [
+      "advertise",
+      "timeline",
+      "timeline",
+      "routing",
+      "auth",
+      "limits",
+      "watch",
+      "http",
+      "log",
+      "metrics",
+      "shutdown",
+    ],
   );
   const given = text.replace(/^#.*$/gm, "");
   for (const section of sections) {
@@ -359,6 +374,6 @@ test("the example in the repository is valid, also with everything in it uncomme
   }
   const transport = /^# (transport: .*\n)/m.exec(text)![1];
   const defaults =
-    sections.filter((section) => /^(limits|watch|http|log):/.test(section)).join("") + transport;
+    sections.filter((section) => /^(limits|watch|http|log|shutdown):/.test(section)).join("") + transport;
   assert.deepEqual(parseConfig(`${given}${defaults}`, "shards.yaml"), example);
 });

@@ -1,0 +1,141 @@
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { Client, credentials } from "@grpc/grpc-js";
+import { freePort } from "../../src/dev/ports.js";
+import { etcdctl, startEtcdctl } from "../support/etcdctl.js";
+import { startStore, type TestStore } from "../support/store.js";
+import { until } from "../support/until.js";
+import { Scrape } from "./scrape.js";
+
+describe("metrics", () => {
+  let store: TestStore;
+  let address: string;
+  const scrape = () => Scrape.of(`http://${address}/metrics`);
+
+  before(async () => {
+    address = `127.0.0.1:${await freePort()}`;
+    store = await startStore({ shards: 2, config: { metrics: { listen: address } } });
+  });
+  after(() => store.remove());
+
+  test("calls of clients and calls to shards are counted by method and code, and measured", async () => {
+    const before = await scrape();
+    for (let i = 0; i < 5; i++) await etcdctl(store.endpoint, "put", `/metrics/${i}`, "v");
+    await etcdctl(store.endpoint, "get", "--prefix", "/metrics/");
+    const refused = await etcdctl(store.endpoint, "get", "/x", "--rev", "100000");
+    assert.notEqual(refused.code, 0);
+    const now = await scrape();
+    const grew = (name: string, labels: Record<string, string>) =>
+      now.sum(name, labels) - before.sum(name, labels);
+    assert.equal(grew("braid_requests_total", { method: "KV.Put", code: "OK" }), 5);
+    assert.equal(grew("braid_requests_total", { method: "KV.Range", code: "OK" }), 1);
+    assert.equal(grew("braid_requests_total", { method: "KV.Range", code: "OutOfRange" }), 1);
+    assert.equal(grew("braid_request_duration_seconds_count", { method: "KV.Put" }), 5);
+    assert.ok(grew("braid_request_duration_seconds_sum", { method: "KV.Put" }) > 0);
+    assert.equal(grew("braid_shard_requests_total", { method: "KV.Put", code: "OK" }), 5);
+    assert.equal(now.sum("braid_requests_in_flight", { method: "KV.Put" }), 0);
+    // One put after the other: each is sealed by an entry of its own.
+    assert.equal(grew("braid_timeline_seal_duration_seconds_count", {}), 5);
+    assert.equal(grew("braid_timeline_appends_total", { result: "taken" }), 5);
+    assert.equal(grew("braid_timeline_revision", {}), 5);
+    assert.equal(
+      grew("grpc_server_handled_total", { grpc_method: "Put", grpc_code: "OK", grpc_type: "unary" }),
+      5,
+    );
+  });
+
+  test("histograms are cumulative and end with what is counted", async () => {
+    const now = await scrape();
+    const buckets = now.of("braid_request_duration_seconds_bucket", { method: "KV.Put" });
+    const counts = buckets.map(({ value }) => value);
+    assert.deepEqual(
+      counts,
+      [...counts].sort((a, b) => a - b),
+    );
+    assert.equal(buckets.at(-1)?.labels.le, "+Inf");
+    assert.equal(counts.at(-1), now.sum("braid_request_duration_seconds_count", { method: "KV.Put" }));
+  });
+
+  test("watchers, their streams and events are counted", async () => {
+    const watch = startEtcdctl(store.endpoint, "watch", "--prefix", "/watched/");
+    await until("it watches", async () => (await scrape()).sum("braid_watchers", { state: "synced" }) === 1);
+    const sent = (await scrape()).sum("braid_watch_events_sent_total", {});
+    await etcdctl(store.endpoint, "put", "/watched/a", "1");
+    await etcdctl(store.endpoint, "put", "/unwatched/b", "1");
+    await until(
+      "one event is sent",
+      async () => (await scrape()).sum("braid_watch_events_sent_total", {}) === sent + 1,
+    );
+    const now = await scrape();
+    assert.equal(now.sum("braid_watch_streams", {}), 1);
+    assert.ok(now.sum("braid_watch_events_received_total", {}) >= 2);
+    await watch.stop();
+    await until("the stream is gone", async () => (await scrape()).sum("braid_watch_streams", {}) === 0);
+  });
+
+  test("leases are counted", async () => {
+    const granted = await etcdctl(store.endpoint, "lease", "grant", "100");
+    const id = /lease (\w+) granted/.exec(granted.stdout)![1]!;
+    for (let i = 0; i < 8; i++) await etcdctl(store.endpoint, "put", `leased${i}`, "v", "--lease", id);
+    await etcdctl(store.endpoint, "lease", "keep-alive", "--once", id);
+    const now = await scrape();
+    assert.equal(now.sum("braid_leases_granted_total", {}), 1);
+    assert.equal(now.sum("braid_lease_parts_granted_total", {}), 1);
+    assert.equal(now.sum("braid_leases_placed", {}), 1);
+    assert.equal(now.sum("braid_lease_renewals_total", {}), 1);
+    await etcdctl(store.endpoint, "lease", "revoke", id);
+    assert.equal((await scrape()).sum("braid_leases_ended_total", {}), 1);
+  });
+
+  test("a shard that goes away shows in its endpoint's state, and calls that fail by their code", async () => {
+    const ready = { shard: "shard1", state: "ready" };
+    assert.equal((await scrape()).sum("braid_shard_endpoint_state", ready), 1);
+    await store.shards[1]!.stop();
+    await until("it is down", async () => (await scrape()).sum("braid_shard_endpoint_state", ready) === 0);
+    await etcdctl(store.endpoint, "get", "", "--prefix", "--command-timeout", "5s");
+    const now = await scrape();
+    assert.ok(now.sum("braid_shard_connection_failures_total", { shard: "shard1" }) > 0);
+    assert.ok(now.sum("braid_requests_total", { method: "KV.Range", code: "Unavailable" }) > 0);
+    assert.equal(now.sum("etcd_server_has_leader", {}), 1, "the host, shard0, is there");
+    await store.shards[1]!.restart();
+    await until("it is back", async () => (await scrape()).sum("braid_shard_endpoint_state", ready) === 1);
+  });
+
+  test("every metric has help and type, labels come from fixed lists, and clients can not add series", async () => {
+    const before = await scrape();
+    for (const path of ["/etcdserverpb.KV/Nonsense1", "/a.B/C"]) await unknownMethod(store.endpoint, path);
+    const now = await scrape();
+    assert.equal(
+      now.sum("braid_requests_total", { method: "unknown" }) -
+        before.sum("braid_requests_total", { method: "unknown" }),
+      2,
+    );
+    const methods = new Set(now.of("braid_requests_total", {}).map(({ labels }) => labels.method));
+    assert.ok(![...methods].some((method) => /Nonsense|B\.C/.test(method!)), [...methods].join());
+    for (const { name } of now.series) {
+      const family = name.replace(/_(bucket|sum|count)$/, "");
+      assert.ok(now.types.has(name) || now.types.has(family), `${name} has a type`);
+      assert.ok(now.help.has(name) || now.help.has(family), `${name} has help`);
+    }
+    assert.ok(now.series.length < 2_000, `${now.series.length} series`);
+    assert.ok(now.sum("process_cpu_seconds_total", {}) > 0);
+    assert.ok(now.of("nodejs_eventloop_lag_p99_seconds", {}).length === 1);
+  });
+
+  test("the metrics port serves nothing else", async () => {
+    assert.equal((await fetch(`http://${address}/metrics`, { method: "POST" })).status, 405);
+    assert.equal((await fetch(`http://${address}/v3/kv/range`)).status, 404);
+  });
+});
+
+async function unknownMethod(endpoint: string, path: string): Promise<void> {
+  const client = new Client(endpoint, credentials.createInsecure());
+  const identity = (bytes: Buffer) => bytes;
+  await new Promise<void>((resolve) => {
+    client.makeUnaryRequest(path, identity, identity, Buffer.alloc(0), (error) => {
+      assert.equal(error?.code, 12);
+      resolve();
+    });
+  });
+  client.close();
+}
