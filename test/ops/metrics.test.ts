@@ -14,7 +14,10 @@ describe("metrics", () => {
 
   before(async () => {
     address = `127.0.0.1:${await freePort()}`;
-    store = await startStore({ shards: 2, config: { metrics: { listen: address } } });
+    store = await startStore({
+      shards: 2,
+      config: { metrics: { listen: address }, limits: { connectTimeoutMs: 300 } },
+    });
   });
   after(() => store.remove());
 
@@ -92,7 +95,7 @@ describe("metrics", () => {
     assert.equal((await scrape()).sum("braid_shard_endpoint_state", ready), 1);
     await store.shards[1]!.stop();
     await until("it is down", async () => (await scrape()).sum("braid_shard_endpoint_state", ready) === 0);
-    await etcdctl(store.endpoint, "get", "", "--prefix", "--command-timeout", "5s");
+    await etcdctl(store.endpoint, "get", "", "--prefix", "--command-timeout", "2s");
     const now = await scrape();
     assert.ok(now.sum("braid_shard_connection_failures_total", { shard: "shard1" }) > 0);
     assert.ok(now.sum("braid_requests_total", { method: "KV.Range", code: "Unavailable" }) > 0);
