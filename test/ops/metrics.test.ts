@@ -125,9 +125,22 @@ describe("metrics", () => {
     assert.ok(now.of("nodejs_eventloop_lag_p99_seconds", {}).length === 1);
   });
 
-  test("the metrics port serves nothing else", async () => {
+  test("metrics and probes are on the listen port too; the metrics port serves no requests", async () => {
+    const here = await Scrape.of(`http://${store.endpoint}/metrics`);
+    assert.ok(here.sum("braid_requests_total", { method: "KV.Put", code: "OK" }) > 0);
     assert.equal((await fetch(`http://${address}/metrics`, { method: "POST" })).status, 405);
-    assert.equal((await fetch(`http://${address}/v3/kv/range`)).status, 404);
+    assert.equal((await fetch(`http://${address}/livez`)).status, 200);
+    const { health } = (await (await fetch(`http://${address}/health`)).json()) as { health: string };
+    assert.equal(health, "true");
+    assert.equal((await fetch(`http://${address}/v3/kv/range`, { method: "POST", body: "{}" })).status, 404);
+  });
+
+  test("calls over the JSON gateway count like others", async () => {
+    const before = (await scrape()).sum("braid_requests_total", { method: "KV.Range", code: "OK" });
+    const body = JSON.stringify({ key: Buffer.from("k").toString("base64") });
+    await fetch(`http://${store.endpoint}/v3/kv/range`, { method: "POST", body });
+    const after = (await scrape()).sum("braid_requests_total", { method: "KV.Range", code: "OK" });
+    assert.equal(after - before, 1);
   });
 });
 
