@@ -3,9 +3,10 @@ import { Agent, type IncomingMessage, type RequestListener, request } from "node
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, test } from "node:test";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
-import { Flag, FrameType, PREFACE } from "../../src/http2/protocol.js";
+import { ErrorCode, Flag, FrameType, PREFACE } from "../../src/http2/protocol.js";
 import { type GrpcOptions, type GrpcServer, serveGrpc } from "../../src/server/grpc/serve.js";
 import { serveHttp2 } from "../../src/server/http2/serve.js";
+import { ConnectionStats } from "../../src/stats/connections.js";
 import { frame, grpc, RawPeer, requestFields } from "../http2/raw.js";
 import { until } from "../support/until.js";
 
@@ -139,6 +140,31 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
         assert.deepEqual(peer.data(1), grpc(Buffer.from("hello")));
         assert.match(await answer, /^HTTP\/1\.1 200 OK\r\n.*PROPFIND \/x/s);
       }
+    });
+
+    test("too many connections: the client is told, in what it speaks; when others have gone it is served", async () => {
+      const stats = new ConnectionStats();
+      const log: string[] = [];
+      const { addresses } = await serve({
+        maxConnections: 2,
+        connections: stats,
+        log: { info: () => {}, warn: (fields, text) => log.push(`${text} ${JSON.stringify(fields)}`) },
+      });
+      const [address] = addresses;
+      const held = [dial(address), dial(address)];
+      await until("both are accepted", () => stats.open === 2);
+      const answer = await fetchText(address, "/x");
+      assert.deepEqual([answer.status, answer.body], [503, "too many connections\n"]);
+      const peer = new RawPeer(dial(address));
+      peer.write(PREFACE, frame(FrameType.SETTINGS, 0, 0));
+      assert.equal(await peer.goaway(), ErrorCode.ENHANCE_YOUR_CALM);
+      await peer.end();
+      assert.deepEqual(log, ['too many connections {"limit":2}']);
+      assert.equal(stats.refused.limit, 2);
+      for (const socket of held) socket.destroy();
+      await until("they are gone", () => stats.open === 0);
+      assert.equal(await call(address, "served"), "served");
+      assert.deepEqual([stats.accepted, stats.acceptedBy], [5, { http1: 0, http2: 1 }]);
     });
 
     test("nothing is found where nobody serves HTTP/1.1", async () => {

@@ -23,7 +23,24 @@ export interface GrpcOptions extends PortOptions {
   readonly highWaterBytes?: number;
   /** Counts the calls, and is told how they end. */
   readonly observer?: CallObserver;
+  readonly http2?: Http2Settings;
 }
+
+/** Bounds on a connection that operators set. */
+export interface Http2Settings {
+  /** Streams that may be open at the same time. */
+  readonly maxStreams: number;
+  /** Silence after which a client is asked whether it is still there, and how long it may take to answer, ms. */
+  readonly pingIntervalMs: number;
+  readonly pingTimeoutMs: number;
+}
+
+/** Pings as etcd's by default: `--grpc-keepalive-interval` and `-timeout`. */
+export const HTTP2_DEFAULTS: Http2Settings = {
+  maxStreams: 10_000,
+  pingIntervalMs: 2 * 60 * 60 * 1000,
+  pingTimeoutMs: 20_000,
+};
 
 export interface GrpcServer {
   /** Where it listens, with the actual ports, in the order of `listen`. */
@@ -33,6 +50,10 @@ export interface GrpcServer {
    * `graceMs`, then cuts all connections. Resolves when all is closed.
    */
   shutdown(graceMs: number): Promise<void>;
+  /** Reads the files of TLS again, for the connections to come. */
+  reloadCertificates(): void;
+  /** When the certificate in use expires, ms since the epoch; undefined without TLS. */
+  readonly certificateExpiresAt: number | undefined;
 }
 
 /**
@@ -41,20 +62,19 @@ export interface GrpcServer {
  */
 const HARD_LIMIT_FACTOR = 4;
 const DEFAULT_HIGH_WATER = 1 << 20;
-/** Pings that find connections whose client has vanished, as etcd's `--grpc-keepalive-interval` and `-timeout`, ms. */
-const PING_INTERVAL = 2 * 60 * 60 * 1000;
-const PING_TIMEOUT = 20_000;
 
-/** Serves `handlers` with grpc-js. Rejects with `ListenError` when an address cannot be listened on. */
+/** Serves `handlers` with grpc-js. Rejects as `Port.open` does. */
 export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promise<GrpcServer> {
   // Failures reach our own log through errors; the library would write them to stderr besides.
   setLogVerbosity(logVerbosity.NONE);
   const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER, observer = new CallObserver() } = options;
+  const { maxStreams, pingIntervalMs, pingTimeoutMs } = options.http2 ?? HTTP2_DEFAULTS;
   const server = new Server({
     "grpc.max_receive_message_length": maxReceiveBytes * HARD_LIMIT_FACTOR,
     "grpc.max_send_message_length": -1,
-    "grpc.keepalive_time_ms": PING_INTERVAL,
-    "grpc.keepalive_timeout_ms": PING_TIMEOUT,
+    "grpc.max_concurrent_streams": maxStreams,
+    "grpc.keepalive_time_ms": pingIntervalMs,
+    "grpc.keepalive_timeout_ms": pingTimeoutMs,
     "grpc.enable_channelz": 0,
   });
   const streams = new Set<GrpcStream>();
@@ -83,6 +103,10 @@ export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promi
   return {
     addresses: port.addresses,
     shutdown: (graceMs) => shutdown(server, injector, port, streams, graceMs),
+    reloadCertificates: () => port.reloadCertificates(),
+    get certificateExpiresAt() {
+      return port.certificateExpiresAt;
+    },
   };
 }
 

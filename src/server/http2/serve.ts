@@ -6,7 +6,7 @@ import type { Stream } from "../../http2/stream.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
-import type { GrpcOptions, GrpcServer } from "../grpc/serve.js";
+import { type GrpcOptions, type GrpcServer, HTTP2_DEFAULTS } from "../grpc/serve.js";
 import { CallObserver } from "../observer.js";
 import { Port } from "../port/port.js";
 import type { Handlers, StreamHandler, UnaryHandler } from "../transport.js";
@@ -19,15 +19,12 @@ const DEFAULT_HIGH_WATER = 1 << 20;
 
 /** Bounds on one client's connection. */
 export const SERVER_LIMITS: ConnectionLimits = {
-  maxStreams: 10_000,
+  ...HTTP2_DEFAULTS,
   streamWindow: 512 * 1024,
   connectionWindow: 16 * 1024 * 1024,
   maxHeaderBytes: 64 * 1024,
   maxBufferedBytes: 256 * 1024 * 1024,
   maxQueuedBytes: 512 * 1024 * 1024,
-  // As etcd's `--grpc-keepalive-interval` and `-timeout`.
-  pingIntervalMs: 2 * 60 * 60 * 1000,
-  pingTimeoutMs: 20_000,
   pingOnlyWithStreams: false,
 };
 
@@ -35,11 +32,18 @@ export interface Http2Options extends GrpcOptions {
   readonly limits?: Partial<ConnectionLimits>;
 }
 
-/** Serves `handlers` over our own HTTP/2. Rejects with `ListenError` when an address cannot be listened on. */
+/** Serves `handlers` over our own HTTP/2. Rejects as `Port.open` does. */
 export async function serveHttp2(handlers: Handlers, options: Http2Options): Promise<GrpcServer> {
   const service = new Service(handlers, options);
   const port = await Port.open(options, (socket, first) => service.take(socket, first));
-  return { addresses: port.addresses, shutdown: (graceMs) => service.shutdown(port, graceMs) };
+  return {
+    addresses: port.addresses,
+    shutdown: (graceMs) => service.shutdown(port, graceMs),
+    reloadCertificates: () => port.reloadCertificates(),
+    get certificateExpiresAt() {
+      return port.certificateExpiresAt;
+    },
+  };
 }
 
 class Service {
@@ -54,7 +58,7 @@ class Service {
     handlers: Handlers,
     private readonly options: Http2Options,
   ) {
-    this.limits = { ...SERVER_LIMITS, ...options.limits };
+    this.limits = { ...SERVER_LIMITS, ...options.http2, ...options.limits };
     this.observer = options.observer ?? new CallObserver();
     const { stats } = this.observer;
     for (const [path, handler] of handlers.unary) this.unary.set(path, { handler, stats: stats.of(path) });

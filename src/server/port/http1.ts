@@ -8,6 +8,12 @@ const KEEP_ALIVE = 300_000;
 /** As much as our HTTP/2 takes, bytes. */
 const MAX_HEADER_BYTES = 64 * 1024;
 
+/** What is answered to requests that cannot be read, by the parser's code. */
+const STATUSES: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: "413 Payload Too Large",
+};
+
 /**
  * HTTP/1.1 on connections that somebody else has accepted. There is no limit on how long a request or a response
  * takes: both ends of a watch stay open for ever.
@@ -19,17 +25,23 @@ export class Http1Server {
   private readonly timers = new Map<Socket, NodeJS.Timeout>();
   private stopping = false;
 
-  constructor(private readonly listener: RequestListener) {
+  /** `malformed` is called for every connection that is closed because it is no HTTP/1.1. */
+  constructor(
+    private readonly listener: RequestListener,
+    malformed: () => void,
+  ) {
     this.server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE });
+    this.server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+      if (error.code?.startsWith("HPE_")) malformed();
+      const status = STATUSES[error.code ?? ""] ?? "400 Bad Request";
+      const head = ["content-type: text/plain; charset=utf-8", "connection: close"].join("\r\n");
+      if (socket.writable) socket.write(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${status}`);
+      socket.destroy(error);
+    });
     this.server.on("request", (request, response) => {
       this.begin(request.socket, response);
       this.listener(request, response);
     });
-  }
-
-  /** Connections that are open. */
-  get size(): number {
-    return this.connections.size;
   }
 
   /** Takes over a connection of which `first` has been read. */
@@ -59,11 +71,6 @@ export class Http1Server {
         else response.setHeader("connection", "close");
       }
     }
-  }
-
-  /** Closes what is left. */
-  destroy(): void {
-    for (const socket of this.connections.keys()) socket.destroy();
   }
 
   // The server's own timeouts work only for connections that it has accepted itself.

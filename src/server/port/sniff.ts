@@ -7,12 +7,19 @@ const TIMEOUT = 20_000;
 /**
  * Reads the beginning of a connection until it tells HTTP/2 with prior knowledge from anything else, and then lets
  * go of the socket: nothing stays between it and whoever takes it over. `decided` gets all that was read. A client
- * that says nothing for 20 s is disconnected.
+ * that says nothing for 20 s is disconnected, and `silent` called.
  */
-export function sniff(socket: Socket, decided: (isHttp2: boolean, first: Buffer) => void): void {
+export function sniff(
+  socket: Socket,
+  decided: (isHttp2: boolean, first: Buffer) => void,
+  silent: () => void,
+): void {
   let matched = 0;
   let held: Buffer | undefined;
-  const timer = setTimeout(() => socket.destroy(), TIMEOUT).unref();
+  const timer = setTimeout(() => {
+    socket.destroy();
+    silent();
+  }, TIMEOUT).unref();
   const onClose = () => clearTimeout(timer);
   const onData = (chunk: Buffer) => {
     const take = Math.min(PREFACE.length - matched, chunk.length);

@@ -1,0 +1,38 @@
+/** Why clients' connections were refused or ended by us. */
+export const REFUSALS = [
+  /** There were as many connections as may be. */
+  "limit",
+  /** The client did not say in time what it speaks. */
+  "silent",
+  /** The TLS handshake failed. */
+  "tls",
+  /** Streams begun and reset, one after the other. */
+  "resets",
+  /** Frames that carry nothing. */
+  "empty_frames",
+  /** A header block without end. */
+  "header_block",
+  /** Answers asked for and not read. */
+  "unread_answers",
+  /** Any other breach of HTTP/2. */
+  "protocol",
+  /** What is neither HTTP/2 nor HTTP/1.1. */
+  "malformed",
+] as const;
+
+export type Refusal = (typeof REFUSALS)[number];
+export type Protocol = "http1" | "http2";
+
+/** Counters of clients' connections. */
+export class ConnectionStats {
+  /** Connections that are open, of whatever kind. */
+  open = 0;
+  /** Of those, the ones that have shown what they speak. */
+  readonly openBy: Record<Protocol, number> = { http1: 0, http2: 0 };
+  /** All that ever came. */
+  accepted = 0;
+  readonly acceptedBy: Record<Protocol, number> = { http1: 0, http2: 0 };
+  readonly refused = Object.fromEntries(REFUSALS.map((each) => [each, 0])) as Record<Refusal, number>;
+  /** Streams refused because their connection had as many as it may have. */
+  refusedStreams = 0;
+}
