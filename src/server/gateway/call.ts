@@ -59,7 +59,7 @@ export abstract class HttpCall implements Call {
     response.once("close", () => this.cancel());
     // A write to a client that has gone; "close" tells.
     response.on("error", () => {});
-    if (this.deadline !== Number.POSITIVE_INFINITY) this.armDeadline();
+    if (this.deadline !== Number.POSITIVE_INFINITY) this.timer = setTimeout(() => this.armDeadline());
   }
 
   /** Answers with an error. */
@@ -128,10 +128,13 @@ export abstract class HttpCall implements Call {
   private armDeadline(): void {
     const left = this.deadline - Date.now();
     if (left > 0) this.timer = setTimeout(() => this.armDeadline(), Math.min(left, MAX_DELAY));
-    else
-      this.timer = setTimeout(() =>
-        this.abort(new StatusError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")),
-      );
+    else this.expire();
+  }
+
+  /** Ends the call if its deadline has passed. */
+  protected expire(): void {
+    if (this.deadline > Date.now()) return;
+    this.abort(new StatusError(Code.DEADLINE_EXCEEDED, "context deadline exceeded"));
   }
 }
 
@@ -145,5 +148,5 @@ function deadlineOf(request: IncomingMessage): number {
   const match = /^([+-]?\d{1,18})([HMSmun])$/.exec(text);
   if (match === null) throw new StatusError(Code.INVALID_ARGUMENT, `invalid grpc-timeout: ${text}`);
   const timeout = Number(match[1]) * UNITS[match[2]];
-  return timeout === 0 ? Number.POSITIVE_INFINITY : Date.now() + timeout;
+  return timeout === 0 ? Number.POSITIVE_INFINITY : Date.now() + Math.floor(timeout);
 }

@@ -21,6 +21,8 @@ export class HttpUnary extends HttpCall {
   /** Reads the body, then runs the handler. */
   start(): void {
     readBody(this.request, this.endpoint, (error, text) => {
+      // A deadline that has passed already must not be a matter of luck.
+      this.expire();
       if (this.over) return;
       if (error !== undefined) this.abort(error);
       else this.run(text);

@@ -1,0 +1,207 @@
+import { type Asked, b64 } from "./support.js";
+
+export interface Case extends Asked {
+  /** Said by the reader of JSON, in its own words: only status and code are compared. */
+  readonly badJson?: boolean;
+  /** A path that etcd 3.4 does not have. */
+  readonly since35?: boolean;
+  /** What this answer has to be where etcd itself answers in ways that no client can want: the reason is said. */
+  readonly instead?: { readonly status: number; readonly code: number; readonly because: string };
+  /** Fields, at whatever depth, that can not be the same on two stores. */
+  readonly ignore?: readonly string[];
+}
+
+const key = b64("foo");
+const post = (path: string, body: unknown, more: Omit<Case, "path"> = {}): Case => ({
+  path,
+  body: typeof body === "string" ? body : JSON.stringify(body),
+  ...more,
+});
+const bad = (path: string, body: unknown) => post(path, body, { badJson: true });
+const five = "etcd answers 500 and clients would take the endpoint for dead";
+
+const kv: Case[] = [
+  post("/v3/kv/put", { key, value: b64("bar") }),
+  post("/v3/kv/put", { key, value: b64("baz"), prev_kv: true, lease: "0", ignore_value: false }),
+  post("/v3/kv/put", { key: b64("foo/2"), value: "" }),
+  post("/v3beta/kv/put", { key: b64("zoo"), value: b64("\u0000\u00ff") }),
+  post("/v3/kv/put", {}),
+  post("/v3/kv/put", { key, lease: "999" }),
+  post("/v3/kv/put", { key: b64("none"), ignore_value: true }),
+  post("/v3/kv/put", { key: b64("none"), ignoreLease: true }),
+  post("/v3/kv/put", { key, value: b64("x"), ignore_value: true }),
+  post("/v3/kv/range", { key }),
+  post("/v3beta/kv/range", { key }),
+  post("/v3/kv/range", { key: b64("absent") }),
+  post("/v3/kv/range", { key: "AA==", range_end: "AA==", sort_order: "DESCEND", sort_target: "KEY" }),
+  post("/v3/kv/range", { key: "AA==", rangeEnd: "AA==", sortOrder: 1, sortTarget: 3, limit: "2" }),
+  post("/v3/kv/range", { key: "AA==", range_end: "AA==", count_only: true }),
+  post("/v3/kv/range", { key: "AA==", range_end: "AA==", keys_only: true, serializable: true, limit: 1 }),
+  post("/v3/kv/range", { key: "AA==", range_end: "AA==", minModRevision: 3, max_mod_revision: "4" }),
+  post("/v3/kv/range", { key, revision: 2 }),
+  post("/v3/kv/range", { key, revision: "100000" }),
+  post("/v3/kv/range?key=Zm9v", { bogus: [1, { a: null }], key, limit: null }),
+  post("/v3/kv/range", { key }, { headers: { "content-type": "application/x-www-form-urlencoded" } }),
+  post("/v3/kv/r%61nge", { key }),
+  post("/v3/kv/range", `{"key":"${key}"} what follows`),
+  post("/v3/kv/range", ` {"\\u006bey" : "Zm9\\nv"}`),
+  post("/v3/kv/range", `{"key":"${key}","keysOnly":true,"serializable":false}`),
+  post("/v3/kv/range", ""),
+  post("/v3/kv/range", { key: null }),
+  post("/v3/kv/txn", {}),
+  post("/v3/kv/txn", {
+    compare: [{ result: "EQUAL", target: "VERSION", key, version: "2" }],
+    success: [
+      { request_range: { key } },
+      { requestPut: { key, value: b64("txn"), prevKv: true } },
+      {
+        request_txn: {
+          compare: [],
+          success: [{ request_delete_range: { key: b64("foo/2"), prev_kv: true } }],
+        },
+      },
+    ],
+    failure: [],
+  }),
+  post("/v3/kv/txn", {
+    compare: [
+      { result: 3, target: 2, key, mod_revision: "1" },
+      { result: "GREATER", target: "CREATE", key, createRevision: 1 },
+      { target: "VALUE", key, value: b64("txn") },
+      { target: "LEASE", key, lease: 0 },
+    ],
+    success: [{ requestDeleteRange: { key: b64("nothing") } }],
+    failure: [{ request_put: { key, value: b64("no") } }],
+  }),
+  post("/v3/kv/txn", {
+    compare: [{ target: "VERSION", key, version: 99 }],
+    failure: [{ requestRange: { key } }],
+  }),
+  post("/v3/kv/txn", { success: [{}] }),
+  post("/v3/kv/txn", { success: [{ request_put: { key } }, { request_put: { key } }] }),
+  post("/v3/kv/txn", { success: Array(129).fill({ request_range: { key } }) }),
+  post("/v3/kv/deleterange", { key: b64("zoo"), prev_kv: true }),
+  post("/v3/kv/deleterange", { key: b64("zoo"), prev_kv: true }),
+  post("/v3/kv/deleterange", {}),
+  post("/v3/kv/compaction", { revision: "3", physical: true }),
+  post("/v3/kv/compaction", { revision: "3" }),
+  post("/v3/kv/compaction", { revision: "100000" }),
+  post("/v3/kv/range", { key, revision: 1 }),
+];
+
+const malformed: Case[] = [
+  ...["[]", '"x"', "5", "{", '{"key"}', '{"key":"Zm9v"', '{"key":"Zm9v",}', "{key:1}", "nul", "\ufeff{}"],
+  '{"key":"Z"}',
+  '{"key":"Zm 9v"}',
+  '{"key":5}',
+  '{"key":{}}',
+  '{"key":true}',
+  '{"key":"Zm9v","limit":5.5}',
+  '{"key":"Zm9v","limit":"abc"}',
+  '{"key":"Zm9v","limit":""}',
+  '{"key":"Zm9v","limit":99999999999999999999}',
+  '{"key":"Zm9v","limit":true}',
+  '{"key":"Zm9v","limit":[]}',
+  '{"key":"Zm9v","sort_order":true}',
+  '{"key":"Zm9v","serializable":"true"}',
+  '{"key":"Zm9v","serializable":1}',
+  `{"x":${"[".repeat(20_000)}`,
+].map((body) => bad("/v3/kv/range", body));
+
+const lease: Case[] = [
+  post("/v3/lease/grant", { TTL: "300", ID: "7587862094405862011" }),
+  post("/v3/lease/grant", '{"TTL":300,"ID":7587862094405862011}'),
+  post("/v3/lease/grant", { TTL: 300 }, { ignore: ["ID"] }),
+  post("/v3/lease/grant", { TTL: "10000000000", ID: 5 }),
+  post("/v3/kv/put", '{"key":"Zm9v","value":"YmFy","lease":7587862094405862011}'),
+  post("/v3/kv/range", { key }),
+  post("/v3/lease/timetolive", { ID: "7587862094405862011", keys: true }, { ignore: ["TTL"] }),
+  post("/v3/kv/lease/timetolive", { ID: "12345" }),
+  post("/v3/lease/keepalive", { ID: "7587862094405862011" }),
+  post("/v3/lease/keepalive", '{"ID":"7587862094405862011"}{"ID":5} {"ID":7587862094405862011}'),
+  post("/v3/lease/keepalive", '{"ID":"5"} garbage'),
+  post("/v3/lease/keepalive", ""),
+  post("/v3/lease/keepalive", '{"ID":"x"}', { instead: { status: 400, code: 3, because: five } }),
+  post("/v3/lease/revoke", { ID: "12345" }),
+  post("/v3/kv/lease/revoke", '{"ID":7587862094405862011}'),
+  post("/v3/lease/leases", {}, { ignore: ["ID"] }),
+  post("/v3/kv/lease/leases", "", { ignore: ["ID"] }),
+  post("/v3/kv/lease/grant", {}),
+  post("/v3/kv/lease/keepalive", {}),
+];
+
+const watch: Case[] = [
+  post("/v3/kv/put", { key: b64("watched"), value: b64("1") }),
+  post("/v3/kv/deleterange", { key: b64("watched") }),
+  post("/v3/watch", { create_request: { key: b64("watched") } }, { lines: 1 }),
+  post("/v3/watch", '{"createRequest":{"key":"d2F0Y2hlZA=="}}{"create_request":{"key":"YQ=="}} x', {
+    lines: 2,
+  }),
+  post("/v3/watch", '{"create_request":{"key":"AA==","rangeEnd":"AA==","start_revision":1}}', { lines: 2 }),
+  post(
+    "/v3/watch",
+    '{"create_request":{"key":"YQ==","filters":["NOPUT",1]}}{"cancel_request":{"watch_id":0}}',
+    { lines: 2 },
+  ),
+  post("/v3/watch", "{", { instead: { status: 400, code: 3, because: five } }),
+  post("/v3/watch", "[]", { instead: { status: 400, code: 3, because: five } }),
+  post("/v3/watch", '{"create_request":{"key":"Z"}}', { instead: { status: 400, code: 3, because: five } }),
+];
+
+const around: Case[] = [
+  post("/v3/cluster/member/list", {}, { ignore: ["ID", "name", "peerURLs", "clientURLs"] }),
+  post("/v3/cluster/member/promote", { ID: 1 }),
+  post("/v3/cluster/member/remove", { ID: "1" }),
+  post("/v3/cluster/member/update", { ID: "1", peerURLs: ["http://10.0.0.1:2380"] }),
+  post("/v3/cluster/member/add", {}),
+  post(
+    "/v3/maintenance/status",
+    {},
+    {
+      ignore: ["leader", "dbSize", "dbSizeInUse", "raftIndex", "raftAppliedIndex", "raftTerm"],
+    },
+  ),
+  post("/v3/maintenance/alarm", {}),
+  post("/v3/maintenance/alarm", { action: "ACTIVATE", alarm: "NOSPACE", memberID: "77" }),
+  post("/v3/maintenance/alarm", { action: "GET" }),
+  { method: "GET", path: "/health", ignore: ["reason"] },
+  { method: "GET", path: "/health?serializable=true", ignore: ["reason"] },
+  { method: "GET", path: "/health?exclude=NOSPACE", ignore: ["reason"] },
+  post("/v3/kv/put", { key }),
+  post("/v3/maintenance/alarm", { action: 2, alarm: 1, memberID: 77 }),
+  { method: "GET", path: "/health", ignore: ["reason"] },
+  post("/v3/maintenance/hash", {}, { ignore: ["hash"] }),
+  post("/v3/maintenance/hashkv", {}, { since35: true, ignore: ["hash", "compact_revision"] }),
+  post("/v3/maintenance/defragment", {}),
+  post("/v3/maintenance/transfer-leadership", { targetID: "1" }),
+  bad("/v3/maintenance/snapshot", "{"),
+];
+
+const http: Case[] = [
+  ...["GET", "PUT", "DELETE", "HEAD", "PATCH"].map((method) => ({ method, path: "/v3/kv/range" })),
+  ...["POST", "PUT", "HEAD"].map((method) => ({ method, path: "/version" })),
+  ...["POST", "HEAD"].map((method) => ({ method, path: "/health" })),
+  { method: "OPTIONS", path: "/v3/kv/range" },
+  { method: "GET", path: "/version" },
+  { method: "GET", path: "/v3/kv/range", headers: { "x-http-method-override": "POST" } },
+  ...["/livez", "/readyz", "/readyz?verbose", "/livez?verbose", "/readyz/data_corruption?verbose"].map(
+    (path) => ({
+      method: "GET",
+      path,
+      since35: true,
+    }),
+  ),
+  { method: "GET", path: "/readyz?verbose&exclude=non_learner&exclude=nothing", since35: true },
+  { method: "POST", path: "/readyz", since35: true },
+  ...["/", "/bogus", "/v2/keys", "/v4/kv/range", "/readyz/bogus", "/livez/"].map((path) => ({
+    method: "GET",
+    path,
+  })),
+  ...["/v3/kv/bogus", "/v3/kv/range/", "/v3/", "/v3/kv/range:x", "/v3/kv"].map((path) => post(path, {})),
+  post("/v3/kv/range", { key }, { headers: { "grpc-timeout": "5x" } }),
+  post("/v3/kv/range", { key }, { headers: { "grpc-timeout": "-5S" } }),
+  post("/v3/kv/range", { key }, { headers: { "grpc-timeout": "5S" } }),
+];
+
+/** By service; run in this order on a new store, each after what the ones before it have left. */
+export const cases: Readonly<Record<string, readonly Case[]>> = { kv, malformed, lease, watch, around, http };

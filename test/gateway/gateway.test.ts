@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { routes } from "../../src/server/gateway/routes.js";
+import { type EtcdProcess, startEtcd } from "../support/etcd.js";
+import { startStore, type TestStore } from "../support/store.js";
+import { type Case, cases } from "./cases.js";
+import { type Answer, ask } from "./support.js";
+
+let etcd: EtcdProcess;
+let store: TestStore;
+
+before(async () => {
+  [etcd, store] = await Promise.all([startEtcd(), startStore()]);
+});
+
+after(async () => {
+  await Promise.all([etcd?.remove(), store?.remove()]);
+});
+
+/** An answer as far as it must be the same. */
+interface Comparable {
+  readonly status: number;
+  readonly type: string | undefined;
+  readonly content: unknown;
+}
+
+for (const [name, list] of Object.entries(cases)) {
+  test(`the same as from etcd: ${name}`, async () => {
+    for (const each of list) {
+      const label = `${each.method ?? "POST"} ${each.path} ${String(each.body ?? "").slice(0, 200)}`;
+      if (each.instead !== undefined) {
+        const { status, text } = await ask(store.endpoint, each);
+        assert.equal(status, each.instead.status, label);
+        assert.equal(JSON.parse(text).code, each.instead.code, label);
+        continue;
+      }
+      const [theirs, ours] = await Promise.all([ask(etcd.endpoint, each), ask(store.endpoint, each)]);
+      if (each.since35 && theirs.status === 404) {
+        assert.ok(ours.status === 200 || ours.status === 405, `${label}: ${ours.status}`);
+      } else assert.deepEqual(comparable(ours, each), comparable(classic(theirs), each), label);
+    }
+  });
+}
+
+/** Builds of etcd with the newer grpc-gateway (Debian's 3.5) say in JSON what the others say in a line of text. */
+function classic(answer: Answer): Answer {
+  const type = "text/plain; charset=utf-8";
+  if (answer.status === 404 && answer.text.includes('"Not Found"'))
+    return { ...answer, type, text: "Not Found\n" };
+  if (answer.status === 501)
+    return { ...answer, status: 405, type, text: answer.text && "Method Not Allowed\n" };
+  return answer;
+}
+
+/** Ids and terms are a store's own. A watch's first frame tells the state from which it is complete, which may be an earlier one. */
+function comparable(answer: Answer, { badJson, ignore = [], path }: Case): Comparable {
+  const status = answer.status === 412 ? 400 : answer.status;
+  const { type } = answer;
+  if (answer.text === "") return { status, type: undefined, content: "" };
+  const isJson = type === "application/json" || answer.text.startsWith('{"health"');
+  // etcd runs its checks in any order.
+  if (!isJson) return { status, type, content: answer.text.split("\n").sort() };
+  const values = answer.text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
+  if (badJson) return { status, type, content: values.map(({ code }) => code) };
+  for (const value of values) {
+    strip(value, ["cluster_id", "member_id", "raft_term", ...ignore]);
+    if (status >= 400) delete value.error;
+    if (value.result?.created) delete value.result.header.revision;
+  }
+  // The leases of a stream are on several shards, and none waits for another.
+  if (path.endsWith("/keepalive")) values.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
+  const content = path.startsWith("/v3/maintenance/alarm") ? values.map(withoutHeader) : values;
+  return { status, type, content };
+}
+
+function strip(value: unknown, names: readonly string[]): void {
+  if (typeof value !== "object" || value === null) return;
+  for (const [name, member] of Object.entries(value)) {
+    if (names.includes(name)) delete (value as Record<string, unknown>)[name];
+    else strip(member, names);
+  }
+}
+
+/** etcd 3.4 gives alarms without a header. */
+function withoutHeader({ header, ...rest }: Record<string, unknown>): unknown {
+  return rest;
+}
+
+test("every path that etcd serves is served, and tells what is wrong with a request", async () => {
+  for (const path of routes.keys()) {
+    const { status, text } = await ask(store.endpoint, { path, body: "[" });
+    assert.equal(status, 400, `${path}: ${text}`);
+    const { code, message, error } = JSON.parse(text);
+    assert.equal(code, 3);
+    assert.match(message, /^invalid JSON: the request must be an object/);
+    assert.equal(error, message);
+  }
+});
