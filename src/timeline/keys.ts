@@ -5,6 +5,7 @@
  * - `tail`: put together with every entry, so that its mod revision tells where the log ends
  * - `log/<epoch>/<proxy>/<n>`: entries
  * - `part/<epoch>/<proxy>/<n>`: parts of a base that are too large for one value
+ * - `token-key`: not the log's, but among its keys: what clients' tokens are sealed with, put once for ever
  */
 const PREFIX = "\0braid/";
 
@@ -13,6 +14,8 @@ export const LOG_PREFIX = Buffer.from(PREFIX);
 export const LOG_PREFIX_END = Buffer.from("\0braid0");
 export const BASE_KEY = Buffer.from(`${PREFIX}base`);
 export const TAIL_KEY = Buffer.from(`${PREFIX}tail`);
+
+export const TOKEN_KEY = Buffer.from(`${PREFIX}token-key`);
 
 const ENTRIES = `${PREFIX}log/`;
 const PARTS = `${PREFIX}part/`;

@@ -1,0 +1,140 @@
+import { setTimeout } from "node:timers/promises";
+import { isAuthOff, problemOf } from "../shard/access.js";
+import type { ShardClient } from "../shard/client.js";
+import { Code, StatusError } from "../status/error.js";
+import { etcd } from "../status/etcd.js";
+import { RangeRequest } from "../wire/messages.js";
+import { KV } from "../wire/paths.js";
+import type { Callers } from "./callers.js";
+import { authenticate, isRefusal, type LoginCounts } from "./login.js";
+import { MAX_CREDENTIALS } from "./seal.js";
+import type { Session } from "./session.js";
+
+/** How long shards may take that do not answer, once another has let the user in, ms. */
+const PATIENCE = 2_500;
+// etcd looks at the token before it looks at the permission. Linearizable: a member that lags knows old users.
+const TRY = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
+
+/** What a shard says of a user and password. */
+type Verdict =
+  | { readonly kind: "in"; readonly token: string }
+  | { readonly kind: "off" }
+  | { readonly kind: "refused" | "failed"; readonly error: StatusError };
+
+/**
+ * Logs clients in: asks all shards, which cost a bcrypt each. Those who log in with the same user and password at the
+ * same time share that; and as long as the shards know the tokens of a former login, as they do until the password is
+ * changed or the user deleted, it is enough to try these.
+ */
+export class Authenticator {
+  private readonly running = new Map<string, Promise<Session>>();
+
+  constructor(
+    private readonly callers: Callers,
+    /** Without any access of their own. */
+    private readonly shards: readonly ShardClient[],
+    private readonly counts: LoginCounts,
+  ) {}
+
+  /** Resolves to a token that all proxies of the store take. Rejects as etcd does where all shards agree. */
+  async login(user: string, password: string): Promise<string> {
+    if (Buffer.byteLength(user) + Buffer.byteLength(password) > MAX_CREDENTIALS) throw etcd.authFailed();
+    const key = this.callers.keyOf(user, password);
+    let running = this.running.get(key);
+    if (running === undefined) {
+      running = this.enter(user, password).finally(() => this.running.delete(key));
+      this.running.set(key, running);
+    }
+    return this.callers.tokenFor(await running);
+  }
+
+  private async enter(user: string, password: string): Promise<Session> {
+    const known = this.callers.find(user, password);
+    if (known !== undefined && (await this.isGood(known))) return known;
+    const credentials = { user, password: () => password };
+    const verdicts: (Verdict | undefined)[] = this.shards.map(() => undefined);
+    let letIn: () => void;
+    const patience = new AbortController();
+    const lateEnough = new Promise<void>((resolve) => {
+      letIn = resolve;
+    }).then(() => setTimeout(PATIENCE, undefined, { signal: patience.signal }).catch(() => {}));
+    let session: Session | undefined;
+    const asked = this.shards.map(async (shard, i) => {
+      const verdict = await this.ask(() => authenticate(shard, credentials, this.counts));
+      verdicts[i] = verdict;
+      if (verdict.kind === "in") letIn();
+      // Later than the others, but worth having.
+      if (session !== undefined) take(session, i, verdict);
+    });
+    await Promise.race([Promise.all(asked), lateEnough]);
+    patience.abort();
+    this.judge(user, verdicts);
+    session = this.callers.add(user, password);
+    for (const [i, verdict] of verdicts.entries()) take(session, i, verdict);
+    return session;
+  }
+
+  private async ask(authenticate: () => Promise<string>): Promise<Verdict> {
+    try {
+      return { kind: "in", token: await authenticate() };
+    } catch (reason) {
+      const error = StatusError.from(reason);
+      if (isAuthOff(error)) return { kind: "off" };
+      return { kind: isRefusal(error) ? "refused" : "failed", error };
+    }
+  }
+
+  /** Throws unless some shard has let the user in and none has done otherwise. */
+  private judge(user: string, verdicts: readonly (Verdict | undefined)[]): void {
+    const all = verdicts.filter((verdict) => verdict !== undefined);
+    const kinds = new Set(all.map(({ kind }) => kind));
+    kinds.delete("failed");
+    if (kinds.size > 1) throw this.disagreement(user, verdicts);
+    if (kinds.has("in")) return;
+    if (kinds.has("off")) throw etcd.authNotEnabled();
+    const refusal =
+      all.find(({ kind }) => kind === "refused") ?? all.find(({ kind }) => kind === "failed");
+    throw (refusal as { error: StatusError }).error;
+  }
+
+  private disagreement(user: string, verdicts: readonly (Verdict | undefined)[]): StatusError {
+    const tales = verdicts.flatMap((verdict, i) => {
+      const text = verdict && TALES[verdict.kind];
+      return text === undefined ? [] : `shard "${this.shards[i]!.name}" ${text}`;
+    });
+    return new StatusError(
+      Code.FAILED_PRECONDITION,
+      `etcd-braid: the shards do not agree on user "${user}": ${tales.join(", ")}; ` +
+        "`braid auth repair` shows how they differ",
+    );
+  }
+
+  /** True when all shards know the session's tokens, or have authentication off. */
+  private async isGood(session: Session): Promise<boolean> {
+    const tried = await Promise.all(
+      this.shards.map(async (shard, i) => {
+        const { metadata } = session.access(i);
+        if (metadata?.token === undefined) return false;
+        try {
+          await shard.call(KV.Range, TRY, { idempotent: true, metadata });
+          return true;
+        } catch (reason) {
+          const error = StatusError.from(reason);
+          return error.code === Code.PERMISSION_DENIED && problemOf(error.message) === undefined;
+        }
+      }),
+    );
+    return tried.every((good) => good);
+  }
+}
+
+const TALES: Readonly<Record<Verdict["kind"], string | undefined>> = {
+  in: "lets it in",
+  off: "has authentication off",
+  refused: "refuses it",
+  failed: undefined,
+};
+
+function take(session: Session, shard: number, verdict: Verdict | undefined): void {
+  if (verdict?.kind === "in") session.access(shard).take(verdict.token);
+}
