@@ -92,8 +92,7 @@ export class Authenticator {
     if (kinds.size > 1) throw this.disagreement(user, verdicts);
     if (kinds.has("in")) return;
     if (kinds.has("off")) throw etcd.authNotEnabled();
-    const refusal =
-      all.find(({ kind }) => kind === "refused") ?? all.find(({ kind }) => kind === "failed");
+    const refusal = all.find(({ kind }) => kind === "refused") ?? all.find(({ kind }) => kind === "failed");
     throw (refusal as { error: StatusError }).error;
   }
 

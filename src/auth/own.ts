@@ -11,15 +11,39 @@ export function fixedAccess(metadata: CallMetadata): Access {
 /** The proxy itself, with its user on each shard and on a timeline host that is none. */
 export class OwnCaller implements Caller {
   private readonly accesses = new Map<number, Access>();
+  private readonly users = new Map<number, Credentials>();
 
   constructor(private readonly counts: LoginCounts) {}
 
   /** Makes the proxy's user on a shard known; without one its calls go there without a token. */
   add(shard: ShardClient, credentials: Credentials | undefined): void {
+    if (credentials !== undefined) this.users.set(shard.index, credentials);
     this.accesses.set(
       shard.index,
       credentials === undefined ? fixedAccess(NO_TOKEN) : ownLogin(shard, credentials, this.counts),
     );
+  }
+
+  /** The proxy's user on a shard. */
+  userOf(shard: number): string | undefined {
+    return this.users.get(shard)?.user;
+  }
+
+  /** True for the user of the proxy on any shard. */
+  isOwn(user: string): boolean {
+    return [...this.users].some(([shard, own]) => shard >= 0 && own.user === user);
+  }
+
+  /** True when the proxy is configured with this password wherever it is this user. */
+  isPassword(user: string, password: string): boolean {
+    return [...this.users].every(
+      ([shard, own]) => shard < 0 || own.user !== user || own.password() === password,
+    );
+  }
+
+  /** True once some shard was found to have authentication on. */
+  get isGuarded(): boolean {
+    return [...this.accesses.values()].some(({ metadata }) => metadata?.token !== undefined);
   }
 
   access(shard: number): Access {

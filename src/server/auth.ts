@@ -1,25 +1,59 @@
+import { Authenticator } from "../auth/authenticator.js";
+import { Callers } from "../auth/callers.js";
 import type { Credentials, LoginCounts } from "../auth/login.js";
 import { OwnCaller } from "../auth/own.js";
+import { Seal } from "../auth/seal.js";
+import { loadTokenKey } from "../auth/tokenKey.js";
 import { readSecret } from "../config/secrets.js";
-import type { Config, CredentialsConfig } from "../config/types.js";
+import type { AuthConfig, Config, CredentialsConfig, SecretConfig } from "../config/types.js";
 import { problemOf } from "../shard/access.js";
 import type { ShardClient } from "../shard/client.js";
+import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
 
-/** What logs users in. */
+/** The proxy's users, and what logs clients in with them. */
 export interface StoreAuth {
-  /** The shards without any access of the proxy's own, in order. */
+  readonly own: OwnCaller;
+  readonly callers: Callers;
+  readonly authenticator: Authenticator;
+  readonly counts: LoginCounts;
+}
+
+/** The proxy's users, and the shards that they log in to, without any access of their own. */
+export interface OwnUsers {
   readonly raw: readonly ShardClient[];
   readonly own: OwnCaller;
   readonly counts: LoginCounts;
 }
 
+/** Reads the key of clients' tokens, at the timeline host if it is nowhere else. `store` names the store. */
+export async function openCallers(
+  { raw, own, counts }: OwnUsers,
+  { tokenKey, tokenTtlSeconds }: AuthConfig,
+  host: Shard,
+  store: string,
+): Promise<StoreAuth> {
+  const secret = tokenKey === undefined ? await loadTokenKey(host) : keyOf(tokenKey);
+  const callers = new Callers(new Seal(secret, store), raw, counts, tokenTtlSeconds * 1_000);
+  return { own, callers, authenticator: new Authenticator(callers, raw, counts), counts };
+}
+
+function keyOf(secret: SecretConfig): string {
+  try {
+    const key = readSecret(secret);
+    if (key.length >= 16) return key;
+    throw new Error("must be at least 16 characters");
+  } catch (reason) {
+    throw new StatusError(Code.FAILED_PRECONDITION, `auth.tokenKey: ${(reason as Error).message}`);
+  }
+}
+
 /** The proxy's users; undefined where it has none. */
-export function openAuth(
+export function openOwnUsers(
   config: Config,
   raw: readonly ShardClient[],
   host: ShardClient,
-): StoreAuth | undefined {
+): OwnUsers | undefined {
   const { auth, shards, timeline } = config;
   const users = new Map(shards.map((shard, i) => [raw[i], shard.auth ?? auth.own]));
   if (timeline.kind === "dedicated") users.set(host, timeline.auth ?? auth.own);

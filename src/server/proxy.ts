@@ -3,6 +3,7 @@ import { clientUrls } from "../config/address.js";
 import type { Config } from "../config/types.js";
 import { Leases } from "../lease/leases.js";
 import type { Log } from "../ops/log.js";
+import { authHandlers } from "../services/auth.js";
 import { clusterHandlers, memberIdOf } from "../services/cluster.js";
 import { healthHandlers } from "../services/health.js";
 import { createIdentity } from "../services/identity.js";
@@ -12,6 +13,7 @@ import { maintenanceHandlers } from "../services/maintenance.js";
 import { createProbes } from "../services/probes.js";
 import { unimplementedHandlers } from "../services/unimplemented.js";
 import { createWatch } from "../services/watch.js";
+import { identified } from "./callers.js";
 import { createGateway } from "./gateway/create.js";
 import { createPages, type Page } from "./gateway/pages.js";
 import { serveGrpc } from "./grpc/serve.js";
@@ -21,7 +23,6 @@ import { type PageServer, servePages } from "./metrics/serve.js";
 import { CallObserver } from "./observer.js";
 import { choosePorts } from "./ports.js";
 import { openStore } from "./store.js";
-import type { Handlers } from "./transport.js";
 
 export interface Proxy {
   /** Where it listens, `host:port` each. */
@@ -57,17 +58,18 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
   const lease = leaseHandlers({ leases, timeline, identity });
   const watch = createWatch({ router, timeline, shards, identity, limits: config.watch, log });
   const health = healthHandlers();
-  const handlers: Handlers = {
+  const handlers = identified(store.auth?.callers, {
     unary: new Map([
       ...health.unary,
-      ...unimplementedHandlers(identity),
+      ...unimplementedHandlers(),
+      ...authHandlers({ shards, host: store.host, timeline, identity, access: store.auth }),
       ...kv.handlers,
       ...lease.unary,
       ...clusterHandlers({ identity, members }),
       ...maintenanceHandlers({ shards, backends, timeline, identity, hostShard, log }),
     ]),
     stream: new Map([...health.stream, ...lease.stream, ...watch.stream]),
-  };
+  });
   const maxReceiveBytes = config.limits.maxRequestBytes + RECEIVE_OVERHEAD;
   const observer = new CallObserver();
   const metrics = createMetrics({

@@ -18,7 +18,7 @@ import { SharedTimeline } from "../timeline/timeline.js";
 import { RangeRequest } from "../wire/messages.js";
 import { KV } from "../wire/paths.js";
 import { peekHeader } from "../wire/rewrite.js";
-import { openAuth, type StoreAuth, withoutCredentials } from "./auth.js";
+import { type OwnUsers, openCallers, openOwnUsers, type StoreAuth, withoutCredentials } from "./auth.js";
 
 /** The backends of a proxy and the timeline over them: what the services stand on. */
 export interface Store {
@@ -52,7 +52,7 @@ const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
  */
 export async function openStore(config: Config, log: Log, signal?: AbortSignal): Promise<Store> {
   const router = await createRouter(config.map);
-  const { clients, host, timeline, backends, hostShard, mapId, auth, disconnect } = await connect(
+  const { clients, host, timeline, backends, hostShard, mapId, users, disconnect } = await connect(
     config,
     log,
   );
@@ -68,12 +68,15 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     pruner.stop();
     disconnect();
   };
+  const openAuth = async () => users && openCallers(users, config.auth, host, mapId.toString());
+  let auth: StoreAuth | undefined;
   try {
     await untilReachable(() => timeline.open(), log, signal);
     await Promise.all(shards.map((shard) => verify(shard, log)));
+    auth = await untilReachable(openAuth, log, signal);
   } catch (error) {
     close();
-    throw auth === undefined ? withoutCredentials(error) : error;
+    throw users === undefined ? withoutCredentials(error) : error;
   }
   return { router, clients, host, shards, timeline, backends, hostShard, mapId, auth, close };
 }
@@ -113,7 +116,7 @@ interface Connections {
   readonly backends: readonly Backend[];
   readonly hostShard: number;
   readonly mapId: bigint;
-  readonly auth: StoreAuth | undefined;
+  readonly users: OwnUsers | undefined;
   disconnect(): void;
 }
 
@@ -133,8 +136,8 @@ async function connect(config: Config, log: Log): Promise<Connections> {
   const raw = config.shards.map(({ name, endpoints }, index) => open(index, name, endpoints));
   const { timeline: host } = config;
   const rawHost = host.kind === "shard" ? raw[host.shard] : open(-1, "timeline host", host.endpoints);
-  const auth = openAuth(config, raw, rawHost);
-  const admitted = (client: ShardClient) => (auth === undefined ? client : withAccess(client, auth.own));
+  const users = openOwnUsers(config, raw, rawHost);
+  const admitted = (client: ShardClient) => (users === undefined ? client : withAccess(client, users.own));
   const clients = raw.map(admitted);
   const hostClient = host.kind === "shard" ? clients[host.shard] : admitted(rawHost);
   const backend = (index: number, name: string, endpoints: readonly string[]): Backend => ({
@@ -169,12 +172,12 @@ async function connect(config: Config, log: Log): Promise<Connections> {
     backends,
     hostShard: hostClient.index,
     mapId,
-    auth,
+    users,
     disconnect,
   };
 }
 
-async function untilReachable(action: () => Promise<void>, log: Log, signal?: AbortSignal): Promise<void> {
+async function untilReachable<T>(action: () => Promise<T>, log: Log, signal?: AbortSignal): Promise<T> {
   let said = "";
   for (;;) {
     try {

@@ -36,5 +36,9 @@ export const etcd = {
   invalidAuthToken: () => new StatusError(Code.UNAUTHENTICATED, "etcdserver: invalid auth token"),
   authOldRevision: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: revision of auth store is old"),
   userEmpty: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: user name is empty"),
+  rootUserNotExist: () => new StatusError(Code.FAILED_PRECONDITION, "etcdserver: root user does not exist"),
+  rootRoleNotExist: () =>
+    new StatusError(Code.FAILED_PRECONDITION, "etcdserver: root user does not have root role"),
+  userNotFound: () => new StatusError(Code.FAILED_PRECONDITION, "etcdserver: user name not found"),
   permissionDenied: () => new StatusError(Code.PERMISSION_DENIED, "etcdserver: permission denied"),
 } as const;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { type GrpcServer, serveGrpc } from "../../src/server/grpc/serve.js";
+import { authHandlers } from "../../src/services/auth.js";
 import { clusterHandlers, memberIdOf } from "../../src/services/cluster.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { maintenanceHandlers } from "../../src/services/maintenance.js";
@@ -49,7 +50,8 @@ describe("Status, MemberList and what is not there", () => {
     const unary = new Map([
       ...maintenanceHandlers({ shards, backends: [], timeline, identity, hostShard: 0, log }),
       ...clusterHandlers({ identity, members: [clientUrls] }),
-      ...unimplementedHandlers(identity),
+      ...authHandlers({ shards, host: shards[0]!, timeline, identity, access: undefined }),
+      ...unimplementedHandlers(),
     ]);
     server = await serveGrpc(
       { unary, stream: new Map() },
@@ -145,7 +147,6 @@ describe("Status, MemberList and what is not there", () => {
 
   test("what is not there says so and what to do instead", async () => {
     const table: [path: string, text: RegExp][] = [
-      [Auth.AuthEnable, /^etcd-braid: Auth\/AuthEnable is not available yet; the store is open/],
       [Lock.Lock, /^etcd-braid: Lock\/Lock is not available yet; .*etcdctl lock/],
       [Election.Observe, /^etcd-braid: Election\/Observe is not available yet; /],
       [Maintenance.Snapshot, /^etcd-braid: .*`braid snapshot save/],
@@ -163,6 +164,7 @@ describe("Status, MemberList and what is not there", () => {
     assert.equal(error.message, "etcdserver: authentication is not enabled");
     const answer = StatusResponse.decode(await proxy.call(Auth.AuthStatus, EMPTY, READ));
     assert.equal(answer.header?.clusterId, 5n);
+    assert.match((await refusal(Auth.AuthEnable)).message, /^etcd-braid: the proxies would be locked out/);
     const { code, stderr } = await etcdctl(server.addresses[0]!, "--user", "root:x", "member", "list");
     assert.equal(code, 0, stderr);
   });

@@ -1,0 +1,69 @@
+import type { OwnCaller } from "../../auth/own.js";
+import type { Call } from "../../server/transport.js";
+import type { Shard } from "../../shard/shard.js";
+import { Code, StatusError } from "../../status/error.js";
+import { etcd } from "../../status/etcd.js";
+import { AuthUserGetRequest, AuthUserGetResponse, EMPTY } from "../../wire/messages.js";
+import { Auth } from "../../wire/paths.js";
+import { allThere, incomplete } from "./change.js";
+import { type AuthContext, asClient, named } from "./context.js";
+
+const ROOT = "root";
+
+/**
+ * Turns authentication on, shard by shard, once every shard has what it takes: the user root, as etcd wants it, and
+ * the proxies' own user with the role root. Without that no proxy could go on.
+ */
+export async function enable(context: AuthContext, call: Call): Promise<Uint8Array> {
+  const { shards, access, lock, identity, timeline } = context;
+  if (access === undefined) {
+    throw new StatusError(
+      Code.FAILED_PRECONDITION,
+      "etcd-braid: the proxies would be locked out: they have no user of their own. Add one with the role root, " +
+        "give it to all proxies (auth in shards.yaml), restart them, and enable authentication then",
+    );
+  }
+  await lock.run(call, async (deadline) => {
+    await allThere(shards);
+    for (const shard of shards) await checkUsers(shard, call, access.own);
+    const options = asClient(call, true, deadline);
+    const done: Shard[] = [];
+    for (const shard of shards) {
+      try {
+        await shard.call(Auth.AuthEnable, EMPTY, options);
+        done.push(shard);
+        // The password could not be tried before.
+        await allThere([shard]);
+      } catch (reason) {
+        if (done.length === 0) throw reason;
+        throw incomplete([{ shard, error: StatusError.from(reason) }], done, done);
+      }
+    }
+  });
+  return identity.header(timeline.head);
+}
+
+async function checkUsers(shard: Shard, call: Call, own: OwnCaller): Promise<void> {
+  const root = await rolesOf(shard, call, ROOT);
+  if (root === undefined) throw etcd.rootUserNotExist();
+  if (!root.includes(ROOT)) throw etcd.rootRoleNotExist();
+  const user = own.userOf(shard.index);
+  if (user === undefined || user === ROOT) return;
+  const roles = await rolesOf(shard, call, user);
+  if (roles?.includes(ROOT)) return;
+  throw new StatusError(
+    Code.FAILED_PRECONDITION,
+    `etcd-braid: the proxies would be locked out: on ${named(shard)} their user "${user}" ` +
+      (roles === undefined ? "does not exist" : "does not have the role root"),
+  );
+}
+
+async function rolesOf(shard: Shard, call: Call, user: string): Promise<readonly string[] | undefined> {
+  try {
+    const request = AuthUserGetRequest.encode({ name: user });
+    return AuthUserGetResponse.decode(await shard.call(Auth.UserGet, request, asClient(call, true))).roles;
+  } catch (reason) {
+    if (StatusError.from(reason).message === etcd.userNotFound().message) return undefined;
+    throw reason;
+  }
+}
