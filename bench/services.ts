@@ -105,13 +105,14 @@ function memoryHost(shard: MemoryShard): LogHost {
     commit: (_guard, puts) =>
       new Promise((resolve) => {
         shard.later(() => {
+          const previous = tail;
           const revision = ++shard.revision;
           tail = revision;
           for (const put of puts) {
             if (put.key.includes("base"))
               keys.set(put.key, { ...put, createRevision: revision, modRevision: revision });
           }
-          resolve({ committed: true, revision, raftTerm: 2 });
+          resolve({ committed: true, revision, previous, raftTerm: 2 });
           changed([{ revision, puts: [...puts], deletes: [] }]);
         });
       }),

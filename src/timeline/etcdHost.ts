@@ -10,12 +10,14 @@ import {
   WatchResponse,
 } from "../wire/messages.js";
 import { KV, Watch } from "../wire/paths.js";
-import type { HostChange, HostKey, HostWatchEvents, LogHost } from "./host.js";
+import { peekWatchRevision } from "../wire/watch.js";
+import type { Committed, HostChange, HostKey, HostWatchEvents, LogHost } from "./host.js";
 import { BASE_KEY, LOG_PREFIX, LOG_PREFIX_END, TAIL_KEY } from "./keys.js";
 
 const latin1 = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
 
+const TAIL = latin1(TAIL_KEY);
 const READ_TAIL = RangeRequest.encode({ key: TAIL_KEY, keysOnly: true });
 const READ_ALL = RangeRequest.encode({ key: LOG_PREFIX, rangeEnd: LOG_PREFIX_END });
 
@@ -44,13 +46,13 @@ export class EtcdHost implements LogHost {
     guard: number,
     puts: readonly { key: string; value: Uint8Array }[],
     deletes: readonly { key: Uint8Array; end: Uint8Array }[],
-  ): Promise<{ committed: boolean; revision: number; raftTerm: number }> {
+  ): Promise<Committed> {
     const request = TxnRequest.encode({
       compare: [{ target: 2, result: 0, key: BASE_KEY, modRevision: guard }],
       success: [
         ...puts.map(({ key, value }) => ({
           kind: "put" as const,
-          request: { key: Buffer.from(key, "latin1"), value },
+          request: { key: Buffer.from(key, "latin1"), value, prevKv: key === TAIL },
         })),
         ...deletes.map(({ key, end }) => ({
           kind: "deleteRange" as const,
@@ -60,10 +62,12 @@ export class EtcdHost implements LogHost {
     });
     const answer = TxnResponse.decode(await this.etcd.call(KV.Txn, request, { idempotent: false }));
     const { revision, raftTerm } = headerOf(answer);
-    return { committed: answer.succeeded, revision, raftTerm };
+    const tail = answer.responses[puts.findIndex(({ key }) => key === TAIL)];
+    const previous = tail?.kind === "put" ? (tail.response.prevKv?.modRevision ?? 0) : 0;
+    return { committed: answer.succeeded, revision, previous, raftTerm };
   }
 
-  watch(revision: number, events: HostWatchEvents): () => void {
+  watch(revision: number, events: HostWatchEvents, known: () => number): () => void {
     let open = true;
     const close = (error: Error, compacted: boolean) => {
       if (!open) return;
@@ -72,7 +76,7 @@ export class EtcdHost implements LogHost {
     };
     const stream = this.etcd.stream(Watch.Watch, {
       message: (message) => {
-        if (!open) return;
+        if (!open || peekWatchRevision(message) <= known()) return;
         const response = WatchResponse.decode(message);
         if (response.canceled) {
           stream.cancel();

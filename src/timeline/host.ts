@@ -13,6 +13,14 @@ export interface HostChange {
   readonly deletes: readonly string[];
 }
 
+export interface Committed {
+  readonly committed: boolean;
+  /** The host's revision after the transaction: its own if it was committed. */
+  readonly revision: number;
+  readonly previous: number;
+  readonly raftTerm: number;
+}
+
 export interface HostWatchEvents {
   changes(changes: readonly HostChange[]): void;
   /** The watch has ended. `compacted`: the host has forgotten the revision that it should start from. */
@@ -28,14 +36,21 @@ export interface LogHost {
   load(): Promise<{ revision: number; raftTerm: number; keys: HostKey[] }>;
   /** Mod revision of the tail key (linearizable); 0 when there is none. */
   tail(): Promise<number>;
-  /** Puts and deletes in one transaction if the mod revision of the base key is `guard` (0: does not exist). */
+  /**
+   * Puts and deletes in one transaction if the mod revision of the base key is `guard` (0: does not exist).
+   * `previous` is the mod revision of the tail key before that: the log's last change until then. Meaningless
+   * when nothing was committed or the tail was not put.
+   */
   commit(
     guard: number,
     puts: readonly { key: string; value: Uint8Array }[],
     deletes: readonly { key: Uint8Array; end: Uint8Array }[],
-  ): Promise<{ committed: boolean; revision: number; raftTerm: number }>;
-  /** Follows the timeline's keys from `revision` on. Returns a function that ends it (then `closed` is not called). */
-  watch(revision: number, events: HostWatchEvents): () => void;
+  ): Promise<Committed>;
+  /**
+   * Follows the timeline's keys from `revision` on. Changes up to `known()` need not be told: the caller has them already.
+   * Returns a function that ends it (then `closed` is not called).
+   */
+  watch(revision: number, events: HostWatchEvents, known: () => number): () => void;
 }
 
 /** Time and chance, replaced in the simulation. */

@@ -2,7 +2,7 @@ import { Code, StatusError } from "../status/error.js";
 import { type Base, decodeBaseHead, encodeBase, PART_SIZES, type PartSizes } from "./base.js";
 import { decodeEntry, type Entry, encodeEntry } from "./entry.js";
 import { type Applied, Fold } from "./fold.js";
-import type { HostChange, LogHost, Runtime } from "./host.js";
+import type { Committed, HostChange, HostWatchEvents, LogHost, Runtime } from "./host.js";
 import { BASE_KEY, entryKey, isEntryKey, isPartKey, partKey, TAIL_KEY } from "./keys.js";
 import { type BaseChange, planBase } from "./rebase.js";
 import { findBase, recover } from "./recover.js";
@@ -61,6 +61,8 @@ export class TimelineLog {
   private cancelReopen: (() => void) | undefined;
   private reopenDelay = 0;
   private writingBase = false;
+  /** The log is being loaded anew: what is folded meanwhile would be replaced. */
+  private reloading = false;
   private waiting: Waiting[] = [];
   /** Part keys on the host → create revision. */
   private parts = new Map<string, number>();
@@ -104,13 +106,15 @@ export class TimelineLog {
   }
 
   /**
-   * Appends once. False when another base has replaced the known one meanwhile: nothing was written, the new
-   * base is known now, try again under a new key. Rejects when the outcome is unknown.
+   * Appends once, and folds the entry if nothing unknown lies before it; else its watch event does that. False when
+   * another base has replaced the known one meanwhile: nothing was written, the new base is known now, try again
+   * under a new key. Rejects when the outcome is unknown.
    */
-  async append(key: string, entry: Entry): Promise<boolean> {
+  async append(key: string, proposal: Entry): Promise<boolean> {
     const guard = this.baseRevision;
     const raftTerm = this.observedTerm > this.fold.raftTerm ? this.observedTerm : 0;
-    const value = encodeEntry({ ...entry, raftTerm });
+    const entry = { ...proposal, raftTerm };
+    const value = encodeEntry(entry);
     const result = await this.options.host.commit(
       guard,
       [
@@ -125,9 +129,28 @@ export class TimelineLog {
       await this.until(() => this.baseRevision !== guard);
       return false;
     }
+    if (this.follows(result)) {
+      this.foldOwn(key, entry, result.revision);
+      return true;
+    }
     // Not awaited: the caller waits for what it wants folded. This only wakes a watch that has fallen silent.
     this.until(() => this.seen >= result.revision).catch(() => {});
     return true;
+  }
+
+  /** Whether a commit of ours is the log's next change after what is folded. */
+  protected follows({ revision, previous }: Committed): boolean {
+    return previous <= this.seen && this.seen < revision && !this.reloading;
+  }
+
+  /** Folds an entry of ours before its watch event is here, which is then known already. */
+  private foldOwn(key: string, entry: Entry, revision: number): void {
+    this.entries++;
+    this.stats.entries++;
+    this.events.applied(key, this.fold.apply(entry, revision));
+    this.seen = revision;
+    this.advanced();
+    this.truncateWhenLong();
   }
 
   /** Reads the log's end and folds up to it. */
@@ -243,7 +266,7 @@ export class TimelineLog {
 
   private follow(): void {
     if (this.closed) return;
-    this.stopWatch = this.options.host.watch(this.seen + 1, {
+    const events: HostWatchEvents = {
       changes: (changes) => {
         this.reopenDelay = 0;
         this.takeSafely(changes);
@@ -253,7 +276,8 @@ export class TimelineLog {
         if (compacted) void this.reload();
         else this.followLater();
       },
-    });
+    };
+    this.stopWatch = this.options.host.watch(this.seen + 1, events, () => this.seen);
   }
 
   private followLater(): void {
@@ -276,6 +300,7 @@ export class TimelineLog {
   /** The watch can not go on from where it was: start over from base and entries. */
   private async reload(): Promise<void> {
     this.stats.reloads++;
+    this.reloading = true;
     this.stopWatch?.();
     this.stopWatch = undefined;
     try {
@@ -287,6 +312,7 @@ export class TimelineLog {
       else if (!this.closed) this.options.runtime.timer(250, () => void this.reload());
       return;
     }
+    this.reloading = false;
     if (this.closed) return;
     this.events.reloaded();
     this.advanced();
@@ -390,8 +416,10 @@ export class TimelineLog {
       newPart: () => partKey(this.base.epoch + 1, proxy, this.counter++),
       change,
     });
+    const tail = { key: TAIL, value: EMPTY };
     for (const part of parts) {
-      if (!(await host.commit(guard, [part], [])).committed) return false;
+      // Every change to the log puts the tail: that tells the next append that there is something before it.
+      if (!(await host.commit(guard, [part, tail], [])).committed) return false;
     }
     const puts = [
       { key: BASE, value },

@@ -3,7 +3,7 @@ import type { Entry, LeaseOp } from "./entry.js";
 import type { Applied, Fold } from "./fold.js";
 import { type LogOptions, TimelineLog } from "./log.js";
 import type { TimelineStats } from "./stats.js";
-import type { Placements, Run, Timeline } from "./view.js";
+import type { Placements, Run, Sealed, Timeline } from "./view.js";
 
 /**
  * How long a read that sees an unsealed shard revision waits for the entry of whoever wrote it, in
@@ -135,17 +135,26 @@ export class SharedTimeline implements Timeline {
 
   seal(shard: number, shardRevision: number, written: boolean): Promise<void> {
     if (this.isSealed(shard, shardRevision)) return DONE;
-    if (this.failure !== undefined) return Promise.reject(this.failure);
     return new Promise((resolve, reject) => {
-      this.sealWaiters[shard].push({ shardRevision, since: performance.now(), resolve, reject });
-      if (shardRevision <= this.proposed[shard]) return;
-      if (written) {
-        this.propose(shard, shardRevision);
-        return;
-      }
-      this.runtime.timer(READ_PATIENCE, () => {
-        if (!this.isSealed(shard, shardRevision)) this.propose(shard, shardRevision);
-      });
+      this.whenSealed(shard, shardRevision, written, (error) =>
+        error === undefined ? resolve() : reject(error),
+      );
+    });
+  }
+
+  whenSealed(shard: number, shardRevision: number, written: boolean, done: Sealed): void {
+    if (this.failure !== undefined || this.isSealed(shard, shardRevision)) {
+      done(this.isSealed(shard, shardRevision) ? undefined : this.failure);
+      return;
+    }
+    this.sealWaiters[shard].push({ shardRevision, since: performance.now(), done });
+    if (shardRevision <= this.proposed[shard]) return;
+    if (written) {
+      this.propose(shard, shardRevision);
+      return;
+    }
+    this.runtime.timer(READ_PATIENCE, () => {
+      if (!this.isSealed(shard, shardRevision)) this.propose(shard, shardRevision);
     });
   }
 
@@ -330,15 +339,19 @@ export class SharedTimeline implements Timeline {
       const waiters = this.sealWaiters[shard];
       if (waiters.length === 0) continue;
       const cut = this.fold.cut(shard);
+      const sealed: SealWaiter[] = [];
       let kept = 0;
-      const now = performance.now();
       for (const waiter of waiters) {
-        if (waiter.shardRevision <= cut) {
-          this.stats.seals.observe(now - waiter.since);
-          waiter.resolve();
-        } else waiters[kept++] = waiter;
+        if (waiter.shardRevision <= cut) sealed.push(waiter);
+        else waiters[kept++] = waiter;
       }
       waiters.length = kept;
+      const now = performance.now();
+      // Only now: whoever is told may wait for something else.
+      for (const { since, done } of sealed) {
+        this.stats.seals.observe(now - since);
+        done(undefined);
+      }
     }
     for (const listener of this.listeners) listener();
   }
@@ -352,13 +365,14 @@ export class SharedTimeline implements Timeline {
 
   /** Fails all who wait. What they asked for stays pending unless it is a compaction, which the client asks for anew. */
   private rejectAll(error: StatusError): void {
+    const sealWaiters = this.sealWaiters.flatMap((list) => list.splice(0));
     const waiters: { reject(error: StatusError): void }[] = [
-      ...this.sealWaiters.flatMap((list) => list.splice(0)),
       ...this.compactWaiters.splice(0),
       ...[...this.leaseWaiters.values()].flatMap(({ waiters }) => waiters),
     ];
     this.leaseWaiters.clear();
     for (const waiter of waiters) waiter.reject(error);
+    for (const { done } of sealWaiters) done(error);
   }
 
   private pause(ms: number): Promise<void> {
@@ -375,8 +389,9 @@ interface Waiter {
   reject(error: StatusError): void;
 }
 
-interface SealWaiter extends Waiter {
+interface SealWaiter {
   readonly shardRevision: number;
+  readonly done: Sealed;
   /** `performance.now()` when it was asked for. */
   readonly since: number;
 }

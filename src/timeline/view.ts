@@ -1,3 +1,5 @@
+import type { StatusError } from "../status/error.js";
+
 /**
  * What the rest of the proxy sees of the timeline. Revisions are JS numbers (below 2^53); shards are
  * indices in configured order. "Sealed" means: has its place in the timeline, durably.
@@ -41,6 +43,8 @@ export interface Run {
 /** Where leases have parts besides their home shard: lease id → set of shard indices. */
 export type Placements = ReadonlyMap<bigint, ReadonlySet<number>>;
 
+export type Sealed = (error: StatusError | undefined) => void;
+
 export interface Timeline extends TimelineView {
   /** True at once when `shardRevision` of `shard` is sealed. */
   isSealed(shard: number, shardRevision: number): boolean;
@@ -51,6 +55,8 @@ export interface Timeline extends TimelineView {
    * once; a read waits a moment for another proxy's entry first.
    */
   seal(shard: number, shardRevision: number, written: boolean): Promise<void>;
+  /** `seal` for what is hot, without a promise: `done` is called once, at once if it is sealed already. */
+  whenSealed(shard: number, shardRevision: number, written: boolean, done: Sealed): void;
   /** One linearizable read of the log's end, folded: afterwards `head` is at or after every write answered before the call. */
   sync(): Promise<void>;
   /** Logs a compaction at `revision`. Resolves true when this call's entry took effect, false when it was compacted already. */

@@ -88,6 +88,38 @@ export function decodeWatch(response: Uint8Array): ShardWatchResponse {
 }
 
 /**
+ * The revision in the header of a shard's response, which none of its events exceeds; `Infinity` when the response
+ * tells of something besides events. Throws as `decodeWatch`, but reads no further than it must.
+ */
+export function peekWatchRevision(response: Uint8Array): number {
+  const r = new Reader(response);
+  let revision = Number.POSITIVE_INFINITY;
+  while (r.more()) {
+    const tag = r.tag();
+    switch (tag) {
+      case 0x0a: {
+        const outer = r.enter();
+        while (r.more()) {
+          const inner = r.tag();
+          if (inner === 0x18) revision = r.int64();
+          else r.skip(inner, 0, 3);
+        }
+        r.limit = outer;
+        break;
+      }
+      case 0x10:
+        r.int64();
+        break;
+      case EVENTS:
+        return revision;
+      default:
+        return Number.POSITIVE_INFINITY;
+    }
+  }
+  return Number.POSITIVE_INFINITY;
+}
+
+/**
  * The event for clients: every revision in it mapped by `map`, all else untouched. Throws `StatusError`
  * INVALID_ARGUMENT when it is malformed inside.
  */

@@ -152,12 +152,13 @@ class LateHost extends EtcdHost {
     super(etcd);
   }
 
-  override watch(revision: number, events: HostWatchEvents): () => void {
+  override watch(revision: number, events: HostWatchEvents, known: () => number): () => void {
     const late = (news: () => void) => (this.delayMs > 0 ? setTimeout(news, this.delayMs) : news());
-    return super.watch(revision, {
+    const delayed: HostWatchEvents = {
       changes: (changes) => late(() => events.changes(changes)),
       closed: (error, compacted) => late(() => events.closed(error, compacted)),
-    });
+    };
+    return super.watch(revision, delayed, known);
   }
 }
 

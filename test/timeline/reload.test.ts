@@ -29,8 +29,9 @@ class FakeHost implements LogHost {
       const keys = this.etcd.list("\0").map((each) => each.key);
       return keys.filter((each) => (to === "" ? each === from : each >= from && each < to));
     });
+    const previous = await this.tail();
     const revision = committed ? this.etcd.put(puts, gone) : this.etcd.revision;
-    return { committed, revision, raftTerm: 1 };
+    return { committed, revision, previous, raftTerm: 1 };
   };
 
   watch(revision: number, events: HostWatchEvents): () => void {
@@ -72,6 +73,8 @@ test("what was logged and is in the base by the time the log is loaded anew keep
   await slow.timeline.open();
   await other.timeline.open();
   slow.host.deaf = true;
+  // With this before them, its own entries cannot be folded as soon as they are logged.
+  await other.timeline.place(8n, 0);
   const settled: string[] = [];
   const note = (name: string, promise: Promise<unknown>) =>
     promise.then(

@@ -1,6 +1,7 @@
 import { test } from "node:test";
 import type { Entry } from "../../src/timeline/entry.js";
 import { Fold } from "../../src/timeline/fold.js";
+import type { Committed } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { Random } from "./sim/scheduler.js";
 import { type Mutation, type Scenario, ShortEpochLog, World } from "./sim/world.js";
@@ -94,15 +95,38 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
       },
     },
   ],
+  [
+    "fold an own entry at once though others lie before it",
+    {
+      log: class extends ShortEpochLog {
+        protected override follows(commit: Committed): boolean {
+          return super.follows({ ...commit, previous: 0 });
+        }
+      },
+    },
+  ],
+  [
+    "fold an own entry while the log is loaded anew",
+    {
+      log: class extends ShortEpochLog {
+        protected override follows({ revision, previous }: Committed): boolean {
+          return previous <= this.seen && this.seen < revision;
+        }
+      },
+    },
+  ],
   ["append and rebase without the compare", { unguarded: true }],
   ["give the log's own writes revisions", () => patch(Fold.prototype, "hide", () => {})],
   [
     "claim to have folded more than was folded",
-    () =>
-      patch(Fold.prototype, "apply", function (this: Fold, entry: Entry, hostRevision: number) {
-        const dropped = hostRevision % 7 === 0 ? { ...entry, reached: new Map() } : entry;
+    () => {
+      // Now and then, whichever proxy it hits.
+      let applied = 0;
+      return patch(Fold.prototype, "apply", function (this: Fold, entry: Entry, hostRevision: number) {
+        const dropped = ++applied % 50 === 0 ? { ...entry, reached: new Map() } : entry;
         return original.call(this, dropped, hostRevision);
-      }),
+      });
+    },
   ],
   ["hand events out before the shard has delivered them", { eagerWatch: true }],
 ];

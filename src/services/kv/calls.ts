@@ -1,7 +1,6 @@
 import type { Call, Reply } from "../../server/transport.js";
 import type { CallOptions, Done, Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
-import type { Timeline } from "../../timeline/view.js";
 import type { KvLimits } from "./context.js";
 
 /*
@@ -76,18 +75,6 @@ function cancellation(call: Call): StatusError {
     return new StatusError(Code.DEADLINE_EXCEEDED, "context deadline exceeded");
   }
   return new StatusError(Code.CANCELLED, "context canceled");
-}
-
-/** Calls `done` once the shard revision is sealed: at once, without a promise, when it is already. */
-export function whenSealed(
-  timeline: Timeline,
-  shard: number,
-  shardRevision: number,
-  written: boolean,
-  done: (error: StatusError | undefined) => void,
-): void {
-  if (timeline.isSealed(shard, shardRevision)) done(undefined);
-  else after(timeline.seal(shard, shardRevision, written), done);
 }
 
 /** A promise's end as a callback. */

@@ -3,7 +3,7 @@ import { StatusError } from "../../status/error.js";
 import { DeleteRangeRequest, DeleteRangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { deletedCount, peekRevision, rewriteDeleteRange } from "../../wire/rewrite.js";
-import { answer, answerAsync, ask, askAsync, attempt, callOptions, whenSealed } from "./calls.js";
+import { answer, answerAsync, ask, askAsync, attempt, callOptions } from "./calls.js";
 import { checkDeleteRange, checkSize } from "./check.js";
 import type { KvContext } from "./context.js";
 import { reservedKey, visible } from "./keyspace.js";
@@ -52,7 +52,7 @@ function deleteOnShard(
       if (error !== undefined) return reply(error);
       const revision = peekRevision(response);
       const written = deletedCount(response) > 0;
-      whenSealed(timeline, shard, revision, written, (unsealed) => {
+      timeline.whenSealed(shard, revision, written, (unsealed) => {
         if (unsealed !== undefined) return reply(unsealed);
         answer(reply, () => {
           const header = written

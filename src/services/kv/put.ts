@@ -2,7 +2,7 @@ import type { UnaryHandler } from "../../server/transport.js";
 import { PutRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewritePut } from "../../wire/rewrite.js";
-import { answer, attempt, whenSealed } from "./calls.js";
+import { answer, attempt } from "./calls.js";
 import { checkPut, checkSize } from "./check.js";
 import type { KvContext } from "./context.js";
 import { isReserved, reservedKey } from "./keyspace.js";
@@ -26,7 +26,7 @@ export function putHandler(context: KvContext): UnaryHandler {
         attempt(reply, () => {
           if (error !== undefined) return reply(error);
           const revision = peekRevision(response);
-          whenSealed(timeline, shard, revision, true, (unsealed) => {
+          timeline.whenSealed(shard, revision, true, (unsealed) => {
             if (unsealed !== undefined) return reply(unsealed);
             answer(reply, () => {
               const header = identity.header(timeline.toRevision(shard, revision));

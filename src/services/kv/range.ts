@@ -2,7 +2,7 @@ import type { Call, Reply, UnaryHandler } from "../../server/transport.js";
 import { GIVEN_EMPTY, RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewriteRange } from "../../wire/rewrite.js";
-import { after, answer, answerAsync, ask, attempt, callOptions, whenSealed } from "./calls.js";
+import { after, answer, answerAsync, ask, attempt, callOptions } from "./calls.js";
 import { checkRange } from "./check.js";
 import type { KvContext } from "./context.js";
 import { type Extent, visible } from "./keyspace.js";
@@ -69,7 +69,7 @@ function sendRange(context: KvContext, call: Call, given: Given, shard: number, 
         const linearizable = { ...given, request: { ...request, serializable: false } };
         return sendRange(context, call, linearizable, shard, reply);
       }
-      whenSealed(timeline, shard, revision, false, (unsealed) => {
+      timeline.whenSealed(shard, revision, false, (unsealed) => {
         if (unsealed === undefined) return answerRange(context, shard, revision, response, reply);
         if (!request.serializable) return reply(unsealed);
         attempt(reply, () => rangeAtCut(context, call, given, shard, reply));

@@ -105,7 +105,10 @@ export function simHost(network: Network, etcd: SimEtcd, guarded = true): LogHos
     commit: (guard, puts, deletes) =>
       network.call(() => {
         const base = etcd.get(`${PREFIX}base`)?.modRevision ?? 0;
-        if (base !== guard && guarded) return { committed: false, revision: etcd.revision, raftTerm: 1 };
+        const previous = etcd.get(`${PREFIX}tail`)?.modRevision ?? 0;
+        if (base !== guard && guarded) {
+          return { committed: false, revision: etcd.revision, previous, raftTerm: 1 };
+        }
         const doomed = deletes.flatMap(({ key, end }) => {
           const from = Buffer.from(key).toString("latin1");
           const to = Buffer.from(end).toString("latin1");
@@ -114,7 +117,7 @@ export function simHost(network: Network, etcd: SimEtcd, guarded = true): LogHos
             .list(PREFIX)
             .flatMap((stored) => (stored.key >= from && stored.key < to ? stored.key : []));
         });
-        return { committed: true, revision: etcd.put(puts, doomed), raftTerm: 1 };
+        return { committed: true, revision: etcd.put(puts, doomed), previous, raftTerm: 1 };
       }),
     watch: (revision, events) => network.watch(etcd, revision, PREFIX, events),
   };
