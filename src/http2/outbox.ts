@@ -22,6 +22,12 @@ const spare: Slab[] = [];
 
 let dirty: Outbox[] = [];
 
+/**
+ * `count` changes whenever frames of any connection leave. What was queued on one is still here, all of it, as long
+ * as it has not changed since.
+ */
+export const departures = { count: 0 };
+
 /** Everything that was written in this turn of the event loop leaves now. */
 function flushAll(): void {
   const batch = dirty;
@@ -110,6 +116,7 @@ export class Outbox {
 
   /** Writes what has been collected. */
   flush(): void {
+    departures.count++;
     this.scheduled = false;
     const { slab, parts, socket } = this;
     const run = slab !== undefined && slab.used > this.runStart;

@@ -5,6 +5,7 @@ import { createContext, type KvDeps } from "./kv/context.js";
 import { deleteRangeHandler } from "./kv/deleteRange.js";
 import { putHandler } from "./kv/put.js";
 import { rangeHandler } from "./kv/range.js";
+import { sharing } from "./kv/sharing.js";
 import { txnHandler } from "./kv/txn.js";
 
 export type { KvDeps, KvLimits, LeasePlacer } from "./kv/context.js";
@@ -22,7 +23,7 @@ export function createKv(deps: KvDeps): KvService {
   const compactor = new Compactor(context);
   return {
     handlers: new Map([
-      [KV.Range, rangeHandler(context)],
+      [KV.Range, sharing(rangeHandler(context))],
       [KV.Put, putHandler(context)],
       [KV.DeleteRange, deleteRangeHandler(context)],
       [KV.Txn, txnHandler(context)],

@@ -3,6 +3,7 @@ import { Channel, connectivityState, credentials, Metadata } from "@grpc/grpc-js
 import { Code } from "../status/error.js";
 import { Maintenance } from "../wire/paths.js";
 import type { EndpointAddress } from "./address.js";
+import { departures } from "./departures.js";
 import { classify, connectionReason, type RawStatus } from "./errors.js";
 import type { CallListener, Link, LinkCall, LinkEvents } from "./link.js";
 
@@ -212,6 +213,8 @@ class GrpcLinkCall implements LinkCall {
 
   send(message: Uint8Array): void {
     if (this.over) return;
+    // The library may send it at once.
+    departures.count++;
     this.outgoing.push(message);
     this.flush();
   }
