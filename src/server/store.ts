@@ -9,6 +9,8 @@ import type { Backend } from "../services/maintenance.js";
 import { withAccess } from "../shard/access.js";
 import { openShard, type ShardClient, type ShardLog } from "../shard/client.js";
 import { type GuardedShard, guardShard } from "../shard/guard.js";
+import type { Manifest } from "../snapshot/manifest.js";
+import { type SaveInput, saveSnapshot } from "../snapshot/save.js";
 import { Code, StatusError } from "../status/error.js";
 import type { Base } from "../timeline/base.js";
 import { EtcdHost } from "../timeline/etcdHost.js";
@@ -52,10 +54,7 @@ const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
  */
 export async function openStore(config: Config, log: Log, signal?: AbortSignal): Promise<Store> {
   const router = await createRouter(config.map);
-  const { clients, host, timeline, backends, hostShard, mapId, users, disconnect } = await connect(
-    config,
-    log,
-  );
+  const { clients, host, timeline, backends, mapId, users, disconnect } = await connect(config, log);
   const shards = clients.map((client, index) =>
     guardShard(
       client,
@@ -78,6 +77,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     close();
     throw users === undefined ? withoutCredentials(error) : error;
   }
+  const hostShard = host.index;
   return { router, clients, host, shards, timeline, backends, hostShard, mapId, auth, close };
 }
 
@@ -109,12 +109,28 @@ export async function adoptCluster(config: Config, shardIndex: number, log: Log)
   }
 }
 
+/** Saves the store, see `saveSnapshot`. Does not wait for backends that are down. */
+export async function saveStore(
+  config: Config,
+  save: Pick<SaveInput, "folder" | "braid" | "progress">,
+  log: Log,
+): Promise<Manifest> {
+  const { clients, host, timeline, disconnect } = await connect(config, log);
+  try {
+    await timeline.open();
+    const clusters = [...new Set([...clients, host])];
+    return await saveSnapshot({ ...save, clusters, hostShard: host.index, timeline });
+  } finally {
+    disconnect();
+  }
+}
+
 interface Connections {
   readonly clients: readonly ShardClient[];
+  /** One of the shards, or the timeline host of its own. */
   readonly host: ShardClient;
   readonly timeline: SharedTimeline;
   readonly backends: readonly Backend[];
-  readonly hostShard: number;
   readonly mapId: bigint;
   readonly users: OwnUsers | undefined;
   disconnect(): void;
@@ -165,16 +181,7 @@ async function connect(config: Config, log: Log): Promise<Connections> {
     for (const client of new Set([...clients, hostClient])) client.close();
   };
   const mapId = map.id || 1n;
-  return {
-    clients,
-    host: hostClient,
-    timeline,
-    backends,
-    hostShard: hostClient.index,
-    mapId,
-    users,
-    disconnect,
-  };
+  return { clients, host: hostClient, timeline, backends, mapId, users, disconnect };
 }
 
 async function untilReachable<T>(action: () => Promise<T>, log: Log, signal?: AbortSignal): Promise<T> {

@@ -18,11 +18,13 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   watch: ["timeline", "routing", "shard", "wire", "status"],
   auth: ["timeline", "shard", "wire", "status"],
   services: ["auth", "lease", "watch", "timeline", "routing", "shard", "wire", "status"],
+  snapshot: ["timeline", "routing", "shard", "wire", "status"],
   config: ["routing"],
   ops: ["stats"],
   server: [
     "services",
     "auth",
+    "snapshot",
     "lease",
     "watch",
     "timeline",
@@ -37,7 +39,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "ops",
   ],
   dev: ["config", "ops"],
-  cli: ["server", "dev", "services", "routing", "shard", "wire", "status", "config", "ops"],
+  cli: ["server", "dev", "services", "snapshot", "routing", "shard", "wire", "status", "config", "ops"],
 };
 /** The interfaces that services and transports share; types only, so nothing depends on the server's code. */
 const TRANSPORT = "server/transport.js";

@@ -1,0 +1,126 @@
+import { createHash, randomBytes } from "node:crypto";
+import { appendFileSync, createReadStream, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { LOG_PREFIX } from "../timeline/keys.js";
+import { refuseExisting } from "./folder.js";
+import {
+  type Manifest,
+  readManifest,
+  type SavedCluster,
+  SnapshotError,
+  TIMELINE,
+  verifyFiles,
+} from "./manifest.js";
+import { clusterIdOf, initialCluster, type NewMember } from "./members.js";
+import { decodeTimeline, restoredLog, type SavedTimeline } from "./timeline.js";
+import { findTool, restoreWith, type Tool } from "./tool.js";
+import { trimBackend } from "./trim.js";
+
+/** What a timeline host of its own is called where shards have their names; no shard can have this one. */
+export const TIMELINE_CLUSTER = "_timeline";
+
+export interface RestoreInput {
+  /** The snapshot. */
+  readonly folder: string;
+  /** Where the data directories go, `<cluster>/<member>` each: a folder that does not exist, or is empty. */
+  readonly out: string;
+  /** The members that each cluster (by name, see `clusterName`) shall have. */
+  readonly members: ReadonlyMap<string, readonly NewMember[]>;
+  /** See `Restored.bumpRevision`. */
+  readonly bumpRevision: number;
+  /** etcdutl or etcdctl; undefined: the one on the PATH. */
+  readonly tool: string | undefined;
+  say(line: string): void;
+}
+
+/** How a cluster of a snapshot is called in options and folders. */
+export const clusterName = ({ shard, name }: SavedCluster): string => (shard < 0 ? TIMELINE_CLUSTER : name);
+
+/**
+ * Builds data directories for new clusters from a snapshot. Each shard shows what it showed at the snapshot's revision,
+ * with all revisions, versions and leases as they were; the timeline host gets a timeline that ends there. Needs
+ * etcd's own program for the last step. The folder appears when all is in it. Rejects with `SnapshotError` or
+ * `StatusError`.
+ */
+export async function restoreSnapshot(input: RestoreInput): Promise<Manifest> {
+  const { folder, out, say } = input;
+  refuseExisting(out);
+  const manifest = readManifest(folder);
+  const tool = await findTool(
+    input.tool,
+    manifest.clusters.map(({ version }) => version),
+  );
+  say("checking the files of the snapshot");
+  await verifyFiles(folder, manifest);
+  const timeline = decodeTimeline(readFileSync(join(folder, TIMELINE)));
+  checkCut(manifest, timeline);
+  const partial = join(dirname(out), `.${basename(out)}.partial-${randomBytes(4).toString("hex")}`);
+  const remove = () => rmSync(partial, { recursive: true, force: true });
+  mkdirSync(partial, { recursive: true });
+  process.once("exit", remove);
+  try {
+    await build(partial, input, manifest, timeline, tool);
+    rmSync(out, { recursive: true, force: true }); // at most an empty one
+    renameSync(partial, out);
+    return manifest;
+  } finally {
+    remove();
+    process.off("exit", remove);
+  }
+}
+
+async function build(
+  partial: string,
+  { folder, members, bumpRevision, say }: RestoreInput,
+  manifest: Manifest,
+  timeline: SavedTimeline,
+  tool: Tool,
+): Promise<void> {
+  // The members of these clusters must never talk to those of the old ones, which may have the same addresses.
+  const token = `braid-${randomBytes(8).toString("hex")}`;
+  const membersOf = (cluster: SavedCluster) => members.get(clusterName(cluster)) as readonly NewMember[];
+  const shards = manifest.clusters.filter(({ shard }) => shard >= 0);
+  const clusterIds = shards.map((cluster) => clusterIdOf(membersOf(cluster), token));
+  for (const cluster of manifest.clusters) {
+    const name = clusterName(cluster);
+    say(`${name}: leaving out what is newer than the snapshot's revision`);
+    const trimmed = join(partial, `${name}.db`);
+    const log = (hostRevision: number) =>
+      restoredLog(timeline, { hostShard: manifest.hostShard, hostRevision, clusterIds, bumpRevision });
+    const isHost = cluster.shard === manifest.hostShard;
+    trimBackend(join(folder, cluster.file), trimmed, {
+      at: cluster.shard < 0 ? Number.POSITIVE_INFINITY : cluster.revision,
+      ...(isHost && { replace: { prefix: LOG_PREFIX, keys: log } }),
+    });
+    await appendSha256(trimmed);
+    for (const { name: member, peerUrl } of membersOf(cluster)) {
+      say(`${name}: ${tool.command} snapshot restore for member ${member}`);
+      await restoreWith(
+        tool,
+        trimmed,
+        [
+          ["--data-dir", join(partial, name, member)],
+          ["--name", member],
+          ["--initial-cluster", initialCluster(membersOf(cluster))],
+          ["--initial-cluster-token", token],
+          ["--initial-advertise-peer-urls", peerUrl],
+        ].flat(),
+      );
+    }
+    rmSync(trimmed);
+  }
+}
+
+function checkCut({ clusters, revision }: Manifest, { state }: SavedTimeline): void {
+  const same = clusters.every(({ shard, revision }) => shard < 0 || state.cut[shard] === revision);
+  if (!same || state.revision !== revision) {
+    throw new SnapshotError("the snapshot's timeline is not the one of its manifest");
+  }
+}
+
+/** As `etcdctl snapshot save` writes it: it lets etcd's program check the file. */
+async function appendSha256(path: string): Promise<void> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);
+  appendFileSync(path, hash.digest());
+}
