@@ -157,6 +157,7 @@ async function connect(config: Config, log: Log): Promise<Connections> {
   const clients = raw.map(admitted);
   const hostClient = host.kind === "shard" ? clients[host.shard] : admitted(rawHost);
   const backend = (index: number, name: string, endpoints: readonly string[]): Backend => ({
+    index,
     name: `shard "${name}"`,
     endpoints,
     open: (endpoint) => admitted(open(index, name, endpoint === undefined ? endpoints : [endpoint], QUIET)),

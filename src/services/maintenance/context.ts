@@ -5,6 +5,8 @@ import type { Identity } from "../identity.js";
 
 /** One backend cluster, with its members one by one. */
 export interface Backend {
+  /** Of the shard, or -1 for a timeline host of its own. */
+  readonly index: number;
   /** As errors and the log call it: `shard "a"`. */
   readonly name: string;
   /** As configured, at least one. */
@@ -46,7 +48,10 @@ export async function connected<T>(
   }
 }
 
-/** How a call made for a client goes to a backend: with the client's deadline. */
-export function optionsFor(call: Call, idempotent: boolean): CallOptions {
-  return { idempotent, deadline: call.deadline };
+/**
+ * How a call made for a client goes to a backend: with the client's deadline and rights. The store's users are not
+ * those of a timeline host of its own (`index` -1), so there the proxy itself asks.
+ */
+export function optionsFor(call: Call, idempotent: boolean, { index } = { index: 0 }): CallOptions {
+  return { idempotent, deadline: call.deadline, caller: index < 0 ? undefined : call.caller };
 }

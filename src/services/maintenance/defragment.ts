@@ -1,6 +1,6 @@
 import type { Call } from "../../server/transport.js";
 import type { CallOptions, Shard } from "../../shard/shard.js";
-import { StatusError } from "../../status/error.js";
+import { Code, StatusError } from "../../status/error.js";
 import { StatusResponse } from "../../wire/messages.js";
 import { Maintenance } from "../../wire/paths.js";
 import { EMPTY } from "../../wire/reader.js";
@@ -36,10 +36,15 @@ export class Defragmenter {
   private async all(call: Call): Promise<Uint8Array> {
     const outcomes: Outcome<void>[] = [];
     for (const backend of this.deps.backends) {
-      for (const member of await membersOf(backend, optionsFor(call, true))) {
+      for (const member of await membersOf(backend, optionsFor(call, true, backend))) {
         // The client has gone: what it began goes on on the member, but nothing more is begun.
         if (call.cancelled) return EMPTY;
-        outcomes.push(await this.one(call, member));
+        const outcome = await this.one(call, member);
+        // Etcd itself refuses: the client may not do this anywhere.
+        if (outcome.error?.message.startsWith("etcdserver:") && outcome.error.code !== Code.UNAVAILABLE) {
+          throw outcome.error;
+        }
+        outcomes.push(outcome);
       }
     }
     answersOf(outcomes);
@@ -53,12 +58,18 @@ export class Defragmenter {
     try {
       await connected(backend, endpoint, async (connection) => {
         const begin = performance.now();
-        log.info({ ...fields, bytes: await sizeOf(connection, call) }, "defragmenting");
+        log.info(
+          { ...fields, bytes: await sizeOf(connection, optionsFor(call, true, backend)) },
+          "defragmenting",
+        );
         // Not with the client's deadline: etcd goes on without us, and the next must not begin before it is done.
-        const options = { ...optionsFor(call, false), deadline: Date.now() + MEMBER_MS };
+        const options = { ...optionsFor(call, false, backend), deadline: Date.now() + MEMBER_MS };
         await connection.call(Maintenance.Defragment, EMPTY, options);
         const ms = Math.round(performance.now() - begin);
-        log.info({ ...fields, bytes: await sizeOf(connection, call), ms }, "defragmented");
+        log.info(
+          { ...fields, bytes: await sizeOf(connection, optionsFor(call, true, backend)), ms },
+          "defragmented",
+        );
       });
       return { name };
     } catch (reason) {
@@ -84,7 +95,7 @@ async function membersOf(backend: Backend, options: CallOptions): Promise<Member
 }
 
 /** Bytes of a member's backend file; undefined when it does not tell. */
-async function sizeOf(member: Pick<Shard, "call">, call: Call): Promise<number | undefined> {
-  const answer = await member.call(Maintenance.Status, EMPTY, optionsFor(call, true)).catch(() => undefined);
+async function sizeOf(member: Pick<Shard, "call">, options: CallOptions): Promise<number | undefined> {
+  const answer = await member.call(Maintenance.Status, EMPTY, options).catch(() => undefined);
   return answer && StatusResponse.decode(answer).dbSize;
 }

@@ -24,11 +24,13 @@ async function askAll(
   call: Call,
   request: Uint8Array,
 ): Promise<DowngradeResponse[]> {
-  const options = optionsFor(call, false);
   const outcomes = await everywhere(
     backends,
     ({ name }) => name,
-    (backend) => connected(backend, undefined, (any) => any.call(Maintenance.Downgrade, request, options)),
+    (backend) =>
+      connected(backend, undefined, (any) =>
+        any.call(Maintenance.Downgrade, request, optionsFor(call, false, backend)),
+      ),
   );
   return answersOf(outcomes).map((answer) => DowngradeResponse.decode(answer));
 }

@@ -34,7 +34,7 @@ export async function moveLeader(deps: MaintenanceDeps, call: Call, bytes: Uint8
 
 function memberIds(backend: Backend, call: Call): Promise<bigint[]> {
   return connected(backend, undefined, async (any) => {
-    const answer = await any.call(Cluster.MemberList, EMPTY, optionsFor(call, true));
+    const answer = await any.call(Cluster.MemberList, EMPTY, optionsFor(call, true, backend));
     return MemberListResponse.decode(answer).members.map(({ id }) => id);
   });
 }
@@ -44,12 +44,12 @@ async function moveWithin(backend: Backend, call: Call, request: Uint8Array): Pr
   for (const endpoint of backend.endpoints) {
     const moved = await connected(backend, endpoint, async (member) => {
       const answer = await member
-        .call(Maintenance.Status, EMPTY, optionsFor(call, true))
+        .call(Maintenance.Status, EMPTY, optionsFor(call, true, backend))
         .catch(() => undefined); // it is not this one, then
       if (answer === undefined) return false;
       const { leader, header } = StatusResponse.decode(answer);
       if (leader !== header?.memberId) return false;
-      await member.call(Maintenance.MoveLeader, request, optionsFor(call, false));
+      await member.call(Maintenance.MoveLeader, request, optionsFor(call, false, backend));
       return true;
     });
     if (moved) return;
