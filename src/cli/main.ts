@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { CommanderError } from "commander";
+import { type Command, CommanderError } from "commander";
 import { ConfigError } from "../config/error.js";
 import { CommandError, Exit } from "./exit.js";
 import { createProgram } from "./program.js";
@@ -9,7 +9,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const program = createProgram((result) => {
     code = result;
   });
-  for (const command of [program, ...program.commands]) command.exitOverride();
+  for (const command of withChildren(program)) command.exitOverride();
   try {
     await program.parseAsync(argv);
     return code;
@@ -20,6 +20,10 @@ async function main(argv: readonly string[]): Promise<number> {
     if (error instanceof CommandError) return tell(error.code, error.message);
     throw error;
   }
+}
+
+function withChildren(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withChildren)];
 }
 
 function tell(code: number, message: string): number {

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from "commander";
 import { version } from "../ops/package.js";
+import type { RestoreOptions } from "./snapshot.js";
 
 /** Sets what the process will end with; commands resolve to an exit code. */
 export type Finish = (code: number) => void;
@@ -127,7 +128,107 @@ ${exitCodes}`,
       finish(await adopt(shard, options.config));
     });
 
+  addSnapshot(program, finish);
   return program;
+}
+
+function addSnapshot(program: Command, finish: Finish): void {
+  const snapshot = program
+    .command("snapshot")
+    .description("save a whole store at one revision, and build new clusters from what was saved")
+    .helpCommand(false)
+    .addHelpText(
+      "after",
+      `
+Examples:
+  braid snapshot save /backup/monday --config /etc/braid/shards.yaml
+  braid snapshot status /backup/monday
+  braid snapshot restore /backup/monday --data /var/lib/braid
+${exitCodes}`,
+    );
+
+  snapshot
+    .command("save")
+    .description("save all shards and the timeline at one revision")
+    .argument("<folder>", "where to: a folder that does not exist, or is empty")
+    .option(...CONFIG)
+    .addHelpText(
+      "after",
+      `
+Clients go on reading and writing meanwhile. The folder appears when it is complete. Where the shards have
+authentication on, the proxy's user must have the role root.
+
+Example:
+  braid snapshot save /backup/monday --config /etc/braid/shards.yaml
+${exitCodes}`,
+    )
+    .action(async (folder: string, options: { config: string }) => {
+      const { save } = await import("./snapshot.js");
+      finish(await save(folder, options.config));
+    });
+
+  snapshot
+    .command("status")
+    .description("check the files of a snapshot and show what is in it")
+    .argument("<folder>", "the snapshot")
+    .addHelpText(
+      "after",
+      `
+Example:
+  braid snapshot status /backup/monday
+${exitCodes}`,
+    )
+    .action(async (folder: string) => {
+      const { status } = await import("./snapshot.js");
+      finish(await status(folder));
+    });
+
+  snapshot
+    .command("restore")
+    .description("build the data directories of new clusters from a snapshot")
+    .argument("<folder>", "the snapshot")
+    .requiredOption("-d, --data <folder>", "where to: a folder that does not exist, or is empty")
+    .option(
+      "-m, --member <cluster/name=url>",
+      "a member that a cluster shall have, with its peer URL; repeat it for every member (default: one, on 127.0.0.1)",
+      (member: string, members: string[] = []) => [...members, member],
+    )
+    .option(
+      "--bump-revision <n>",
+      "how many revisions to leave out, so that none comes twice; 0: go on where the snapshot ends",
+      parseCount,
+      1_000_000_000,
+    )
+    .option("--etcdutl <command>", "etcdutl or etcdctl to use (default: the one on the PATH)")
+    .addHelpText(
+      "after",
+      `
+Every cluster shows what it showed at the snapshot's revision: keys, values, revisions, versions, leases (each
+with its full time to live again) and users. A timeline host of its own is the cluster _timeline. What clients
+have seen since then is gone; so that they notice, the revisions go on far above, and what is older counts as
+compacted: watches that resume get etcd's error for it and their clients load anew.
+
+The folder gets <cluster>/<member>/ for each member and shards.yaml. Needs etcd's own etcdutl (or etcdctl before
+3.6), of the minor version of the etcds that were saved or newer.
+
+Examples:
+  braid snapshot restore /backup/monday --data /var/lib/braid
+  braid snapshot restore /backup/monday --data /var/lib/braid \\
+    -m east/m1=http://10.0.0.1:2380 -m east/m2=http://10.0.0.2:2380 -m east/m3=http://10.0.0.3:2380 \\
+    -m west/m1=http://10.0.1.1:2380
+${exitCodes}`,
+    )
+    .action(async (folder: string, options: RestoreOptions) => {
+      const { restore } = await import("./snapshot.js");
+      finish(await restore(folder, options));
+    });
+}
+
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || count > 2 ** 50)
+    throw new InvalidArgumentError("It must be a number from 0 on.");
+  return count;
 }
 
 function parsePort(text: string): number {

@@ -52,7 +52,7 @@ export async function restoreSnapshot(input: RestoreInput): Promise<Manifest> {
   );
   say("checking the files of the snapshot");
   await verifyFiles(folder, manifest);
-  const timeline = decodeTimeline(readFileSync(join(folder, TIMELINE)));
+  const timeline = readTimeline(folder);
   checkCut(manifest, timeline);
   const partial = join(dirname(out), `.${basename(out)}.partial-${randomBytes(4).toString("hex")}`);
   const remove = () => rmSync(partial, { recursive: true, force: true });
@@ -67,6 +67,11 @@ export async function restoreSnapshot(input: RestoreInput): Promise<Manifest> {
     remove();
     process.off("exit", remove);
   }
+}
+
+/** The timeline of a snapshot. Throws when it is not whole. */
+export function readTimeline(folder: string): SavedTimeline {
+  return decodeTimeline(readFileSync(join(folder, TIMELINE)));
 }
 
 async function build(
