@@ -26,7 +26,7 @@ export function download(
   signal: AbortSignal,
   progress: (bytes: number, remaining: number) => void,
 ): Promise<Downloaded> {
-  const fd = openSync(path, "wx");
+  const fd = openSync(path, "wx", 0o600);
   const data = createHash("sha256");
   const whole = createHash("sha256");
   let bytes = 0;

@@ -56,7 +56,7 @@ export async function restoreSnapshot(input: RestoreInput): Promise<Manifest> {
   checkCut(manifest, timeline);
   const partial = join(dirname(out), `.${basename(out)}.partial-${randomBytes(4).toString("hex")}`);
   const remove = () => rmSync(partial, { recursive: true, force: true });
-  mkdirSync(partial, { recursive: true });
+  mkdirSync(partial, { recursive: true, mode: 0o700 });
   process.once("exit", remove);
   try {
     await build(partial, input, manifest, timeline, tool);

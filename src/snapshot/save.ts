@@ -64,7 +64,8 @@ export async function saveSnapshot(input: SaveInput): Promise<Manifest> {
   refuseExisting(folder);
   const partial = join(dirname(folder), `.${basename(folder)}.partial-${randomBytes(4).toString("hex")}`);
   const remove = () => rmSync(partial, { recursive: true, force: true });
-  mkdirSync(partial, { recursive: true });
+  // It holds all that the store does, password hashes included.
+  mkdirSync(partial, { recursive: true, mode: 0o700 });
   process.once("exit", remove);
   try {
     const manifest = await saveInto(partial, input);
@@ -217,5 +218,5 @@ function complete(
 }
 
 function writeDurably(path: string, content: string | Uint8Array): void {
-  writeFileSync(path, content, { flag: "wx", flush: true });
+  writeFileSync(path, content, { flag: "wx", flush: true, mode: 0o600 });
 }

@@ -36,7 +36,7 @@ test("braid --version prints the version of package.json", async () => {
 test("help names every command, and each command's help has an example and the exit codes", async () => {
   const { code, stdout } = await braid("--help");
   assert.equal(code, 0);
-  for (const command of ["serve", "dev", "route", "check", "adopt"]) {
+  for (const command of ["serve", "dev", "route", "check", "adopt", "snapshot"]) {
     assert.match(stdout, new RegExp(`^  ${command} `, "m"));
     const help = await braid(command, "--help");
     assert.equal(help.code, 0);

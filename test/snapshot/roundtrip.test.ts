@@ -11,7 +11,7 @@ import type { EtcdProcess } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";
 import { type ProxyProcess, startProxyProcess, startStore, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
-import { Client, lines, ROUTING, startRestored, toolOption, contentOf } from "./support.js";
+import { Client, contentOf, lines, ROUTING, startRestored, toolOption } from "./support.js";
 
 // One store that is written to all the time, saved while it is, and restored twice.
 const SHARDS = ["shard0", "shard1", "shard2"];

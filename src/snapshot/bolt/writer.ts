@@ -18,7 +18,7 @@ export class BoltWriter {
     path: string,
     private readonly pageSize: number,
   ) {
-    this.fd = openSync(path, "wx");
+    this.fd = openSync(path, "wx", 0o600);
   }
 
   /** Writes a bucket. Rows must come in ascending order of their keys, and so must buckets of their (latin1) names. */
