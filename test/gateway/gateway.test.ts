@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { routes } from "../../src/server/gateway/routes.js";
+import { Code } from "../../src/status/error.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
 import { startStore, type TestStore } from "../support/store.js";
+import { newSeed, random } from "../watch/random.js";
 import { type Case, cases } from "./cases.js";
+import { mutate } from "./mutate.js";
 import { type Answer, ask } from "./support.js";
 
 let etcd: EtcdProcess;
@@ -98,4 +101,45 @@ test("every path that etcd serves is served, and tells what is wrong with a requ
     assert.match(message, /^invalid JSON: the request must be an object/);
     assert.equal(error, message);
   }
+});
+
+/** How long to try what clients get wrong, ms. */
+const FUZZ_MS = Number(process.env.FUZZ_MS ?? 4_000);
+/** Bodies that, got right, would change what the other tests and the machine live on. */
+const LEFT_OUT = /auth\/enable|maintenance\/(defragment|downgrade|alarm)/;
+
+test("whatever clients get wrong, the proxy stays and takes no blame", {
+  timeout: FUZZ_MS + 60_000,
+}, async () => {
+  const next = random(newSeed("JSON gateway"));
+  const all = Object.values(cases).flat();
+  const bodies = all.map(({ body }) => String(body ?? ""));
+  const paths = [...routes.keys()].filter((path) => !LEFT_OUT.test(path));
+  const counts = new Map<number, number>();
+  const until = Date.now() + FUZZ_MS;
+  const worker = async () => {
+    while (Date.now() < until) {
+      const which = next(all.length);
+      const own = next(2) === 0 && routes.has(all[which].path) && !LEFT_OUT.test(all[which].path);
+      const path = own ? all[which].path : paths[next(paths.length)];
+      const body = mutate(bodies[which], next);
+      const waits = /watch$|keepalive$|observe$|lock\/lock$|campaign$/.test(path);
+      const answer = await ask(store.endpoint, {
+        path,
+        body,
+        lines: waits ? 1 : undefined,
+        patience: waits ? 40 : 5_000,
+      });
+      counts.set(answer.status, (counts.get(answer.status) ?? 0) + 1);
+      const label = `${path} ${JSON.stringify(body.toString("latin1"))}: ${answer.status} ${answer.text}`;
+      if (answer.status === 0) assert.ok(waits, label);
+      else if (answer.status >= 500) assert.equal(JSON.parse(answer.text).code, Code.UNIMPLEMENTED, label);
+    }
+  };
+  await Promise.all(Array.from({ length: 4 }, worker));
+  console.log(`# statuses: ${[...counts].map(([status, count]) => `${status}: ${count}`).join(", ")}`);
+  assert.ok((counts.get(400) ?? 0) > 100 && (counts.get(200) ?? 0) > 20, "requests of both kinds");
+  const put = await ask(store.endpoint, { path: "/v3/kv/put", body: '{"key":"YWZ0ZXI=","value":"eA=="}' });
+  assert.equal(put.status, 200, put.text);
+  assert.ok(store.proxies[0].isRunning);
 });

@@ -16,14 +16,23 @@ export interface Asked {
   readonly headers?: Readonly<Record<string, string>>;
   /** Lines after which the answer is left; default: it is read to its end. */
   readonly lines?: number;
+  /** How long to wait for the answer, ms; default 5 s. */
+  readonly patience?: number;
 }
 
-/** One HTTP request to `host:port`. Resolves with status 0 when there was no answer within 5 s or the connection broke. */
+/** One HTTP request to `host:port`. Resolves with status 0 when there was no answer in time or the connection broke. */
 export function ask(endpoint: string, asked: Asked): Promise<Answer> {
-  const { method = "POST", path, body = "", headers = {}, lines = Number.POSITIVE_INFINITY } = asked;
+  const {
+    method = "POST",
+    path,
+    body = "",
+    headers = {},
+    lines = Number.POSITIVE_INFINITY,
+    patience = 5_000,
+  } = asked;
   const [host, port] = endpoint.split(":");
   return new Promise((resolve) => {
-    const sent = request({ host, port, method, path, headers, signal: AbortSignal.timeout(5_000) });
+    const sent = request({ host, port, method, path, headers, signal: AbortSignal.timeout(patience) });
     sent.on("error", () => resolve({ status: 0, type: undefined, headers: {}, text: "", cut: true }));
     sent.on("response", (response) => {
       let text = "";

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Caller } from "../../shard/caller.js";
 import type { SlowCall } from "../../shard/shard.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
@@ -40,6 +41,7 @@ export interface Endpoint {
 export abstract class HttpCall implements Call {
   readonly path: string;
   readonly deadline: number;
+  caller: Caller | undefined = undefined;
   slowest: SlowCall | undefined = undefined;
   private finished = false;
   private wasCancelled = false;

@@ -158,8 +158,10 @@ export class HttpStream extends HttpCall implements ServerStream {
   }
 
   private deliver(): void {
-    while (this.waiting.length > 0 && !this.paused && !this.over)
-      this.messageListener?.(this.waiting.shift()!);
+    while (this.waiting.length > 0 && !this.paused && !this.over) {
+      const message = this.waiting.shift()!;
+      this.messageListener?.(message);
+    }
     if (this.inputOver && this.waiting.length === 0 && !this.paused && !this.over) {
       const listener = this.endListener;
       this.endListener = undefined;
