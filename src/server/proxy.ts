@@ -14,6 +14,7 @@ import { createProbes } from "../services/probes.js";
 import { unimplementedHandlers } from "../services/unimplemented.js";
 import { createWatch } from "../services/watch.js";
 import { identified } from "./callers.js";
+import { CallLog } from "./callLog.js";
 import { createGateway } from "./gateway/create.js";
 import { createPages, type Page } from "./gateway/pages.js";
 import { serveGrpc } from "./grpc/serve.js";
@@ -71,7 +72,8 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
     stream: new Map([...health.stream, ...lease.stream, ...watch.stream]),
   });
   const maxReceiveBytes = config.limits.maxRequestBytes + RECEIVE_OVERHEAD;
-  const observer = new CallObserver();
+  const observer = new CallObserver(new CallLog(log).report);
+  observer.slowMs = config.log.slowRequestMs;
   const metrics = createMetrics({
     calls: observer.stats,
     backends: [...new Set([...store.clients, store.host])],
