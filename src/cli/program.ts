@@ -30,6 +30,7 @@ export function createProgram(finish: Finish): Command {
       "after",
       `
 Runs until SIGINT or SIGTERM, which let requests in progress finish; a second signal ends it at once.
+SIGHUP has it read the configuration again; the log says what changed, and what needs a restart.
 
 Example:
   braid serve --config /etc/braid/shards.yaml

@@ -4,8 +4,11 @@
  */
 const SAME_KEYPRESS = 500;
 
-/** Calls `first` at the first SIGINT, SIGTERM or SIGHUP, and `again` at every later one. */
-export function onSignals(first: () => void, again: () => void): void {
+/**
+ * Calls `first` at the first SIGINT or SIGTERM, and `again` at every later one. SIGHUP, which a closing terminal sends,
+ * is another of them unless it has a meaning of its own: then it calls `reload`.
+ */
+export function onSignals(first: () => void, again: () => void, reload?: () => void): void {
   let last: number | undefined;
   const handle = () => {
     const now = Date.now();
@@ -14,5 +17,6 @@ export function onSignals(first: () => void, again: () => void): void {
     else return;
     last = now;
   };
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, handle);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, handle);
+  process.on("SIGHUP", reload ?? handle);
 }

@@ -23,6 +23,7 @@ import { createMetrics } from "./metrics/create.js";
 import { type PageServer, servePages } from "./metrics/serve.js";
 import { CallObserver } from "./observer.js";
 import { choosePorts } from "./ports.js";
+import { type Reloaded, Settings } from "./settings.js";
 import { openStore } from "./store.js";
 
 export interface Proxy {
@@ -30,13 +31,17 @@ export interface Proxy {
   readonly addresses: readonly string[];
   /** Stops accepting, lets unary calls finish, ends streams with UNAVAILABLE so that clients move on, disconnects. */
   stop(): Promise<void>;
+  /** Takes over what a running proxy can of a changed configuration. */
+  reload(config: Config): Reloaded;
 }
 
 /** What etcd's gRPC server allows on top of the request limit, bytes. */
 const RECEIVE_OVERHEAD = 512 * 1024;
 
 /** Puts the rooms together: backends and timeline, the services on top, the transport in front. */
-export async function startProxy(config: Config, log: Log, signal?: AbortSignal): Promise<Proxy> {
+export async function startProxy(initial: Config, log: Log, signal?: AbortSignal): Promise<Proxy> {
+  const settings = new Settings(initial);
+  const { config } = settings;
   const store = await openStore(config, log, signal);
   const { router, shards, timeline, backends, hostShard } = store;
   const leases = new Leases({ shards, router, timeline, log });
@@ -73,7 +78,11 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
   });
   const maxReceiveBytes = config.limits.maxRequestBytes + RECEIVE_OVERHEAD;
   const observer = new CallObserver(new CallLog(log).report);
-  observer.slowMs = config.log.slowRequestMs;
+  const follow = () => {
+    log.level = config.log.level;
+    observer.slowMs = config.log.slowRequestMs;
+  };
+  follow();
   const metrics = createMetrics({
     calls: observer.stats,
     backends: [...new Set([...store.clients, store.host])],
@@ -122,6 +131,11 @@ export async function startProxy(config: Config, log: Log, signal?: AbortSignal)
         gateway.stop();
         await server.shutdown(config.shutdown.graceMs);
         close();
+      },
+      reload: (next) => {
+        const reloaded = settings.reload(next);
+        follow();
+        return reloaded;
       },
     };
   } catch (error) {

@@ -1,0 +1,73 @@
+import type { Config } from "../config/types.js";
+
+/** What came of a changed configuration; names of settings as in the file, never values. */
+export interface Reloaded {
+  readonly applied: readonly string[];
+  /** Changed, and in effect only after a restart. */
+  readonly needsRestart: readonly string[];
+}
+
+/** Settings that are looked at anew each time they are needed. */
+const LIVE: ReadonlySet<string> = new Set([
+  "limits.maxTxnOps",
+  "watch.streamBufferBytes",
+  "watch.progressNotifyMs",
+  "http.cors",
+  "http.hosts",
+  "log.level",
+  "log.slowRequestMs",
+  "shutdown.graceMs",
+]);
+
+type Section = Record<string, unknown>;
+
+/** The configuration in effect: as it was at the start, and then as far as it can be changed in a running proxy. */
+export class Settings {
+  readonly config: Config;
+
+  constructor(config: Config) {
+    const copy = Object.entries(config).map(([name, value]) => [
+      name,
+      isSection(value) ? { ...value } : value,
+    ]);
+    this.config = Object.fromEntries(copy);
+  }
+
+  /** Takes over what can be taken over. What cannot stays as it is, and is named again the next time. */
+  reload(next: Config): Reloaded {
+    const applied: string[] = [];
+    const needsRestart: string[] = [];
+    for (const path of differences(this.config, next)) {
+      if (!LIVE.has(path)) {
+        needsRestart.push(path);
+        continue;
+      }
+      const [section, key] = path.split(".") as [keyof Config, string];
+      (this.config[section] as unknown as Section)[key] = (next[section] as unknown as Section)[key];
+      applied.push(path);
+    }
+    return { applied, needsRestart };
+  }
+}
+
+/** Names of the settings in which two configurations differ: `listen`, `limits.maxTxnOps`. */
+function differences(before: Config, after: Config): string[] {
+  return (Object.keys(after) as (keyof Config)[]).flatMap((name) => {
+    const [a, b]: [unknown, unknown] = [before[name], after[name]];
+    if (same(a, b)) return [];
+    // The shards' names and weights are told under `shards`.
+    if (name === "map") return same(before.map.rules, after.map.rules) ? [] : ["routing"];
+    if (!isSection(a) || !isSection(b) || name === "timeline") return [name];
+    return Object.keys({ ...a, ...b })
+      .filter((key) => !same(a[key], b[key]))
+      .map((key) => `${name}.${key}`);
+  });
+}
+
+function isSection(value: unknown): value is Section {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

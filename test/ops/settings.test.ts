@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseConfig } from "../../src/config/load.js";
+import { Settings } from "../../src/server/settings.js";
+
+const config = (more: object) =>
+  parseConfig(JSON.stringify({ shards: [{ name: "a", endpoints: ["10.0.0.1:2379"] }], ...more }), "test");
+
+test("what can change in a running proxy is taken over, the rest is named", () => {
+  const settings = new Settings(config({ limits: { maxTxnOps: 10 } }));
+  const next = config({
+    listen: ["127.0.0.1:3379"],
+    shards: [{ name: "a", endpoints: ["10.0.0.9:2379"] }],
+    routing: { rules: [{ prefix: "/x/" }] },
+    limits: { maxTxnOps: 20, connectTimeoutMs: 1 },
+    log: { level: "debug" },
+    http: { cors: ["*"] },
+    transport: "grpc-js",
+    tracing: { endpoint: "http://127.0.0.1:4318/v1/traces" },
+  });
+  const needsRestart = ["limits.connectTimeoutMs", "listen", "routing", "shards", "tracing", "transport"];
+  const { applied, ...rest } = settings.reload(next);
+  assert.deepEqual([...applied].sort(), ["http.cors", "limits.maxTxnOps", "log.level"]);
+  assert.deepEqual([...rest.needsRestart].sort(), needsRestart);
+  const { limits, log, listen, http } = settings.config;
+  assert.deepEqual(
+    [limits.maxTxnOps, limits.connectTimeoutMs, log.level, http.cors, listen],
+    [20, 2_000, "debug", ["*"], ["127.0.0.1:2379"]],
+  );
+  // What needs a restart still does the next time; what was taken over is no news.
+  const again = settings.reload(next);
+  assert.deepEqual([again.applied, [...again.needsRestart].sort()], [[], needsRestart]);
+});
+
+test("the sections that others hold are the ones that change", () => {
+  const settings = new Settings(config({}));
+  const { limits, watch } = settings.config;
+  settings.reload(config({ limits: { maxTxnOps: 5 }, watch: { progressNotifyMs: 77 } }));
+  assert.deepEqual([limits.maxTxnOps, watch.progressNotifyMs], [5, 77]);
+});
