@@ -28,6 +28,17 @@ export {
   UserAddOptions,
 } from "./auth.js";
 export type { Codec, Init } from "./codec.js";
+export {
+  CampaignRequest,
+  CampaignResponse,
+  LeaderKey,
+  LeaderRequest,
+  LeaderResponse,
+  ProclaimRequest,
+  ProclaimResponse,
+  ResignRequest,
+  ResignResponse,
+} from "./election.js";
 export { ResponseHeader } from "./header.js";
 export { Event, EventType, KeyValue } from "./keyvalue.js";
 export {
@@ -54,6 +65,7 @@ export {
   LeaseTimeToLiveRequest,
   LeaseTimeToLiveResponse,
 } from "./lease.js";
+export { LockRequest, LockResponse, UnlockRequest, UnlockResponse } from "./lock.js";
 export {
   Member,
   MemberListRequest,

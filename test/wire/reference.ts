@@ -90,17 +90,27 @@ export const messageTypes = [
   "AuthRoleDeleteRequest",
   "AuthRoleGrantPermissionRequest",
   "AuthRoleRevokePermissionRequest",
+  "LockRequest",
+  "LockResponse",
+  "UnlockRequest",
+  "UnlockResponse",
+  "LeaderKey",
+  "CampaignRequest",
+  "CampaignResponse",
+  "ProclaimRequest",
+  "ProclaimResponse",
+  "LeaderRequest",
+  "LeaderResponse",
+  "ResignRequest",
+  "ResignResponse",
 ] as const;
 
 export type MessageType = (typeof messageTypes)[number];
 
 export function lookup(name: string): protobuf.Type {
-  const room = ["KeyValue", "Event"].includes(name)
-    ? "mvccpb"
-    : ["Permission", "UserAddOptions"].includes(name)
-      ? "authpb"
-      : "etcdserverpb";
-  return root.lookupType(`${room}.${name}`);
+  const folders = ["etcdserverpb", "mvccpb", "authpb", "v3lockpb", "v3electionpb"];
+  const found = folders.find((folder) => root.lookup(`${folder}.${name}`) !== null);
+  return root.lookupType(`${found}.${name}`);
 }
 
 /** Whether src/wire has a 64-bit field as a bigint. */
