@@ -11,7 +11,7 @@ import { createKv } from "../services/kv.js";
 import { leaseHandlers } from "../services/lease.js";
 import { maintenanceHandlers } from "../services/maintenance.js";
 import { createProbes } from "../services/probes.js";
-import { unimplementedHandlers } from "../services/unimplemented.js";
+import { createRecipes } from "../services/recipes.js";
 import { createWatch } from "../services/watch.js";
 import { identified } from "./callers.js";
 import { CallLog } from "./callLog.js";
@@ -25,6 +25,7 @@ import { CallObserver } from "./observer.js";
 import { choosePorts } from "./ports.js";
 import { type Reloaded, Settings } from "./settings.js";
 import { openStore } from "./store.js";
+import type { Handlers } from "./transport.js";
 
 export interface Proxy {
   /** Where it listens, `host:port` each. */
@@ -64,17 +65,21 @@ export async function startProxy(initial: Config, log: Log, signal?: AbortSignal
   const lease = leaseHandlers({ leases, timeline, identity });
   const watch = createWatch({ router, timeline, shards, identity, limits: config.watch, log });
   const health = healthHandlers();
+  const data: Handlers = {
+    unary: new Map([...kv.handlers, ...lease.unary]),
+    stream: new Map([...lease.stream, ...watch.stream]),
+  };
+  const recipes = createRecipes({ handlers: data, router });
   const handlers = identified(store.auth?.callers, {
     unary: new Map([
       ...health.unary,
-      ...unimplementedHandlers(),
+      ...data.unary,
+      ...recipes.unary,
       ...authHandlers({ shards, host: store.host, timeline, identity, access: store.auth }),
-      ...kv.handlers,
-      ...lease.unary,
       ...clusterHandlers({ identity, members }),
       ...maintenanceHandlers({ shards, backends, timeline, identity, hostShard, log }),
     ]),
-    stream: new Map([...health.stream, ...lease.stream, ...watch.stream]),
+    stream: new Map([...health.stream, ...data.stream, ...recipes.stream]),
   });
   const maxReceiveBytes = config.limits.maxRequestBytes + RECEIVE_OVERHEAD;
   const observer = new CallObserver(new CallLog(log).report);
@@ -128,6 +133,7 @@ export async function startProxy(initial: Config, log: Log, signal?: AbortSignal
     return {
       addresses: server.addresses,
       stop: async () => {
+        recipes.stop();
         gateway.stop();
         await server.shutdown(config.shutdown.graceMs);
         close();

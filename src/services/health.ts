@@ -1,6 +1,7 @@
 import type { ServerStream, StreamHandler, UnaryHandler } from "../server/transport.js";
 import { Code, StatusError } from "../status/error.js";
 import { Reader } from "../wire/reader.js";
+import { onRequest } from "./async.js";
 
 /** Full method paths; not among etcd's, whose server offers them beside its own. */
 export const Health = {
@@ -33,17 +34,8 @@ export function healthHandlers(): {
 
 /** Tells the status once and stays open: it changes only when the proxy ends, and all streams with it. */
 function watch(stream: ServerStream): void {
-  let asked = false;
-  stream.onMessage((request) => {
-    asked = true;
-    try {
-      stream.send([serviceOf(request) === "" ? SERVING : SERVICE_UNKNOWN]);
-    } catch (reason) {
-      stream.end(StatusError.from(reason));
-    }
-  });
-  stream.onEnd(() => {
-    if (!asked) stream.end(new StatusError(Code.INTERNAL, "etcd-braid: a health watch without a request"));
+  onRequest(stream, (request) => {
+    stream.send([serviceOf(request) === "" ? SERVING : SERVICE_UNKNOWN]);
   });
 }
 

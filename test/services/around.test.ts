@@ -5,11 +5,10 @@ import { authHandlers } from "../../src/services/auth.js";
 import { clusterHandlers, memberIdOf } from "../../src/services/cluster.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { maintenanceHandlers } from "../../src/services/maintenance.js";
-import { unimplementedHandlers } from "../../src/services/unimplemented.js";
 import { openShard, type ShardClient } from "../../src/shard/client.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import { MemberListResponse, StatusResponse } from "../../src/wire/messages.js";
-import { Auth, Cluster, Election, KV, Lock, Maintenance } from "../../src/wire/paths.js";
+import { Auth, Cluster, KV, Maintenance } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";
 
@@ -51,7 +50,6 @@ describe("Status, MemberList and what is not there", () => {
       ...maintenanceHandlers({ shards, backends: [], timeline, identity, hostShard: 0, log }),
       ...clusterHandlers({ identity, members: [clientUrls] }),
       ...authHandlers({ shards, host: shards[0]!, timeline, identity, access: undefined }),
-      ...unimplementedHandlers(),
     ]);
     server = await serveGrpc(
       { unary, stream: new Map() },
@@ -147,8 +145,6 @@ describe("Status, MemberList and what is not there", () => {
 
   test("what is not there says so and what to do instead", async () => {
     const table: [path: string, text: RegExp][] = [
-      [Lock.Lock, /^etcd-braid: Lock\/Lock is not available yet; .*etcdctl lock/],
-      [Election.Observe, /^etcd-braid: Election\/Observe is not available yet; /],
       [Maintenance.Snapshot, /^etcd-braid: .*`braid snapshot save/],
     ];
     for (const [path, text] of table) {

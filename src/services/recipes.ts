@@ -1,0 +1,122 @@
+import type { Router } from "../routing/router.js";
+import type { Call, Handlers, ServerStream, StreamHandler, UnaryHandler } from "../server/transport.js";
+import { Code, StatusError } from "../status/error.js";
+import { etcd } from "../status/etcd.js";
+import {
+  CampaignRequest,
+  CampaignResponse,
+  type Codec,
+  type Init,
+  LeaderRequest,
+  LeaderResponse,
+  LockRequest,
+  LockResponse,
+  ProclaimRequest,
+  ProclaimResponse,
+  ResignRequest,
+  ResignResponse,
+  UnlockRequest,
+  UnlockResponse,
+} from "../wire/messages.js";
+import { Election, Lock } from "../wire/paths.js";
+import { fromAsync, onRequest } from "./async.js";
+import { Client } from "./recipes/client.js";
+import { campaign, leaderNow, observe, proclaim, resign } from "./recipes/election.js";
+import { lock, unlock } from "./recipes/lock.js";
+
+export interface RecipeDeps {
+  /** KV, Lease and Watch as clients are served them: called in the name of the client. */
+  readonly handlers: Handlers;
+  readonly router: Pick<Router, "shardsOf">;
+}
+
+export interface RecipeService extends Handlers {
+  /** Ends all waiting, with etcd's UNAVAILABLE for a server that stops; who waits leaves the line first. */
+  stop(): void;
+}
+
+/** etcd's Lock and Election services, on top of the proxy's own KV, Lease and Watch. */
+export function createRecipes({ handlers, router }: RecipeDeps): RecipeService {
+  const clients = new Set<Client>();
+  let stopped = false;
+
+  /** Does something for the client of `call`. */
+  async function serving<T>(call: Call, act: (client: Client) => Promise<T>): Promise<T> {
+    const client = new Client(handlers, call);
+    if (stopped) client.leave(etcd.stopped());
+    clients.add(client);
+    try {
+      return await act(client);
+    } catch (reason) {
+      throw asFromEtcd(StatusError.from(reason));
+    } finally {
+      client.close();
+      clients.delete(client);
+    }
+  }
+
+  function unary<Q, R>(
+    request: Codec<Q>,
+    response: Codec<R>,
+    act: (client: Client, message: Q) => Promise<Init<R>>,
+  ): UnaryHandler {
+    return fromAsync(async (call, bytes) => {
+      const message = request.decode(bytes);
+      return response.encode(await serving(call, (client) => act(client, message)));
+    });
+  }
+
+  const observing: StreamHandler = (stream) => {
+    const flow = new Flow(stream);
+    onRequest(stream, (bytes) => {
+      const request = LeaderRequest.decode(bytes);
+      const ended = serving(stream, async (client) => {
+        for await (const leader of observe(client, request)) await flow.send(LeaderResponse.encode(leader));
+      });
+      ended.catch((reason) => stream.end(StatusError.from(reason)));
+    });
+  };
+
+  return {
+    unary: new Map([
+      [Lock.Lock, unary(LockRequest, LockResponse, (client, message) => lock(client, message, router))],
+      [Lock.Unlock, unary(UnlockRequest, UnlockResponse, unlock)],
+      [Election.Campaign, unary(CampaignRequest, CampaignResponse, campaign)],
+      [Election.Proclaim, unary(ProclaimRequest, ProclaimResponse, proclaim)],
+      [Election.Leader, unary(LeaderRequest, LeaderResponse, leaderNow)],
+      [Election.Resign, unary(ResignRequest, ResignResponse, resign)],
+    ]),
+    stream: new Map([[Election.Observe, observing]]),
+    stop: () => {
+      stopped = true;
+      for (const client of clients) client.leave(etcd.stopped());
+    },
+  };
+}
+
+/**
+ * In etcd these services are clients of their own server, and the codes of its errors are lost on the way: all
+ * become UNKNOWN. Not so here for what a client is to try again, nor for the proxy's own errors.
+ */
+function asFromEtcd(error: StatusError): StatusError {
+  const kept = error.code === Code.UNAVAILABLE || !error.message.startsWith("etcdserver: ");
+  return kept ? error : new StatusError(Code.UNKNOWN, error.message, { cause: error });
+}
+
+/** Sends at the pace of a stream's client. */
+class Flow {
+  private drained: (() => void) | undefined;
+
+  constructor(private readonly stream: ServerStream) {
+    stream.onDrain(() => this.drained?.());
+    stream.onCancel(() => this.drained?.());
+  }
+
+  /** Resolves when more may be sent. */
+  async send(message: Uint8Array): Promise<void> {
+    if (this.stream.send([message]) || this.stream.cancelled) return;
+    await new Promise<void>((resolve) => {
+      this.drained = resolve;
+    });
+  }
+}
