@@ -83,7 +83,9 @@ export class RecipeClient {
   observe(name: string): Observer {
     const { path, requestSerialize, responseDeserialize } = find("Election.Observe");
     return new Observer(
-      this.client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, toBytes({ name })),
+      this.client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, toBytes({ name }), {
+        deadline: Date.now() + DEADLINE,
+      }),
     );
   }
 
