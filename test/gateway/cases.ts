@@ -7,6 +7,9 @@ export interface Case extends Asked {
   readonly since35?: boolean;
   /** What this answer has to be where etcd itself answers in ways that no client can want: the reason is said. */
   readonly instead?: { readonly status: number; readonly code: number; readonly because: string };
+  /** Whose token it comes with; the answer to a login gives it. */
+  readonly as?: string;
+  readonly login?: string;
   /** Fields, at whatever depth, that can not be the same on two stores. */
   readonly ignore?: readonly string[];
 }
@@ -203,5 +206,85 @@ const http: Case[] = [
   post("/v3/kv/range", { key }, { headers: { "grpc-timeout": "5S" } }),
 ];
 
+const login = (name: string, password: string, more: Omit<Case, "path"> = {}) =>
+  post("/v3/auth/authenticate", { name, password }, { ignore: ["token"], ...more });
+const range = (key: string, end = "") => ({ key: b64(key), range_end: b64(end) });
+const rootOnly = ["user/list", "role/list", "role/add", "user/delete", "disable"];
+
+const auth: Case[] = [
+  login("root", "root-secret-42"),
+  post("/v3/auth/enable", {}),
+  post("/v3/auth/user/add", { name: "root", password: "root-secret-42" }),
+  post("/v3/auth/user/add", { name: "braid", password: "own-secret-4711", options: { no_password: false } }),
+  post("/v3/auth/user/add", { name: "app", password: "app" }),
+  post("/v3/auth/user/add", { name: "app", password: "app" }),
+  post("/v3/auth/user/add", { name: "é<&>\u0001", options: { noPassword: true } }),
+  post("/v3/auth/user/add", {}),
+  post("/v3/auth/enable", ""),
+  post("/v3/auth/role/add", { name: "root" }),
+  post("/v3/auth/role/add", { name: "apps" }),
+  post("/v3/auth/role/add", { name: "apps" }),
+  post("/v3/auth/role/add", { name: "" }),
+  post("/v3/auth/role/grant", { name: "apps", perm: { permType: "READWRITE", ...range("app/", "app0") } }),
+  post("/v3/auth/role/grant", { name: "apps", perm: { perm_type: 5, permType: 0, key: b64("read") } }),
+  post("/v3/auth/role/grant", { name: "none", perm: { key: b64("a") } }),
+  post("/v3/auth/role/grant", { name: "apps", perm: { permType: "ALL" } }, { badJson: true }),
+  post("/v3/auth/role/revoke", { role: "apps", key: b64("absent") }),
+  post("/v3/auth/role/get", { role: "apps" }),
+  post("/v3/auth/role/get", { role: "none" }),
+  post("/v3/auth/role/list", {}),
+  post("/v3/auth/user/grant", { user: "root", role: "root" }),
+  post("/v3/auth/user/grant", { user: "braid", role: "root" }),
+  post("/v3/auth/user/grant", { user: "app", role: "apps" }),
+  post("/v3/auth/user/grant", { user: "app", role: "none" }),
+  post("/v3/auth/user/grant", { user: "none", role: "apps" }),
+  post("/v3/auth/user/revoke", { name: "app", role: "none" }),
+  post("/v3/auth/user/changepw", { name: "app", password: "app-secret" }),
+  post("/v3/auth/user/changepw", { name: "none", password: "x" }),
+  post("/v3/auth/user/get", { name: "app" }),
+  post("/v3/auth/user/get", { name: "none" }),
+  post("/v3/auth/user/list", {}),
+  post("/v3/auth/status", {}, { since35: true, ignore: ["authRevision"] }),
+  post("/v3/auth/enable", {}),
+  post("/v3/kv/range", range("app/1")),
+  post("/v3/kv/range", range("app/1"), { headers: { authorization: "nonsense.1" } }),
+  post("/v3/kv/put", range("app/1")),
+  post("/v3/auth/user/list", {}),
+  login("root", "wrong"),
+  login("none", "x"),
+  login("", ""),
+  login("root", "root-secret-42", { login: "root" }),
+  login("app", "app-secret", { login: "app" }),
+  post("/v3/kv/put", { key: b64("app/1"), value: b64("1") }, { as: "app" }),
+  post("/v3/kv/range", range("app/", "app0"), { as: "app" }),
+  post("/v3/kv/range", range("read"), { as: "app" }),
+  post("/v3/kv/put", { key: b64("read") }, { as: "app" }),
+  post("/v3/kv/range", range("app/", "apq"), { as: "app" }),
+  post("/v3/kv/range", range("\u0000", "\u0000"), { as: "app" }),
+  post("/v3/kv/deleterange", range("other"), { as: "app" }),
+  post("/v3/kv/txn", { success: [{ request_put: { key: b64("other") } }] }, { as: "app" }),
+  post("/v3/kv/txn", { failure: [{ request_range: range("app/1") }] }, { as: "app" }),
+  post("/v3/watch", { create_request: range("app/", "app0") }, { as: "app", lines: 1 }),
+  ...rootOnly.map((path) => post(`/v3/auth/${path}`, { name: "x" }, { as: "app" })),
+  post("/v3/auth/user/get", { name: "app" }, { as: "app" }),
+  post("/v3/auth/role/get", { role: "apps" }, { as: "app" }),
+  post("/v3/auth/user/get", { name: "root" }, { as: "app" }),
+  post("/v3/kv/range", range("app/", "apq"), { as: "root" }),
+  post("/v3/auth/user/list", {}, { as: "root" }),
+  post("/v3/auth/role/delete", { role: "apps" }, { as: "root" }),
+  post("/v3/auth/user/delete", { name: "root" }, { as: "root" }),
+  post("/v3/auth/disable", {}, { as: "root" }),
+  login("root", "root-secret-42"),
+  post("/v3/auth/user/delete", { name: "app" }),
+];
+
 /** By service; run in this order on a new store, each after what the ones before it have left. */
-export const cases: Readonly<Record<string, readonly Case[]>> = { kv, malformed, lease, watch, around, http };
+export const cases: Readonly<Record<string, readonly Case[]>> = {
+  kv,
+  malformed,
+  lease,
+  watch,
+  around,
+  http,
+  auth,
+};

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { routes } from "../../src/server/gateway/routes.js";
 import { Code } from "../../src/status/error.js";
+import { CHEAP, OWN } from "../auth/support.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
 import { startStore, type TestStore } from "../support/store.js";
 import { newSeed, random } from "../watch/random.js";
@@ -13,7 +14,7 @@ let etcd: EtcdProcess;
 let store: TestStore;
 
 before(async () => {
-  [etcd, store] = await Promise.all([startEtcd(), startStore()]);
+  [etcd, store] = await Promise.all([startEtcd(CHEAP), startStore({ etcd: CHEAP, config: { auth: OWN } })]);
 });
 
 after(async () => {
@@ -37,12 +38,23 @@ for (const [name, list] of Object.entries(cases)) {
         assert.equal(JSON.parse(text).code, each.instead.code, label);
         continue;
       }
-      const [theirs, ours] = await Promise.all([ask(etcd.endpoint, each), ask(store.endpoint, each)]);
+      const [theirs, ours] = await Promise.all([etcd, store].map(({ endpoint }) => askAs(endpoint, each)));
       if (each.since35 && theirs.status === 404) {
         assert.ok(ours.status === 200 || ours.status === 405, `${label}: ${ours.status}`);
       } else assert.deepEqual(comparable(ours, each), comparable(classic(theirs), each), label);
     }
   });
+}
+
+/** Tokens by endpoint and user. */
+const tokens = new Map<string, string>();
+
+async function askAs(endpoint: string, { as, login, ...asked }: Case): Promise<Answer> {
+  const authorization = tokens.get(`${endpoint} ${as}`);
+  const headers = { ...asked.headers, ...(authorization && { authorization }) };
+  const answer = await ask(endpoint, { ...asked, headers });
+  if (login !== undefined) tokens.set(`${endpoint} ${login}`, JSON.parse(answer.text).token);
+  return answer;
 }
 
 /** Builds of etcd with the newer grpc-gateway (Debian's 3.5) say in JSON what the others say in a line of text. */

@@ -23,12 +23,13 @@ const STATUS: Readonly<Record<Code, number>> = {
 };
 
 /**
- * The HTTP status of an error of the method at `path`. Where Lock and Election say UNKNOWN, it is about what the client
- * asked for ("election: no leader"); etcd answers 500 then, at which clients take the whole endpoint for dead.
+ * The HTTP status of an error of the method at `path`. UNKNOWN of Lock and Election ("election: no leader"), and of what
+ * Maintenance says about users ("auth: user name is empty"), is about what the client asked for; etcd answers 500 then, at
+ * which clients take the whole endpoint for dead.
  */
-export function httpStatus({ code }: StatusError, path: string): number {
-  if (code === Code.UNKNOWN && !path.startsWith("/etcdserverpb.")) return 400;
-  return STATUS[code] ?? 500;
+export function httpStatus({ code, message }: StatusError, path: string): number {
+  const byClient = !path.startsWith("/etcdserverpb.") || message.startsWith("auth: ");
+  return code === Code.UNKNOWN && byClient ? 400 : (STATUS[code] ?? 500);
 }
 
 /** Answers with JSON. */
