@@ -1,4 +1,5 @@
-import type { Shard } from "../shard/shard.js";
+import type { Caller } from "../shard/caller.js";
+import type { CallOptions, Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
@@ -26,6 +27,14 @@ export interface Part {
 /** Lists of leases come from the member that is asked, which may be cut off from its cluster: then it must say so. */
 const NEEDS_LEADER = { hasleader: "true" };
 
+/** Whom a call is made for, and by when (milliseconds since the epoch). The proxy itself, and in its own time, if neither is given. */
+export interface For {
+  readonly caller?: Caller | undefined;
+  readonly deadline?: number;
+}
+
+const ITSELF: For = {};
+
 /** The lease calls to single shards, typed. All reject with `StatusError`. */
 export class LeaseCalls {
   constructor(
@@ -34,19 +43,20 @@ export class LeaseCalls {
   ) {}
 
   /** Grants a lease under a given id. Rejects with etcd's own errors: exists, TTL too large. */
-  async grant(shard: number, id: bigint, ttl: number, deadline?: number): Promise<LeaseGrantResponse> {
+  async grant(shard: number, id: bigint, ttl: number, asked = ITSELF): Promise<LeaseGrantResponse> {
     const request = LeaseGrantRequest.encode({ id, ttl });
-    const options = { idempotent: false, deadline };
+    const options = { ...optionsOf(asked), idempotent: false };
     return LeaseGrantResponse.decode(await this.shards[shard].call(Lease.LeaseGrant, request, options));
   }
 
   /**
    * Revokes a part and seals the deletion of its keys. False when the shard does not have it.
    */
-  async revoke(shard: number, id: bigint): Promise<boolean> {
+  async revoke(shard: number, id: bigint, asked = ITSELF): Promise<boolean> {
     try {
       const request = LeaseRevokeRequest.encode({ id });
-      const response = await this.shards[shard].call(Lease.LeaseRevoke, request, { idempotent: false });
+      const options = { ...optionsOf(asked), idempotent: false };
+      const response = await this.shards[shard].call(Lease.LeaseRevoke, request, options);
       await this.timeline.seal(shard, peekRevision(response), true);
       return true;
     } catch (error) {
@@ -56,9 +66,9 @@ export class LeaseCalls {
   }
 
   /** What a shard knows of a lease; undefined when it has none of that id. */
-  async look(shard: number, id: bigint, keys = false, deadline?: number): Promise<Part | undefined> {
+  async look(shard: number, id: bigint, keys = false, asked = ITSELF): Promise<Part | undefined> {
     const request = LeaseTimeToLiveRequest.encode({ id, keys });
-    const options = { idempotent: true, deadline };
+    const options = optionsOf(asked);
     const bytes = await this.shards[shard].call(Lease.LeaseTimeToLive, request, options);
     const response = LeaseTimeToLiveResponse.decode(bytes);
     // A lease that expired over a second ago has TTL -1 too until it is deleted: only the granted TTL tells.
@@ -66,11 +76,15 @@ export class LeaseCalls {
   }
 
   /** All leases of a shard, parts and homes alike, as one member sees it. */
-  async list(shard: number, deadline?: number): Promise<readonly bigint[]> {
-    const options = { idempotent: true, deadline, metadata: NEEDS_LEADER };
+  async list(shard: number, asked = ITSELF): Promise<readonly bigint[]> {
+    const options = { ...optionsOf(asked), metadata: NEEDS_LEADER };
     const bytes = await this.shards[shard].call(Lease.LeaseLeases, LeaseLeasesRequest.encode({}), options);
     return LeaseLeasesResponse.decode(bytes).leases;
   }
+}
+
+function optionsOf({ caller, deadline }: For): CallOptions {
+  return { idempotent: true, caller, deadline };
 }
 
 export function isLeaseNotFound(error: unknown): boolean {

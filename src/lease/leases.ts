@@ -1,9 +1,10 @@
+import { mayWrite } from "../auth/permission.js";
 import type { Router } from "../routing/router.js";
 import type { Shard } from "../shard/shard.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
 import type { LeaseGrantResponse } from "../wire/messages.js";
-import { isLeaseExists, LeaseCalls, type Part } from "./calls.js";
+import { type For, isLeaseExists, LeaseCalls, type Part } from "./calls.js";
 import { Endings } from "./ending.js";
 import { LeaseIds } from "./ids.js";
 import type { LeaseLog } from "./log.js";
@@ -11,6 +12,7 @@ import { Parts } from "./parts.js";
 import { Placing } from "./placing.js";
 import { Reaper } from "./reaper.js";
 import { Renewing } from "./renewing.js";
+import { ADMIN_LOCK } from "./reserved.js";
 import { RenewalStream, type Renewed } from "./upstream.js";
 
 export interface LeasesOptions {
@@ -45,6 +47,7 @@ export class Leases {
   private readonly homeOf: (lease: bigint) => number;
   private readonly timeline: Timeline;
   private readonly shardCount: number;
+  private readonly shards: readonly Shard[];
   private readonly ids = new LeaseIds();
   private readonly calls: LeaseCalls;
   private readonly parts: Parts;
@@ -64,6 +67,7 @@ export class Leases {
     this.homeOf = homeOf;
     this.timeline = timeline;
     this.shardCount = shards.length;
+    this.shards = shards;
     this.calls = new LeaseCalls(shards, timeline);
     this.parts = new Parts(() => timeline.placements, homeOf);
     this.streams = shards.map((shard) => new RenewalStream(shard, log));
@@ -102,21 +106,49 @@ export class Leases {
    * Grants a lease of at least `ttl` seconds at its home; `id` 0 lets the proxy choose one. Parts that an
    * earlier lease of the same id has left behind are removed first.
    */
-  async grant(id: bigint, ttl: number, deadline?: number): Promise<LeaseGrantResponse> {
-    if (id === 0n) return this.grantFresh(ttl, deadline);
+  async grant(id: bigint, ttl: number, asked: For = {}): Promise<LeaseGrantResponse> {
+    if (id === 0n) return this.grantFresh(ttl, asked);
     const home = this.homeOf(id);
     await this.timeline.sync();
     const leftOver = this.parts.isPlaced(id) || this.endings.isEnding(id);
-    if (leftOver && (await this.calls.look(home, id, false, deadline)) === undefined)
-      await this.endings.end(id);
-    const lease = await this.calls.grant(home, id, ttl, deadline);
+    if (leftOver && (await this.calls.look(home, id)) === undefined) await this.endings.end(id);
+    const lease = await this.calls.grant(home, id, ttl, asked);
     this.granted++;
     return lease;
   }
 
-  /** Ends a lease everywhere. Rejects with `leaseNotFound` when its home does not have it (any more). */
-  async revoke(id: bigint): Promise<void> {
-    if (!(await this.endings.end(id))) throw etcd.leaseNotFound();
+  /**
+   * Ends a lease everywhere. Rejects with `leaseNotFound` when its home does not have it (any more), and before anything
+   * is done when there is a caller who may not write all keys of the lease.
+   */
+  async revoke(id: bigint, asked: For = {}): Promise<void> {
+    if (id === ADMIN_LOCK) throw etcd.leaseNotFound();
+    if (asked.caller === undefined) {
+      if (!(await this.endings.end(id))) throw etcd.leaseNotFound();
+      return;
+    }
+    const home = this.homeOf(id);
+    await this.timeline.sync(); // keys put through another proxy may have made a part that is news here
+    await this.mayWriteKeys(id, home, asked);
+    // The home's own keys are judged by the home, which has the first part to go.
+    const found = await this.calls.revoke(home, id, asked);
+    await this.endings.end(id);
+    if (!found) throw etcd.leaseNotFound();
+  }
+
+  /**
+   * Resolves when the caller may write all keys of the lease that are not on `shard`, which judges its own: etcd lets
+   * nobody attach a key to a lease, or revoke it, who may not. Rejects with the error of the shard that refuses.
+   */
+  async mayWriteKeys(id: bigint, shard: number, asked: For): Promise<void> {
+    if (asked.caller === undefined) return;
+    const others = this.parts.shardsOf(id).filter((other) => other !== shard);
+    await Promise.all(
+      others.map(async (other) => {
+        const part = await this.calls.look(other, id, true);
+        if (part !== undefined && part.keys.length > 0) await mayWrite(this.shards[other], asked, part.keys);
+      }),
+    );
   }
 
   /** Renews a lease; see `Renewing.renew`. */
@@ -129,14 +161,14 @@ export class Leases {
    * The smallest time left and, if asked for, the keys of all parts in byte order. Undefined when there is no
    * such lease; then its keys are gone from all shards that can be reached.
    */
-  async look(id: bigint, keys: boolean, deadline?: number): Promise<Part | undefined> {
+  async look(id: bigint, keys: boolean, asked: For = {}): Promise<Part | undefined> {
     if (keys) await this.timeline.sync(); // keys put through another proxy may have made a part that is news here
     if (this.endings.isEnding(id)) {
       await this.endings.end(id).catch(() => undefined); // dead all the same; the reason is logged
       return undefined;
     }
     const shards = this.parts.shardsOf(id);
-    const parts = await Promise.all(shards.map((shard) => this.calls.look(shard, id, keys, deadline)));
+    const parts = await Promise.all(shards.map((shard) => this.calls.look(shard, id, keys, asked)));
     for (const [i, shard] of shards.entries()) {
       if (parts[i] !== undefined) continue;
       const placed = this.parts.isPlaced(id) || this.endings.isEnding(id);
@@ -157,12 +189,14 @@ export class Leases {
    * order, and between homes the lower id, the one that was granted earlier, comes first. Rejects when a shard can
    * not be reached.
    */
-  async list(deadline?: number): Promise<bigint[]> {
+  async list(asked: For = {}): Promise<bigint[]> {
     const shards = Array.from({ length: this.shardCount }, (_, shard) => shard);
     const lists = await Promise.all(
       shards.map(async (shard) => {
-        const leases = await this.calls.list(shard, deadline);
-        return leases.filter((lease) => this.homeOf(lease) === shard && !this.endings.isEnding(lease));
+        const leases = await this.calls.list(shard, asked);
+        return leases.filter(
+          (lease) => this.homeOf(lease) === shard && lease !== ADMIN_LOCK && !this.endings.isEnding(lease),
+        );
       }),
     );
     return mergeById(lists);
@@ -189,11 +223,11 @@ export class Leases {
     for (const stream of this.streams) stream.stop();
   }
 
-  private async grantFresh(ttl: number, deadline?: number): Promise<LeaseGrantResponse> {
+  private async grantFresh(ttl: number, asked: For): Promise<LeaseGrantResponse> {
     for (;;) {
       const id = this.ids.next();
       try {
-        const lease = await this.calls.grant(this.homeOf(id), id, ttl, deadline);
+        const lease = await this.calls.grant(this.homeOf(id), id, ttl, asked);
         this.granted++;
         return lease;
       } catch (error) {

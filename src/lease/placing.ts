@@ -76,7 +76,7 @@ export class Placing {
    */
   async examine(lease: bigint, shard: number, deadline?: number): Promise<Finding> {
     const ungranted = this.mayLackGrant(lease, shard);
-    if ((await this.calls.look(shard, lease, false, deadline)) === undefined) {
+    if ((await this.calls.look(shard, lease, false, { deadline })) === undefined) {
       return ungranted ? "ungranted" : "lost";
     }
     this.parts.sawAlive(lease, shard);

@@ -121,7 +121,7 @@ class Sweep {
   private async look(leases: readonly bigint[]): Promise<bigint[]> {
     if (leases.length === 0) return [];
     if (leases.length <= 1 + this.listed / LISTED_PER_QUESTION) return this.ask(leases);
-    const listed = await this.calls.list(this.shard, Date.now() + SWEEP_TIMEOUT);
+    const listed = await this.calls.list(this.shard, { deadline: Date.now() + SWEEP_TIMEOUT });
     this.listed = listed.length;
     const there = new Set(listed);
     return leases.filter((lease) => {
@@ -135,7 +135,9 @@ class Sweep {
   private async ask(leases: readonly bigint[]): Promise<bigint[]> {
     const missing: bigint[] = [];
     await this.forEach(leases, async (lease) => {
-      const part = await this.calls.look(this.shard, lease, false, Date.now() + SWEEP_TIMEOUT);
+      const part = await this.calls.look(this.shard, lease, false, {
+        deadline: Date.now() + SWEEP_TIMEOUT,
+      });
       if (part === undefined) missing.push(lease);
       else this.parts.sawAlive(lease, this.shard);
     });

@@ -33,24 +33,23 @@ export function leaseHandlers(options: LeaseServiceOptions): Handlers {
 
   const grant = async (call: Call, request: Uint8Array) => {
     const { id, ttl } = LeaseGrantRequest.decode(request);
-    const { header: _, ...granted } = await leases.grant(id, ttl, call.deadline);
+    const { header: _, ...granted } = await leases.grant(id, ttl, call);
     return answer(LeaseGrantResponse.encode(granted));
   };
 
-  const revoke = async (_: Call, request: Uint8Array) => {
-    await leases.revoke(LeaseRevokeRequest.decode(request).id);
+  const revoke = async (call: Call, request: Uint8Array) => {
+    await leases.revoke(LeaseRevokeRequest.decode(request).id, call);
     return answer(new Uint8Array(0));
   };
 
   const timeToLive = async (call: Call, request: Uint8Array) => {
     const { id, keys } = LeaseTimeToLiveRequest.decode(request);
-    const found = (await leases.look(id, keys, call.deadline)) ?? { ttl: -1, grantedTtl: 0, keys: [] };
+    const found = (await leases.look(id, keys, call)) ?? { ttl: -1, grantedTtl: 0, keys: [] };
     const { ttl, grantedTtl } = found;
     return answer(LeaseTimeToLiveResponse.encode({ id, ttl, grantedTtl, keys: [...found.keys] }));
   };
 
-  const list = async (call: Call) =>
-    answer(LeaseLeasesResponse.encode({ leases: await leases.list(call.deadline) }));
+  const list = async (call: Call) => answer(LeaseLeasesResponse.encode({ leases: await leases.list(call) }));
 
   return {
     unary: new Map<string, UnaryHandler>([

@@ -14,7 +14,8 @@ const EMPTY = new Uint8Array(0);
 
 /**
  * A shard whose calls carry their caller's token, or that of `own` for the proxy's own. A call that the shard refuses
- * for the sake of its token has certainly not been carried out: it is sent again with a new one.
+ * for the sake of its token has certainly not been carried out: it is sent again with a new one. A timeline host that is no shard is
+ * the proxies' alone: no client has a user there.
  */
 export function withAccess(shard: ShardClient, own: Caller): ShardClient {
   return new AccessShard(shard, own);
@@ -35,7 +36,7 @@ class AccessShard implements ShardClient {
   }
 
   unary(path: string, request: Uint8Array, options: CallOptions, done: Done): () => void {
-    const access = (options.caller ?? this.own).access(this.index);
+    const access = (this.index < 0 ? this.own : (options.caller ?? this.own)).access(this.index);
     let cancelled = false;
     let cancel = () => {};
     let attempts = 0;

@@ -14,7 +14,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   routing: [],
   shard: ["http2", "tls", "wire", "stats", "status"],
   timeline: ["shard", "wire", "stats", "status"],
-  lease: ["timeline", "routing", "shard", "wire", "status"],
+  lease: ["auth", "timeline", "routing", "shard", "wire", "status"],
   watch: ["timeline", "routing", "shard", "wire", "status"],
   auth: ["timeline", "shard", "wire", "status"],
   services: ["auth", "lease", "watch", "timeline", "routing", "shard", "wire", "status"],

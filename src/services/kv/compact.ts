@@ -8,6 +8,9 @@ import { answerAsync, askAsync, attempt, callOptions } from "./calls.js";
 import type { KvContext } from "./context.js";
 
 const COMPACTED = etcd.compacted().message;
+const FUTURE = etcd.futureRevision().message;
+/** A compaction that no etcd carries out. */
+const IN_THE_FUTURE = CompactionRequest.encode({ revision: 2 ** 63 });
 
 /** How long a physical compaction may take when the client sets no deadline, ms: as good as no limit. */
 const PHYSICAL_MS = 24 * 3_600_000;
@@ -45,6 +48,7 @@ export class Compactor {
 
   private async compact(call: Call, { revision, physical }: CompactionRequest): Promise<Uint8Array> {
     const { timeline, shards, identity } = this.context;
+    if (call.caller !== undefined) await Promise.all(shards.map((shard) => this.admit(call, shard)));
     await timeline.sync();
     if (revision > timeline.head) throw etcd.futureRevision();
     if (revision <= timeline.compactRevision) throw etcd.compacted();
@@ -57,6 +61,15 @@ export class Compactor {
     const failed = failures.find((failure) => failure !== undefined);
     if (physical && failed !== undefined) throw failed;
     return identity.header(timeline.head);
+  }
+
+  /** The entry in the timeline is not to be had by clients whom a shard would refuse. */
+  private async admit(call: Call, shard: Shard): Promise<void> {
+    try {
+      await askAsync(call, shard, KV.Compact, IN_THE_FUTURE, callOptions(call, "read", this.context.limits));
+    } catch (reason) {
+      if (StatusError.from(reason).message !== FUTURE) throw reason;
+    }
   }
 
   private async compactNow(

@@ -1,4 +1,5 @@
 import type { Router } from "../../routing/router.js";
+import type { Call } from "../../server/transport.js";
 import type { Shard } from "../../shard/shard.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { ToRevision } from "../../wire/rewrite.js";
@@ -29,6 +30,8 @@ export interface LeasePlacer {
    * with `leaseNotFound` when it is not.
    */
   repair(lease: bigint, shard: number): Promise<void>;
+  /** Resolves when the caller may write all keys of the lease that are not on `shard`; rejects with a shard's refusal. */
+  mayWriteKeys(lease: bigint, shard: number, asked: Pick<Call, "caller" | "deadline">): Promise<void>;
 }
 
 export interface Log {

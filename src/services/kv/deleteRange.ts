@@ -1,3 +1,4 @@
+import { mayCarryOut } from "../../auth/permission.js";
 import type { Call, Reply, UnaryHandler } from "../../server/transport.js";
 import { StatusError } from "../../status/error.js";
 import { DeleteRangeRequest, DeleteRangeResponse } from "../../wire/messages.js";
@@ -22,20 +23,27 @@ export function deleteRangeHandler(context: KvContext): UnaryHandler {
       const extent = visible(request);
       if (extent === undefined && request.rangeEnd.length === 0) throw reservedKey(request.key);
       checkSize(bytes, limits.maxRequestBytes);
-      if (extent === undefined) return answerAsync(reply, () => nothingDeleted(context, call));
+      if (extent === undefined) return answerAsync(reply, () => nothingDeleted(context, call, request));
       const payload = extent === request ? bytes : DeleteRangeRequest.encode({ ...request, ...extent });
       const shards =
         extent.rangeEnd.length === 0
           ? [router.shardOf(extent.key)]
           : router.shardsOf(extent.key, extent.rangeEnd);
-      if (shards.length === 0) return answerAsync(reply, () => nothingDeleted(context, call));
+      if (shards.length === 0) return answerAsync(reply, () => nothingDeleted(context, call, request));
       if (shards.length === 1) return deleteOnShard(context, call, payload, shards[0], reply);
       answerAsync(reply, () => deleteOnShards(context, call, payload, shards));
     });
 }
 
 /** The range is empty. */
-function nothingDeleted(context: KvContext, call: Call): Promise<Uint8Array> {
+async function nothingDeleted(
+  context: KvContext,
+  call: Call,
+  request: DeleteRangeRequest,
+): Promise<Uint8Array> {
+  if (call.caller !== undefined) {
+    await mayCarryOut(context.shards[0], call, [], [{ kind: "deleteRange", request }]);
+  }
   return atHead(context, call, false, [], async (head) => context.identity.header(head));
 }
 
@@ -133,6 +141,14 @@ function incomplete(
   outcomes: readonly PromiseSettledResult<Part>[],
   first: unknown,
 ): StatusError {
+  // Nothing was deleted anywhere, and one text says it all: the client may not.
+  const alike = outcomes.every(
+    (outcome) =>
+      outcome.status === "rejected" &&
+      outcome.reason instanceof StatusError &&
+      outcome.reason.message === (first as Error).message,
+  );
+  if (alike) return StatusError.from(first);
   const tales = outcomes.map((outcome, i) => {
     const name = `shard "${context.shards[shards[i]].name}"`;
     if (outcome.status === "fulfilled") return `${name} deleted ${outcome.value.response.deleted}`;

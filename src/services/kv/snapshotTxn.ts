@@ -1,3 +1,4 @@
+import { mayCarryOut } from "../../auth/permission.js";
 import type { Call } from "../../server/transport.js";
 import {
   type Compare,
@@ -34,6 +35,7 @@ export async function txnOnSnapshot(
   { serializable, shards }: Pick<TxnShape, "serializable" | "shards">,
 ): Promise<Uint8Array> {
   const { timeline, identity } = context;
+  if (call.caller !== undefined) await admit(context, call, request);
   const local = serializable && txnHorizon(request) <= timeline.head;
   return atHead(context, call, local, shards, async (head) => {
     const path = await choose(context, call, request, head);
@@ -41,6 +43,18 @@ export async function txnOnSnapshot(
     const response = await execute(context, call, path, head);
     return Buffer.concat([identity.header(head), TxnResponse.encode(response)]);
   });
+}
+
+/** etcd judges a transaction's rights as a whole, whatever path is taken; each shard that is read judges once more. */
+async function admit(context: KvContext, call: Call, request: TxnRequest): Promise<void> {
+  const ops = [...request.success, ...request.failure].flatMap((op): RequestOp[] => {
+    if (op.kind === "range") {
+      const { key, rangeEnd } = op.request;
+      return [{ kind: "range", request: { ...EVERYTHING, key, rangeEnd } }];
+    }
+    return op.kind === "deleteRange" ? [op] : [];
+  });
+  await mayCarryOut(context.shards[0], call, request.compare, ops);
 }
 
 /** etcd judges the compares of a whole tree before it executes anything. */

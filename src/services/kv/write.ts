@@ -26,6 +26,18 @@ export interface Write {
  * refuses because it lost a lease's part was not applied: it is sent once more when the part is mended.
  */
 export function sendWrite(context: KvContext, call: Call, write: Write, done: Done): void {
+  if (call.caller === undefined || write.leases.length === 0) {
+    sendLeased(context, call, write, done);
+    return;
+  }
+  const allowed = write.leases.map((lease) => context.leases.mayWriteKeys(lease, write.shard, call));
+  after(Promise.all(allowed), (error) => {
+    if (error !== undefined) done(error, NO_RESPONSE);
+    else sendLeased(context, call, write, done);
+  });
+}
+
+function sendLeased(context: KvContext, call: Call, write: Write, done: Done): void {
   const { leases } = context;
   const missing = write.leases.filter((lease) => !leases.isPlaced(lease, write.shard));
   if (missing.length === 0) {

@@ -1,3 +1,4 @@
+import { mayAdminister } from "../../auth/permission.js";
 import type { Call } from "../../server/transport.js";
 import type { CallOptions, Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
@@ -34,6 +35,8 @@ export class Defragmenter {
   }
 
   private async all(call: Call): Promise<Uint8Array> {
+    // On a timeline host of its own the proxy itself asks.
+    if (this.deps.hostShard < 0) await mayAdminister(this.deps.shards, call);
     const outcomes: Outcome<void>[] = [];
     for (const backend of this.deps.backends) {
       for (const member of await membersOf(backend, optionsFor(call, true, backend))) {

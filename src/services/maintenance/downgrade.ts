@@ -1,3 +1,4 @@
+import { mayAdminister } from "../../auth/permission.js";
 import type { Call } from "../../server/transport.js";
 import { DowngradeAction, DowngradeRequest, DowngradeResponse } from "../../wire/messages.js";
 import { Maintenance } from "../../wire/paths.js";
@@ -20,10 +21,12 @@ export async function downgrade(deps: MaintenanceDeps, call: Call, bytes: Uint8A
 }
 
 async function askAll(
-  { backends }: MaintenanceDeps,
+  { backends, shards, hostShard }: MaintenanceDeps,
   call: Call,
   request: Uint8Array,
 ): Promise<DowngradeResponse[]> {
+  // On a timeline host of its own the proxy itself asks.
+  if (hostShard < 0) await mayAdminister(shards, call);
   const outcomes = await everywhere(
     backends,
     ({ name }) => name,

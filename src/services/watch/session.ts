@@ -1,5 +1,6 @@
 import type { Router } from "../../routing/router.js";
 import type { ServerStream } from "../../server/transport.js";
+import type { Shard } from "../../shard/shard.js";
 import { StatusError } from "../../status/error.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { Hub } from "../../watch/hub.js";
@@ -7,9 +8,12 @@ import { type Outlet, Watcher } from "../../watch/watcher.js";
 import { type WatchCreateRequest, WatchRequest } from "../../wire/messages.js";
 import { encodeWatchHead, type WatchFlags } from "../../wire/watch.js";
 import type { Identity } from "../identity.js";
+import { admission, reasonOf } from "./admission.js";
 import { describeWatch } from "./request.js";
 
 export interface SessionDeps {
+  /** In configured order. */
+  readonly shards: readonly Shard[];
   readonly timeline: Timeline;
   readonly router: Router;
   readonly identity: Identity;
@@ -109,13 +113,39 @@ export class WatchSession implements Outlet {
         // Without the host it begins at what is known here, as a member of etcd that lags does.
         await this.deps.timeline.sync().catch(() => {});
       }
-      for (const request of batch) {
+      const { caller } = this.stream;
+      const refusals = caller === undefined ? undefined : await this.judge(batch);
+      for (const [i, request] of batch.entries()) {
         if (this.closed) return;
-        this.serve(request);
+        const refusal = refusals?.[i];
+        if (refusal === undefined) this.serve(request);
+        else if (!this.refuse(refusal)) return;
       }
     }
     this.working = false;
     this.release();
+  }
+
+  /** Why each request is refused, by the shards' own rules. */
+  private judge(batch: readonly WatchRequest[]): Promise<(StatusError | undefined)[]> {
+    const { shards, router } = this.deps;
+    return Promise.all(
+      batch.map(async (request) =>
+        request.kind === "create" ? admission(shards, router, this.stream, request.request) : undefined,
+      ),
+    );
+  }
+
+  /** False when the stream has ended: a shard could not be asked, and the client is to try again. */
+  private refuse(refusal: StatusError): boolean {
+    const cancelReason = reasonOf(refusal);
+    if (cancelReason !== undefined) {
+      this.control(this.deps.timeline.head, NO_WATCH, { created: true, canceled: true, cancelReason });
+      return true;
+    }
+    this.close();
+    this.stream.end(refusal);
+    return false;
   }
 
   private serve(request: WatchRequest): void {
