@@ -3,6 +3,7 @@ import { clientUrls } from "../config/address.js";
 import type { Config } from "../config/types.js";
 import { Leases } from "../lease/leases.js";
 import type { Log } from "../ops/log.js";
+import { openTracing } from "../ops/tracing.js";
 import { authHandlers } from "../services/auth.js";
 import { clusterHandlers, memberIdOf } from "../services/cluster.js";
 import { healthHandlers } from "../services/health.js";
@@ -25,6 +26,7 @@ import { CallObserver } from "./observer.js";
 import { choosePorts } from "./ports.js";
 import { type Reloaded, Settings } from "./settings.js";
 import { openStore } from "./store.js";
+import { traceHandlers, traceShard, traceTimeline } from "./traced.js";
 import type { Handlers } from "./transport.js";
 
 export interface Proxy {
@@ -45,6 +47,11 @@ export async function startProxy(initial: Config, log: Log, signal?: AbortSignal
   const { config } = settings;
   const store = await openStore(config, log, signal);
   const { router, shards, timeline, backends, hostShard } = store;
+  const tracing = config.tracing && (await openTracing(config.tracing, log));
+  if (tracing !== undefined) {
+    for (const shard of shards) traceShard(shard, tracing);
+    traceTimeline(timeline, tracing);
+  }
   const leases = new Leases({ shards, router, timeline, log });
   const listen = await choosePorts(config.listen);
   const members = membersOf(config, listen);
@@ -70,7 +77,7 @@ export async function startProxy(initial: Config, log: Log, signal?: AbortSignal
     stream: new Map([...lease.stream, ...watch.stream]),
   };
   const recipes = createRecipes({ handlers: data, router });
-  const handlers = identified(store.auth?.callers, {
+  const known = identified(store.auth?.callers, {
     unary: new Map([
       ...health.unary,
       ...data.unary,
@@ -81,6 +88,7 @@ export async function startProxy(initial: Config, log: Log, signal?: AbortSignal
     ]),
     stream: new Map([...health.stream, ...data.stream, ...recipes.stream]),
   });
+  const handlers = tracing === undefined ? known : traceHandlers(known, tracing);
   const maxReceiveBytes = config.limits.maxRequestBytes + RECEIVE_OVERHEAD;
   const observer = new CallObserver(new CallLog(log).report);
   const follow = () => {
@@ -137,6 +145,7 @@ export async function startProxy(initial: Config, log: Log, signal?: AbortSignal
         gateway.stop();
         await server.shutdown(config.shutdown.graceMs);
         close();
+        await tracing?.close();
       },
       reload: (next) => {
         const reloaded = settings.reload(next);
