@@ -365,6 +365,7 @@ test("the example in the repository is valid, also with everything in it uncomme
       "http",
       "log",
       "metrics",
+      "tracing",
       "shutdown",
     ],
   );
