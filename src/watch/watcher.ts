@@ -47,8 +47,8 @@ export class Watcher {
   readonly id: number;
   readonly range: KeyRange;
   readonly shards: readonly number[];
-  /** When a frame was sent last, `performance.now()`. */
-  sentAt = performance.now();
+  /** When events were sent last, `performance.now()`. */
+  sentAt = Number.NEGATIVE_INFINITY;
   /** What its frames begin with; the header comes in the first place. */
   private readonly head: readonly Uint8Array[];
   /** The next frame: `head` and the events that were offered. Undefined while there are none. */

@@ -85,7 +85,7 @@ export class WatchSession implements Outlet {
 
   /** As in etcd the id stays taken until the client cancels it, and header revision and reason are empty. */
   private endCompacted(id: number, compactRevision: number): void {
-    this.watches.set(id, { watcher: undefined, progressNotify: false, createdAt: 0 });
+    this.watches.set(id, { watcher: undefined, progressNotify: false });
     this.control(0, id, { canceled: true, compactRevision });
     this.answerProgress();
   }
@@ -182,7 +182,6 @@ export class WatchSession implements Outlet {
           ? new Watcher(this, { ...plan, id, next, compacted: compactRevision })
           : undefined,
       progressNotify: request.progressNotify,
-      createdAt: performance.now(),
     };
     this.watches.set(id, watch);
     hub.stats.created++;
@@ -256,15 +255,14 @@ export class WatchSession implements Outlet {
     this.notifyTimer ??= setInterval(() => this.notify(), progressNotifyMs * (1 + Math.random() / 10));
   }
 
-  /** Tells those watches of progress that have had no frame since the last time. */
+  /** Tells those watches of progress that have had no events since the last time, a new one with the first chance. */
   private notify(): void {
     const { notifiedAt } = this;
     this.notifiedAt = performance.now();
     for (const [id, watch] of this.watches) {
       if (!watch.progressNotify || this.full) continue;
       const { watcher } = watch;
-      if (watcher !== undefined && watcher.state !== "synced") continue;
-      if ((watcher?.sentAt ?? watch.createdAt) > notifiedAt) continue;
+      if (watcher !== undefined && (watcher.state !== "synced" || watcher.sentAt > notifiedAt)) continue;
       this.control(this.watermark(watch), id);
     }
   }
@@ -314,5 +312,4 @@ interface ClientWatch {
   /** None for a watch that sees no event any more, or never: it was compacted, or all its keys are reserved. */
   readonly watcher: Watcher | undefined;
   readonly progressNotify: boolean;
-  readonly createdAt: number;
 }

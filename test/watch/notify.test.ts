@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { createRouter } from "../../src/routing/create.js";
+import { createIdentity } from "../../src/services/identity.js";
+import { WatchSession } from "../../src/services/watch/session.js";
+import type { Timeline } from "../../src/timeline/view.js";
+import { Hub } from "../../src/watch/hub.js";
+import { Watch } from "../../src/wire/paths.js";
+import { FakeShard, FakeTimeline } from "./fakes.js";
+import { TestStream } from "./service.js";
+
+/** Between two notifications lies this much at most, ms: the interval, and what it is spread by. */
+const INTERVAL = 10_000;
+const SPREAD = 1_000;
+
+/** One client's stream over one shard, at revision 3. Time passes when the test says so. */
+async function openSession(t: TestContext) {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  const fake = new FakeTimeline(1);
+  fake.add(0, 0);
+  const timeline = Object.assign(fake, { raftTerm: 1, sync: async () => {} }) as unknown as Timeline;
+  const shard = new FakeShard();
+  const log = { info: () => {}, warn: () => {} };
+  const hub = new Hub({ timeline, shards: [shard.shard], log, historyBytes: 1 << 20 });
+  t.after(() => hub.close());
+  const stream = new TestStream(Watch.Watch, 1 << 20);
+  const router = await createRouter({ shards: [{ name: "s", weight: 1 }], rules: [] });
+  const identity = createIdentity({ clusterId: 1n, memberId: 1n, timeline });
+  const limits = { streamBufferBytes: 1 << 20, progressNotifyMs: INTERVAL };
+  new WatchSession({ timeline, router, identity, hub, limits }, stream);
+  t.after(() => stream.cancel());
+  return { fake, shard, stream };
+}
+
+test("a quiet watch is told of progress from the first interval on, others after a quiet one", async (t) => {
+  const { fake, shard, stream } = await openSession(t);
+  const key = Buffer.from("k");
+  stream.create({ key, rangeEnd: Buffer.from("l"), progressNotify: true });
+  stream.create({ key: Buffer.from("quiet"), progressNotify: true });
+  await stream.until(() => stream.frames.length === 2);
+  const told = () => stream.frames.splice(0).map(({ watchId, header }) => [watchId, header?.revision]);
+  told();
+  const pass = () => t.mock.timers.tick(INTERVAL + SPREAD);
+  pass();
+  assert.deepEqual(told(), [
+    [0, 3],
+    [1, 3],
+  ]);
+  const upstream = await shard.nth(0);
+  upstream.created();
+  fake.add(0);
+  upstream.bring([4]);
+  await stream.until(() => stream.frames.length === 1);
+  assert.deepEqual(told(), [[0, 4]]);
+  pass();
+  assert.deepEqual(told(), [[1, 4]]);
+  pass();
+  assert.deepEqual(told(), [
+    [0, 4],
+    [1, 4],
+  ]);
+});
