@@ -71,6 +71,8 @@ export class Feed {
   /** The next watch begins at the compacted revision itself. */
   private atCompacted = false;
   private heardAt = performance.now();
+  /** Since when the shard carries no watch of this feed, `performance.now()`. */
+  private brokenSince: number | undefined = this.heardAt;
   private said = "";
 
   constructor(private readonly options: FeedOptions) {
@@ -82,6 +84,11 @@ export class Feed {
   /** Milliseconds since the shard was last heard of; 0 while the feed itself takes nothing. */
   get silence(): number {
     return this.paused ? 0 : performance.now() - this.heardAt;
+  }
+
+  /** For how many milliseconds the shard has carried no watch: it can not be reached, or has no leader. */
+  get broken(): number {
+    return this.brokenSince === undefined ? 0 : performance.now() - this.brokenSince;
   }
 
   /** Whether there is a complete revision to be taken. */
@@ -157,6 +164,7 @@ export class Feed {
   }
 
   private openLater(): void {
+    this.brokenSince ??= performance.now();
     const delay = this.backoff * (0.5 + Math.random());
     this.backoff = Math.min(MAX_BACKOFF, this.backoff * 2);
     clearTimeout(this.timer);
@@ -179,6 +187,7 @@ export class Feed {
     }
     if (response.created) {
       this.backoff = MIN_BACKOFF;
+      this.brokenSince = undefined;
       if (this.said !== "") this.options.log.info({ shard: this.options.shard.name }, "watching again");
       this.said = "";
       if (this.atCompacted) this.waitForCompacted();

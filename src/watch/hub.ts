@@ -17,6 +17,7 @@ export class Hub {
   private watchers = 0;
   private idle: NodeJS.Timeout | undefined;
   private readonly listeners = new Set<() => void>();
+  private readonly outageListeners = new Set<() => void>();
 
   constructor(private readonly deps: HubDeps) {
     this.stats = new WatchStats(deps.shards.length);
@@ -42,6 +43,9 @@ export class Hub {
       stats: this.stats,
       progressed: () => {
         for (const listener of this.listeners) listener();
+      },
+      outage: () => {
+        for (const listener of this.outageListeners) listener();
       },
       compacted: (lost, compactRevision) => {
         lost.state = "detached";
@@ -74,6 +78,18 @@ export class Hub {
   onProgress(listener: () => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
+  }
+
+  /** True when a shard that this watcher needs has been out of reach, or without a leader, for seconds. */
+  lacksLeader(watcher: Watcher): boolean {
+    const { run } = this;
+    return run !== undefined && watcher.shards.some((shard) => run.isOut(shard));
+  }
+
+  /** Calls `listener` when `lacksLeader` may have become true, and every second as long as it is so for some watcher. Returns a function that takes it back. */
+  onOutage(listener: () => void): () => void {
+    this.outageListeners.add(listener);
+    return () => this.outageListeners.delete(listener);
   }
 
   /** Stops. Watchers hear nothing more. */

@@ -23,6 +23,8 @@ export interface RunDeps {
   readonly historyBytes: number;
   /** Watchers may have come further. */
   progressed(): void;
+  /** Some shard is out; told again and again as long as that is so. */
+  outage(): void;
   /** A watcher has been taken out of its place because what it needs was compacted. */
   compacted(watcher: Watcher, compactRevision: number): void;
 }
@@ -42,6 +44,8 @@ const AHEAD_BYTES = 16 << 20;
 /** How often feeds are looked at, and how long a shard may owe what is sealed until its watch is opened anew, ms. */
 const CHECK_INTERVAL = 1_000;
 const SILENCE_LIMIT = 5_000;
+/** How long a shard may carry no watch until it counts as out, ms; without a leader etcd waits for three elections. */
+const OUTAGE_LIMIT = 4_000;
 const RETRY_DELAY = 1_000;
 
 /** The hub while it runs: upstream watches, merged revisions, their history, and every attached watcher's place. */
@@ -172,6 +176,11 @@ export class Running {
     let covered = ahead;
     for (const shard of watcher.shards) covered = Math.min(covered, (owing.get(shard) ?? covered + 1) - 1);
     return Math.max(covered, delivered);
+  }
+
+  /** True when a shard has carried no watch for seconds: it can not be reached, or has no leader. */
+  isOut(shard: number): boolean {
+    return this.feeds[shard].broken > OUTAGE_LIMIT;
   }
 
   close(): void {
@@ -376,6 +385,7 @@ export class Running {
     this.feeds.forEach((feed, shard) => {
       if (feed.silence > SILENCE_LIMIT && feed.reached < this.deps.timeline.cut(shard)) feed.reopen();
     });
+    if (this.feeds.some((_, shard) => this.isOut(shard))) this.deps.outage();
   }
 }
 

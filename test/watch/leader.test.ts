@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Proxy as Braid } from "../../src/server/proxy.js";
+import { Code } from "../../src/status/error.js";
 import { type EtcdCluster, type EtcdProcess, startCluster, startEtcd } from "../support/etcd.js";
-import { EtcdClient, EVERYTHING, openProxy } from "./support.js";
+import { until } from "../support/until.js";
+import { bytes, EtcdClient, EVERYTHING, openProxy } from "./support.js";
 
 /*
  * A shard of three members, which is the timeline host as well, and one of a single etcd.
@@ -75,4 +77,41 @@ test("leaders are killed while clients write: the watch loses and repeats nothin
   );
   assert.ok(terms.at(-1)! > terms[0], "elections were noticed");
   stream.close();
+});
+
+test("without a leader: who has asked for one is told so, the others wait", async () => {
+  const leader = { hasleader: "true" };
+  const key = bytes("a/led");
+  const read = { key, serializable: true };
+  const startRevision = await client.set("a/led", "before");
+  const [wants, elsewhere, waits] = [client.watch(leader), client.watch(leader), client.watch()];
+  await wants.create({ key });
+  await elsewhere.create({ key: bytes("b/led") });
+  await waits.create({ key });
+  assert.equal((await client.range(read, leader)).count, 1);
+  for (const member of cluster.members.slice(1)) await member.kill();
+
+  const noLeader = { code: Code.UNAVAILABLE, details: "etcdserver: no leader" };
+  await assert.rejects(
+    wants.until("end", () => false),
+    noLeader,
+  );
+  const again = client.watch(leader);
+  await assert.rejects(
+    again.create({ key, startRevision }).then(() => again.until("end", () => false)),
+    noLeader,
+  );
+  await assert.rejects(client.range(read, leader), noLeader);
+  assert.equal((await client.range(read)).count, 1);
+
+  for (const member of cluster.members.slice(1)) await member.start();
+  await cluster.leader();
+  await until("it can be written again", () => client.set("a/led", "after").then(Boolean, () => false));
+  const last = await client.set("b/led", "after");
+  await elsewhere.reaches(0, last);
+  await waits.until("an event", () => waits.eventsOf(0).some(({ kv }) => kv!.modRevision < last));
+  for (const stream of [elsewhere, waits]) {
+    stream.check();
+    stream.close();
+  }
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Client, type ClientDuplexStream, credentials, type ServiceError } from "@grpc/grpc-js";
+import { Client, type ClientDuplexStream, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { parseConfig } from "../../src/config/load.js";
 import type { Config } from "../../src/config/types.js";
 import { createLog } from "../../src/ops/log.js";
@@ -94,10 +94,10 @@ export class EtcdClient {
     return (await this.deleteRange({ key: bytes(key) })).header!.revision;
   }
 
-  watch(): WatchStream {
-    return new WatchStream(
-      this.client.makeBidiStreamRequest(Watch.Watch, same, same) as ClientDuplexStream<Buffer, Buffer>,
-    );
+  /** `headers` are sent along as metadata. */
+  watch(headers: Readonly<Record<string, string>> = {}): WatchStream {
+    const metadata = Metadata.fromHttp2Headers(headers);
+    return new WatchStream(this.client.makeBidiStreamRequest(Watch.Watch, same, same, metadata));
   }
 
   close(): void {
@@ -105,13 +105,14 @@ export class EtcdClient {
   }
 
   private method<I, O>(path: string, input: Codec<I>, output: Codec<O>) {
-    return (request: Request<Codec<I>>): Promise<O> =>
+    return (request: Request<Codec<I>>, headers: Readonly<Record<string, string>> = {}): Promise<O> =>
       new Promise((resolve, reject) => {
         this.client.makeUnaryRequest(
           path,
           same,
           same,
           toBuffer(input.encode(request)),
+          Metadata.fromHttp2Headers(headers),
           (error: ServiceError | null, response?: Buffer) => {
             if (error) reject(error);
             else resolve(output.decode(response!));

@@ -15,12 +15,16 @@ export function callOptions(call: Call, kind: CallKind, limits: KvLimits): CallO
   return {
     idempotent: kind !== "write",
     mayLag: kind === "stale read",
+    // Only here it makes a difference: everything else fails without a leader, if later.
+    metadata: kind === "stale read" && call.metadata.get("hasleader") === "true" ? REQUIRE_LEADER : undefined,
     origin: call,
     caller: call.caller,
     // Without the client's deadline the shard's own holds, whose error names the shard.
     deadline: call.deadline < Date.now() + limits.requestTimeoutMs ? call.deadline : undefined,
   };
 }
+
+const REQUIRE_LEADER = { hasleader: "true" };
 
 /** Calls a shard; `done` is called exactly once, also when the client goes away meanwhile. */
 export function ask(

@@ -2,6 +2,7 @@ import type { Router } from "../../routing/router.js";
 import type { ServerStream } from "../../server/transport.js";
 import type { Shard } from "../../shard/shard.js";
 import { StatusError } from "../../status/error.js";
+import { etcd } from "../../status/etcd.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { Hub } from "../../watch/hub.js";
 import { type Outlet, Watcher } from "../../watch/watcher.js";
@@ -44,6 +45,8 @@ export class WatchSession implements Outlet {
   private progressTarget: number | undefined;
   private progressTimer: NodeJS.Timeout | undefined;
   private stopListening: (() => void) | undefined;
+  /** Set for a client that wants to hear of it when a shard of its watches has lost its leader. */
+  private ignoreOutages: (() => void) | undefined;
   private notifyTimer: NodeJS.Timeout | undefined;
   private notifiedAt = performance.now();
 
@@ -56,6 +59,9 @@ export class WatchSession implements Outlet {
     stream.onEnd(() => {});
     stream.onDrain(() => this.drained());
     stream.onCancel(() => this.close());
+    if (stream.metadata.get("hasleader") === "true") {
+      this.ignoreOutages = deps.hub.onOutage(() => this.requireLeader());
+    }
     deps.hub.stats.streams++;
   }
 
@@ -187,6 +193,17 @@ export class WatchSession implements Outlet {
     hub.stats.created++;
     if (watch.progressNotify) this.startNotifying();
     if (watch.watcher !== undefined) hub.attach(watch.watcher);
+    if (this.ignoreOutages !== undefined) this.requireLeader();
+  }
+
+  /** As etcd does, so that the client goes to another member: another proxy may reach the shard. */
+  private requireLeader(): void {
+    for (const { watcher } of this.watches.values()) {
+      if (watcher === undefined || !this.deps.hub.lacksLeader(watcher)) continue;
+      this.close();
+      this.stream.end(etcd.noLeader());
+      return;
+    }
   }
 
   private cancel(id: number): void {
@@ -297,6 +314,7 @@ export class WatchSession implements Outlet {
     this.closed = true;
     this.deps.hub.stats.streams--;
     this.stopListening?.();
+    this.ignoreOutages?.();
     clearTimeout(this.progressTimer);
     clearInterval(this.notifyTimer);
     for (const { watcher } of this.watches.values()) {
