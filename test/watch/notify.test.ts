@@ -27,7 +27,7 @@ async function openSession(t: TestContext) {
   const router = await createRouter({ shards: [{ name: "s", weight: 1 }], rules: [] });
   const identity = createIdentity({ clusterId: 1n, memberId: 1n, timeline });
   const limits = { streamBufferBytes: 1 << 20, progressNotifyMs: INTERVAL };
-  new WatchSession({ timeline, router, identity, hub, limits }, stream);
+  new WatchSession({ timeline, shards: [shard.shard], router, identity, hub, limits }, stream);
   t.after(() => stream.cancel());
   return { fake, shard, stream };
 }
