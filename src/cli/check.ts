@@ -1,7 +1,9 @@
 import { loadConfig } from "../config/load.js";
 import type { Config } from "../config/types.js";
 import { createLog } from "../ops/log.js";
-import { openShard } from "../shard/client.js";
+import { shardTls } from "../server/tls.js";
+import { openShard, type ShardClient } from "../shard/client.js";
+import { readMaterial, TlsFileError } from "../tls/material.js";
 import { StatusRequest, StatusResponse } from "../wire/messages.js";
 import { Maintenance } from "../wire/paths.js";
 import { Exit } from "./exit.js";
@@ -30,11 +32,11 @@ interface Answer {
 export async function check(configFile: string): Promise<number> {
   const config = loadConfig(configFile);
   const probes = await Promise.all(
-    clusters(config).flatMap(({ name, endpoints }) =>
-      endpoints.map((endpoint) => probe(name, endpoint, config)),
+    clusters(config).flatMap(({ name, endpoints, index }) =>
+      endpoints.map((endpoint) => probe(name, endpoint, index, config)),
     ),
   );
-  const problems = findProblems(probes);
+  const problems = [...findListenProblems(config), ...findProblems(probes)];
   const host =
     config.timeline.kind === "shard"
       ? `shard ${config.shards[config.timeline.shard].name}`
@@ -55,22 +57,53 @@ export async function check(configFile: string): Promise<number> {
   return problems.length === 0 ? Exit.ok : Exit.failure;
 }
 
-function clusters(config: Config): { name: string; endpoints: readonly string[] }[] {
-  const shards = config.shards.map(({ name, endpoints }) => ({ name: `shard ${name}`, endpoints }));
-  if (config.timeline.kind === "shard") return shards;
-  return [...shards, { name: "timeline", endpoints: config.timeline.endpoints }];
+interface Cluster {
+  readonly name: string;
+  readonly endpoints: readonly string[];
+  /** Of the shard; -1 for a timeline host of its own. */
+  readonly index: number;
 }
 
-async function probe(cluster: string, endpoint: string, config: Config): Promise<Probe> {
-  const client = openShard({
-    index: -1,
-    name: cluster,
-    endpoints: [endpoint],
-    requestTimeoutMs: config.limits.requestTimeoutMs,
-    connectTimeoutMs: config.limits.connectTimeoutMs,
-    transport: config.transport,
-    log: createLog("silent"),
-  });
+function clusters(config: Config): Cluster[] {
+  const shards = config.shards.map(({ name, endpoints }, index) => ({
+    name: `shard ${name}`,
+    endpoints,
+    index,
+  }));
+  if (config.timeline.kind === "shard") return shards;
+  return [...shards, { name: "timeline", endpoints: config.timeline.endpoints, index: -1 }];
+}
+
+/** What is wrong with the certificate that clients will be shown. */
+function findListenProblems({ tls }: Config): string[] {
+  if (tls === undefined) return [];
+  try {
+    const { expiresAt } = readMaterial({ ...tls, caFile: tls.clientCaFile });
+    if (expiresAt > Date.now()) return [];
+    return [`tls: ${tls.certFile}: the certificate expired at ${new Date(expiresAt).toISOString()}`];
+  } catch (error) {
+    if (!(error instanceof TlsFileError)) throw error;
+    return [`tls: ${error.message}`];
+  }
+}
+
+async function probe(cluster: string, endpoint: string, index: number, config: Config): Promise<Probe> {
+  const failed = (error: string): Probe => ({ cluster, endpoint, answer: undefined, error });
+  let client: ShardClient;
+  try {
+    client = openShard({
+      index: -1,
+      name: cluster,
+      endpoints: [endpoint],
+      requestTimeoutMs: config.limits.requestTimeoutMs,
+      connectTimeoutMs: config.limits.connectTimeoutMs,
+      transport: config.transport,
+      tls: shardTls(config, index),
+      log: createLog("silent"),
+    });
+  } catch (error) {
+    return failed((error as Error).message.replace(`shard "${cluster}": `, ""));
+  }
   const begin = performance.now();
   try {
     const response = await client.call(Maintenance.Status, StatusRequest.encode({}), { idempotent: true });
@@ -86,8 +119,7 @@ async function probe(cluster: string, endpoint: string, config: Config): Promise
     };
     return { cluster, endpoint, answer, error: undefined };
   } catch (error) {
-    const reason = client.endpoints()[0].lastError ?? (error as Error).message;
-    return { cluster, endpoint, answer: undefined, error: reason };
+    return failed(client.endpoints()[0].lastError ?? (error as Error).message);
   } finally {
     client.close();
   }

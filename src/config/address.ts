@@ -35,16 +35,26 @@ export function formatHostPort({ host, port }: HostPort): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** An etcd client endpoint, `host:port` or `http://host:port`, as `host:port`. Throws `AddressError`. */
+/**
+ * An etcd client endpoint in one spelling: `host:port` for itself and for `http://host:port`, `https://host:port` where
+ * TLS is spoken. Throws `AddressError`.
+ */
 export function parseEndpoint(text: string): string {
-  if (/^https:/i.test(text)) throw new AddressError("TLS to shards is not supported yet (use http://)");
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text);
-  if (scheme && scheme[1].toLowerCase() !== "http") {
-    throw new AddressError(`"${scheme[1]}" is not supported (host:port or http://host:port)`);
+  const name = scheme?.[1].toLowerCase() ?? "http";
+  if (name !== "http" && name !== "https") {
+    throw new AddressError(
+      `"${scheme![1]}" is not supported (host:port, http://host:port or https://host:port)`,
+    );
   }
   const address = parseHostPort(scheme ? text.slice(scheme[0].length).replace(/\/$/, "") : text);
   if (address.port === 0) throw new AddressError("the port must not be 0");
-  return formatHostPort(address);
+  return name === "https" ? `https://${formatHostPort(address)}` : formatHostPort(address);
+}
+
+/** `host:port` of an endpoint, however it is spoken to. */
+export function hostPortOf(endpoint: string): string {
+  return endpoint.replace(/^https:\/\//, "");
 }
 
 /** A client URL to hand out, `http://host:port` or `https://host:port`, in one spelling. Throws `AddressError`. */
@@ -62,7 +72,7 @@ export function isWildcard(host: string): boolean {
   return host === "0.0.0.0" || (isIPv6(host) && /^[0:]+$/.test(host));
 }
 
-/** The client URLs of a proxy that is bound to these addresses (`host:port` each). */
-export function clientUrls(addresses: readonly string[]): string[] {
-  return addresses.map((address) => `http://${address}`);
+/** The client URLs of a proxy that is bound to these addresses (`host:port` each), with TLS or without. */
+export function clientUrls(addresses: readonly string[], tls: boolean): string[] {
+  return addresses.map((address) => `${tls ? "https" : "http"}://${address}`);
 }

@@ -68,10 +68,7 @@ function kindOf(input: unknown, expected: string): string {
   return `${typeof input === "number" ? "the number " : ""}${input}${hint}`;
 }
 
-const later: readonly string[] = ["tls", "credentials"];
-
 function unknownKey(key: string, known: readonly string[]): string {
-  if (later.includes(key)) return "is not supported yet";
   const [nearest] = known
     .map((name) => ({ name, distance: editDistance(key.toLowerCase(), name.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);

@@ -1,9 +1,10 @@
 import { printable } from "../routing/bytes.js";
 import type { RoutingRule } from "../routing/map.js";
-import { isWildcard, parseHostPort } from "./address.js";
+import { hostPortOf, isWildcard, parseHostPort } from "./address.js";
 import type { Finding, Path } from "./problems.js";
 import type { Shape } from "./schema.js";
 import { resolveAuth, resolveOwnAuth } from "./secrets.js";
+import { checkShardTls, resolveListenTls, resolveShardTls } from "./tls.js";
 import type { Config, TimelineConfig } from "./types.js";
 
 /** Turns a file of the right shape into a configuration; what is wrong between its fields goes to `findings`. */
@@ -11,18 +12,22 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
   const find = (path: Path, message: string) => findings.push({ path, message });
   checkListen(shape, find);
   checkShards(shape, find);
-  const { listen, shards, limits, watch, http, transport, log, metrics, shutdown, tracing } = shape;
+  checkCommonTls(shape, find);
+  const { listen, shards, limits, http2, watch, http, transport, log, metrics, shutdown, tracing } = shape;
   return {
     listen,
     advertise: resolveAdvertise(shape, find),
-    shards: shards.map(({ auth, ...shard }, i) => ({
+    tls: resolveListenTls(shape.tls),
+    shards: shards.map(({ auth, tls, ...shard }, i) => ({
       ...shard,
+      ...resolveShardTls({ ...shard, tls }, shape.shardTls, ["shards", i], find),
       ...resolveOwnAuth(auth, ["shards", i, "auth"], find),
     })),
     timeline: resolveTimeline(shape, find),
     map: { shards: shards.map(({ name, weight }) => ({ name, weight })), rules: resolveRules(shape, find) },
     auth: resolveAuth(shape.auth, find),
     limits,
+    http2,
     watch,
     http,
     transport,
@@ -66,25 +71,42 @@ function checkShards({ shards, listen }: Shape, find: Find): void {
     if (first === undefined) names.set(shard.name, i);
     else find(["shards", i, "name"], `is the name of shards[${first}] already`);
     shard.endpoints.forEach((endpoint, j) => {
-      const owner = owners.get(endpoint);
+      const owner = owners.get(hostPortOf(endpoint));
       if (owner !== undefined) find(["shards", i, "endpoints", j], `${endpoint} belongs to ${owner} already`);
-      else owners.set(endpoint, `shards[${i}]`);
+      else owners.set(hostPortOf(endpoint), `shards[${i}]`);
     });
   });
 }
 
-function resolveTimeline({ shards, timeline, listen }: Shape, find: Find): TimelineConfig {
-  const { host, endpoints } = timeline;
+/** The section that all clusters share. */
+function checkCommonTls({ shards, timeline, shardTls }: Shape, find: Find): void {
+  checkShardTls(shardTls, ["shardTls"], find);
+  const endpoints = [...shards.flatMap((shard) => shard.endpoints), ...(timeline.endpoints ?? [])];
+  if (shardTls && !endpoints.some((endpoint) => endpoint.startsWith("https://"))) {
+    find(["shardTls"], "has no use: no endpoint begins with https://");
+  }
+}
+
+function resolveTimeline(shape: Shape, find: Find): TimelineConfig {
+  const { shards, timeline, listen } = shape;
+  const { host, endpoints, tls } = timeline;
   if (endpoints) {
+    const places = endpoints.map(hostPortOf);
     endpoints.forEach((endpoint, i) => {
-      const shard = shards.find((each) => each.endpoints.includes(endpoint));
+      const shard = shards.find((each) => each.endpoints.map(hostPortOf).includes(places[i]));
       const path = ["timeline", "endpoints", i];
       if (shard) find(path, `${endpoint} belongs to shard ${shard.name}; write host: ${shard.name}`);
-      if (listen.includes(endpoint)) find(path, `${endpoint} is this proxy itself (listen)`);
-      if (endpoints.indexOf(endpoint) < i) find(path, `${endpoint} is given twice`);
+      if (listen.includes(places[i])) find(path, `${endpoint} is this proxy itself (listen)`);
+      if (places.indexOf(places[i]) < i) find(path, `${endpoint} is given twice`);
     });
-    return { kind: "dedicated", endpoints, ...resolveOwnAuth(timeline.auth, ["timeline", "auth"], find) };
+    return {
+      kind: "dedicated",
+      endpoints,
+      ...resolveShardTls({ endpoints, tls }, shape.shardTls, ["timeline"], find),
+      ...resolveOwnAuth(timeline.auth, ["timeline", "auth"], find),
+    };
   }
+  if (tls) find(["timeline", "tls"], "is for a timeline host of its own; a shard's goes to the shard");
   if (timeline.auth)
     find(["timeline", "auth"], "is for a timeline host of its own; a shard's goes to the shard");
   const shard = host === undefined ? 0 : shards.findIndex(({ name }) => name === host);

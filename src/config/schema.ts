@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { maxShards } from "../routing/create.js";
 import { AddressError, formatHostPort, parseClientUrl, parseEndpoint, parseHostPort } from "./address.js";
+import { listenTlsSchema, shardTlsSchema } from "./tls.js";
 import { logLevels, transports } from "./types.js";
 
 /** A string that `parse` turns into its one spelling, its `AddressError` becoming the problem. */
@@ -55,6 +56,7 @@ const shard = z.strictObject({
   name: shardName,
   endpoints,
   weight: weight.default(1),
+  tls: shardTlsSchema.optional(),
   auth: credentials.optional(),
 });
 
@@ -79,11 +81,14 @@ export const schema = z.strictObject({
     .min(1)
     .default(["127.0.0.1:2379"]),
   advertise: z.array(address(parseClientUrl)).min(1).optional(),
+  tls: listenTlsSchema.optional(),
+  shardTls: shardTlsSchema.optional(),
   shards: z.array(shard).min(1).max(maxShards),
   timeline: z
     .strictObject({
       host: z.string().optional(),
       endpoints: endpoints.optional(),
+      tls: shardTlsSchema.optional(),
       auth: credentials.optional(),
     })
     .refine(
@@ -112,6 +117,14 @@ export const schema = z.strictObject({
       maxTxnOps: positive().default(128),
       requestTimeoutMs: milliseconds.default(7_000),
       connectTimeoutMs: milliseconds.default(2_000),
+      maxConnections: positive().default(20_000),
+    })
+    .prefault({}),
+  http2: z
+    .strictObject({
+      maxStreams: positive(2 ** 31 - 1).default(10_000),
+      keepaliveIntervalMs: milliseconds.default(7_200_000),
+      keepaliveTimeoutMs: milliseconds.default(20_000),
     })
     .prefault({}),
   watch: z

@@ -9,6 +9,8 @@ export interface Config {
    * only one, with the addresses that it listens on.
    */
   readonly advertise: readonly string[] | undefined;
+  /** TLS on the listen addresses; undefined: none. */
+  readonly tls: ListenTlsConfig | undefined;
   /** At least one, at most 255; the order is the one of shard indices. */
   readonly shards: readonly ShardConfig[];
   readonly timeline: TimelineConfig;
@@ -16,6 +18,7 @@ export interface Config {
   readonly map: ShardMap;
   readonly auth: AuthConfig;
   readonly limits: LimitsConfig;
+  readonly http2: Http2Config;
   readonly watch: WatchConfig;
   readonly http: HttpConfig;
   /** What carries gRPC on both sides: our own HTTP/2, or the library. */
@@ -31,9 +34,11 @@ export const transports = ["native", "grpc-js"] as const;
 
 export interface ShardConfig {
   readonly name: string;
-  /** `host:port` each (IPv6 in brackets), at least one. */
+  /** `host:port` each (IPv6 in brackets), at least one; `https://` before it where TLS is spoken. */
   readonly endpoints: readonly string[];
   readonly weight: number;
+  /** For the endpoints that begin with `https://`; undefined when none does. */
+  readonly tls?: ShardTlsConfig;
   /** The proxy's user there; undefined: the one of `AuthConfig`. */
   readonly auth?: CredentialsConfig;
 }
@@ -44,6 +49,8 @@ export type TimelineConfig =
   | {
       readonly kind: "dedicated";
       readonly endpoints: readonly string[];
+      /** For the endpoints that begin with `https://`; undefined when none does. */
+      readonly tls?: ShardTlsConfig;
       /** The proxy's user there; undefined: the one of `AuthConfig`. */
       readonly auth?: CredentialsConfig;
     };
@@ -69,6 +76,38 @@ export interface AuthConfig {
   readonly tokenTtlSeconds: number;
 }
 
+export interface ListenTlsConfig {
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** When given, clients have to show a certificate of one of its authorities. */
+  readonly clientCaFile?: string;
+  readonly minVersion: "TLSv1.2" | "TLSv1.3";
+  /** OpenSSL's names, most wanted first; undefined: Node's default. */
+  readonly ciphers?: readonly string[];
+}
+
+/** How a cluster is reached over TLS. */
+export interface ShardTlsConfig {
+  /** Undefined: the authorities that the system trusts. */
+  readonly caFile?: string;
+  /** Both or none. */
+  readonly certFile?: string;
+  readonly keyFile?: string;
+  /** What the endpoints' certificates are for; undefined: the host of each. */
+  readonly serverName?: string;
+  readonly insecureSkipVerify?: boolean;
+}
+
+/** Bounds on clients' HTTP/2 connections. */
+export interface Http2Config {
+  /** Streams that one connection may have open, as etcd's `--max-concurrent-streams`. */
+  readonly maxStreams: number;
+  /** Silence after which a client is asked whether it is there, milliseconds, as etcd's `--grpc-keepalive-interval`. */
+  readonly keepaliveIntervalMs: number;
+  /** How long it may take to answer, milliseconds, as etcd's `--grpc-keepalive-timeout`. */
+  readonly keepaliveTimeoutMs: number;
+}
+
 export interface LimitsConfig {
   /** Largest client request in bytes, as etcd's `--max-request-bytes`. */
   readonly maxRequestBytes: number;
@@ -78,6 +117,8 @@ export interface LimitsConfig {
   readonly requestTimeoutMs: number;
   /** How long a request waits for a connection to its shard, in milliseconds. */
   readonly connectTimeoutMs: number;
+  /** Clients' connections open at the same time, on all listen addresses together. */
+  readonly maxConnections: number;
 }
 
 export interface WatchConfig {

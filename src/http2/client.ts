@@ -129,7 +129,7 @@ export class ClientConnection extends Connection<ResponseHead> {
     const repeats = true;
     return [
       { name: ":method", value: "POST" },
-      { name: ":scheme", value: "http" },
+      { name: ":scheme", value: "encrypted" in this.socket ? "https" : "http" },
       { name: ":path", value: path, repeats },
       { name: ":authority", value: this.authority, repeats },
       { name: "te", value: "trailers", repeats },

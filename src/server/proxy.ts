@@ -14,6 +14,7 @@ import { maintenanceHandlers } from "../services/maintenance.js";
 import { createProbes } from "../services/probes.js";
 import { createRecipes } from "../services/recipes.js";
 import { createWatch } from "../services/watch.js";
+import { ConnectionStats } from "../stats/connections.js";
 import { identified } from "./callers.js";
 import { CallLog } from "./callLog.js";
 import { createGateway } from "./gateway/create.js";
@@ -34,7 +35,7 @@ export interface Proxy {
   readonly addresses: readonly string[];
   /** Stops accepting, lets unary calls finish, ends streams with UNAVAILABLE so that clients move on, disconnects. */
   stop(): Promise<void>;
-  /** Takes over what a running proxy can of a changed configuration. */
+  /** Takes over what a running proxy can of a changed configuration, and reads all files of TLS again. */
   reload(config: Config): Reloaded;
 }
 
@@ -96,6 +97,7 @@ export async function startProxy(initial: Config, log: Log, signal?: AbortSignal
     observer.slowMs = config.log.slowRequestMs;
   };
   follow();
+  const connections = new ConnectionStats();
   const metrics = createMetrics({
     calls: observer.stats,
     backends: [...new Set([...store.clients, store.host])],
@@ -135,6 +137,15 @@ export async function startProxy(initial: Config, log: Log, signal?: AbortSignal
     const server = await serve(handlers, {
       listen,
       http1: gateway.handle,
+      tls: config.tls,
+      maxConnections: config.limits.maxConnections,
+      connections,
+      http2: {
+        maxStreams: config.http2.maxStreams,
+        pingIntervalMs: config.http2.keepaliveIntervalMs,
+        pingTimeoutMs: config.http2.keepaliveTimeoutMs,
+      },
+      log,
       maxReceiveBytes,
       observer,
     });
@@ -150,6 +161,8 @@ export async function startProxy(initial: Config, log: Log, signal?: AbortSignal
       reload: (next) => {
         const reloaded = settings.reload(next);
         follow();
+        server.reloadCertificates();
+        for (const client of new Set([...store.clients, store.host])) client.reloadCertificates();
         return reloaded;
       },
     };
@@ -160,13 +173,13 @@ export async function startProxy(initial: Config, log: Log, signal?: AbortSignal
 }
 
 /** The client URLs of each proxy of the store: what is advertised, else this proxy alone with all its addresses. */
-function membersOf({ advertise }: Config, listen: readonly string[]): readonly (readonly string[])[] {
-  return advertise?.map((url) => [url]) ?? [clientUrls(listen)];
+function membersOf({ advertise, tls }: Config, listen: readonly string[]): readonly (readonly string[])[] {
+  return advertise?.map((url) => [url]) ?? [clientUrls(listen, tls !== undefined)];
 }
 
 /** The id of the member that listens here; that of the machine and its addresses when none of the URLs tells. */
 function ownMemberId(members: readonly (readonly string[])[], listen: readonly string[]): bigint {
-  const own = clientUrls(listen);
+  const own = [false, true].flatMap((tls) => clientUrls(listen, tls));
   const member = members.find((urls) => urls.some((url) => own.includes(url)));
   return memberIdOf(member?.[0] ?? `${hostname()} ${listen.join(" ")}`);
 }

@@ -21,6 +21,7 @@ import { RangeRequest } from "../wire/messages.js";
 import { KV } from "../wire/paths.js";
 import { peekHeader } from "../wire/rewrite.js";
 import { type OwnUsers, openCallers, openOwnUsers, type StoreAuth, withoutCredentials } from "./auth.js";
+import { shardTls } from "./tls.js";
 
 /** The backends of a proxy and the timeline over them: what the services stand on. */
 export interface Store {
@@ -147,6 +148,7 @@ async function connect(config: Config, log: Log): Promise<Connections> {
       requestTimeoutMs: config.limits.requestTimeoutMs,
       connectTimeoutMs: config.limits.connectTimeoutMs,
       transport: config.transport,
+      tls: shardTls(config, index),
       log: to,
     });
   const raw = config.shards.map(({ name, endpoints }, index) => open(index, name, endpoints));

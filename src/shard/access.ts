@@ -73,6 +73,14 @@ class AccessShard implements ShardClient {
     };
   }
 
+  reloadCertificates(): void {
+    this.shard.reloadCertificates();
+  }
+
+  get certificateExpiresAt(): number {
+    return this.shard.certificateExpiresAt;
+  }
+
   call(path: string, request: Uint8Array, options: CallOptions): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       this.unary(path, request, options, (error, response) => {

@@ -5,6 +5,7 @@ import type { Transport } from "./link.js";
 import { Members } from "./members.js";
 import type { CallOptions, Done, Shard, ShardStream, StreamEvents } from "./shard.js";
 import { Stream } from "./stream.js";
+import type { ShardTls } from "./tls.js";
 import { UnaryCall } from "./unary.js";
 
 /** What a shard logs through; a pino logger is one. */
@@ -18,7 +19,7 @@ export interface ShardOptions {
   /** Place in the configured order; -1 for a timeline host that is no shard. */
   readonly index: number;
   readonly name: string;
-  /** At least one; the first that works is used. `host:port`, `[ipv6]:port`, `http://host:port` or `unix:/path`. */
+  /** At least one; the first that works is used. `host:port`, `[ipv6]:port`, either with `http://` or `https://`, or `unix:/path`. */
   readonly endpoints: readonly string[];
   /** How long a call without a deadline of its own may take, ms. */
   readonly requestTimeoutMs: number;
@@ -27,6 +28,8 @@ export interface ShardOptions {
   readonly log: ShardLog;
   /** What carries the calls. Default: grpc-js. */
   readonly transport?: Transport;
+  /** For the endpoints that begin with `https://`. */
+  readonly tls?: ShardTls;
 }
 
 /** A shard over the network, with its endpoints' health. */
@@ -41,12 +44,16 @@ export interface ShardClient extends Shard {
   stream(path: string, events: StreamEvents, metadata?: CallMetadata): ShardStream;
   /** Calls `listener` whenever a connection is lost: whoever answers next may be another etcd. */
   onDisconnect(listener: () => void): void;
+  /** Reads the files of TLS again, for the connections to come. */
+  reloadCertificates(): void;
+  /** When the certificate that is shown to the endpoints expires, ms since the epoch; `Infinity` without one. */
+  readonly certificateExpiresAt: number;
 }
 
 /**
  * Opens the connection to one backend etcd cluster. It connects when the first call comes. The first endpoint
  * that is connected and answers is used until it fails; the others stay connected, so that failing over costs
- * nothing. Throws an `Error` for a malformed endpoint.
+ * nothing. Throws an `Error` for a malformed endpoint, and `StatusError` (FAILED_PRECONDITION) for a file of TLS that cannot be used.
  */
 export function openShard(options: ShardOptions): ShardClient {
   return new Client(options);
@@ -110,6 +117,14 @@ class Client implements ShardClient {
 
   onDisconnect(listener: () => void): void {
     this.disconnectListeners.push(listener);
+  }
+
+  reloadCertificates(): void {
+    this.members.tls?.reload();
+  }
+
+  get certificateExpiresAt(): number {
+    return this.members.tls?.expiresAt ?? Number.POSITIVE_INFINITY;
   }
 
   private changed(endpoint: Endpoint): void {

@@ -2,6 +2,7 @@ import { Maintenance } from "../wire/paths.js";
 import type { EndpointAddress } from "./address.js";
 import { classify } from "./errors.js";
 import { type CallListener, type Link, type LinkCall, openLink, type Transport } from "./link.js";
+import type { ShardTlsContext } from "./tls.js";
 
 /**
  * `silent`: connected, but requests go unanswered. `failed`: the last attempt to connect failed, the next
@@ -48,11 +49,12 @@ export class Endpoint {
   constructor(
     address: EndpointAddress,
     transport: Transport,
+    tls: ShardTlsContext | undefined,
     private readonly silenceMs: number,
     private readonly onChange: (endpoint: Endpoint) => void,
   ) {
     this.label = address.label;
-    this.link = openLink(transport, address, {
+    this.link = openLink(transport, address, tls, {
       changed: (state, reason) => this.changed(state, reason),
       heard: () => this.heard(),
     });

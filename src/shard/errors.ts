@@ -53,10 +53,16 @@ const SYSTEM_ERRORS: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
 };
 
+/** What the library was told by Node, out of its own words for a failed connection. */
+export function lastError(text: string): string {
+  return (
+    /Last error: (?:Error: )?(.*?)(?: \(\d{4}-\d\d-\d\dT[^)]*\))?\. Resolution note/.exec(text)?.[1] ?? text
+  );
+}
+
 /** The library's or Node's words for a failed connection, made short: "connection refused". */
 export function connectionReason(text: string): string {
-  const inner =
-    /Last error: (?:Error: )?(.*?)(?: \(\d{4}-\d\d-\d\dT[^)]*\))?\. Resolution note/.exec(text)?.[1] ?? text;
+  const inner = lastError(text);
   const code = /\b(E[A-Z_]{4,})\b/.exec(inner)?.[1];
   if (inner.startsWith("Failed to connect")) return "connection closed while it was set up";
   return (code === undefined ? undefined : SYSTEM_ERRORS[code]) ?? inner;

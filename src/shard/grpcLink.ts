@@ -1,11 +1,13 @@
-import { connect } from "node:net";
-import { Channel, connectivityState, credentials, Metadata } from "@grpc/grpc-js";
+import { connect, isIP } from "node:net";
+import { checkServerIdentity, type PeerCertificate, type SecureContext } from "node:tls";
+import { Channel, ChannelCredentials, connectivityState, credentials, Metadata } from "@grpc/grpc-js";
 import { Code } from "../status/error.js";
 import { Maintenance } from "../wire/paths.js";
 import type { EndpointAddress } from "./address.js";
 import { departures } from "./departures.js";
-import { classify, connectionReason, type RawStatus } from "./errors.js";
+import { classify, connectionReason, lastError, type RawStatus } from "./errors.js";
 import type { CallListener, Link, LinkCall, LinkEvents } from "./link.js";
+import type { ShardTlsContext } from "./tls.js";
 
 type Call = ReturnType<Channel["createCall"]>;
 
@@ -55,6 +57,7 @@ function toBuffer(bytes: Uint8Array): Buffer {
 /** A link over grpc-js. */
 export class GrpcLink implements Link {
   private channel: Channel;
+  private secureContext: SecureContext | undefined;
   private state: "idle" | "connecting" | "ready" | "failed" = "idle";
   private connecting = false;
   private closed = false;
@@ -64,8 +67,10 @@ export class GrpcLink implements Link {
 
   constructor(
     private readonly address: EndpointAddress,
+    private readonly tls: ShardTlsContext | undefined,
     private readonly events: LinkEvents,
   ) {
+    this.secureContext = tls?.secureContext;
     this.channel = this.open();
   }
 
@@ -108,8 +113,29 @@ export class GrpcLink implements Link {
   }
 
   private open(): Channel {
-    // The one place where TLS to shards will go.
-    return new Channel(this.address.target, credentials.createInsecure(), CHANNEL_OPTIONS);
+    const { address, tls } = this;
+    if (tls === undefined) return new Channel(address.target, credentials.createInsecure(), CHANNEL_OPTIONS);
+    this.secureContext = tls.secureContext;
+    const name = tls.nameFor(address.host);
+    const verify = {
+      rejectUnauthorized: tls.verifies,
+      checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
+        checkServerIdentity(name, certificate),
+    };
+    return new Channel(
+      address.target,
+      ChannelCredentials.createFromSecureContext(this.secureContext, verify),
+      {
+        ...CHANNEL_OPTIONS,
+        ...(isIP(name) ? {} : { "grpc.ssl_target_name_override": name }),
+        "grpc.default_authority": address.label,
+      },
+    );
+  }
+
+  /** Whether the files of TLS have changed since the channel was made. */
+  private get outdated(): boolean {
+    return this.tls !== undefined && this.tls.secureContext !== this.secureContext;
   }
 
   /** Follows the channel's state for as long as it is the current one, and keeps it from idling. */
@@ -154,7 +180,8 @@ export class GrpcLink implements Link {
       onReceiveMessage: () => {},
       onReceiveStatus: (status) => {
         if (this.state === "failed" && status.code !== 1) {
-          this.events.changed("failed", connectionReason(status.details));
+          const reason = this.tls?.problem({ message: lastError(status.details) }, this.address.host);
+          this.events.changed("failed", reason ?? connectionReason(status.details));
         }
       },
     });
@@ -169,6 +196,10 @@ export class GrpcLink implements Link {
    */
   private probe(): void {
     this.probeTimer = undefined;
+    if (this.outdated) {
+      this.reopen();
+      return;
+    }
     const channel = this.channel;
     const socket = connect({ ...this.address.socket });
     const done = (reachable: boolean, reason: string) => {

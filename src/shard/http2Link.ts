@@ -1,9 +1,11 @@
 import { connect, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { ClientConnection } from "../http2/client.js";
 import type { ConnectionLimits } from "../http2/limits.js";
 import type { EndpointAddress } from "./address.js";
 import { connectionReason } from "./errors.js";
 import type { CallListener, Link, LinkCall, LinkEvents } from "./link.js";
+import type { ShardTlsContext } from "./tls.js";
 
 const LIMITS: ConnectionLimits = {
   maxStreams: 0,
@@ -36,10 +38,13 @@ export class Http2Link implements Link {
   private wanted = false;
   private closed = false;
   private backoff = BACKOFF_FIRST;
+  /** What was wrong with the latest connection, if it was TLS. */
+  private problem: string | undefined;
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly address: EndpointAddress,
+    private readonly tls: ShardTlsContext | undefined,
     private readonly events: LinkEvents,
   ) {}
 
@@ -75,7 +80,12 @@ export class Http2Link implements Link {
 
   private attempt(): void {
     if (this.closed) return;
-    const socket = connect({ ...this.address.socket, noDelay: true });
+    const { address, tls } = this;
+    this.problem = undefined;
+    const socket =
+      tls === undefined
+        ? connect({ ...address.socket, noDelay: true })
+        : connectTls({ ...address.socket, ...tls.connectOptions(address.host) });
     this.socket = socket;
     const fail = (reason: string) => {
       if (this.socket !== socket) return;
@@ -84,8 +94,12 @@ export class Http2Link implements Link {
       socket.destroy();
       this.retry(reason);
     };
-    socket.on("error", (error) => fail(connectionReason(error.message)));
-    socket.once("connect", () => {
+    socket.on("error", (error) => {
+      // A server may refuse our certificate when its own side of the handshake is done already.
+      this.problem = tls?.problem(error, address.host);
+      fail(this.problem ?? connectionReason(error.message));
+    });
+    socket.once(tls === undefined ? "connect" : "secureConnect", () => {
       if (this.socket !== socket) return;
       clearTimeout(this.timer);
       this.socket = undefined;
@@ -120,7 +134,7 @@ export class Http2Link implements Link {
         if (this.connection !== connection) return;
         this.connection = undefined;
         clearTimeout(this.timer);
-        this.retry(isReady ? connectionReason(reason) : "connection closed while it was set up");
+        this.retry(isReady ? connectionReason(reason) : this.earlyEnd());
       },
     });
     this.connection = connection;
@@ -128,6 +142,14 @@ export class Http2Link implements Link {
       this.events.changed("connecting", "accepts connections but does not answer");
       this.timer = setTimeout(() => connection.destroy("no answer"), HANDSHAKE_TIMEOUT - QUIET).unref();
     }, QUIET).unref();
+  }
+
+  /** Why a connection was closed before the endpoint has said anything. */
+  private earlyEnd(): string {
+    if (this.problem !== undefined) return this.problem;
+    if (this.tls === undefined)
+      return "connection closed while it was set up (is TLS spoken there? then write https://)";
+    return "connection closed right after the TLS handshake (is a client certificate missing or not accepted?)";
   }
 
   private retry(reason: string): void {

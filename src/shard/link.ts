@@ -2,6 +2,7 @@ import type { EndpointAddress } from "./address.js";
 import type { RawStatus } from "./errors.js";
 import { GrpcLink } from "./grpcLink.js";
 import { Http2Link } from "./http2Link.js";
+import type { ShardTlsContext } from "./tls.js";
 
 /** What carries the calls to an endpoint: our own HTTP/2, or the library. */
 export type Transport = "native" | "grpc-js";
@@ -45,6 +46,12 @@ export interface Link {
   close(): void;
 }
 
-export function openLink(transport: Transport, address: EndpointAddress, events: LinkEvents): Link {
-  return transport === "native" ? new Http2Link(address, events) : new GrpcLink(address, events);
+/** `tls` is undefined where the endpoint does not speak it. */
+export function openLink(
+  transport: Transport,
+  address: EndpointAddress,
+  tls: ShardTlsContext | undefined,
+  events: LinkEvents,
+): Link {
+  return transport === "native" ? new Http2Link(address, tls, events) : new GrpcLink(address, tls, events);
 }

@@ -1,7 +1,10 @@
 import { Code, StatusError } from "../status/error.js";
+import { TlsFileError } from "../tls/material.js";
+import type { TlsLog } from "../tls/reloading.js";
 import { parseEndpoint } from "./address.js";
 import { Endpoint, type EndpointHealth } from "./endpoint.js";
 import type { Transport } from "./link.js";
+import { type ShardTls, ShardTlsContext } from "./tls.js";
 
 /** Longest time without any answer before calls go to another endpoint, ms. */
 const SILENCE_MAX = 2000;
@@ -13,6 +16,9 @@ export interface MembersOptions {
   readonly connectTimeoutMs: number;
   /** Default: grpc-js. */
   readonly transport?: Transport;
+  /** For the endpoints that begin with `https://`. */
+  readonly tls?: ShardTls;
+  readonly log: TlsLog;
   /** Called after each change of an endpoint's state. */
   onChange(endpoint: Endpoint): void;
 }
@@ -21,6 +27,8 @@ export interface MembersOptions {
 export class Members {
   readonly name: string;
   readonly requestTimeoutMs: number;
+  /** Undefined when no endpoint speaks TLS. */
+  readonly tls: ShardTlsContext | undefined;
   private readonly connectTimeoutMs: number;
   private readonly endpoints: readonly Endpoint[];
   private preferred = 0;
@@ -32,14 +40,28 @@ export class Members {
     this.requestTimeoutMs = options.requestTimeoutMs;
     this.connectTimeoutMs = options.connectTimeoutMs;
     const silenceMs = Math.min(SILENCE_MAX, Math.ceil(options.requestTimeoutMs / 3));
-    this.endpoints = options.endpoints.map((text) => {
+    const addresses = options.endpoints.map(parseEndpoint);
+    if (addresses.some(({ secure }) => secure)) {
+      this.tls = this.openTls(options);
+    }
+    this.endpoints = addresses.map((address) => {
       const changed = (endpoint: Endpoint) => {
         if (this.closed) return;
         options.onChange(endpoint);
         if (endpoint.ready) for (const waiter of [...this.waiters]) waiter();
       };
-      return new Endpoint(parseEndpoint(text), options.transport ?? "grpc-js", silenceMs, changed);
+      const tls = address.secure ? this.tls : undefined;
+      return new Endpoint(address, options.transport ?? "grpc-js", tls, silenceMs, changed);
     });
+  }
+
+  private openTls({ tls = {}, name, log }: MembersOptions): ShardTlsContext {
+    try {
+      return new ShardTlsContext(tls, `shard "${name}"`, log);
+    } catch (error) {
+      if (!(error instanceof TlsFileError)) throw error;
+      throw this.error(error.message, Code.FAILED_PRECONDITION);
+    }
   }
 
   health(): EndpointHealth[] {

@@ -40,6 +40,7 @@ export function serverProblem(
   if (/WRONG_VERSION_NUMBER|wrong version number|packet length too long/.test(text)) {
     return "it does not speak TLS (write http:// if that is meant)";
   }
+  if (/disconnected before secure TLS/.test(text)) return "it ended the TLS handshake (does it speak TLS?)";
   const alert = /\balert ([a-z ]+)/.exec(text)?.[1].trim();
   if (alert === undefined) return undefined;
   if (/protocol version/.test(alert)) return "no version of TLS in common";

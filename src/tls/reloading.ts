@@ -78,6 +78,7 @@ export class Reloading<T> {
     try {
       return this.make(material);
     } catch (error) {
+      if (error instanceof TlsFileError) throw error;
       const { certFile, caFile } = this.files;
       throw new TlsFileError(certFile ?? caFile ?? "TLS", (error as Error).message);
     }

@@ -32,6 +32,7 @@ test("shards alone are enough", () => {
   assert.deepEqual(parseConfig(twoShards, "test.yaml"), {
     listen: ["127.0.0.1:2379"],
     advertise: undefined,
+    tls: undefined,
     shards: [
       { name: "a", endpoints: ["10.0.0.1:2379"], weight: 1 },
       { name: "b", endpoints: ["10.0.0.2:2379"], weight: 1 },
@@ -50,7 +51,9 @@ test("shards alone are enough", () => {
       maxTxnOps: 128,
       requestTimeoutMs: 7_000,
       connectTimeoutMs: 2_000,
+      maxConnections: 20_000,
     },
+    http2: { maxStreams: 10_000, keepaliveIntervalMs: 7_200_000, keepaliveTimeoutMs: 20_000 },
     watch: { historyBytes: 67_108_864, streamBufferBytes: 4_194_304, progressNotifyMs: 600_000 },
     http: { cors: [], hosts: [] },
     transport: "native",
@@ -168,13 +171,87 @@ test("a section whose content is commented out is as good as none", () => {
   assert.deepEqual(config, parseConfig(twoShards, "test.yaml"));
 });
 
+test("TLS: for clients, for all clusters, and for one", () => {
+  const config = parseConfig(
+    `
+tls:
+  certFile: server.crt
+  keyFile: server.key
+  clientCaFile: clients.crt
+  minVersion: TLS1.3
+  cipherSuites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, ecdhe-ecdsa-aes256-gcm-sha384, TLS_RSA_WITH_AES_256_CBC_SHA]
+shardTls: { caFile: shards.crt, certFile: proxy.crt, keyFile: proxy.key }
+shards:
+  - { name: a, endpoints: ["HTTPS://etcd-1:2379/", "10.0.0.1:2379"], tls: { serverName: etcd.example } }
+  - { name: b, endpoints: ["10.0.0.2:2379"] }
+timeline: { endpoints: ["https://10.0.0.3:2379"], tls: { caFile: timeline.crt } }
+`,
+    "test.yaml",
+  );
+  assert.deepEqual(config.tls, {
+    certFile: "server.crt",
+    keyFile: "server.key",
+    clientCaFile: "clients.crt",
+    minVersion: "TLSv1.3",
+    ciphers: [
+      "TLS_AES_256_GCM_SHA384",
+      "TLS_CHACHA20_POLY1305_SHA256",
+      "TLS_AES_128_GCM_SHA256",
+      "ECDHE-RSA-AES128-GCM-SHA256",
+      "ECDHE-ECDSA-AES256-GCM-SHA384",
+      "AES256-SHA",
+    ],
+  });
+  const common = { caFile: "shards.crt", certFile: "proxy.crt", keyFile: "proxy.key" };
+  assert.deepEqual(config.shards, [
+    {
+      name: "a",
+      endpoints: ["https://etcd-1:2379", "10.0.0.1:2379"],
+      weight: 1,
+      tls: { ...common, serverName: "etcd.example" },
+    },
+    { name: "b", endpoints: ["10.0.0.2:2379"], weight: 1 },
+  ]);
+  assert.deepEqual(config.timeline, {
+    kind: "dedicated",
+    endpoints: ["https://10.0.0.3:2379"],
+    tls: { ...common, caFile: "timeline.crt" },
+  });
+});
+
+test("TLS that cannot be meant is refused", () => {
+  assert.deepEqual(
+    problems(`${twoShards}tls: { certFile: a, minVersion: "TLS1.1", cipherSuites: [ROT13] }`),
+    [
+      "tls.keyFile: is missing (line 7)",
+      "tls.minVersion: must be one of TLS1.2, TLS1.3 (line 7)",
+      "tls.cipherSuites[0]: is no cipher suite that is known here (line 7)",
+    ],
+  );
+  const text = `shards:
+  - { name: a, endpoints: ["10.0.0.1:2379"], tls: { caFile: x } }
+  - { name: b, endpoints: ["10.0.0.2:2379", "https://10.0.0.1:2379"] }
+timeline: { tls: { insecureSkipVerify: true } }
+shardTls: { keyFile: k, caFile: c, insecureSkipVerify: true }
+`;
+  assert.deepEqual(problems(text), [
+    "shards[0].tls: has no use: none of the endpoints begins with https:// (line 2)",
+    "shards[1].endpoints[1]: https://10.0.0.1:2379 belongs to shards[0] already (line 3)",
+    "timeline.tls: is for a timeline host of its own; a shard's goes to the shard (line 4)",
+    "shardTls.keyFile: needs a certFile (line 5)",
+    "shardTls.insecureSkipVerify: makes caFile useless: leave out one of them (line 5)",
+  ]);
+  assert.deepEqual(problems(`${twoShards}shardTls: { caFile: x }`), [
+    "shardTls: has no use: no endpoint begins with https:// (line 7)",
+  ]);
+});
+
 test("with a port that the system chooses, the URLs are known once it has", () => {
   const config = parseConfig(`${twoShards}listen: ["127.0.0.1:0", "127.0.0.1:0"]`, "test.yaml");
   assert.equal(config.advertise, undefined);
-  assert.deepEqual(clientUrls(["127.0.0.1:4001", "[::1]:4002"]), [
-    "http://127.0.0.1:4001",
-    "http://[::1]:4002",
-  ]);
+  const addresses = ["127.0.0.1:4001", "[::1]:4002"];
+  assert.deepEqual(clientUrls(addresses, false), ["http://127.0.0.1:4001", "http://[::1]:4002"]);
+  assert.deepEqual(clientUrls(addresses, true), ["https://127.0.0.1:4001", "https://[::1]:4002"]);
 });
 
 test("every problem of the shape is named at once, with path and line", () => {
@@ -191,7 +268,7 @@ test("every problem of the shape is named at once, with path and line", () => {
       - 10.0.0.2:70000
       - 10.0.0.2:0
       - ":2379"
-    tls: {}
+    tls: { caFile: ca.crt, cert: x }
   - name: 7
     endpoints: []
     weight: 0
@@ -204,13 +281,12 @@ colour: red
       "shards[0].endpoints[0]: must be host:port (IPv6 as [::1]:2379) (line 3)",
       "shards[0].wieght: is unknown; did you mean weight? (line 4)",
       "shards[1].name: must be 1 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit (line 5)",
-      "shards[1].endpoints[0]: TLS to shards is not supported yet (use http://) (line 7)",
       "shards[1].endpoints[1]: is missing (line 8)",
-      'shards[1].endpoints[2]: "ftp" is not supported (host:port or http://host:port) (line 9)',
+      'shards[1].endpoints[2]: "ftp" is not supported (host:port, http://host:port or https://host:port) (line 9)',
       "shards[1].endpoints[3]: port 70000 is above 65535 (line 10)",
       "shards[1].endpoints[4]: the port must not be 0 (line 11)",
       "shards[1].endpoints[5]: the host is missing (127.0.0.1 for this machine alone) (line 12)",
-      "shards[1].tls: is not supported yet (line 13)",
+      "shards[1].tls.cert: is unknown; possible here: caFile, certFile, keyFile, serverName, insecureSkipVerify (line 13)",
       "shards[2].name: must be text, not the number 7 (quote it if it is meant as text) (line 14)",
       "shards[2].endpoints: must not be empty (line 15)",
       "shards[2].weight: must be at least 0.01 (line 16)",
@@ -219,7 +295,7 @@ colour: red
       "limits.requestTimeoutMs: must be a number, not text (line 18)",
       "limits.maxTxnOp: is unknown; did you mean maxTxnOps? (line 18)",
       "log.level: must be one of trace, debug, info, warn, error, fatal, silent (line 19)",
-      "colour: is unknown; possible here: listen, advertise, shards, timeline, routing, auth, limits, watch, http, transport, log, metrics, shutdown, tracing (line 20)",
+      "colour: is unknown; possible here: listen, advertise, tls, shardTls, shards, timeline, routing, auth, limits, http2, watch, http, transport, log, metrics, shutdown, tracing (line 20)",
     ],
   );
 });

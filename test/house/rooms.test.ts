@@ -39,7 +39,19 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "ops",
   ],
   dev: ["config", "ops"],
-  cli: ["server", "dev", "services", "snapshot", "routing", "shard", "wire", "status", "config", "ops"],
+  cli: [
+    "server",
+    "dev",
+    "services",
+    "snapshot",
+    "routing",
+    "shard",
+    "tls",
+    "wire",
+    "status",
+    "config",
+    "ops",
+  ],
 };
 /** The interfaces that services and transports share; types only, so nothing depends on the server's code. */
 const TRANSPORT = "server/transport.js";

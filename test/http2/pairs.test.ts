@@ -85,7 +85,7 @@ function perform(link: Link, { path, note, messages }: Operation): Promise<Outco
 
 function opened(transport: Transport, address: string): Promise<Link> {
   return new Promise((resolve) => {
-    const link: Link = openLink(transport, parseEndpoint(address), {
+    const link: Link = openLink(transport, parseEndpoint(address), undefined, {
       changed: (state) => state === "ready" && resolve(link),
       heard: () => {},
     });
