@@ -137,7 +137,7 @@ class AccessShard implements ShardClient {
 class AccessStream implements ShardStream {
   private stream: ShardStream | undefined;
   /** All that was sent, until the first answer; then nothing has to be sent again. */
-  private sent: Uint8Array[] | undefined = [];
+  private sent: { message: Uint8Array; last: boolean }[] | undefined = [];
   private attempts = 0;
   private paused = false;
   private closed = false;
@@ -151,10 +151,10 @@ class AccessStream implements ShardStream {
     this.open();
   }
 
-  send(message: Uint8Array): void {
+  send(message: Uint8Array, last = false): void {
     if (this.closed) return;
-    this.sent?.push(message);
-    this.stream?.send(message);
+    this.sent?.push({ message, last });
+    this.stream?.send(message, last);
   }
 
   pause(): void {
@@ -196,7 +196,7 @@ class AccessStream implements ShardStream {
       metadata,
     );
     this.stream = stream;
-    for (const message of this.sent ?? []) stream.send(message);
+    for (const { message, last } of this.sent ?? []) stream.send(message, last);
     if (this.paused) stream.pause();
   }
 

@@ -125,7 +125,7 @@ class Guard implements GuardedShard {
     // A stream says nothing of what the shard has lost, so it is asked besides.
     if (this.suspect) this.probeForStreams();
     return {
-      send: (message) => stream.send(message),
+      send: (message, last) => stream.send(message, last),
       pause: () => stream.pause(),
       resume: () => stream.resume(),
       cancel: () => {

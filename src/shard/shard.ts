@@ -39,7 +39,8 @@ export type Done = (error: StatusError | undefined, response: Uint8Array) => voi
 
 /** A bidirectional stream to one endpoint of a shard. It ends once; whoever opened it opens the next. */
 export interface ShardStream {
-  send(message: Uint8Array): void;
+  /** `last`: no other message follows, which a method that takes only one may wait to be told. */
+  send(message: Uint8Array, last?: boolean): void;
   /** Stops and restarts delivery of messages: backpressure towards the shard. */
   pause(): void;
   resume(): void;

@@ -14,7 +14,7 @@ export class Stream implements ShardStream {
   private call: LinkCall | undefined;
   private stopWaiting: (() => void) | undefined;
   /** What was sent before the call could be begun. */
-  private readonly outgoing: Uint8Array[] = [];
+  private readonly outgoing: { message: Uint8Array; last: boolean }[] = [];
   private paused = false;
   private closed = false;
 
@@ -29,9 +29,10 @@ export class Stream implements ShardStream {
     process.nextTick(() => this.open());
   }
 
-  send(message: Uint8Array): void {
+  send(message: Uint8Array, last = false): void {
     if (this.closed) return;
-    if (this.call === undefined) this.outgoing.push(message);
+    if (this.call === undefined) this.outgoing.push({ message, last });
+    else if (last) this.call.sendAndEnd(message);
     else this.call.send(message);
   }
 
@@ -78,7 +79,7 @@ export class Stream implements ShardStream {
       ended: (status) => this.ended(status, endpoint),
     });
     if (this.paused) this.call.pause();
-    for (const message of this.outgoing.splice(0)) this.call.send(message);
+    for (const { message, last } of this.outgoing.splice(0)) this.send(message, last);
   }
 
   private ended(status: RawStatus, endpoint: Endpoint): void {

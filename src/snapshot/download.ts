@@ -77,6 +77,6 @@ export function download(
         else finish(() => reject(error));
       },
     });
-    stream.send(new Uint8Array(0));
+    stream.send(new Uint8Array(0), true);
   });
 }
