@@ -228,6 +228,11 @@ const auth: Case[] = [
   post("/v3/auth/role/grant", { name: "apps", perm: { permType: "READWRITE", ...range("app/", "app0") } }),
   post("/v3/auth/role/grant", { name: "apps", perm: { perm_type: 5, permType: 0, key: b64("read") } }),
   post("/v3/auth/role/grant", { name: "none", perm: { key: b64("a") } }),
+  post(
+    "/v3/auth/role/grant",
+    { name: "apps" },
+    { instead: { status: 400, code: 3, because: "etcd 3.4 ends" } },
+  ),
   post("/v3/auth/role/grant", { name: "apps", perm: { permType: "ALL" } }, { badJson: true }),
   post("/v3/auth/role/revoke", { role: "apps", key: b64("absent") }),
   post("/v3/auth/role/get", { role: "apps" }),

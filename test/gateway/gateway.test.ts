@@ -8,7 +8,7 @@ import { startStore, type TestStore } from "../support/store.js";
 import { newSeed, random } from "../watch/random.js";
 import { type Case, cases } from "./cases.js";
 import { mutate } from "./mutate.js";
-import { type Answer, ask } from "./support.js";
+import { type Answer, ask, b64 } from "./support.js";
 
 let etcd: EtcdProcess;
 let store: TestStore;
@@ -104,6 +104,26 @@ function withoutHeader({ header, ...rest }: Record<string, unknown>): unknown {
   return rest;
 }
 
+test("a long list comes whole", async () => {
+  const value = Buffer.alloc(3_000, "x").toString("base64");
+  for (let i = 0; i < 3; i++) {
+    const success = Array.from({ length: 100 }, (_, j) => ({
+      request_put: { key: b64(`long/${i}/${j}`), value },
+    }));
+    for (const { endpoint } of [etcd, store]) {
+      const put = await ask(endpoint, { path: "/v3/kv/txn", body: JSON.stringify({ success }) });
+      assert.equal(put.status, 200, put.text);
+    }
+  }
+  const list: Case = {
+    path: "/v3/kv/range",
+    body: JSON.stringify({ key: b64("long/"), range_end: b64("long0") }),
+  };
+  const [theirs, ours] = await Promise.all([ask(etcd.endpoint, list), ask(store.endpoint, list)]);
+  assert.ok(ours.text.length > 1_000_000);
+  assert.deepEqual(comparable(ours, list), comparable(theirs, list));
+});
+
 test("every path that etcd serves is served, and tells what is wrong with a request", async () => {
   for (const path of routes.keys()) {
     const { status, text } = await ask(store.endpoint, { path, body: "[" });
@@ -153,5 +173,5 @@ test("whatever clients get wrong, the proxy stays and takes no blame", {
   assert.ok((counts.get(400) ?? 0) > 100 && (counts.get(200) ?? 0) > 20, "requests of both kinds");
   const put = await ask(store.endpoint, { path: "/v3/kv/put", body: '{"key":"YWZ0ZXI=","value":"eA=="}' });
   assert.equal(put.status, 200, put.text);
-  assert.ok(store.proxies[0].isRunning);
+  assert.ok([...store.proxies, ...store.shards].every(({ isRunning }) => isRunning));
 });

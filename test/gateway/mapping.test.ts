@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { encodeJson } from "../../src/server/gateway/encode.js";
-import { renderMessage } from "../../src/server/gateway/render.js";
+import { renderMessage, renderPieces } from "../../src/server/gateway/render.js";
 import { routes } from "../../src/server/gateway/routes.js";
 import { type Field, loadMethods, type MessageType } from "../../src/server/gateway/schema.js";
 import { Code, StatusError } from "../../src/status/error.js";
@@ -148,6 +148,8 @@ test("random messages of every type come back, and protobufjs reads what was wri
         const { text, json, proto } = message(type, 3, next);
         const bytes = encodeJson(type, text);
         assert.deepEqual(JSON.parse(renderMessage(type, bytes)), json, text);
+        const pieces = [...renderPieces(type, bytes, 1 + next(100))];
+        assert.deepEqual(JSON.parse(pieces.join("")), json, text);
         const decoded = root.lookupType(type.name).decode(bytes);
         const object = root
           .lookupType(type.name)

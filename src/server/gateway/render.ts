@@ -12,14 +12,45 @@ export function renderMessage(type: MessageType, bytes: Uint8Array): string {
   return render(type, new Reader(bytes));
 }
 
-/** The message between the reader's place and its limit. */
-function render(type: MessageType, reader: Reader): string {
+/**
+ * The same in pieces of about `most` characters, for answers with long lists: the elements of its first list of messages
+ * come one after the other, at the end.
+ */
+export function* renderPieces(type: MessageType, bytes: Uint8Array, most: number): Generator<string> {
+  const list = type.fields.find(({ repeated, kind }) => repeated && kind === "message");
+  const rest = render(type, new Reader(bytes), list?.tag);
+  if (list === undefined) {
+    yield rest;
+    return;
+  }
+  const reader = new Reader(bytes);
+  let piece = rest.slice(0, -1);
+  let begun = false;
+  while (reader.more()) {
+    const tag = reader.tag();
+    if (tag !== list.tag) {
+      reader.skip(tag);
+      continue;
+    }
+    if (begun) piece += ",";
+    else piece += `${rest === "{}" ? "" : ","}${list.label}[`;
+    begun = true;
+    piece += renderValue(list, reader);
+    if (piece.length < most) continue;
+    yield piece;
+    piece = "";
+  }
+  yield `${piece}${begun ? "]" : ""}}`;
+}
+
+/** The message between the reader's place and its limit, without the field whose tag is `but`. */
+function render(type: MessageType, reader: Reader, but?: number): string {
   // The text of each field, without the end of its list.
   const values: (string | undefined)[] = [];
   while (reader.more()) {
     const tag = reader.tag();
     const field = type.byTag.get(tag);
-    if (field === undefined) {
+    if (field === undefined || tag === but) {
       reader.skip(tag);
       continue;
     }

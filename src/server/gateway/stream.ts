@@ -6,7 +6,7 @@ import { httpStatus, sendError, streamError } from "./answers.js";
 import { type Endpoint, HttpCall } from "./call.js";
 import { renderMessage } from "./render.js";
 import { JsonSplitter } from "./splitter.js";
-import { encodeRequest, readBody } from "./unary.js";
+import { encodeRequest, readBody, unreadable } from "./unary.js";
 
 /**
  * A stream over HTTP: the messages of the body go in one after the other, answers come out as lines `{"result":…}`. The
@@ -71,8 +71,8 @@ export class HttpStream extends HttpCall implements ServerStream {
         this.endpoint.method.response,
         parts.length === 1 ? parts[0] : Buffer.concat(parts),
       );
-    } catch (reason) {
-      this.abort(StatusError.from(reason));
+    } catch {
+      this.abort(unreadable());
       return true;
     }
     this.head(200);

@@ -1,11 +1,14 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { StatusError } from "../../status/error.js";
+import { Code, StatusError } from "../../status/error.js";
 import { tooLarge } from "../grpc/limit.js";
 import type { UnaryHandler } from "../transport.js";
 import { sendError, sendJson } from "./answers.js";
 import { type Endpoint, HttpCall } from "./call.js";
 import { encodeJson } from "./encode.js";
-import { renderMessage } from "./render.js";
+import { renderMessage, renderPieces } from "./render.js";
+
+/** Answers with more bytes are rendered in pieces of about as many characters. */
+const LARGE = 256 * 1024;
 
 /** One unary call over HTTP. */
 export class HttpUnary extends HttpCall {
@@ -45,20 +48,46 @@ export class HttpUnary extends HttpCall {
   }
 
   private answer(answer: Uint8Array | undefined): void {
-    let text: string;
+    const { response } = this.endpoint.method;
     try {
-      text = answer === undefined ? "{}" : renderMessage(this.endpoint.method.response, answer);
-    } catch (reason) {
-      this.fail(StatusError.from(reason));
-      return;
+      if (answer === undefined) sendJson(this.response, 200, "{}");
+      else if (answer.length <= LARGE) sendJson(this.response, 200, renderMessage(response, answer));
+      else this.answerInPieces(renderPieces(response, answer, LARGE));
+    } catch {
+      this.fail(unreadable());
     }
-    sendJson(this.response, 200, text);
+  }
+
+  /** A long list takes long to render: others get their turn in between, and the client is waited for. */
+  private answerInPieces(pieces: Iterator<string, void>): void {
+    const { response } = this;
+    const next = (): void => {
+      if (response.destroyed) return;
+      let piece: IteratorResult<string, void>;
+      try {
+        piece = pieces.next();
+      } catch {
+        if (response.headersSent) response.destroy();
+        else this.fail(unreadable());
+        return;
+      }
+      if (piece.done) response.end();
+      else if (response.write(piece.value)) setImmediate(next);
+      else response.once("drain", next);
+    };
+    response.setHeader("content-type", "application/json");
+    next();
   }
 
   protected fail(error: StatusError): void {
     this.closeUnlessRead();
     sendError(this.response, error, this.path);
   }
+}
+
+/** What a handler has answered is no message of its method. */
+export function unreadable(): StatusError {
+  return new StatusError(Code.INTERNAL, "etcd-braid: the answer can not be read");
 }
 
 /** The request message that a JSON text says. Throws INVALID_ARGUMENT or, when it is too large, RESOURCE_EXHAUSTED. */

@@ -59,16 +59,15 @@ export class Http1Server {
   }
 
   /**
-   * Closes idle connections and ends responses that have begun; a request that has not been answered yet is, and then
-   * its connection closes.
+   * Closes idle connections, and each other one after the answers that it waits for. What streams is ended by whoever
+   * streams it.
    */
   drain(): void {
     this.stopping = true;
     for (const [socket, responses] of this.connections) {
       if (responses.size === 0) socket.destroy();
       for (const response of responses) {
-        if (response.headersSent) response.end();
-        else response.setHeader("connection", "close");
+        if (!response.headersSent) response.setHeader("connection", "close");
       }
     }
   }
