@@ -100,6 +100,8 @@ export async function startProxy(initial: Config, log: Log, signal?: AbortSignal
   const connections = new ConnectionStats();
   const metrics = createMetrics({
     calls: observer.stats,
+    connections,
+    logins: store.auth?.counts,
     backends: [...new Set([...store.clients, store.host])],
     host: store.host,
     shardNames: shards.map(({ name }) => name),

@@ -5,6 +5,7 @@ import { freePort } from "../../src/dev/ports.js";
 import { etcdctl, startEtcdctl } from "../support/etcdctl.js";
 import { startStore, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
+import { dashboardQueries } from "./dashboard.js";
 import { Scrape } from "./scrape.js";
 
 describe("metrics", () => {
@@ -133,6 +134,31 @@ describe("metrics", () => {
     const { health } = (await (await fetch(`http://${address}/health`)).json()) as { health: string };
     assert.equal(health, "true");
     assert.equal((await fetch(`http://${address}/v3/kv/range`, { method: "POST", body: "{}" })).status, 404);
+  });
+
+  test("the dashboard asks for nothing that is not there, and shows all metrics of the proxy", async () => {
+    const now = await scrape();
+    const queries = dashboardQueries();
+    assert.ok(queries.length > 50);
+    for (const { panel, metric, labels } of queries) {
+      const series = now.series.find(({ name }) => name === metric);
+      // Garbage may not have been collected yet.
+      const family = metric.replace(/_(bucket|sum|count)$/, "");
+      assert.ok(series !== undefined || now.types.has(family), `"${panel}" asks for ${metric}`);
+      for (const label of labels) {
+        assert.ok(series === undefined || label in series.labels, `"${panel}": ${metric} has no ${label}`);
+      }
+    }
+    const shown = new Set(queries.map(({ metric }) => metric.replace(/_(bucket|sum|count)$/, "")));
+    const hidden = [...now.types.keys()].filter((name) => name.startsWith("braid_") && !shown.has(name));
+    assert.deepEqual(hidden, ["braid_shard_endpoint_in_use", "braid_streams_refused_total"]);
+  });
+
+  test("connections are counted by what they speak", async () => {
+    const now = await scrape();
+    assert.ok(now.sum("braid_connections_accepted_total", { protocol: "http2" }) > 0);
+    assert.ok(now.sum("braid_connections", { protocol: "http1" }) > 0, "that of fetch above");
+    assert.equal(now.of("braid_connections_refused_total", { reason: "silent" }).length, 1);
   });
 
   test("calls over the JSON gateway count like others", async () => {

@@ -1,7 +1,9 @@
+import type { LoginCounts } from "../../auth/login.js";
 import type { LeaseCounts } from "../../lease/leases.js";
 import { version } from "../../ops/package.js";
 import { Metrics, type Sample } from "../../ops/prometheus.js";
 import type { ShardClient } from "../../shard/client.js";
+import { type ConnectionStats, REFUSALS } from "../../stats/connections.js";
 import type { CallStats } from "../../stats/methods.js";
 import type { SharedTimeline } from "../../timeline/timeline.js";
 import type { Hub } from "../../watch/hub.js";
@@ -13,6 +15,9 @@ import { addWatchMetrics } from "./watch.js";
 export interface MetricSources {
   /** Of the clients' calls. */
   readonly calls: CallStats;
+  readonly connections: ConnectionStats;
+  /** Undefined without authentication. */
+  readonly logins: Readonly<LoginCounts> | undefined;
   /** In configured order, and the timeline host's if that is a cluster of its own. */
   readonly backends: readonly ShardClient[];
   readonly host: ShardClient;
@@ -29,10 +34,16 @@ export function createMetrics(sources: MetricSources): Metrics {
   metrics.addRuntime();
   metrics.gauge("braid_build_info", "1, with the version of the proxy.", () => [[{ version }, 1]], "max");
   addClientMetrics(metrics, sources.calls);
+  addConnectionMetrics(metrics, sources.connections);
   addShardMetrics(metrics, sources.backends);
   addTimelineMetrics(metrics, sources.timeline, sources.shardNames);
   addWatchMetrics(metrics, sources.hub, sources.shardNames);
   addLeaseMetrics(metrics, sources.leases);
+  metrics.counter(
+    "braid_auth_logins_total",
+    "Authenticate calls to shards, of clients and of the proxy itself: each costs a shard much processor time.",
+    () => [[{}, sources.logins?.authenticates ?? 0]],
+  );
   addEtcdMetrics(metrics, sources);
   return metrics;
 }
@@ -50,6 +61,33 @@ function addClientMetrics(metrics: Metrics, calls: CallStats): void {
   );
   metrics.gauge("braid_requests_in_flight", "Calls of clients under way, streams included.", () =>
     callsInFlight(calls),
+  );
+}
+
+function addConnectionMetrics(metrics: Metrics, stats: ConnectionStats): void {
+  const byProtocol = (counts: ConnectionStats["openBy"]) => (): Sample[] => [
+    [{ protocol: "http2" }, counts.http2],
+    [{ protocol: "http1" }, counts.http1],
+  ];
+  metrics.gauge(
+    "braid_connections",
+    "Connections of clients that are open: HTTP/2 (gRPC) and HTTP/1.1 (JSON gateway, pages).",
+    byProtocol(stats.openBy),
+  );
+  metrics.counter(
+    "braid_connections_accepted_total",
+    "Connections of clients.",
+    byProtocol(stats.acceptedBy),
+  );
+  metrics.counter(
+    "braid_connections_refused_total",
+    "Connections refused, or ended because of how the client behaved.",
+    () => REFUSALS.map((reason) => [{ reason }, stats.refused[reason]]),
+  );
+  metrics.counter(
+    "braid_streams_refused_total",
+    "HTTP/2 streams refused because their connection had as many as it may have.",
+    () => [[{}, stats.refusedStreams]],
   );
 }
 
