@@ -8,6 +8,7 @@ import { StatusRequest, StatusResponse } from "../wire/messages.js";
 import { Maintenance } from "../wire/paths.js";
 import { Exit } from "./exit.js";
 import { formatTable } from "./table.js";
+import { findUserProblems } from "./users.js";
 
 /** One endpoint of one cluster, and what it answered. */
 interface Probe {
@@ -36,7 +37,12 @@ export async function check(configFile: string): Promise<number> {
       endpoints.map((endpoint) => probe(name, endpoint, index, config)),
     ),
   );
-  const problems = [...findListenProblems(config), ...findProblems(probes)];
+  const answering = new Set(probes.flatMap(({ cluster, answer }) => (answer ? [cluster] : [])));
+  const problems = [
+    ...findListenProblems(config),
+    ...findProblems(probes),
+    ...(await findUserProblems(config, answering)),
+  ];
   const host =
     config.timeline.kind === "shard"
       ? `shard ${config.shards[config.timeline.shard].name}`

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from "commander";
 import { version } from "../ops/package.js";
+import type { RepairOptions } from "./auth.js";
 import type { RestoreOptions } from "./snapshot.js";
 
 /** Sets what the process will end with; commands resolve to an exit code. */
@@ -130,6 +131,7 @@ ${exitCodes}`,
     });
 
   addSnapshot(program, finish);
+  addAuth(program, finish);
   return program;
 }
 
@@ -222,6 +224,36 @@ ${exitCodes}`,
     .action(async (folder: string, options: RestoreOptions) => {
       const { restore } = await import("./snapshot.js");
       finish(await restore(folder, options));
+    });
+}
+
+function addAuth(program: Command, finish: Finish): void {
+  const auth = program.command("auth").description("the shards' users and roles").helpCommand(false);
+
+  auth
+    .command("repair")
+    .description("show how the shards' users, roles and grants differ, and make them the same")
+    .option("-s, --source <shard>", "the shard that is right (default, only to compare: the first)")
+    .option("--fix", "make all shards like the source", false)
+    .option(...CONFIG)
+    .addHelpText(
+      "after",
+      `
+For when a change of users or roles was carried out on some shards alone, or somebody changed a shard past the
+proxies. It works with the proxy's own user. What the source does not have is deleted on the others. Passwords
+cannot be read: a user who is missing on a shard gets a password there that nobody knows, and has to be given a new
+one through a proxy before it can log in; so has one whose passwords differ.
+
+Ends with 1 when there are differences and --fix is not given.
+
+Examples:
+  braid auth repair --config /etc/braid/shards.yaml
+  braid auth repair --fix --source east --config /etc/braid/shards.yaml
+${exitCodes}`,
+    )
+    .action(async (options: RepairOptions) => {
+      const { repair } = await import("./auth.js");
+      finish(await repair(options));
     });
 }
 

@@ -110,6 +110,15 @@ export async function adoptCluster(config: Config, shardIndex: number, log: Log)
   }
 }
 
+/** Connects to the shards and the timeline host, and to nothing of the timeline. */
+export async function connectShards(
+  config: Config,
+  log: Log,
+): Promise<{ shards: readonly ShardClient[]; host: ShardClient; close(): void }> {
+  const { clients, host, disconnect } = await connect(config, log);
+  return { shards: clients, host, close: disconnect };
+}
+
 /** Saves the store, see `saveSnapshot`. Does not wait for backends that are down. */
 export async function saveStore(
   config: Config,

@@ -27,7 +27,7 @@ export class AdminLock {
   constructor(private readonly host: Shard) {}
 
   /** Runs `change` alone; it has to be done by `deadline` (milliseconds since the epoch). */
-  run<T>(call: Call, change: (deadline: number) => Promise<T>): Promise<T> {
+  run<T>(call: Pick<Call, "deadline" | "cancelled">, change: (deadline: number) => Promise<T>): Promise<T> {
     const turn = this.last.then(async () => {
       await this.acquire(call);
       try {
@@ -40,7 +40,7 @@ export class AdminLock {
     return turn;
   }
 
-  private async acquire(call: Call): Promise<void> {
+  private async acquire(call: Pick<Call, "deadline" | "cancelled">): Promise<void> {
     const giveUp = Math.min(call.deadline, Date.now() + 2 * TTL * 1_000);
     for (;;) {
       if (call.cancelled) throw new StatusError(Code.CANCELLED, "context canceled");
@@ -65,4 +65,9 @@ export class AdminLock {
     // Left alone it ends by itself.
     await this.host.call(Lease.LeaseRevoke, REVOKE, { idempotent: true }).catch(() => {});
   }
+}
+
+/** Runs `change` while no proxy changes users and roles. */
+export function withAdminLock<T>(host: Shard, change: () => Promise<T>): Promise<T> {
+  return new AdminLock(host).run({ deadline: Number.POSITIVE_INFINITY, cancelled: false }, change);
 }

@@ -1,0 +1,82 @@
+import { loadConfig } from "../config/load.js";
+import type { Config } from "../config/types.js";
+import { createLog } from "../ops/log.js";
+import { connectShards } from "../server/store.js";
+import { withAdminLock } from "../services/auth/lock.js";
+import { repairSteps } from "../services/auth/repair.js";
+import { readUsers, type Users } from "../services/auth/users.js";
+import type { Shard } from "../shard/shard.js";
+import { AuthUserAddRequest } from "../wire/messages.js";
+import { Auth } from "../wire/paths.js";
+import { CommandError, Exit } from "./exit.js";
+
+export interface RepairOptions {
+  readonly config: string;
+  readonly source?: string;
+  readonly fix: boolean;
+}
+
+/** `braid auth repair`: shows how the shards' users and roles differ from one shard's, and makes them the same. */
+export async function repair(options: RepairOptions): Promise<number> {
+  const config = loadConfig(options.config);
+  const source = sourceIndex(config, options);
+  const { shards, host, close } = await connectShards(config, createLog("silent"));
+  try {
+    const all = () => repairAll(shards, source, options.fix);
+    return await (options.fix ? withAdminLock(host, all) : all());
+  } catch (reason) {
+    throw reason instanceof CommandError ? reason : new CommandError(Exit.failure, (reason as Error).message);
+  } finally {
+    close();
+  }
+}
+
+function sourceIndex(config: Config, { source, fix }: RepairOptions): number {
+  if (source === undefined) {
+    if (!fix) return 0;
+    throw new CommandError(Exit.usage, "say with --source which shard has the right users and roles");
+  }
+  const index = config.shards.findIndex(({ name }) => name === source);
+  if (index >= 0) return index;
+  const names = config.shards.map(({ name }) => name).join(", ");
+  throw new CommandError(Exit.usage, `there is no shard "${source}"; the shards are ${names}`);
+}
+
+async function repairAll(shards: readonly Shard[], source: number, fix: boolean): Promise<number> {
+  const found = await Promise.all(shards.map((shard) => read(shard)));
+  const model = found[source]!;
+  let differences = 0;
+  const added = new Set<string>();
+  for (const [i, shard] of shards.entries()) {
+    const steps = repairSteps(model, found[i]!);
+    differences += steps.length;
+    if (steps.length > 0) say(`shard ${shard.name}, to be like shard ${shards[source]!.name}:`);
+    for (const step of steps) {
+      say(`  ${step.text}`);
+      if (!fix) continue;
+      await shard.call(step.path, step.request, { idempotent: false });
+      if (step.path === Auth.UserAdd) added.add(AuthUserAddRequest.decode(step.request).name);
+    }
+  }
+  if (differences === 0)
+    say("All shards have the same users, roles and grants. Passwords cannot be compared.");
+  else if (fix) say("Done. All shards have the same users, roles and grants.");
+  else say("Nothing was changed. To do this: --fix --source <the shard that is right>");
+  for (const name of added)
+    say(`User ${name} cannot log in until its password is set: etcdctl user passwd ${name}`);
+  return differences === 0 || fix ? Exit.ok : Exit.failure;
+}
+
+async function read(shard: Shard): Promise<Users> {
+  try {
+    return await readUsers(shard);
+  } catch (reason) {
+    const { message } = reason as Error;
+    const name = `shard "${shard.name}"`;
+    throw new CommandError(Exit.failure, message.startsWith(name) ? message : `${name}: ${message}`);
+  }
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

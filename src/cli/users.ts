@@ -1,0 +1,34 @@
+import type { Config } from "../config/types.js";
+import { createLog } from "../ops/log.js";
+import { connectShards } from "../server/store.js";
+import { etcd } from "../status/etcd.js";
+import { EMPTY } from "../wire/messages.js";
+import { Auth } from "../wire/paths.js";
+
+/** What keeps the proxies' users from what they have to do, on the clusters (of those that answer). */
+export async function findUserProblems(config: Config, answering: ReadonlySet<string>): Promise<string[]> {
+  if (answering.size === 0) return [];
+  const { shards, host, close } = await connectShards(config, createLog("silent"));
+  try {
+    const problems = await Promise.all(
+      [...new Set([...shards, host])].map(async (shard) => {
+        const name = shard.index < 0 ? "timeline" : `shard ${shard.name}`;
+        if (!answering.has(name)) return [];
+        // With authentication off for everybody, with it on for the role root alone.
+        return shard.call(Auth.UserList, EMPTY, { idempotent: true }).then(
+          () => [],
+          (error: Error) => [`${name}: ${describe(error.message)}`],
+        );
+      }),
+    );
+    return problems.flat();
+  } finally {
+    close();
+  }
+}
+
+function describe(message: string): string {
+  if (message === etcd.permissionDenied().message) return "the proxy's user does not have the role root";
+  if (message === etcd.userEmpty().message) return "authentication is on, but the proxy has no user (auth)";
+  return message;
+}

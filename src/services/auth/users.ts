@@ -1,0 +1,54 @@
+import type { Shard } from "../../shard/shard.js";
+import {
+  AuthRoleGetRequest,
+  AuthRoleGetResponse,
+  AuthRoleListResponse,
+  AuthUserGetRequest,
+  AuthUserGetResponse,
+  AuthUserListResponse,
+  EMPTY,
+  type Permission,
+} from "../../wire/messages.js";
+import { Auth } from "../../wire/paths.js";
+import { isEnabled } from "./look.js";
+
+/** Who may do what on one shard; passwords nobody can read. */
+export interface Users {
+  readonly enabled: boolean;
+  /** User → its roles. */
+  readonly users: ReadonlyMap<string, readonly string[]>;
+  /** Role → range, see `rangeName` → permission. */
+  readonly roles: ReadonlyMap<string, ReadonlyMap<string, Permission>>;
+}
+
+const READ = { idempotent: true } as const;
+
+/** Reads a shard's users and roles, as the proxy itself. */
+export async function readUsers(shard: Shard): Promise<Users> {
+  const enabled = await isEnabled(shard);
+  const { users: names } = AuthUserListResponse.decode(await shard.call(Auth.UserList, EMPTY, READ));
+  const users = new Map<string, readonly string[]>();
+  for (const name of names) {
+    const request = AuthUserGetRequest.encode({ name });
+    users.set(name, AuthUserGetResponse.decode(await shard.call(Auth.UserGet, request, READ)).roles);
+  }
+  const listed = AuthRoleListResponse.decode(await shard.call(Auth.RoleList, EMPTY, READ));
+  const roles = new Map<string, ReadonlyMap<string, Permission>>();
+  for (const role of listed.roles) {
+    const response = await shard.call(Auth.RoleGet, AuthRoleGetRequest.encode({ role }), READ);
+    const { perm } = AuthRoleGetResponse.decode(response);
+    roles.set(role, new Map(perm.map((one) => [rangeName(one), one])));
+  }
+  return { enabled, users, roles };
+}
+
+/** A key or range as text: `"/a"` or `["/a", "/b")`. The same for the same range alone. */
+export function rangeName({ key, rangeEnd }: Pick<Permission, "key" | "rangeEnd">): string {
+  if (rangeEnd.length === 0) return quoted(key);
+  const end = rangeEnd.length === 1 && rangeEnd[0] === 0 ? "end" : quoted(rangeEnd);
+  return `[${quoted(key)}, ${end})`;
+}
+
+function quoted(bytes: Uint8Array): string {
+  return JSON.stringify(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1"));
+}
