@@ -180,6 +180,33 @@ const around: Case[] = [
   bad("/v3/maintenance/snapshot", "{"),
 ];
 
+const name = b64("elect");
+const recipes: Case[] = [
+  post("/v3/lock/lock", { name: b64("mutex") }, { ignore: ["key"] }),
+  post(
+    "/v3/lock/lock",
+    { name: b64("mutex2"), lease: "999" },
+    { instead: { status: 400, code: 2, because: five } },
+  ),
+  post("/v3/lock/unlock", { key: b64("mutex/none") }),
+  post("/v3/lock/unlock", {}, { instead: { status: 400, code: 2, because: five } }),
+  post("/v3/election/leader", { name }, { instead: { status: 400, code: 2, because: five } }),
+  post("/v3/lease/grant", { TTL: "300", ID: "4711" }),
+  post("/v3/election/campaign", { name, lease: "4711", value: b64("one") }),
+  post("/v3/election/leader", { name }),
+  post("/v3/election/observe", { name }, { lines: 1 }),
+  post(
+    "/v3/election/proclaim",
+    { leader: { name, key: b64("elect/x"), rev: "1", lease: "4711" } },
+    {
+      instead: { status: 400, code: 2, because: five },
+    },
+  ),
+  post("/v3/election/proclaim", {}, { instead: { status: 400, code: 2, because: five } }),
+  post("/v3/election/resign", {}, { instead: { status: 400, code: 2, because: five } }),
+  post("/v3/lease/revoke", { ID: "4711" }),
+];
+
 const http: Case[] = [
   ...["GET", "PUT", "DELETE", "HEAD", "PATCH"].map((method) => ({ method, path: "/v3/kv/range" })),
   ...["POST", "PUT", "HEAD"].map((method) => ({ method, path: "/version" })),
@@ -279,7 +306,7 @@ const auth: Case[] = [
   post("/v3/auth/role/delete", { role: "apps" }, { as: "root" }),
   post("/v3/auth/user/delete", { name: "root" }, { as: "root" }),
   post("/v3/auth/disable", {}, { as: "root" }),
-  login("root", "root-secret-42"),
+  login("root", "another"),
   post("/v3/auth/user/delete", { name: "app" }),
 ];
 
@@ -290,6 +317,7 @@ export const cases: Readonly<Record<string, readonly Case[]>> = {
   lease,
   watch,
   around,
+  recipes,
   http,
   auth,
 };
