@@ -49,6 +49,7 @@ export class ClientConnection extends Connection<ResponseHead> {
   private nextId = 1;
   private isReady = false;
   private isDraining = false;
+  private heardIn = 0;
   private readonly queue = new Fifo<ClientCall>();
   private readonly blocks = new Map<RequestMetadata, Map<string, Block>>();
 
@@ -93,6 +94,9 @@ export class ClientConnection extends Connection<ResponseHead> {
 
   /** A call has got something. */
   heard(): void {
+    // Once for all calls that one piece of data is for.
+    if (this.heardIn === this.chunks) return;
+    this.heardIn = this.chunks;
     this.events.heard();
   }
 

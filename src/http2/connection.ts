@@ -44,6 +44,8 @@ export abstract class Connection<H> implements FrameSink {
   protected lastPeerStream = 0;
   /** Nothing more is read or written; the socket is closed or about to be. */
   protected ended = false;
+  /** How many pieces of data have come from the socket. */
+  protected chunks = 0;
 
   private readonly reader: FrameReader;
   private readonly headerBlocks: HeaderBlocks<H>;
@@ -100,6 +102,7 @@ export abstract class Connection<H> implements FrameSink {
 
   protected receive(chunk: Buffer): void {
     if (this.ended) return;
+    this.chunks++;
     this.keepAlive.heard();
     try {
       this.reader.push(chunk);

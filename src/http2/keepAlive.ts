@@ -1,3 +1,4 @@
+import { turnTime } from "../stats/clock.js";
 import type { ConnectionLimits } from "./limits.js";
 import type { Sender } from "./sender.js";
 
@@ -8,7 +9,7 @@ export const LIFE_SIGN = 0;
  * Finds out when a peer is gone without a word: pings after a silence, and gives up when the ping is not answered.
  */
 export class KeepAlive {
-  private lastHeard = Date.now();
+  private lastHeard = turnTime();
   private pingTimer: NodeJS.Timeout | undefined;
   private pongTimer: NodeJS.Timeout | undefined;
 
@@ -24,7 +25,7 @@ export class KeepAlive {
 
   /** Something has come from the peer. */
   heard(): void {
-    this.lastHeard = Date.now();
+    this.lastHeard = turnTime();
   }
 
   /** The peer has answered a ping. */
@@ -51,7 +52,7 @@ export class KeepAlive {
     const { pingIntervalMs, pingTimeoutMs, pingOnlyWithStreams } = this.limits;
     this.pingTimer = undefined;
     if (pingOnlyWithStreams && !this.isBusy()) return;
-    const silence = Date.now() - this.lastHeard;
+    const silence = turnTime() - this.lastHeard;
     if (silence < pingIntervalMs) {
       this.arm(pingIntervalMs - silence);
       return;

@@ -1,3 +1,4 @@
+import { turnTime } from "../stats/clock.js";
 import { CallStats, type MethodStats } from "../stats/methods.js";
 import { Code, StatusError } from "../status/error.js";
 import type { Call } from "./transport.js";
@@ -25,12 +26,12 @@ export class CallObserver {
   /** A call begins; `method` is from `stats`. Answers the time for `ended`. */
   began(method: MethodStats): number {
     method.started++;
-    return performance.now();
+    return turnTime();
   }
 
   /** The end of a call that `began` at `since`; exactly once. */
   ended(call: Call, method: MethodStats, since: number, error: StatusError | undefined): void {
-    const ms = performance.now() - since;
+    const ms = turnTime() - since;
     method.ended[error === undefined ? 0 : error.code]++;
     if (!method.streams) method.latency.observe(ms);
     if (error !== undefined || (ms >= this.slowMs && !method.streams)) this.report(call, error, ms);

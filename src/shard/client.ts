@@ -1,3 +1,4 @@
+import { Deadlines } from "../http2/deadlines.js";
 import { CallStats } from "../stats/methods.js";
 import type { CallMetadata } from "./caller.js";
 import type { Endpoint, EndpointHealth } from "./endpoint.js";
@@ -65,7 +66,7 @@ class Client implements ShardClient {
   readonly stats = new CallStats();
   private readonly log: ShardLog;
   private readonly members: Members;
-  private readonly calls = new Set<UnaryCall>();
+  private readonly calls = new Deadlines<UnaryCall>();
   private readonly streams = new Set<Stream>();
   /** What was logged last of each endpoint, so that an endpoint that stays down is reported once. */
   private readonly logged = new Map<Endpoint, string>();
@@ -76,7 +77,11 @@ class Client implements ShardClient {
     this.index = options.index;
     this.name = options.name;
     this.log = options.log;
-    this.members = new Members({ ...options, onChange: (endpoint) => this.changed(endpoint) });
+    this.members = new Members({
+      ...options,
+      onChange: (endpoint) => this.changed(endpoint),
+      waitingSince: (endpoint) => this.waitingSince(endpoint),
+    });
   }
 
   get openStreams(): number {
@@ -89,8 +94,7 @@ class Client implements ShardClient {
 
   unary(path: string, request: Uint8Array, options: CallOptions, done: Done): () => void {
     const stats = this.stats.of(path);
-    const call = new UnaryCall(this.members, stats, request, options, done, () => this.calls.delete(call));
-    this.calls.add(call);
+    const call = new UnaryCall(this.members, stats, request, options, done, this.calls);
     call.start();
     return call.cancel;
   }
@@ -125,6 +129,15 @@ class Client implements ShardClient {
 
   get certificateExpiresAt(): number {
     return this.members.tls?.expiresAt ?? Number.POSITIVE_INFINITY;
+  }
+
+  private waitingSince(endpoint: Endpoint): number | undefined {
+    let oldest: number | undefined;
+    for (const call of this.calls) {
+      const since = call.waitsSince(endpoint);
+      if (since !== undefined && (oldest === undefined || since < oldest)) oldest = since;
+    }
+    return oldest;
   }
 
   private changed(endpoint: Endpoint): void {

@@ -1,3 +1,4 @@
+import { turnTime } from "../stats/clock.js";
 import { Maintenance } from "../wire/paths.js";
 import type { EndpointAddress } from "./address.js";
 import { classify } from "./errors.js";
@@ -37,14 +38,13 @@ export class Endpoint {
   private silent = false;
   private connects = 0;
   private failures = 0;
-  /** Start times (ms) of the calls that wait for an answer, oldest first. */
-  private readonly waiting = new Map<LinkCall, number>();
+  /** `turnTime()` when something came for a call. */
   private lastHeard = 0;
   private silenceTimer: NodeJS.Timeout | undefined;
 
   /**
    * `onChange` is called after each change of state. An endpoint is silent when nothing has come from it for
-   * `silenceMs` although a call waits.
+   * `silenceMs` although a call waits: `waitingSince` tells when the oldest that waits was sent.
    */
   constructor(
     address: EndpointAddress,
@@ -52,6 +52,7 @@ export class Endpoint {
     tls: ShardTlsContext | undefined,
     private readonly silenceMs: number,
     private readonly onChange: (endpoint: Endpoint) => void,
+    private readonly waitingSince: (endpoint: Endpoint) => number | undefined,
   ) {
     this.label = address.label;
     this.link = openLink(transport, address, tls, {
@@ -89,14 +90,9 @@ export class Endpoint {
     return this.link.begin(path, metadata, listener);
   }
 
-  /** Tells that `call` waits for its answer from now on, until `answered`. */
-  expectAnswer(call: LinkCall): void {
-    this.waiting.set(call, Date.now());
+  /** Tells that a call waits for its answer from now on. */
+  expectAnswer(): void {
     if (this.silenceTimer === undefined) this.armSilence(this.silenceMs);
-  }
-
-  answered(call: LinkCall): void {
-    this.waiting.delete(call);
   }
 
   close(): void {
@@ -119,12 +115,12 @@ export class Endpoint {
   }
 
   private heard(): void {
-    this.lastHeard = Date.now();
+    this.lastHeard = turnTime();
     if (this.silent) {
       this.silent = false;
       this.lastError = undefined;
       this.state = "ready";
-      if (this.waiting.size > 0 && this.silenceTimer === undefined) this.armSilence(this.silenceMs);
+      if (this.silenceTimer === undefined) this.armSilence(this.silenceMs);
       this.onChange(this);
     }
   }
@@ -132,9 +128,9 @@ export class Endpoint {
   private armSilence(delay: number): void {
     this.silenceTimer = setTimeout(() => {
       this.silenceTimer = undefined;
-      const oldest = this.waiting.values().next();
-      if (oldest.done || this.closed) return;
-      const silence = Date.now() - Math.max(this.lastHeard, oldest.value);
+      const oldest = this.waitingSince(this);
+      if (oldest === undefined || this.closed) return;
+      const silence = turnTime() - Math.max(this.lastHeard, oldest);
       if (silence < this.silenceMs) this.armSilence(this.silenceMs - silence);
       else if (this.ready && !this.silent) this.becomeSilent();
       else this.armSilence(this.silenceMs);

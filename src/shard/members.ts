@@ -21,6 +21,8 @@ export interface MembersOptions {
   readonly log: TlsLog;
   /** Called after each change of an endpoint's state. */
   onChange(endpoint: Endpoint): void;
+  /** When the oldest call was sent that waits for an answer of the endpoint (`turnTime()`); undefined when none does. */
+  waitingSince(endpoint: Endpoint): number | undefined;
 }
 
 /** A shard's endpoints: which one is used, who waits for one, and the errors in the shard's name. */
@@ -51,7 +53,8 @@ export class Members {
         if (endpoint.ready) for (const waiter of [...this.waiters]) waiter();
       };
       const tls = address.secure ? this.tls : undefined;
-      return new Endpoint(address, options.transport ?? "grpc-js", tls, silenceMs, changed);
+      const { transport = "grpc-js", waitingSince } = options;
+      return new Endpoint(address, transport, tls, silenceMs, changed, waitingSince);
     });
   }
 

@@ -1,16 +1,16 @@
+import type { Deadlines, Timed } from "../http2/deadlines.js";
+import { turnTime } from "../stats/clock.js";
 import type { MethodStats } from "../stats/methods.js";
 import { Code, type StatusError } from "../status/error.js";
 import type { Endpoint } from "./endpoint.js";
 import { answered, classify, type Failure, type RawStatus } from "./errors.js";
-import type { LinkCall } from "./link.js";
+import type { CallListener, LinkCall } from "./link.js";
 import type { Members } from "./members.js";
 import type { CallOptions, Done } from "./shard.js";
 
 const EMPTY = new Uint8Array(0);
 /** How often one call is sent at most. Reached only when endpoints come and go all the time. */
 const MAX_ATTEMPTS = 5;
-/** Longest delay that a Node timer can hold, ms. */
-const MAX_DELAY = 2 ** 31 - 1;
 /** A call that takes at least this long, ms, may be why its origin is slow. */
 const LONG = 50;
 
@@ -18,11 +18,14 @@ const LONG = 50;
  * One unary call over however many attempts it takes. Idempotent calls are sent again to another endpoint when
  * an attempt is lost, unanswered, or fails for want of a leader; other calls only when they certainly never left.
  */
-export class UnaryCall {
-  private readonly deadline: number;
+export class UnaryCall implements CallListener, Timed<UnaryCall> {
+  before: UnaryCall | undefined = undefined;
+  after: UnaryCall | undefined = undefined;
+  readonly deadline: number;
   private readonly ownDeadline: boolean;
-  private readonly since = performance.now();
-  private deadlineTimer: NodeJS.Timeout | undefined;
+  private readonly since = turnTime();
+  /** `turnTime()` of the latest attempt. */
+  private sentAt = 0;
   private stopWaiting: (() => void) | undefined;
   private attempt: LinkCall | undefined;
   private endpoint: Endpoint | undefined;
@@ -37,7 +40,7 @@ export class UnaryCall {
     private readonly request: Uint8Array,
     private readonly options: CallOptions,
     private readonly done: Done,
-    private readonly onEnd: () => void,
+    private readonly calls: Deadlines<UnaryCall>,
   ) {
     const { deadline } = options;
     stats.started++;
@@ -46,8 +49,7 @@ export class UnaryCall {
   }
 
   start(): void {
-    const left = this.deadline - Date.now();
-    this.deadlineTimer = setTimeout(() => this.expire(), Math.max(0, Math.min(left, MAX_DELAY)));
+    this.calls.add(this);
     // The result never comes before `unary` has returned.
     if (this.members.isClosed) process.nextTick(() => this.fail(this.members.error("closed")));
     else this.send();
@@ -62,6 +64,11 @@ export class UnaryCall {
     if (!this.release(error.code)) return;
     this.abandon();
     this.done(error, EMPTY);
+  }
+
+  /** When the attempt was sent that waits for an answer of `endpoint` (`turnTime()`); undefined when none does. */
+  waitsSince(endpoint: Endpoint): number | undefined {
+    return this.attempt !== undefined && this.endpoint === endpoint ? this.sentAt : undefined;
   }
 
   /** Goes elsewhere if this call waits for an endpoint that is silent, may be repeated and has somewhere to go. */
@@ -88,22 +95,22 @@ export class UnaryCall {
     this.attempts++;
     this.endpoint = endpoint;
     this.response = undefined;
-    const call: LinkCall = endpoint.begin(this.stats.path, this.options.metadata, {
-      message: (message) => {
-        if (this.attempt !== call) return;
-        this.response = message;
-      },
-      ended: (status) => {
-        endpoint.answered(call);
-        if (this.attempt !== call) return;
-        this.attempt = undefined;
-        if (status.code === Code.OK) this.succeed();
-        else this.failed(status, endpoint);
-      },
-    });
+    this.sentAt = turnTime();
+    const call = endpoint.begin(this.stats.path, this.options.metadata, this);
     this.attempt = call;
-    endpoint.expectAnswer(call);
+    endpoint.expectAnswer();
     call.sendAndEnd(this.request);
+  }
+
+  /** Of the attempt in flight: one that was given up says no more. */
+  message(message: Uint8Array): void {
+    this.response = message;
+  }
+
+  ended(status: RawStatus): void {
+    this.attempt = undefined;
+    if (status.code === Code.OK) this.succeed();
+    else this.failed(status, this.endpoint!);
   }
 
   private succeed(): void {
@@ -135,12 +142,7 @@ export class UnaryCall {
     return this.members.hasOther(endpoint);
   }
 
-  private expire(): void {
-    const left = this.deadline - Date.now();
-    if (left > 0) {
-      this.deadlineTimer = setTimeout(() => this.expire(), Math.min(left, MAX_DELAY));
-      return;
-    }
+  expire(): void {
     const text =
       this.attempt === undefined
         ? this.members.unreachable
@@ -157,9 +159,7 @@ export class UnaryCall {
   private abandon(): void {
     const call = this.attempt;
     this.attempt = undefined;
-    if (call === undefined) return;
-    this.endpoint?.answered(call);
-    call.cancel();
+    call?.cancel();
   }
 
   /** Ends the call with a status; false when it was over before. */
@@ -167,15 +167,14 @@ export class UnaryCall {
     if (this.finished) return false;
     this.finished = true;
     this.count(code);
-    clearTimeout(this.deadlineTimer);
     this.stopWaiting?.();
-    this.onEnd();
+    this.calls.delete(this);
     return true;
   }
 
   private count(code: Code): void {
     const { stats, attempts } = this;
-    const ms = performance.now() - this.since;
+    const ms = turnTime() - this.since;
     stats.ended[code]++;
     stats.latency.observe(ms);
     const { origin } = this.options;

@@ -1,3 +1,4 @@
+import { turnTime } from "../stats/clock.js";
 import { Code, StatusError } from "../status/error.js";
 import type { Entry, LeaseOp } from "./entry.js";
 import type { Applied, Fold } from "./fold.js";
@@ -147,7 +148,7 @@ export class SharedTimeline implements Timeline {
       done(this.isSealed(shard, shardRevision) ? undefined : this.failure);
       return;
     }
-    this.sealWaiters[shard].push({ shardRevision, since: performance.now(), done });
+    this.sealWaiters[shard].push({ shardRevision, since: turnTime(), done });
     if (shardRevision <= this.proposed[shard]) return;
     if (written) {
       this.propose(shard, shardRevision);
@@ -346,7 +347,7 @@ export class SharedTimeline implements Timeline {
         else waiters[kept++] = waiter;
       }
       waiters.length = kept;
-      const now = performance.now();
+      const now = turnTime();
       // Only now: whoever is told may wait for something else.
       for (const { since, done } of sealed) {
         this.stats.seals.observe(now - since);
@@ -392,7 +393,7 @@ interface Waiter {
 interface SealWaiter {
   readonly shardRevision: number;
   readonly done: Sealed;
-  /** `performance.now()` when it was asked for. */
+  /** `turnTime()` when it was asked for. */
   readonly since: number;
 }
 

@@ -10,7 +10,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   stats: [],
   tls: [],
   wire: ["status"],
-  http2: ["status"],
+  http2: ["stats", "status"],
   routing: [],
   shard: ["http2", "tls", "wire", "stats", "status"],
   timeline: ["shard", "wire", "stats", "status"],

@@ -1,3 +1,4 @@
+import type { Deadlines, Timed } from "../../http2/deadlines.js";
 import { Block, type OutField } from "../../http2/hpack/encoder.js";
 import type { Field } from "../../http2/hpack/table.js";
 import { ErrorCode } from "../../http2/protocol.js";
@@ -13,9 +14,6 @@ import { tooLarge } from "../grpc/limit.js";
 import type { CallObserver } from "../observer.js";
 import { cancelled } from "../observer.js";
 import type { Call, Metadata } from "../transport.js";
-
-/** Longest delay that a Node timer can hold, ms. */
-const MAX_DELAY = 2 ** 31 - 1;
 
 const HEAD: readonly OutField[] = [
   { name: ":status", value: "200" },
@@ -35,6 +33,8 @@ export interface CallContext {
   /** Queued bytes above which `send` answers false. */
   readonly highWaterBytes: number;
   readonly observer: CallObserver;
+  /** The calls that have a deadline. */
+  readonly deadlines: Deadlines<ServerCall>;
 }
 
 class HeadMetadata implements Metadata {
@@ -49,16 +49,21 @@ class HeadMetadata implements Metadata {
 }
 
 /** One gRPC call as handlers see it, and the stream that carries it. */
-export abstract class ServerCall extends Stream implements Call {
+export abstract class ServerCall extends Stream implements Call, Timed<ServerCall> {
+  before: ServerCall | undefined = undefined;
+  after: ServerCall | undefined = undefined;
   readonly path: string;
   readonly deadline: number;
   slowest: SlowCall | undefined = undefined;
   caller: Caller | undefined = undefined;
-  private timer: NodeJS.Timeout | undefined;
+  /** In the list of those that have a deadline. */
+  private timed = false;
   private headSent = false;
   private finished = false;
   private wasCancelled = false;
-  private listeners: Set<() => void> | undefined;
+  /** Who wants to know of a cancellation; nearly always one at most. */
+  private listener: (() => void) | undefined = undefined;
+  private moreListeners: Set<() => void> | undefined = undefined;
   private readonly since: number;
 
   constructor(
@@ -89,14 +94,23 @@ export abstract class ServerCall extends Stream implements Call {
       return () => {};
     }
     if (this.finished) return () => {};
-    this.listeners ??= new Set();
-    this.listeners.add(listener);
-    return () => this.listeners?.delete(listener);
+    if (this.listener === undefined) this.listener = listener;
+    else {
+      this.moreListeners ??= new Set();
+      this.moreListeners.add(listener);
+    }
+    return () => {
+      if (this.listener === listener) this.listener = undefined;
+      else this.moreListeners?.delete(listener);
+    };
   }
 
   onOpen(): void {
     if (this.head.badTimeout) this.finish(new StatusError(Code.INTERNAL, "malformed grpc-timeout"));
-    else if (this.deadline !== Number.POSITIVE_INFINITY) this.armDeadline();
+    else if (this.deadline !== Number.POSITIVE_INFINITY) {
+      this.timed = true;
+      this.context.deadlines.add(this);
+    }
   }
 
   onAborted(_code: ErrorCode | undefined, _reason: string): void {
@@ -117,8 +131,7 @@ export abstract class ServerCall extends Stream implements Call {
   protected finish(error?: StatusError): boolean {
     if (this.over) return false;
     this.finished = true;
-    this.listeners = undefined;
-    if (this.timer !== undefined) clearTimeout(this.timer);
+    this.settled();
     this.stopListening();
     this.sendStatus(error);
     this.context.observer.ended(this, this.method, this.since, error);
@@ -130,10 +143,17 @@ export abstract class ServerCall extends Stream implements Call {
     if (this.over) return;
     this.wasCancelled = true;
     this.context.observer.ended(this, this.method, this.since, error);
-    if (this.timer !== undefined) clearTimeout(this.timer);
-    const { listeners } = this;
-    this.listeners = undefined;
-    for (const listener of listeners ?? []) listener();
+    const { listener, moreListeners } = this;
+    this.settled();
+    listener?.();
+    if (moreListeners !== undefined) for (const listener of moreListeners) listener();
+  }
+
+  private settled(): void {
+    this.listener = undefined;
+    this.moreListeners = undefined;
+    if (this.timed) this.context.deadlines.delete(this);
+    this.timed = false;
   }
 
   /** Ends the call with `error`; the handler sees a cancellation. */
@@ -173,18 +193,8 @@ export abstract class ServerCall extends Stream implements Call {
     this.endSending(fields);
   }
 
-  private armDeadline(): void {
-    const left = Math.max(0, this.deadline - Date.now());
-    this.timer = setTimeout(expire, Math.min(left, MAX_DELAY), this);
-  }
-
   /** The deadline has passed. */
   expire(): void {
-    if (this.deadline > Date.now()) this.armDeadline();
-    else this.shutdown(new StatusError(Code.DEADLINE_EXCEEDED, "context deadline exceeded"));
+    this.shutdown(new StatusError(Code.DEADLINE_EXCEEDED, "context deadline exceeded"));
   }
-}
-
-function expire(call: ServerCall): void {
-  call.expire();
 }

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { Deadlines } from "../../http2/deadlines.js";
 import type { ConnectionLimits } from "../../http2/limits.js";
 import type { RequestHead } from "../../http2/request.js";
 import { ServerConnection } from "../../http2/server.js";
@@ -11,7 +12,7 @@ import { CallObserver } from "../observer.js";
 import { Port } from "../port/port.js";
 import type { Handlers, StreamHandler, UnaryHandler } from "../transport.js";
 import { BidiStream } from "./bidi.js";
-import { type CallContext, ResponseBlocks } from "./call.js";
+import { type CallContext, ResponseBlocks, type ServerCall } from "./call.js";
 import { PlainAnswer } from "./plain.js";
 import { UnaryCall } from "./unary.js";
 
@@ -49,6 +50,7 @@ export async function serveHttp2(handlers: Handlers, options: Http2Options): Pro
 class Service {
   private readonly limits: ConnectionLimits;
   private readonly connections = new Set<ServerConnection>();
+  private readonly deadlines = new Deadlines<ServerCall>();
   private stopping = false;
   private readonly observer: CallObserver;
   private readonly unary = new Map<string, Method<UnaryHandler>>();
@@ -101,8 +103,8 @@ class Service {
   /** Serves a connection of which `first` has been read. */
   take(socket: Socket, first: Buffer): void {
     const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER } = this.options;
-    const { observer } = this;
-    const context = { blocks: new ResponseBlocks(), maxReceiveBytes, highWaterBytes, observer };
+    const { observer, deadlines } = this;
+    const context = { blocks: new ResponseBlocks(), maxReceiveBytes, highWaterBytes, observer, deadlines };
     const connection = new ServerConnection(socket, this.limits, {
       accept: (connection, id, head) => this.accept(connection, id, head, context),
       onClosed: (connection) => this.connections.delete(connection),

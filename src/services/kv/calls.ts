@@ -20,7 +20,10 @@ export function callOptions(call: Call, kind: CallKind, limits: KvLimits): CallO
     origin: call,
     caller: call.caller,
     // Without the client's deadline the shard's own holds, whose error names the shard.
-    deadline: call.deadline < Date.now() + limits.requestTimeoutMs ? call.deadline : undefined,
+    deadline:
+      call.deadline !== Number.POSITIVE_INFINITY && call.deadline < Date.now() + limits.requestTimeoutMs
+        ? call.deadline
+        : undefined,
   };
 }
 
