@@ -38,16 +38,20 @@ const row = (...cells: (string | number)[]) =>
 row("watchers", "add", "find", "hits", "remove", "all ranges");
 for (const size of SIZES) {
   const ranges = Array.from({ length: size }, (_, n) => rangeOf(n));
-  const index = new RangeIndex<number>();
+  const index = new RangeIndex<Set<number>>();
   const add = nanoseconds(size, () => {
-    for (const [n, range] of ranges.entries()) index.add(range, n);
+    for (const [n, range] of ranges.entries()) {
+      const members = index.get(range);
+      if (members === undefined) index.set(range, new Set([n]));
+      else members.add(n);
+    }
   });
   let hits = 0;
   const keys = Array.from({ length: 1_000 }, (_, i) => name((i * 7_919) % size));
   const find = nanoseconds(LOOKUPS, () => {
     for (let i = 0; i < LOOKUPS; i++) {
-      index.find(keys[i % 1_000], () => {
-        hits++;
+      index.find(keys[i % 1_000], (members) => {
+        hits += members.size;
       });
     }
   });
@@ -61,7 +65,11 @@ for (const size of SIZES) {
   });
   if (matched === 0) throw new Error("the scan found nothing");
   const remove = nanoseconds(size, () => {
-    for (const [n, range] of ranges.entries()) index.remove(range, n);
+    for (const [n, range] of ranges.entries()) {
+      const members = index.get(range)!;
+      members.delete(n);
+      if (members.size === 0) index.delete(range);
+    }
   });
   row(size, ...[add, find].map(Math.round), (hits / LOOKUPS).toFixed(1), ...[remove, scan].map(Math.round));
 }

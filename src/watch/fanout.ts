@@ -1,56 +1,73 @@
+import { type Apart, Audience } from "./audience.js";
 import type { KeyedEvent } from "./history.js";
 import { RangeIndex } from "./rangeIndex.js";
 import type { Watcher } from "./watcher.js";
 
 /** Hands events to the watchers whose ranges they are in; each gets its share of a batch in one go. */
 export class Fanout {
-  private readonly index = new RangeIndex<Watcher>();
-  private readonly watchers = new Set<Watcher>();
-  private touched: Watcher[] = [];
+  private readonly index = new RangeIndex<Audience>();
+  private watchers = 0;
+  private touched: Audience[] = [];
 
   get size(): number {
-    return this.watchers.size;
+    return this.watchers;
   }
 
   add(watcher: Watcher): void {
-    this.watchers.add(watcher);
-    this.index.add(watcher.range, watcher);
+    let audience = this.index.get(watcher.range);
+    if (audience === undefined) {
+      audience = new Audience(watcher.shards);
+      this.index.set(watcher.range, audience);
+    }
+    audience.members.add(watcher);
+    this.watchers++;
   }
 
+  /** Takes out a watcher that is here. */
   remove(watcher: Watcher): void {
-    this.watchers.delete(watcher);
-    this.index.remove(watcher.range, watcher);
+    const audience = this.index.get(watcher.range);
+    if (audience === undefined || !audience.members.delete(watcher)) return;
+    this.watchers--;
+    if (audience.members.size === 0) this.index.delete(watcher.range);
   }
 
   has(watcher: Watcher): boolean {
-    return this.watchers.has(watcher);
+    return this.index.get(watcher.range)?.members.has(watcher) === true;
   }
 
   /** All of them, as they are now. */
   members(): Watcher[] {
-    return [...this.watchers];
+    return [...this.index.values()].flatMap(({ members }) => [...members]);
   }
 
-  /** Adds a revision's events to the batch. */
-  offer(revision: number, events: readonly KeyedEvent[], eligible?: (watcher: Watcher) => boolean): void {
-    for (const keyed of events) {
-      this.index.find(keyed.key, (watcher) => {
-        if (eligible !== undefined && !eligible(watcher)) return;
-        if (watcher.offer(revision, keyed.event)) this.touched.push(watcher);
+  /** Adds a revision's events to the batch, for watchers of ranges on the `eligible` shards. */
+  offer(
+    revision: number,
+    events: readonly KeyedEvent[],
+    eligible?: (shards: readonly number[]) => boolean,
+  ): void {
+    for (const { key, event } of events) {
+      this.index.find(key, (audience) => {
+        if (eligible !== undefined && !eligible(audience.shards)) return;
+        if (audience.offer(revision, event)) this.touched.push(audience);
       });
     }
   }
 
   /**
-   * Ends the batch, which covers all revisions up to `covered`, or up to where it says for a watcher. Answers the
-   * watchers that could not take theirs.
+   * Ends the batch, which covers all revisions up to `covered`, or up to where it says for a range's shards. `apart` is
+   * for watchers that do not get what others of their ranges do. Answers the watchers that could not take theirs.
    */
-  flush(covered: number | ((watcher: Watcher) => number)): Watcher[] {
-    if (this.touched.length === 0) return [];
+  flush(covered: number | ((shards: readonly number[]) => number), apart?: Apart): Watcher[] {
+    const slow: Watcher[] = [];
+    if (this.touched.length === 0) return slow;
     const { touched } = this;
     this.touched = [];
     const now = performance.now();
-    if (typeof covered === "number") return touched.filter((watcher) => !watcher.flush(covered, now));
-    return touched.filter((watcher) => !watcher.flush(covered(watcher), now));
+    for (const audience of touched) {
+      const upTo = typeof covered === "number" ? covered : covered(audience.shards);
+      audience.flush(upTo, now, slow, apart);
+    }
+    return slow;
   }
 }

@@ -1,61 +1,55 @@
 import type { KeyRange } from "./keys.js";
 
 /**
- * Finds whose range a key lies in, in less time than looking at all of them.
+ * Values by the range of keys that they belong to. Finds those in whose ranges a key lies in less time than looking at
+ * all of them.
  *
  * Ranges of one key are in a hash table, the others in an interval tree: a treap ordered by begin and end, in which
- * each node knows the highest end below it. Equal ranges share a node. `add` and `remove` take O(log n), `find`
- * O(log n + hits) for ranges that do not overlap in odd ways (each subtree without a hit is left at its root).
+ * each node knows the highest end below it. `set`, `get` and `delete` take O(log n), `find` O(log n + hits) for ranges
+ * that do not overlap in odd ways (each subtree without a hit is left at its root).
  */
 export class RangeIndex<T> {
-  private readonly singles = new Map<string, Set<T>>();
+  private readonly singles = new Map<string, T>();
   private root: Node<T> | undefined;
-  private members = 0;
 
-  /** Number of members. */
-  get size(): number {
-    return this.members;
+  /** The value of exactly this range. */
+  get(range: KeyRange): T | undefined {
+    return isSingle(range) ? this.singles.get(range.begin) : this.nodeOf(range)?.value;
   }
 
-  /** Adds a member; one that is there with the same range is not added again. */
-  add(range: KeyRange, member: T): void {
-    const bucket = this.bucketOf(range);
-    if (bucket.has(member)) return;
-    bucket.add(member);
-    this.members++;
+  /** Gives the range, which has no value yet, one. */
+  set(range: KeyRange, value: T): void {
+    if (isSingle(range)) {
+      this.singles.set(range.begin, value);
+      return;
+    }
+    const { begin, end } = range;
+    const node = { begin, end, max: end, priority: Math.random(), value, left: undefined, right: undefined };
+    this.root = insert(this.root, node);
   }
 
-  /** Removes a member that was added with this range; does nothing if it is not there. */
-  remove(range: KeyRange, member: T): void {
-    const bucket = isSingle(range) ? this.singles.get(range.begin) : this.nodeOf(range)?.bucket;
-    if (bucket === undefined || !bucket.delete(member)) return;
-    this.members--;
-    if (bucket.size > 0) return;
+  /** Takes the range's value away, if it has one. */
+  delete(range: KeyRange): void {
     if (isSingle(range)) this.singles.delete(range.begin);
     else this.root = remove(this.root, range);
   }
 
-  /** Calls `visit` for each member whose range holds `key`. The index must not change meanwhile. */
-  find(key: string, visit: (member: T) => void): void {
+  /** Calls `visit` with the value of each range that holds `key`. The index must not change meanwhile. */
+  find(key: string, visit: (value: T) => void): void {
     const single = this.singles.get(key);
-    if (single !== undefined) for (const member of single) visit(member);
+    if (single !== undefined) visit(single);
     if (this.root !== undefined) stab(this.root, key, visit);
   }
 
-  private bucketOf(range: KeyRange): Set<T> {
-    if (!isSingle(range)) {
-      const node = this.nodeOf(range);
-      if (node !== undefined) return node.bucket;
-      const bucket = new Set<T>();
-      this.root = insert(this.root, { ...range, max: range.end, priority: Math.random(), bucket });
-      return bucket;
+  /** All values. */
+  *values(): Generator<T> {
+    yield* this.singles.values();
+    const nodes = this.root === undefined ? [] : [this.root];
+    for (let node = nodes.pop(); node !== undefined; node = nodes.pop()) {
+      yield node.value;
+      if (node.left !== undefined) nodes.push(node.left);
+      if (node.right !== undefined) nodes.push(node.right);
     }
-    let bucket = this.singles.get(range.begin);
-    if (bucket === undefined) {
-      bucket = new Set();
-      this.singles.set(range.begin, bucket);
-    }
-    return bucket;
   }
 
   private nodeOf(range: KeyRange): Node<T> | undefined {
@@ -74,9 +68,9 @@ interface Node<T> extends KeyRange {
   max: string;
   /** Above those of the nodes below: random, so that the tree is balanced whatever comes. */
   readonly priority: number;
-  readonly bucket: Set<T>;
-  left?: Node<T>;
-  right?: Node<T>;
+  readonly value: T;
+  left: Node<T> | undefined;
+  right: Node<T> | undefined;
 }
 
 const isSingle = ({ begin, end }: KeyRange): boolean =>
@@ -141,9 +135,9 @@ function rotateLeft<T>(node: Node<T>): Node<T> {
   return update(top);
 }
 
-function stab<T>(node: Node<T>, key: string, visit: (member: T) => void): void {
+function stab<T>(node: Node<T>, key: string, visit: (value: T) => void): void {
   if (node.left !== undefined && node.left.max > key) stab(node.left, key, visit);
   if (node.begin > key) return;
-  if (key < node.end) for (const member of node.bucket) visit(member);
+  if (key < node.end) visit(node.value);
   if (node.right !== undefined && node.right.max > key) stab(node.right, key, visit);
 }

@@ -151,7 +151,9 @@ export class Running {
   /** Newest revision at or below which the watcher is shown nothing any more; beyond the head for a start in the future. */
   position(watcher: Watcher): number {
     if (watcher.state !== "synced") return watcher.next - 1;
-    return Math.max(this.coveredFor(watcher), watcher.next - 1);
+    const { delivered } = this.merger;
+    const covered = this.late.has(watcher) ? delivered : this.coveredFor(watcher.shards);
+    return Math.max(covered, watcher.next - 1);
   }
 
   get status(): Omit<WatchStatus, "lagging"> {
@@ -169,12 +171,12 @@ export class Running {
     return watcher.shards.reduce((latest, shard) => Math.max(latest, this.begins[shard]), 0);
   }
 
-  /** Up to which revision a synced watcher has been offered all that was handed out, in its turn or ahead. */
-  private coveredFor(watcher: Watcher): number {
+  /** Up to which revision the synced watchers of these shards have been offered all, in its turn or ahead; but for late ones. */
+  private coveredFor(shards: readonly number[]): number {
     const { delivered, ahead, owing } = this.merger;
-    if (ahead === delivered || this.late.has(watcher)) return delivered;
+    if (ahead === delivered) return delivered;
     let covered = ahead;
-    for (const shard of watcher.shards) covered = Math.min(covered, (owing.get(shard) ?? covered + 1) - 1);
+    for (const shard of shards) covered = Math.min(covered, (owing.get(shard) ?? covered + 1) - 1);
     return Math.max(covered, delivered);
   }
 
@@ -251,12 +253,12 @@ export class Running {
       if (revision > this.gap) this.history.push(events);
       else this.history.restart(revision + 1);
       this.fanout.offer(revision, events);
-      if (single) this.send();
+      if (single) this.send(revision);
     }
     if (merger.ahead === merger.delivered) this.late.clear();
     if (merger.delivered > from) {
       this.owedSince = undefined;
-      this.flush();
+      this.flush(merger.delivered);
       this.replays.advanced();
     }
     if (more) this.pumpSoon();
@@ -281,30 +283,32 @@ export class Running {
       const merged = merger.nextAhead();
       if (merged === undefined) break;
       this.aheadBytes += sizeOf(merged.events);
-      this.fanout.offer(merged.revision, merged.events, (watcher) => this.isEligible(watcher));
+      this.fanout.offer(
+        merged.revision,
+        merged.events,
+        (shards) => !shards.some((one) => merger.owing.has(one)),
+      );
     }
-    if (merger.ahead > before) this.flush();
+    if (merger.ahead > before) this.flush(undefined);
   }
 
-  /** Whether what is handed out ahead is in order for this watcher. */
-  private isEligible(watcher: Watcher): boolean {
-    const { owing } = this.merger;
-    if (owing.size === 0) return true;
-    return !this.late.has(watcher) && !watcher.shards.some((shard) => owing.has(shard));
-  }
-
-  private flush(): void {
-    this.send();
+  private flush(coveredForLate: number | undefined): void {
+    this.send(coveredForLate);
     this.deps.progressed();
   }
 
-  /** Sends what watchers were offered, and finds another place for those that could not take it. */
-  private send(): void {
-    const { merger } = this;
+  /**
+   * Sends what watchers were offered, and finds another place for those that could not take it. Late ones have been
+   * offered all up to `coveredForLate`, or nothing.
+   */
+  private send(coveredForLate: number | undefined): void {
+    const { merger, fanout, late } = this;
     // Handed out ahead, a watcher's events end where its own shards begin to owe.
-    const covered =
-      merger.ahead === merger.delivered ? merger.delivered : (watcher: Watcher) => this.coveredFor(watcher);
-    for (const watcher of this.fanout.flush(covered)) {
+    const slow =
+      merger.ahead === merger.delivered
+        ? fanout.flush(merger.delivered)
+        : fanout.flush((shards) => this.coveredFor(shards), { watchers: late, covered: coveredForLate });
+    for (const watcher of slow) {
       if (watcher.state !== "synced") continue;
       this.take(watcher);
       this.place(watcher);

@@ -39,6 +39,28 @@ export interface WatcherOptions {
  */
 export type WatcherState = "detached" | "synced" | "lagging" | "replaying";
 
+/** What kind of events a watcher wants and how: a sum of the following. */
+export type Variant = number;
+const PREV_KV = 1;
+const NO_PUT = 2;
+const NO_DELETE = 4;
+
+/** How an event is sent to watchers of a variant; undefined when they do not want it. */
+export function partFor(variant: Variant, event: EncodedEvent): Uint8Array | undefined {
+  if ((variant & (event.type === 0 ? NO_PUT : NO_DELETE)) !== 0) return undefined;
+  return (variant & PREV_KV) === 0 ? event.plain : event.full;
+}
+
+/** A response for many watchers: the same bytes for all but the watch id. */
+export interface SharedFrame {
+  /** Its parts for a watch whose id is 0, which is not written. */
+  readonly parts: readonly Uint8Array[];
+  /** Its parts for others: each puts the field of its id in the second place. */
+  readonly partsWithId: Uint8Array[];
+  /** How many events are in it. */
+  readonly events: number;
+}
+
 /** One client watch: what it wants to see and how far it has seen it. */
 export class Watcher {
   state: WatcherState = "detached";
@@ -47,38 +69,43 @@ export class Watcher {
   readonly id: number;
   readonly range: KeyRange;
   readonly shards: readonly number[];
+  readonly variant: Variant;
   /** When events were sent last, `performance.now()`. */
   sentAt = Number.NEGATIVE_INFINITY;
-  /** What its frames begin with; the header comes in the first place. */
-  private readonly head: readonly Uint8Array[];
-  /** The next frame: `head` and the events that were offered. Undefined while there are none. */
-  private parts: Uint8Array[] | undefined;
-  /** The revision of each offered event. */
-  private revisions: number[] = [];
+  private readonly compacted: number;
+  private readonly fragment: boolean;
+  /** The field of the id; none for 0, which is left out. */
+  private readonly idField: Uint8Array | undefined;
+  /** The events of the next frame, if they are its own. Undefined while there are none. */
+  private parts: Uint8Array[] | undefined = undefined;
+  /** The revision of each of them. */
+  private revisions: number[] = NO_REVISIONS;
   /** Their size. */
   private bytes = 0;
 
   constructor(
     readonly outlet: Outlet,
-    private readonly options: WatcherOptions,
+    options: WatcherOptions,
   ) {
-    this.id = options.id;
+    const { id, prevKv, noPut, noDelete } = options;
+    this.id = id;
     this.range = options.range;
     this.shards = options.shards;
     this.next = options.next;
-    // The field of the id is the same in all frames, and absent for 0. A copy, which keeps nothing else in memory.
-    this.head = this.id === 0 ? [NOTHING] : [NOTHING, new Uint8Array(encodeWatchHead(NOTHING, this.id))];
+    this.variant = (prevKv ? PREV_KV : 0) | (noPut ? NO_PUT : 0) | (noDelete ? NO_DELETE : 0);
+    this.compacted = prevKv ? (options.compacted ?? 0) : 0;
+    this.fragment = options.fragment;
+    this.idField = idField(id);
   }
 
   /** Takes an event of its range into the next frame, if it is wanted. True for the first one after a `flush`. */
   offer(revision: number, event: EncodedEvent): boolean {
-    const { prevKv, compacted, noPut, noDelete } = this.options;
     if (revision < this.next || this.state === "detached") return false;
-    if (event.type === 0 ? noPut : noDelete) return false;
-    const part = prevKv && revision !== compacted ? event.full : event.plain;
+    const part = partFor(revision === this.compacted ? this.variant & ~PREV_KV : this.variant, event);
+    if (part === undefined) return false;
     this.bytes += part.length;
     if (this.parts === undefined) {
-      this.parts = [...this.head, part];
+      this.parts = [part];
       this.revisions = [revision];
       return true;
     }
@@ -87,23 +114,51 @@ export class Watcher {
     return false;
   }
 
+  /** Whether a revision from `first` to `last` is one that is sent to this watcher in another way than to others. */
+  isCompactedIn(first: number, last: number): boolean {
+    return this.compacted >= first && this.compacted <= last;
+  }
+
+  /**
+   * Sends a frame made for many, with all that it wants from `first`, the first revision with an event, up to `covered`.
+   * False when the client is too slow: then `next` is `first`.
+   */
+  sendShared(frame: SharedFrame, first: number, covered: number, now: number): boolean {
+    const { outlet, idField } = this;
+    if (outlet.blocked) {
+      this.next = first;
+      return false;
+    }
+    if (idField === undefined) {
+      outlet.send(frame.parts, frame.events);
+    } else {
+      frame.partsWithId[1] = idField;
+      outlet.send(frame.partsWithId, frame.events);
+    }
+    this.sentAt = now;
+    this.pass(covered);
+    return true;
+  }
+
   /**
    * Sends what was offered; all revisions up to `covered` have been. `now` is the time, `performance.now()`. False
    * when the client is too slow: then `next` is the first revision that was not sent.
    */
   flush(covered: number, now: number): boolean {
-    const { parts, revisions, bytes, outlet } = this;
+    const { parts, revisions, bytes, outlet, idField } = this;
     if (parts !== undefined) {
       this.parts = undefined;
+      this.revisions = NO_REVISIONS;
       this.bytes = 0;
       if (this.state === "detached") return true;
-      if (bytes > FRAME_BYTES) return this.sendFrames(parts.slice(this.head.length), revisions, covered, now);
+      if (bytes > FRAME_BYTES) return this.sendFrames(parts, revisions, covered, now);
       if (outlet.blocked) {
         this.next = revisions[0];
         return false;
       }
-      parts[0] = outlet.header(covered);
-      outlet.send(parts, revisions.length);
+      const header = outlet.header(covered);
+      const message = idField === undefined ? [header, ...parts] : [header, idField, ...parts];
+      outlet.send(message, parts.length);
       this.sentAt = now;
     }
     this.pass(covered);
@@ -117,9 +172,9 @@ export class Watcher {
     covered: number,
     now: number,
   ): boolean {
-    const { outlet, options, id } = this;
+    const { outlet, fragment: fragments, id } = this;
     const sizes = events.map((event) => event.length);
-    for (const { from, to, revision, fragment } of planFrames(revisions, sizes, covered, options.fragment)) {
+    for (const { from, to, revision, fragment } of planFrames(revisions, sizes, covered, fragments)) {
       if (this.state === "detached") return true;
       // Between the fragments of one revision there is no place to stop.
       const inside = from > 0 && revisions[from - 1] === revisions[from];
@@ -142,3 +197,16 @@ export class Watcher {
 }
 
 const NOTHING = new Uint8Array(0);
+const NO_REVISIONS: number[] = [];
+
+/** Fields of small ids, which most watches have. */
+const idFields: Uint8Array[] = [];
+const MAX_KEPT = 1_024;
+
+function idField(id: number): Uint8Array | undefined {
+  if (id === 0) return undefined;
+  // A copy, which keeps nothing else in memory.
+  if (id < 0 || id >= MAX_KEPT) return new Uint8Array(encodeWatchHead(NOTHING, id));
+  idFields[id] ??= new Uint8Array(encodeWatchHead(NOTHING, id));
+  return idFields[id];
+}
