@@ -15,6 +15,8 @@ const FULL = 256 * 1024;
 interface Slab {
   readonly bytes: Buffer;
   used: number;
+  /** A part of it may still be on its way to the system: it is not written over. */
+  leaving: boolean;
 }
 
 /** Slabs with room; a connection holds one only while it has something to write. */
@@ -28,6 +30,12 @@ let dirty: Outbox[] = [];
  */
 export const departures = { count: 0 };
 
+function giveBack(slab: Slab, written: boolean): void {
+  if (!written) slab.leaving = true;
+  if (!slab.leaving) slab.used = 0;
+  if (SLAB - slab.used >= SCRAP && spare.length < MAX_SPARE) spare.push(slab);
+}
+
 /** Everything that was written in this turn of the event loop leaves now. */
 function flushAll(): void {
   const batch = dirty;
@@ -40,6 +48,8 @@ export class Outbox {
   private slab: Slab | undefined;
   private runStart = 0;
   private parts: Buffer[] = [];
+  /** Slabs that are full, with runs in `parts`. */
+  private filled: Slab[] = [];
   /** Bytes in `parts`. */
   private partBytes = 0;
   private scheduled = false;
@@ -134,25 +144,33 @@ export class Outbox {
       if (run) socket.write(slab.bytes.subarray(this.runStart, slab.used));
       socket.uncork();
     }
-    this.release();
+    // Mostly the system takes it all at once.
+    this.release(socket.writableLength === 0);
   }
 
   private drop(): void {
     this.parts = [];
     this.partBytes = 0;
-    this.release();
+    this.release(true);
   }
 
-  private release(): void {
-    const { slab } = this;
+  /** Gives the slabs back; `written` tells that the system has taken all bytes. */
+  private release(written: boolean): void {
+    const { slab, filled } = this;
     this.slab = undefined;
-    if (slab !== undefined && SLAB - slab.used >= SCRAP && spare.length < MAX_SPARE) spare.push(slab);
+    if (slab !== undefined) giveBack(slab, written);
+    if (filled.length === 0) return;
+    this.filled = [];
+    for (const each of filled) giveBack(each, written);
   }
 
   private reserve(length: number): Slab {
     const { slab } = this;
-    if (slab !== undefined && slab.used + length <= SLAB) return slab;
-    this.endRun();
+    if (slab !== undefined) {
+      if (slab.used + length <= SLAB) return slab;
+      this.endRun();
+      this.filled.push(slab);
+    }
     return this.take(length);
   }
 
@@ -160,7 +178,7 @@ export class Outbox {
     let slab = spare.pop();
     // What had no room for this is of little use to others.
     if (slab === undefined || slab.used + length > SLAB)
-      slab = { bytes: Buffer.allocUnsafeSlow(SLAB), used: 0 };
+      slab = { bytes: Buffer.allocUnsafeSlow(SLAB), used: 0, leaving: false };
     this.slab = slab;
     this.runStart = slab.used;
     this.schedule();
