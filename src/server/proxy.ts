@@ -25,6 +25,7 @@ import { createMetrics } from "./metrics/create.js";
 import { type PageServer, servePages } from "./metrics/serve.js";
 import { CallObserver } from "./observer.js";
 import { choosePorts } from "./ports.js";
+import { reflectionHandlers } from "./reflection/handlers.js";
 import { type Reloaded, Settings } from "./settings.js";
 import { openStore } from "./store.js";
 import { traceHandlers, traceShard, traceTimeline } from "./traced.js";
@@ -87,7 +88,7 @@ export async function startProxy(initial: Config, log: Log, signal?: AbortSignal
       ...clusterHandlers({ identity, members }),
       ...maintenanceHandlers({ shards, backends, timeline, identity, hostShard, log }),
     ]),
-    stream: new Map([...health.stream, ...data.stream, ...recipes.stream]),
+    stream: new Map([...health.stream, ...reflectionHandlers(), ...data.stream, ...recipes.stream]),
   });
   const handlers = tracing === undefined ? known : traceHandlers(known, tracing);
   const maxReceiveBytes = config.limits.maxRequestBytes + RECEIVE_OVERHEAD;

@@ -1,0 +1,105 @@
+import type { Message, Type } from "protobufjs";
+import { Code, StatusError } from "../../status/error.js";
+import type { ServerStream, StreamHandler } from "../transport.js";
+import { type Descriptors, loadDescriptors } from "./descriptors.js";
+
+/** Both versions of the service, which say the same. */
+const PACKAGES = ["grpc.reflection.v1", "grpc.reflection.v1alpha"];
+
+/** `ServerReflectionRequest`: at most one of the members beside `host` is there. */
+interface Request {
+  readonly host?: string;
+  readonly file_by_filename?: string;
+  readonly file_containing_symbol?: string;
+  readonly file_containing_extension?: {
+    readonly containing_type?: string;
+    readonly extension_number?: number;
+  };
+  readonly all_extension_numbers_of_type?: string;
+  readonly list_services?: string;
+}
+
+/**
+ * gRPC's server reflection over `proto/`, for grpcurl and the like; etcd has none. The files are read with the first
+ * call.
+ */
+export function reflectionHandlers(): ReadonlyMap<string, StreamHandler> {
+  let descriptors: Descriptors | undefined;
+  return new Map(
+    PACKAGES.map((space) => [
+      `/${space}.ServerReflection/ServerReflectionInfo`,
+      (stream) => {
+        descriptors ??= loadDescriptors();
+        reflect(stream, descriptors, space);
+      },
+    ]),
+  );
+}
+
+function reflect(stream: ServerStream, descriptors: Descriptors, space: string): void {
+  const requests = descriptors.type(`${space}.ServerReflectionRequest`);
+  const responses = descriptors.type(`${space}.ServerReflectionResponse`);
+  stream.onMessage((bytes) => {
+    let original: Message;
+    try {
+      original = requests.decode(bytes);
+    } catch (reason) {
+      stream.end(
+        new StatusError(Code.INVALID_ARGUMENT, `malformed message: ${StatusError.from(reason).message}`),
+      );
+      return;
+    }
+    const request = requests.toObject(original) as Request;
+    const response = {
+      valid_host: request.host,
+      original_request: original,
+      ...answer(descriptors, request),
+    };
+    if (!stream.send([encode(responses, response)])) stream.pause();
+  });
+  stream.onDrain(() => stream.resume());
+  stream.onEnd(() => stream.end());
+}
+
+function encode(type: Type, message: object): Uint8Array {
+  return type.encode(type.fromObject(message)).finish();
+}
+
+function answer(descriptors: Descriptors, request: Request): object {
+  if (request.list_services !== undefined) {
+    return { list_services_response: { service: descriptors.services.map((name) => ({ name })) } };
+  }
+  if (request.file_by_filename !== undefined) {
+    const name = request.file_by_filename;
+    return fileResponse(descriptors.file(name)) ?? notFound(`file ${name}`);
+  }
+  if (request.file_containing_symbol !== undefined) {
+    const symbol = request.file_containing_symbol;
+    return fileResponse(descriptors.file(descriptors.fileOf(symbol) ?? "")) ?? notFound(`symbol ${symbol}`);
+  }
+  // Nothing in etcd's API is extended.
+  if (request.file_containing_extension !== undefined) {
+    const { containing_type = "", extension_number = 0 } = request.file_containing_extension;
+    return notFound(`extension ${extension_number} of ${containing_type}`);
+  }
+  if (request.all_extension_numbers_of_type !== undefined) {
+    const type = request.all_extension_numbers_of_type;
+    if (!descriptors.isType(type)) return notFound(`type ${type}`);
+    return { all_extension_numbers_response: { base_type_name: type } };
+  }
+  const error = {
+    error_code: Code.INVALID_ARGUMENT,
+    error_message: "etcd-braid: a reflection request of no kind",
+  };
+  return { error_response: error };
+}
+
+function fileResponse(files: readonly Uint8Array[] | undefined): object | undefined {
+  return files && { file_descriptor_response: { file_descriptor_proto: files } };
+}
+
+function notFound(what: string): object {
+  return {
+    error_response: { error_code: Code.NOT_FOUND, error_message: `etcd-braid: ${what} is not known` },
+  };
+}
