@@ -51,7 +51,8 @@ export class Metrics {
 
   private add(name: string, help: string, type: string, aggregator: Aggregator, read: () => Value[]): void {
     // All that the registry asks of a metric; the library's own classes would keep the values a second time.
-    const metric = { name, help, type, aggregator, get: async () => ({ ...metric, values: read() }) };
+    const head = { name, help, type, aggregator };
+    const metric = { ...head, get: async () => ({ ...head, values: read() }) };
     this.registry.registerMetric(metric as unknown as Gauge);
   }
 }
