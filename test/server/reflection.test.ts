@@ -113,7 +113,7 @@ test("oneofs, repeated fields, enums, streams and imports are as in proto/", asy
   ]);
   assert.equal(fields.rangeEnd.id, 64);
   assert.ok(rootOf(filter).lookupType("etcdserverpb.RangeResponse").fields.kvs.repeated);
-  assert.deepEqual(rootOf(filter).lookupEnum(symbols[1]).values, { NOPUT: 0, NODELETE: 1 });
+  assert.deepEqual({ ...rootOf(filter).lookupEnum(symbols[1]).values }, { NOPUT: 0, NODELETE: 1 });
   const observe = rootOf(election).lookupService("v3electionpb.Election").methods.Observe;
   assert.deepEqual([observe.requestStream ?? false, observe.responseStream], [false, true]);
   assert.equal(observe.resolvedResponseType!.fields.kv.resolvedType!.fullName, ".mvccpb.KeyValue");
