@@ -248,19 +248,6 @@ class JsonReader {
     const { text } = this;
     let result = text.slice(start, from);
     for (let pos = from; ; ) {
-      const char = text.charCodeAt(pos);
-      if (char === 0x22) {
-        this.pos = pos + 1;
-        return result;
-      }
-      if (!(char >= 0x20)) {
-        this.pos = pos;
-        throw this.unexpected("the rest of a string");
-      }
-      if (char !== 0x5c) {
-        result += text[pos++];
-        continue;
-      }
       this.pos = pos;
       const code = text[pos + 1];
       const hex = text.slice(pos + 2, pos + 6);
@@ -271,6 +258,16 @@ class JsonReader {
         result += ESCAPES[code];
         pos += 2;
       } else throw this.unexpected("an escape sequence");
+      const plain = pos;
+      let char = text.charCodeAt(pos);
+      while (char >= 0x20 && char !== 0x22 && char !== 0x5c) char = text.charCodeAt(++pos);
+      result += text.slice(plain, pos);
+      this.pos = pos;
+      if (char === 0x22) {
+        this.pos++;
+        return result;
+      }
+      if (char !== 0x5c) throw this.unexpected("the rest of a string");
     }
   }
 

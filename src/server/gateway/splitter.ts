@@ -1,3 +1,5 @@
+import { Collected } from "./collected.js";
+
 /** What the scanner is in the middle of. */
 const Inside = { nothing: 0, value: 1, word: 2, string: 3, escape: 4 } as const;
 type Inside = (typeof Inside)[keyof typeof Inside];
@@ -10,12 +12,11 @@ export class JsonSplitter {
   private inside: Inside = Inside.nothing;
   private depth = 0;
   /** The value that has begun in earlier chunks. */
-  private parts: Buffer[] = [];
-  private size = 0;
+  private readonly begun = new Collected();
 
   /** Bytes of the value that has begun and is not complete. */
   get pendingBytes(): number {
-    return this.size;
+    return this.begun.size;
   }
 
   /** The values that `chunk` completes. */
@@ -38,13 +39,13 @@ export class JsonSplitter {
         start = -1;
       }
     }
-    if (start >= 0) this.keep(chunk.subarray(start));
+    if (start >= 0) this.begun.add(chunk.subarray(start));
     return values;
   }
 
   /** What is left when the body has ended: an incomplete value, or a word; undefined when there is nothing. */
   end(): string | undefined {
-    return this.size === 0 ? undefined : this.complete(Buffer.alloc(0));
+    return this.begun.size === 0 ? undefined : this.reset();
   }
 
   /** Takes one byte of a value; true when it is the value's last. */
@@ -73,18 +74,14 @@ export class JsonSplitter {
   }
 
   private complete(last: Buffer): string {
-    this.keep(last);
-    const text = (this.parts.length === 1 ? this.parts[0] : Buffer.concat(this.parts)).toString("utf8");
-    this.parts = [];
-    this.size = 0;
-    this.depth = 0;
-    this.inside = Inside.nothing;
-    return text;
+    this.begun.add(last);
+    return this.reset();
   }
 
-  private keep(part: Buffer): void {
-    this.parts.push(part);
-    this.size += part.length;
+  private reset(): string {
+    this.depth = 0;
+    this.inside = Inside.nothing;
+    return this.begun.take();
   }
 }
 

@@ -4,6 +4,7 @@ import { tooLarge } from "../grpc/limit.js";
 import type { UnaryHandler } from "../transport.js";
 import { sendError, sendJson } from "./answers.js";
 import { type Endpoint, HttpCall } from "./call.js";
+import { Collected } from "./collected.js";
 import { encodeJson } from "./encode.js";
 import { renderMessage, renderPieces } from "./render.js";
 
@@ -103,18 +104,18 @@ export function readBody(
   endpoint: Endpoint,
   done: (error: StatusError | undefined, text: string) => void,
 ): void {
-  const chunks: Buffer[] = [];
+  const body = new Collected();
   let size = 0;
   request.on("data", (chunk: Buffer) => {
     if (size > endpoint.textBytes) return;
     size += chunk.length;
-    if (size > endpoint.textBytes) {
-      chunks.length = 0;
+    if (size <= endpoint.textBytes) body.add(chunk);
+    else {
+      body.take();
       done(tooLarge(size, endpoint.messageBytes), "");
-    } else chunks.push(chunk);
+    }
   });
   request.on("end", () => {
-    if (size > endpoint.textBytes) return;
-    done(undefined, (chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)).toString("utf8"));
+    if (size <= endpoint.textBytes) done(undefined, body.take());
   });
 }
