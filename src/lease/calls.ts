@@ -1,5 +1,5 @@
 import type { Caller } from "../shard/caller.js";
-import type { CallOptions, Shard } from "../shard/shard.js";
+import type { CallOptions, Origin, Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
@@ -28,7 +28,7 @@ export interface Part {
 const NEEDS_LEADER = { hasleader: "true" };
 
 /** Whom a call is made for, and by when (milliseconds since the epoch). The proxy itself, and in its own time, if neither is given. */
-export interface For {
+export interface For extends Origin {
   readonly caller?: Caller | undefined;
   readonly deadline?: number;
 }
@@ -83,8 +83,9 @@ export class LeaseCalls {
   }
 }
 
-function optionsOf({ caller, deadline }: For): CallOptions {
-  return { idempotent: true, caller, deadline };
+function optionsOf(asked: For): CallOptions {
+  const { caller, deadline } = asked;
+  return { idempotent: true, caller, deadline, origin: asked === ITSELF ? undefined : asked };
 }
 
 export function isLeaseNotFound(error: unknown): boolean {

@@ -3,6 +3,7 @@ import { LogGate } from "../ops/gate.js";
 import type { Log } from "../ops/log.js";
 import { Code, type StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
+import { Election, Lock } from "../wire/paths.js";
 import { codeName } from "./metrics/calls.js";
 import type { Call } from "./transport.js";
 
@@ -16,6 +17,8 @@ const LEVELS: Partial<Record<Code, "warn" | "error">> = {
   [Code.DATA_LOSS]: "error",
 };
 
+/** They wait for others by their nature. */
+const WAITING: ReadonlySet<string> = new Set([Lock.Lock, Election.Campaign]);
 const STOPPED = etcd.stopped().message;
 const MAX_ID = 128;
 
@@ -38,7 +41,8 @@ export class CallLog {
   readonly report = (call: Call, error: StatusError | undefined, ms: number): void => {
     const { log } = this;
     if (error === undefined) {
-      if (this.gate.passes("slow")) log.warn(this.fields(call, error, ms), "slow request");
+      if (!WAITING.has(call.path) && this.gate.passes("slow"))
+        log.warn(this.fields(call, error, ms), "slow request");
       return;
     }
     // Every client is told so when the proxy stops.
