@@ -33,3 +33,5 @@ function tell(code: number, message: string): number {
 
 // The code is set, not exited with, so that what is still being written gets out.
 process.exitCode = await main(process.argv);
+// A message channel to whoever started us is no reason to go on.
+process.channel?.unref();

@@ -4,16 +4,33 @@ import type { Config } from "../config/types.js";
 import { createLog, type Log } from "../ops/log.js";
 import { version } from "../ops/package.js";
 import { type Proxy as RunningProxy, startProxy } from "../server/proxy.js";
+import { WorkerLink } from "../server/workers/link.js";
+import { type Post, readPost } from "../server/workers/messages.js";
 import { CommandError, Exit } from "./exit.js";
 import { onSignals } from "./signals.js";
 
 /**
- * `braid serve`: runs a proxy until a signal ends it, gracefully at the first and at once at the second. SIGHUP has it
- * read its configuration again.
+ * `braid serve`: runs a proxy, or as many as `workers` says, until a signal ends it, gracefully at the first and at once
+ * at the second. SIGHUP has it read its configuration again.
  */
 export async function serve(configFile: string): Promise<number> {
-  const config = loadConfig(configFile);
+  const post = readPost();
+  const config = readConfig(configFile, post);
+  if (post === undefined && config.workers > 1) {
+    const { serveWorkers } = await import("./workers.js");
+    return serveWorkers(config, configFile);
+  }
   const log = createLog(config.log.level);
+  return serveOne(config, configFile, post === undefined ? log : log.child({ worker: post.worker }), post);
+}
+
+/** One proxy in this process. */
+async function serveOne(
+  config: Config,
+  configFile: string,
+  log: Log,
+  post: Post | undefined,
+): Promise<number> {
   const stop = new AbortController();
   let reload = () => {};
   onSignals(
@@ -21,25 +38,33 @@ export async function serve(configFile: string): Promise<number> {
     () => process.exit(Exit.failure),
     () => reload(),
   );
-  const proxy = await startProxy(config, log, stop.signal).catch((error: Error) => {
+  const link = post && new WorkerLink();
+  const proxy = await startProxy(config, log, stop.signal, link).catch((error: Error) => {
     log.debug({ err: error }, "start failed");
     throw new CommandError(Exit.failure, `the proxy did not start: ${error.message}`);
   });
   log.info({ version, addresses: proxy.addresses, shards: config.shards.length }, "serving");
-  reload = () => reloadConfig(proxy, configFile, log);
+  reload = () => reloadConfig(proxy, configFile, log, post);
+  if (link !== undefined) link.serving(proxy.addresses);
   // Whoever started us with a message channel waits for this.
-  process.send?.({ addresses: proxy.addresses });
+  else process.send?.({ addresses: proxy.addresses });
   if (!stop.signal.aborted) await once(stop.signal, "abort");
   log.info("stopping");
   await proxy.stop();
   return Exit.ok;
 }
 
+/** The file's configuration; a worker listens where its primary says. */
+function readConfig(file: string, post: Post | undefined): Config {
+  const config = loadConfig(file);
+  return post === undefined ? config : { ...config, listen: post.listen };
+}
+
 /** A file that is not valid changes nothing. */
-function reloadConfig(proxy: RunningProxy, file: string, log: Log): void {
+function reloadConfig(proxy: RunningProxy, file: string, log: Log, post: Post | undefined): void {
   let config: Config;
   try {
-    config = loadConfig(file);
+    config = readConfig(file, post);
   } catch (error) {
     log.error({ error: (error as Error).message }, "the configuration was not reloaded, it stays as it was");
     return;

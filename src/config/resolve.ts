@@ -1,8 +1,9 @@
+import { availableParallelism } from "node:os";
 import { printable } from "../routing/bytes.js";
 import type { RoutingRule } from "../routing/map.js";
 import { hostPortOf, isWildcard, parseHostPort } from "./address.js";
 import type { Finding, Path } from "./problems.js";
-import type { Shape } from "./schema.js";
+import { maxWorkers, type Shape } from "./schema.js";
 import { resolveAuth, resolveOwnAuth } from "./secrets.js";
 import { checkShardTls, resolveListenTls, resolveShardTls } from "./tls.js";
 import type { Config, TimelineConfig } from "./types.js";
@@ -13,10 +14,12 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
   checkListen(shape, find);
   checkShards(shape, find);
   checkCommonTls(shape, find);
-  const { listen, shards, limits, http2, watch, http, transport, log, metrics, shutdown, tracing } = shape;
+  const { listen, workers, shards, limits, http2, watch, http, transport, log, metrics, shutdown, tracing } =
+    shape;
   return {
     listen,
     advertise: resolveAdvertise(shape, find),
+    workers: workers === "auto" ? Math.min(availableParallelism(), maxWorkers) : workers,
     tls: resolveListenTls(shape.tls),
     shards: shards.map(({ auth, tls, ...shard }, i) => ({
       ...shard,

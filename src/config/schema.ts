@@ -74,6 +74,9 @@ const defaultRule = z.strictObject({
   shard: z.string().optional(),
 });
 
+/** More processes than this on one machine are a mistake. */
+export const maxWorkers = 64;
+
 /** The file's shape. What spans several fields is checked in `resolve`. */
 export const schema = z.strictObject({
   listen: z
@@ -83,6 +86,7 @@ export const schema = z.strictObject({
   advertise: z.array(address(parseClientUrl)).min(1).optional(),
   tls: listenTlsSchema.optional(),
   shardTls: shardTlsSchema.optional(),
+  workers: z.union([z.literal("auto"), positive(maxWorkers)]).default(1),
   shards: z.array(shard).min(1).max(maxShards),
   timeline: z
     .strictObject({

@@ -11,6 +11,8 @@ export interface Config {
   readonly advertise: readonly string[] | undefined;
   /** TLS on the listen addresses; undefined: none. */
   readonly tls: ListenTlsConfig | undefined;
+  /** Processes that share the listen addresses, each a full proxy; 1 to 64. */
+  readonly workers: number;
   /** At least one, at most 255; the order is the one of shard indices. */
   readonly shards: readonly ShardConfig[];
   readonly timeline: TimelineConfig;

@@ -3,6 +3,7 @@ import { clientUrls } from "../config/address.js";
 import type { Config } from "../config/types.js";
 import { Leases } from "../lease/leases.js";
 import type { Log } from "../ops/log.js";
+import type { Metrics } from "../ops/prometheus.js";
 import { openTracing } from "../ops/tracing.js";
 import { authHandlers } from "../services/auth.js";
 import { clusterHandlers, memberIdOf } from "../services/cluster.js";
@@ -40,11 +41,25 @@ export interface Proxy {
   reload(config: Config): Reloaded;
 }
 
+/** What a proxy needs to know of the workers that share its port. */
+export interface Siblings {
+  /** Adds this proxy's metrics to theirs; the result reads the totals in Prometheus' text format. */
+  share(own: Metrics): () => Promise<string>;
+}
+
 /** What etcd's gRPC server allows on top of the request limit, bytes. */
 const RECEIVE_OVERHEAD = 512 * 1024;
 
-/** Puts the rooms together: backends and timeline, the services on top, the transport in front. */
-export async function startProxy(initial: Config, log: Log, signal?: AbortSignal): Promise<Proxy> {
+/**
+ * Puts the rooms together: backends and timeline, the services on top, the transport in front. `signal` ends the waiting
+ * for backends that are down.
+ */
+export async function startProxy(
+  initial: Config,
+  log: Log,
+  signal?: AbortSignal,
+  siblings?: Siblings,
+): Promise<Proxy> {
   const settings = new Settings(initial);
   const { config } = settings;
   const store = await openStore(config, log, signal);
@@ -110,8 +125,9 @@ export async function startProxy(initial: Config, log: Log, signal?: AbortSignal
     hub: watch.hub,
     leases,
   });
+  const metricsText = siblings?.share(metrics) ?? (() => metrics.text());
   const extra = new Map<string, Page>([
-    ["/metrics", async () => ({ contentType: metrics.contentType, body: await metrics.text() })],
+    ["/metrics", async () => ({ contentType: metrics.contentType, body: await metricsText() })],
   ]);
   const probes = createProbes({ shards, timeline });
   const gateway = createGateway({

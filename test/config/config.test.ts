@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parse } from "yaml";
@@ -33,6 +33,7 @@ test("shards alone are enough", () => {
     listen: ["127.0.0.1:2379"],
     advertise: undefined,
     tls: undefined,
+    workers: 1,
     shards: [
       { name: "a", endpoints: ["10.0.0.1:2379"], weight: 1 },
       { name: "b", endpoints: ["10.0.0.2:2379"], weight: 1 },
@@ -295,7 +296,7 @@ colour: red
       "limits.requestTimeoutMs: must be a number, not text (line 18)",
       "limits.maxTxnOp: is unknown; did you mean maxTxnOps? (line 18)",
       "log.level: must be one of trace, debug, info, warn, error, fatal, silent (line 19)",
-      "colour: is unknown; possible here: listen, advertise, tls, shardTls, shards, timeline, routing, auth, limits, http2, watch, http, transport, log, metrics, shutdown, tracing (line 20)",
+      "colour: is unknown; possible here: listen, advertise, tls, shardTls, workers, shards, timeline, routing, auth, limits, http2, watch, http, transport, log, metrics, shutdown, tracing (line 20)",
     ],
   );
 });
@@ -453,4 +454,9 @@ test("the example in the repository is valid, also with everything in it uncomme
   const defaults =
     sections.filter((section) => /^(limits|watch|http|log|shutdown):/.test(section)).join("") + transport;
   assert.deepEqual(parseConfig(`${given}${defaults}`, "shards.yaml"), example);
+});
+
+test("auto means a worker for each core", () => {
+  assert.equal(parseConfig(`${twoShards}workers: auto`, "test.yaml").workers, availableParallelism());
+  assert.deepEqual(problems(`${twoShards}workers: 0`).length, 1);
 });

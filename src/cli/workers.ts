@@ -1,0 +1,37 @@
+import { once } from "node:events";
+import type { Config } from "../config/types.js";
+import { createLog } from "../ops/log.js";
+import { version } from "../ops/package.js";
+import { choosePorts } from "../server/ports.js";
+import { Primary } from "../server/workers/primary.js";
+import { Exit } from "./exit.js";
+import { onSignals } from "./signals.js";
+
+/** `braid serve` with several workers: this process watches over them. */
+export async function serveWorkers(config: Config, configFile: string): Promise<number> {
+  const log = createLog(config.log.level);
+  const primary = new Primary({
+    workers: config.workers,
+    listen: await choosePorts(config.listen),
+    args: ["serve", "--config", configFile],
+    log,
+  });
+  const stop = new AbortController();
+  onSignals(
+    () => stop.abort(),
+    () => {
+      primary.signal("SIGTERM");
+      process.exit(Exit.failure);
+    },
+    () => primary.signal("SIGHUP"),
+  );
+  const stopped = once(stop.signal, "abort").then(() => primary.stop());
+  const started = await primary.start();
+  if (typeof started === "number") return started;
+  if (!stop.signal.aborted) {
+    log.info({ version, addresses: started, workers: config.workers }, "all workers serve");
+    // Whoever started us with a message channel waits for this.
+    process.send?.({ addresses: started });
+  }
+  return (await stopped) ? Exit.ok : Exit.failure;
+}

@@ -1,0 +1,137 @@
+import cluster, { type Worker } from "node:cluster";
+import { once } from "node:events";
+import type { Log } from "../../ops/log.js";
+import { type FromWorker, POST_VARIABLE, type Post, type ToWorker } from "./messages.js";
+import { type Source, Totals } from "./totals.js";
+
+export interface PrimaryOptions {
+  /** At least two. */
+  readonly workers: number;
+  /** `host:port` each, none of them 0. */
+  readonly listen: readonly string[];
+  /** The arguments of a worker's command line. */
+  readonly args: readonly string[];
+  readonly log: Log;
+}
+
+/** A crashed worker is replaced after this time at first, ms, and later each time that it crashes soon again. */
+const BACKOFF_FIRST = 100;
+const BACKOFF_MAX = 10_000;
+/** A worker that has run for so long, ms, was all right. */
+const STEADY = 30_000;
+
+/**
+ * Several worker processes that share the listen ports. The primary accepts their connections and deals them out in turn,
+ * so that long-lived ones are spread evenly; else it only watches over the workers.
+ */
+export class Primary {
+  private readonly seats: Seat[];
+  private readonly totals: Totals;
+  private restarts = 0;
+  private stopping = false;
+  /** Set once a worker has served: the configuration is good. */
+  private proven = false;
+
+  constructor(private readonly options: PrimaryOptions) {
+    const { workers, args, log } = options;
+    cluster.schedulingPolicy = cluster.SCHED_RR;
+    cluster.setupPrimary({ args: [...args] });
+    this.seats = Array.from({ length: workers }, (_, i) => new Seat(i + 1));
+    this.totals = new Totals(
+      () => this.seats.filter(({ serving }) => serving),
+      () => this.restarts,
+      (late) => log.warn({ workers: late }, "workers did not send their metrics in time"),
+    );
+  }
+
+  /**
+   * Starts the first worker and, once that serves, the others; resolves to the addresses when all of them serve. When the
+   * first one ends before it serves, resolves to its exit code: it has said why.
+   */
+  async start(): Promise<readonly string[] | number> {
+    const [first, ...others] = this.seats;
+    const started = await new Promise<readonly string[] | number>((resolve) => this.fill(first!, resolve));
+    if (typeof started !== "number") {
+      await Promise.all(others.map((seat) => new Promise((resolve) => this.fill(seat, resolve))));
+    }
+    return started;
+  }
+
+  /** Passes a signal on to all workers. */
+  signal(signal: NodeJS.Signals): void {
+    for (const { worker } of this.seats) worker?.process.kill(signal);
+  }
+
+  /** Has all workers stop gracefully. Resolves to true when none of them failed at it. */
+  async stop(): Promise<boolean> {
+    this.stopping = true;
+    const running = this.seats.flatMap((seat) => {
+      clearTimeout(seat.timer);
+      return seat.worker ?? [];
+    });
+    this.signal("SIGTERM");
+    const codes = await Promise.all(running.map(async (worker) => (await once(worker, "exit"))[0] as number));
+    return codes.every((code) => code === 0);
+  }
+
+  /** `started` is called once, when the worker serves or has ended before. */
+  private fill(seat: Seat, started: (result: readonly string[] | number) => void = () => {}): void {
+    const post: Post = { worker: seat.number, listen: this.options.listen };
+    const worker = cluster.fork({ [POST_VARIABLE]: JSON.stringify(post) });
+    const begun = performance.now();
+    seat.worker = worker;
+    worker.on("message", (message: FromWorker) => {
+      if (message.kind === "serving") {
+        seat.serving = true;
+        this.proven = true;
+        started(message.addresses);
+      } else if (message.kind === "values") this.totals.take(seat.number, message.id, message.values);
+      else void this.answer(worker, message.id);
+    });
+    // One that cannot be talked to any more is about to end.
+    worker.on("error", () => {});
+    worker.once("exit", (code: number | null, signal: string | null) => {
+      seat.worker = undefined;
+      seat.serving = false;
+      this.totals.gone(seat.number);
+      if (performance.now() - begun > STEADY) seat.failures = 0;
+      if (this.stopping || !this.proven) started(code ?? 1);
+      else this.replace(seat, { code: code ?? undefined, signal: signal ?? undefined }, started);
+    });
+  }
+
+  private replace(
+    seat: Seat,
+    reason: { readonly code: number | undefined; readonly signal: string | undefined },
+    started: (result: readonly string[] | number) => void,
+  ): void {
+    const delayMs = Math.min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** seat.failures);
+    seat.failures++;
+    this.restarts++;
+    this.options.log.error({ worker: seat.number, ...reason, delayMs }, "worker ended; it is replaced");
+    seat.timer = setTimeout(() => this.fill(seat, started), delayMs);
+  }
+
+  private async answer(worker: Worker, id: number): Promise<void> {
+    send(worker, { kind: "metrics", id, text: await this.totals.text() });
+  }
+}
+
+/** The place of one worker, which others take after it. */
+class Seat implements Source {
+  worker: Worker | undefined;
+  serving = false;
+  /** How often it ended soon after its start, one time after the other. */
+  failures = 0;
+  timer: NodeJS.Timeout | undefined;
+
+  constructor(readonly number: number) {}
+
+  collect(id: number): void {
+    if (this.worker !== undefined) send(this.worker, { kind: "collect", id });
+  }
+}
+
+function send(worker: Worker, message: ToWorker): void {
+  if (worker.isConnected()) worker.process.send(message, undefined, undefined, () => {});
+}

@@ -1,0 +1,88 @@
+import { AggregatorRegistry } from "prom-client";
+import { Metrics } from "../../ops/prometheus.js";
+import type { Values } from "./messages.js";
+
+/** How long a worker may take to send its values, ms. */
+const PATIENCE = 2_000;
+
+/** A worker as a source of values. */
+export interface Source {
+  readonly number: number;
+  collect(id: number): void;
+}
+
+/** Adds up the metrics of all workers. */
+export class Totals {
+  private nextId = 1;
+  private readonly rounds = new Map<number, Round>();
+  /** The primary's own. */
+  private readonly own = new Metrics();
+
+  constructor(
+    private readonly sources: () => readonly Source[],
+    restarts: () => number,
+    private readonly late: (workers: readonly number[]) => void,
+  ) {
+    this.own.gauge("braid_workers", "Worker processes that serve.", () => [[{}, this.sources().length]]);
+    this.own.counter(
+      "braid_worker_restarts_total",
+      "Workers that ended by themselves and were replaced.",
+      () => [[{}, restarts()]],
+    );
+  }
+
+  /** In Prometheus' text format. Workers that do not answer are left out, and reported to `late`. */
+  async text(): Promise<string> {
+    const id = this.nextId++;
+    const values = await new Promise<Values[]>((resolve) => {
+      const round = new Round(this.sources(), (missing) => {
+        this.rounds.delete(id);
+        if (missing.length > 0) this.late(missing);
+        resolve([...round.values.values()]);
+      });
+      this.rounds.set(id, round);
+      round.begin(id);
+    });
+    const all = AggregatorRegistry.aggregate([...values, await this.own.registry.getMetricsAsJSON()]);
+    return all.metrics();
+  }
+
+  /** What a worker has sent for round `id`. */
+  take(worker: number, id: number, values: Values): void {
+    this.rounds.get(id)?.take(worker, values);
+  }
+
+  /** A worker has ended: nobody waits for it. */
+  gone(worker: number): void {
+    for (const round of [...this.rounds.values()]) round.take(worker, []);
+  }
+}
+
+/** One scrape. */
+class Round {
+  readonly values = new Map<number, Values>();
+  private readonly timer: NodeJS.Timeout;
+
+  constructor(
+    private readonly sources: readonly Source[],
+    private readonly done: (missing: readonly number[]) => void,
+  ) {
+    this.timer = setTimeout(() => this.finish(), PATIENCE);
+  }
+
+  begin(id: number): void {
+    for (const source of this.sources) source.collect(id);
+    if (this.sources.length === 0) this.finish();
+  }
+
+  take(worker: number, values: Values): void {
+    if (!this.sources.some((source) => source.number === worker)) return;
+    this.values.set(worker, values);
+    if (this.values.size === this.sources.length) this.finish();
+  }
+
+  private finish(): void {
+    clearTimeout(this.timer);
+    this.done(this.sources.map(({ number }) => number).filter((number) => !this.values.has(number)));
+  }
+}
