@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { parseConfig } from "../../src/config/load.js";
 import type { Manifest } from "../../src/snapshot/manifest.js";
-import { LeaseRevokeRequest, WatchRequest, WatchResponse } from "../../src/wire/messages.js";
-import { Lease, Watch } from "../../src/wire/paths.js";
+import { WatchRequest, WatchResponse } from "../../src/wire/messages.js";
+import { Watch } from "../../src/wire/paths.js";
 import { braid, temporaryFolder } from "../support/braid.js";
 import type { EtcdProcess } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";
@@ -74,7 +74,7 @@ test("a store is saved while it is written to, with leases that come and go", as
     for (let i = 0; !stop; i++) {
       const id = await client.grant(100);
       for (const shard of [0, 1, 2]) await client.put(`/${shard}/session${i % 5}`, `session ${i}`, id);
-      await client.shard.call(Lease.LeaseRevoke, LeaseRevokeRequest.encode({ id }), { idempotent: false });
+      await client.revoke(id);
     }
   };
   const load = [...Array.from({ length: WRITERS }, (_, i) => writer(`writer${i}`)), leasing()];
@@ -162,9 +162,7 @@ test("restored leases live, with their keys on all shards", async () => {
     keys.map((key) => Buffer.from(key).toString()),
     ["/0/leased", "/1/leased", "/2/leased"],
   );
-  await restored.shard.call(Lease.LeaseRevoke, LeaseRevokeRequest.encode({ id: lease }), {
-    idempotent: false,
-  });
+  await restored.revoke(lease);
   const { kvs } = await restored.all();
   for (const shard of [0, 1, 2]) assert.equal(contentOf(kvs, `/${shard}/leased`), undefined);
   for (const { lease: each } of kvs) if (each !== 0n) assert.ok((await restored.timeToLive(each)).ttl > 0);

@@ -2,9 +2,11 @@ import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { openShard, type ShardClient } from "../../src/shard/client.js";
 import {
+  DeleteRangeRequest,
   type KeyValue,
   LeaseGrantRequest,
   LeaseGrantResponse,
+  LeaseRevokeRequest,
   LeaseTimeToLiveRequest,
   LeaseTimeToLiveResponse,
   PutRequest,
@@ -50,6 +52,10 @@ export class Client {
     return peekRevision(await this.shard.call(KV.Put, request, WRITE));
   }
 
+  async delete(key: string): Promise<void> {
+    await this.shard.call(KV.DeleteRange, DeleteRangeRequest.encode({ key: Buffer.from(key) }), WRITE);
+  }
+
   /** The whole store at a revision; 0: the newest. */
   async all(revision = 0): Promise<RangeResponse> {
     const everything = { key: Uint8Array.of(0), rangeEnd: Uint8Array.of(0), revision };
@@ -59,6 +65,10 @@ export class Client {
   async grant(ttl: number): Promise<bigint> {
     const request = LeaseGrantRequest.encode({ ttl });
     return LeaseGrantResponse.decode(await this.shard.call(Lease.LeaseGrant, request, WRITE)).id;
+  }
+
+  async revoke(id: bigint): Promise<void> {
+    await this.shard.call(Lease.LeaseRevoke, LeaseRevokeRequest.encode({ id }), WRITE);
   }
 
   async timeToLive(id: bigint): Promise<LeaseTimeToLiveResponse> {
