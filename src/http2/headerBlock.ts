@@ -64,7 +64,7 @@ export class HeaderBlocks<H> {
     this.length += end - start;
     if (this.length > this.limits.maxHeaderBytes || this.parts.length > MAX_CONTINUATIONS) {
       // The block cannot be decoded to keep in step, because it might never end.
-      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "header block too large");
+      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "header block too large", "header_block");
     }
     if ((flags & Flag.END_HEADERS) === 0) return undefined;
     const block = Buffer.concat(this.parts);

@@ -42,7 +42,11 @@ export class IdleFrames {
     if (++this.count <= MAX_IDLE_FRAMES) return;
     const now = Date.now();
     if (now - this.since < IDLE_PERIOD) {
-      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry nothing");
+      throw new ConnectionError(
+        ErrorCode.ENHANCE_YOUR_CALM,
+        "too many frames that carry nothing",
+        "empty_frames",
+      );
     }
     this.since = now;
     this.count = 0;
@@ -65,6 +69,7 @@ export class Resets {
     const now = Date.now();
     this.left = Math.min(RESET_BURST, Math.floor(((now - this.since) * RESETS_PER_SECOND) / 1000)) - 1;
     this.since = now;
-    if (this.left < 0) throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams reset");
+    if (this.left < 0)
+      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams reset", "resets");
   }
 }

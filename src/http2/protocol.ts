@@ -67,6 +67,9 @@ export const DEFAULT_FRAME_SIZE = 16_384;
 export const MAX_FRAME_SIZE = 2 ** 24 - 1;
 export const DEFAULT_TABLE_SIZE = 4096;
 
+/** A bound that a peer can break without a breach of the protocol. */
+export type Bound = "resets" | "empty_frames" | "header_block" | "unread_answers";
+
 /** The peer broke the protocol, or a bound: the whole connection ends with GOAWAY and this code. */
 export class ConnectionError extends Error {
   override readonly name = "ConnectionError";
@@ -74,6 +77,8 @@ export class ConnectionError extends Error {
   constructor(
     readonly code: ErrorCode,
     message: string,
+    /** The bound, where it is one that the peer broke. */
+    readonly bound?: Bound,
   ) {
     super(message);
   }

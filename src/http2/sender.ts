@@ -205,7 +205,7 @@ export class Sender {
   /** Throws for a peer that makes us answer without reading the answers. */
   checkBacklog(): void {
     if (this.outbox.backlog > MAX_BACKLOG) {
-      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "answers are not read");
+      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "answers are not read", "unread_answers");
     }
   }
 }

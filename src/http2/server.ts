@@ -14,6 +14,10 @@ export interface ServerSide {
   /** A stream for a request; it is registered before anything arrives on it. */
   accept(connection: ServerConnection, id: number, head: RequestHead): Stream;
   onClosed(connection: ServerConnection): unknown;
+  /** The connection ends because the client broke the protocol or a bound. */
+  onFault(error: ConnectionError): void;
+  /** A stream was refused because there were as many as may be. */
+  onStreamRefused(): void;
 }
 
 /** The server's end of a connection. */
@@ -74,6 +78,11 @@ export class ServerConnection extends Connection<RequestHead> {
     if (take < chunk.length) super.receive(chunk.subarray(take));
   }
 
+  protected override fail(error: ConnectionError): void {
+    if (!this.ended) this.side.onFault(error);
+    super.fail(error);
+  }
+
   protected isIdle(streamId: number): boolean {
     return streamId > this.lastPeerStream || streamId % 2 === 0;
   }
@@ -95,6 +104,7 @@ export class ServerConnection extends Connection<RequestHead> {
     this.idleFrames.reset();
     if (id > this.lastServed) return;
     if (this.streams.size >= this.limits.maxStreams) {
+      this.side.onStreamRefused();
       this.refuse(id, ErrorCode.REFUSED_STREAM);
     } else if (isMalformed(head, ends)) {
       this.refuse(id, ErrorCode.PROTOCOL_ERROR);

@@ -6,6 +6,7 @@ import { ErrorCode, Flag, FrameType, PREFACE, Setting } from "../../src/http2/pr
 import type { GrpcServer } from "../../src/server/grpc/serve.js";
 import { serveHttp2 } from "../../src/server/http2/serve.js";
 import type { Handlers, ServerStream } from "../../src/server/transport.js";
+import { ConnectionStats, type Refusal } from "../../src/stats/connections.js";
 import { frame, grpc, RawPeer, requestFields, setting, uint32 } from "./raw.js";
 
 const UNARY = "/test.Test/Unary";
@@ -14,6 +15,7 @@ const LARGE = "/test.Test/Large";
 const STREAM = "/test.Test/Stream";
 
 let server: GrpcServer | undefined;
+let stats = new ConnectionStats();
 const clients: RawPeer[] = [];
 afterEach(async () => {
   for (const client of clients.splice(0)) client.socket.destroy();
@@ -55,16 +57,23 @@ async function open(limits: Partial<ConnectionLimits> = {}, settings?: Uint8Arra
   running = 0;
   cancelled = 0;
   stream = undefined;
-  server ??= await serveHttp2(handlers, { listen: ["127.0.0.1:0"], maxReceiveBytes: 1 << 20, limits });
+  if (server === undefined) stats = new ConnectionStats();
+  server ??= await serveHttp2(handlers, {
+    listen: ["127.0.0.1:0"],
+    maxReceiveBytes: 1 << 20,
+    limits,
+    connections: stats,
+  });
   const client = await RawPeer.open(server.addresses[0], settings);
   clients.push(client);
   return client;
 }
 
-/** The server still serves others, and this client's connection is gone. */
-async function calmed(client: RawPeer): Promise<void> {
+/** The server still serves others, and this client's connection is gone, counted under `reason`. */
+async function calmed(client: RawPeer, reason: Refusal): Promise<void> {
   assert.equal(await client.goaway(), ErrorCode.ENHANCE_YOUR_CALM);
   await client.end();
+  assert.equal(stats.refused[reason], 1);
   await works(await open());
 }
 
@@ -90,7 +99,7 @@ describe("floods end the connection", () => {
       const client = await open();
       client.write(client.headers(1, requestFields(STREAM)));
       client.write(...Array.from({ length: 25_000 }, () => each));
-      await calmed(client);
+      await calmed(client, "empty_frames");
     });
   }
 
@@ -103,7 +112,7 @@ describe("floods end the connection", () => {
       );
       client.write(frame(FrameType.RST_STREAM, 0, id, uint32(ErrorCode.CANCEL)));
     }
-    await calmed(client);
+    await calmed(client, "resets");
     assert.equal(running, 0);
   });
 
@@ -116,7 +125,7 @@ describe("floods end the connection", () => {
       );
       client.write(frame(FrameType.WINDOW_UPDATE, 0, id, uint32(0)));
     }
-    await calmed(client);
+    await calmed(client, "resets");
     assert.equal(running, 0);
   });
 
@@ -125,14 +134,14 @@ describe("floods end the connection", () => {
     client.write(frame(FrameType.HEADERS, 0, 1, Buffer.alloc(100, 0x82)));
     for (let i = 0; i < 200; i++)
       client.write(frame(FrameType.CONTINUATION, 0, 1, Buffer.alloc(16_000, 0x82)));
-    await calmed(client);
+    await calmed(client, "header_block");
   });
 
   test("a header block of empty frames", async () => {
     const client = await open();
     client.write(frame(FrameType.HEADERS, 0, 1));
     client.write(...Array.from({ length: 1000 }, () => frame(FrameType.CONTINUATION, 0, 1)));
-    await calmed(client);
+    await calmed(client, "header_block");
   });
 
   test("answers to pings that are not read", async () => {
@@ -148,6 +157,7 @@ describe("floods end the connection", () => {
       open = await new Promise<boolean>((resolve) => client.socket.write(pings, (error) => resolve(!error)));
       await new Promise((resolve) => setImmediate(resolve));
     }
+    assert.equal(stats.refused.unread_answers, 1);
     await works(await open());
   });
 });
@@ -182,6 +192,7 @@ describe("bounds of single streams leave the connection alone", () => {
     const client = await open({ maxStreams: 10 });
     for (let id = 1; id <= 21; id += 2) client.request(id, NEVER, Buffer.from("x"));
     assert.equal(await client.reset(21), ErrorCode.REFUSED_STREAM);
+    assert.equal(stats.refusedStreams, 1);
     assert.equal(running, 10);
     client.write(frame(FrameType.RST_STREAM, 0, 1, uint32(ErrorCode.CANCEL)));
     await works(client, 23);

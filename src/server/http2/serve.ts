@@ -4,6 +4,7 @@ import type { ConnectionLimits } from "../../http2/limits.js";
 import type { RequestHead } from "../../http2/request.js";
 import { ServerConnection } from "../../http2/server.js";
 import type { Stream } from "../../http2/stream.js";
+import { ConnectionStats } from "../../stats/connections.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
@@ -51,6 +52,7 @@ class Service {
   private readonly limits: ConnectionLimits;
   private readonly connections = new Set<ServerConnection>();
   private readonly deadlines = new Deadlines<ServerCall>();
+  private readonly stats: ConnectionStats;
   private stopping = false;
   private readonly observer: CallObserver;
   private readonly unary = new Map<string, Method<UnaryHandler>>();
@@ -62,6 +64,7 @@ class Service {
   ) {
     this.limits = { ...SERVER_LIMITS, ...options.http2, ...options.limits };
     this.observer = options.observer ?? new CallObserver();
+    this.stats = options.connections ?? new ConnectionStats();
     const { stats } = this.observer;
     for (const [path, handler] of handlers.unary) this.unary.set(path, { handler, stats: stats.of(path) });
     for (const [path, handler] of handlers.stream) {
@@ -108,6 +111,8 @@ class Service {
     const connection = new ServerConnection(socket, this.limits, {
       accept: (connection, id, head) => this.accept(connection, id, head, context),
       onClosed: (connection) => this.connections.delete(connection),
+      onFault: ({ bound }) => this.stats.refused[bound ?? "protocol"]++,
+      onStreamRefused: () => this.stats.refusedStreams++,
     });
     this.connections.add(connection);
     connection.receive(first);
