@@ -168,6 +168,33 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       assert.deepEqual([stats.accepted, stats.acceptedBy], [5, { http1: 0, http2: 1 }]);
     });
 
+    test("the requests of one connection are served one after the other, and those that wait go with it", async () => {
+      const { addresses } = await serve();
+      const post = (path: string) => `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi`;
+      const socket = dial(addresses[0]);
+      const many = Array.from({ length: 40 }, (_, i) => `/${i}`);
+      socket.write(["/wait", ...many].map(post).join(""));
+      let answers = "";
+      socket.setEncoding("latin1").on("data", (chunk: string) => {
+        answers += chunk;
+      });
+      await until("the first request has come", () => open.responses > 0);
+      assert.equal(open.responses, 1);
+      open.release();
+      await until("all are answered", () => answers.endsWith("POST /39 hi"));
+      assert.deepEqual(
+        [...answers.matchAll(/POST (\S+) hi/g)].map(([, path]) => path),
+        ["/wait", ...many],
+      );
+      socket.write(["/stream", "/wait", ...many].map(post).join(""));
+      await until("the stream has begun", () => answers.includes("begun"));
+      open.release = () => assert.fail("nobody waits for the second answer");
+      const { release } = open;
+      socket.destroy();
+      await until("the stream's client has gone", () => open.responses === 0);
+      assert.equal(open.release, release);
+    });
+
     test("nothing is found where nobody serves HTTP/1.1", async () => {
       const { addresses } = await serve({ http1: undefined });
       const answer = await fetchText(addresses[0], "/v3/kv/range");

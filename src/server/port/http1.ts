@@ -1,4 +1,10 @@
-import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import type { Socket } from "node:net";
 
 /** How long a client may take from connecting to the end of its first request's headers, ms. */
@@ -8,20 +14,30 @@ const KEEP_ALIVE = 300_000;
 /** As much as our HTTP/2 takes, bytes. */
 const MAX_HEADER_BYTES = 64 * 1024;
 
+/** Requests that may wait on one connection before no more is read from it. */
+const MAX_WAITING = 16;
+
 /** What is answered to requests that cannot be read, by the parser's code. */
 const STATUSES: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
   HPE_CHUNK_EXTENSIONS_OVERFLOW: "413 Payload Too Large",
 };
 
+interface Connection {
+  /** Of the request that is being answered. */
+  current: ServerResponse | undefined;
+  /** Requests that came meanwhile. */
+  readonly waiting: [IncomingMessage, ServerResponse][];
+}
+
 /**
  * HTTP/1.1 on connections that somebody else has accepted. There is no limit on how long a request or a response
- * takes: both ends of a watch stay open for ever.
+ * takes: both ends of a watch stay open for ever. The requests of one connection are served one after the other: their
+ * answers must come in this order anyway, and Node tells nobody when the client of an answer that waits has gone.
  */
 export class Http1Server {
   private readonly server: Server;
-  /** Every connection with the responses it waits for. */
-  private readonly connections = new Map<Socket, Set<ServerResponse>>();
+  private readonly connections = new Map<Socket, Connection>();
   private readonly timers = new Map<Socket, NodeJS.Timeout>();
   private stopping = false;
 
@@ -39,14 +55,13 @@ export class Http1Server {
       socket.destroy(error);
     });
     this.server.on("request", (request, response) => {
-      this.begin(request.socket, response);
-      this.listener(request, response);
+      this.begin(request, response);
     });
   }
 
   /** Takes over a connection of which `first` has been read. */
   take(socket: Socket, first: Buffer): void {
-    this.connections.set(socket, new Set());
+    this.connections.set(socket, { current: undefined, waiting: [] });
     this.arm(socket, HEADERS_TIMEOUT);
     socket.once("close", () => {
       this.connections.delete(socket);
@@ -64,11 +79,9 @@ export class Http1Server {
    */
   drain(): void {
     this.stopping = true;
-    for (const [socket, responses] of this.connections) {
-      if (responses.size === 0) socket.destroy();
-      for (const response of responses) {
-        if (!response.headersSent) response.setHeader("connection", "close");
-      }
+    for (const [socket, { current }] of this.connections) {
+      if (current === undefined) socket.destroy();
+      else if (!current.headersSent) current.setHeader("connection", "close");
     }
   }
 
@@ -83,18 +96,36 @@ export class Http1Server {
     this.timers.delete(socket);
   }
 
-  private begin(socket: Socket, response: ServerResponse): void {
-    const responses = this.connections.get(socket);
-    if (responses === undefined) return;
-    this.disarm(socket);
-    responses.add(response);
+  private begin(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    const connection = this.connections.get(socket);
+    if (connection === undefined) return;
+    if (connection.current === undefined) {
+      this.disarm(socket);
+      this.serve(connection, request, response);
+      return;
+    }
+    if (connection.waiting.push([request, response]) === MAX_WAITING) socket.pause();
+  }
+
+  private serve(connection: Connection, request: IncomingMessage, response: ServerResponse): void {
+    connection.current = response;
     if (this.stopping) response.setHeader("connection", "close");
-    response.once("close", () => {
-      responses.delete(response);
-      if (responses.size > 0 || socket.destroyed) return;
-      if (this.stopping) socket.destroySoon();
-      else this.arm(socket, KEEP_ALIVE + HEADERS_TIMEOUT);
-    });
+    response.once("close", () => this.served(connection, request.socket, response));
+    this.listener(request, response);
+  }
+
+  private served(connection: Connection, socket: Socket, response: ServerResponse): void {
+    const { waiting } = connection;
+    connection.current = undefined;
+    // After an answer that was the connection's last, what waits must not be begun: nobody would hear what became of it.
+    const last = !response.shouldKeepAlive || response.getHeader("connection") === "close";
+    if (socket.destroyed || last) return;
+    if (waiting.length === MAX_WAITING) socket.resume();
+    const next = waiting.shift();
+    if (next !== undefined) this.serve(connection, ...next);
+    else if (this.stopping) socket.destroySoon();
+    else this.arm(socket, KEEP_ALIVE + HEADERS_TIMEOUT);
   }
 }
 
