@@ -13,6 +13,7 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
   const find = (path: Path, message: string) => findings.push({ path, message });
   checkListen(shape, find);
   checkShards(shape, find);
+  checkMetrics(shape, find);
   checkCommonTls(shape, find);
   const { listen, workers, shards, limits, http2, watch, http, transport, log, metrics, shutdown, tracing } =
     shape;
@@ -48,6 +49,11 @@ function checkListen({ listen }: Shape, find: Find): void {
     const first = listen.indexOf(address);
     if (first < i && parseHostPort(address).port !== 0) find(["listen", i], `is listen[${first}] again`);
   });
+}
+
+function checkMetrics({ listen, metrics }: Shape, find: Find): void {
+  const at = metrics.listen === undefined ? -1 : listen.indexOf(metrics.listen);
+  if (at >= 0) find(["metrics", "listen"], `is listen[${at}] already, which serves /metrics anyway`);
 }
 
 function resolveAdvertise({ listen, advertise }: Shape, find: Find): readonly string[] | undefined {

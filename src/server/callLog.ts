@@ -55,9 +55,10 @@ export class CallLog {
   };
 
   private fields(call: Call, error: StatusError | undefined, ms: number): object {
-    const { path, slowest } = call;
+    const { path, slowest, trace } = call;
     return {
       request: this.idOf(call),
+      ...(trace && { trace }),
       method: path,
       code: codeName(error?.code ?? Code.OK),
       ms: Math.round(ms),

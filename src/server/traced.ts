@@ -29,6 +29,7 @@ function traceUnary(path: string, handler: UnaryHandler, tracing: Tracing): Unar
     const started = tracing.start(name, "server", call.metadata.get("traceparent"));
     if (started === undefined) return handler(call, request, reply);
     describeCall(started, path);
+    call.trace = started.span.spanContext().traceId;
     const ignoreCancel = call.onCancel(() => {
       end(started, new StatusError(Code.CANCELLED, "the client has left, or its deadline has passed"));
     });

@@ -22,6 +22,8 @@ export interface Call extends Origin {
   readonly deadline: number;
   /** True once the client has cancelled, its deadline has passed, or its connection is gone. */
   readonly cancelled: boolean;
+  /** The trace that it is part of, 32 hexadecimal digits; only where it is recorded. */
+  trace?: string;
   /** Calls `listener` once when the call is cancelled (at once if it already is). Returns a function that takes it back. */
   onCancel(listener: () => void): () => void;
 }

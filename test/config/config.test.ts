@@ -319,6 +319,7 @@ routing:
     - { prefix: "\\0a" }
     - { prefix: /b, prefixBase64: L2E= }
     - {}
+metrics: { listen: "127.0.0.1:2379" }
 `),
     [
       "shards[0].endpoints[1]: 10.0.0.1:2379 belongs to shards[0] already (line 3)",
@@ -334,6 +335,7 @@ routing:
       "routing.rules[3].prefix: keys that begin with a zero byte are reserved (line 14)",
       "routing.rules[4]: give prefix or prefixBase64, not both (line 15)",
       "routing.rules[5]: prefix is missing (line 16)",
+      "metrics.listen: is listen[0] already, which serves /metrics anyway (line 17)",
       "advertise: is missing: clients cannot connect to 0.0.0.0:3, so say under which URLs they reach the proxies",
     ],
   );
@@ -388,6 +390,20 @@ test("routing fields have limits", () => {
   assert.deepEqual(problems(`${twoShards}routing: { rules: [{ prefix: ${"x".repeat(1025)} }] }`), [
     "routing.rules[0].prefix: must have at most 1024 bytes (line 7)",
   ]);
+});
+
+test("tracing needs a URL, and a share between none and all", () => {
+  assert.deepEqual(
+    problems(`shards: [{ name: a, endpoints: [10.0.0.1:2379] }]
+tracing:
+  endpoint: collector:4318
+  sampleRatio: 2
+`),
+    [
+      "tracing.endpoint: must be an http:// or https:// URL (line 3)",
+      "tracing.sampleRatio: must be at most 1 (line 4)",
+    ],
+  );
 });
 
 test("what is no YAML mapping is refused", () => {

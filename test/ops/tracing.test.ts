@@ -61,7 +61,10 @@ describe("tracing", () => {
 
   before(async () => {
     const endpoint = await collector.start();
-    const config = { tracing: { endpoint, sampleRatio: 0, serviceName: "braid-under-test" } };
+    const config = {
+      log: { level: "debug" },
+      tracing: { endpoint, sampleRatio: 0, serviceName: "braid-under-test" },
+    };
     store = await startStore({ shards: 2, config });
   });
   after(async () => {
@@ -110,6 +113,8 @@ describe("tracing", () => {
     );
     assert.equal(Number(attribute(failed, "rpc.grpc.status_code")), 11);
     assert.match(failed.status.message ?? "", /future revision/);
+    const line = /^.*future revision.*$/m.exec(store.proxies[0]!.logs())?.[0] ?? "{}";
+    assert.equal(JSON.parse(line).trace, trace, "the log names the trace");
   });
 
   test("what is not sampled, by the client or by the ratio, is not sent", async () => {
