@@ -442,18 +442,21 @@ test("the example in the repository is valid, also with everything in it uncomme
   );
   const text = readFileSync("shards.yaml", "utf8");
   // Sections given as comments: `# name:` and the indented lines after it.
-  const sections = [...text.matchAll(/^# (?=[a-z]+:$)[^\n]*\n(?:# {2}[^\n]*\n)+/gm)].map(([section]) =>
+  const sections = [...text.matchAll(/^# (?=[A-Za-z0-9]+:$)[^\n]*\n(?:# {2}[^\n]*\n)+/gm)].map(([section]) =>
     section.replace(/^# /gm, ""),
   );
   assert.deepEqual(
     sections.map((section) => Object.keys(parse(section))[0]),
     [
       "advertise",
+      "tls",
+      "shardTls",
       "timeline",
       "timeline",
       "routing",
       "auth",
       "limits",
+      "http2",
       "watch",
       "http",
       "log",
@@ -464,11 +467,13 @@ test("the example in the repository is valid, also with everything in it uncomme
   );
   const given = text.replace(/^#.*$/gm, "");
   for (const section of sections) {
-    await t.test(section.split("\n")[0], () => void parseConfig(`${given}${section}`, "shards.yaml"));
+    const around = section.startsWith("shardTls:") ? given.replaceAll("127.", "https://127.") : given;
+    await t.test(section.split("\n")[0], () => void parseConfig(`${around}${section}`, "shards.yaml"));
   }
   const transport = /^# (transport: .*\n)/m.exec(text)![1];
   const defaults =
-    sections.filter((section) => /^(limits|watch|http|log|shutdown):/.test(section)).join("") + transport;
+    sections.filter((section) => /^(limits|http2|watch|http|log|shutdown):/.test(section)).join("") +
+    transport;
   assert.deepEqual(parseConfig(`${given}${defaults}`, "shards.yaml"), example);
 });
 
