@@ -13,8 +13,12 @@ const LANE = { width: 64, retryMs: 500 };
 const LOG_EVERY = 10_000;
 
 interface Ending {
+  /** What was known of the lease's placements when it began (`Parts.identify`); undefined when it had none. */
+  readonly placed: object | undefined;
   /** Shards besides the home whose part is to be revoked. */
   readonly remaining: Set<number>;
+  /** True when the home was asked before, in vain. */
+  tried: boolean;
   /** True when the home has been freed of the lease, or found without it. */
   homeGone: boolean;
   /** True when this ending has found the lease at its home. */
@@ -27,7 +31,8 @@ interface Ending {
 /**
  * Ends leases: revokes the home, then the parts on all other shards, seals the deletions, and takes the lease
  * from the timeline. Once begun it is carried through, over outages of shards and of the timeline host; several
- * proxies may end the same lease at the same time.
+ * proxies may end the same lease at the same time. A lease that has no placements is left alone when its home can
+ * not be reached, as it would be by an etcd: nothing else hangs on it, and its client may end it elsewhere.
  *
  * The home goes first, then the log is read, then the parts go: whoever places a part logs it, grants it and
  * then looks at the home. If they still see it there, their part is in the log that is read here; if they do
@@ -74,7 +79,9 @@ export class Endings {
     let ending = this.endings.get(lease);
     const begins = ending === undefined;
     if (ending === undefined) {
-      ending = { remaining: new Set(), homeGone: false, homeHadIt: false, complete: false, waiters: [] };
+      const placed = this.parts.identify(lease);
+      const nothing = { tried: false, homeGone: false, homeHadIt: false, complete: false };
+      ending = { placed, remaining: new Set(), ...nothing, waiters: [] };
       this.endings.set(lease, ending);
     }
     const done = this.wait(lease, ending);
@@ -97,8 +104,9 @@ export class Endings {
   private wait(lease: bigint, ending: Ending): Promise<boolean> {
     return new Promise((resolve, reject) => {
       const giveUp = () => {
+        const outlook = hasParts(ending) ? "it will be completed" : "whether it took effect is unknown";
         const where = this.missing(lease, ending);
-        const text = `${where}: no answer to the end of a lease within ${PATIENCE} ms; it will be completed`;
+        const text = `${where}: no answer to the end of a lease within ${PATIENCE} ms; ${outlook}`;
         reject(new StatusError(Code.UNAVAILABLE, text));
       };
       const late = setTimeout(giveUp, PATIENCE);
@@ -130,6 +138,11 @@ export class Endings {
     const ending = this.endings.get(lease);
     if (ending === undefined) return;
     if (shard === this.homeOf(lease)) {
+      if (ending.tried && (await this.isOver(lease, ending))) {
+        this.finish(lease, ending);
+        return;
+      }
+      ending.tried = true;
       if (await this.calls.revoke(shard, lease)) ending.homeHadIt = true;
       ending.homeGone = true;
     } else {
@@ -154,9 +167,23 @@ export class Endings {
     if (this.parts.isPlaced(lease)) await this.timeline.unplace(lease);
     if (ending.remaining.size > 0) return;
     this.parts.forget(lease);
-    this.endings.delete(lease);
     this.ended++;
+    this.finish(lease, ending);
+  }
+
+  private finish(lease: bigint, ending: Ending): void {
+    this.endings.delete(lease);
     this.tell(ending);
+  }
+
+  /**
+   * Whether somebody else has ended the lease meanwhile. Its id may have been granted again since, and what this
+   * ending would still do to the home would be done to another lease.
+   */
+  private async isOver(lease: bigint, { placed }: Ending): Promise<boolean> {
+    if (placed === undefined) return false;
+    await this.timeline.sync();
+    return this.parts.identify(lease) !== placed;
   }
 
   /** What a lane does with its failures. */
@@ -178,6 +205,7 @@ export class Endings {
     if (ending === undefined) return;
     // The home can not be reached: what can be deleted elsewhere need not wait for it. It is done again later.
     if (shard !== undefined && shard === this.homeOf(lease)) {
+      if (!hasParts(ending)) this.endings.delete(lease);
       for (const other of this.parts.shardsOf(lease)) if (other !== shard) this.lanes[other].add(lease);
     }
     this.tell(ending, error);
@@ -188,4 +216,9 @@ export class Endings {
     ending.waiters = [];
     for (const waiter of waiters) waiter(error);
   }
+}
+
+/** True when more than the home may hang on an ending. */
+function hasParts({ placed, remaining }: Ending): boolean {
+  return placed !== undefined || remaining.size > 0;
 }

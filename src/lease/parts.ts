@@ -2,6 +2,9 @@ import type { Placements } from "../timeline/view.js";
 
 interface Placed {
   readonly home: number;
+  /** The timeline's placements, and this lease's among them, when last looked at. */
+  all: Placements;
+  shards: ReadonlySet<number>;
   /** Shards besides the home, as last looked at. */
   readonly known: Set<number>;
   /** Those of `known` whose part may not have been granted yet. */
@@ -27,6 +30,8 @@ export interface Vanished {
  */
 export class Parts {
   private readonly placed = new Map<bigint, Placed>();
+  /** Vanished and not told yet, because the id has come back meanwhile. */
+  private replaced: Vanished[] = [];
   private started = false;
 
   /** `placements` must be loaded: what it holds now counts as placed long ago. */
@@ -49,6 +54,11 @@ export class Parts {
   /** True when a lease has, or is about to have, its part on a shard as far as the timeline knows. */
   has(lease: bigint, shard: number): boolean {
     return this.placements().get(lease)?.has(shard) === true || this.homeOf(lease) === shard;
+  }
+
+  /** Stands for this lease as placed: another object when the id has come back since, undefined when it is not placed. */
+  identify(lease: bigint): object | undefined {
+    return this.follow(lease);
   }
 
   /** All shards that a lease needs, its home first. */
@@ -98,7 +108,8 @@ export class Parts {
   refresh(): Vanished[] {
     const placements = this.placements();
     for (const lease of placements.keys()) this.follow(lease);
-    const vanished: Vanished[] = [];
+    const vanished = this.replaced;
+    this.replaced = [];
     if (this.placed.size === placements.size) return vanished;
     for (const [lease, { ours, known }] of this.placed) {
       if (placements.has(lease)) continue;
@@ -109,13 +120,20 @@ export class Parts {
   }
 
   private follow(lease: bigint): Placed | undefined {
-    const shards = this.placements().get(lease);
+    const all = this.placements();
+    const shards = all.get(lease);
     if (shards === undefined) return undefined;
     let placed = this.placed.get(lease);
+    if (placed !== undefined && isAnother(placed, all, shards)) {
+      if (placed.ours) this.replaced.push({ lease, shards: [...placed.known] });
+      placed = undefined;
+    }
     if (placed === undefined) {
-      placed = { home: this.homeOf(lease), known: new Set(), unproven: new Set(), ours: false };
+      placed = { home: this.homeOf(lease), all, shards, known: new Set(), unproven: new Set(), ours: false };
       this.placed.set(lease, placed);
     }
+    placed.all = all;
+    placed.shards = shards;
     if (placed.known.size === shards.size) return placed;
     for (const shard of shards) {
       if (shard === placed.home || placed.known.has(shard)) continue;
@@ -124,4 +142,15 @@ export class Parts {
     }
     return placed;
   }
+}
+
+/**
+ * True when these placements of a lease are not those that were followed: it has ended, and its id was granted again.
+ * The timeline adds to the same set until then. After it was loaded anew, all sets are new and only what is missing tells.
+ */
+function isAnother(placed: Placed, all: Placements, shards: ReadonlySet<number>): boolean {
+  if (placed.shards === shards) return false;
+  if (placed.all === all) return true;
+  for (const shard of placed.known) if (!shards.has(shard)) return true;
+  return false;
 }

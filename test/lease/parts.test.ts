@@ -79,4 +79,50 @@ describe("parts of placed leases", () => {
     assert.deepEqual(parts.refresh(), [{ lease: 1n, shards: [1, 2] }]);
     assert.deepEqual(parts.refresh(), []);
   });
+
+  describe("an id that comes back is another lease", () => {
+    beforeEach(() => {
+      placements.set(LEASE, new Set([1]));
+      parts.sawAlive(LEASE, 1);
+      // Ended and granted again, through another proxy.
+      placements.delete(LEASE);
+    });
+
+    test("on the same shard", () => {
+      placements.set(LEASE, new Set([1]));
+      assert.equal(parts.mayLackGrant(LEASE, 1), true);
+    });
+
+    test("on another shard", () => {
+      placements.set(LEASE, new Set([2]));
+      assert.equal(parts.mayLackGrant(LEASE, 2), true);
+      parts.refresh();
+      assert.deepEqual([parts.on(1), parts.on(2)], [[], [LEASE]]);
+    });
+
+    test("and what this proxy had placed of it has vanished", () => {
+      placements.set(LEASE, new Set([1]));
+      parts.placedHere(LEASE);
+      placements.get(LEASE)!.add(2);
+      parts.refresh();
+      placements.delete(LEASE);
+      placements.set(LEASE, new Set([2]));
+      assert.deepEqual(parts.refresh(), [{ lease: LEASE, shards: [1, 2] }]);
+      assert.deepEqual(parts.refresh(), []);
+    });
+  });
+
+  test("what was seen is still known when the timeline was loaded anew", () => {
+    placements.set(LEASE, new Set([1, 2]));
+    parts.sawAlive(LEASE, 1);
+    placements = new Map([[LEASE, new Set([1, 2, 3])]]);
+    assert.deepEqual(
+      [1, 2, 3].map((shard) => parts.mayLackGrant(LEASE, shard)),
+      [false, true, true],
+    );
+    placements = new Map([[LEASE, new Set([3])]]);
+    assert.equal(parts.mayLackGrant(LEASE, 3), true);
+    parts.refresh();
+    assert.deepEqual([parts.on(1), parts.on(3)], [[], [LEASE]]);
+  });
 });

@@ -162,6 +162,8 @@ class LateHost extends EtcdHost {
   }
 }
 
+type Backend = Pick<EtcdProcess, "name" | "endpoint">;
+
 /** A proxy in this process, served over gRPC: the pieces that leases need. */
 export class TestProxy {
   private constructor(
@@ -173,7 +175,7 @@ export class TestProxy {
     private readonly ends: (() => unknown)[],
   ) {}
 
-  static async start(etcds: readonly EtcdProcess[], router: Router, lateMs: number): Promise<TestProxy> {
+  static async start(etcds: readonly Backend[], router: Router, lateMs: number): Promise<TestProxy> {
     const shards = etcds.map((etcd, index) => connect(names[index], etcd.endpoint, index));
     const timeline = new SharedTimeline(shards.length, {
       host: new LateHost(shards[0], lateMs),
@@ -242,9 +244,16 @@ export class TestStore {
     return new TestStore(etcds, backends, router);
   }
 
-  /** Starts a proxy, which learns what happens in the timeline log `lateMs` after it has happened. */
-  async proxy(lateMs = 0): Promise<TestProxy> {
-    const proxy = await TestProxy.start(this.etcds, this.router, lateMs);
+  /**
+   * Starts a proxy, which learns what happens in the timeline log `lateMs` after it has happened. `endpoints` are what
+   * it reaches shards at instead of their own, by shard.
+   */
+  async proxy(lateMs = 0, endpoints: Readonly<Record<number, string>> = {}): Promise<TestProxy> {
+    const backends = this.etcds.map(({ name, endpoint }, i) => ({
+      name,
+      endpoint: endpoints[i] ?? endpoint,
+    }));
+    const proxy = await TestProxy.start(backends, this.router, lateMs);
     this.proxies.push(proxy);
     return proxy;
   }

@@ -100,6 +100,8 @@ export interface Relay {
   readonly accepted: number;
   /** Holds back what the etcd answers (true) or lets it through again. */
   holdAnswers(hold: boolean): void;
+  /** Resets all connections, and each new one until it is false again. */
+  refuse(refuse: boolean): void;
   /** Resets all connections. */
   cut(): void;
   close(): Promise<void>;
@@ -109,9 +111,14 @@ export function startRelay(target: string): Promise<Relay> {
   const [host, port] = target.split(":");
   const pairs = new Set<{ client: Socket; server: Socket }>();
   let holding = false;
+  let refusing = false;
   let accepted = 0;
   const listener = createServer((client) => {
     accepted++;
+    if (refusing) {
+      client.on("error", () => {}).resetAndDestroy();
+      return;
+    }
     const server = connect({ host, port: Number(port) });
     const pair = { client, server };
     pairs.add(pair);
@@ -135,6 +142,10 @@ export function startRelay(target: string): Promise<Relay> {
       for (const { server } of pairs)
         if (hold) server.pause();
         else server.resume();
+    },
+    refuse(refuse: boolean) {
+      refusing = refuse;
+      if (refuse) this.cut();
     },
     cut() {
       for (const { client, server } of [...pairs]) {

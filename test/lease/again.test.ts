@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { Code } from "../../src/status/error.js";
+import { type Relay, startRelay } from "../shard/support.js";
+import { type Client, TestStore, within } from "./support.js";
+
+/*
+ * A client whose revocation has failed at one proxy has it done by another, and grants the same id again. The first
+ * proxy, which was cut off from the lease's home all the while, must not end what is another lease by now.
+ */
+
+const HOME = 2;
+let store: TestStore;
+let relay: Relay;
+let cutOff: Client;
+let other: Client;
+
+before(async () => {
+  store = await TestStore.start();
+  relay = await startRelay(store.etcds[HOME].endpoint);
+  cutOff = (await store.proxy(0, { [HOME]: relay.endpoint })).client;
+  other = (await store.proxy()).client;
+});
+after(async () => {
+  await store.remove();
+  await relay.close();
+});
+
+/** The lease goes on for as long as the first proxy could be at its end still. */
+async function staysAlive(id: bigint, keys: readonly string[]): Promise<void> {
+  relay.refuse(false);
+  await within(20_000, "the proxy reaches the home again", () =>
+    cutOff.timeToLive(id).then(
+      () => true,
+      () => false,
+    ),
+  );
+  const until = Date.now() + 2_500;
+  while (Date.now() < until) {
+    assert.ok((await other.timeToLive(id)).grantedTtl > 0, "the lease is there");
+    assert.deepEqual(await store.present(store.keys().map((_, i) => keys[i] ?? "none")), keys);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.equal((await cutOff.renew(id)).ttl, 60);
+}
+
+test("a lease without placements", async () => {
+  const id = store.idAt(HOME);
+  await other.grant(60, id);
+  relay.refuse(true);
+  await assert.rejects(cutOff.revoke(id), { code: Code.UNAVAILABLE });
+  await other.revoke(id);
+  await other.grant(60, id);
+  await staysAlive(id, []);
+});
+
+test("a lease with keys on several shards, on the same shards again", async () => {
+  const { id, keys } = await store.everywhere(other, 60, HOME);
+  relay.refuse(true);
+  await assert.rejects(cutOff.revoke(id), { code: Code.UNAVAILABLE });
+  // What the first proxy reached has ended the lease everywhere; else the client does so itself.
+  await other.revoke(id).catch((error) => assert.equal(error.code, Code.NOT_FOUND));
+  await within(5_000, "all keys are gone", store.gone(keys));
+  await other.grant(60, id);
+  for (const key of keys) await other.put(key, id);
+  await staysAlive(id, keys);
+});
