@@ -13,6 +13,8 @@ etcd's own grpc-proxy, and through etcd-braid with one and with three shards, in
   --rounds N          how often each peer has its turn; figures are the medians (default 5)
   --slice MS          how long one turn lasts (default 1500; watch: twice that)
   --watchers N        watchers in the fan-out (default 1000)
+  --connections N     connections that the watchers share (default 8)
+  --stalled N         percent of the watchers, besides the others, that stop reading (default none)
   --writes N          writes per second in the fan-out (default 200)
   --no-fsync          etcds without fsync (3.5 and later)
   --dir DIR           where the etcds keep their data: a folder on the disk to be measured (default .cache)
@@ -29,6 +31,9 @@ export interface Options {
   /** Length of one measurement, ms. */
   readonly slice: number;
   readonly watchers: number;
+  readonly connections: number;
+  /** Percent. */
+  readonly stalled: number;
   readonly writesPerSecond: number;
   readonly fsync: boolean;
   readonly dir: string | undefined;
@@ -48,6 +53,8 @@ export function parseOptions(args: readonly string[]): Options | undefined {
       rounds: { type: "string" },
       slice: { type: "string" },
       watchers: { type: "string" },
+      connections: { type: "string" },
+      stalled: { type: "string" },
       writes: { type: "string" },
       "no-fsync": { type: "boolean", default: false },
       dir: { type: "string" },
@@ -57,13 +64,16 @@ export function parseOptions(args: readonly string[]): Options | undefined {
   });
   if (values.help) return undefined;
   const { quick } = values;
-  const reduced = [values.only, values.peers, values.rounds, values.slice, values.watchers, values.writes];
+  const { only, peers, rounds, slice, watchers, connections, stalled, writes } = values;
+  const reduced = [only, peers, rounds, slice, watchers, connections, stalled, writes];
   return {
     only: list("--only", values.only, WORKLOAD_KINDS),
     peers: list("--peers", values.peers, PEERS),
     rounds: count("--rounds", values.rounds, quick ? 3 : 5),
     slice: count("--slice", values.slice, quick ? 600 : 1500),
     watchers: count("--watchers", values.watchers, 1000),
+    connections: count("--connections", values.connections, 8),
+    stalled: count("--stalled", values.stalled, 0),
     writesPerSecond: count("--writes", values.writes, 200),
     fsync: !values["no-fsync"],
     dir: values.dir,

@@ -73,6 +73,16 @@ export function render(report: Report): string {
     const cells = appends.map((f) => [f.peer, f.load, number(f.appendsPer1000!)]);
     parts.push("", table(["timeline appends per 1,000 puts", "load", "appends"], cells));
   }
+  const watched = report.figures.filter((f) => f.watcherBytes !== undefined);
+  if (watched.length > 0) {
+    const cells = watched.map((f) => [
+      f.peer,
+      f.load,
+      ((f.proxyMemory ?? 0) / 2 ** 20).toFixed(0),
+      (f.watcherBytes! / 1024).toFixed(1),
+    ]);
+    parts.push("", table(["memory of proxies", "load", "MiB at the end", "KiB per watcher, idle"], cells, 2));
+  }
   if (putLatency !== undefined) {
     const { total, shard, proxy, seal } = putLatency;
     parts.push(

@@ -20,6 +20,8 @@ export interface Figures {
   readonly appendsPer1000?: number;
   /** Resident memory of the proxy at the end of a slice, bytes. */
   readonly proxyMemory?: number;
+  /** Resident memory of the proxy that each watcher added, the largest of all rounds: later ones find memory that is free, bytes. */
+  readonly watcherBytes?: number;
   /** Requests that failed, in all rounds. */
   readonly errors: number;
   /** Rounds that gave no figures, and why. */
@@ -118,6 +120,9 @@ class Slot {
           appendsPer1000: middle(({ result, appends }) => ((appends ?? 0) / result.operations) * 1000),
         }),
       ...(peer.pids.proxy !== undefined && { proxyMemory: middle(({ result }) => result.memory.proxy) }),
+      ...(samples[0]?.result.watcherBytes !== undefined && {
+        watcherBytes: Math.max(...samples.map(({ result }) => result.watcherBytes ?? 0)),
+      }),
       errors: samples.reduce((sum, { result }) => sum + result.errors, 0),
       failures: this.failures,
     };

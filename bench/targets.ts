@@ -65,11 +65,20 @@ export function targets({ figures, idleMemory }: Outcome): Target[] {
       ),
     ),
     atMost("proxy memory, idle", 90, (idleMemory["braid-3"] ?? Number.NaN) / MIB, "MiB"),
+    // For as many watchers as the target is for.
     atMost(
       "proxy memory after watch fan-out",
       120,
-      of((f) => (f.proxyMemory ?? Number.NaN) / MIB, "braid-3", "watch", watched[0]),
+      of((f) => (f.proxyMemory ?? Number.NaN) / MIB, "braid-3", "watch", "1000 ids"),
       "MiB",
+    ),
+    ...watched.map((load) =>
+      atMost(
+        `proxy memory per watcher, ${load}, idle`,
+        4,
+        of((f) => (f.watcherBytes ?? Number.NaN) / 1024, "braid-3", "watch", load),
+        "KiB",
+      ),
     ),
     atMost(
       "proxy and etcd CPU per scan, 1 x 1, against direct",

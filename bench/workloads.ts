@@ -9,8 +9,6 @@ export const VALUE_BYTES = 256;
 export const KEYS = 1_000;
 /** First segments of the keys, which the default rule spreads over the shards. */
 const GROUPS = 50;
-/** Connections that all watchers share. */
-const FANOUT_CONNECTIONS = 8;
 
 /** One thing to be measured, of every peer. */
 export interface Workload {
@@ -28,6 +26,10 @@ export type WorkloadKind = (typeof WORKLOAD_KINDS)[number];
 
 export interface FanoutSize {
   readonly watchers: number;
+  /** Connections that all watchers share. */
+  readonly connections: number;
+  /** Percent of the watchers that do not read. */
+  readonly stalled: number;
   readonly writesPerSecond: number;
 }
 
@@ -46,7 +48,7 @@ export function workloads(size: FanoutSize): Workload[] {
     ...[1, 8].map((inFlight) => unary("scan", KV.Range, [scan], 1, inFlight, KEYS * VALUE_BYTES)),
     // Watchers with ids of their own on few streams, as clients in one program have them, and each on its own stream.
     fanoutWorkload("ids", 1, size),
-    fanoutWorkload("streams", Math.ceil(size.watchers / FANOUT_CONNECTIONS), size),
+    fanoutWorkload("streams", Math.ceil(size.watchers / size.connections), size),
   ];
 }
 
@@ -77,7 +79,8 @@ function unary(
   };
 }
 
-function fanoutWorkload(what: string, streams: number, { watchers, writesPerSecond }: FanoutSize): Workload {
+function fanoutWorkload(what: string, streams: number, size: FanoutSize): Workload {
+  const { watchers, connections, writesPerSecond } = size;
   return {
     kind: "watch",
     load: `${watchers} ${what}`,
@@ -90,7 +93,8 @@ function fanoutWorkload(what: string, streams: number, { watchers, writesPerSeco
       prefix: "/watched",
       groups: GROUPS,
       watchers,
-      connections: FANOUT_CONNECTIONS,
+      stalled: Math.ceil((watchers * size.stalled) / 100),
+      connections,
       streams,
       writesPerSecond,
       valueBytes: VALUE_BYTES,

@@ -85,6 +85,11 @@ export class Connection {
     this.write(frames.data(stream, body, last));
   }
 
+  /** Stops reading: the client is too slow. */
+  pause(): void {
+    this.socket.pause();
+  }
+
   close(): void {
     this.closed = true;
     this.socket.destroy();

@@ -1,6 +1,6 @@
 import { PutRequest, WatchRequest } from "../../src/wire/messages.js";
 import { KV, Watch } from "../../src/wire/paths.js";
-import { Meter } from "../processes.js";
+import { Meter, residentMemory } from "../processes.js";
 import { quantile } from "../statistics.js";
 import { Connection } from "./connection.js";
 import { EventReader } from "./events.js";
@@ -9,6 +9,8 @@ import { grpcMessage } from "./unary.js";
 
 /** How long the watchers may take to be created, and the last events to arrive, ms. */
 const PATIENCE = 30_000;
+/** How long a proxy may take to come to rest after many watchers were created, ms. */
+const SETTLING = 1_000;
 /** How often the writes that have become due are sent, ms. */
 const TICK = 5;
 
@@ -32,12 +34,13 @@ export async function runFanout(task: FanoutTask): Promise<TaskResult> {
   };
 
   /** Opens a watch stream; what it returns creates a watcher on it. */
-  const watchStream = (connection: Connection): (() => void) => {
+  const watchStream = (connection: Connection, measured = true): (() => void) => {
     const reader = new EventReader({
       created: () => {
         created++;
       },
       event: (sentAt) => {
+        if (!measured) return;
         if (delivered < latencies.length) latencies[delivered] = performance.now() - sentAt;
         delivered++;
       },
@@ -74,9 +77,20 @@ export async function runFanout(task: FanoutTask): Promise<TaskResult> {
       const connection = await open(Watch.Watch);
       for (let i = 0; i < task.streams; i++) streams.push(watchStream(connection));
     }
+    const { proxy } = task.pids;
+    const before = proxy === undefined ? 0 : residentMemory(proxy);
     for (let w = 0; w < task.watchers; w++) streams[w % streams.length]();
     const writer = await open(KV.Put);
     await until("not all watchers were created", () => created === task.watchers);
+    await new Promise((resolve) => setTimeout(resolve, SETTLING));
+    const grown = proxy === undefined ? 0 : residentMemory(proxy) - before;
+    if (task.stalled > 0) {
+      const stalled = await open(Watch.Watch);
+      const stream = watchStream(stalled, false);
+      for (let w = 0; w < task.stalled; w++) stream();
+      await until("not all watchers were created", () => created === task.watchers + task.stalled);
+      stalled.pause();
+    }
 
     let written = 0;
     let answered = 0;
@@ -119,6 +133,7 @@ export async function runFanout(task: FanoutTask): Promise<TaskResult> {
       p50Ms: quantile(ascending, 0.5),
       p99Ms: quantile(ascending, 0.99),
       ...measured,
+      ...(proxy !== undefined && { watcherBytes: grown / task.watchers }),
     };
   } finally {
     for (const connection of connections) connection.close();

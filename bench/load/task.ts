@@ -29,6 +29,8 @@ export interface FanoutTask extends Target {
   /** How many keys below the prefix are written in turn. */
   readonly groups: number;
   readonly watchers: number;
+  /** Watchers besides those, on a connection of their own that is not read any more. */
+  readonly stalled: number;
   readonly connections: number;
   /** Watch streams on each connection, which share its watchers. */
   readonly streams: number;
@@ -47,6 +49,8 @@ export interface TaskResult {
   readonly cpu: Readonly<Record<string, number>>;
   /** Resident memory of each process at the end, bytes. */
   readonly memory: Readonly<Record<string, number>>;
+  /** What each watcher has added to the resident memory of the proxy before it got any event, bytes. */
+  readonly watcherBytes?: number;
 }
 
 export type TaskReply = { readonly result: TaskResult } | { readonly error: string };
