@@ -12,7 +12,7 @@ import { Parts } from "./parts.js";
 import { Placing } from "./placing.js";
 import { Reaper } from "./reaper.js";
 import { Renewing } from "./renewing.js";
-import { ADMIN_LOCK } from "./reserved.js";
+import { isReserved } from "./reserved.js";
 import { RenewalStream, type Renewed } from "./upstream.js";
 
 export interface LeasesOptions {
@@ -122,7 +122,7 @@ export class Leases {
    * is done when there is a caller who may not write all keys of the lease.
    */
   async revoke(id: bigint, asked: For = {}): Promise<void> {
-    if (id === ADMIN_LOCK) throw etcd.leaseNotFound();
+    if (isReserved(id)) throw etcd.leaseNotFound();
     if (asked.caller === undefined) {
       if (!(await this.endings.end(id))) throw etcd.leaseNotFound();
       return;
@@ -195,7 +195,7 @@ export class Leases {
       shards.map(async (shard) => {
         const leases = await this.calls.list(shard, asked);
         return leases.filter(
-          (lease) => this.homeOf(lease) === shard && lease !== ADMIN_LOCK && !this.endings.isEnding(lease),
+          (lease) => this.homeOf(lease) === shard && !isReserved(lease) && !this.endings.isEnding(lease),
         );
       }),
     );

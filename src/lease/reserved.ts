@@ -1,5 +1,10 @@
-/**
- * The lease on the timeline host that is the lock of those who change users and roles (`services/auth/lock.ts`). It
- * is no client's: clients neither see nor end it.
+/*
+ * Leases on the timeline host that are locks of the proxies. They are no client's: clients neither see nor end them.
  */
+
+/** Of those who change users and roles (`services/auth/lock.ts`). */
 export const ADMIN_LOCK = 0x627261696461646dn;
+/** Of those who defragment (`services/maintenance/lock.ts`). */
+export const DEFRAGMENT_LOCK = 0x6272616964646672n;
+
+export const isReserved = (lease: bigint): boolean => lease === ADMIN_LOCK || lease === DEFRAGMENT_LOCK;

@@ -101,7 +101,7 @@ export async function startProxy(
       ...recipes.unary,
       ...authHandlers({ shards, host: store.host, timeline, identity, access: store.auth }),
       ...clusterHandlers({ identity, members }),
-      ...maintenanceHandlers({ shards, backends, timeline, identity, hostShard, log }),
+      ...maintenanceHandlers({ shards, backends, timeline, identity, host: store.host, hostShard, log }),
     ]),
     stream: new Map([...health.stream, ...reflectionHandlers(), ...data.stream, ...recipes.stream]),
   });

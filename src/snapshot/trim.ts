@@ -1,3 +1,4 @@
+import { isReserved } from "../lease/reserved.js";
 import { KeyValue } from "../wire/messages.js";
 import { BoltReader, type Row } from "./bolt/reader.js";
 import { BoltWriter } from "./bolt/writer.js";
@@ -91,7 +92,10 @@ class Kept {
   *leases(): Generator<Row> {
     const missing = [...new Set(this.orphans.values())].map((id) => leaseRow(id, ENDED_LEASE_TTL));
     const rows = [...this.reader.rows(LEASES), ...missing];
-    yield* rows.sort((a, b) => Buffer.compare(a.key, b.key));
+    // Who held a lock of the proxies does not hold it in the restored store.
+    yield* rows
+      .filter(({ key }) => !isReserved(key.readBigInt64BE(0)))
+      .sort((a, b) => Buffer.compare(a.key, b.key));
   }
 
   /** One transaction: what is there under the prefix is deleted or overwritten, the rest put. */

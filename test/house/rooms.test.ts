@@ -18,7 +18,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   watch: ["timeline", "routing", "shard", "wire", "status"],
   auth: ["timeline", "shard", "wire", "status"],
   services: ["auth", "lease", "watch", "timeline", "routing", "shard", "wire", "status"],
-  snapshot: ["timeline", "routing", "shard", "wire", "status"],
+  snapshot: ["lease", "timeline", "routing", "shard", "wire", "status"],
   config: ["routing"],
   ops: ["stats"],
   server: [

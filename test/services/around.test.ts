@@ -47,7 +47,15 @@ describe("Status, MemberList and what is not there", () => {
     const clientUrls: string[] = [OTHER_PROXY];
     const identity = createIdentity({ clusterId: 5n, memberId: memberIdOf(OTHER_PROXY), timeline });
     const unary = new Map([
-      ...maintenanceHandlers({ shards, backends: [], timeline, identity, hostShard: 0, log }),
+      ...maintenanceHandlers({
+        shards,
+        backends: [],
+        timeline,
+        identity,
+        host: shards[0]!,
+        hostShard: 0,
+        log,
+      }),
       ...clusterHandlers({ identity, members: [clientUrls] }),
       ...authHandlers({ shards, host: shards[0]!, timeline, identity, access: undefined }),
     ]);

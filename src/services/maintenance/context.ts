@@ -29,6 +29,8 @@ export interface MaintenanceDeps {
     "head" | "sync" | "raftTerm" | "compactRevision" | "cutAt" | "lastAt" | "toRevision"
   >;
   readonly identity: Identity;
+  /** The timeline host: one of the shards, or a cluster of its own. */
+  readonly host: Pick<Shard, "call" | "stream">;
   /** Index of the shard that keeps the timeline log, or -1. */
   readonly hostShard: number;
   readonly log: MaintenanceLog;

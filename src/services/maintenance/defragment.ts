@@ -7,6 +7,7 @@ import { Maintenance } from "../../wire/paths.js";
 import { EMPTY } from "../../wire/reader.js";
 import { type Backend, connected, type MaintenanceDeps, optionsFor } from "./context.js";
 import { answersOf, type Outcome } from "./everywhere.js";
+import { DefragmentLock } from "./lock.js";
 
 /** How long one member may take, ms: as good as no limit. */
 const MEMBER_MS = 24 * 3_600_000;
@@ -19,13 +20,17 @@ interface Member {
 
 /**
  * Defragment: member by member, one shard after the other and a shard's leader last, because a member answers nothing
- * while it is at it. Never two at once, however many requests there are.
+ * while it is at it. Never two at once, however many requests there are, through whichever proxy.
  */
 export class Defragmenter {
   /** Ends, never rejecting, when the last request that has been taken on is done. */
   private last: Promise<unknown> = Promise.resolve();
 
-  constructor(private readonly deps: MaintenanceDeps) {}
+  private readonly lock: DefragmentLock;
+
+  constructor(private readonly deps: MaintenanceDeps) {
+    this.lock = new DefragmentLock(deps.host);
+  }
 
   /** The answer is empty, without a header, as etcd's is. Fails after all members have had their turn if any failed. */
   answer(call: Call): Promise<Uint8Array> {
@@ -37,11 +42,21 @@ export class Defragmenter {
   private async all(call: Call): Promise<Uint8Array> {
     // On a timeline host of its own the proxy itself asks.
     if (this.deps.hostShard < 0) await mayAdminister(this.deps.shards, call);
+    await this.lock.acquire(call);
+    try {
+      return await this.allAlone(call);
+    } finally {
+      await this.lock.release();
+    }
+  }
+
+  private async allAlone(call: Call): Promise<Uint8Array> {
     const outcomes: Outcome<void>[] = [];
     for (const backend of this.deps.backends) {
       for (const member of await membersOf(backend, optionsFor(call, true, backend))) {
         // The client has gone: what it began goes on on the member, but nothing more is begun.
         if (call.cancelled) return EMPTY;
+        await this.lock.renew();
         const outcome = await this.one(call, member);
         // Etcd itself refuses: the client may not do this anywhere.
         if (outcome.error?.message.startsWith("etcdserver:") && outcome.error.code !== Code.UNAVAILABLE) {
