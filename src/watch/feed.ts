@@ -1,7 +1,7 @@
 import type { Shard, ShardStream } from "../shard/shard.js";
 import { StatusError } from "../status/error.js";
-import { WatchRequest } from "../wire/messages.js";
-import { Watch } from "../wire/paths.js";
+import { RangeRequest, WatchRequest } from "../wire/messages.js";
+import { KV, Watch } from "../wire/paths.js";
 import { decodeWatch, type RawEvent } from "../wire/watch.js";
 import type { Log } from "./log.js";
 import type { UpstreamStats } from "./stats.js";
@@ -35,8 +35,13 @@ const QUEUE_BYTES = 16 << 20;
 const EVENT_OVERHEAD = 200;
 const MIN_BACKOFF = 50;
 const MAX_BACKOFF = 2_000;
+/** A watch that lived this long was a success, ms: the next one need not wait. */
+const STABLE = 2 * MAX_BACKOFF;
 /** How long the events of the compacted revision itself may take, ms; a native watch has them within 100. */
 const COMPACTED_PATIENCE = 1_000;
+/** An etcd that takes longer for an answer may also be late with those events, ms. */
+const PROMPT = 500;
+const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
 
 const ZERO = Uint8Array.of(0);
 const NOTHING: readonly RawEvent[] = [];
@@ -67,6 +72,7 @@ export class Feed {
   private paused = false;
   private closed = false;
   private backoff = MIN_BACKOFF;
+  private openedAt = 0;
   private timer: NodeJS.Timeout | undefined;
   /** The next watch begins at the compacted revision itself. */
   private atCompacted = false;
@@ -139,6 +145,7 @@ export class Feed {
   private open(): void {
     this.options.stats.opened++;
     this.heardAt = performance.now();
+    this.openedAt = this.heardAt;
     this.forgetIncomplete();
     const stream = this.options.shard.stream(Watch.Watch, {
       message: (message) => {
@@ -164,7 +171,9 @@ export class Feed {
   }
 
   private openLater(): void {
-    this.brokenSince ??= performance.now();
+    const now = performance.now();
+    this.brokenSince ??= now;
+    if (now - this.openedAt > STABLE) this.backoff = MIN_BACKOFF;
     const delay = this.backoff * (0.5 + Math.random());
     this.backoff = Math.min(MAX_BACKOFF, this.backoff * 2);
     clearTimeout(this.timer);
@@ -186,7 +195,6 @@ export class Feed {
       return;
     }
     if (response.created) {
-      this.backoff = MIN_BACKOFF;
       this.brokenSince = undefined;
       if (this.said !== "") this.options.log.info({ shard: this.options.shard.name }, "watching again");
       this.said = "";
@@ -242,6 +250,7 @@ export class Feed {
   private reach(shardRevision: number): void {
     if (shardRevision <= this.reached) return;
     this.reached = shardRevision;
+    this.backoff = MIN_BACKOFF;
     this.seen = Math.max(this.seen, shardRevision);
     this.atCompacted = false;
     for (let i = this.queue.length - 1; i >= this.taken; i--) {
@@ -277,10 +286,19 @@ export class Feed {
     this.reopen();
   }
 
+  /** The compacted revision may have no events any more: goes on without them when they could have come. */
   private waitForCompacted(): void {
-    const compacted = this.reached + 1;
+    const { stream } = this;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.reach(compacted), COMPACTED_PATIENCE);
+    this.timer = setTimeout(() => {
+      const asked = performance.now();
+      this.options.shard.unary(KV.Range, PROBE, { idempotent: true }, (error) => {
+        if (this.stream !== stream || !this.atCompacted) return;
+        const isPrompt = error === undefined && performance.now() - asked <= PROMPT;
+        if (isPrompt) this.reach(this.reached + 1);
+        else this.waitForCompacted();
+      });
+    }, COMPACTED_PATIENCE);
   }
 
   private report(error: string): void {

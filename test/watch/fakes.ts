@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Shard, ShardStream, StreamEvents } from "../../src/shard/shard.js";
+import type { CallOptions, Done, Shard, ShardStream, StreamEvents } from "../../src/shard/shard.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import type { Run } from "../../src/timeline/view.js";
 import type { Outlet, Watcher } from "../../src/watch/watcher.js";
@@ -48,15 +48,21 @@ export class Upstream implements ShardStream {
     this.events.message(WatchResponse.encode({ canceled: true, compactRevision }));
   }
 
+  cancelledFor(cancelReason: string): void {
+    this.events.message(WatchResponse.encode({ canceled: true, cancelReason }));
+  }
+
   end(): void {
     this.events.closed(new StatusError(Code.UNAVAILABLE, "gone"));
   }
 }
 
-/** A shard of which only watches are asked. */
+/** A shard of which only watches are asked, and whether it answers. */
 export class FakeShard {
   readonly name = "fake";
   readonly streams: Upstream[] = [];
+  /** When it answers what it is asked; default: at once. */
+  answering: Promise<unknown> = Promise.resolve();
   private opened: () => void = () => {};
 
   constructor(readonly index = 0) {}
@@ -71,6 +77,11 @@ export class FakeShard {
     this.streams.push(upstream);
     this.opened();
     return upstream;
+  }
+
+  unary(_path: string, _request: Uint8Array, _options: CallOptions, done: Done): () => void {
+    void this.answering.then(() => done(undefined, new Uint8Array(0)));
+    return () => {};
   }
 
   /** The `n`th watch that the feed opens (from 0). */

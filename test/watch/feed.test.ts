@@ -94,6 +94,53 @@ test("a feed that may begin at the compacted revision does, and waits only so lo
   assert.equal(waiting, 10);
 });
 
+test("a shard that is slow with everything may still have the events of the compacted revision", async () => {
+  const { shard, feed, take } = open({ fromCompacted: true });
+  let answer = () => {};
+  const asked = new Promise<void>((resolve) => {
+    shard.answering = new Promise<void>((wake) => {
+      answer = wake;
+    });
+    const { unary } = shard;
+    shard.unary = (...args) => {
+      resolve();
+      return unary.apply(shard, args);
+    };
+  });
+  (await shard.nth(0)).compacted(10);
+  const second = await shard.nth(1);
+  second.created();
+  await asked;
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  answer();
+  await new Promise(setImmediate);
+  assert.equal(feed.reached, 9);
+  second.bring([10]);
+  assert.deepEqual(take(10), ["k10"]);
+  feed.close();
+});
+
+test("a watch that is created and cancelled again and again is opened ever less often", async () => {
+  const { shard, feed } = open();
+  const begin = performance.now();
+  for (let n = 0; n < 6; n++) {
+    const upstream = await shard.nth(n);
+    upstream.created();
+    upstream.cancelledFor("etcdserver: permission denied");
+  }
+  const failing = performance.now() - begin;
+  assert.ok(failing >= 25 + 50 + 100 + 200 + 400, `five pauses in ${failing} ms`);
+  // A success in between, and the next one comes soon.
+  const upstream = await shard.nth(6);
+  upstream.created();
+  upstream.bring([10]);
+  upstream.end();
+  const again = performance.now();
+  await shard.nth(7);
+  assert.ok(performance.now() - again < 500);
+  feed.close();
+});
+
 test("a feed whose events nobody takes stops its shard", async () => {
   const { shard, feed, take } = open();
   const upstream = await shard.nth(0);
