@@ -56,11 +56,14 @@ function checkMetrics({ listen, metrics }: Shape, find: Find): void {
   if (at >= 0) find(["metrics", "listen"], `is listen[${at}] already, which serves /metrics anyway`);
 }
 
-function resolveAdvertise({ listen, advertise }: Shape, find: Find): readonly string[] | undefined {
+function resolveAdvertise({ listen, advertise, tls }: Shape, find: Find): readonly string[] | undefined {
   if (advertise) {
     advertise.forEach((url, i) => {
       const first = advertise.indexOf(url);
       if (first < i) find(["advertise", i], `is advertise[${first}] again`);
+      if (tls && url.startsWith("http:")) {
+        find(["advertise", i], "must be https://, because the proxies speak TLS (tls)");
+      }
     });
     return advertise;
   }

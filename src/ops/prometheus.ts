@@ -7,8 +7,8 @@ export type Sample = readonly [labels: Labels, value: number];
 /** One histogram of durations, under its labels. */
 export type HistogramSample = readonly [labels: Labels, histogram: Histogram];
 
-/** How the values of several processes make one: added up, or the largest. */
-export type Aggregator = "sum" | "max";
+/** How the values of several processes make one: added up, the largest, or the smallest. */
+export type Aggregator = "sum" | "max" | "min";
 
 /**
  * Prometheus metrics that are read where they are counted, when somebody asks for them: between two scrapes they

@@ -20,7 +20,7 @@ import { identified } from "./callers.js";
 import { CallLog } from "./callLog.js";
 import { createGateway } from "./gateway/create.js";
 import { createPages, type Page } from "./gateway/pages.js";
-import { serveGrpc } from "./grpc/serve.js";
+import { type GrpcServer, serveGrpc } from "./grpc/serve.js";
 import { serveHttp2 } from "./http2/serve.js";
 import { createMetrics } from "./metrics/create.js";
 import { type PageServer, servePages } from "./metrics/serve.js";
@@ -114,9 +114,11 @@ export async function startProxy(
   };
   follow();
   const connections = new ConnectionStats();
+  let server: GrpcServer | undefined;
   const metrics = createMetrics({
     calls: observer.stats,
     connections,
+    certificateExpiresAt: () => server?.certificateExpiresAt,
     logins: store.auth?.counts,
     backends: [...new Set([...store.clients, store.host])],
     host: store.host,
@@ -153,7 +155,7 @@ export async function startProxy(
       pageServer = await servePages(metricsListen, createPages(probes, extra, log), log);
     }
     const serve = config.transport === "native" ? serveHttp2 : serveGrpc;
-    const server = await serve(handlers, {
+    const serving = await serve(handlers, {
       listen,
       http1: gateway.handle,
       tls: config.tls,
@@ -168,19 +170,20 @@ export async function startProxy(
       maxReceiveBytes,
       observer,
     });
+    server = serving;
     return {
-      addresses: server.addresses,
+      addresses: serving.addresses,
       stop: async () => {
         recipes.stop();
         gateway.stop();
-        await server.shutdown(config.shutdown.graceMs);
+        await serving.shutdown(config.shutdown.graceMs);
         close();
         await tracing?.close();
       },
       reload: (next) => {
         const reloaded = settings.reload(next);
         follow();
-        server.reloadCertificates();
+        serving.reloadCertificates();
         for (const client of new Set([...store.clients, store.host])) client.reloadCertificates();
         return reloaded;
       },

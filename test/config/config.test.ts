@@ -242,6 +242,10 @@ shardTls: { keyFile: k, caFile: c, insecureSkipVerify: true }
     "shardTls.keyFile: needs a certFile (line 5)",
     "shardTls.insecureSkipVerify: makes caFile useless: leave out one of them (line 5)",
   ]);
+  const own = "tls: { certFile: c, keyFile: k }\n";
+  assert.deepEqual(problems(`${twoShards}${own}advertise: ["https://a:1", "http://a:2"]`), [
+    "advertise[1]: must be https://, because the proxies speak TLS (tls) (line 8)",
+  ]);
   assert.deepEqual(problems(`${twoShards}shardTls: { caFile: x }`), [
     "shardTls: has no use: no endpoint begins with https:// (line 7)",
   ]);

@@ -2,8 +2,12 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { after, before, test } from "node:test";
+import { connect } from "node:tls";
 import { Etcd3 } from "etcd3";
+import { FrameType, PREFACE, Setting } from "../../src/http2/protocol.js";
+import { RawPeer } from "../http2/raw.js";
 import { braid, temporaryFolder } from "../support/braid.js";
 import { Authority } from "../support/certificates.js";
 import { etcdctl, startEtcdctl } from "../support/etcdctl.js";
@@ -26,6 +30,7 @@ before(async () => {
   config = {
     tls: { ...server, clientCaFile: outside.caFile },
     shardTls: { caFile: inside.caFile, ...proxy },
+    http2: { maxStreams: 777 },
     shards: backends.map((backend, i) => ({ name: `shard${i}`, endpoints: [backend.url] })),
   };
   store = await startStore({ backends: backends.map(({ etcd }) => etcd), config });
@@ -77,15 +82,42 @@ test("the npm client etcd3 and HTTPS on the same port", async () => {
   await etcd3.put("/npm/key").value("value");
   assert.equal(await etcd3.get("/npm/key").string(), "value");
   etcd3.close();
-  const { rootCertificate: ca, privateKey: key, certChain: cert } = credentials;
-  const version = await new Promise<string>((resolve, reject) => {
-    const outgoing = request(`${url}/version`, { ca, key, cert, agent: false }, (response) => {
-      response.once("data", (chunk) => resolve(String(chunk)));
+  assert.match(await getPage("/version"), /"etcdserver"/);
+});
+
+test("metrics tell when certificates expire; settings for HTTP/2 reach the clients", async () => {
+  const metrics = await getPage("/metrics");
+  for (const labels of ['use="clients",shard=""', 'use="shard",shard="shard0"']) {
+    const name = `braid_tls_certificate_expiry_timestamp_seconds{${labels}} `;
+    const seconds = Number(metrics.split(name)[1]?.split("\n")[0]);
+    assert.ok(Math.abs(seconds - Date.now() / 1_000 - 3_600) < 300, `${name}${seconds}`);
+  }
+  const { port } = store.proxies[0];
+  const socket = connect({ host: "127.0.0.1", port, ...identity(), ALPNProtocols: ["h2"] });
+  const peer = new RawPeer(socket);
+  peer.write(PREFACE);
+  const { payload } = await peer.frame(({ type }) => type === FrameType.SETTINGS);
+  const settings = new Map<number, number>();
+  for (let at = 0; at < payload.length; at += 6) {
+    settings.set(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
+  }
+  assert.equal(settings.get(Setting.MAX_CONCURRENT_STREAMS), 777);
+  socket.destroy();
+});
+
+function identity() {
+  const [ca, cert, key] = [outside.caFile, client.certFile, client.keyFile].map((file) => readFileSync(file));
+  return { ca, cert, key };
+}
+
+function getPage(path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(`${url}${path}`, { ...identity(), agent: false }, (response) => {
+      text(response).then(resolve, reject);
     });
     outgoing.once("error", reject).end();
   });
-  assert.match(version, /"etcdserver"/);
-});
+}
 
 test("braid check reaches shards over TLS and names what is wrong with files and shards", async () => {
   const good = await braid("check", "--config", store.proxies[0].configFile);

@@ -16,6 +16,8 @@ export interface MetricSources {
   /** Of the clients' calls. */
   readonly calls: CallStats;
   readonly connections: ConnectionStats;
+  /** When the certificate that clients are shown expires, ms since the epoch; undefined without TLS. */
+  certificateExpiresAt(): number | undefined;
   /** Undefined without authentication. */
   readonly logins: Readonly<LoginCounts> | undefined;
   /** In configured order, and the timeline host's if that is a cluster of its own. */
@@ -35,6 +37,7 @@ export function createMetrics(sources: MetricSources): Metrics {
   metrics.gauge("braid_build_info", "1, with the version of the proxy.", () => [[{ version }, 1]], "max");
   addClientMetrics(metrics, sources.calls);
   addConnectionMetrics(metrics, sources.connections);
+  addCertificateMetrics(metrics, sources);
   addShardMetrics(metrics, sources.backends);
   addTimelineMetrics(metrics, sources.timeline, sources.shardNames);
   addWatchMetrics(metrics, sources.hub, sources.shardNames);
@@ -88,6 +91,24 @@ function addConnectionMetrics(metrics: Metrics, stats: ConnectionStats): void {
     "braid_streams_refused_total",
     "HTTP/2 streams refused because their connection had as many as it may have.",
     () => [[{}, stats.refusedStreams]],
+  );
+}
+
+function addCertificateMetrics(metrics: Metrics, sources: MetricSources): void {
+  metrics.gauge(
+    "braid_tls_certificate_expiry_timestamp_seconds",
+    "When the proxy's own certificates expire: the one for clients, and those for shards.",
+    () => {
+      const shards = sources.backends.map(({ name, certificateExpiresAt }): Sample => {
+        return [{ use: "shard", shard: name }, certificateExpiresAt / 1_000];
+      });
+      const clients: Sample = [
+        { use: "clients", shard: "" },
+        (sources.certificateExpiresAt() ?? Infinity) / 1_000,
+      ];
+      return [clients, ...shards].filter(([, seconds]) => Number.isFinite(seconds));
+    },
+    "min",
   );
 }
 
