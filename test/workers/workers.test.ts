@@ -115,6 +115,7 @@ describe("two workers", () => {
     );
     for (const { key, revision } of seen) assert.equal(written.get(key), revision);
     for (const client of clients) client.close();
+    await watcher.cancel();
     etcd.close();
   });
 
