@@ -41,9 +41,12 @@ const SERVICES = {
   Election: "v3electionpb.Election",
   KV: "etcdserverpb.KV",
   Lease: "etcdserverpb.Lease",
+  Auth: "etcdserverpb.Auth",
 } as const;
 
 export class RecipeClient {
+  /** Sent along with each call. */
+  readonly metadata = new grpc.Metadata();
   private readonly client: grpc.Client;
 
   constructor(endpoint: string) {
@@ -67,6 +70,7 @@ export class RecipeClient {
         requestSerialize,
         responseDeserialize,
         toBytes(request),
+        this.metadata,
         { deadline: Date.now() + deadline },
         (error, response) =>
           resolve(
@@ -83,9 +87,16 @@ export class RecipeClient {
   observe(name: string): Observer {
     const { path, requestSerialize, responseDeserialize } = find("Election.Observe");
     return new Observer(
-      this.client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, toBytes({ name }), {
-        deadline: Date.now() + DEADLINE,
-      }),
+      this.client.makeServerStreamRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        toBytes({ name }),
+        this.metadata,
+        {
+          deadline: Date.now() + DEADLINE,
+        },
+      ),
     );
   }
 
