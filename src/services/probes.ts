@@ -17,7 +17,7 @@ export interface StoreAlarm {
 export interface Probes {
   /** The lowest version among the shards, such as "3.4.23". Rejects with UNAVAILABLE while no shard has told one. */
   version(): Promise<string>;
-  /** The alarms of the shards that answer within a second. */
+  /** The alarms of the shards that answer soon. */
   alarms(): Promise<readonly StoreAlarm[]>;
   /**
    * Reads the timeline's end and the revision of each shard, linearizably. Rejects when the timeline can not be
@@ -31,27 +31,42 @@ export interface ProbesDeps {
   readonly timeline: Pick<Timeline, "sync">;
 }
 
-/** How long a shard may take to tell its alarms, ms: a probe is to be answered while a shard is down, too. */
-const ALARM_PATIENCE = 1_000;
+/**
+ * How long a shard may take to tell its alarms, ms: while a shard is down, probes are to be answered all the same, and
+ * many of those who ask wait for a second only.
+ */
+const ALARM_PATIENCE = 300;
+/** Versions that are older are asked for again, ms; what is known is answered meanwhile. */
+const VERSION_AGE = 5_000;
 const ALARM_NAMES: Readonly<Record<number, string>> = { 1: "NOSPACE", 2: "CORRUPT" };
 
 export function createProbes({ shards, timeline }: ProbesDeps): Probes {
   /** By shard; kept while it is down, so that the store's version does not rise for that. */
   const versions: (string | undefined)[] = shards.map(() => undefined);
+  let askedAt = Number.NEGATIVE_INFINITY;
+  let asking: Promise<void> | undefined;
+  /** Why shards have not told their version, the last time. */
+  let reasons: string[] = [];
+
+  async function askVersions(): Promise<void> {
+    const asked = await Promise.allSettled(
+      shards.map(async (shard, i) => {
+        const status = await shard.call(Maintenance.Status, EMPTY, { idempotent: true });
+        versions[i] = StatusResponse.decode(status).version;
+      }),
+    );
+    reasons = asked.flatMap((each) => (each.status === "rejected" ? [String(each.reason.message)] : []));
+    askedAt = performance.now();
+    asking = undefined;
+  }
+
   return {
     async version() {
-      const asked = await Promise.allSettled(
-        shards.map(async (shard, i) => {
-          const status = await shard.call(Maintenance.Status, EMPTY, { idempotent: true });
-          versions[i] = StatusResponse.decode(status).version;
-        }),
-      );
+      if (performance.now() - askedAt > VERSION_AGE) asking ??= askVersions();
+      if (versions.includes(undefined)) await asking;
       const known = versions.filter((version) => version !== undefined);
-      if (known.length > 0) return known.reduce(lowest);
-      const reasons = asked.flatMap((each) =>
-        each.status === "rejected" ? [String(each.reason.message)] : [],
-      );
-      throw new StatusError(Code.UNAVAILABLE, reasons.join("; "));
+      if (known.length === 0) throw new StatusError(Code.UNAVAILABLE, reasons.join("; "));
+      return known.reduce(lowest);
     },
     async alarms() {
       const deadline = Date.now() + ALARM_PATIENCE;

@@ -87,13 +87,13 @@ async function health(
   log: Log,
 ): Promise<void> {
   const excluded = query.getAll("exclude");
+  const read = query.get("serializable") === "true" ? alive(probes) : probes.read(true);
+  const readFailure = read.then(
+    () => "",
+    (error) => `RANGE ERROR:${StatusError.from(error).message}`,
+  );
   const alarm = (await probes.alarms()).find(({ alarm }) => !excluded.includes(alarm));
-  let reason = alarm === undefined ? "" : `ALARM ${alarm.alarm} on shard "${alarm.shard}"`;
-  if (reason === "" && query.get("serializable") !== "true") {
-    await probes.read(true).catch((error) => {
-      reason = `RANGE ERROR:${StatusError.from(error).message}`;
-    });
-  }
+  const reason = alarm === undefined ? await readFailure : `ALARM ${alarm.alarm} on shard "${alarm.shard}"`;
   const text = JSON.stringify({ health: String(reason === ""), reason });
   if (reason === "") {
     response.writeHead(200, {
