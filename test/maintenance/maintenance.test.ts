@@ -193,6 +193,16 @@ test("defrag: a member that is down is named, the others are done", async () => 
   await down.restart();
 });
 
+test("endpoint status while a shard hangs: in time for etcdctl, with the figures known last and an error", async () => {
+  const [{ Status: before }] = JSON.parse(await run("endpoint", "status", "-w", "json"));
+  await single.kill("SIGSTOP");
+  const [{ Status: during }] = JSON.parse(await run("endpoint", "status", "-w", "json"));
+  await single.kill("SIGCONT");
+  assert.equal(during.version, before.version);
+  assert.ok(during.dbSize >= before.dbSize / 2);
+  assert.deepEqual(during.errors, ['shard "single": no answer within 3000 ms']);
+});
+
 test("alarms: those of all shards in one list, by shard in status and log, disarmed with etcdctl", async () => {
   const members = await etcdctl(single.endpoint, "member", "list", "-w", "json");
   const memberId = BigInt(/"member_id":(\d+)/.exec(members.stdout)![1]!);

@@ -6,9 +6,12 @@ import { EMPTY } from "../../wire/reader.js";
 import { type MaintenanceDeps, optionsFor } from "./context.js";
 import { lowest } from "./versions.js";
 
+/** How long a backend may take, ms. etcdctl waits for 5 s, and the other backends' figures are worth something. */
+const PATIENCE = 3_000;
+
 /**
  * Status of the store as one member that leads: sizes summed, at the newest revision, with the errors of all shards by name.
- * What each shard said last is remembered, so that figures neither fall nor vanish while a shard is down.
+ * Backends that do not answer are among the errors. What each shard said last is remembered, so that figures neither fall nor vanish while a shard is down.
  */
 export class StoreStatus {
   private readonly known: (StatusResponse | undefined)[];
@@ -21,8 +24,10 @@ export class StoreStatus {
   async answer(call: Call): Promise<Uint8Array> {
     const { shards, timeline, identity } = this.deps;
     const [synced, ...asked] = await Promise.allSettled([
-      timeline.sync(),
-      ...shards.map((shard) => shard.call(Maintenance.Status, EMPTY, optionsFor(call, true))),
+      inTime("the timeline host", timeline.sync()),
+      ...shards.map((shard) =>
+        inTime(`shard "${shard.name}"`, shard.call(Maintenance.Status, EMPTY, optionsFor(call, true))),
+      ),
     ]);
     const errors: string[] = [];
     asked.forEach((result, i) => {
@@ -51,6 +56,20 @@ export class StoreStatus {
       errors,
     });
     return Buffer.concat([identity.header(timeline.head), body]);
+  }
+}
+
+/** What `answer` resolves to; rejects when that takes longer than whoever asks for a status waits. */
+async function inTime<T>(name: string, answer: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = new StatusError(Code.UNAVAILABLE, `${name}: no answer within ${PATIENCE} ms`);
+    timer = setTimeout(() => reject(error), PATIENCE);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
