@@ -8,6 +8,9 @@ export interface Source {
   take(shardRevision: number): readonly RawEvent[];
 }
 
+/** Runs that are kept at most, about 16 MiB: while a shard owes for long, its turn is waited for with no more of them. */
+export const MAX_RUNS = 1 << 18;
+
 /** One revision of the timeline with all its events, as `convert` made them. */
 export interface Merged<T> {
   readonly revision: number;
@@ -59,11 +62,12 @@ export class Merger<T> {
   }
 
   /**
-   * Learns the runs up to the timeline's head; to be called after each of its advances. Throws `RangeError` when the
-   * timeline has forgotten one (it was compacted meanwhile); `restart` goes on from there.
+   * Learns runs up to the timeline's head, at most `MAX_RUNS` that were not handed out; to be called after each of its
+   * advances, and before that many revisions have been taken. Throws `RangeError` when the timeline has forgotten one
+   * (it was compacted meanwhile); `restart` goes on from there.
    */
   learn(): void {
-    while (this.known < this.timeline.head) {
+    while (this.known < this.timeline.head && this.runs.length - this.current < MAX_RUNS) {
       const run = this.timeline.runAt(this.known + 1);
       this.runs.push(run);
       this.known += run.length;
@@ -147,7 +151,8 @@ export class Merger<T> {
   private dropRun(): void {
     this.current++;
     if (this.currentAhead < this.current) this.currentAhead = this.current;
-    if (this.current < 1_024 && this.current < this.runs.length) return;
+    const { length } = this.runs;
+    if (this.current < Math.max(1_024, length / 2) && this.current < length) return;
     this.runs.splice(0, this.current);
     this.currentAhead -= this.current;
     this.current = 0;

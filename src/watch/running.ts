@@ -214,14 +214,18 @@ export class Running {
   }
 
   private advanced(): void {
+    this.learn();
+    this.replays.advanced();
+    this.pumpSoon();
+  }
+
+  private learn(): void {
     try {
       this.merger.learn();
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       this.skipForgotten();
     }
-    this.replays.advanced();
-    this.pumpSoon();
   }
 
   private pumpSoon(): void {
@@ -235,6 +239,7 @@ export class Running {
   /** Hands out what is there, in order. */
   private pump(): void {
     const { merger } = this;
+    this.learn();
     const from = merger.delivered;
     // With more to hand out revisions share responses, as with etcd's watchers that have fallen behind.
     const single = this.deps.timeline.head - from <= SINGLE_REVISIONS;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Run } from "../../src/timeline/view.js";
-import { Merger, type Source } from "../../src/watch/merger.js";
+import { MAX_RUNS, Merger, type Source } from "../../src/watch/merger.js";
 import type { RawEvent } from "../../src/wire/watch.js";
 import { newSeed, random } from "./random.js";
 
@@ -140,4 +140,36 @@ test("runs that the timeline forgets afterwards are still known", () => {
   for (let revision = 2; revision <= 7; revision++) assert.equal(merger.next()!.revision, revision);
   fake.head++;
   assert.throws(() => merger.learn(), RangeError);
+});
+
+test("while a shard owes, what follows takes only so much memory, and nothing is lost of it", () => {
+  let asked = 0;
+  const timeline = {
+    head: 1.5 * MAX_RUNS,
+    // Every second revision is from another shard, the worst that can be.
+    runAt: (revision: number): Run => {
+      asked++;
+      return { revision, shard: revision % 2, shardRevision: revision, length: 1 };
+    },
+  };
+  const sources = [1, 1].map((reached) => ({ reached, take: () => [] }));
+  const merger = new Merger<undefined>(
+    timeline,
+    1,
+    (shard) => sources[shard],
+    () => undefined,
+  );
+  sources[1].reached = timeline.head;
+  for (let i = 0; i < 10; i++) merger.learn();
+  assert.equal(merger.next(), undefined);
+  while (merger.nextAhead() !== undefined);
+  assert.ok(merger.ahead > 1);
+  assert.equal(asked, MAX_RUNS);
+  sources[0].reached = timeline.head;
+  for (let revision = 2; revision <= timeline.head; revision++) {
+    if (revision % 1_000 === 0) merger.learn();
+    if (merger.next()?.revision !== revision) assert.fail(`${revision} did not come`);
+  }
+  assert.equal(merger.next(), undefined);
+  assert.equal(merger.ahead, merger.delivered);
 });
