@@ -195,6 +195,19 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       assert.equal(open.release, release);
     });
 
+    test("an offer to go over to HTTP/2, as Java's client makes it, is not taken up, and its request answered", async () => {
+      const { addresses } = await serve();
+      const socket = dial(addresses[0]);
+      const answer = text(socket);
+      socket.write(
+        "POST /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n" +
+          "HTTP2-Settings: AAMAAABkAAQAAP__\r\nContent-Length: 4\r\n\r\nbody",
+      );
+      await until("it is answered", () => socket.bytesRead > 0);
+      socket.end();
+      assert.match(await answer, /^HTTP\/1\.1 200 OK\r\n.*POST \/x body$/s);
+    });
+
     test("nothing is found where nobody serves HTTP/1.1", async () => {
       const { addresses } = await serve({ http1: undefined });
       const answer = await fetchText(addresses[0], "/v3/kv/range");

@@ -34,6 +34,7 @@ interface Connection {
  * HTTP/1.1 on connections that somebody else has accepted. There is no limit on how long a request or a response
  * takes: both ends of a watch stay open for ever. The requests of one connection are served one after the other: their
  * answers must come in this order anyway, and Node tells nobody when the client of an answer that waits has gone.
+ * `Upgrade: h2c` is not taken up, as by etcd: HTTP/2 without TLS needs prior knowledge.
  */
 export class Http1Server {
   private readonly server: Server;
