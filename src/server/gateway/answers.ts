@@ -41,6 +41,12 @@ export function sendJson(response: ServerResponse, status: number, text: string)
   response.end(text);
 }
 
+/** Answers 200 with JSON that is ASCII: that can be written as it is. */
+export function sendAscii(response: ServerResponse, text: string): void {
+  response.writeHead(200, { "content-type": "application/json", "content-length": text.length });
+  response.end(text, "latin1");
+}
+
 /** The answer of a unary call that failed. */
 export function sendError(response: ServerResponse, error: StatusError, path: string): void {
   const { code, message } = error;

@@ -4,7 +4,7 @@ import type { Field, MessageType } from "./schema.js";
 /**
  * A protobuf message as JSON text, by etcd's mapping: names as in the .proto file, 64-bit integers as strings, base64,
  * enums by name (by number where it has none), zero values left out except in oneofs. Fields may come in any order;
- * of a field that came twice the last value counts, and a message field must not come twice.
+ * of a field that came twice the last value counts, and a message field must not come twice. The text is ASCII.
  *
  * Throws `StatusError` when `bytes` are no such message.
  */
@@ -100,7 +100,7 @@ function renderValue(field: Field, reader: Reader): string {
       return length === 0 ? '""' : `"${Buffer.from(buffer, byteOffset, length).toString("base64")}"`;
     }
     case "string":
-      return JSON.stringify(reader.text());
+      return JSON.stringify(reader.text()).replace(NOT_ASCII, escapeUnit);
     case "int64": {
       const start = reader.pos;
       const number = reader.int64();
@@ -119,6 +119,12 @@ function renderValue(field: Field, reader: Reader): string {
     case "int32":
       return String(reader.int32());
   }
+}
+
+const NOT_ASCII = /[\u0080-\uffff]/g;
+
+function escapeUnit(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 /** The name; "0" for the zero value of a field that is no element of a list, because that is left out. */

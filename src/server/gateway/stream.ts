@@ -76,7 +76,7 @@ export class HttpStream extends HttpCall implements ServerStream {
       return true;
     }
     this.head(200);
-    this.response.write(`{"result":${text}}\n`);
+    this.response.write(`{"result":${text}}\n`, "latin1");
     this.blocked ||= this.response.writableLength > this.endpoint.highWaterBytes;
     return !this.blocked;
   }

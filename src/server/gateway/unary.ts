@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { Code, StatusError } from "../../status/error.js";
 import { tooLarge } from "../grpc/limit.js";
 import type { UnaryHandler } from "../transport.js";
-import { sendError, sendJson } from "./answers.js";
+import { sendAscii, sendError } from "./answers.js";
 import { type Endpoint, HttpCall } from "./call.js";
 import { Collected } from "./collected.js";
 import { encodeJson } from "./encode.js";
@@ -51,8 +51,8 @@ export class HttpUnary extends HttpCall {
   private answer(answer: Uint8Array | undefined): void {
     const { response } = this.endpoint.method;
     try {
-      if (answer === undefined) sendJson(this.response, 200, "{}");
-      else if (answer.length <= LARGE) sendJson(this.response, 200, renderMessage(response, answer));
+      if (answer === undefined) sendAscii(this.response, "{}");
+      else if (answer.length <= LARGE) sendAscii(this.response, renderMessage(response, answer));
       else this.answerInPieces(renderPieces(response, answer, LARGE));
     } catch {
       this.fail(unreadable());
@@ -73,7 +73,7 @@ export class HttpUnary extends HttpCall {
         return;
       }
       if (piece.done) response.end();
-      else if (response.write(piece.value)) setImmediate(next);
+      else if (response.write(piece.value, "latin1")) setImmediate(next);
       else response.once("drain", next);
     };
     response.setHeader("content-type", "application/json");
