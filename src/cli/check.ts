@@ -1,6 +1,7 @@
 import { loadConfig } from "../config/load.js";
 import type { Config } from "../config/types.js";
 import { createLog } from "../ops/log.js";
+import { asOwnUser } from "../server/auth.js";
 import { shardTls } from "../server/tls.js";
 import { openShard, type ShardClient } from "../shard/client.js";
 import { readMaterial, TlsFileError } from "../tls/material.js";
@@ -97,8 +98,8 @@ async function probe(cluster: string, endpoint: string, index: number, config: C
   const failed = (error: string): Probe => ({ cluster, endpoint, answer: undefined, error });
   let client: ShardClient;
   try {
-    client = openShard({
-      index: -1,
+    const connection = openShard({
+      index,
       name: cluster,
       endpoints: [endpoint],
       requestTimeoutMs: config.limits.requestTimeoutMs,
@@ -107,6 +108,7 @@ async function probe(cluster: string, endpoint: string, index: number, config: C
       tls: shardTls(config, index),
       log: createLog("silent"),
     });
+    client = asOwnUser(config, connection);
   } catch (error) {
     return failed((error as Error).message.replace(`shard "${cluster}": `, ""));
   }

@@ -6,7 +6,7 @@ import { Seal } from "../auth/seal.js";
 import { loadTokenKey } from "../auth/tokenKey.js";
 import { readSecret } from "../config/secrets.js";
 import type { AuthConfig, Config, CredentialsConfig, SecretConfig } from "../config/types.js";
-import { problemOf } from "../shard/access.js";
+import { problemOf, withAccess } from "../shard/access.js";
 import type { ShardClient } from "../shard/client.js";
 import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
@@ -62,6 +62,17 @@ export function openOwnUsers(
   const own = new OwnCaller(counts);
   for (const [client, user] of users) own.add(client, user && credentialsOf(user, client.name));
   return { raw, own, counts };
+}
+
+/** A connection to one cluster whose calls are those of the proxy's user there, if it has one. */
+export function asOwnUser(config: Config, client: ShardClient): ShardClient {
+  const { auth, shards, timeline } = config;
+  const cluster = client.index < 0 ? timeline : shards[client.index]!;
+  const user = ("auth" in cluster ? cluster.auth : undefined) ?? auth.own;
+  if (user === undefined) return client;
+  const own = new OwnCaller({ authenticates: 0 });
+  own.add(client, credentialsOf(user, client.name));
+  return withAccess(client, own);
 }
 
 function credentialsOf({ user, password }: CredentialsConfig, name: string): Credentials {

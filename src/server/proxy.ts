@@ -100,7 +100,7 @@ export async function startProxy(
       ...data.unary,
       ...recipes.unary,
       ...authHandlers({ shards, host: store.host, timeline, identity, access: store.auth }),
-      ...clusterHandlers({ identity, members }),
+      ...clusterHandlers({ identity, shards, members }),
       ...maintenanceHandlers({ shards, backends, timeline, identity, host: store.host, hostShard, log }),
     ]),
     stream: new Map([...health.stream, ...reflectionHandlers(), ...data.stream, ...recipes.stream]),

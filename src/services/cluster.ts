@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
-import type { UnaryHandler } from "../server/transport.js";
+import type { Call, UnaryHandler } from "../server/transport.js";
+import { isDenied } from "../shard/access.js";
+import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import {
+  EMPTY,
   MemberAddRequest,
   MemberListResponse,
   MemberPromoteRequest,
@@ -10,10 +13,13 @@ import {
   MemberUpdateRequest,
 } from "../wire/messages.js";
 import { Cluster } from "../wire/paths.js";
+import { fromAsync } from "./async.js";
 import type { Identity } from "./identity.js";
 
 export interface ClusterDeps {
   readonly identity: Identity;
+  /** In configured order. */
+  readonly shards: readonly Shard[];
   /** The client URLs of each proxy of this store; at least one each. */
   readonly members: readonly (readonly string[])[];
 }
@@ -27,7 +33,11 @@ const IN_THE_CONFIGURATION =
  * to every listed URL (AutoSync, `etcdctl --cluster`) must come to a proxy and not past it. The configuration says who
  * they are, so no request changes them; what etcd refuses is refused with etcd's own errors.
  */
-export function clusterHandlers({ identity, members: proxies }: ClusterDeps): Map<string, UnaryHandler> {
+export function clusterHandlers({
+  identity,
+  shards,
+  members: proxies,
+}: ClusterDeps): Map<string, UnaryHandler> {
   const ids = new Set(proxies.map((clientUrls) => memberIdOf(clientUrls[0])));
   const members = MemberListResponse.encode({
     members: proxies.map((clientUrls) => ({
@@ -42,7 +52,10 @@ export function clusterHandlers({ identity, members: proxies }: ClusterDeps): Ma
     // As in etcd, the header of a member list has no revision.
     [
       Cluster.MemberList,
-      (_call, _request, reply) => reply(undefined, Buffer.concat([identity.header(0), members])),
+      fromAsync(async (call) => {
+        await mayList(shards[0]!, call);
+        return Buffer.concat([identity.header(0), members]);
+      }),
     ],
     [
       Cluster.MemberAdd,
@@ -79,6 +92,15 @@ function refusing(reason: (request: Uint8Array) => StatusError): UnaryHandler {
 /** Whether etcd takes these as peer URLs: at least one, each with a scheme, host and port and nothing else. */
 function areMemberUrls(urls: readonly string[]): boolean {
   return urls.length > 0 && urls.every((url) => /^(https?|unixs?):\/\/[^/?#]+:\d+$/.test(url.trim()));
+}
+
+/** Newer etcds show their members only to users, once they have some. Rejects with the shard's refusal. */
+async function mayList(shard: Shard, call: Call): Promise<void> {
+  if (call.caller === undefined) return;
+  const options = { idempotent: true, mayLag: true, caller: call.caller, deadline: call.deadline };
+  await shard.call(Cluster.MemberList, EMPTY, options).catch((reason) => {
+    if (isDenied(StatusError.from(reason))) throw reason;
+  });
 }
 
 /** The member id of the proxy whose first client URL is this: the same for ever and on every proxy, never 0. */

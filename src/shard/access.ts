@@ -261,6 +261,13 @@ const PROBLEMS: readonly [AccessProblem, readonly string[]][] = [
   ["missing", [ending(etcd.userEmpty())]],
 ];
 
+/** True when a shard refuses a call for the sake of whom it is made for, in whatever wrapping. */
+export function isDenied(error: StatusError): boolean {
+  return problemOf(error.message) !== undefined || error.message.endsWith(DENIED);
+}
+
+const DENIED = ending(etcd.permissionDenied());
+
 /** True for an answer that says that the shard has authentication turned off. */
 export function isAuthOff(error: StatusError): boolean {
   return error.code === Code.FAILED_PRECONDITION && error.message === etcd.authNotEnabled().message;

@@ -56,7 +56,7 @@ describe("Status, MemberList and what is not there", () => {
         hostShard: 0,
         log,
       }),
-      ...clusterHandlers({ identity, members: [clientUrls] }),
+      ...clusterHandlers({ identity, shards, members: [clientUrls] }),
       ...authHandlers({ shards, host: shards[0]!, timeline, identity, access: undefined }),
     ]);
     server = await serveGrpc(

@@ -1,4 +1,5 @@
 import type { Call } from "../../server/transport.js";
+import { isDenied } from "../../shard/access.js";
 import { Code, StatusError } from "../../status/error.js";
 import { StatusResponse } from "../../wire/messages.js";
 import { Maintenance } from "../../wire/paths.js";
@@ -32,6 +33,8 @@ export class StoreStatus {
     const errors: string[] = [];
     asked.forEach((result, i) => {
       if (result.status === "rejected") {
+        // Newer etcds tell only the role root.
+        if (isDenied(StatusError.from(result.reason))) throw result.reason;
         errors.push(result.reason.message);
         return;
       }
