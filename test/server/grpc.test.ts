@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,17 +8,25 @@ import { Client, type ClientDuplexStream, credentials, Metadata, type ServiceErr
 import { type GrpcOptions, type GrpcServer, serveGrpc } from "../../src/server/grpc/serve.js";
 import { serveHttp2 } from "../../src/server/http2/serve.js";
 import { ListenError } from "../../src/server/port/listen.js";
+import type { ListenTls } from "../../src/server/port/tls.js";
 import type { ServerStream, StreamHandler, UnaryHandler } from "../../src/server/transport.js";
 import { fromAsync } from "../../src/services/async.js";
 import { Code, StatusError } from "../../src/status/error.js";
+import { Authority } from "../support/certificates.js";
 
 const identity = (bytes: Buffer) => bytes;
 const UNARY = "/test.Test/Unary";
 const STREAM = "/test.Test/Stream";
 
-/** The transport under test; the tests run once for each. */
+/** The transport under test, and its certificate; the tests run once for each. */
 let transport: typeof serveGrpc = serveGrpc;
-const transports = { "grpc-js": serveGrpc, native: serveHttp2 };
+let tls: ListenTls | undefined;
+const authority = new Authority();
+const transports = [
+  ["grpc-js", serveGrpc, undefined],
+  ["native", serveHttp2, undefined],
+  ["native over TLS", serveHttp2, { ...authority.issue(), minVersion: "TLSv1.2" }],
+] as const;
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -39,14 +47,16 @@ async function serve(
       unary: new Map(handlers.unary ? [[UNARY, handlers.unary]] : []),
       stream: new Map(handlers.stream ? [[STREAM, handlers.stream]] : []),
     },
-    { listen: ["127.0.0.1:0"], maxReceiveBytes: 2_000_000, ...options },
+    { listen: ["127.0.0.1:0"], maxReceiveBytes: 2_000_000, tls, ...options },
   );
   cleanups.push(() => server.shutdown(0));
   return { server, client: connect(server.addresses[0]!) };
 }
 
 function connect(address: string): Client {
-  const client = new Client(address, credentials.createInsecure(), {
+  const trust =
+    tls === undefined ? credentials.createInsecure() : credentials.createSsl(readFileSync(authority.caFile));
+  const client = new Client(address, trust, {
     "grpc.max_receive_message_length": -1,
     "grpc.use_local_subchannel_pool": 1,
   });
@@ -110,10 +120,11 @@ async function standstill(count: () => number): Promise<void> {
   });
 }
 
-for (const [name, implementation] of Object.entries(transports)) {
+for (const [name, implementation, certificate] of transports) {
   describe(name, () => {
     before(() => {
       transport = implementation;
+      tls = certificate;
     });
 
     describe("unary methods", () => {
