@@ -34,8 +34,11 @@ export interface Outcome {
   readonly idleMemory: Readonly<Partial<Record<PeerName, number>>>;
 }
 
-/** Each peer has its first turn of every workload unmeasured, this much shorter. */
-const WARM_UP = 0.4;
+/**
+ * Each peer has its first turn of every workload unmeasured, this much longer: a proxy that has just started spends much of its
+ * time compiling what it runs.
+ */
+const WARM_UP = 1.3;
 
 interface Sample {
   readonly result: TaskResult;

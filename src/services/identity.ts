@@ -1,5 +1,5 @@
 import type { Timeline } from "../timeline/view.js";
-import { encodeHeader } from "../wire/rewrite.js";
+import { HeaderTemplate } from "../wire/header.js";
 
 /** Who answers: the source of every `ResponseHeader` that leaves this proxy. */
 export interface Identity {
@@ -25,16 +25,18 @@ export function createIdentity(options: IdentityOptions): Identity {
   let raftTerm = 1;
   let newestRevision = -1;
   let newest: Uint8Array | undefined;
+  let template = new HeaderTemplate({ clusterId, memberId, raftTerm });
   return {
     clusterId,
     memberId,
     header(revision) {
       if (timeline.raftTerm > raftTerm) {
         raftTerm = timeline.raftTerm;
+        template = new HeaderTemplate({ clusterId, memberId, raftTerm });
         newest = undefined;
       }
       if (newest === undefined || revision !== newestRevision) {
-        newest = encodeHeader({ clusterId, memberId, revision, raftTerm });
+        newest = template.encode(revision);
         newestRevision = revision;
       }
       return newest;

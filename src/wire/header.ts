@@ -1,5 +1,6 @@
 import { type Codec, codec, type Init } from "./codec.js";
 import type { Reader } from "./reader.js";
+import { int64Size, putInt64 } from "./varint.js";
 import type { Writer } from "./writer.js";
 
 /** Heads every response: who answers, and from which state of the store. */
@@ -46,3 +47,31 @@ export function writeHeader(w: Writer, m: Init<ResponseHeader>): void {
 }
 
 export const ResponseHeader: Codec<ResponseHeader> = codec(readHeader, writeHeader);
+
+/** Makes the header fields (tag, length and payload) that differ only in their revision. */
+export class HeaderTemplate {
+  /** What comes before the revision and after it. */
+  private readonly before: Uint8Array;
+  private readonly after: Uint8Array;
+
+  constructor(header: Init<Omit<ResponseHeader, "revision" | "unknown">>) {
+    const { clusterId, memberId, raftTerm } = header;
+    this.before = ResponseHeader.encode({ clusterId, memberId });
+    this.after = ResponseHeader.encode({ raftTerm });
+  }
+
+  /** The field for `revision`, which is above 0. */
+  encode(revision: number): Uint8Array {
+    const { before, after } = this;
+    const size = before.length + 1 + int64Size(revision) + after.length;
+    const field = new Uint8Array(2 + size);
+    field[0] = 0x0a;
+    // Two 64-bit ids, a revision and a term: 44 bytes at most, so that one byte holds the length.
+    field[1] = size;
+    field.set(before, 2);
+    const at = 2 + before.length;
+    field[at] = 0x18;
+    field.set(after, putInt64(field, at + 1, revision));
+    return field;
+  }
+}

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Code, StatusError } from "../../src/status/error.js";
+import { HeaderTemplate } from "../../src/wire/header.js";
 import {
   type Codec,
   DeleteRangeResponse,
@@ -132,6 +133,13 @@ test("the header field decodes to the header, and can be told from any response"
     }
   }
   assert.deepEqual(peekHeader(encodeHeader({ ...header, revision: -1 })), { ...header, revision: -1 });
+  const largest = { clusterId: 2n ** 64n - 1n, memberId: 2n ** 64n - 1n, raftTerm: 2 ** 53 };
+  for (const ids of [header, largest, { clusterId: 1n, memberId: 1n, raftTerm: 0 }]) {
+    const template = new HeaderTemplate(ids);
+    for (const revision of [1, 127, 128, 2 ** 31, 2 ** 32 + 1, 2 ** 53 - 1]) {
+      assert.deepEqual(template.encode(revision), encodeHeader({ ...ids, revision }));
+    }
+  }
 });
 
 test("a header behind other fields is found and replaced", () => {

@@ -26,7 +26,11 @@ export interface Write {
  * refuses because it lost a lease's part was not applied: it is sent once more when the part is mended.
  */
 export function sendWrite(context: KvContext, call: Call, write: Write, done: Done): void {
-  if (call.caller === undefined || write.leases.length === 0) {
+  if (write.leases.length === 0) {
+    send(context, call, write, done);
+    return;
+  }
+  if (call.caller === undefined) {
     sendLeased(context, call, write, done);
     return;
   }
