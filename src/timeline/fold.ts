@@ -1,6 +1,6 @@
 import type { Entry, LeaseOp } from "./entry.js";
 import { SegmentTable } from "./segments.js";
-import type { Placements, Run, TimelineView } from "./view.js";
+import { NOBODY, type Placements, type Run, type TimelineView } from "./view.js";
 
 /** Everything that a fold knows, as plain data: what `base` stores. */
 export interface FoldState {
@@ -133,8 +133,11 @@ export class Fold implements TimelineView {
 
   runAt(revision: number): Run {
     const run = this.state.table.runAt(revision);
-    if (run === undefined) throw new RangeError(`revision ${revision} is in no segment of the timeline`);
-    return run;
+    if (run !== undefined) return run;
+    // Left out when the store was restored from a snapshot; the others that were are compacted.
+    if (revision === this.state.compactRevision)
+      return { revision, shard: NOBODY, shardRevision: 0, length: 1 };
+    throw new RangeError(`revision ${revision} is in no segment of the timeline`);
   }
 
   private advance(shard: number, reached: number): void {

@@ -32,9 +32,13 @@ export interface TimelineView {
   runAt(revision: number): Run;
 }
 
+/** The shard of revisions at which nothing happened. */
+export const NOBODY = -1;
+
 /** Revisions `revision … revision + length - 1` are the shard's revisions `shardRevision … shardRevision + length - 1`. */
 export interface Run {
   readonly revision: number;
+  /** `NOBODY` where nothing happened. */
   readonly shard: number;
   readonly shardRevision: number;
   readonly length: number;

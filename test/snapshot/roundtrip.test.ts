@@ -58,6 +58,27 @@ async function startFrom(out: string): Promise<Client> {
   return restored;
 }
 
+/** The first answer to a watch of everything that is what is waited for. */
+function watchUntil(
+  watching: Client,
+  startRevision: number,
+  wanted: (response: WatchResponse) => boolean,
+): Promise<WatchResponse> {
+  return new Promise((resolve, reject) => {
+    const stream = watching.shard.stream(Watch.Watch, {
+      message: (message) => {
+        const response = WatchResponse.decode(message);
+        if (!wanted(response)) return;
+        stream.cancel();
+        resolve(response);
+      },
+      closed: reject,
+    });
+    const request = { key: Buffer.from("/"), rangeEnd: Buffer.from("0"), startRevision };
+    stream.send(WatchRequest.encode({ kind: "create", request }));
+  });
+}
+
 test("a store is saved while it is written to, with leases that come and go", async () => {
   let stop = false;
   let writes = 0;
@@ -134,23 +155,18 @@ test("restored: exactly the keys of that revision, and a next revision that nobo
 
   // A client that was at a revision of the lost future, and one that was in the past.
   for (const startRevision of [manifest.revision + 50, earlier.revision]) {
-    const answer = await new Promise<WatchResponse>((resolve, reject) => {
-      const stream = restored.shard.stream(Watch.Watch, {
-        message: (message) => {
-          const response = WatchResponse.decode(message);
-          if (!response.canceled) return;
-          stream.cancel();
-          resolve(response);
-        },
-        closed: reject,
-      });
-      const request = { key: Buffer.from("/"), rangeEnd: Buffer.from("0"), startRevision };
-      stream.send(WatchRequest.encode({ kind: "create", request }));
-    });
-    assert.equal(answer.compactRevision, manifest.revision + BUMP);
+    const { compactRevision } = await watchUntil(restored, startRevision, ({ canceled }) => canceled);
+    assert.equal(compactRevision, manifest.revision + BUMP);
   }
   await assert.rejects(restored.all(earlier.revision), /required revision has been compacted/);
   assert.equal(await restored.put("/1/new", "v"), manifest.revision + BUMP + 1);
+  for (const startRevision of [manifest.revision + BUMP, manifest.revision + BUMP + 1]) {
+    const { events } = await watchUntil(restored, startRevision, ({ events }) => events.length > 0);
+    assert.deepEqual(
+      events.map(({ kv }) => kv?.modRevision),
+      [manifest.revision + BUMP + 1],
+    );
+  }
 });
 
 test("restored leases live, with their keys on all shards", async () => {

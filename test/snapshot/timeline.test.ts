@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { decodeTimeline, encodeTimeline, restoredLog } from "../../src/snapshot/timeline.js";
+import type { Base } from "../../src/timeline/base.js";
+import type { FoldState } from "../../src/timeline/fold.js";
+import { findBase, recover } from "../../src/timeline/recover.js";
+import { SegmentTable } from "../../src/timeline/segments.js";
+
+const SHARDS = 3;
+const HOST = 1;
+
+/** A long history that goes from shard to shard, with hidden revisions of the host and many placed leases. */
+function history(): { base: Base; state: FoldState } {
+  const table = new SegmentTable(SHARDS);
+  const cut = [1, 1, 1];
+  let revision = 1;
+  for (let i = 0; i < 30_000; i++) {
+    const shard = (i * i) % SHARDS;
+    const length = 1 + (i % 4);
+    if (shard === HOST) cut[shard]!++; // the log's own
+    table.append(revision + 1, shard, cut[shard]! + 1, length);
+    revision += length;
+    cut[shard]! += length;
+  }
+  const placements = new Map<bigint, Set<number>>();
+  for (let i = 1n; i < 100_000n; i++) placements.set(i, new Set([Number(i % 3n), 2]));
+  const base = {
+    epoch: 7,
+    covers: 12_345,
+    segmentParts: ["parts", "elsewhere"],
+    segmentsInParts: 16_384,
+    generation: 3,
+    prunedCount: 10,
+    prunedAt: 5,
+    map: "the map",
+    clusterIds: ["1", "2", "3"],
+  };
+  const hidden = [cut[HOST]! + 2, cut[HOST]! + 5];
+  return { base, state: { revision, cut, hidden, compactRevision: 99, raftTerm: 4, placements, table } };
+}
+
+/** What a proxy makes of the keys that a restore puts at `hostRevision`. */
+function opened(saved: { base: Base; state: FoldState }, hostRevision: number, bumpRevision: number) {
+  const restored = { hostShard: HOST, hostRevision, clusterIds: ["4", "5", "6"], bumpRevision };
+  const keys = restoredLog(saved, restored).map(({ key, value }) => ({
+    key: Buffer.from(key).toString("latin1"),
+    value,
+    createRevision: hostRevision,
+    modRevision: hostRevision,
+  }));
+  return { keys, ...recover(findBase(keys)!, keys, HOST) };
+}
+
+test("a timeline too large for one key is restored with every revision", () => {
+  const { base, state } = history();
+  const saved = decodeTimeline(encodeTimeline(base, state));
+  const hostRevision = state.cut[HOST]! + 1;
+  const { keys, fold, base: newBase, entries } = opened(saved, hostRevision, 0);
+  assert.ok(keys.length > 4 && keys.every(({ value }) => value.length <= 600_000));
+  assert.deepEqual([newBase.map, newBase.clusterIds, newBase.epoch > 7], ["the map", ["4", "5", "6"], true]);
+  assert.deepEqual(entries, []);
+  assert.equal(fold.head, state.revision);
+  assert.equal(fold.compactRevision, 99);
+  assert.deepEqual(
+    [0, 1, 2].map((shard) => fold.cut(shard)),
+    [state.cut[0], hostRevision, state.cut[2]],
+  );
+  assert.deepEqual(fold.placements, state.placements);
+  for (let index = 0; index < state.table.count; index++) {
+    const run = state.table.at(index);
+    assert.equal(fold.toRevision(run.shard, run.shardRevision), run.revision);
+    assert.deepEqual(fold.runAt(run.revision), run);
+  }
+});
+
+test("revisions are left out: what follows is above them, what was before counts as compacted", () => {
+  const { base, state } = history();
+  const saved = decodeTimeline(encodeTimeline(base, state));
+  const hostRevision = state.cut[HOST]! + 1;
+  const { fold } = opened(saved, hostRevision, 1_000_000_000);
+  const head = state.revision + 1_000_000_000;
+  assert.equal(fold.head, head);
+  assert.equal(fold.compactRevision, head);
+  assert.equal(fold.runAt(head).shard, -1);
+  assert.throws(() => fold.runAt(head - 1), RangeError);
+  assert.equal(fold.cutAt(head, 0), state.cut[0]);
+  assert.equal(fold.readRevision(0, state.cut[0]!), head);
+  const reached = new Map([[0, state.cut[0]! + 2]]);
+  fold.apply({ reached, compact: 0, leases: [], raftTerm: 0 }, hostRevision + 1);
+  assert.equal(fold.head, head + 2);
+  assert.equal(fold.toRevision(0, state.cut[0]! + 1), head + 1);
+  assert.equal(fold.cut(HOST), hostRevision + 1);
+  const last = state.table.at(state.table.count - 1);
+  assert.equal(fold.toRevision(last.shard, last.shardRevision), last.revision);
+});
