@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, type TestContext, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { Etcd3 } from "etcd3";
 import { Code } from "../../src/status/error.js";
 import { startEtcdctl } from "../support/etcdctl.js";
@@ -112,6 +113,46 @@ test("names whose keys lie on several shards: the empty one, and a directory wit
     await Promise.all(passed);
     assert.deepEqual(done, line.slice(1));
   }
+});
+
+test("who goes away at whatever moment of standing in line leaves nothing behind", async (t) => {
+  const [client, other] = [connect(t, 0), connect(t, 1)];
+  const holder = await session(client);
+  const lock = { name: "moments", lease: holder.lease };
+  revisionOf(await client.call("Lock.Lock", lock));
+  revisionOf(await client.call("Election.Campaign", { ...lock, value: "v" }));
+  const going: Promise<Answer>[] = [];
+  for (let i = 0; i < 40; i++) {
+    const { lease } = await session(client);
+    const from = i % 2 === 0 ? client : other;
+    const call =
+      i % 4 < 2
+        ? from.start("Lock.Lock", { name: "moments", lease })
+        : from.start("Election.Campaign", { name: "moments", lease, value: "w" });
+    going.push(call.answer);
+    await pause(i / 4);
+    call.cancel();
+  }
+  assert.deepEqual(new Set((await Promise.all(going)).map(({ code }) => code)), new Set([Code.CANCELLED]));
+  await until("nobody is in line", async () => (await client.keys("moments/")).length === 1);
+  // What still came from those calls came before these, which take the same way.
+  for (const each of [client, other]) revisionOf(await each.call("Lock.Lock", lock));
+  assert.deepEqual(await client.keys("moments/"), [`moments/${holder.hex}`]);
+});
+
+test("who goes away while a shard is about to give them a free lock does not have it", async (t) => {
+  const client = connect(t);
+  const [{ lease }, next] = [await session(client), await session(client)];
+  for (const shard of store.shards) await shard.kill("SIGSTOP");
+  const lock = client.start("Lock.Lock", { name: "free", lease });
+  const campaign = client.start("Election.Campaign", { name: "free-e", lease, value: "v" });
+  await pause(300); // on their way; should they not be, nothing is left of them anyway
+  for (const call of [lock, campaign]) call.cancel();
+  await Promise.all([lock.answer, campaign.answer]);
+  for (const shard of store.shards) await shard.kill("SIGCONT");
+  const other = { lease: next.lease };
+  revisionOf(await client.call("Lock.Lock", { name: "free", ...other }, 10_000));
+  revisionOf(await client.call("Election.Campaign", { name: "free-e", value: "w", ...other }, 10_000));
 });
 
 test("etcdctl's locks and elections stand in the same line", async (t) => {
