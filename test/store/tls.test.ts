@@ -13,6 +13,7 @@ import { Authority } from "../support/certificates.js";
 import { etcdctl, startEtcdctl } from "../support/etcdctl.js";
 import { startStore, type TestStore } from "../support/store.js";
 import { startTlsEtcd, type TlsEtcd } from "../support/tlsEtcd.js";
+import { until } from "../support/until.js";
 
 const inside = new Authority("authority of the shards");
 const outside = new Authority("authority of the clients");
@@ -103,6 +104,21 @@ test("metrics tell when certificates expire; settings for HTTP/2 reach the clien
   }
   assert.equal(settings.get(Setting.MAX_CONCURRENT_STREAMS), 777);
   socket.destroy();
+});
+
+test("SIGHUP reads the files again: what cannot be used is named in the log, and the old stays in use", async () => {
+  const [running] = store.proxies;
+  const key = readFileSync(server.keyFile);
+  writeFileSync(server.keyFile, readFileSync(proxy.keyFile));
+  process.kill(running.pid, "SIGHUP");
+  const problem = `${server.keyFile}: is not the key of the certificate in ${server.certFile}`;
+  await until("the log names the file", () => running.logs().includes(problem));
+  assert.match(await getPage("/version"), /"etcdserver"/);
+  writeFileSync(server.keyFile, key);
+  process.kill(running.pid, "SIGHUP");
+  await until("the log tells that it is good", () =>
+    /TLS files loaded anew/.test(running.logs().split(problem)[1]!),
+  );
 });
 
 function identity() {
