@@ -61,7 +61,7 @@ class AccessShard implements ShardClient {
       attempts++;
       const sent = { ...options, metadata: this.merge(options.metadata, metadata) };
       cancel = this.shard.unary(path, request, sent, (error, response) => {
-        const problem = error === undefined ? undefined : problemOf(error.message);
+        const problem = error === undefined ? undefined : problemOf(error.message, metadata);
         if (problem === undefined || attempts === MAX_ATTEMPTS) done(error, response);
         else renew(problem, metadata, error);
       });
@@ -188,7 +188,7 @@ class AccessStream implements ShardStream {
         },
         closed: (error) => {
           if (this.stream !== stream || this.closed) return;
-          const problem = this.sent === undefined ? undefined : problemOf(error.message);
+          const problem = this.sent === undefined ? undefined : problemOf(error.message, metadata);
           if (problem === undefined || this.attempts === MAX_ATTEMPTS) this.fail(error);
           else this.renew(problem, metadata, () => this.fail(error));
         },
@@ -202,7 +202,7 @@ class AccessStream implements ShardStream {
 
   private receive(message: Uint8Array, metadata: CallMetadata): void {
     if (this.closed) return;
-    const problem = this.sent === undefined ? undefined : this.refusal(message);
+    const problem = this.sent === undefined ? undefined : this.refusal(message, metadata);
     const deliver = () => {
       this.sent = undefined;
       this.events.message(message);
@@ -215,10 +215,10 @@ class AccessStream implements ShardStream {
     this.renew(problem, metadata, deliver);
   }
 
-  private refusal(message: Uint8Array): AccessProblem | undefined {
+  private refusal(message: Uint8Array, metadata: CallMetadata): AccessProblem | undefined {
     if (this.path !== Watch.Watch) return undefined;
     const { canceled, cancelReason } = decodeWatch(message);
-    return canceled ? problemOf(cancelReason) : undefined;
+    return canceled ? problemOf(cancelReason, metadata) : undefined;
   }
 
   /** `stands` hands the refusal on. */
@@ -245,12 +245,13 @@ class AccessStream implements ShardStream {
 }
 
 /**
- * What a refusal says of the token. Maintenance calls and the answers to watches have the texts in other wrappings, so
- * only their ends count.
+ * What a refusal says of the token that was sent with it. Maintenance calls and the answers to watches have the texts in
+ * other wrappings, so only their ends count. To a connection with a client certificate whose name is no user's, etcd
+ * says "permission denied" where it misses a token.
  */
-export function problemOf(text: string): AccessProblem | undefined {
+export function problemOf(text: string, sent?: CallMetadata): AccessProblem | undefined {
   for (const [problem, endings] of PROBLEMS) if (endings.some((end) => text.endsWith(end))) return problem;
-  return undefined;
+  return sent !== undefined && sent.token === undefined && text.endsWith(DENIED) ? "missing" : undefined;
 }
 
 const ending = (error: StatusError): string => error.message.replace("etcdserver: ", "");
