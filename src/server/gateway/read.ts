@@ -116,7 +116,7 @@ class JsonReader {
     const list: (Scalar | Message)[] = [];
     this.elements(() => {
       const value = this.value(field);
-      if (value === undefined) throw this.wrong(field, "no null in its list");
+      if (value === undefined) throw this.error(`${field.name} can not have null in its list`);
       list.push(value);
     });
     return list;

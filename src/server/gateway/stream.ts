@@ -40,7 +40,9 @@ export class HttpStream extends HttpCall implements ServerStream {
       });
       return;
     }
-    request.on("data", (chunk: Buffer) => this.takeAll(this.splitter.push(chunk)));
+    request.on("data", (chunk: Buffer) => {
+      if (!this.over && !this.inputOver) this.takeAll(this.splitter.push(chunk));
+    });
     request.on("end", () => {
       const rest = this.splitter.end();
       if (rest === undefined || this.take(rest)) this.endInput();
