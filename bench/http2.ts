@@ -61,6 +61,7 @@ function nativeCaller(address: string): Promise<Begin> {
         connectionWindow: 64 << 20,
         maxHeaderBytes: 65_536,
         maxBufferedBytes: Number.POSITIVE_INFINITY,
+        messageRoom: 1 << 20,
         maxQueuedBytes: Number.POSITIVE_INFINITY,
         pingIntervalMs: 60_000,
         pingTimeoutMs: 60_000,

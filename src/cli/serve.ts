@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { loadConfig } from "../config/load.js";
 import type { Config } from "../config/types.js";
+import { tuneHeap } from "../ops/heap.js";
 import { createLog, type Log } from "../ops/log.js";
 import { version } from "../ops/package.js";
 import { type Proxy as RunningProxy, startProxy } from "../server/proxy.js";
@@ -31,6 +32,7 @@ async function serveOne(
   log: Log,
   post: Post | undefined,
 ): Promise<number> {
+  tuneHeap();
   const stop = new AbortController();
   let reload = () => {};
   onSignals(

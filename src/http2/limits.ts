@@ -11,6 +11,8 @@ export interface ConnectionLimits {
   readonly maxHeaderBytes: number;
   /** Bytes of incomplete or undelivered messages of one connection. */
   readonly maxBufferedBytes: number;
+  /** Room that a message gets before its bytes have come, at most what is announced; more comes with them, bytes. */
+  readonly messageRoom: number;
   /** Bytes that wait to be sent on one connection, above which single answers are no longer queued. */
   readonly maxQueuedBytes: number;
   /** Silence after which a ping is sent, ms, and how long its answer may take. */

@@ -8,8 +8,6 @@ export type Ending = Block | readonly OutField[] | "data";
 
 const EMPTY = Buffer.alloc(0);
 const PREFIX = 5;
-/** A message that comes in pieces gets this much room at first, so that an announced size costs nothing. */
-const FIRST_ROOM = 16 * 1024;
 
 /**
  * One stream of gRPC messages on a connection: puts incoming messages together, and holds outgoing ones while flow
@@ -318,10 +316,11 @@ export abstract class Stream {
     return at + take;
   }
 
-  /** Makes room for `wanted` bytes of the message; doubles, so that what a peer only announces costs nothing. */
+  /** Makes room for `wanted` bytes of the message; doubles, so that what a peer only announces costs little. */
   private room(wanted: number): void {
     if (this.message.length >= wanted) return;
-    const size = Math.min(this.messageLength, Math.max(wanted, 2 * this.message.length, FIRST_ROOM));
+    const { messageRoom } = this.connection.limits;
+    const size = Math.min(this.messageLength, Math.max(wanted, 2 * this.message.length, messageRoom));
     const larger = Buffer.allocUnsafeSlow(size);
     this.message.copy(larger, 0, 0, this.messageHave);
     this.message = larger;

@@ -13,6 +13,8 @@ const LIMITS: ConnectionLimits = {
   connectionWindow: 64 * 1024 * 1024,
   maxHeaderBytes: 64 * 1024,
   maxBufferedBytes: Number.POSITIVE_INFINITY,
+  // A shard means what it announces.
+  messageRoom: 4 * 1024 * 1024,
   maxQueuedBytes: Number.POSITIVE_INFINITY,
   // etcd closes connections that ping more often than every 5 s, or without a call in flight.
   pingIntervalMs: 6_000,

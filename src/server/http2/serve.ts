@@ -26,6 +26,7 @@ export const SERVER_LIMITS: ConnectionLimits = {
   connectionWindow: 16 * 1024 * 1024,
   maxHeaderBytes: 64 * 1024,
   maxBufferedBytes: 256 * 1024 * 1024,
+  messageRoom: 16 * 1024,
   maxQueuedBytes: 512 * 1024 * 1024,
   pingOnlyWithStreams: false,
 };
