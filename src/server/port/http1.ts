@@ -52,7 +52,9 @@ export class Http1Server {
       if (error.code?.startsWith("HPE_")) malformed();
       const status = STATUSES[error.code ?? ""] ?? "400 Bad Request";
       const head = ["content-type: text/plain; charset=utf-8", "connection: close"].join("\r\n");
-      if (socket.writable) socket.write(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${status}`);
+      // What does not even begin as HTTP/1 may be a broken HTTP/2, whose peer could not read this answer.
+      if (socket.writable && error.code !== "HPE_INVALID_METHOD")
+        socket.write(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${status}`);
       socket.destroy(error);
     });
     this.server.on("request", (request, response) => {
