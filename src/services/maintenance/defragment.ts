@@ -15,7 +15,8 @@ const MEMBER_MS = 24 * 3_600_000;
 interface Member {
   readonly backend: Backend;
   readonly endpoint: string;
-  readonly isLeader: boolean;
+  /** What it said of itself, or why it did not. */
+  readonly status: StatusResponse | StatusError;
 }
 
 /**
@@ -25,7 +26,6 @@ interface Member {
 export class Defragmenter {
   /** Ends, never rejecting, when the last request that has been taken on is done. */
   private last: Promise<unknown> = Promise.resolve();
-
   private readonly lock: DefragmentLock;
 
   constructor(private readonly deps: MaintenanceDeps) {
@@ -69,25 +69,21 @@ export class Defragmenter {
     return EMPTY;
   }
 
-  private async one(call: Call, { backend, endpoint }: Member): Promise<Outcome<void>> {
+  private async one(call: Call, { backend, endpoint, status }: Member): Promise<Outcome<void>> {
     const { log } = this.deps;
     const fields = { cluster: backend.name, endpoint };
     const name = `${backend.name}, ${endpoint}`;
     try {
-      await connected(backend, endpoint, async (connection) => {
+      if (status instanceof StatusError) throw status;
+      log.info({ ...fields, bytes: status.dbSize }, "defragmenting");
+      await connected(backend, endpoint, async (member) => {
         const begin = performance.now();
-        log.info(
-          { ...fields, bytes: await sizeOf(connection, optionsFor(call, true, backend)) },
-          "defragmenting",
-        );
         // Not with the client's deadline: etcd goes on without us, and the next must not begin before it is done.
         const options = { ...optionsFor(call, false, backend), deadline: Date.now() + MEMBER_MS };
-        await connection.call(Maintenance.Defragment, EMPTY, options);
+        await member.call(Maintenance.Defragment, EMPTY, options);
         const ms = Math.round(performance.now() - begin);
-        log.info(
-          { ...fields, bytes: await sizeOf(connection, optionsFor(call, true, backend)), ms },
-          "defragmented",
-        );
+        const after = await statusOf(member, optionsFor(call, true, backend)).catch(() => undefined);
+        log.info({ ...fields, bytes: after?.dbSize, ms }, "defragmented");
       });
       return { name };
     } catch (reason) {
@@ -98,22 +94,23 @@ export class Defragmenter {
   }
 }
 
-/** The members of a backend, its leader last. One that does not answer is tried all the same. */
+/** The members of a backend, its leader last. */
 async function membersOf(backend: Backend, options: CallOptions): Promise<Member[]> {
   const members = await Promise.all(
     backend.endpoints.map(async (endpoint) => {
-      const isLeader = await connected(backend, endpoint, async (member) => {
-        const status = StatusResponse.decode(await member.call(Maintenance.Status, EMPTY, options));
-        return status.leader === status.header?.memberId;
-      }).catch(() => false);
-      return { backend, endpoint, isLeader };
+      const status = await connected(backend, endpoint, (member) => statusOf(member, options)).catch(
+        StatusError.from,
+      );
+      return { backend, endpoint, status };
     }),
   );
-  return members.sort((a, b) => Number(a.isLeader) - Number(b.isLeader));
+  return members.sort((a, b) => Number(isLeader(a)) - Number(isLeader(b)));
 }
 
-/** Bytes of a member's backend file; undefined when it does not tell. */
-async function sizeOf(member: Pick<Shard, "call">, options: CallOptions): Promise<number | undefined> {
-  const answer = await member.call(Maintenance.Status, EMPTY, options).catch(() => undefined);
-  return answer && StatusResponse.decode(answer).dbSize;
+function isLeader({ status }: Member): boolean {
+  return !(status instanceof StatusError) && status.leader === status.header?.memberId;
+}
+
+async function statusOf(member: Pick<Shard, "call">, options: CallOptions): Promise<StatusResponse> {
+  return StatusResponse.decode(await member.call(Maintenance.Status, EMPTY, options));
 }
