@@ -10,6 +10,7 @@ import type { Shard, ShardStream } from "../../src/shard/shard.js";
 import type { Manifest } from "../../src/snapshot/manifest.js";
 import { restoreSnapshot } from "../../src/snapshot/restore.js";
 import { saveSnapshot } from "../../src/snapshot/save.js";
+import { findTool } from "../../src/snapshot/tool.js";
 import { ENDED_LEASE_TTL } from "../../src/snapshot/trim.js";
 import { braid, spawnBraid, temporaryFolder } from "../support/braid.js";
 import { type EtcdProcess, startEtcd, startEtcds } from "../support/etcd.js";
@@ -257,6 +258,10 @@ test("folders in use, unknown members and missing programs are refused before an
   const missing = await braid("snapshot", "restore", saved, "--data", out, "--etcdutl", "/nowhere/etcdutl");
   assert.equal(missing.code, 1);
   assert.match(missing.stderr, /etcdutl \(or etcdctl before 3\.6\) of version 3\.\d+ or newer/);
+  await assert.rejects(
+    findTool(toolOption()[1], ["3.4.23", "9.1.0"]),
+    /is version 3\.\d+\.\d+, which is too old/,
+  );
   assert.deepEqual(readdirSync(saved).toSorted(), [
     "manifest.json",
     "shard-shard0.db",
