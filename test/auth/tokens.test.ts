@@ -104,6 +104,29 @@ test("a thousand requests take no Authenticate, at the other proxy one per shard
   assert.equal((await authenticates()) - before, store.shards.length);
 });
 
+test("equal reads of one moment share an answer only within one user", async () => {
+  const password = `guest-secret-${Math.random()}`;
+  await one.call(Auth.UserAdd, AuthUserAddRequest.encode({ name: "guest", password }), root);
+  const guest = await login(one, "guest", password);
+  const requests = [RangeRequest.encode({ key: bytes("/a0/x") }), EVERYWHERE];
+  const askers = Array.from({ length: 40 }, (_, i) => [root, guest, undefined][i % 3]);
+  for (let round = 0; round < 5; round++) {
+    const outcomes = await Promise.all(
+      requests.flatMap((request) => askers.map((token) => one.outcome(KV.Range, request, token))),
+    );
+    for (const [i, { message }] of outcomes.entries()) {
+      const token = askers[i % askers.length];
+      const expected =
+        token === root
+          ? ""
+          : token === guest
+            ? "etcdserver: permission denied"
+            : "etcdserver: user name is empty";
+      assert.equal(message, expected);
+    }
+  }
+});
+
 test("a wrong password is etcd's error, also when the right one is known", async () => {
   const password = await addUser("careful");
   await login(one, "careful", password);
@@ -171,21 +194,29 @@ test("a user deleted is out at once", async () => {
 test("a lease is not revoked by whoever may not write all its keys, on whichever shard they are", async () => {
   const password = await addUser("lessee");
   const token = await login(one, "lessee", password);
-  const id = 4711n;
-  await one.call(Lease.LeaseGrant, LeaseGrantRequest.encode({ id, ttl: 600 }), token);
   const keys = [...KEYS, "/elsewhere/x"];
-  for (const key of keys) await one.call(KV.Put, PutRequest.encode({ key: bytes(key), lease: id }), root);
-  const revoke = LeaseRevokeRequest.encode({ id });
-  const denied = { code: Code.PERMISSION_DENIED, message: "etcdserver: permission denied" };
-  assert.deepEqual(await two.outcome(Lease.LeaseRevoke, revoke, token), denied);
   const left = async () => {
     const request = RangeRequest.encode({ key: bytes("/"), rangeEnd: bytes("0"), countOnly: true });
     return RangeResponse.decode(await one.call(KV.Range, request, root)).count;
   };
-  assert.equal(await left(), keys.length);
-  await one.call(KV.DeleteRange, DeleteRangeRequest.encode({ key: bytes("/elsewhere/x") }), root);
-  assert.deepEqual(await two.outcome(Lease.LeaseRevoke, revoke, token), OK);
-  assert.equal(await left(), 0);
+  const denied = { code: Code.PERMISSION_DENIED, message: "etcdserver: permission denied" };
+  // Their homes are on different shards.
+  for (const id of [4711n, 4712n, 4713n, 4714n]) {
+    await one.call(Lease.LeaseGrant, LeaseGrantRequest.encode({ id, ttl: 600 }), token);
+    for (const key of keys) {
+      await one.call(KV.Put, PutRequest.encode({ key: bytes(key), lease: id }), root);
+    }
+    const revoke = LeaseRevokeRequest.encode({ id });
+    assert.deepEqual(await two.outcome(Lease.LeaseRevoke, revoke, token), denied);
+    const attach = (key: string) =>
+      two.outcome(KV.Put, PutRequest.encode({ key: bytes(key), lease: id }), token);
+    for (const key of KEYS) assert.deepEqual(await attach(key), denied);
+    assert.equal(await left(), keys.length);
+    await one.call(KV.DeleteRange, DeleteRangeRequest.encode({ key: bytes("/elsewhere/x") }), root);
+    for (const key of KEYS) assert.deepEqual(await attach(key), OK);
+    assert.deepEqual(await two.outcome(Lease.LeaseRevoke, revoke, token), OK);
+    assert.equal(await left(), 0);
+  }
 });
 
 test("whatever is sent as a token, the answer is etcd's, over gRPC and over JSON", async () => {
