@@ -1,0 +1,40 @@
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { builtClient, type Client, runClient, type Stores, startStores } from "./support.js";
+
+// Programs of other ecosystems, with the clients that those have, through two proxies over three shards.
+let stores: Stores;
+
+before(async () => {
+  stores = await startStores();
+});
+
+after(async () => {
+  await stores?.remove();
+});
+
+const GO_SCENARIOS = [
+  ...["put", "txn", "watch", "progress", "compacted", "lease", "lock", "election", "stm", "cluster", "many"],
+  "auth",
+];
+
+/** Go's clientv3; `modfile` chooses its version. */
+const go = (name: string, modfile: string): Client => ({
+  name,
+  sources: "go",
+  toolchain: ["go", "version"],
+  build: (target) => [["go", "build", "-modfile", modfile, "-o", join(target, "clients"), "."]],
+  // The toolchain that is here: another one would have to be fetched first.
+  env: { GOTOOLCHAIN: "local", GOFLAGS: "-mod=readonly -buildvcs=false" },
+});
+
+for (const [name, modfile] of [
+  ["clientv3 3.5", "go.mod"],
+  ["clientv3 3.6", "go36.mod"],
+]) {
+  test(`Go, ${name}, with concurrency`, async (t) => {
+    const built = await builtClient(go(name.replace(" ", "-"), modfile));
+    if ("missing" in built) return t.skip(built.missing);
+    await runClient([join(built.target, "clients")], stores, GO_SCENARIOS);
+  });
+}

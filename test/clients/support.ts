@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { execFile, spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { endWithParent } from "../../src/dev/guard.js";
+import { ROOT, startGuardedStore } from "../auth/support.js";
+import { startStore, type TestStore } from "../support/store.js";
+
+/** True in `npm run test:clients`: clients that are not there yet are fetched and built. */
+const complete = process.env.BRAID_TEST_CLIENTS === "1";
+
+/** Longest time a client may take for all its scenarios, ms. */
+const RUN_TIMEOUT = 240_000;
+/** Longest time to fetch and build a client, ms. */
+const BUILD_TIMEOUT = 600_000;
+
+// Tests run compiled or from their sources; what is not TypeScript stays with the sources.
+const root = fileURLToPath(
+  new URL(import.meta.url.endsWith(".ts") ? "../../" : "../../../", import.meta.url),
+);
+
+/** A folder of a client's sources: `test/clients/<name>`. */
+export const sourcesOf = (name: string): string => join(root, "test/clients", name);
+
+/** One store that is open to everybody and one with authentication on, two proxies each. */
+export interface Stores {
+  readonly open: TestStore;
+  readonly guarded: TestStore;
+  /** What a client is told by: `ENDPOINTS`, `GUARDED` and `ROOT`. */
+  readonly env: Readonly<Record<string, string>>;
+  remove(): Promise<void>;
+}
+
+/** Starts both stores over three etcds each. */
+export async function startStores(): Promise<Stores> {
+  const open = await startStore({ proxies: 2 });
+  try {
+    const guarded = await startGuardedStore({ proxies: 2 });
+    const list = (store: TestStore) => store.proxies.map(({ endpoint }) => endpoint).join(",");
+    return {
+      open,
+      guarded,
+      env: { ENDPOINTS: list(open), GUARDED: list(guarded), ROOT },
+      remove: async () => {
+        await Promise.all([open.remove(), guarded.remove()]);
+      },
+    };
+  } catch (error) {
+    await open.remove();
+    throw error;
+  }
+}
+
+/** How to make a client that is fetched from a registry and built. */
+export interface Client {
+  /** Its name under .cache/clients. */
+  readonly name: string;
+  /** Its sources: a folder of test/clients. */
+  readonly sources: string;
+  /** A command that fails or is missing where the toolchain is, with its arguments. */
+  readonly toolchain: readonly string[];
+  /** Commands, run one after the other in the sources' folder, that build the client into `target`. */
+  build(target: string): readonly (readonly string[])[];
+  /** Variables of the environment for the build. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Where the built client is: a folder under .cache/clients that belongs to exactly these sources. Otherwise why there is
+ * none, for the test to be skipped with. Only `npm run test:clients` fetches and builds; `npm test` takes what is built.
+ */
+export async function builtClient(client: Client): Promise<{ target: string } | { missing: string }> {
+  const sources = sourcesOf(client.sources);
+  const hash = createHash("sha256").update(JSON.stringify([client.build("target"), client.env ?? {}]));
+  for (const file of readdirSync(sources).sort()) {
+    if (/^(target|__pycache__)$/.test(file)) continue;
+    if (file !== "src") hash.update(file).update(readFileSync(join(sources, file)));
+    else
+      for (const each of readdirSync(join(sources, file)).sort())
+        hash.update(readFileSync(join(sources, file, each)));
+  }
+  const cache = join(root, ".cache/clients");
+  const target = join(cache, `${client.name}-${hash.digest("hex").slice(0, 12)}`);
+  if (existsSync(target)) return { target };
+  const [tool, ...args] = client.toolchain;
+  if (spawnSync(tool, args).status !== 0) return { missing: `${tool} is not installed here` };
+  if (!complete) return { missing: "not built yet: npm run test:clients" };
+  mkdirSync(cache, { recursive: true });
+  // A build that was interrupted leaves nothing under the final name.
+  const unfinished = `${target}.unfinished`;
+  rmSync(unfinished, { recursive: true, force: true });
+  for (const [command, ...rest] of client.build(unfinished)) {
+    try {
+      await promisify(execFile)(command, rest, {
+        cwd: sources,
+        env: { ...process.env, ...client.env },
+        timeout: BUILD_TIMEOUT,
+        maxBuffer: 1 << 26,
+      });
+    } catch (error) {
+      const { stderr, message } = error as Error & { stderr?: string };
+      // No network, or a registry that does not answer, is no fault of the code under test.
+      if (
+        /no such host|i\/o timeout|connection (refused|reset)|Could not resolve|Temporary failure|Could not transfer|timed out/i.test(
+          stderr ?? message,
+        )
+      )
+        return { missing: `the registry did not answer: ${(stderr ?? message).trim().split("\n").at(-1)}` };
+      throw new Error(`${client.name} cannot be built: ${message}`);
+    }
+  }
+  renameSync(unfinished, target);
+  return { target };
+}
+
+/**
+ * Runs a client's program against the stores. It has to print `ok NAME` for each of `scenarios` and to end with 0; what it
+ * said otherwise is in the error.
+ */
+export async function runClient(
+  command: readonly string[],
+  stores: Stores,
+  scenarios: readonly string[],
+): Promise<void> {
+  const child = spawn(command[0], command.slice(1), {
+    env: { ...process.env, ...stores.env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  endWithParent(child);
+  const timer = setTimeout(() => child.kill("SIGKILL"), RUN_TIMEOUT);
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+    });
+  }
+  const code = await new Promise<number | string>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (status, signal) => resolve(status ?? signal ?? 1));
+  });
+  clearTimeout(timer);
+  const held = [...output.matchAll(/^ok (\S+)$/gm)].map(([, name]) => name);
+  assert.deepEqual({ code, held: held.toSorted() }, { code: 0, held: scenarios.toSorted() }, output);
+}
