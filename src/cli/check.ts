@@ -3,6 +3,7 @@ import type { Config } from "../config/types.js";
 import { createLog } from "../ops/log.js";
 import { asOwnUser } from "../server/auth.js";
 import { shardTls } from "../server/tls.js";
+import { isDenied } from "../shard/access.js";
 import { openShard, type ShardClient } from "../shard/client.js";
 import { readMaterial, TlsFileError } from "../tls/material.js";
 import { StatusRequest, StatusResponse } from "../wire/messages.js";
@@ -38,7 +39,9 @@ export async function check(configFile: string): Promise<number> {
       endpoints.map((endpoint) => probe(name, endpoint, index, config)),
     ),
   );
-  const answering = new Set(probes.flatMap(({ cluster, answer }) => (answer ? [cluster] : [])));
+  // Newer etcds tell their status only to the role root.
+  const answers = ({ answer, error }: Probe) => answer !== undefined || isDenied({ message: error ?? "" });
+  const answering = new Set(probes.filter(answers).map(({ cluster }) => cluster));
   const problems = [
     ...findListenProblems(config),
     ...findProblems(probes),

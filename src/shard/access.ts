@@ -263,8 +263,8 @@ const PROBLEMS: readonly [AccessProblem, readonly string[]][] = [
 ];
 
 /** True when a shard refuses a call for the sake of whom it is made for, in whatever wrapping. */
-export function isDenied(error: StatusError): boolean {
-  return problemOf(error.message) !== undefined || error.message.endsWith(DENIED);
+export function isDenied({ message }: { readonly message: string }): boolean {
+  return problemOf(message) !== undefined || message.endsWith(DENIED);
 }
 
 const DENIED = ending(etcd.permissionDenied());
