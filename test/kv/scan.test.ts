@@ -129,6 +129,7 @@ const headerOf = (revision: number) => ({ clusterId: 1n, memberId: 1n, revision,
 
 const CALL = {
   deadline: Number.POSITIVE_INFINITY,
+  metadata: { get: () => undefined },
   cancelled: false,
   onCancel: () => () => {},
 } as unknown as Call;
