@@ -191,11 +191,13 @@ test("changes through two proxies at the same time leave all shards the same", a
   );
 });
 
-test("while a shard is down no change is begun, and the error names it", async () => {
+test("while a shard is down no change is begun, and the error names it; who needs the others logs in", async () => {
   await store.shards[2]!.kill();
   const { code, message } = await addUser("never", "x");
   assert.equal(code, Code.UNAVAILABLE);
   assert.match(message, /shard "shard2"/);
+  const meanwhile = await two.login("root", "root-secret");
+  assert.ok((await puts(two, meanwhile)).some((outcome) => outcome.code === 0));
   await store.shards[2]!.restart();
   await until("the shard is back", async () => (await puts(one, root)).every(({ code }) => code === 0));
   const { users } = AuthUserListResponse.decode(await one.call(Auth.UserList, EMPTY, root));

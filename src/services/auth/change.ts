@@ -11,7 +11,7 @@ import {
   RangeRequest,
 } from "../../wire/messages.js";
 import { Auth, KV } from "../../wire/paths.js";
-import { type AuthContext, asClient, named, tale } from "./context.js";
+import { type AuthContext, inTheNameOf, named, tale } from "./context.js";
 
 const REPAIR = "`braid auth repair` shows how the shards differ, and mends it";
 // Any key will do; this one is nobody's.
@@ -31,7 +31,7 @@ export async function change(
   const { shards, lock, identity, timeline } = context;
   await lock.run(call, async (deadline) => {
     await allThere(shards);
-    const options = asClient(call, false, deadline);
+    const options = inTheNameOf(call, deadline);
     const [first, ...others] = shards;
     await first!.call(path, request, options);
     const outcomes = await Promise.allSettled(others.map((shard) => shard.call(path, request, options)));
@@ -60,7 +60,7 @@ async function takeBack(
 ): Promise<readonly Shard[]> {
   const reverse = reverseOf(path, request);
   if (reverse === undefined) return done;
-  const options = asClient(call, false);
+  const options = inTheNameOf(call);
   const outcomes = await Promise.allSettled(
     done.map((shard) => shard.call(reverse.path, reverse.request, options)),
   );

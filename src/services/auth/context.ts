@@ -26,11 +26,17 @@ export interface AuthContext extends AuthDeps {
   readonly lock: AdminLock;
 }
 
-/** A client's call to one shard. */
-export function asClient(call: Call, idempotent: boolean, deadline?: number): CallOptions {
-  const own = Number.isFinite(call.deadline) ? call.deadline : undefined;
-  const soonest = deadline === undefined ? own : Math.min(deadline, own ?? deadline);
-  return { idempotent, origin: call, caller: call.caller, deadline: soonest };
+/** A question to one shard, in the client's name and time. */
+export function asClient(call: Call): CallOptions {
+  return { idempotent: true, origin: call, caller: call.caller, deadline: call.deadline };
+}
+
+/**
+ * A change on one shard, in the client's name but not in its time: a client that gives up must not leave it done on some
+ * shards alone. Without `deadline` the shard's own time counts.
+ */
+export function inTheNameOf(call: Call, deadline?: number): CallOptions {
+  return { idempotent: false, origin: call, caller: call.caller, deadline };
 }
 
 /** `shard "a"`, as messages name it. */

@@ -6,7 +6,7 @@ import { etcd } from "../../status/etcd.js";
 import { AuthUserGetRequest, AuthUserGetResponse, EMPTY } from "../../wire/messages.js";
 import { Auth } from "../../wire/paths.js";
 import { allThere, incomplete } from "./change.js";
-import { type AuthContext, asClient, named } from "./context.js";
+import { type AuthContext, asClient, inTheNameOf, named } from "./context.js";
 
 const ROOT = "root";
 
@@ -26,7 +26,7 @@ export async function enable(context: AuthContext, call: Call): Promise<Uint8Arr
   await lock.run(call, async (deadline) => {
     await allThere(shards);
     for (const shard of shards) await checkUsers(shard, call, access.own);
-    const options = asClient(call, true, deadline);
+    const options = inTheNameOf(call, deadline);
     const done: Shard[] = [];
     for (const shard of shards) {
       try {
@@ -61,7 +61,7 @@ async function checkUsers(shard: Shard, call: Call, own: OwnCaller): Promise<voi
 async function rolesOf(shard: Shard, call: Call, user: string): Promise<readonly string[] | undefined> {
   try {
     const request = AuthUserGetRequest.encode({ name: user });
-    return AuthUserGetResponse.decode(await shard.call(Auth.UserGet, request, asClient(call, true))).roles;
+    return AuthUserGetResponse.decode(await shard.call(Auth.UserGet, request, asClient(call))).roles;
   } catch (reason) {
     if (StatusError.from(reason).message === etcd.userNotFound().message) return undefined;
     throw reason;

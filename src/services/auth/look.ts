@@ -21,9 +21,7 @@ export async function look(
   request: Uint8Array,
 ): Promise<Uint8Array> {
   const { shards, identity, timeline } = context;
-  const outcomes = await Promise.allSettled(
-    shards.map((shard) => shard.call(path, request, asClient(call, true))),
-  );
+  const outcomes = await Promise.allSettled(shards.map((shard) => shard.call(path, request, asClient(call))));
   const answers = outcomes.map((outcome) =>
     outcome.status === "fulfilled"
       ? { said: bodyOf(path, outcome.value), error: undefined }
@@ -99,7 +97,7 @@ async function statusOf(
   request: Uint8Array,
 ): Promise<{ enabled: boolean; authRevision: number }> {
   try {
-    return AuthStatusResponse.decode(await shard.call(Auth.AuthStatus, request, asClient(call, true)));
+    return AuthStatusResponse.decode(await shard.call(Auth.AuthStatus, request, asClient(call)));
   } catch (reason) {
     if (StatusError.from(reason).code !== Code.UNIMPLEMENTED) throw reason;
     return { enabled: await isEnabled(shard), authRevision: 0 };
