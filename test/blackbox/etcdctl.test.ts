@@ -356,14 +356,10 @@ test("member list shows the proxy, and --cluster leads to it", async () => {
   assert.match(health.stdout + health.stderr, new RegExp(`http://${store.endpoint} is healthy`));
 });
 
-test("what is not there yet says so", async () => {
-  for (const args of [
-    ["user", "list"],
-    // A file of ours: etcdctl renames what it wrote over whatever stands there.
-    ["snapshot", "save", join(temporaryFolder(), "snapshot")],
-  ]) {
-    const { code, stdout, stderr } = await etcdctl(store.endpoint, ...args);
-    assert.notEqual(code, 0, args.join(" "));
-    assert.match(stdout + stderr, /Unimplemented.*etcd-braid/, args.join(" "));
-  }
+test("what there is not says what to do instead", async () => {
+  // A file of ours: etcdctl renames what it wrote over whatever stands there.
+  const args = ["snapshot", "save", join(temporaryFolder(), "snapshot")];
+  const { code, stdout, stderr } = await etcdctl(store.endpoint, ...args);
+  assert.notEqual(code, 0);
+  assert.match(stdout + stderr, /Unimplemented.*etcd-braid: .*braid snapshot save/);
 });
