@@ -5,6 +5,7 @@ import type { ConnectionLimits } from "../http2/limits.js";
 import type { EndpointAddress } from "./address.js";
 import { connectionReason } from "./errors.js";
 import type { CallListener, Link, LinkCall, LinkEvents } from "./link.js";
+import { readIntoSlabs } from "./reading.js";
 import type { ShardTlsContext } from "./tls.js";
 
 const LIMITS: ConnectionLimits = {
@@ -84,9 +85,13 @@ export class Http2Link implements Link {
     if (this.closed) return;
     const { address, tls } = this;
     this.problem = undefined;
-    const socket =
+    const socket: Socket =
       tls === undefined
-        ? connect({ ...address.socket, noDelay: true })
+        ? connect({
+            ...address.socket,
+            noDelay: true,
+            onread: readIntoSlabs((piece) => socket.emit("data", piece)),
+          })
         : connectTls({ ...address.socket, ...tls.connectOptions(address.host) });
     this.socket = socket;
     const fail = (reason: string) => {

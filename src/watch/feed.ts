@@ -184,7 +184,7 @@ export class Feed {
     this.heardAt = performance.now();
     let response: ReturnType<typeof decodeWatch>;
     try {
-      response = decodeWatch(message);
+      response = decodeWatch(keepable(message));
     } catch (reason) {
       this.report(StatusError.from(reason).message);
       this.reopen();
@@ -312,4 +312,9 @@ interface Entry {
   readonly shardRevision: number;
   readonly events: RawEvent[];
   bytes: number;
+}
+
+/** Events may wait for long: a few of them must not hold on to a large piece of what was read from the socket. */
+function keepable(message: Uint8Array): Uint8Array {
+  return message.length * 2 < message.buffer.byteLength ? new Uint8Array(message) : message;
 }

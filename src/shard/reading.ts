@@ -1,0 +1,30 @@
+import type { OnReadOpts } from "node:net";
+
+/** Room for what is read is allocated in slabs of this size, bytes. */
+const SLAB = 128 * 1024;
+/** Least room for one read, bytes. */
+const LEAST = 16 * 1024;
+
+/**
+ * Has a socket read into slabs, one piece behind the other: by itself Node allocates 64 KiB for each read, however little
+ * comes, which costs more than reading it. `take` gets what was read; it is never written over, but holds on to its slab.
+ */
+export function readIntoSlabs(take: (piece: Buffer) => void): OnReadOpts {
+  let slab = Buffer.allocUnsafeSlow(SLAB);
+  let used = 0;
+  return {
+    buffer: () => {
+      if (SLAB - used < LEAST) {
+        slab = Buffer.allocUnsafeSlow(SLAB);
+        used = 0;
+      }
+      return used === 0 ? slab : slab.subarray(used);
+    },
+    callback: (length) => {
+      const piece = slab.subarray(used, used + length);
+      used += length;
+      take(piece);
+      return true;
+    },
+  };
+}

@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { test } from "node:test";
+import { readIntoSlabs } from "../../src/shard/reading.js";
+
+test("what a socket reads into slabs is what was sent, stays as it was, and takes little more memory than its bytes", async () => {
+  const sent = Array.from({ length: 400 }, (_, i) =>
+    randomBytes(1 + ((i * 7919) % (i % 40 === 0 ? 200_000 : 900))),
+  );
+  const server = createServer(async (peer) => {
+    for (const piece of sent) {
+      if (!peer.write(piece)) await once(peer, "drain");
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    peer.end();
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const pieces: Buffer[] = [];
+  const socket: Socket = connect({
+    port: (server.address() as AddressInfo).port,
+    host: "127.0.0.1",
+    onread: readIntoSlabs((piece) => pieces.push(piece)),
+  });
+  await once(socket, "end");
+  socket.destroy();
+  server.close();
+  const expected = Buffer.concat(sent);
+  assert.ok(Buffer.concat(pieces).equals(expected), "byte for byte, also of what was read first");
+  const slabs = new Set(pieces.map(({ buffer }) => buffer));
+  const bytes = [...slabs].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  assert.ok(bytes < expected.length * 1.2 + 256 * 1024, `${bytes} bytes for ${expected.length}`);
+});
