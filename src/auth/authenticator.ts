@@ -10,8 +10,11 @@ import { authenticate, isRefusal, type LoginCounts } from "./login.js";
 import { MAX_CREDENTIALS } from "./seal.js";
 import type { Session } from "./session.js";
 
-/** How long shards may take that do not answer, once another has let the user in, ms. */
-const PATIENCE = 2_500;
+/**
+ * How long shards may take that do not answer, once another has let the user in, ms: etcdctl waits for 2 s while it
+ * connects, the login included.
+ */
+const PATIENCE = 1_000;
 // etcd looks at the token before it looks at the permission. Linearizable: a member that lags knows old users.
 const TRY = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
 
@@ -108,22 +111,28 @@ export class Authenticator {
     );
   }
 
-  /** True when all shards know the session's tokens, or have authentication off. */
+  /**
+   * True when a shard knows the session's token and none has anything against it. A shard that does not answer, or that
+   * was not asked yet because it did not answer before, has nothing to say: logins go on while it is down.
+   */
   private async isGood(session: Session): Promise<boolean> {
+    const deadline = Date.now() + PATIENCE;
     const tried = await Promise.all(
       this.shards.map(async (shard, i) => {
-        const { metadata } = session.access(i);
-        if (metadata?.token === undefined) return false;
+        const { metadata, isRefused } = session.access(i);
+        if (metadata === undefined) return isRefused ? false : undefined;
+        if (metadata.token === undefined) return false;
         try {
-          await shard.call(KV.Range, TRY, { idempotent: true, metadata });
+          await shard.call(KV.Range, TRY, { idempotent: true, metadata, deadline });
           return true;
         } catch (reason) {
           const error = StatusError.from(reason);
+          if (error.code === Code.UNAVAILABLE || error.code === Code.DEADLINE_EXCEEDED) return undefined;
           return error.code === Code.PERMISSION_DENIED && problemOf(error.message) === undefined;
         }
       }),
     );
-    return tried.every((good) => good);
+    return tried.includes(true) && !tried.includes(false);
   }
 }
 

@@ -55,6 +55,11 @@ export class Login implements Access {
     private readonly refused: (reason: StatusError) => StatusError,
   ) {}
 
+  /** True when the shard did not let the user in, the last time it was asked. */
+  get isRefused(): boolean {
+    return this.refusal !== undefined;
+  }
+
   async renew(refused: CallMetadata | undefined, problem: AccessProblem | undefined): Promise<boolean> {
     // Somebody else had the same trouble.
     if (this.metadata !== refused) return true;
