@@ -104,10 +104,11 @@ export class Leases {
 
   /**
    * Grants a lease of at least `ttl` seconds at its home; `id` 0 lets the proxy choose one. Parts that an
-   * earlier lease of the same id has left behind are removed first.
+   * earlier lease of the same id has left behind are removed first. An id that the proxies have reserved is taken for ever.
    */
   async grant(id: bigint, ttl: number, asked: For = {}): Promise<LeaseGrantResponse> {
     if (id === 0n) return this.grantFresh(ttl, asked);
+    if (isReserved(id)) throw etcd.leaseExists();
     const home = this.homeOf(id);
     await this.timeline.sync();
     const leftOver = this.parts.isPlaced(id) || this.endings.isEnding(id);
@@ -154,7 +155,8 @@ export class Leases {
   /** Renews a lease; see `Renewing.renew`. */
   renew(id: bigint, done: Renewed): void {
     this.renewals++;
-    this.renewing.renew(id, done);
+    if (isReserved(id)) done(undefined, 0);
+    else this.renewing.renew(id, done);
   }
 
   /**
@@ -162,6 +164,7 @@ export class Leases {
    * such lease; then its keys are gone from all shards that can be reached.
    */
   async look(id: bigint, keys: boolean, asked: For = {}): Promise<Part | undefined> {
+    if (isReserved(id)) return undefined;
     if (keys) await this.timeline.sync(); // keys put through another proxy may have made a part that is news here
     if (this.endings.isEnding(id)) {
       await this.endings.end(id).catch(() => undefined); // dead all the same; the reason is logged

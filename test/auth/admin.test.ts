@@ -21,6 +21,8 @@ import {
   LeaseGrantRequest,
   LeaseLeasesResponse,
   LeaseRevokeRequest,
+  LeaseTimeToLiveRequest,
+  LeaseTimeToLiveResponse,
   PutRequest,
   RangeRequest,
   WatchRequest,
@@ -276,7 +278,14 @@ test("a proxy that died with the lock holds up changes until its lease ends; cli
   assert.deepEqual(leases, []);
   const revoke = await one.outcome(Lease.LeaseRevoke, LeaseRevokeRequest.encode({ id: ADMIN_LOCK }), root);
   assert.equal(revoke.message, "etcdserver: requested lease not found");
+  const look = await one.call(Lease.LeaseTimeToLive, LeaseTimeToLiveRequest.encode({ id: ADMIN_LOCK }), root);
+  assert.equal(LeaseTimeToLiveResponse.decode(look).ttl, -1);
   assert.deepEqual(await addUser("late", "x"), OK);
+  const taken = LeaseGrantRequest.encode({ id: ADMIN_LOCK, ttl: 60 });
+  assert.equal(
+    (await one.outcome(Lease.LeaseGrant, taken, root)).message,
+    "etcdserver: lease already exists",
+  );
   await assertSame();
 });
 
