@@ -98,7 +98,12 @@ function stampOf({ caFile, certFile, keyFile }: TlsFiles): string {
   return [caFile, certFile, keyFile].map((file) => (file === undefined ? "" : stampOfFile(file))).join(" ");
 }
 
+/** Never throws: what is wrong with a file is told, with its name, by whoever reads it. */
 function stampOfFile(file: string): string {
-  const stats = statSync(file, { throwIfNoEntry: false });
-  return stats === undefined ? "missing" : `${stats.ino}:${stats.size}:${stats.mtimeMs}`;
+  try {
+    const { ino, size, mtimeMs } = statSync(file);
+    return `${ino}:${size}:${mtimeMs}`;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? "missing";
+  }
 }

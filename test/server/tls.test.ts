@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
 import { connect as connectPlain } from "node:net";
 import { afterEach, describe, test } from "node:test";
@@ -163,6 +163,10 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       rmSync(pair.certFile);
       server.reloadCertificates();
       assert.match(log.at(-1)!, new RegExp(`${pair.certFile}: there is no such file`));
+      symlinkSync(pair.certFile, pair.certFile);
+      server.reloadCertificates();
+      assert.match(log.at(-1)!, new RegExp(`${pair.certFile}: ELOOP`));
+      rmSync(pair.certFile);
       authority.reissue(pair, { hours: -1 });
       server.reloadCertificates();
       assert.match(log.at(-1)!, new RegExp(`${pair.certFile}: the certificate expired at`));
