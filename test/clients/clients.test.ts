@@ -1,6 +1,7 @@
+import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { builtClient, type Client, runClient, type Stores, startStores } from "./support.js";
+import { builtClient, type Client, runClient, type Stores, sourcesOf, startStores } from "./support.js";
 
 // Programs of other ecosystems, with the clients that those have, through two proxies over three shards.
 let stores: Stores;
@@ -17,6 +18,8 @@ const GO_SCENARIOS = [
   ...["put", "txn", "watch", "progress", "compacted", "lease", "lock", "election", "stm", "cluster", "many"],
   "auth",
 ];
+
+const GATEWAY_SCENARIOS = ["put", "watch", "lease", "lock", "election", "auth", "apisix", "patroni"];
 
 /** Go's clientv3; `modfile` chooses its version. */
 const go = (name: string, modfile: string): Client => ({
@@ -38,3 +41,8 @@ for (const [name, modfile] of [
     await runClient([join(built.target, "clients")], stores, GO_SCENARIOS);
   });
 }
+
+test("Python, the JSON gateway with the standard library, as APISIX and Patroni use it", async (t) => {
+  if (spawnSync("python3", ["--version"]).status !== 0) return t.skip("python3 is not installed here");
+  await runClient(["python3", join(sourcesOf("python"), "gateway.py")], stores, GATEWAY_SCENARIOS);
+});
