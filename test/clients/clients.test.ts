@@ -19,12 +19,14 @@ const GO_SCENARIOS = [
   "auth",
 ];
 
+const COMMON_SCENARIOS = ["put", "txn", "watch", "lease", "lock", "election", "auth"];
 const GATEWAY_SCENARIOS = ["put", "watch", "lease", "lock", "election", "auth", "apisix", "patroni"];
 
 /** Go's clientv3; `modfile` chooses its version. */
 const go = (name: string, modfile: string): Client => ({
   name,
   sources: "go",
+  inputs: /^go|\.go$/,
   toolchain: ["go", "version"],
   build: (target) => [["go", "build", "-modfile", modfile, "-o", join(target, "clients"), "."]],
   // The toolchain that is here: another one would have to be fetched first.
@@ -44,5 +46,40 @@ for (const [name, modfile] of [
 
 test("Python, the JSON gateway with the standard library, as APISIX and Patroni use it", async (t) => {
   if (spawnSync("python3", ["--version"]).status !== 0) return t.skip("python3 is not installed here");
-  await runClient(["python3", join(sourcesOf("python"), "gateway.py")], stores, GATEWAY_SCENARIOS);
+  await runClient(["python3", "-B", join(sourcesOf("python"), "gateway.py")], stores, GATEWAY_SCENARIOS);
+});
+
+test("Python, etcd3 over gRPC", async (t) => {
+  const built = await builtClient({
+    name: "python-etcd3",
+    sources: "python",
+    inputs: /^requirements/,
+    toolchain: ["python3", "-m", "pip", "--version"],
+    build: (target) => [
+      ["python3", "-m", "pip", "install", "--quiet", "--target", target, "-r", "requirements.txt"],
+    ],
+  });
+  if ("missing" in built) return t.skip(built.missing);
+  const program = join(sourcesOf("python"), "grpc_client.py");
+  await runClient(
+    ["env", `PYTHONPATH=${built.target}`, "python3", "-B", "-W", "ignore", program],
+    stores,
+    COMMON_SCENARIOS,
+  );
+});
+
+test("Java, jetcd", async (t) => {
+  const built = await builtClient({
+    name: "jetcd",
+    sources: "java",
+    inputs: /\.(xml|java)$/,
+    toolchain: ["mvn", "--version"],
+    build: (target) => [
+      ["mvn", "-q", "-B", "dependency:copy-dependencies", `-DoutputDirectory=${target}`],
+      ["javac", "-cp", join(target, "*"), "-d", target, "Clients.java"],
+    ],
+  });
+  if ("missing" in built) return t.skip(built.missing);
+  const classes = `${built.target}:${join(built.target, "*")}`;
+  await runClient(["java", "-cp", classes, "Clients"], stores, COMMON_SCENARIOS);
 });

@@ -60,6 +60,8 @@ export interface Client {
   readonly name: string;
   /** Its sources: a folder of test/clients. */
   readonly sources: string;
+  /** Names of the files there that the build depends on. */
+  readonly inputs: RegExp;
   /** A command that fails or is missing where the toolchain is, with its arguments. */
   readonly toolchain: readonly string[];
   /** Commands, run one after the other in the sources' folder, that build the client into `target`. */
@@ -76,11 +78,7 @@ export async function builtClient(client: Client): Promise<{ target: string } | 
   const sources = sourcesOf(client.sources);
   const hash = createHash("sha256").update(JSON.stringify([client.build("target"), client.env ?? {}]));
   for (const file of readdirSync(sources).sort()) {
-    if (/^(target|__pycache__)$/.test(file)) continue;
-    if (file !== "src") hash.update(file).update(readFileSync(join(sources, file)));
-    else
-      for (const each of readdirSync(join(sources, file)).sort())
-        hash.update(readFileSync(join(sources, file, each)));
+    if (client.inputs.test(file)) hash.update(file).update(readFileSync(join(sources, file)));
   }
   const cache = join(root, ".cache/clients");
   const target = join(cache, `${client.name}-${hash.digest("hex").slice(0, 12)}`);

@@ -110,12 +110,13 @@ def puts():
 def watch():
     keys = spread("gateway-watch")
     start = revision(put(keys[0], "before")) + 1
-    for endpoint in (ONE, TWO):
+    expected = []
+    for endpoint in (ONE, TWO):  # live at the one, then from the past at the other
         body = {"create_request": {"key": b64("/registry/gateway-watch"), "range_end": b64(after("/registry/gateway-watch")), "start_revision": start, "prev_kv": True}}
         with stream(endpoint, "/v3/watch", body) as lines:
             created = next(lines)["result"]
             assert created["created"] and "events" not in created
-            if endpoint == ONE:
+            if not expected:
                 expected = [(revision(put(key, f"{key}!", TWO)), key) for key in keys]
                 gone = post(ONE, "/v3/kv/deleterange", {"key": b64(keys[2])})
                 expected.append((revision(gone), keys[2]))
