@@ -107,12 +107,14 @@ export function installEtcd() {
   }
 }
 
-/** Compiles src, test and bench into dist, and removes outputs whose source is gone. */
+/** Compiles src, test, bench and examples into dist, and removes outputs whose source is gone. */
 export function build() {
   run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.json"], {
     stdio: ["ignore", process.stderr, "inherit"],
   });
-  const sources = new Set(listFiles("src", "test", "bench").map((path) => path.replace(/\.ts$/, "")));
+  const sources = new Set(
+    listFiles("src", "test", "bench", "examples").map((path) => path.replace(/\.ts$/, "")),
+  );
   for (const path of listFiles("dist")) {
     const source = path.slice("dist/".length).replace(/\.js(\.map)?$/, "");
     if (!sources.has(source)) rmSync(join(root, path));
