@@ -22,9 +22,13 @@ export class Alarms {
 
   async answer(call: Call, bytes: Uint8Array): Promise<Uint8Array> {
     const { shards, timeline, identity } = this.deps;
-    const { action } = AlarmRequest.decode(bytes);
+    const { action, alarm } = AlarmRequest.decode(bytes);
     if (action < AlarmAction.GET || action > AlarmAction.DEACTIVATE) {
       throw new StatusError(Code.INVALID_ARGUMENT, `etcd-braid: there is no alarm action ${action}`);
+    }
+    // To raise what is no alarm is the end of every etcd that applies it, now and at each start.
+    if (action === AlarmAction.ACTIVATE && (alarm <= 0 || alarm >= NAMES.length)) {
+      throw new StatusError(Code.INVALID_ARGUMENT, `etcd-braid: there is no alarm ${alarm} to raise`);
     }
     // Raised or disarmed twice is as good as once.
     const options = optionsFor(call, true);
