@@ -1,9 +1,12 @@
 import type { Call, UnaryHandler } from "../server/transport.js";
+import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import {
   AuthenticateRequest,
   AuthenticateResponse,
+  AuthRoleAddRequest,
   AuthRoleGrantPermissionRequest,
+  AuthUserAddRequest,
 } from "../wire/messages.js";
 import { Auth } from "../wire/paths.js";
 import { fromAsync } from "./async.js";
@@ -15,6 +18,9 @@ import { look, status } from "./auth/look.js";
 import { protectOwnUser } from "./auth/protect.js";
 
 export type { AuthAccess } from "./auth/context.js";
+
+/** Longest name of a user or role, bytes. */
+const MAX_NAME = 32_768;
 
 const LOOKS = [Auth.UserGet, Auth.UserList, Auth.RoleGet, Auth.RoleList];
 const CHANGES = [
@@ -47,7 +53,7 @@ export function authHandlers(deps: AuthDeps): Map<string, UnaryHandler> {
   }
   for (const path of CHANGES) {
     const run = async (call: Call, request: Uint8Array) => {
-      if (path === Auth.RoleGrantPermission) checkPermission(request);
+      check(path, request);
       if (access !== undefined) protectOwnUser(access.own, path, request);
       return change(context, call, path, request);
     };
@@ -56,9 +62,19 @@ export function authHandlers(deps: AuthDeps): Map<string, UnaryHandler> {
   return handlers;
 }
 
-/** Applying a grant without a permission is the end of every etcd 3.4 that applies it; etcd 3.5 refuses it like this. */
-function checkPermission(request: Uint8Array): void {
-  if (AuthRoleGrantPermissionRequest.decode(request).perm === undefined) throw etcd.permissionNotGiven();
+/** Refuses what is the end of every etcd that applies it, now and at each start. */
+function check(path: string, request: Uint8Array): void {
+  if (path === Auth.RoleGrantPermission) {
+    // As etcd 3.5 refuses it; etcd 3.4 does not.
+    if (AuthRoleGrantPermissionRequest.decode(request).perm === undefined) throw etcd.permissionNotGiven();
+  } else if (path === Auth.UserAdd) checkName(AuthUserAddRequest.decode(request).name);
+  else if (path === Auth.RoleAdd) checkName(AuthRoleAddRequest.decode(request).name);
+}
+
+/** Names are keys of etcd's backend file, which takes no longer ones. */
+function checkName(name: string): void {
+  if (Buffer.byteLength(name) <= MAX_NAME) return;
+  throw new StatusError(Code.INVALID_ARGUMENT, `etcd-braid: a name has ${MAX_NAME} bytes at most`);
 }
 
 async function authenticate(context: AuthContext, request: Uint8Array): Promise<Uint8Array> {

@@ -98,6 +98,11 @@ test("while authentication is off, nobody needs a token or gets one", async () =
   const read = (client: AuthClient) =>
     client.outcome(KV.Range, RangeRequest.encode({ key: bytes("/a0/x") }), "whatever");
   assert.deepEqual(await read(two), await read(direct[0]!));
+  // Etcds that apply these do not live on.
+  const tooLong = { code: Code.INVALID_ARGUMENT, message: "etcd-braid: a name has 32768 bytes at most" };
+  const name = "n".repeat(32_769);
+  assert.deepEqual(await one.outcome(Auth.UserAdd, AuthUserAddRequest.encode({ name })), tooLong);
+  assert.deepEqual(await one.outcome(Auth.RoleAdd, AuthRoleAddRequest.encode({ name })), tooLong);
   await assert.rejects(one.login("root", "x"), { message: "etcdserver: authentication is not enabled" });
   assert.equal(await isEnabled(), false);
 });
