@@ -41,5 +41,6 @@ export const etcd = {
     new StatusError(Code.FAILED_PRECONDITION, "etcdserver: root user does not have root role"),
   userNotFound: () => new StatusError(Code.FAILED_PRECONDITION, "etcdserver: user name not found"),
   permissionDenied: () => new StatusError(Code.PERMISSION_DENIED, "etcdserver: permission denied"),
+  noSpace: () => new StatusError(Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded"),
   permissionNotGiven: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: permission not given"),
 } as const;

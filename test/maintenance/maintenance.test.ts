@@ -193,6 +193,22 @@ test("defrag: a member that is down is named, the others are done", async () => 
   await down.restart();
 });
 
+test("defrag: also when the timeline host has no space left, which refuses leases then", async () => {
+  const direct = connection("host", host.endpoint);
+  const alarm = { memberId: 1n, alarm: NOSPACE };
+  const raise = AlarmRequest.encode({ action: AlarmAction.ACTIVATE, ...alarm });
+  const disarm = AlarmRequest.encode({ action: AlarmAction.DEACTIVATE, ...alarm });
+  await direct.call(Maintenance.Alarm, raise, { idempotent: true });
+  try {
+    assert.match(await refusal("put", ON_SINGLE, "v"), /database space exceeded/);
+    await run("defrag", "--command-timeout", "30s");
+  } finally {
+    await direct.call(Maintenance.Alarm, disarm, { idempotent: true });
+    direct.close();
+  }
+  await run("put", ON_SINGLE, "v");
+});
+
 test("endpoint status while a shard hangs: in time for etcdctl, with the figures known last and an error", async () => {
   const [{ Status: before }] = JSON.parse(await run("endpoint", "status", "-w", "json"));
   await single.kill("SIGSTOP");
@@ -235,6 +251,14 @@ test("an alarm raised through a proxy holds for the whole store, and is one alar
   await run("alarm", "disarm");
   assert.equal(await run("alarm", "list"), "");
   for (const key of [ON_SINGLE, ON_CLUSTER]) await run("put", key, "v");
+  for (const kind of [0, 3, -1]) {
+    await assert.rejects(
+      proxy.call(Maintenance.Alarm, AlarmRequest.encode({ action: AlarmAction.ACTIVATE, alarm: kind }), {
+        idempotent: true,
+      }),
+      new StatusError(Code.INVALID_ARGUMENT, `etcd-braid: there is no alarm ${kind} to raise`),
+    );
+  }
   const unknown = AlarmRequest.encode({ action: 3 });
   await assert.rejects(
     proxy.call(Maintenance.Alarm, unknown, { idempotent: true }),

@@ -22,14 +22,19 @@ const REVOKE = LeaseRevokeRequest.encode({ id: DEFRAGMENT_LOCK });
 export class DefragmentLock {
   constructor(private readonly host: Pick<Shard, "call" | "stream">) {}
 
-  /** Waits for as long as the client does. Rejects when the timeline host can not be reached. */
+  /**
+   * Waits for as long as the client does. Rejects when the timeline host can not be reached. A host without space grants
+   * no leases, but is to be defragmented for that very reason: then the lock is done without.
+   */
   async acquire(call: Pick<Call, "cancelled">): Promise<void> {
     while (!call.cancelled) {
       try {
         await this.host.call(Lease.LeaseGrant, GRANT, { idempotent: false });
         return;
       } catch (reason) {
-        if (StatusError.from(reason).message !== etcd.leaseExists().message) throw reason;
+        const { message } = StatusError.from(reason);
+        if (message === etcd.noSpace().message) return;
+        if (message !== etcd.leaseExists().message) throw reason;
       }
       await setTimeout(RETRY * (0.5 + Math.random()));
     }
