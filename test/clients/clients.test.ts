@@ -15,7 +15,20 @@ after(async () => {
 });
 
 const GO_SCENARIOS = [
-  ...["put", "txn", "watch", "progress", "compacted", "lease", "lock", "election", "stm", "cluster", "many"],
+  ...[
+    "put",
+    "txn",
+    "watch",
+    "progress",
+    "compacted",
+    "lease",
+    "lock",
+    "election",
+    "stm",
+    "cluster",
+    "many",
+    "large",
+  ],
   "auth",
 ];
 

@@ -36,6 +36,7 @@ var scenarios = []scenario{
 	{"stm", stm},
 	{"cluster", cluster},
 	{"many", manyStreams},
+	{"large", large},
 	{"auth", auth},
 }
 

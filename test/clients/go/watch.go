@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -133,4 +134,29 @@ func manyStreams(ctx context.Context, one, two *clientv3.Client) {
 	}
 	count := must(two.Get(ctx, "/registry/go-many", clientv3.WithPrefix(), clientv3.WithCountOnly())).Count
 	assert(count == workers+1, "%d keys", count)
+}
+
+// Answers far beyond gRPC's usual 4 MiB, and beyond every window of HTTP/2.
+func large(ctx context.Context, one, two *clientv3.Client) {
+	const count, size = 12, 1 << 20
+	from := must(one.Put(ctx, "/registry/go-large", "x")).Header.Revision + 1
+	for i := 0; i < count; i++ {
+		must(one.Put(ctx, fmt.Sprintf("/registry/go-large%d/key", i), strings.Repeat(string(rune('a'+i)), size)))
+	}
+	all := must(two.Get(ctx, "/registry/go-large", clientv3.WithPrefix()))
+	bytes := 0
+	for _, kv := range all.Kvs {
+		bytes += len(kv.Value)
+	}
+	assert(bytes == count*size+1, "%d bytes of %d keys", bytes, len(all.Kvs))
+	for _, options := range [][]clientv3.OpOption{{}, {clientv3.WithFragment()}} {
+		stream, cancel := context.WithCancel(ctx)
+		options = append(options, clientv3.WithPrefix(), clientv3.WithRev(from))
+		for i, line := range take(one.Watch(stream, "/registry/go-large", options...), count) {
+			value := strings.Repeat(string(rune('a'+i)), size)
+			assert(strings.HasSuffix(line, fmt.Sprintf("put /registry/go-large%d/key %s ()", i, value)), "event %d is another", i)
+		}
+		cancel()
+	}
+	must(one.Delete(ctx, "/registry/go-large", clientv3.WithPrefix()))
 }
