@@ -219,6 +219,24 @@ test("observers see what follows after a compaction of everything", async (t) =>
   observer.cancel();
 });
 
+test("observers see a leader who stood in line before the last one proclaimed", async (t) => {
+  const [client, other] = [connect(t, 0), connect(t, 1)];
+  const [first, second] = [await session(client), await session(client)];
+  const won = await client.call("Election.Campaign", { name: "patient", lease: first.lease, value: "one" });
+  const observer = other.observe("patient");
+  await observer.count(1);
+  const campaign = other.start("Election.Campaign", { name: "patient", lease: second.lease, value: "two" });
+  await until("the second stands", async () => (await client.keys("patient/")).length === 2);
+  const { leader } = won.response;
+  revisionOf(await client.call("Election.Proclaim", { leader: leader as Message, value: "one again" }));
+  await observer.count(2);
+  revisionOf(await client.call("Election.Resign", { leader: leader as Message }));
+  revisionOf(await campaign.answer);
+  await observer.count(3);
+  assert.deepEqual(observer.values, ["one", "one again", "two"]);
+  observer.cancel();
+});
+
 test("a proxy that stops sends away who waits, without a trace", async (t) => {
   const proxy = await store.addProxy();
   const client = connect(t);

@@ -89,7 +89,8 @@ export async function* observe(
     const leader = await nextLeader(client, queue);
     if (leader === undefined) continue;
     const { header, kv } = leader;
-    if (kv.modRevision > told) yield leader;
+    // Whoever stood in line since before the last leader's proclamation leads with an older revision than was told.
+    if (kv.modRevision !== told) yield leader;
     told = kv.modRevision;
     const watch = client.watch({ key: kv.key, startRevision: header.revision + 1 });
     following: for await (const { header, events } of watch) {
