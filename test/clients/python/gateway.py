@@ -167,6 +167,8 @@ def election():
     with stream(TWO, "/v3/election/observe", {"name": name}) as lines:
         equal(text(next(lines)["result"]["kv"]["value"]), "alpha")
         waiting = in_background(lambda: post(TWO, "/v3/election/campaign", {"name": name, "lease": second, "value": b64("beta")}))
+        while int(read("gateway-election/", prefix=True)["count"]) < 2:
+            pass  # until the second one is in line
         post(ONE, "/v3/election/proclaim", {"leader": leader, "value": b64("alpha again")})
         equal(text(next(lines)["result"]["kv"]["value"]), "alpha again")
         post(TWO, "/v3/election/resign", {"leader": leader})
