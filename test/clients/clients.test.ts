@@ -41,6 +41,7 @@ const go = (name: string, modfile: string): Client => ({
   sources: "go",
   inputs: /^go|\.go$/,
   toolchain: ["go", "version"],
+  fetch: () => [["go", "mod", "download", "-modfile", modfile]],
   build: (target) => [["go", "build", "-modfile", modfile, "-o", join(target, "clients"), "."]],
   // The toolchain that is here: another one would have to be fetched first.
   env: { GOTOOLCHAIN: "local", GOFLAGS: "-mod=readonly -buildvcs=false" },
@@ -68,9 +69,10 @@ test("Python, etcd3 over gRPC", async (t) => {
     sources: "python",
     inputs: /^requirements/,
     toolchain: ["python3", "-m", "pip", "--version"],
-    build: (target) => [
+    fetch: (target) => [
       ["python3", "-m", "pip", "install", "--quiet", "--target", target, "-r", "requirements.txt"],
     ],
+    build: () => [],
   });
   if ("missing" in built) return t.skip(built.missing);
   const program = join(sourcesOf("python"), "grpc_client.py");
@@ -87,10 +89,8 @@ test("Java, jetcd", async (t) => {
     sources: "java",
     inputs: /\.(xml|java)$/,
     toolchain: ["mvn", "--version"],
-    build: (target) => [
-      ["mvn", "-q", "-B", "dependency:copy-dependencies", `-DoutputDirectory=${target}`],
-      ["javac", "-cp", join(target, "*"), "-d", target, "Clients.java"],
-    ],
+    fetch: (target) => [["mvn", "-q", "-B", "dependency:copy-dependencies", `-DoutputDirectory=${target}`]],
+    build: (target) => [["javac", "-cp", join(target, "*"), "-d", target, "Clients.java"]],
   });
   if ("missing" in built) return t.skip(built.missing);
   const classes = `${built.target}:${join(built.target, "*")}`;

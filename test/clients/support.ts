@@ -64,7 +64,9 @@ export interface Client {
   readonly inputs: RegExp;
   /** A command that fails or is missing where the toolchain is, with its arguments. */
   readonly toolchain: readonly string[];
-  /** Commands, run one after the other in the sources' folder, that build the client into `target`. */
+  /** Commands that fetch from a registry, in the sources' folder, what the client in the folder `target` needs. */
+  fetch(target: string): readonly (readonly string[])[];
+  /** Commands that build it into `target`, in the sources' folder. */
   build(target: string): readonly (readonly string[])[];
   /** Variables of the environment for the build. */
   readonly env?: Readonly<Record<string, string>>;
@@ -76,7 +78,9 @@ export interface Client {
  */
 export async function builtClient(client: Client): Promise<{ target: string } | { missing: string }> {
   const sources = sourcesOf(client.sources);
-  const hash = createHash("sha256").update(JSON.stringify([client.build("target"), client.env ?? {}]));
+  const hash = createHash("sha256").update(
+    JSON.stringify([client.fetch(""), client.build(""), client.env ?? {}]),
+  );
   for (const file of readdirSync(sources).sort()) {
     if (client.inputs.test(file)) hash.update(file).update(readFileSync(join(sources, file)));
   }
@@ -90,26 +94,24 @@ export async function builtClient(client: Client): Promise<{ target: string } | 
   // A build that was interrupted leaves nothing under the final name.
   const unfinished = `${target}.unfinished`;
   rmSync(unfinished, { recursive: true, force: true });
-  for (const [command, ...rest] of client.build(unfinished)) {
-    try {
-      await promisify(execFile)(command, rest, {
-        cwd: sources,
-        env: { ...process.env, ...client.env },
-        timeout: BUILD_TIMEOUT,
-        maxBuffer: 1 << 26,
-      });
-    } catch (error) {
-      const { stderr, message } = error as Error & { stderr?: string };
-      // No network, or a registry that does not answer, is no fault of the code under test.
-      if (
-        /no such host|i\/o timeout|connection (refused|reset)|Could not resolve|Temporary failure|Could not transfer|timed out/i.test(
-          stderr ?? message,
-        )
-      )
-        return { missing: `the registry did not answer: ${(stderr ?? message).trim().split("\n").at(-1)}` };
-      throw new Error(`${client.name} cannot be built: ${message}`);
-    }
+  const run = async ([command, ...rest]: readonly string[]) => {
+    const env = { ...process.env, ...client.env };
+    await promisify(execFile)(command, rest, {
+      cwd: sources,
+      env,
+      timeout: BUILD_TIMEOUT,
+      maxBuffer: 1 << 26,
+    });
+  };
+  try {
+    for (const command of client.fetch(unfinished)) await run(command);
+  } catch (error) {
+    // A registry that does not answer is no fault of the code under test.
+    const { stdout = "", stderr = "" } = error as { stdout?: string; stderr?: string };
+    const why = /(ERROR|dial|lookup).*/.exec(stdout + stderr)?.[0] ?? (error as Error).message;
+    return { missing: `${client.name} cannot be fetched here: ${why}` };
   }
+  for (const command of client.build(unfinished)) await run(command);
   renameSync(unfinished, target);
   return { target };
 }
