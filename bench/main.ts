@@ -1,6 +1,8 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { packageRoot } from "../src/ops/package.js";
+import { chart } from "./chart.js";
+import { withLastRun } from "./document.js";
 import { describeMachine } from "./machine.js";
 import { HELP, type Options, parseOptions } from "./options.js";
 import { createReport, render } from "./report.js";
@@ -34,7 +36,12 @@ async function main(options: Options): Promise<void> {
   const output = resolve(options.output ?? join(packageRoot, "bench/results", usual));
   mkdirSync(dirname(output), { recursive: true });
   writeFileSync(output, `${JSON.stringify(report, undefined, 2)}\n`);
+  writeFileSync(output.replace(/(\.json)?$/, ".svg"), chart(report));
+  if (options.complete && options.output === undefined) {
+    const document = join(packageRoot, "docs/performance.md");
+    writeFileSync(document, withLastRun(readFileSync(document, "utf8"), report));
+  }
   process.stdout.write(render(report));
-  say(`\nAll figures: ${output}`);
+  say(`\nAll figures: ${output}, and a chart beside it`);
   if (report.figures.some(({ errors, failures }) => errors > 0 || failures.length > 0)) process.exitCode = 1;
 }

@@ -108,7 +108,8 @@ export function render(report: Report): string {
   return `${parts.join("\n")}\n`;
 }
 
-const isMet = ({ measured, limit, good }: Target): boolean =>
+/** True when a target is reached. */
+export const isMet = ({ measured, limit, good }: Target): boolean =>
   good === "at most" ? measured <= limit : measured >= limit;
 
 function figuresTable(figures: readonly Figures[]): string {
@@ -129,10 +130,10 @@ function figuresTable(figures: readonly Figures[]): string {
       isDirect ? "" : number(f.cpu.proxy),
       number(f.cpu.etcd),
       number(f.cpu.load),
-      isDirect ? "" : ratio(f.perSecond, direct?.perSecond),
-      isDirect ? "" : ratio(f.p50Ms, direct?.p50Ms),
-      isDirect ? "" : ratio(f.cpu.proxy + f.cpu.etcd, direct?.cpu.etcd),
-      isDirect ? "" : ratio(f.cpu.proxy, grpcProxy?.cpu.proxy),
+      isDirect ? "" : ratioOf(f.perSecond, direct?.perSecond),
+      isDirect ? "" : ratioOf(f.p50Ms, direct?.p50Ms),
+      isDirect ? "" : ratioOf(f.cpu.proxy + f.cpu.etcd, direct?.cpu.etcd),
+      isDirect ? "" : ratioOf(f.cpu.proxy, grpcProxy?.cpu.proxy),
     ];
   });
   return table(head, rows, 3);
@@ -144,7 +145,7 @@ const fixed = (value: number, digits: number): string =>
   Number.isFinite(value) ? value.toFixed(digits) : NOT_MEASURED;
 const number = (value: number): string => fixed(value, value < 20 ? 1 : 0);
 const ms = (value: number): string => fixed(value, 2);
-const ratio = (value: number, to: number | undefined): string =>
+export const ratioOf = (value: number, to: number | undefined): string =>
   to === undefined ? NOT_MEASURED : fixed(value / to, 2);
 
 /** Columns of equal width; all but the first `left` are aligned to the right. */

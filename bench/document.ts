@@ -1,0 +1,68 @@
+import { isMet, type Report, ratioOf } from "./report.js";
+
+const BEGIN = "<!-- last run: written by npm run bench -->";
+const END = "<!-- end of last run -->";
+
+/** The text of docs/performance.md with `report` as its last run. Throws when its markers are not there. */
+export function withLastRun(text: string, report: Report): string {
+  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
+  if (begin < 0 || end < begin)
+    throw new Error(`docs/performance.md has no part between "${BEGIN}" and "${END}"`);
+  return `${text.slice(0, begin + BEGIN.length)}\n\n${lastRun(report)}\n${text.slice(end)}`;
+}
+
+function lastRun(report: Report): string {
+  const { machine, measuredAt, options, putLatency, figures } = report;
+  const lines = [
+    `${measuredAt.slice(0, 10)}, ${machine.cores} cores (${machine.model}), ${machine.memoryGiB} GiB, ` +
+      `fsync ${machine.fsyncMs.toFixed(2)} ms; etcd ${machine.etcd}, Node.js ${machine.node}; ` +
+      `${options.rounds} rounds of ${options.slice} ms.`,
+    "",
+    "| target (three shards) | wanted | measured | |",
+    "| --- | --- | --- | --- |",
+    ...report.targets.map((target) => {
+      const measured = target.measured.toFixed(target.unit === "" ? 2 : 0);
+      const wanted = `${target.good} ${target.limit} ${target.unit}`.trimEnd();
+      return `| ${target.what} | ${wanted} | ${measured} | ${isMet(target) ? "met" : "**missed**"} |`;
+    }),
+    "",
+    "| what | load | peer | per s | p50 ms | p99 ms | proxy CPU µs | etcd CPU µs | proxy CPU vs grpc-proxy |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ...figures.map((f) => {
+      const peer = figures.find((o) => o.peer === "grpc-proxy" && o.kind === f.kind && o.load === f.load);
+      const cells = [
+        f.kind,
+        f.load,
+        f.peer,
+        digits(f.perSecond),
+        f.p50Ms.toFixed(2),
+        f.p99Ms.toFixed(2),
+        f.peer === "direct" ? "" : digits(f.cpu.proxy),
+        digits(f.cpu.etcd),
+        f.peer === "direct" || f.peer === "grpc-proxy" ? "" : ratioOf(f.cpu.proxy, peer?.cpu.proxy),
+      ];
+      return `| ${cells.join(" | ")} |`;
+    }),
+    "",
+  ];
+  const appends = figures.filter(({ appendsPer1000 }) => appendsPer1000 !== undefined);
+  if (appends.length > 0) {
+    lines.push(
+      "Timeline appends per 1,000 puts: " +
+        `${appends.map((f) => `${f.peer} ${f.load}: ${digits(f.appendsPer1000!)}`).join("; ")}.`,
+      "",
+    );
+  }
+  if (putLatency !== undefined) {
+    const { total, shard, proxy, seal } = putLatency;
+    lines.push(
+      `A put at 1 x 1 over three shards: p50 ${total.toFixed(2)} ms, of which the shard about ${shard.toFixed(2)}, ` +
+        `the seal ${seal.toFixed(2)}, the proxy ${proxy.toFixed(2)}.`,
+      "",
+    );
+  }
+  return lines.join("\n");
+}
+
+const digits = (value: number): string =>
+  Number.isFinite(value) ? value.toFixed(value < 20 ? 1 : 0) : "not measured";
