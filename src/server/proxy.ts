@@ -131,7 +131,7 @@ export async function startProxy(
   const extra = new Map<string, Page>([
     ["/metrics", async () => ({ contentType: metrics.contentType, body: await metricsText() })],
   ]);
-  const probes = createProbes({ shards, timeline });
+  const probes = createProbes({ shards, host: store.host, timeline });
   const gateway = createGateway({
     handlers,
     probes,

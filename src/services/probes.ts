@@ -1,4 +1,5 @@
 import type { GuardedShard } from "../shard/guard.js";
+import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
 import type { Timeline } from "../timeline/view.js";
 import { AlarmResponse, StatusResponse } from "../wire/messages.js";
@@ -6,18 +7,19 @@ import { Maintenance } from "../wire/paths.js";
 import { EMPTY } from "../wire/reader.js";
 import { lowest } from "./maintenance/versions.js";
 
-/** An alarm that is raised on a shard. */
+/** An alarm that is raised somewhere in the store. */
 export interface StoreAlarm {
   /** etcd's name: NOSPACE or CORRUPT; the number of an alarm that this version does not know. */
   readonly alarm: string;
-  readonly shard: string;
+  /** The cluster that it is raised on, for people: `shard "east"`, or the timeline host. */
+  readonly where: string;
 }
 
 /** What monitors and load balancers ask about the store, as the proxy itself sees it and whoever asks. */
 export interface Probes {
   /** The lowest version among the shards, such as "3.4.23". Rejects with UNAVAILABLE while no shard has told one. */
   version(): Promise<string>;
-  /** The alarms of the shards that answer soon. */
+  /** The alarms of the shards, and of a timeline host of its own, that answer soon. */
   alarms(): Promise<readonly StoreAlarm[]>;
   /**
    * Reads the timeline's end and the revision of each shard, linearizably. Rejects when the timeline can not be
@@ -28,11 +30,12 @@ export interface Probes {
 
 export interface ProbesDeps {
   readonly shards: readonly GuardedShard[];
+  readonly host: Pick<Shard, "name" | "index" | "call">;
   readonly timeline: Pick<Timeline, "sync">;
 }
 
 /**
- * How long a shard may take to tell its alarms, ms: while a shard is down, probes are to be answered all the same, and
+ * How long a cluster may take to tell its alarms, ms: while one is down, probes are to be answered all the same, and
  * many of those who ask wait for a second only.
  */
 const ALARM_PATIENCE = 300;
@@ -40,7 +43,8 @@ const ALARM_PATIENCE = 300;
 const VERSION_AGE = 5_000;
 const ALARM_NAMES: Readonly<Record<number, string>> = { 1: "NOSPACE", 2: "CORRUPT" };
 
-export function createProbes({ shards, timeline }: ProbesDeps): Probes {
+export function createProbes({ shards, host, timeline }: ProbesDeps): Probes {
+  const clusters = host.index < 0 ? [...shards, host] : shards;
   /** By shard; kept while it is down, so that the store's version does not rise for that. */
   const versions: (string | undefined)[] = shards.map(() => undefined);
   let askedAt = Number.NEGATIVE_INFINITY;
@@ -71,8 +75,8 @@ export function createProbes({ shards, timeline }: ProbesDeps): Probes {
     async alarms() {
       const deadline = Date.now() + ALARM_PATIENCE;
       const asked = await Promise.allSettled(
-        shards.map((shard) =>
-          shard.call(Maintenance.Alarm, EMPTY, { idempotent: true, mayLag: true, deadline }),
+        clusters.map((cluster) =>
+          cluster.call(Maintenance.Alarm, EMPTY, { idempotent: true, mayLag: true, deadline }),
         ),
       );
       return asked.flatMap((each, i) => {
@@ -80,7 +84,7 @@ export function createProbes({ shards, timeline }: ProbesDeps): Probes {
         const { alarms } = AlarmResponse.decode(each.value);
         return alarms.map(({ alarm }) => ({
           alarm: ALARM_NAMES[alarm] ?? String(alarm),
-          shard: shards[i].name,
+          where: whereOf(clusters[i]),
         }));
       });
     },
@@ -95,4 +99,8 @@ export function createProbes({ shards, timeline }: ProbesDeps): Probes {
       }
     },
   };
+}
+
+function whereOf({ index, name }: Pick<Shard, "index" | "name">): string {
+  return index < 0 ? "the timeline host" : `shard "${name}"`;
 }

@@ -64,7 +64,7 @@ test("a short benchmark measures every workload on every peer and leaves nothing
   }
   assert.equal(report.targets.length, 12);
   assert.match(stdout, /^put +\| 16 x 16 +\| braid-3 +\|/m);
-  assert.deepEqual(readdirSync(dir), ["report.json"]);
+  assert.deepEqual(readdirSync(dir), ["report.json", "report.svg"]);
 });
 
 test("a wrong command line is refused with what is wrong", async () => {

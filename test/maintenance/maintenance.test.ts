@@ -202,6 +202,9 @@ test("a timeline host without space left: in the list of alarms, defragmented th
   assert.match(await refusal("put", ON_SINGLE, "v"), /database space exceeded/);
   assert.equal(await run("alarm", "list"), "memberID:1 alarm:NOSPACE \n");
   assert.match(proxies[0]!.logs(), /"cluster":"timeline host","alarms":"NOSPACE of member 1"/);
+  const health = await fetch(`http://${proxies[0]!.endpoint}/health`);
+  assert.equal(health.status, 503);
+  assert.match(await health.text(), /ALARM NOSPACE on the timeline host/);
   await run("defrag", "--command-timeout", "30s");
   await run("alarm", "disarm");
   await run("put", ON_SINGLE, "v");

@@ -24,7 +24,7 @@ const LIVE: Readonly<Record<string, Check>> = { serializable_read: alive };
 const READY: Readonly<Record<string, Check>> = {
   data_corruption: async (probes) => {
     const corrupt = (await probes.alarms()).find(({ alarm }) => alarm === "CORRUPT");
-    if (corrupt !== undefined) throw new Error(`alarm activated: CORRUPT on shard "${corrupt.shard}"`);
+    if (corrupt !== undefined) throw new Error(`alarm activated: CORRUPT on ${corrupt.where}`);
   },
   serializable_read: alive,
   // While one shard is down every proxy serves the others: a balancer that took all of them out would make it worse.
@@ -93,7 +93,7 @@ async function health(
     (error) => `RANGE ERROR:${StatusError.from(error).message}`,
   );
   const alarm = (await probes.alarms()).find(({ alarm }) => !excluded.includes(alarm));
-  const reason = alarm === undefined ? await readFailure : `ALARM ${alarm.alarm} on shard "${alarm.shard}"`;
+  const reason = alarm === undefined ? await readFailure : `ALARM ${alarm.alarm} on ${alarm.where}`;
   const text = JSON.stringify({ health: String(reason === ""), reason });
   if (reason === "") {
     response.writeHead(200, {
