@@ -168,7 +168,7 @@ export class ClientConnection extends Connection<ResponseHead> {
     const reason =
       code === ErrorCode.NO_ERROR ? "the server closes the connection" : `GOAWAY ${errorName(code)} ${text}`;
     this.isDraining = true;
-    for (const call of [...this.streams.values()] as ClientCall[]) {
+    for (const call of this.streams as Iterable<ClientCall>) {
       if (call.id <= lastStream || call.closed) continue;
       this.remove(call);
       call.onRefused(reason);

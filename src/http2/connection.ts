@@ -22,6 +22,7 @@ import {
 import { FrameReader, type FrameSink } from "./reader.js";
 import { Sender } from "./sender.js";
 import type { Stream } from "./stream.js";
+import { StreamTable } from "./streamTable.js";
 
 /** How many streams that we have reset are remembered, because frames for them may still be on their way. */
 const REMEMBERED_RESETS = 1_000;
@@ -33,7 +34,7 @@ const CLOSE_GRACE = 1_000;
  * what a header block means to the side (see `HpackDecoder`).
  */
 export abstract class Connection<H> implements FrameSink {
-  readonly streams = new Map<number, Stream>();
+  readonly streams = new StreamTable<Stream>();
   /** Bytes of incomplete or undelivered messages. */
   buffered = 0;
   readonly sender: Sender;
@@ -152,7 +153,7 @@ export abstract class Connection<H> implements FrameSink {
 
   /** Takes in a stream. */
   protected add(stream: Stream): void {
-    this.streams.set(stream.id, stream);
+    this.streams.add(stream);
     this.keepAlive.busy();
   }
 
@@ -194,7 +195,7 @@ export abstract class Connection<H> implements FrameSink {
     this.headerBlocks.stop();
     this.keepAlive.stop();
     this.pingAnswers.stop();
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams) {
       this.remove(stream);
       stream.onAborted(undefined, reason);
     }
@@ -363,7 +364,7 @@ export abstract class Connection<H> implements FrameSink {
         this.peerMaxStreams = value;
         break;
       case Setting.INITIAL_WINDOW_SIZE:
-        this.sender.setInitialWindow(value, this.streams.values());
+        this.sender.setInitialWindow(value, this.streams);
         break;
       case Setting.MAX_FRAME_SIZE:
         if (value < DEFAULT_FRAME_SIZE || value > MAX_FRAME_SIZE) {
@@ -439,7 +440,7 @@ export abstract class Connection<H> implements FrameSink {
 
   protected remove(stream: Stream): void {
     if (stream.closed) return;
-    this.streams.delete(stream.id);
+    this.streams.delete(stream);
     stream.release();
     this.onStreamGone(stream);
   }

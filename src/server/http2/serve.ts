@@ -93,7 +93,7 @@ class Service {
     const closed = port.close(graceMs);
     for (const connection of [...this.connections]) {
       connection.drain();
-      for (const stream of [...connection.streams.values()]) {
+      for (const stream of connection.streams) {
         if (stream instanceof BidiStream) stream.shutdown(etcd.stopped());
       }
     }
