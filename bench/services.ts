@@ -116,6 +116,14 @@ function memoryHost(shard: MemoryShard): LogHost {
           changed([{ revision, puts: [...puts], deletes: [] }]);
         });
       }),
+    append: (_guard, key, entry, done) =>
+      shard.later(() => {
+        const previous = tail;
+        const revision = ++shard.revision;
+        tail = revision;
+        done(undefined, { committed: true, revision, previous, raftTerm: 2 });
+        changed([{ revision, puts: [{ key, value: Buffer.from(entry) }], deletes: [] }]);
+      }),
     watch(_revision, events) {
       changed = (changes) => events.changes(changes);
       return () => {};

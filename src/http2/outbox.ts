@@ -23,6 +23,8 @@ interface Slab {
 const spare: Slab[] = [];
 
 let dirty: Outbox[] = [];
+let last: (() => void)[] = [];
+let leaving = false;
 
 /**
  * `count` changes whenever frames of any connection leave. What was queued on one is still here, all of it, as long
@@ -36,11 +38,32 @@ function giveBack(slab: Slab, written: boolean): void {
   if (SLAB - slab.used >= SCRAP && spare.length < MAX_SPARE) spare.push(slab);
 }
 
+/**
+ * Calls `step` when all that has come in this turn of the event loop has been dealt with, before what is to be sent leaves. What
+ * `step` sends leaves with it.
+ */
+export function beforeDeparture(step: () => void): void {
+  last.push(step);
+  leave();
+}
+
+function leave(): void {
+  if (leaving) return;
+  leaving = true;
+  setImmediate(flushAll);
+}
+
 /** Everything that was written in this turn of the event loop leaves now. */
 function flushAll(): void {
+  const steps = last;
+  last = [];
+  for (const step of steps) step();
   const batch = dirty;
   dirty = [];
+  leaving = false;
   for (const outbox of batch) outbox.flush();
+  // A step may have asked for another.
+  if (last.length > 0) leave();
 }
 
 /** Collects the frames of one turn of the event loop and writes them to the socket at once. */
@@ -197,7 +220,7 @@ export class Outbox {
   private schedule(): void {
     if (this.scheduled) return;
     this.scheduled = true;
-    if (dirty.length === 0) setImmediate(flushAll);
     dirty.push(this);
+    leave();
   }
 }

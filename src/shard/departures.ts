@@ -1,2 +1,2 @@
-/** Counts the moments at which requests leave for shards; see `Outbox.flush`. */
-export { departures } from "../http2/outbox.js";
+/** The moments at which requests leave for shards; see `Outbox.flush`. */
+export { beforeDeparture, departures } from "../http2/outbox.js";

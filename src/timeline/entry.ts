@@ -22,15 +22,21 @@ interface EntryJson {
   t?: number;
 }
 
-export function encodeEntry(entry: Entry): Buffer {
-  const json: EntryJson = {};
-  if (entry.reached.size > 0) json.p = [...entry.reached];
-  if (entry.compact > 0) json.c = entry.compact;
-  if (entry.leases.length > 0) {
-    json.l = entry.leases.map((op) => [op.lease.toString(), op.kind === "place" ? op.shard : null]);
+/** The entry as text, all of it ASCII. Put together by hand: every group of writes needs one. */
+export function encodeEntry(entry: Entry): string {
+  let fields = "";
+  if (entry.reached.size > 0) {
+    let list = "";
+    for (const [shard, shardRevision] of entry.reached) list += `,[${shard},${shardRevision}]`;
+    fields += `,"p":[${list.slice(1)}]`;
   }
-  if (entry.raftTerm > 0) json.t = entry.raftTerm;
-  return Buffer.from(JSON.stringify(json));
+  if (entry.compact > 0) fields += `,"c":${entry.compact}`;
+  if (entry.leases.length > 0) {
+    const list = entry.leases.map((op) => `["${op.lease}",${op.kind === "place" ? op.shard : null}]`);
+    fields += `,"l":[${list}]`;
+  }
+  if (entry.raftTerm > 0) fields += `,"t":${entry.raftTerm}`;
+  return `{${fields.slice(1)}}`;
 }
 
 /** Throws a SyntaxError for bytes that no proxy has written. */

@@ -1,4 +1,5 @@
-import type { Shard } from "../shard/shard.js";
+import { beforeDeparture } from "../shard/departures.js";
+import type { CallOptions, Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
 import {
   EventType,
@@ -11,7 +12,8 @@ import {
 } from "../wire/messages.js";
 import { KV, Watch } from "../wire/paths.js";
 import { peekWatchRevision } from "../wire/watch.js";
-import type { Committed, HostChange, HostKey, HostWatchEvents, LogHost } from "./host.js";
+import { AppendEncoder, decodeAppended } from "./append.js";
+import type { Appended, Committed, HostChange, HostKey, HostWatchEvents, LogHost } from "./host.js";
 import { BASE_KEY, LOG_PREFIX, LOG_PREFIX_END, TAIL_KEY } from "./keys.js";
 
 const latin1 = (bytes: Uint8Array): string =>
@@ -23,6 +25,10 @@ const READ_ALL = RangeRequest.encode({ key: LOG_PREFIX, rangeEnd: LOG_PREFIX_END
 
 /** The timeline log in a real etcd. Its calls take the shard's own time limits. */
 export class EtcdHost implements LogHost {
+  private readonly appends = new AppendEncoder();
+  /** Appends under way. */
+  private appending = 0;
+
   constructor(private readonly etcd: Shard) {}
 
   async load(): Promise<{ revision: number; raftTerm: number; keys: HostKey[] }> {
@@ -67,6 +73,22 @@ export class EtcdHost implements LogHost {
     return { committed: answer.succeeded, revision, previous, raftTerm };
   }
 
+  append(guard: number, key: string, entry: string, done: Appended): void {
+    this.appending++;
+    this.etcd.unary(KV.Txn, this.appends.encode(guard, key, entry), WRITE, (error, response) => {
+      this.appending--;
+      let result = NOTHING;
+      let failure = error;
+      try {
+        if (error === undefined) result = decodeAppended(response);
+        if (error === undefined && result.revision === 0) failure = headerless();
+      } catch (reason) {
+        failure = StatusError.from(reason);
+      }
+      done(failure, result);
+    });
+  }
+
   watch(revision: number, events: HostWatchEvents, known: () => number): () => void {
     let open = true;
     const close = (error: Error, compacted: boolean) => {
@@ -74,20 +96,38 @@ export class EtcdHost implements LogHost {
       open = false;
       events.closed(error, compacted);
     };
+    const take = (message: Uint8Array) => {
+      if (!open || peekWatchRevision(message) <= known()) return;
+      const response = WatchResponse.decode(message);
+      if (response.canceled) {
+        stream.cancel();
+        const reason = response.cancelReason || "the host has ended the watch of the timeline log";
+        close(new StatusError(Code.UNAVAILABLE, reason), response.compactRevision > 0);
+        return;
+      }
+      const changes = groupByRevision(response);
+      if (changes.length > 0) events.changes(changes);
+    };
+    let waiting: Uint8Array[] = [];
+    const takeWaiting = () => {
+      const messages = waiting;
+      waiting = [];
+      for (const message of messages) take(message);
+    };
     const stream = this.etcd.stream(Watch.Watch, {
       message: (message) => {
-        if (!open || peekWatchRevision(message) <= known()) return;
-        const response = WatchResponse.decode(message);
-        if (response.canceled) {
-          stream.cancel();
-          const reason = response.cancelReason || "the host has ended the watch of the timeline log";
-          close(new StatusError(Code.UNAVAILABLE, reason), response.compactRevision > 0);
+        if (this.appending === 0 && waiting.length === 0) {
+          take(message);
           return;
         }
-        const changes = groupByRevision(response);
-        if (changes.length > 0) events.changes(changes);
+        // Mostly the event of what is being appended: the answer, which tells the same, is right behind it.
+        if (waiting.length === 0) beforeDeparture(takeWaiting);
+        waiting.push(message);
       },
-      closed: (error) => close(error, false),
+      closed: (error) => {
+        takeWaiting();
+        close(error, false);
+      },
     });
     stream.send(
       WatchRequest.encode({
@@ -102,15 +142,19 @@ export class EtcdHost implements LogHost {
   }
 }
 
+const WRITE: CallOptions = { idempotent: false };
+const NOTHING: Committed = { committed: false, revision: 0, previous: 0, raftTerm: 0 };
+
 function headerOf(answer: { header?: { revision: number; raftTerm: number } }): {
   revision: number;
   raftTerm: number;
 } {
-  if (answer.header === undefined) {
-    throw new StatusError(Code.INTERNAL, "etcd-braid: the timeline host answers without a header");
-  }
+  if (answer.header === undefined) throw headerless();
   return answer.header;
 }
+
+const headerless = () =>
+  new StatusError(Code.INTERNAL, "etcd-braid: the timeline host answers without a header");
 
 /** A response's events, which are in revision order, as one change per revision. */
 function groupByRevision({ events }: WatchResponse): HostChange[] {

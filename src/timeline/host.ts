@@ -1,3 +1,6 @@
+import { beforeDeparture } from "../shard/departures.js";
+import type { StatusError } from "../status/error.js";
+
 /** A key of the timeline as the host stores it. `key` is latin1 text: all of them are the proxies' own. */
 export interface HostKey {
   readonly key: string;
@@ -20,6 +23,9 @@ export interface Committed {
   readonly previous: number;
   readonly raftTerm: number;
 }
+
+/** How an append has ended. With an error it is unknown whether it took effect. */
+export type Appended = (error: StatusError | undefined, result: Committed) => void;
 
 export interface HostWatchEvents {
   changes(changes: readonly HostChange[]): void;
@@ -47,6 +53,11 @@ export interface LogHost {
     deletes: readonly { key: Uint8Array; end: Uint8Array }[],
   ): Promise<Committed>;
   /**
+   * Puts an entry and the tail, like `commit`. A callback, because every write waits for one; not called before this has
+   * returned.
+   */
+  append(guard: number, key: string, entry: string, done: Appended): void;
+  /**
    * Follows the timeline's keys from `revision` on. Changes up to `known()` need not be told: the caller has them already.
    * Returns a function that ends it (then `closed` is not called).
    */
@@ -57,6 +68,11 @@ export interface LogHost {
 export interface Runtime {
   /** Calls `fn` after `ms` milliseconds; returns a function that takes it back. */
   timer(ms: number, fn: () => void): () => void;
+  /**
+   * Calls `fn` when what has come in this turn of the event loop has been dealt with, before what is to be sent
+   * leaves.
+   */
+  soon(fn: () => void): void;
   /** Uniform in [0, 1). */
   random(): number;
 }
@@ -66,5 +82,6 @@ export const systemRuntime: Runtime = {
     const handle = setTimeout(fn, ms);
     return () => clearTimeout(handle);
   },
+  soon: beforeDeparture,
   random: Math.random,
 };

@@ -108,34 +108,35 @@ export class TimelineLog {
   /**
    * Appends once, and folds the entry if nothing unknown lies before it; else its watch event does that. False when
    * another base has replaced the known one meanwhile: nothing was written, the new base is known now, try again
-   * under a new key. Rejects when the outcome is unknown.
+   * under a new key. With an error the outcome is unknown.
    */
-  async append(key: string, proposal: Entry): Promise<boolean> {
+  append(
+    key: string,
+    proposal: Entry,
+    done: (error: StatusError | undefined, landed: boolean) => void,
+  ): void {
     const guard = this.baseRevision;
     const raftTerm = this.observedTerm > this.fold.raftTerm ? this.observedTerm : 0;
     const entry = { ...proposal, raftTerm };
-    const value = encodeEntry(entry);
-    const result = await this.options.host.commit(
-      guard,
-      [
-        { key, value },
-        { key: TAIL, value: EMPTY },
-      ],
-      [],
-    );
-    this.observe(result.raftTerm);
-    if (!result.committed) {
-      this.stats.appendsRefused++;
-      await this.until(() => this.baseRevision !== guard);
-      return false;
-    }
-    if (this.follows(result)) {
-      this.foldOwn(key, entry, result.revision);
-      return true;
-    }
-    // Not awaited: the caller waits for what it wants folded. This only wakes a watch that has fallen silent.
-    this.until(() => this.seen >= result.revision).catch(() => {});
-    return true;
+    this.options.host.append(guard, key, encodeEntry(entry), (error, result) => {
+      if (error !== undefined) {
+        done(error, false);
+        return;
+      }
+      this.observe(result.raftTerm);
+      if (!result.committed) {
+        this.stats.appendsRefused++;
+        this.until(() => this.baseRevision !== guard).then(
+          () => done(undefined, false),
+          (reason) => done(StatusError.from(reason), false),
+        );
+        return;
+      }
+      if (this.follows(result)) this.foldOwn(key, entry, result.revision);
+      // Not awaited: the caller waits for what it wants folded. This only wakes a watch that has fallen silent.
+      else this.until(() => this.seen >= result.revision).catch(() => {});
+      done(undefined, true);
+    });
   }
 
   /** Whether a commit of ours is the log's next change after what is folded. */

@@ -33,6 +33,8 @@ export class SharedTimeline implements Timeline {
   private compactWaiters: CompactWaiter[] = [];
   private leaseWaiters = new Map<string, { op: LeaseOp; waiters: Waiter[] }>();
   private appending = false;
+  /** Pause after a failed append, ms; 0 after one that was answered. */
+  private backoff = 0;
   private failure: StatusError | undefined;
   private closed = false;
   private readonly listeners = new Set<() => void>();
@@ -234,44 +236,47 @@ export class SharedTimeline implements Timeline {
   private startAppending(): void {
     if (this.appending || this.closed || this.failure !== undefined) return;
     this.appending = true;
-    void this.appendAll();
+    // Whatever else has come in this turn goes into the same entry.
+    this.runtime.soon(this.appendPending);
   }
 
-  /** Appends until nothing is pending. Keeps trying when the host is away, so that all is sealed in the end. */
-  private async appendAll(): Promise<void> {
-    let backoff = 0;
-    try {
-      while (!this.closed && this.failure === undefined) {
-        const entry = this.takePending();
-        if (entry === undefined) return;
-        const key = this.log.nextKey();
-        const compactions = this.compactWaiters.filter(
-          (waiter) => waiter.key === undefined && waiter.revision === entry.compact,
-        );
-        for (const waiter of compactions) waiter.key = key;
-        const since = performance.now();
-        try {
-          if (await this.log.append(key, entry)) {
-            this.stats.appends.observe(performance.now() - since);
-          } else {
-            for (const waiter of compactions) waiter.key = undefined;
-            this.putBack(entry);
-          }
-          backoff = 0;
-        } catch (reason) {
-          this.stats.appendsFailed++;
-          this.putBack(entry);
-          this.rejectAll(unavailable(reason));
-          backoff = Math.min(MAX_BACKOFF, backoff * 2 || 50);
-          await this.pause(backoff * (0.5 + this.runtime.random()));
-        }
-      }
-    } finally {
+  /**
+   * Appends what is pending, until nothing is any more. Keeps trying when the host is away, so that all is sealed in the end.
+   */
+  private readonly appendPending = (): void => {
+    const entry = this.closed || this.failure !== undefined ? undefined : this.takePending();
+    if (entry === undefined) {
       this.appending = false;
+      return;
     }
-  }
+    const key = this.log.nextKey();
+    const compactions = this.compactWaiters.filter(
+      (waiter) => waiter.key === undefined && waiter.revision === entry.compact,
+    );
+    for (const waiter of compactions) waiter.key = key;
+    const since = turnTime();
+    this.log.append(key, entry, (error, landed) => {
+      if (error !== undefined) {
+        this.stats.appendsFailed++;
+        this.putBack(entry);
+        this.rejectAll(unavailable(error));
+        this.backoff = Math.min(MAX_BACKOFF, this.backoff * 2 || 50);
+        this.runtime.timer(this.backoff * (0.5 + this.runtime.random()), this.appendPending);
+        return;
+      }
+      this.backoff = 0;
+      if (landed) this.stats.appends.observe(turnTime() - since);
+      else {
+        for (const waiter of compactions) waiter.key = undefined;
+        this.putBack(entry);
+      }
+      this.runtime.soon(this.appendPending);
+    });
+  };
 
   private takePending(): Entry | undefined {
+    if (this.pendingReached.size === 0 && this.pendingLeases.length === 0 && this.compactWaiters.length === 0)
+      return undefined;
     const reached = new Map<number, number>();
     for (const [shard, shardRevision] of this.pendingReached) {
       if (!this.isSealed(shard, shardRevision)) reached.set(shard, shardRevision);
@@ -374,12 +379,6 @@ export class SharedTimeline implements Timeline {
     this.leaseWaiters.clear();
     for (const waiter of waiters) waiter.reject(error);
     for (const { done } of sealWaiters) done(error);
-  }
-
-  private pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.runtime.timer(ms, resolve);
-    });
   }
 }
 

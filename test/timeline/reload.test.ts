@@ -9,6 +9,7 @@ import {
 } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { SimEtcd } from "./sim/etcd.js";
+import { appendByCommit } from "./sim/network.js";
 
 /** One proxy's way to the log. */
 class FakeHost implements LogHost {
@@ -33,6 +34,8 @@ class FakeHost implements LogHost {
     const revision = committed ? this.etcd.put(puts, gone) : this.etcd.revision;
     return { committed, revision, previous, raftTerm: 1 };
   };
+
+  append: LogHost["append"] = (guard, key, entry, done) => appendByCommit(this, guard, key, entry, done);
 
   watch(revision: number, events: HostWatchEvents): () => void {
     const tell = (changes: () => HostChange[]) =>

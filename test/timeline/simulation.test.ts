@@ -136,7 +136,7 @@ for (const [name, mutation] of MUTATIONS) {
   test(`is caught: ${name}`, async () => {
     const restore = typeof mutation === "function" ? mutation() : () => {};
     try {
-      for (let seed = 1; seed <= 300; seed++) {
+      for (let seed = 1; seed <= SEEDS; seed++) {
         const failed = await simulate(seed, typeof mutation === "function" ? {} : mutation).then(
           () => false,
           () => true,
@@ -146,7 +146,7 @@ for (const [name, mutation] of MUTATIONS) {
     } finally {
       restore();
     }
-    throw new Error("300 seeds did not notice");
+    throw new Error(`${SEEDS} seeds did not notice`);
   });
 }
 

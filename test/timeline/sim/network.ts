@@ -1,5 +1,5 @@
 import { Code, StatusError } from "../../../src/status/error.js";
-import type { HostChange, HostWatchEvents, LogHost } from "../../../src/timeline/host.js";
+import type { Appended, HostChange, HostWatchEvents, LogHost } from "../../../src/timeline/host.js";
 import type { SimEtcd } from "./etcd.js";
 import type { Random, Scheduler } from "./scheduler.js";
 
@@ -95,11 +95,26 @@ export class Network {
   }
 }
 
+/** `append` for a host that has `commit`. */
+export function appendByCommit(
+  host: Pick<LogHost, "commit">,
+  guard: number,
+  key: string,
+  entry: string,
+  done: Appended,
+): void {
+  const tail = { key: `${PREFIX}tail`, value: Buffer.alloc(0) };
+  host.commit(guard, [{ key, value: Buffer.from(entry) }, tail], []).then(
+    (result) => done(undefined, result),
+    (reason) => done(StatusError.from(reason), { committed: false, revision: 0, previous: 0, raftTerm: 0 }),
+  );
+}
+
 const PREFIX = "\0braid/";
 
 /** The timeline host as a proxy reaches it. `guarded: false` is a mutation: transactions without their compare. */
 export function simHost(network: Network, etcd: SimEtcd, guarded = true): LogHost {
-  return {
+  const host: LogHost = {
     load: () => network.call(() => ({ revision: etcd.revision, raftTerm: 1, keys: etcd.list(PREFIX) })),
     tail: () => network.call(() => etcd.get(`${PREFIX}tail`)?.modRevision ?? 0),
     commit: (guard, puts, deletes) =>
@@ -119,6 +134,8 @@ export function simHost(network: Network, etcd: SimEtcd, guarded = true): LogHos
         });
         return { committed: true, revision: etcd.put(puts, doomed), previous, raftTerm: 1 };
       }),
+    append: (guard, key, entry, done) => appendByCommit(host, guard, key, entry, done),
     watch: (revision, events) => network.watch(etcd, revision, PREFIX, events),
   };
+  return host;
 }

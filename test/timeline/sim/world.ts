@@ -280,6 +280,7 @@ export class SimProxy {
         map: "{}",
         runtime: {
           timer: (ms, fn) => scheduler.after(ms, () => this.network.alive && fn()),
+          soon: (fn) => void scheduler.after(0, () => this.network.alive && fn()),
           random: () => random.next(),
         },
         genesis: () =>
