@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { FRAME_HEADER } from "./protocol.js";
+import { FRAME_HEADER, FrameType } from "./protocol.js";
 
 /** Frames are put together in slabs of this size, bytes. */
 const SLAB = 64 * 1024;
@@ -9,6 +9,10 @@ const SCRAP = 4 * 1024;
 const MAX_SPARE = 64;
 /** Pieces above this are not copied but written as they are, bytes. */
 const COPY_LIMIT = 4 * 1024;
+/** Bytes of the prefix of a gRPC message. */
+const MESSAGE_PREFIX = 5;
+/** Parts of messages up to this are copied byte by byte, bytes. */
+const TINY = 8;
 /** Bytes on their way to the socket above which data has to wait. */
 const FULL = 256 * 1024;
 
@@ -107,17 +111,49 @@ export class Outbox {
     slab.used = at + FRAME_HEADER;
   }
 
-  /** The prefix of an uncompressed gRPC message. */
-  messagePrefix(length: number): void {
-    const slab = this.reserve(5);
+  /** A DATA frame with one whole uncompressed gRPC message of `length` bytes, which must not change until they are written. */
+  message(flags: number, streamId: number, parts: readonly Uint8Array[], length: number): void {
+    const size = length + MESSAGE_PREFIX;
+    if (length > COPY_LIMIT) {
+      this.frame(FrameType.DATA, flags, streamId, size);
+      this.prefix(length);
+      for (let i = 0; i < parts.length; i++) this.bytes(parts[i]);
+      return;
+    }
+    // The way of nearly all messages: room is looked for once, and tiny parts are not worth a call.
+    const slab = this.reserve(FRAME_HEADER + size);
     const { bytes } = slab;
-    const at = slab.used;
-    bytes[at] = 0;
-    bytes[at + 1] = length >>> 24;
-    bytes[at + 2] = length >>> 16;
-    bytes[at + 3] = length >>> 8;
-    bytes[at + 4] = length;
-    slab.used = at + 5;
+    let at = slab.used;
+    bytes[at] = size >>> 16;
+    bytes[at + 1] = size >>> 8;
+    bytes[at + 2] = size;
+    bytes[at + 3] = FrameType.DATA;
+    bytes[at + 4] = flags;
+    bytes[at + 5] = streamId >>> 24;
+    bytes[at + 6] = streamId >>> 16;
+    bytes[at + 7] = streamId >>> 8;
+    bytes[at + 8] = streamId;
+    bytes[at + 9] = 0;
+    bytes[at + 10] = 0;
+    bytes[at + 11] = length >>> 16;
+    bytes[at + 12] = length >>> 8;
+    bytes[at + 13] = length;
+    at += FRAME_HEADER + MESSAGE_PREFIX;
+    for (let i = 0; i < parts.length; i++) {
+      const part = parts[i];
+      const { length } = part;
+      if (length <= TINY) for (let j = 0; j < length; j++) bytes[at + j] = part[j];
+      else bytes.set(part, at);
+      at += length;
+    }
+    slab.used = at;
+  }
+
+  private prefix(length: number): void {
+    const slab = this.reserve(MESSAGE_PREFIX);
+    slab.bytes[slab.used] = 0;
+    slab.bytes.writeUInt32BE(length, slab.used + 1);
+    slab.used += MESSAGE_PREFIX;
   }
 
   uint32(value: number): void {

@@ -117,10 +117,7 @@ export class Sender {
     if (this.waiting.length > 0 || this.outbox.full || this.stopped) return false;
     stream.sendWindow -= size;
     this.window -= size;
-    const { outbox } = this;
-    outbox.frame(FrameType.DATA, ends ? Flag.END_STREAM : 0, stream.id, size);
-    outbox.messagePrefix(length);
-    for (let i = 0; i < parts.length; i++) outbox.bytes(parts[i]);
+    this.outbox.message(ends ? Flag.END_STREAM : 0, stream.id, parts, length);
     if (ends) stream.endLocal();
     return true;
   }

@@ -41,8 +41,10 @@ export interface WatchService {
 export function createWatch(deps: WatchDeps): WatchService {
   const { timeline, shards, log, limits } = deps;
   const hub = new Hub({ timeline, shards, log, historyBytes: limits.historyBytes });
+  // One object for all: spread anew for each stream it would cost each a hidden class of its own.
+  const sessionDeps = { ...deps, hub };
   const handler: StreamHandler = (stream) => {
-    new WatchSession({ ...deps, hub }, stream);
+    new WatchSession(sessionDeps, stream);
   };
   return { hub, stream: new Map([[Watch.Watch, handler]]), stop: () => hub.close() };
 }

@@ -30,10 +30,9 @@ export class Audience {
 
   /**
    * Sends what was offered; all revisions up to `covered` have been. Those in `apart` are not served as all others are,
-   * but as `apart.covered` says. Adds the watchers whose clients are too slow to `slow`. `now` is the time,
-   * `performance.now()`.
+   * but as `apart.covered` says. Adds the watchers whose clients are too slow to `slow`.
    */
-  flush(covered: number, now: number, slow: Watcher[], apart?: Apart): void {
+  flush(covered: number, slow: Watcher[], apart?: Apart): void {
     const { members, revisions, events } = this;
     if (revisions === undefined || events === undefined) return;
     this.revisions = undefined;
@@ -50,7 +49,7 @@ export class Audience {
       if (bytes < 0) bytes = events.reduce((sum, event) => sum + event.full.length, 0);
       if (alone || bytes > FRAME_BYTES || watcher.next > first || watcher.isCompactedIn(first, last)) {
         for (let i = 0; i < events.length; i++) watcher.offer(revisions[i], events[i]);
-        if (!watcher.flush((alone ? apart.covered : undefined) ?? covered, now)) slow.push(watcher);
+        if (!watcher.flush((alone ? apart.covered : undefined) ?? covered)) slow.push(watcher);
         continue;
       }
       const { variant } = watcher;
@@ -60,7 +59,7 @@ export class Audience {
         frames[variant] = frame;
       }
       if (frame === null) watcher.pass(covered);
-      else if (!watcher.sendShared(frame, first, covered, now)) slow.push(watcher);
+      else if (!watcher.sendShared(frame, first, covered)) slow.push(watcher);
     }
   }
 }
@@ -92,5 +91,5 @@ function sharedFrame(
     return { parts: [header, ...fields], partsWithId: [header, header, ...fields], events: count };
   }
   const whole = Buffer.concat([header, ...fields], size);
-  return { parts: [whole], partsWithId: [header, header, whole.subarray(header.length)], events: count };
+  return { parts: [whole], partsWithId: [whole, whole], events: count };
 }

@@ -63,10 +63,9 @@ export class Fanout {
     if (this.touched.length === 0) return slow;
     const { touched } = this;
     this.touched = [];
-    const now = performance.now();
     for (const audience of touched) {
       const upTo = typeof covered === "number" ? covered : covered(audience.shards);
-      audience.flush(upTo, now, slow, apart);
+      audience.flush(upTo, slow, apart);
     }
     return slow;
   }

@@ -322,7 +322,6 @@ export class Running {
 
   private readHistory(): void {
     const { history, behind } = this;
-    const now = performance.now();
     let budget = CATCH_UP_REVISIONS;
     for (const watcher of [...behind]) {
       if (budget <= 0) break;
@@ -342,7 +341,7 @@ export class Running {
           if (begin <= key && key < end) watcher.offer(revision, event);
         }
       }
-      const sent = watcher.flush(to - 1, now);
+      const sent = watcher.flush(to - 1);
       if (watcher.state !== "lagging" || !sent) continue;
       this.place(watcher);
     }

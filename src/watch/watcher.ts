@@ -55,7 +55,7 @@ export function partFor(variant: Variant, event: EncodedEvent): Uint8Array | und
 export interface SharedFrame {
   /** Its parts for a watch whose id is 0, which is not written. */
   readonly parts: readonly Uint8Array[];
-  /** Its parts for others: each puts the field of its id in the second place. */
+  /** Its parts for others: each puts the field of its id in the first place, before all that they share. */
   readonly partsWithId: Uint8Array[];
   /** How many events are in it. */
   readonly events: number;
@@ -70,8 +70,8 @@ export class Watcher {
   readonly range: KeyRange;
   readonly shards: readonly number[];
   readonly variant: Variant;
-  /** When events were sent last, `performance.now()`. */
-  sentAt = Number.NEGATIVE_INFINITY;
+  /** Events were sent since somebody last set this to false. */
+  active = false;
   private readonly compacted: number;
   private readonly fragment: boolean;
   /** The field of the id; none for 0, which is left out. */
@@ -123,7 +123,7 @@ export class Watcher {
    * Sends a frame made for many, with all that it wants from `first`, the first revision with an event, up to `covered`.
    * False when the client is too slow: then `next` is `first`.
    */
-  sendShared(frame: SharedFrame, first: number, covered: number, now: number): boolean {
+  sendShared(frame: SharedFrame, first: number, covered: number): boolean {
     const { outlet, idField } = this;
     if (outlet.blocked) {
       this.next = first;
@@ -132,26 +132,26 @@ export class Watcher {
     if (idField === undefined) {
       outlet.send(frame.parts, frame.events);
     } else {
-      frame.partsWithId[1] = idField;
+      frame.partsWithId[0] = idField;
       outlet.send(frame.partsWithId, frame.events);
     }
-    this.sentAt = now;
+    this.active = true;
     this.pass(covered);
     return true;
   }
 
   /**
-   * Sends what was offered; all revisions up to `covered` have been. `now` is the time, `performance.now()`. False
-   * when the client is too slow: then `next` is the first revision that was not sent.
+   * Sends what was offered; all revisions up to `covered` have been. False when
+   * the client is too slow: then `next` is the first revision that was not sent.
    */
-  flush(covered: number, now: number): boolean {
+  flush(covered: number): boolean {
     const { parts, revisions, bytes, outlet, idField } = this;
     if (parts !== undefined) {
       this.parts = undefined;
       this.revisions = NO_REVISIONS;
       this.bytes = 0;
       if (this.state === "detached") return true;
-      if (bytes > FRAME_BYTES) return this.sendFrames(parts, revisions, covered, now);
+      if (bytes > FRAME_BYTES) return this.sendFrames(parts, revisions, covered);
       if (outlet.blocked) {
         this.next = revisions[0];
         return false;
@@ -159,19 +159,14 @@ export class Watcher {
       const header = outlet.header(covered);
       const message = idField === undefined ? [header, ...parts] : [header, idField, ...parts];
       outlet.send(message, parts.length);
-      this.sentAt = now;
+      this.active = true;
     }
     this.pass(covered);
     return true;
   }
 
   /** `flush` for events that take more than one frame. */
-  private sendFrames(
-    events: readonly Uint8Array[],
-    revisions: readonly number[],
-    covered: number,
-    now: number,
-  ): boolean {
+  private sendFrames(events: readonly Uint8Array[], revisions: readonly number[], covered: number): boolean {
     const { outlet, fragment: fragments, id } = this;
     const sizes = events.map((event) => event.length);
     for (const { from, to, revision, fragment } of planFrames(revisions, sizes, covered, fragments)) {
@@ -184,7 +179,7 @@ export class Watcher {
       }
       const head = encodeWatchHead(outlet.header(revision), id, { fragment });
       outlet.send([head, ...events.slice(from, to)], to - from);
-      this.sentAt = now;
+      this.active = true;
     }
     this.pass(covered);
     return true;

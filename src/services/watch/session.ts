@@ -48,7 +48,6 @@ export class WatchSession implements Outlet {
   /** Set for a client that wants to hear of it when a shard of its watches has lost its leader. */
   private ignoreOutages: (() => void) | undefined;
   private notifyTimer: NodeJS.Timeout | undefined;
-  private notifiedAt = performance.now();
 
   constructor(
     private readonly deps: SessionDeps,
@@ -274,12 +273,12 @@ export class WatchSession implements Outlet {
 
   /** Tells those watches of progress that have had no events since the last time, a new one with the first chance. */
   private notify(): void {
-    const { notifiedAt } = this;
-    this.notifiedAt = performance.now();
     for (const [id, watch] of this.watches) {
-      if (!watch.progressNotify || this.full) continue;
+      if (!watch.progressNotify) continue;
       const { watcher } = watch;
-      if (watcher !== undefined && (watcher.state !== "synced" || watcher.sentAt > notifiedAt)) continue;
+      const active = watcher?.active === true;
+      if (watcher !== undefined) watcher.active = false;
+      if (active || this.full || (watcher !== undefined && watcher.state !== "synced")) continue;
       this.control(this.watermark(watch), id);
     }
   }
