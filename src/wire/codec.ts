@@ -20,8 +20,19 @@ export interface Codec<T> {
   encode(message: Init<T>): Uint8Array;
 }
 
-export function codec<T>(read: Read<T>, write: Write<Init<T>>): Codec<T> {
+/** How a message type is read and written as a field of another one. */
+export interface Nested<T> {
+  readonly read: Read<T>;
+  readonly write: Write<Init<T>>;
+}
+
+/** A message type that is used both by itself and as a field. */
+export interface MessageCodec<T> extends Codec<T>, Nested<T> {}
+
+export function codec<T>(read: Read<T>, write: Write<Init<T>>): MessageCodec<T> {
   return {
+    read,
+    write,
     decode: (bytes) => read(new Reader(bytes)),
     encode: (message) => writer.encode(write, message),
   };

@@ -1,4 +1,5 @@
-import { type Codec, codec, type Init } from "./codec.js";
+import { codec, type Init, type MessageCodec } from "./codec.js";
+import { field } from "./field.js";
 import type { Reader } from "./reader.js";
 import { int64Size, putInt64 } from "./varint.js";
 import type { Writer } from "./writer.js";
@@ -46,7 +47,10 @@ export function writeHeader(w: Writer, m: Init<ResponseHeader>): void {
   w.big64(0x08, m.clusterId);
 }
 
-export const ResponseHeader: Codec<ResponseHeader> = codec(readHeader, writeHeader);
+export const ResponseHeader: MessageCodec<ResponseHeader> = codec(readHeader, writeHeader);
+
+/** The first field of every response. */
+export const header = field.message(1, ResponseHeader);
 
 /** Makes the header fields (tag, length and payload) that differ only in their revision. */
 export class HeaderTemplate {

@@ -1,4 +1,4 @@
-import { type Codec, codec, type Init } from "./codec.js";
+import { type Codec, codec, type Init, type MessageCodec } from "./codec.js";
 import { EMPTY, type Reader } from "./reader.js";
 import type { Writer } from "./writer.js";
 
@@ -59,7 +59,7 @@ export function writeKeyValue(w: Writer, m: Init<KeyValue>): void {
   w.data(0x0a, m.key);
 }
 
-export const KeyValue: Codec<KeyValue> = codec(readKeyValue, writeKeyValue);
+export const KeyValue: MessageCodec<KeyValue> = codec(readKeyValue, writeKeyValue);
 
 /** What happened to a key. */
 export const EventType = { PUT: 0, DELETE: 1 } as const;
