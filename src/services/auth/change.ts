@@ -11,7 +11,7 @@ import {
   RangeRequest,
 } from "../../wire/messages.js";
 import { Auth, KV } from "../../wire/paths.js";
-import { type AuthContext, inTheNameOf, named, tale } from "./context.js";
+import { type AuthContext, inTheNameOf, isEtcds, named, tale } from "./context.js";
 
 const REPAIR = "`braid auth repair` shows how the shards differ, and mends it";
 // Any key will do; this one is nobody's.
@@ -33,7 +33,9 @@ export async function change(
     await allThere(shards);
     const options = inTheNameOf(call, deadline);
     const [first, ...others] = shards;
-    await first!.call(path, request, options);
+    await first!.call(path, request, options).catch((reason) => {
+      throw unclear(shards, StatusError.from(reason));
+    });
     const outcomes = await Promise.allSettled(others.map((shard) => shard.call(path, request, options)));
     const failed = outcomes.flatMap((outcome, i) =>
       outcome.status === "rejected" ? [{ shard: others[i]!, error: StatusError.from(outcome.reason) }] : [],
@@ -85,6 +87,16 @@ function reverseOf(path: string, request: Uint8Array): { path: string; request: 
     default:
       return undefined;
   }
+}
+
+/**
+ * The error of a change that failed with `error` on the first shard, the only one asked so far. If that leaves open
+ * whether it took effect there, the shards may differ from now on.
+ */
+export function unclear(shards: readonly Shard[], error: StatusError): StatusError {
+  if (isEtcds(error) || shards.length === 1) return error;
+  const text = `etcd-braid: carried out nowhere, or only on ${tale(shards[0]!, error)}; ${REPAIR}`;
+  return new StatusError(error.code, text, { cause: error });
 }
 
 export interface Failure {

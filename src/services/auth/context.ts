@@ -2,6 +2,7 @@ import type { Authenticator } from "../../auth/authenticator.js";
 import type { OwnCaller } from "../../auth/own.js";
 import type { Call } from "../../server/transport.js";
 import type { CallOptions, Shard } from "../../shard/shard.js";
+import { Code, type StatusError } from "../../status/error.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { Identity } from "../identity.js";
 import type { AdminLock } from "./lock.js";
@@ -45,4 +46,9 @@ export const named = (shard: Shard): string => `shard "${shard.name}"`;
 /** What went wrong on a shard, with its name once. */
 export function tale(shard: Shard, error: Error): string {
   return `${named(shard)}: ${error.message.replace(`${named(shard)}: `, "")}`;
+}
+
+/** True for an etcd's own answer; every other error leaves open what the shard would say, or has done. */
+export function isEtcds(error: StatusError): boolean {
+  return error.code !== Code.UNAVAILABLE && error.code !== Code.DEADLINE_EXCEEDED;
 }

@@ -5,7 +5,7 @@ import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { AuthUserGetRequest, AuthUserGetResponse, EMPTY } from "../../wire/messages.js";
 import { Auth } from "../../wire/paths.js";
-import { allThere, incomplete } from "./change.js";
+import { allThere, incomplete, unclear } from "./change.js";
 import { type AuthContext, asClient, inTheNameOf, named } from "./context.js";
 
 const ROOT = "root";
@@ -35,7 +35,7 @@ export async function enable(context: AuthContext, call: Call): Promise<Uint8Arr
         // The password could not be tried before.
         await allThere([shard]);
       } catch (reason) {
-        if (done.length === 0) throw reason;
+        if (done.length === 0) throw unclear(shards, StatusError.from(reason));
         throw incomplete([{ shard, error: StatusError.from(reason) }], done, done);
       }
     }

@@ -11,7 +11,7 @@ import {
 } from "../../wire/messages.js";
 import { Auth } from "../../wire/paths.js";
 import { replaceHeader } from "../../wire/rewrite.js";
-import { type AuthContext, asClient, named } from "./context.js";
+import { type AuthContext, asClient, isEtcds, named } from "./context.js";
 
 /** Asks all shards, as the client, and answers what all of them say. */
 export async function look(
@@ -47,11 +47,6 @@ function bodyOf(path: string, response: Uint8Array): Uint8Array {
 
 function byRange(a: Permission, b: Permission): number {
   return Buffer.compare(a.key, b.key) || Buffer.compare(a.rangeEnd, b.rangeEnd);
-}
-
-/** An etcd's own answer; everything else is a shard that could not be asked. */
-function isEtcds(error: StatusError): boolean {
-  return error.code !== Code.UNAVAILABLE && error.code !== Code.DEADLINE_EXCEEDED;
 }
 
 function difference(
