@@ -119,7 +119,7 @@ export async function startProxy(
     calls: observer.stats,
     connections,
     certificateExpiresAt: () => server?.certificateExpiresAt,
-    logins: store.auth?.counts,
+    auth: store.auth,
     backends: [...new Set([...store.clients, store.host])],
     host: store.host,
     shardNames: shards.map(({ name }) => name),
