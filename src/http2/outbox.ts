@@ -7,6 +7,8 @@ const SLAB = 64 * 1024;
 const SCRAP = 4 * 1024;
 /** Most slabs kept for use by others. */
 const MAX_SPARE = 64;
+/** Connections that may collect frames at the same time; when there are more, those that began first write theirs early. */
+const MAX_COLLECTING = MAX_SPARE;
 /** Pieces above this are not copied but written as they are, bytes. */
 const COPY_LIMIT = 4 * 1024;
 /** Bytes of the prefix of a gRPC message. */
@@ -27,6 +29,8 @@ interface Slab {
 const spare: Slab[] = [];
 
 let dirty: Outbox[] = [];
+/** Those before it have written in the midst of the turn. */
+let firstDirty = 0;
 let last: (() => void)[] = [];
 let leaving = false;
 
@@ -63,9 +67,11 @@ function flushAll(): void {
   last = [];
   for (const step of steps) step();
   const batch = dirty;
+  const first = firstDirty;
   dirty = [];
+  firstDirty = 0;
   leaving = false;
-  for (const outbox of batch) outbox.flush();
+  for (let i = first; i < batch.length; i++) batch[i].flush();
   // A step may have asked for another.
   if (last.length > 0) leave();
 }
@@ -258,5 +264,7 @@ export class Outbox {
     this.scheduled = true;
     dirty.push(this);
     leave();
+    // Each holds a slab: an event for thousands of connections must not take hundreds of megabytes.
+    if (dirty.length - firstDirty > MAX_COLLECTING) dirty[firstDirty++].flush();
   }
 }
