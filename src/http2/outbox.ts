@@ -13,7 +13,7 @@ const MAX_COLLECTING = MAX_SPARE;
 const COPY_LIMIT = 4 * 1024;
 /** Bytes of the prefix of a gRPC message. */
 const MESSAGE_PREFIX = 5;
-/** Parts of messages up to this are copied byte by byte, bytes. */
+/** Pieces up to this are copied byte by byte, bytes. */
 const TINY = 8;
 /** Bytes on their way to the socket above which data has to wait. */
 const FULL = 256 * 1024;
@@ -179,8 +179,10 @@ export class Outbox {
     const { length } = bytes;
     if (length <= COPY_LIMIT) {
       const slab = this.reserve(length);
-      slab.bytes.set(bytes, slab.used);
-      slab.used += length;
+      const { used } = slab;
+      if (length > TINY) slab.bytes.set(bytes, used);
+      else for (let i = 0; i < length; i++) slab.bytes[used + i] = bytes[i];
+      slab.used = used + length;
       return;
     }
     this.endRun();
