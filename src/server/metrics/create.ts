@@ -33,8 +33,7 @@ export interface MetricSources {
 
 /** All metrics of a proxy. docs/grafana/etcd-braid.json shows what they are for. */
 export function createMetrics(sources: MetricSources): Metrics {
-  const metrics = new Metrics();
-  metrics.addRuntime();
+  const metrics = new Metrics(true);
   metrics.gauge("braid_build_info", "1, with the version of the proxy.", () => [[{ version }, 1]], "max");
   addClientMetrics(metrics, sources.calls);
   addConnectionMetrics(metrics, sources.connections);
