@@ -1,3 +1,4 @@
+import { beforeDeparture } from "../shard/departures.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
 import { encodeEvent } from "../wire/watch.js";
@@ -68,7 +69,7 @@ export class Running {
   /** Since when a shard owes the next revision, `performance.now()`. */
   private owedSince: number | undefined;
   private aheadTimer: NodeJS.Timeout | undefined;
-  private pumping: NodeJS.Immediate | undefined;
+  private pumping = false;
   private catchingUp: NodeJS.Immediate | undefined;
   private readonly checks: NodeJS.Timeout;
   private readonly stopListening: () => void;
@@ -190,7 +191,6 @@ export class Running {
     this.stopListening();
     clearInterval(this.checks);
     clearTimeout(this.aheadTimer);
-    clearImmediate(this.pumping);
     clearImmediate(this.catchingUp);
     this.replays.close();
     for (const sealer of this.sealers) sealer.close();
@@ -229,10 +229,12 @@ export class Running {
   }
 
   private pumpSoon(): void {
-    if (this.closed) return;
-    this.pumping ??= setImmediate(() => {
-      this.pumping = undefined;
-      this.pump();
+    if (this.closed || this.pumping) return;
+    this.pumping = true;
+    // With the answer to the write, and in the same turn of the event loop.
+    beforeDeparture(() => {
+      this.pumping = false;
+      if (!this.closed) this.pump();
     });
   }
 
