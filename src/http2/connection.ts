@@ -40,6 +40,8 @@ export abstract class Connection<H> implements FrameSink {
   readonly sender: Sender;
   /** Streams that we may have open, as the peer has set it. */
   protected peerMaxStreams = Number.POSITIVE_INFINITY;
+  /** How many times a part of what came from the socket was handed on as it is. */
+  lends = 0;
   protected readonly idleFrames = new IdleFrames();
   /** Highest id of a stream that the peer has opened. */
   protected lastPeerStream = 0;
@@ -237,15 +239,15 @@ export abstract class Connection<H> implements FrameSink {
     }
   }
 
-  onDataPiece(bytes: Buffer, start: number, end: number, last: boolean): void {
+  onDataPiece(piece: Buffer, last: boolean): void {
     const stream = this.dataStream;
     if (stream === undefined || stream.closed) return;
-    if (end > start) {
-      if (!stream.countBytes(end - start)) {
+    if (piece.length > 0) {
+      if (!stream.countBytes(piece.length)) {
         this.resetByFault(stream, ErrorCode.PROTOCOL_ERROR, "more data than its content-length");
         return;
       }
-      stream.receive(bytes, start, end);
+      stream.receive(piece);
     }
     if (!last || !this.dataEnds || stream.closed) return;
     if (stream.lacksBytes) {

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { sent } from "./buffers.js";
 import { FRAME_HEADER, FrameType } from "./protocol.js";
 
 /** Frames are put together in slabs of this size, bytes. */
@@ -7,13 +8,11 @@ const SLAB = 64 * 1024;
 const SCRAP = 4 * 1024;
 /** Most slabs kept for use by others. */
 const MAX_SPARE = 64;
-/** Connections that may collect frames at the same time; when there are more, those that began first write theirs early. */
-const MAX_COLLECTING = MAX_SPARE;
 /** Pieces above this are not copied but written as they are, bytes. */
 const COPY_LIMIT = 4 * 1024;
 /** Bytes of the prefix of a gRPC message. */
 const MESSAGE_PREFIX = 5;
-/** Pieces up to this are copied byte by byte, bytes. */
+/** Parts of messages up to this are copied byte by byte, bytes. */
 const TINY = 8;
 /** Bytes on their way to the socket above which data has to wait. */
 const FULL = 256 * 1024;
@@ -29,8 +28,6 @@ interface Slab {
 const spare: Slab[] = [];
 
 let dirty: Outbox[] = [];
-/** Those before it have written in the midst of the turn. */
-let firstDirty = 0;
 let last: (() => void)[] = [];
 let leaving = false;
 
@@ -67,11 +64,9 @@ function flushAll(): void {
   last = [];
   for (const step of steps) step();
   const batch = dirty;
-  const first = firstDirty;
   dirty = [];
-  firstDirty = 0;
   leaving = false;
-  for (let i = first; i < batch.length; i++) batch[i].flush();
+  for (const outbox of batch) outbox.flush();
   // A step may have asked for another.
   if (last.length > 0) leave();
 }
@@ -85,6 +80,8 @@ export class Outbox {
   private filled: Slab[] = [];
   /** Bytes in `parts`. */
   private partBytes = 0;
+  /** There are parts of messages among them. */
+  private tells = false;
   private scheduled = false;
 
   constructor(private readonly socket: Socket) {}
@@ -179,16 +176,21 @@ export class Outbox {
     const { length } = bytes;
     if (length <= COPY_LIMIT) {
       const slab = this.reserve(length);
-      const { used } = slab;
-      if (length > TINY) slab.bytes.set(bytes, used);
-      else for (let i = 0; i < length; i++) slab.bytes[used + i] = bytes[i];
-      slab.used = used + length;
+      slab.bytes.set(bytes, slab.used);
+      slab.used += length;
       return;
     }
     this.endRun();
     this.parts.push(bytes as Buffer);
     this.partBytes += length;
     this.schedule();
+  }
+
+  /** Bytes of a large message: `sent` is told when they are written. */
+  piece(bytes: Uint8Array): void {
+    this.bytes(bytes);
+    if (bytes.length <= COPY_LIMIT) sent(bytes);
+    else this.tells = true;
   }
 
   /** Writes what has been collected. */
@@ -212,7 +214,12 @@ export class Outbox {
       socket.uncork();
     }
     // Mostly the system takes it all at once.
-    this.release(socket.writableLength === 0);
+    const written = socket.writableLength === 0;
+    if (this.tells) {
+      this.tells = false;
+      if (written) for (const part of parts) sent(part);
+    }
+    this.release(written);
   }
 
   private drop(): void {
@@ -266,7 +273,5 @@ export class Outbox {
     this.scheduled = true;
     dirty.push(this);
     leave();
-    // Each holds a slab: an event for thousands of connections must not take hundreds of megabytes.
-    if (dirty.length - firstDirty > MAX_COLLECTING) dirty[firstDirty++].flush();
   }
 }

@@ -156,7 +156,7 @@ export class Sender {
     stream.sendWindow -= size;
     this.window -= size;
     this.outbox.frame(FrameType.DATA, ends ? Flag.END_STREAM : 0, stream.id, size);
-    stream.dequeue(size, (piece) => this.outbox.bytes(piece));
+    stream.dequeue(size, (piece) => this.outbox.piece(piece));
     if (ends) stream.endLocal();
     else if (last && stream.localEnding !== undefined) this.sendEnd(stream);
     else if (!last && stream.sendWindow > 0) {

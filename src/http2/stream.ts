@@ -1,3 +1,4 @@
+import { lend } from "./buffers.js";
 import type { Connection } from "./connection.js";
 import { Fifo } from "./fifo.js";
 import type { Block, OutField } from "./hpack/encoder.js";
@@ -91,7 +92,7 @@ export abstract class Stream {
       const piece = this.held?.shift();
       if (piece === undefined) break;
       this.unbuffer(piece.length);
-      this.read(piece, 0, piece.length);
+      this.read(piece);
     }
     if (!this.remoteEnded || this.stopped || this.closed) return;
     this.finishReading();
@@ -134,11 +135,11 @@ export abstract class Stream {
     return this.expected > 0;
   }
 
-  /** Data as it comes from the connection: `bytes[start, end)`. */
-  receive(bytes: Buffer, start: number, end: number): void {
+  /** Data as it comes from the connection. */
+  receive(piece: Buffer): void {
     if (this.deaf) return;
-    if (this.stopped) this.hold(bytes.subarray(start, end));
-    else this.read(bytes, start, end);
+    if (this.stopped) this.hold(piece);
+    else this.read(piece);
   }
 
   /** The peer has ended its side. */
@@ -243,31 +244,33 @@ export abstract class Stream {
 
   private hold(piece: Buffer): void {
     if (piece.length === 0 || !this.buffer(piece.length)) return;
+    this.connection.lends++;
     this.held ??= new Fifo();
     this.held.push(piece);
   }
 
-  private read(piece: Buffer, start: number, end: number): void {
-    let at = start;
-    while (at < end && !this.closed && !this.deaf) {
+  private read(piece: Buffer): void {
+    const { length } = piece;
+    let at = 0;
+    while (at < length && !this.closed && !this.deaf) {
       if (this.stopped) {
-        this.hold(piece.subarray(at, end));
+        this.hold(piece.subarray(at));
         break;
       }
       if (this.messageLength < 0) {
-        at = this.readPrefix(piece, at, end);
+        at = this.readPrefix(piece, at);
         if (this.messageLength !== 0) continue;
       }
-      at = this.readMessage(piece, at, end);
+      at = this.readMessage(piece, at);
     }
-    this.grant(at - start);
+    this.grant(at);
   }
 
-  private readPrefix(piece: Buffer, start: number, end: number): number {
+  private readPrefix(piece: Buffer, start: number): number {
     let at = start;
     let flag: number;
     let size: number;
-    if (this.prefixLength === 0 && end - at >= PREFIX) {
+    if (this.prefixLength === 0 && piece.length - at >= PREFIX) {
       flag = piece[at];
       size = piece.readUInt32BE(at + 1);
       at += PREFIX;
@@ -287,25 +290,26 @@ export abstract class Stream {
     }
     // Whatever follows cannot be told apart any more.
     this.stopListening();
-    return end;
+    return piece.length;
   }
 
-  private readMessage(piece: Buffer, at: number, end: number): number {
+  private readMessage(piece: Buffer, at: number): number {
     const { messageLength, messageHave } = this;
     const missing = messageLength - messageHave;
-    const available = end - at;
+    const available = piece.length - at;
     if (messageHave === 0 && available >= missing) {
       this.messageLength = -1;
+      this.connection.lends++;
       this.onMessageBytes(piece.subarray(at, at + missing));
       return at + missing;
     }
     const take = available < missing ? available : missing;
-    if (!this.buffer(take)) return end;
+    if (!this.buffer(take)) return piece.length;
     this.room(messageHave + take);
     piece.copy(this.message, messageHave, at, at + take);
     this.messageHave += take;
     if (take === missing) {
-      const message = this.message.subarray(0, messageLength);
+      const { message } = this;
       this.message = EMPTY;
       this.messageHave = 0;
       this.messageLength = -1;
@@ -320,7 +324,7 @@ export abstract class Stream {
     if (this.message.length >= wanted) return;
     const { messageRoom } = this.connection.limits;
     const size = Math.min(this.messageLength, Math.max(wanted, 2 * this.message.length, messageRoom));
-    const larger = Buffer.allocUnsafeSlow(size);
+    const larger = size === this.messageLength ? lend(size) : Buffer.allocUnsafeSlow(size);
     this.message.copy(larger, 0, 0, this.messageHave);
     this.message = larger;
   }

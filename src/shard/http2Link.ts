@@ -85,12 +85,13 @@ export class Http2Link implements Link {
     if (this.closed) return;
     const { address, tls } = this;
     this.problem = undefined;
+    let connection: ClientConnection | undefined;
     const socket: Socket =
       tls === undefined
         ? connect({
             ...address.socket,
             noDelay: true,
-            onread: readIntoSlabs((piece) => socket.emit("data", piece)),
+            onread: readIntoSlabs((piece) => connection?.take(piece) ?? false),
           })
         : connectTls({ ...address.socket, ...tls.connectOptions(address.host) });
     this.socket = socket;
@@ -110,13 +111,13 @@ export class Http2Link implements Link {
       if (this.socket !== socket) return;
       clearTimeout(this.timer);
       this.socket = undefined;
-      this.handshake(socket);
+      connection = this.handshake(socket);
     });
     this.timer = setTimeout(() => fail("no answer"), CONNECT_TIMEOUT).unref();
     this.events.changed("connecting");
   }
 
-  private handshake(socket: Socket): void {
+  private handshake(socket: Socket): ClientConnection {
     let isReady = false;
     const { label } = this.address;
     const authority = label.startsWith("unix:") ? "localhost" : label;
@@ -149,6 +150,7 @@ export class Http2Link implements Link {
       this.events.changed("connecting", "accepts connections but does not answer");
       this.timer = setTimeout(() => connection.destroy("no answer"), HANDSHAKE_TIMEOUT - QUIET).unref();
     }, QUIET).unref();
+    return connection;
   }
 
   /** Why a connection was closed before the endpoint has said anything. */

@@ -7,9 +7,10 @@ const LEAST = 16 * 1024;
 
 /**
  * Has a socket read into slabs, one piece behind the other: by itself Node allocates 64 KiB for each read, however little
- * comes, which costs more than reading it. `take` gets what was read; it is never written over, but holds on to its slab.
+ * comes, which costs more than reading it. `take` gets what was read and tells whether somebody may still look at it: then it
+ * is never written over, but holds on to its slab.
  */
-export function readIntoSlabs(take: (piece: Buffer) => void): OnReadOpts {
+export function readIntoSlabs(take: (piece: Buffer) => boolean): OnReadOpts {
   let slab = Buffer.allocUnsafeSlow(SLAB);
   let used = 0;
   return {
@@ -22,8 +23,7 @@ export function readIntoSlabs(take: (piece: Buffer) => void): OnReadOpts {
     },
     callback: (length) => {
       const piece = slab.subarray(used, used + length);
-      used += length;
-      take(piece);
+      if (take(piece)) used += length;
       return true;
     },
   };

@@ -21,7 +21,7 @@ test("what a socket reads into slabs is what was sent, stays as it was, and take
   const socket: Socket = connect({
     port: (server.address() as AddressInfo).port,
     host: "127.0.0.1",
-    onread: readIntoSlabs((piece) => pieces.push(piece)),
+    onread: readIntoSlabs((piece) => pieces.push(piece) > 0),
   });
   await once(socket, "end");
   socket.destroy();
@@ -31,4 +31,23 @@ test("what a socket reads into slabs is what was sent, stays as it was, and take
   const slabs = new Set(pieces.map(({ buffer }) => buffer));
   const bytes = [...slabs].reduce((sum, { byteLength }) => sum + byteLength, 0);
   assert.ok(bytes < expected.length * 1.2 + 256 * 1024, `${bytes} bytes for ${expected.length}`);
+});
+
+test("what nobody looks at any more is read over", () => {
+  const { buffer, callback } = readIntoSlabs((piece) => piece[0] === 1) as {
+    buffer: () => Buffer;
+    callback: (length: number, buffer: Buffer) => boolean;
+  };
+  const read = (byte: number) => {
+    const room = buffer();
+    room.fill(byte, 0, 100);
+    callback(100, room);
+    return room.subarray(0, 100);
+  };
+  const dropped = read(0);
+  const kept = read(1);
+  const next = read(2);
+  assert.equal(kept.byteOffset, dropped.byteOffset);
+  assert.equal(next.byteOffset, kept.byteOffset + 100);
+  assert.ok(kept.every((byte) => byte === 1));
 });
