@@ -353,3 +353,72 @@ export const DeleteRangeResponse: Codec<DeleteRangeResponse> = codec(
   readDeleteRangeResponse,
   writeDeleteRangeResponse,
 );
+
+/** Forgets the states before a revision. */
+export interface CompactionRequest {
+  revision: number;
+  /** Whether to answer only when the space is freed. */
+  physical: boolean;
+  unknown?: Uint8Array;
+}
+
+function readCompactionRequest(
+  r: Reader,
+  m: CompactionRequest = { revision: 0, physical: false },
+): CompactionRequest {
+  while (r.more()) {
+    const tag = r.tag();
+    switch (tag) {
+      case 0x08:
+        m.revision = r.int64();
+        break;
+      case 0x10:
+        m.physical = r.bool();
+        break;
+      default:
+        m.unknown = r.unknown(tag, m.unknown, 2);
+    }
+  }
+  return m;
+}
+
+function writeCompactionRequest(w: Writer, m: Init<CompactionRequest>): void {
+  w.raw(m.unknown);
+  w.bool(0x10, m.physical);
+  w.int64(0x08, m.revision);
+}
+
+export const CompactionRequest: Codec<CompactionRequest> = codec(
+  readCompactionRequest,
+  writeCompactionRequest,
+);
+
+/** Answer to a compaction. */
+export interface CompactionResponse {
+  header?: ResponseHeader;
+  unknown?: Uint8Array;
+}
+
+function readCompactionResponse(r: Reader, m: CompactionResponse = {}): CompactionResponse {
+  while (r.more()) {
+    const tag = r.tag();
+    switch (tag) {
+      case 0x0a:
+        m.header = r.message(readHeader, m.header);
+        break;
+      default:
+        m.unknown = r.unknown(tag, m.unknown, 1);
+    }
+  }
+  return m;
+}
+
+function writeCompactionResponse(w: Writer, m: Init<CompactionResponse>): void {
+  w.raw(m.unknown);
+  w.message(0x0a, writeHeader, m.header);
+}
+
+export const CompactionResponse: Codec<CompactionResponse> = codec(
+  readCompactionResponse,
+  writeCompactionResponse,
+);

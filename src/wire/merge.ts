@@ -1,5 +1,4 @@
-import { Patches, patchKeyValue, type ToRevision } from "./patch.js";
-import { Reader } from "./reader.js";
+import type { RangePart } from "./rangePart.js";
 import { int64Size, putInt64 } from "./varint.js";
 
 /*
@@ -7,134 +6,12 @@ import { int64Size, putInt64 } from "./varint.js";
  * revisions are changed while each KeyValue is copied, once, into the answer.
  */
 
-/** Numbers kept for each key. */
-const START = 0;
-const END = 1;
-const KEY_START = 2;
-const KEY_END = 3;
-/** Place of its first change, and how much the changes of the keys before it have added. */
-const PATCH = 4;
-const GROWTH = 5;
-const STRIDE = 6;
-
-/** Parts that are kept to be used again, and the most keys that such a part may have room for. */
-const MAX_SPARE = 16;
-const MAX_SPARE_KEYS = 2_048;
-
-const spare: RangePart[] = [];
-
-/** A shard's RangeResponse, whose keys are in order. */
-export class RangePart {
-  /** Its keys. */
-  keys = 0;
-  /** Whether the limit that the shard was given left keys out. */
-  more = false;
-  /** Keys in the range, whatever limit and bounds. */
-  count = 0;
-  /** The first key that the merge has not taken yet. */
-  next = 0;
-  /** The shard. */
-  shard = 0;
-  private bytes: Uint8Array = NOTHING;
-  private readonly patches = new Patches();
-  private readonly index: number[] = [];
-
-  /**
-   * Finds the keys in `response`, whose revisions `map` turns into the clients'. Throws INVALID_ARGUMENT when it is no
-   * RangeResponse.
-   */
-  static of(response: Uint8Array, map: ToRevision, shard: number): RangePart {
-    const part = spare.pop() ?? new RangePart();
-    part.read(response, map);
-    part.shard = shard;
-    return part;
-  }
-
-  /** The last key. */
-  get lastKey(): Uint8Array {
-    const at = (this.keys - 1) * STRIDE;
-    return this.bytes.subarray(this.index[at + KEY_START], this.index[at + KEY_END]);
-  }
-
-  /** Less than 0 when the next key of this part comes before the next one of `other`, whose first `skip` bytes are the same. */
-  compareNext(other: RangePart, skip: number): number {
-    const a = this.bytes;
-    const b = other.bytes;
-    const here = this.next * STRIDE;
-    const there = other.next * STRIDE;
-    let i = this.index[here + KEY_START] + skip;
-    let j = other.index[there + KEY_START] + skip;
-    const lengthA = this.index[here + KEY_END] - i;
-    const lengthB = other.index[there + KEY_END] - j;
-    for (const end = i + Math.min(lengthA, lengthB); i < end; i++, j++) {
-      if (a[i] !== b[j]) return a[i] - b[j];
-    }
-    return lengthA - lengthB;
-  }
-
-  /** Whether key `i` follows key `i - 1` in the response with nothing in between. */
-  follows(i: number): boolean {
-    return this.index[i * STRIDE + START] === this.index[(i - 1) * STRIDE + END];
-  }
-
-  /** Bytes of the keys from `from` to (without) `to`, which follow each other, in the answer. */
-  size(from: number, to: number): number {
-    const { index, patches } = this;
-    const first = from * STRIDE;
-    const growth = to < this.keys ? index[to * STRIDE + GROWTH] : patches.growth;
-    return index[(to - 1) * STRIDE + END] - index[first + START] + growth - index[first + GROWTH];
-  }
-
-  /** Writes them to `target` at `at`; answers the place after them. */
-  write(from: number, to: number, target: Uint8Array, at: number): number {
-    const { index, patches } = this;
-    const first = from * STRIDE;
-    const end = index[(to - 1) * STRIDE + END];
-    const last = to < this.keys ? index[to * STRIDE + PATCH] : patches.count;
-    return patches.applySome(index[first + PATCH], last, this.bytes, index[first + START], end, target, at);
-  }
-
-  /** Gives the part back; nothing may use it afterwards. */
-  release(): void {
-    this.bytes = NOTHING;
-    if (this.index.length <= MAX_SPARE_KEYS * STRIDE && spare.length < MAX_SPARE) spare.push(this);
-  }
-
-  private read(response: Uint8Array, map: ToRevision): void {
-    const { index } = this;
-    const patches = this.patches.reset();
-    const r = new Reader(response);
-    this.bytes = response;
-    this.more = false;
-    this.count = 0;
-    this.next = 0;
-    let at = 0;
-    while (r.more()) {
-      const tag = r.tag();
-      switch (tag) {
-        case 0x12:
-          index[at + START] = r.start;
-          index[at + PATCH] = patches.count;
-          index[at + GROWTH] = patches.growth;
-          patchKeyValue(r, patches, map);
-          index[at + END] = r.pos;
-          index[at + KEY_START] = patches.keyStart;
-          index[at + KEY_END] = patches.keyEnd;
-          at += STRIDE;
-          break;
-        case 0x18:
-          this.more = r.bool();
-          break;
-        case 0x20:
-          this.count = r.int64();
-          break;
-        default:
-          // The header, and what a later etcd may add.
-          r.skip(tag, tag === 0x0a ? 0 : 4);
-      }
-    }
-    this.keys = at / STRIDE;
-  }
+/** Where the memory of answers comes from, and where that of shards' answers goes. */
+export interface Memory {
+  /** Room for an answer, of any content. */
+  allocate(length: number): Uint8Array;
+  /** Nobody will look at these bytes of a shard's answer any more. */
+  release(bytes: Uint8Array): void;
 }
 
 /**
@@ -199,13 +76,13 @@ export class RangeMerge {
     return this.taken;
   }
 
-  /** The RangeResponse with the header field `header`. Ends the merge. */
-  finish(header: Uint8Array): Uint8Array {
+  /** The RangeResponse with the header field `header`, Ends the merge. */
+  finish(header: Uint8Array, memory: Memory): Uint8Array {
     const { runParts, runFrom, runTo, count } = this;
     const more = this.all.some((part) => part.more || part.next < part.keys);
     let size = header.length + (more ? 2 : 0) + (count > 0 ? 1 + int64Size(count) : 0);
     for (let i = 0; i < runParts.length; i++) size += runParts[i].size(runFrom[i], runTo[i]);
-    const response = Buffer.allocUnsafe(size);
+    const response = memory.allocate(size);
     response.set(header);
     let at = header.length;
     for (let i = 0; i < runParts.length; i++) at = runParts[i].write(runFrom[i], runTo[i], response, at);
@@ -217,7 +94,7 @@ export class RangeMerge {
       response[at++] = 0x20;
       putInt64(response, at, count);
     }
-    for (const part of this.all) part.release();
+    for (const part of this.all) memory.release(part.release());
     return response;
   }
 
@@ -245,5 +122,3 @@ export class RangeMerge {
     return this.descending ? order > 0 : order < 0;
   }
 }
-
-const NOTHING = new Uint8Array(0);

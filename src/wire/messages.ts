@@ -28,7 +28,6 @@ export {
   UserAddOptions,
 } from "./auth.js";
 export type { Codec, Init } from "./codec.js";
-export { CompactionRequest, CompactionResponse } from "./compaction.js";
 export {
   CampaignRequest,
   CampaignResponse,
@@ -43,6 +42,8 @@ export {
 export { ResponseHeader } from "./header.js";
 export { Event, EventType, KeyValue } from "./keyvalue.js";
 export {
+  CompactionRequest,
+  CompactionResponse,
   DeleteRangeRequest,
   DeleteRangeResponse,
   PutRequest,

@@ -1,4 +1,7 @@
-import type { Values } from "../../ops/prometheus.js";
+import type { Metrics } from "../../ops/prometheus.js";
+
+/** The values of one process's metrics, as prom-client hands them on. */
+export type Values = Awaited<ReturnType<Metrics["registry"]["getMetricsAsJSON"]>>;
 
 /** From a worker to its primary. */
 export type FromWorker =

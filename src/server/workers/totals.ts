@@ -1,4 +1,6 @@
-import { addUp, Metrics, type Values } from "../../ops/prometheus.js";
+import { AggregatorRegistry } from "prom-client";
+import { Metrics } from "../../ops/prometheus.js";
+import type { Values } from "./messages.js";
 
 /** How long a worker may take to send its values, ms. */
 const PATIENCE = 2_000;
@@ -14,7 +16,7 @@ export class Totals {
   private nextId = 1;
   private readonly rounds = new Map<number, Round>();
   /** The primary's own. */
-  private readonly own = new Metrics(false);
+  private readonly own = new Metrics();
 
   constructor(
     private readonly sources: () => readonly Source[],
@@ -41,7 +43,8 @@ export class Totals {
       this.rounds.set(id, round);
       round.begin(id);
     });
-    return addUp([...values, await this.own.values()]);
+    const all = AggregatorRegistry.aggregate([...values, await this.own.registry.getMetricsAsJSON()]);
+    return all.metrics();
   }
 
   /** What a worker has sent for round `id`. */

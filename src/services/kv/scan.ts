@@ -1,7 +1,9 @@
 import type { Call } from "../../server/transport.js";
-import { RangeMerge, RangePart } from "../../wire/merge.js";
+import { giveBack, lendUntilSent } from "../../shard/buffers.js";
+import { type Memory, RangeMerge } from "../../wire/merge.js";
 import { RangeRequest, SortOrder, SortTarget } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
+import { RangePart } from "../../wire/rangePart.js";
 import { peekRevision } from "../../wire/rewrite.js";
 import { askAsync, callOptions } from "./calls.js";
 import type { KvContext } from "./context.js";
@@ -11,6 +13,8 @@ import { checkReadable, hasBounds, rangeHorizon } from "./translate.js";
 
 /** A limit below this is asked of every shard: what they read too much costs less than asking twice. */
 const SMALL_LIMIT = 64;
+
+const MEMORY: Memory = { allocate: lendUntilSent, release: giveBack };
 
 /** A Range over several shards. */
 export interface Scan {
@@ -48,7 +52,7 @@ export async function scan(context: KvContext, scan: Scan): Promise<Uint8Array> 
       at === head,
       await readAll(context, scan, at, at === head),
     );
-    return merge.finish(identity.header(head));
+    return merge.finish(identity.header(head), MEMORY);
   });
 }
 
@@ -63,7 +67,7 @@ async function scanPast(context: KvContext, scan: Scan): Promise<Uint8Array> {
   ]);
   checkReadable(revision, timeline);
   const merge = await mergeAll(context, scan, revision, false, responses);
-  return merge.finish(identity.header(timeline.head));
+  return merge.finish(identity.header(timeline.head), MEMORY);
 }
 
 /**
@@ -107,7 +111,7 @@ async function scanNewest(context: KvContext, scan: Scan): Promise<Uint8Array | 
       });
     }
     const merge = await mergeAll(context, scan, at, true, responses);
-    return merge.finish(identity.header(at));
+    return merge.finish(identity.header(at), MEMORY);
   } catch (reason) {
     if (reason instanceof SnapshotGone) return undefined;
     throw reason;
