@@ -1,5 +1,6 @@
 import { turnTime } from "../stats/clock.js";
 import { Code, StatusError } from "../status/error.js";
+import { etcd } from "../status/etcd.js";
 import type { Entry, LeaseOp } from "./entry.js";
 import type { Applied, Fold } from "./fold.js";
 import { type LogOptions, TimelineLog } from "./log.js";
@@ -409,7 +410,10 @@ const waiterKey = (op: LeaseOp): string => (op.kind === "place" ? `${op.lease}/$
 function unavailable(reason: unknown): StatusError {
   const { code, message } = StatusError.from(reason);
   if (code === Code.DATA_LOSS) return new StatusError(code, message);
-  return new StatusError(Code.UNAVAILABLE, `etcd-braid: the timeline host can not be reached: ${message}`, {
-    cause: reason,
-  });
+  // Not etcd's own error: a write that has only not been sealed is there.
+  const text =
+    message === etcd.noSpace().message
+      ? `the timeline host takes no more entries until it has space again: ${message}`
+      : `the timeline host can not be reached: ${message}`;
+  return new StatusError(Code.UNAVAILABLE, `etcd-braid: ${text}`, { cause: reason });
 }
