@@ -8,11 +8,13 @@ const SLAB = 64 * 1024;
 const SCRAP = 4 * 1024;
 /** Most slabs kept for use by others. */
 const MAX_SPARE = 64;
+/** Connections that may collect frames at the same time; when there are more, those that began first write theirs early. */
+const MAX_COLLECTING = MAX_SPARE;
 /** Pieces above this are not copied but written as they are, bytes. */
 const COPY_LIMIT = 4 * 1024;
 /** Bytes of the prefix of a gRPC message. */
 const MESSAGE_PREFIX = 5;
-/** Parts of messages up to this are copied byte by byte, bytes. */
+/** Pieces up to this are copied byte by byte, bytes. */
 const TINY = 8;
 /** Bytes on their way to the socket above which data has to wait. */
 const FULL = 256 * 1024;
@@ -28,6 +30,8 @@ interface Slab {
 const spare: Slab[] = [];
 
 let dirty: Outbox[] = [];
+/** Those before it have written in the midst of the turn. */
+let firstDirty = 0;
 let last: (() => void)[] = [];
 let leaving = false;
 
@@ -64,9 +68,11 @@ function flushAll(): void {
   last = [];
   for (const step of steps) step();
   const batch = dirty;
+  const first = firstDirty;
   dirty = [];
+  firstDirty = 0;
   leaving = false;
-  for (const outbox of batch) outbox.flush();
+  for (let i = first; i < batch.length; i++) batch[i].depart();
   // A step may have asked for another.
   if (last.length > 0) leave();
 }
@@ -82,6 +88,7 @@ export class Outbox {
   private partBytes = 0;
   /** There are parts of messages among them. */
   private tells = false;
+  /** It is in `dirty`, from where it is taken once. */
   private scheduled = false;
 
   constructor(private readonly socket: Socket) {}
@@ -95,6 +102,11 @@ export class Outbox {
   /** True when data should wait until the socket drains. Control frames need not. */
   get full(): boolean {
     return this.backlog >= FULL;
+  }
+
+  /** When it is full: what is collected leaves at once, as long as the system takes all that it is given. */
+  relieve(): void {
+    if (this.socket.writableLength === 0) this.flush();
   }
 
   /** A frame's header, to be followed by its payload of `length` bytes. */
@@ -176,8 +188,10 @@ export class Outbox {
     const { length } = bytes;
     if (length <= COPY_LIMIT) {
       const slab = this.reserve(length);
-      slab.bytes.set(bytes, slab.used);
-      slab.used += length;
+      const { used } = slab;
+      if (length > TINY) slab.bytes.set(bytes, used);
+      else for (let i = 0; i < length; i++) slab.bytes[used + i] = bytes[i];
+      slab.used = used + length;
       return;
     }
     this.endRun();
@@ -193,10 +207,15 @@ export class Outbox {
     else this.tells = true;
   }
 
+  /** Called when it is taken from `dirty`. */
+  depart(): void {
+    this.scheduled = false;
+    this.flush();
+  }
+
   /** Writes what has been collected. */
   flush(): void {
     departures.count++;
-    this.scheduled = false;
     const { slab, parts, socket } = this;
     const run = slab !== undefined && slab.used > this.runStart;
     if (socket.destroyed || socket.writableEnded) {
@@ -273,5 +292,7 @@ export class Outbox {
     this.scheduled = true;
     dirty.push(this);
     leave();
+    // Each holds a slab: an event for thousands of connections must not take hundreds of megabytes.
+    if (dirty.length - firstDirty > MAX_COLLECTING) dirty[firstDirty++].depart();
   }
 }

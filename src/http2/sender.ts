@@ -114,10 +114,16 @@ export class Sender {
   sendNow(stream: Stream, parts: readonly Uint8Array[], length: number, ends: boolean): boolean {
     const size = length + 5;
     if (size > stream.sendWindow || size > this.window || size > DEFAULT_FRAME_SIZE) return false;
-    if (this.waiting.length > 0 || this.outbox.full || this.stopped) return false;
+    if (this.waiting.length > 0 || this.stopped) return false;
+    const { outbox } = this;
+    if (outbox.full) {
+      // An event for thousands of streams need not wait in all of them. Large messages of several streams take turns.
+      outbox.relieve();
+      if (outbox.full) return false;
+    }
     stream.sendWindow -= size;
     this.window -= size;
-    this.outbox.message(ends ? Flag.END_STREAM : 0, stream.id, parts, length);
+    outbox.message(ends ? Flag.END_STREAM : 0, stream.id, parts, length);
     if (ends) stream.endLocal();
     return true;
   }

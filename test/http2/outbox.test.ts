@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import type { Socket } from "node:net";
+import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import { Outbox } from "../../src/http2/outbox.js";
+import { FRAME_HEADER, FrameType } from "../../src/http2/protocol.js";
+
+/** A socket that takes everything at once. */
+class Sink {
+  writableLength = 0;
+  readonly destroyed = false;
+  readonly writableEnded = false;
+  writes = 0;
+  /** It takes nothing more: bytes stay with it. */
+  stuck = false;
+  bytes = Buffer.alloc(0);
+
+  write(bytes: Uint8Array): void {
+    this.writes++;
+    if (this.stuck) this.writableLength += bytes.length;
+    this.bytes = Buffer.concat([this.bytes, bytes]);
+  }
+
+  cork(): void {}
+  uncork(): void {}
+}
+
+function open(): { sink: Sink; outbox: Outbox } {
+  const sink = new Sink();
+  return { sink, outbox: new Outbox(sink as unknown as Socket) };
+}
+
+/** The DATA frame of one message, as the protocols say. */
+function dataFrame(streamId: number, parts: readonly Uint8Array[]): Buffer {
+  const message = Buffer.concat(parts);
+  const bytes = Buffer.alloc(FRAME_HEADER + 5);
+  bytes.writeUIntBE(message.length + 5, 0, 3);
+  bytes[3] = FrameType.DATA;
+  bytes.writeUInt32BE(streamId, 5);
+  bytes.writeUInt32BE(message.length, FRAME_HEADER + 1);
+  return Buffer.concat([bytes, message]);
+}
+
+test("messages of all sizes are framed whole and in order", async () => {
+  const { sink, outbox } = open();
+  const expected: Buffer[] = [];
+  for (const sizes of [
+    [],
+    [0],
+    [3, 300],
+    [2, 4_096],
+    [9, 8, 1],
+    [5_000],
+    [4_000, 90, 7],
+    [1, 70_000, 2],
+    [4_096],
+  ]) {
+    for (const id of [1, 0x01020305]) {
+      const parts = sizes.map((size, n) => Buffer.alloc(size, id + 17 * n + size));
+      outbox.message(
+        0,
+        id,
+        parts,
+        sizes.reduce((sum, size) => sum + size, 0),
+      );
+      expected.push(dataFrame(id, parts));
+    }
+  }
+  await turn();
+  assert.ok(sink.bytes.equals(Buffer.concat(expected)));
+});
+
+test("what goes to many connections in one turn does not all wait for its end", async () => {
+  const all = Array.from({ length: 300 }, open);
+  const body = Buffer.alloc(200, "x");
+  for (const round of [1, 3]) {
+    all.forEach(({ outbox }, n) => {
+      outbox.message(0, round, [Buffer.from([n]), body], 201);
+    });
+  }
+  const waiting = all.filter(({ outbox }) => outbox.backlog > 0);
+  assert.ok(waiting.length <= 64, `${waiting.length} connections hold memory`);
+  await turn();
+  all.forEach(({ sink }, n) => {
+    const expected = [1, 3].map((id) => dataFrame(id, [Buffer.from([n]), body]));
+    assert.ok(sink.bytes.equals(Buffer.concat(expected)), `connection ${n}`);
+  });
+});
+
+test("few connections write once a turn", async () => {
+  const all = Array.from({ length: 20 }, open);
+  for (let id = 1; id < 20; id += 2)
+    for (const { outbox } of all) outbox.message(0, id, [Buffer.alloc(100)], 100);
+  assert.equal(all[0].sink.writes, 0);
+  await turn();
+  assert.deepEqual(
+    all.map(({ sink }) => sink.writes),
+    all.map(() => 1),
+  );
+});
+
+test("data for one connection does not wait for the turn's end while the system takes it", async () => {
+  const all = Array.from({ length: 100 }, open);
+  const part = Buffer.alloc(4_000, "y");
+  for (const { outbox } of all) {
+    for (let i = 0; i < 1_000; i++) {
+      if (outbox.full) outbox.relieve();
+      assert.ok(!outbox.full);
+      outbox.message(0, 1, [part], part.length);
+    }
+    assert.ok(outbox.backlog <= 300_000);
+  }
+  await turn();
+  const expected = Buffer.concat(Array<Buffer>(1_000).fill(dataFrame(1, [part])));
+  for (const { sink } of all) assert.ok(sink.bytes.equals(expected));
+});
+
+test("a connection whose system takes no more takes no more data", () => {
+  const { sink, outbox } = open();
+  sink.stuck = true;
+  const part = Buffer.alloc(4_000);
+  let sent = 0;
+  for (; !outbox.full && sent < 1_000; sent++) {
+    outbox.message(0, 1, [part], part.length);
+    if (outbox.full) outbox.relieve();
+  }
+  assert.ok(sent < 70, `${sent} messages`);
+});
