@@ -9,8 +9,8 @@ import type { Seal } from "./seal.js";
 import { Session } from "./session.js";
 
 /** Tokens that are remembered, so that they need not be decrypted at each request, and users; at most twice as many. */
-const MAX_TOKENS = 16_384;
-const MAX_SESSIONS = 4_096;
+export const MAX_TOKENS = 16_384;
+export const MAX_SESSIONS = 4_096;
 
 /** Calls without a token. etcd lets some through; to others it says that the user name is empty. */
 const ANONYMOUS: Caller = same(NO_TOKEN);
@@ -66,6 +66,11 @@ export class Callers {
     };
     this.tokens.set(token, known);
     return known;
+  }
+
+  /** How many are remembered, for metrics. */
+  get remembered(): { readonly tokens: number; readonly users: number } {
+    return { tokens: this.tokens.count, users: this.sessions.count };
   }
 
   /** The session of a user and password that is remembered. */

@@ -21,6 +21,7 @@ export class Recent<V> {
       this.old = this.young;
       this.young = new Map();
     }
+    this.old.delete(key);
     this.young.set(key, value);
   }
 

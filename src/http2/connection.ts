@@ -239,15 +239,15 @@ export abstract class Connection<H> implements FrameSink {
     }
   }
 
-  onDataPiece(piece: Buffer, last: boolean): void {
+  onDataPiece(bytes: Buffer, start: number, end: number, last: boolean): void {
     const stream = this.dataStream;
     if (stream === undefined || stream.closed) return;
-    if (piece.length > 0) {
-      if (!stream.countBytes(piece.length)) {
+    if (end > start) {
+      if (!stream.countBytes(end - start)) {
         this.resetByFault(stream, ErrorCode.PROTOCOL_ERROR, "more data than its content-length");
         return;
       }
-      stream.receive(piece);
+      stream.receive(bytes, start, end);
     }
     if (!last || !this.dataEnds || stream.closed) return;
     if (stream.lacksBytes) {

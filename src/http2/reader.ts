@@ -8,8 +8,8 @@ export interface FrameSink {
   onFrame(type: number, flags: number, streamId: number, bytes: Buffer, start: number, end: number): void;
   /** A DATA frame begins; `length` is what flow control counts. Its data follows in pieces. */
   onDataFrame(flags: number, streamId: number, length: number): void;
-  /** The next piece of that frame, a part of the chunk that was pushed; once at least, with `last` once. */
-  onDataPiece(piece: Buffer, last: boolean): void;
+  /** The next piece of that frame, `bytes[start, end)`, a part of the chunk that was pushed; once at least, with `last` once. */
+  onDataPiece(bytes: Buffer, start: number, end: number, last: boolean): void;
 }
 
 /**
@@ -73,7 +73,7 @@ export class FrameReader {
       this.sink.onDataFrame(this.flags, this.streamId, size);
       if (size > 0 || this.stopped) return;
       this.missing = -1;
-      this.sink.onDataPiece(EMPTY, true);
+      this.sink.onDataPiece(EMPTY, 0, 0, true);
     } else if (size === 0) {
       this.missing = -1;
       this.complete(EMPTY, 0, 0);
@@ -90,7 +90,7 @@ export class FrameReader {
     const last = take === missing;
     this.missing = last ? -1 : missing - take;
     if (this.streaming) {
-      this.sink.onDataPiece(chunk.subarray(at, end), last);
+      this.sink.onDataPiece(chunk, at, end, last);
     } else if (last && this.bodyLength === 0) {
       this.complete(chunk, at, end);
     } else {
@@ -116,6 +116,6 @@ export class FrameReader {
       throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, "padding longer than its frame");
     }
     this.sink.onDataFrame(this.flags, this.streamId, end - start);
-    this.sink.onDataPiece(bytes.subarray(start + 1, end - padding), true);
+    this.sink.onDataPiece(bytes, start + 1, end - padding, true);
   }
 }

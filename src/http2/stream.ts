@@ -92,7 +92,7 @@ export abstract class Stream {
       const piece = this.held?.shift();
       if (piece === undefined) break;
       this.unbuffer(piece.length);
-      this.read(piece);
+      this.read(piece, 0, piece.length);
     }
     if (!this.remoteEnded || this.stopped || this.closed) return;
     this.finishReading();
@@ -135,11 +135,11 @@ export abstract class Stream {
     return this.expected > 0;
   }
 
-  /** Data as it comes from the connection. */
-  receive(piece: Buffer): void {
+  /** Data as it comes from the connection: `bytes[start, end)`. */
+  receive(bytes: Buffer, start: number, end: number): void {
     if (this.deaf) return;
-    if (this.stopped) this.hold(piece);
-    else this.read(piece);
+    if (this.stopped) this.hold(bytes.subarray(start, end));
+    else this.read(bytes, start, end);
   }
 
   /** The peer has ended its side. */
@@ -249,28 +249,27 @@ export abstract class Stream {
     this.held.push(piece);
   }
 
-  private read(piece: Buffer): void {
-    const { length } = piece;
-    let at = 0;
-    while (at < length && !this.closed && !this.deaf) {
+  private read(piece: Buffer, start: number, end: number): void {
+    let at = start;
+    while (at < end && !this.closed && !this.deaf) {
       if (this.stopped) {
-        this.hold(piece.subarray(at));
+        this.hold(piece.subarray(at, end));
         break;
       }
       if (this.messageLength < 0) {
-        at = this.readPrefix(piece, at);
+        at = this.readPrefix(piece, at, end);
         if (this.messageLength !== 0) continue;
       }
-      at = this.readMessage(piece, at);
+      at = this.readMessage(piece, at, end);
     }
-    this.grant(at);
+    this.grant(at - start);
   }
 
-  private readPrefix(piece: Buffer, start: number): number {
+  private readPrefix(piece: Buffer, start: number, end: number): number {
     let at = start;
     let flag: number;
     let size: number;
-    if (this.prefixLength === 0 && piece.length - at >= PREFIX) {
+    if (this.prefixLength === 0 && end - at >= PREFIX) {
       flag = piece[at];
       size = piece.readUInt32BE(at + 1);
       at += PREFIX;
@@ -290,13 +289,13 @@ export abstract class Stream {
     }
     // Whatever follows cannot be told apart any more.
     this.stopListening();
-    return piece.length;
+    return end;
   }
 
-  private readMessage(piece: Buffer, at: number): number {
+  private readMessage(piece: Buffer, at: number, end: number): number {
     const { messageLength, messageHave } = this;
     const missing = messageLength - messageHave;
-    const available = piece.length - at;
+    const available = end - at;
     if (messageHave === 0 && available >= missing) {
       this.messageLength = -1;
       this.connection.lends++;
@@ -304,7 +303,7 @@ export abstract class Stream {
       return at + missing;
     }
     const take = available < missing ? available : missing;
-    if (!this.buffer(take)) return piece.length;
+    if (!this.buffer(take)) return end;
     this.room(messageHave + take);
     piece.copy(this.message, messageHave, at, at + take);
     this.messageHave += take;

@@ -1,5 +1,6 @@
-import { collectDefaultMetrics, type Gauge, Registry } from "prom-client";
+import type { Gauge, Registry } from "prom-client";
 import { BOUNDS, type Histogram } from "../stats/histogram.js";
+import { EventLoopLag } from "./lag.js";
 
 export type Labels = Readonly<Record<string, string>>;
 /** One value of a metric, under its labels. */
@@ -7,21 +8,27 @@ export type Sample = readonly [labels: Labels, value: number];
 /** One histogram of durations, under its labels. */
 export type HistogramSample = readonly [labels: Labels, histogram: Histogram];
 
-/** How the values of several processes make one: added up, the largest, or the smallest. */
-export type Aggregator = "sum" | "max" | "min";
+/** How the values of several processes make one: added up, the largest, the smallest, or their mean. */
+export type Aggregator = "sum" | "max" | "min" | "average";
+
+/** The values of one process's metrics, as they are handed to another. */
+export type Values = Awaited<ReturnType<Registry["getMetricsAsJSON"]>>;
 
 /**
  * Prometheus metrics that are read where they are counted, when somebody asks for them: between two scrapes they
- * cost nothing.
+ * cost nothing, nor before the first, with which the library for them is loaded. They are all added before that.
  */
 export class Metrics {
-  readonly registry = new Registry();
+  static readonly contentType = "text/plain; version=0.0.4; charset=utf-8";
+  private readonly added: Gauge[] = [];
+  private loading: Promise<Registry> | undefined;
+  private lag: EventLoopLag | undefined;
 
-  /** Adds those of the process and of Node.js: processor time, memory, event loop, garbage collection. */
-  addRuntime(): void {
-    // The lag of the event loop is measured by a timer; the default of 10 ms would wake an idle process more often.
-    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: 20 });
-  }
+  /**
+   * `runtime` adds those of the process and of Node.js: processor time, memory, event loop, garbage collection. The last
+   * two are observed from the first scrape on.
+   */
+  constructor(private readonly runtime: boolean) {}
 
   counter(name: string, help: string, read: () => Iterable<Sample>): void {
     this.add(name, help, "counter", "sum", () => values(read()));
@@ -42,19 +49,48 @@ export class Metrics {
 
   /** The text format. */
   text(): Promise<string> {
-    return this.registry.metrics();
+    return this.scrape((registry) => registry.metrics());
   }
 
-  get contentType(): string {
-    return this.registry.contentType;
+  values(): Promise<Values> {
+    return this.scrape((registry) => registry.getMetricsAsJSON());
+  }
+
+  private async scrape<T>(read: (registry: Registry) => Promise<T>): Promise<T> {
+    this.loading ??= this.load();
+    const result = await read(await this.loading);
+    this.lag?.restart();
+    return result;
+  }
+
+  private async load(): Promise<Registry> {
+    const { collectDefaultMetrics, Registry } = await import("prom-client");
+    const register = new Registry();
+    if (this.runtime) {
+      // The lag of the event loop we measure ourselves: the library would wake an idle process all the time.
+      collectDefaultMetrics({ register, eventLoopMonitoringPrecision: 2 ** 31 - 1 });
+      this.lag = new EventLoopLag();
+      for (const { name, help, aggregator, read } of this.lag.statistics) {
+        register.removeSingleMetric(name);
+        this.gauge(name, help, () => [[{}, read()]], aggregator);
+      }
+    }
+    for (const metric of this.added) register.registerMetric(metric);
+    return register;
   }
 
   private add(name: string, help: string, type: string, aggregator: Aggregator, read: () => Value[]): void {
     // All that the registry asks of a metric; the library's own classes would keep the values a second time.
     const head = { name, help, type, aggregator };
     const metric = { ...head, get: async () => ({ ...head, values: read() }) };
-    this.registry.registerMetric(metric as unknown as Gauge);
+    this.added.push(metric as unknown as Gauge);
   }
+}
+
+/** Those of several processes as one text. */
+export async function addUp(all: readonly Values[]): Promise<string> {
+  const { AggregatorRegistry } = await import("prom-client");
+  return AggregatorRegistry.aggregate([...all]).metrics();
 }
 
 interface Value {

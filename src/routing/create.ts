@@ -1,5 +1,6 @@
 import { commonPrefix, compareBytes, printable } from "./bytes.js";
 import { Cover, Cursor } from "./cover.js";
+import { GroupCache } from "./groupCache.js";
 import { Grouping } from "./groups.js";
 import { Hasher } from "./hash.js";
 import { type RoutingRule, rulesInForce, type ShardMap, ShardMapError } from "./map.js";
@@ -40,6 +41,7 @@ class MapRouter implements Router, Explain {
   readonly #root: TrieNode;
   readonly #all: readonly number[];
   readonly #alone: readonly (readonly number[])[];
+  readonly #cache = new GroupCache();
   readonly #lease = new Uint8Array(8);
   readonly #leaseView = new DataView(this.#lease.buffer);
 
@@ -59,7 +61,12 @@ class MapRouter implements Router, Explain {
     const rule = ruleOf(this.#root, key);
     if (rule.pin >= 0) return rule.pin;
     const end = rule.groupEnd(key);
-    return this.#place(end === key.length ? key : key.subarray(0, end));
+    const known = this.#cache.find(key, end);
+    if (known >= 0) return known;
+    const group = key.subarray(0, end);
+    const shard = this.#place(group);
+    this.#cache.remember(group, shard);
+    return shard;
   }
 
   shardsOf(key: Uint8Array, rangeEnd: Uint8Array): readonly number[] {

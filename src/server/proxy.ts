@@ -3,7 +3,7 @@ import { clientUrls } from "../config/address.js";
 import type { Config } from "../config/types.js";
 import { Leases } from "../lease/leases.js";
 import type { Log } from "../ops/log.js";
-import type { Metrics } from "../ops/prometheus.js";
+import { Metrics } from "../ops/prometheus.js";
 import { openTracing } from "../ops/tracing.js";
 import { authHandlers } from "../services/auth.js";
 import { clusterHandlers, memberIdOf } from "../services/cluster.js";
@@ -20,7 +20,7 @@ import { identified } from "./callers.js";
 import { CallLog } from "./callLog.js";
 import { createGateway } from "./gateway/create.js";
 import { createPages, type Page } from "./gateway/pages.js";
-import { type GrpcServer, serveGrpc } from "./grpc/serve.js";
+import type { GrpcServer } from "./grpc/serve.js";
 import { serveHttp2 } from "./http2/serve.js";
 import { createMetrics } from "./metrics/create.js";
 import { type PageServer, servePages } from "./metrics/serve.js";
@@ -119,7 +119,7 @@ export async function startProxy(
     calls: observer.stats,
     connections,
     certificateExpiresAt: () => server?.certificateExpiresAt,
-    logins: store.auth?.counts,
+    auth: store.auth,
     backends: [...new Set([...store.clients, store.host])],
     host: store.host,
     shardNames: shards.map(({ name }) => name),
@@ -129,7 +129,7 @@ export async function startProxy(
   });
   const metricsText = siblings?.share(metrics) ?? (() => metrics.text());
   const extra = new Map<string, Page>([
-    ["/metrics", async () => ({ contentType: metrics.contentType, body: await metricsText() })],
+    ["/metrics", async () => ({ contentType: Metrics.contentType, body: await metricsText() })],
   ]);
   const probes = createProbes({ shards, host: store.host, timeline });
   const gateway = createGateway({
@@ -154,7 +154,7 @@ export async function startProxy(
     if (metricsListen !== undefined) {
       pageServer = await servePages(metricsListen, createPages(probes, extra, log), log);
     }
-    const serve = config.transport === "native" ? serveHttp2 : serveGrpc;
+    const serve = config.transport === "native" ? serveHttp2 : (await import("./grpc/serve.js")).serveGrpc;
     const serving = await serve(handlers, {
       listen,
       http1: gateway.handle,

@@ -1,6 +1,7 @@
+import { createRequire } from "node:module";
 import { connect, isIP } from "node:net";
 import { checkServerIdentity, type PeerCertificate, type SecureContext } from "node:tls";
-import { Channel, ChannelCredentials, connectivityState, credentials, Metadata } from "@grpc/grpc-js";
+import type { Channel, connectivityState, Metadata } from "@grpc/grpc-js";
 import { Code } from "../status/error.js";
 import { Maintenance } from "../wire/paths.js";
 import type { EndpointAddress } from "./address.js";
@@ -40,12 +41,17 @@ const CHANNEL_OPTIONS = {
   "grpc-node.flow_control_window": 4 * 1024 * 1024,
 } as const;
 
-const NO_METADATA = new Metadata();
+let library: typeof import("@grpc/grpc-js") | undefined;
+
+/** The library. It takes several megabytes: it is loaded for the first link, and most proxies have none. */
+function grpc(): typeof import("@grpc/grpc-js") {
+  library ??= createRequire(import.meta.url)("@grpc/grpc-js") as typeof import("@grpc/grpc-js");
+  return library;
+}
 
 function toMetadata(fields: Readonly<Record<string, string>> | undefined): Metadata {
-  if (fields === undefined) return NO_METADATA;
-  const metadata = new Metadata();
-  for (const [name, value] of Object.entries(fields)) metadata.set(name, value);
+  const metadata = new (grpc().Metadata)();
+  for (const [name, value] of Object.entries(fields ?? {})) metadata.set(name, value);
   return metadata;
 }
 
@@ -75,7 +81,7 @@ export class GrpcLink implements Link {
   }
 
   get ready(): boolean {
-    return !this.closed && this.channel.getConnectivityState(false) === connectivityState.READY;
+    return !this.closed && this.channel.getConnectivityState(false) === grpc().connectivityState.READY;
   }
 
   connect(): void {
@@ -114,6 +120,7 @@ export class GrpcLink implements Link {
 
   private open(): Channel {
     const { address, tls } = this;
+    const { Channel, ChannelCredentials, credentials } = grpc();
     if (tls === undefined) return new Channel(address.target, credentials.createInsecure(), CHANNEL_OPTIONS);
     this.secureContext = tls.secureContext;
     const name = tls.nameFor(address.host);
@@ -150,7 +157,8 @@ export class GrpcLink implements Link {
   }
 
   private apply(state: connectivityState): void {
-    if (state === connectivityState.READY) {
+    const { READY, TRANSIENT_FAILURE } = grpc().connectivityState;
+    if (state === READY) {
       this.reachable = true;
       clearTimeout(this.probeTimer);
       this.probeTimer = undefined;
@@ -158,7 +166,7 @@ export class GrpcLink implements Link {
       return;
     }
     this.probeTimer ??= setTimeout(() => this.probe(), PROBE_INTERVAL).unref();
-    if (state === connectivityState.TRANSIENT_FAILURE) {
+    if (state === TRANSIENT_FAILURE) {
       this.become("failed");
       this.askReason();
     } else if (this.state !== "failed") {
@@ -175,7 +183,7 @@ export class GrpcLink implements Link {
   /** The library tells why a connection failed only through a failing call. */
   private askReason(): void {
     const call = this.channel.createCall(Maintenance.Status, Number.POSITIVE_INFINITY, null, null, null);
-    call.start(NO_METADATA, {
+    call.start(toMetadata(undefined), {
       onReceiveMetadata: () => {},
       onReceiveMessage: () => {},
       onReceiveStatus: (status) => {

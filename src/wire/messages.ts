@@ -28,6 +28,7 @@ export {
   UserAddOptions,
 } from "./auth.js";
 export type { Codec, Init } from "./codec.js";
+export { CompactionRequest, CompactionResponse } from "./compaction.js";
 export {
   CampaignRequest,
   CampaignResponse,
@@ -42,8 +43,6 @@ export {
 export { ResponseHeader } from "./header.js";
 export { Event, EventType, KeyValue } from "./keyvalue.js";
 export {
-  CompactionRequest,
-  CompactionResponse,
   DeleteRangeRequest,
   DeleteRangeResponse,
   PutRequest,

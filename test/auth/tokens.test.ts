@@ -16,6 +16,7 @@ import {
   RangeResponse,
 } from "../../src/wire/messages.js";
 import { Auth, KV, Lease } from "../../src/wire/paths.js";
+import { Scrape } from "../ops/scrape.js";
 import type { EtcdProcess } from "../support/etcd.js";
 import type { TestStore } from "../support/store.js";
 import { AuthClient, OK } from "./client.js";
@@ -102,6 +103,20 @@ test("a thousand requests take no Authenticate, at the other proxy one per shard
   assert.equal((await authenticates()) - before, 0);
   assert.ok((await work(two)).every(({ code }) => code === 0));
   assert.equal((await authenticates()) - before, store.shards.length);
+});
+
+test("the metrics tell how many tokens in use, and users, a proxy remembers", async () => {
+  const remembered = async () => {
+    const now = await Scrape.of(`http://${store.proxies[0]!.endpoint}/metrics`);
+    const of = (kind: string) => now.sum("braid_auth_remembered", { kind });
+    return { tokens: of("tokens"), users: of("users") };
+  };
+  const before = await remembered();
+  const password = await addUser("counted");
+  const tokens = [await login(one, "counted", password), await login(one, "counted", password)];
+  for (const token of [...tokens, ...tokens]) assert.deepEqual(await put(KEYS[0]!, token), OK);
+  const after = await remembered();
+  assert.deepEqual(after, { tokens: before.tokens + 2, users: before.users + 1 });
 });
 
 test("equal reads of one moment share an answer only within one user", async () => {

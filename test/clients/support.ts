@@ -14,7 +14,9 @@ const complete = process.env.BRAID_TEST_CLIENTS === "1";
 
 /** Longest time a client may take for all its scenarios, ms. */
 const RUN_TIMEOUT = 240_000;
-/** Longest time to fetch and build a client, ms. */
+/** Longest time to fetch what a client needs, ms: a registry that hangs must not hold up CI. */
+const FETCH_TIMEOUT = 180_000;
+/** Longest time to build a client, ms. */
 const BUILD_TIMEOUT = 600_000;
 
 // Tests run compiled or from their sources; what is not TypeScript stays with the sources.
@@ -94,26 +96,31 @@ export async function builtClient(client: Client): Promise<{ target: string } | 
   // A build that was interrupted leaves nothing under the final name.
   const unfinished = `${target}.unfinished`;
   rmSync(unfinished, { recursive: true, force: true });
-  const run = async ([command, ...rest]: readonly string[]) => {
+  const run = async ([command, ...rest]: readonly string[], timeout: number) => {
     const env = { ...process.env, ...client.env };
-    await promisify(execFile)(command, rest, {
-      cwd: sources,
-      env,
-      timeout: BUILD_TIMEOUT,
-      maxBuffer: 1 << 26,
-    });
+    await promisify(execFile)(command, rest, { cwd: sources, env, timeout, maxBuffer: 1 << 26 });
   };
   try {
-    for (const command of client.fetch(unfinished)) await run(command);
+    for (const command of client.fetch(unfinished)) await run(command, FETCH_TIMEOUT);
   } catch (error) {
     // A registry that does not answer is no fault of the code under test.
-    const { stdout = "", stderr = "" } = error as { stdout?: string; stderr?: string };
-    const why = /(ERROR|dial|lookup).*/.exec(stdout + stderr)?.[0] ?? (error as Error).message;
-    return { missing: `${client.name} cannot be fetched here: ${why}` };
+    return { missing: `${client.name} cannot be fetched here: ${whyNotFetched(error as FetchError)}` };
   }
-  for (const command of client.build(unfinished)) await run(command);
+  for (const command of client.build(unfinished)) await run(command, BUILD_TIMEOUT);
   renameSync(unfinished, target);
   return { target };
+}
+
+interface FetchError extends Error {
+  readonly stdout?: string;
+  readonly stderr?: string;
+  /** Whether it took too long. */
+  readonly killed?: boolean;
+}
+
+function whyNotFetched({ stdout = "", stderr = "", killed, message }: FetchError): string {
+  if (killed) return `not done within ${FETCH_TIMEOUT / 1_000} s`;
+  return /(ERROR|dial|lookup).*/.exec(stdout + stderr)?.[0] ?? message;
 }
 
 /**

@@ -10,7 +10,6 @@ import { sendError, sendText } from "./answers.js";
 import type { Endpoint, HttpCall } from "./call.js";
 import { createPages, type Page, type PageHandler } from "./pages.js";
 import { isGatewayPath, routes } from "./routes.js";
-import { loadMethods } from "./schema.js";
 import { HttpStream } from "./stream.js";
 import { HttpUnary } from "./unary.js";
 
@@ -50,37 +49,25 @@ export function createGateway(deps: GatewayDeps): Gateway {
 }
 
 class JsonGateway implements Gateway {
-  /** By HTTP path. */
-  private readonly endpoints: ReadonlyMap<string, Endpoint>;
+  /** By HTTP path; from the first call on. */
+  private endpoints: ReadonlyMap<string, Endpoint> | undefined;
+  private loading: Promise<ReadonlyMap<string, Endpoint>> | undefined;
   private readonly pages: ReadonlyMap<string, PageHandler>;
   private readonly streams = new Set<HttpCall>();
   private stopping = false;
 
   constructor(private readonly deps: GatewayDeps) {
-    const { probes, extra = new Map(), log, maxReceiveBytes } = deps;
-    const { observer = new CallObserver(), highWaterBytes = DEFAULT_HIGH_WATER } = deps;
-    const endpoints = new Map<string, Endpoint>();
-    for (const method of loadMethods().values()) {
-      endpoints.set(method.path, {
-        method,
-        stats: observer.stats.of(method.path, method.requestStream || method.responseStream),
-        observer,
-        messageBytes: maxReceiveBytes,
-        textBytes: maxReceiveBytes * TEXT_FACTOR,
-        highWaterBytes,
-      });
-    }
-    this.endpoints = new Map([...routes].map(([http, grpc]) => [http, endpoints.get(grpc)!]));
+    const { probes, extra = new Map(), log } = deps;
     this.pages = createPages(probes, extra, log);
   }
 
   readonly handle: RequestListener = (request, response) => {
     if (controlAccess(this.deps.access, request, response)) return;
     const [path, query] = split(request.url ?? "/");
-    const endpoint = this.endpoints.get(path);
-    if (endpoint !== undefined) {
-      if (request.method === "POST") this.call(endpoint, request, response);
-      else sendText(response, 405, "Method Not Allowed");
+    if (routes.has(path)) {
+      if (request.method !== "POST") sendText(response, 405, "Method Not Allowed");
+      else if (this.endpoints !== undefined) this.call(this.endpoints.get(path)!, request, response);
+      else this.callFirst(path, request, response);
       return;
     }
     const page = this.pages.get(path);
@@ -91,6 +78,21 @@ class JsonGateway implements Gateway {
   stop(): void {
     this.stopping = true;
     for (const stream of [...this.streams]) stream.abort(etcd.stopped());
+  }
+
+  /** A call before the messages' descriptions have been read: many proxies never need them. */
+  private callFirst(path: string, request: IncomingMessage, response: ServerResponse): void {
+    this.loading ??= loadEndpoints(this.deps);
+    this.loading.then(
+      (endpoints) => {
+        this.endpoints = endpoints;
+        if (!response.destroyed) this.call(endpoints.get(path)!, request, response);
+      },
+      (reason) => {
+        this.loading = undefined;
+        sendError(response, StatusError.from(reason), path);
+      },
+    );
   }
 
   private call(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): void {
@@ -129,6 +131,27 @@ class JsonGateway implements Gateway {
       if (!response.headersSent) sendText(response, 500, error.message);
     });
   }
+}
+
+/** What is served, by HTTP path. */
+async function loadEndpoints({
+  observer = new CallObserver(),
+  maxReceiveBytes,
+  highWaterBytes = DEFAULT_HIGH_WATER,
+}: GatewayDeps): Promise<ReadonlyMap<string, Endpoint>> {
+  const { loadMethods } = await import("./schema.js");
+  const endpoints = new Map<string, Endpoint>();
+  for (const method of loadMethods().values()) {
+    endpoints.set(method.path, {
+      method,
+      stats: observer.stats.of(method.path, method.requestStream || method.responseStream),
+      observer,
+      messageBytes: maxReceiveBytes,
+      textBytes: maxReceiveBytes * TEXT_FACTOR,
+      highWaterBytes,
+    });
+  }
+  return new Map([...routes].map(([http, grpc]) => [http, endpoints.get(grpc)!]));
 }
 
 /** Path and query of a request target. */

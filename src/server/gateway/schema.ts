@@ -53,7 +53,7 @@ const FILES = ["kv.proto", "auth.proto", "rpc.proto", "v3lock.proto", "v3electio
 const VARINT = 0;
 const LENGTH_DELIMITED = 2;
 
-/** Every method of the services in `proto/`, by its full gRPC path. Read once, at the start. */
+/** Every method of the services in `proto/`, by its full gRPC path. Read once, with the first call. */
 export function loadMethods(): ReadonlyMap<string, Method> {
   const root = new protobuf.Root();
   for (const file of FILES) {

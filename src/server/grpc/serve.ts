@@ -9,6 +9,7 @@ import {
   setLogVerbosity,
 } from "@grpc/grpc-js";
 import { etcd } from "../../status/etcd.js";
+import { HTTP2_DEFAULTS, type Http2Settings } from "../http2Settings.js";
 import { CallObserver } from "../observer.js";
 import { Port, type PortOptions } from "../port/port.js";
 import type { Handlers, UnaryHandler } from "../transport.js";
@@ -25,22 +26,6 @@ export interface GrpcOptions extends PortOptions {
   readonly observer?: CallObserver;
   readonly http2?: Http2Settings;
 }
-
-/** Bounds on a connection that operators set. */
-export interface Http2Settings {
-  /** Streams that may be open at the same time. */
-  readonly maxStreams: number;
-  /** Silence after which a client is asked whether it is still there, and how long it may take to answer, ms. */
-  readonly pingIntervalMs: number;
-  readonly pingTimeoutMs: number;
-}
-
-/** Pings as etcd's by default: `--grpc-keepalive-interval` and `-timeout`. */
-export const HTTP2_DEFAULTS: Http2Settings = {
-  maxStreams: 10_000,
-  pingIntervalMs: 2 * 60 * 60 * 1000,
-  pingTimeoutMs: 20_000,
-};
 
 export interface GrpcServer {
   /** Where it listens, with the actual ports, in the order of `listen`. */

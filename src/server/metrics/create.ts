@@ -1,4 +1,3 @@
-import type { LoginCounts } from "../../auth/login.js";
 import type { LeaseCounts } from "../../lease/leases.js";
 import { version } from "../../ops/package.js";
 import { Metrics, type Sample } from "../../ops/prometheus.js";
@@ -7,6 +6,8 @@ import { type ConnectionStats, REFUSALS } from "../../stats/connections.js";
 import type { CallStats } from "../../stats/methods.js";
 import type { SharedTimeline } from "../../timeline/timeline.js";
 import type { Hub } from "../../watch/hub.js";
+import type { StoreAuth } from "../auth.js";
+import { addAuthMetrics } from "./auth.js";
 import { callDurations, callsInFlight, codeName, endedCalls } from "./calls.js";
 import { addTimelineMetrics } from "./timeline.js";
 import { addWatchMetrics } from "./watch.js";
@@ -19,7 +20,7 @@ export interface MetricSources {
   /** When the certificate that clients are shown expires, ms since the epoch; undefined without TLS. */
   certificateExpiresAt(): number | undefined;
   /** Undefined without authentication. */
-  readonly logins: Readonly<LoginCounts> | undefined;
+  readonly auth: Pick<StoreAuth, "callers" | "counts"> | undefined;
   /** In configured order, and the timeline host's if that is a cluster of its own. */
   readonly backends: readonly ShardClient[];
   readonly host: ShardClient;
@@ -32,8 +33,7 @@ export interface MetricSources {
 
 /** All metrics of a proxy. docs/grafana/etcd-braid.json shows what they are for. */
 export function createMetrics(sources: MetricSources): Metrics {
-  const metrics = new Metrics();
-  metrics.addRuntime();
+  const metrics = new Metrics(true);
   metrics.gauge("braid_build_info", "1, with the version of the proxy.", () => [[{ version }, 1]], "max");
   addClientMetrics(metrics, sources.calls);
   addConnectionMetrics(metrics, sources.connections);
@@ -42,11 +42,7 @@ export function createMetrics(sources: MetricSources): Metrics {
   addTimelineMetrics(metrics, sources.timeline, sources.shardNames);
   addWatchMetrics(metrics, sources.hub, sources.shardNames);
   addLeaseMetrics(metrics, sources.leases);
-  metrics.counter(
-    "braid_auth_logins_total",
-    "Authenticate calls to shards, of clients and of the proxy itself: each costs a shard much processor time.",
-    () => [[{}, sources.logins?.authenticates ?? 0]],
-  );
+  addAuthMetrics(metrics, sources.auth);
   addEtcdMetrics(metrics, sources);
   return metrics;
 }

@@ -1,7 +1,7 @@
 import type { Message, Type } from "protobufjs";
 import { Code, StatusError } from "../../status/error.js";
 import type { ServerStream, StreamHandler } from "../transport.js";
-import { type Descriptors, loadDescriptors } from "./descriptors.js";
+import type { Descriptors } from "./descriptors.js";
 
 /** Both versions of the service, which say the same. */
 const PACKAGES = ["grpc.reflection.v1", "grpc.reflection.v1alpha"];
@@ -20,45 +20,51 @@ interface Request {
 }
 
 /**
- * gRPC's server reflection over `proto/`, for grpcurl and the like; etcd has none. The files are read with the first
- * call.
+ * gRPC's server reflection over `proto/`, for grpcurl and the like; etcd has none. The files, and the library for
+ * them, are read with the first call.
  */
 export function reflectionHandlers(): ReadonlyMap<string, StreamHandler> {
-  let descriptors: Descriptors | undefined;
+  let loading: Promise<Descriptors> | undefined;
+  const load = async () => (await import("./descriptors.js")).loadDescriptors();
   return new Map(
     PACKAGES.map((space) => [
       `/${space}.ServerReflection/ServerReflectionInfo`,
       (stream) => {
-        descriptors ??= loadDescriptors();
-        reflect(stream, descriptors, space);
+        loading ??= load();
+        reflect(stream, loading, space);
       },
     ]),
   );
 }
 
-function reflect(stream: ServerStream, descriptors: Descriptors, space: string): void {
+function reflect(stream: ServerStream, loading: Promise<Descriptors>, space: string): void {
+  const loaded = (then: (descriptors: Descriptors) => void) => {
+    loading.then(then).catch((reason) => stream.end(StatusError.from(reason)));
+  };
+  stream.onMessage((bytes) => loaded((descriptors) => reply(stream, descriptors, space, bytes)));
+  stream.onDrain(() => stream.resume());
+  stream.onEnd(() => loaded(() => stream.end()));
+}
+
+function reply(stream: ServerStream, descriptors: Descriptors, space: string, bytes: Uint8Array): void {
   const requests = descriptors.type(`${space}.ServerReflectionRequest`);
   const responses = descriptors.type(`${space}.ServerReflectionResponse`);
-  stream.onMessage((bytes) => {
-    let original: Message;
-    try {
-      original = requests.decode(bytes);
-    } catch (reason) {
-      stream.end(
-        new StatusError(Code.INVALID_ARGUMENT, `malformed message: ${StatusError.from(reason).message}`),
-      );
-      return;
-    }
-    const request = requests.toObject(original) as Request;
-    const response = {
-      valid_host: request.host,
-      original_request: original,
-      ...answer(descriptors, request),
-    };
-    if (!stream.send([encode(responses, response)])) stream.pause();
-  });
-  stream.onDrain(() => stream.resume());
-  stream.onEnd(() => stream.end());
+  let original: Message;
+  try {
+    original = requests.decode(bytes);
+  } catch (reason) {
+    stream.end(
+      new StatusError(Code.INVALID_ARGUMENT, `malformed message: ${StatusError.from(reason).message}`),
+    );
+    return;
+  }
+  const request = requests.toObject(original) as Request;
+  const response = {
+    valid_host: request.host,
+    original_request: original,
+    ...answer(descriptors, request),
+  };
+  if (!stream.send([encode(responses, response)])) stream.pause();
 }
 
 function encode(type: Type, message: object): Uint8Array {

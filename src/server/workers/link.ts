@@ -45,9 +45,7 @@ export class WorkerLink {
   }
 
   private report(id: number): void {
-    void (this.own?.registry.getMetricsAsJSON() ?? Promise.resolve([])).then((values) =>
-      send({ kind: "values", id, values }),
-    );
+    void (this.own?.values() ?? Promise.resolve([])).then((values) => send({ kind: "values", id, values }));
   }
 }
 

@@ -1,7 +1,4 @@
-import type { Metrics } from "../../ops/prometheus.js";
-
-/** The values of one process's metrics, as prom-client hands them on. */
-export type Values = Awaited<ReturnType<Metrics["registry"]["getMetricsAsJSON"]>>;
+import type { Values } from "../../ops/prometheus.js";
 
 /** From a worker to its primary. */
 export type FromWorker =

@@ -1,6 +1,4 @@
-import { AggregatorRegistry } from "prom-client";
-import { Metrics } from "../../ops/prometheus.js";
-import type { Values } from "./messages.js";
+import { addUp, Metrics, type Values } from "../../ops/prometheus.js";
 
 /** How long a worker may take to send its values, ms. */
 const PATIENCE = 2_000;
@@ -16,7 +14,7 @@ export class Totals {
   private nextId = 1;
   private readonly rounds = new Map<number, Round>();
   /** The primary's own. */
-  private readonly own = new Metrics();
+  private readonly own = new Metrics(false);
 
   constructor(
     private readonly sources: () => readonly Source[],
@@ -43,8 +41,7 @@ export class Totals {
       this.rounds.set(id, round);
       round.begin(id);
     });
-    const all = AggregatorRegistry.aggregate([...values, await this.own.registry.getMetricsAsJSON()]);
-    return all.metrics();
+    return addUp([...values, await this.own.values()]);
   }
 
   /** What a worker has sent for round `id`. */
