@@ -8,6 +8,8 @@ const COLOURS: Readonly<Record<PeerName, string>> = {
   "grpc-proxy": "#e39b34",
   "braid-1": "#86b6e8",
   "braid-3": "#1f5fae",
+  "workers-1": "#86b6e8",
+  "workers-2": "#1f5fae",
 };
 
 const NAMES: Readonly<Record<PeerName, string>> = {
@@ -15,6 +17,8 @@ const NAMES: Readonly<Record<PeerName, string>> = {
   "grpc-proxy": "etcd grpc-proxy",
   "braid-1": "etcd-braid, one shard",
   "braid-3": "etcd-braid, three shards",
+  "workers-1": "one worker",
+  "workers-2": "two workers",
 };
 
 /** One small bar chart: a measure of one kind of work, a group of bars for each load. */
@@ -41,6 +45,12 @@ const PANELS: readonly Panel[] = [
     value: ({ cpu }) => cpu.proxy + cpu.etcd,
     peers: ALL,
   },
+  {
+    title: "JSON ranges per second, one and two workers",
+    kind: "workers",
+    value: ({ perSecond }) => perSecond,
+    peers: ["workers-1", "workers-2"],
+  },
 ];
 
 const WIDTH = 960;
@@ -59,10 +69,11 @@ export function chart(report: Report): string {
   const { machine, measuredAt } = report;
   const parts: string[] = [];
   let y = HEAD;
-  for (let i = 0; i < PANELS.length; i += 2) {
-    const row = PANELS.slice(i, i + 2).map((panel, column) =>
-      draw(panel, report.figures, MARGIN + column * (COLUMN + GAP), y),
-    );
+  const panels = PANELS.filter(({ kind }) => report.figures.some((each) => each.kind === kind));
+  for (let i = 0; i < panels.length; i += 2) {
+    const row = panels
+      .slice(i, i + 2)
+      .map((panel, column) => draw(panel, report.figures, MARGIN + column * (COLUMN + GAP), y));
     parts.push(...row.map(({ svg }) => svg));
     y += Math.max(...row.map(({ height }) => height)) + 16;
   }

@@ -1,4 +1,4 @@
-import { isMet, type Report, ratioOf } from "./report.js";
+import { isMet, type Report, ratioOf, workersText } from "./report.js";
 
 const BEGIN = "<!-- last run: written by npm run bench -->";
 const END = "<!-- end of last run -->";
@@ -61,6 +61,7 @@ function lastRun(report: Report): string {
       "",
     );
   }
+  if (report.twoWorkers !== undefined) lines.push(workersText(report.twoWorkers), "");
   return lines.join("\n");
 }
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { etcdEnvironment } from "../src/dev/etcd.js";
 import { endWithParent } from "../src/dev/guard.js";
@@ -11,8 +11,10 @@ import { KV } from "../src/wire/paths.js";
 import { spawnBraid } from "../test/support/braid.js";
 import { type EtcdProcess, etcdBinary, startEtcd } from "../test/support/etcd.js";
 import { call } from "./call.js";
+import { childrenOf } from "./processes.js";
 
-export const PEERS = ["direct", "grpc-proxy", "braid-1", "braid-3"] as const;
+/** All are etcd-braid but the first two; `workers-N` is that with N processes behind its port, over three shards. */
+export const PEERS = ["direct", "grpc-proxy", "braid-1", "braid-3", "workers-1", "workers-2"] as const;
 export type PeerName = (typeof PEERS)[number];
 
 const START_TIMEOUT = 60_000;
@@ -22,7 +24,7 @@ export interface Peer {
   readonly name: PeerName;
   /** Where the load generator connects. */
   readonly port: number;
-  /** Its processes: `proxy` where it has one, and `etcd` or `etcd-0`, `etcd-1`, … */
+  /** Its processes: `proxy` where it has one, `proxy-1`, … where that has workers; and `etcd` or `etcd-0`, `etcd-1`, … */
   readonly pids: Readonly<Record<string, number>>;
   /** How many entries the timeline log has been given; undefined where there is no timeline. */
   appends(): Promise<number | undefined>;
@@ -46,6 +48,9 @@ export function startPeer(name: PeerName, options: PeerOptions): Promise<Peer> {
       return startBraid(name, 1, options);
     case "braid-3":
       return startBraid(name, 3, options);
+    case "workers-1":
+    case "workers-2":
+      return startBraid(name, 3, options, Number(name.at(-1)));
   }
 }
 
@@ -86,22 +91,31 @@ async function startGrpcProxy(options: PeerOptions): Promise<Peer> {
   return { name: "grpc-proxy", port, pids, appends: async () => undefined, stop };
 }
 
-async function startBraid(name: PeerName, shards: number, options: PeerOptions): Promise<Peer> {
+async function startBraid(name: PeerName, shards: number, options: PeerOptions, workers = 1): Promise<Peer> {
   const etcds = await startEtcds(name, shards, options);
   const config = join(options.dir, `${name}.yaml`);
   const lines = etcds.map((etcd, i) => `  - { name: shard-${i}, endpoints: ["${etcd.endpoint}"] }`);
   const port = await freePort();
   writeFileSync(
     config,
-    [`listen: ["127.0.0.1:${port}"]`, "log: { level: warn }", "shards:", ...lines, ""].join("\n"),
+    [
+      `listen: ["127.0.0.1:${port}"]`,
+      `workers: ${workers}`,
+      "log: { level: warn }",
+      "shards:",
+      ...lines,
+      "",
+    ].join("\n"),
   );
   const child = spawnBraid(["serve", "--config", config], { stdio: ["ignore", "inherit", "inherit"] });
+  const pids: Record<string, number> = { proxy: child.pid! };
   const stop = async () => {
     await end(child);
     await Promise.all(etcds.map((etcd) => etcd.remove()));
   };
   try {
     await answers(port, child);
+    Object.assign(pids, await workerPids(child.pid!, port, workers));
   } catch (error) {
     await stop();
     throw error;
@@ -110,12 +124,27 @@ async function startBraid(name: PeerName, shards: number, options: PeerOptions):
   return {
     name,
     port,
-    pids: { proxy: child.pid!, ...Object.fromEntries(numbered) },
+    pids: { ...pids, ...Object.fromEntries(numbered) },
     // Every entry and every base puts the tail; the first shard is the timeline's host.
     appends: async () => (await version(etcds[0].port, TAIL_KEY)) - (await version(etcds[0].port, BASE_KEY)),
     stop,
   };
 }
+
+/** The processes behind one port, when all of them serve; none where it is a single one. */
+async function workerPids(primary: number, port: number, workers: number): Promise<Record<string, number>> {
+  if (workers === 1) return {};
+  const deadline = Date.now() + START_TIMEOUT;
+  const metrics = async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  while (!new RegExp(`^braid_workers(?:\\{.*\\})? ${workers}$`, "m").test(await metrics())) {
+    if (Date.now() > deadline) throw new Error(`fewer than ${workers} workers serve`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  const children = childrenOf(primary).filter((pid) => environment(pid).includes("NODE_UNIQUE_ID="));
+  return Object.fromEntries(children.map((pid, i) => [`proxy-${i + 1}`, pid]));
+}
+
+const environment = (pid: number): string => readFileSync(`/proc/${pid}/environ`, "latin1");
 
 function startEtcds(name: string, count: number, { dir, fsync }: PeerOptions): Promise<EtcdProcess[]> {
   return Promise.all(

@@ -16,6 +16,14 @@ export function processorTime(pid: number): number {
   return nanoseconds / 1000;
 }
 
+/** The processes that a process has started and that run. */
+export function childrenOf(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
+    const text = readFileSync(`/proc/${pid}/task/${thread}/children`, "latin1").trim();
+    return text === "" ? [] : text.split(" ").map(Number);
+  });
+}
+
 /** Resident memory of a process, bytes. */
 export function residentMemory(pid: number): number {
   const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"));

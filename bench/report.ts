@@ -10,6 +10,8 @@ export interface Report {
   readonly idleMemory: Outcome["idleMemory"];
   readonly figures: readonly Figures[];
   readonly putLatency: PutLatency | undefined;
+  /** Answers per second of two workers against one, by load; absent when they were not measured. */
+  readonly twoWorkers?: Readonly<Record<string, number>>;
   readonly targets: readonly Target[];
 }
 
@@ -32,6 +34,7 @@ export function createReport(machine: Machine, options: Options, outcome: Outcom
     idleMemory: outcome.idleMemory,
     figures: outcome.figures,
     putLatency: splitPut(outcome.figures),
+    twoWorkers: compareWorkers(outcome.figures),
     targets: targets(outcome),
   };
 }
@@ -44,6 +47,21 @@ function splitPut(figures: readonly Figures[]): PutLatency | undefined {
   const proxy = p50("braid-3", "range") - p50("direct", "range");
   const seal = total - shard - proxy;
   return Number.isFinite(seal) ? { total, shard, proxy, seal } : undefined;
+}
+
+function compareWorkers(figures: readonly Figures[]): Readonly<Record<string, number>> | undefined {
+  const ratios = figures.flatMap((two) => {
+    const one = figures.find((f) => f.peer === "workers-1" && f.kind === two.kind && f.load === two.load);
+    const isKnown = two.peer === "workers-2" && one !== undefined;
+    return isKnown ? [[two.load, two.perSecond / one.perSecond] as const] : [];
+  });
+  return ratios.length > 0 ? Object.fromEntries(ratios) : undefined;
+}
+
+/** In words. */
+export function workersText(ratios: Readonly<Record<string, number>>): string {
+  const each = Object.entries(ratios).map(([load, ratio]) => `${ratio.toFixed(2)} (${load})`);
+  return `Answers per second of two workers against one: ${each.join(", ")}.`;
 }
 
 /** The report as text for a terminal. */
@@ -91,6 +109,7 @@ export function render(report: Report): string {
         `the seal ${ms(seal)}, the proxy ${ms(proxy)} (derived from puts and ranges directly to etcd)`,
     );
   }
+  if (report.twoWorkers !== undefined) parts.push("", workersText(report.twoWorkers));
   if (report.targets.length > 0) {
     const rows = report.targets.map((target) => [
       target.what,

@@ -47,30 +47,65 @@ interface Sample {
 
 /** Runs everything and ends all that it started, also on failure. `say` hears what goes on. */
 export async function runBench(options: Options, dir: string, say: (text: string) => void): Promise<Outcome> {
-  const peers: Peer[] = [];
+  const chosen = workloads(options).filter(({ kind }) => options.only.includes(kind));
+  const outcomes: Outcome[] = [];
   const generator = new Generator();
   try {
-    for (const name of options.peers) {
+    // Peers that are not compared with each other are not there at the same time: even idle etcds cost something.
+    for (const peers of new Set(chosen.map((workload) => workload.peers))) {
+      const wanted = options.peers.filter((name) => peers.includes(name));
+      const group = chosen.filter((workload) => workload.peers === peers);
+      outcomes.push(await runGroup(group, wanted, generator, options, dir, say));
+    }
+  } finally {
+    generator.stop();
+  }
+  return {
+    figures: outcomes.flatMap(({ figures }) => figures),
+    idleMemory: Object.assign({}, ...outcomes.map(({ idleMemory }) => idleMemory)),
+  };
+}
+
+/** Workloads of which the same peers have their turns. */
+async function runGroup(
+  group: readonly Workload[],
+  names: readonly PeerName[],
+  generator: Generator,
+  options: Options,
+  dir: string,
+  say: (text: string) => void,
+): Promise<Outcome> {
+  const peers: Peer[] = [];
+  try {
+    for (const name of names) {
       say(`starting ${name}`);
       peers.push(await startPeer(name, { dir, fsync: options.fsync }));
     }
     const idleMemory = Object.fromEntries(
-      peers.flatMap(({ name, pids }) => (pids.proxy ? [[name, residentMemory(pids.proxy)]] : [])),
+      peers.flatMap(({ name, pids }) => {
+        const proxies = Object.entries(pids).filter(([process]) => process.startsWith("proxy"));
+        const bytes = proxies.reduce((sum, [, pid]) => sum + residentMemory(pid), 0);
+        return bytes > 0 ? [[name, bytes]] : [];
+      }),
     );
     for (const peer of peers) await preload(peer);
-    const chosen = workloads(options).filter(({ kind }) => options.only.includes(kind));
-    const slots = chosen.flatMap((workload) => peers.map((peer) => new Slot(workload, peer)));
-    say("warming up");
+    const slots = group.flatMap((workload) => peers.map((peer) => new Slot(workload, peer)));
+    if (slots.length > 0) say(`warming up: ${[...new Set(group.map(({ kind }) => kind))].join(", ")}`);
     for (const slot of slots) await slot.run(generator, options.slice * WARM_UP, false);
-    for (let round = 0; round < options.rounds; round++) {
+    for (let round = 0; round < options.rounds && slots.length > 0; round++) {
       say(`round ${round + 1} of ${options.rounds}`);
       for (const slot of slots) await slot.run(generator, options.slice, true);
     }
     return { figures: slots.map((slot) => slot.figures()), idleMemory };
   } finally {
-    generator.stop();
     await Promise.all(peers.map((peer) => peer.stop()));
   }
+}
+
+/** The sum over all processes of one kind: a proxy and its workers, or the etcds. */
+function ofAll(values: Readonly<Record<string, number>>, prefix: string): number {
+  const chosen = Object.entries(values).filter(([process]) => process.startsWith(prefix));
+  return chosen.reduce((sum, [, value]) => sum + value, 0);
 }
 
 /** One workload on one peer, and what was measured. */
@@ -101,11 +136,8 @@ class Slot {
   figures(): Figures {
     const { workload, peer, samples } = this;
     const middle = (value: (sample: Sample) => number): number => median(samples.map(value));
-    const cpu = (wanted: (process: string) => boolean): number =>
-      middle(({ result }) => {
-        const times = Object.entries(result.cpu).filter(([process]) => wanted(process));
-        return times.reduce((sum, [, time]) => sum + time, 0) / result.operations;
-      });
+    const cpu = (prefix: string): number =>
+      middle(({ result }) => ofAll(result.cpu, prefix) / result.operations);
     return {
       kind: workload.kind,
       load: workload.load,
@@ -114,15 +146,17 @@ class Slot {
       p50Ms: middle(({ result }) => result.p50Ms),
       p99Ms: middle(({ result }) => result.p99Ms),
       cpu: {
-        proxy: cpu((process) => process === "proxy"),
-        etcd: cpu((process) => process.startsWith("etcd")),
-        load: cpu((process) => process === "load"),
+        proxy: cpu("proxy"),
+        etcd: cpu("etcd"),
+        load: cpu("load"),
       },
       ...(workload.kind === "put" &&
         samples[0]?.appends !== undefined && {
           appendsPer1000: middle(({ result, appends }) => ((appends ?? 0) / result.operations) * 1000),
         }),
-      ...(peer.pids.proxy !== undefined && { proxyMemory: middle(({ result }) => result.memory.proxy) }),
+      ...(peer.pids.proxy !== undefined && {
+        proxyMemory: middle(({ result }) => ofAll(result.memory, "proxy")),
+      }),
       ...(samples[0]?.result.watcherBytes !== undefined && {
         watcherBytes: Math.max(...samples.map(({ result }) => result.watcherBytes ?? 0)),
       }),

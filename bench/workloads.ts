@@ -2,7 +2,7 @@ import { PutRequest, RangeRequest } from "../src/wire/messages.js";
 import { KV } from "../src/wire/paths.js";
 import { callAll } from "./call.js";
 import type { Task } from "./load/task.js";
-import type { Peer } from "./peers.js";
+import type { Peer, PeerName } from "./peers.js";
 
 export const VALUE_BYTES = 256;
 /** Keys that are there, all of which a scan reads. */
@@ -10,18 +10,23 @@ export const KEYS = 1_000;
 /** First segments of the keys, which the default rule spreads over the shards. */
 const GROUPS = 50;
 
-/** One thing to be measured, of every peer. */
+const COMPARED: readonly PeerName[] = ["direct", "grpc-proxy", "braid-1", "braid-3"];
+const WORKERS: readonly PeerName[] = ["workers-1", "workers-2"];
+
+/** One thing to be measured, of several peers. */
 export interface Workload {
-  /** `put`, `range`, `scan` or `watch`: what `--only` names. */
+  /** What `--only` names. */
   readonly kind: WorkloadKind;
   /** How it is loaded: `16 x 16` are 16 connections with 16 requests in flight on each; or the number of watchers. */
   readonly load: string;
   /** Slices are longer by this factor. */
   readonly weight: number;
+  /** Who is measured. */
+  readonly peers: readonly PeerName[];
   task(peer: Peer, milliseconds: number): Task;
 }
 
-export const WORKLOAD_KINDS = ["put", "range", "scan", "watch"] as const;
+export const WORKLOAD_KINDS = ["put", "range", "scan", "watch", "workers"] as const;
 export type WorkloadKind = (typeof WORKLOAD_KINDS)[number];
 
 export interface FanoutSize {
@@ -49,6 +54,7 @@ export function workloads(size: FanoutSize): Workload[] {
     // Watchers with ids of their own on few streams, as clients in one program have them, and each on its own stream.
     fanoutWorkload("ids", 1, size),
     fanoutWorkload("streams", Math.ceil(size.watchers / size.connections), size),
+    ...[64, 256].map((connections) => jsonWorkload(connections)),
   ];
 }
 
@@ -65,6 +71,7 @@ function unary(
     kind,
     load: `${connections} x ${inFlight}`,
     weight: 1,
+    peers: COMPARED,
     task: ({ port, pids }, milliseconds) => ({
       kind: "unary",
       port,
@@ -85,6 +92,7 @@ function fanoutWorkload(what: string, streams: number, size: FanoutSize): Worklo
     kind: "watch",
     load: `${watchers} ${what}`,
     weight: 2,
+    peers: COMPARED,
     task: ({ port, pids }, milliseconds) => ({
       kind: "fanout",
       port,
@@ -101,6 +109,31 @@ function fanoutWorkload(what: string, streams: number, size: FanoutSize): Worklo
     }),
   };
 }
+
+/**
+ * Work for proxies that leaves the etcds idle: JSON has to be read and written for every answer, and equal ranges that come
+ * together are one range for an etcd.
+ */
+function jsonWorkload(connections: number): Workload {
+  return {
+    kind: "workers",
+    load: `${connections} JSON`,
+    weight: 1,
+    peers: WORKERS,
+    task: ({ port, pids }, milliseconds) => ({
+      kind: "http",
+      port,
+      pids,
+      milliseconds,
+      path: "/v3/kv/range",
+      body: JSON.stringify({ key: base64("/bench-0/"), range_end: base64("/bench-00") }),
+      connections,
+      leastBytes: (KEYS / GROUPS) * VALUE_BYTES,
+    }),
+  };
+}
+
+const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
 const keys = Array.from({ length: KEYS }, (_, n) => Buffer.from(`/bench-${n % GROUPS}/key-${n}`));
 const value = Buffer.alloc(VALUE_BYTES, "value ");

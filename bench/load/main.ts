@@ -3,14 +3,26 @@
  * as its parent sends them; ends with its parent.
  */
 import { runFanout } from "./fanout.js";
-import type { Task, TaskReply } from "./task.js";
+import { runHttp } from "./http.js";
+import type { Task, TaskReply, TaskResult } from "./task.js";
 import { runUnary } from "./unary.js";
+
+const run = (task: Task): Promise<TaskResult> => {
+  switch (task.kind) {
+    case "unary":
+      return runUnary(task);
+    case "http":
+      return runHttp(task);
+    case "fanout":
+      return runFanout(task);
+  }
+};
 
 process.on("disconnect", () => process.exit(0));
 process.on("message", async (task: Task) => {
   let reply: TaskReply;
   try {
-    reply = { result: task.kind === "unary" ? await runUnary(task) : await runFanout(task) };
+    reply = { result: await run(task) };
   } catch (error) {
     reply = { error: (error as Error).message };
   }

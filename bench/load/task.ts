@@ -1,5 +1,5 @@
 /** What the load process is asked to do, and what it answers. Sent as JSON. */
-export type Task = UnaryTask | FanoutTask;
+export type Task = UnaryTask | HttpTask | FanoutTask;
 
 interface Target {
   /** The server's port on the loopback interface. */
@@ -19,6 +19,17 @@ export interface UnaryTask extends Target {
   readonly connections: number;
   readonly inFlight: number;
   /** A response shorter than this, in bytes, counts as an error. */
+  readonly leastBytes: number;
+}
+
+/** The same JSON request over and over, on many connections of HTTP/1.1, one at a time on each. */
+export interface HttpTask extends Target {
+  readonly kind: "http";
+  readonly path: string;
+  /** JSON. */
+  readonly body: string;
+  readonly connections: number;
+  /** A response whose body is shorter than this, in bytes, counts as an error. */
   readonly leastBytes: number;
 }
 

@@ -67,6 +67,34 @@ test("a short benchmark measures every workload on every peer and leaves nothing
   assert.deepEqual(readdirSync(dir), ["report.json", "report.svg"]);
 });
 
+test("one worker and two are compared, with the processor time of all of them", async () => {
+  const dir = temporaryFolder();
+  const output = join(dir, "report.json");
+  const { code, stdout, stderr } = await bench(
+    ...["--only", "workers", "--rounds", "1", "--slice", "100", "--dir", dir, "--output", output],
+  );
+  assert.equal(code, 0, `${stdout}${stderr}`);
+  const report: Report = JSON.parse(readFileSync(output, "utf8"));
+  assert.deepEqual(
+    report.figures.map(({ load, peer }) => `${load} ${peer}`),
+    ["64 JSON workers-1", "64 JSON workers-2", "256 JSON workers-1", "256 JSON workers-2"],
+  );
+  for (const figures of report.figures) {
+    assert.ok(
+      figures.perSecond > 0 && figures.cpu.proxy > 0 && figures.cpu.etcd > 0,
+      JSON.stringify(figures),
+    );
+    assert.deepEqual([figures.errors, figures.failures], [0, []]);
+  }
+  // With processes of its own: what the primary alone uses is next to nothing.
+  const [, two] = report.figures;
+  assert.ok(two.cpu.proxy > 5, JSON.stringify(two));
+  assert.match(
+    stdout,
+    /^Answers per second of two workers against one: [\d.]+ \(64 JSON\), [\d.]+ \(256 JSON\)\.$/m,
+  );
+});
+
 test("a wrong command line is refused with what is wrong", async () => {
   const wrong = await bench("--only", "put,pull");
   assert.equal(wrong.code, 2);
