@@ -28,7 +28,7 @@ export function lend(length: number): Buffer {
 
 /** Says that nobody will look at `bytes` any more, which may be from `lend`. */
 export function giveBack(bytes: Uint8Array): void {
-  if (lent.delete(bytes.buffer)) putSpare(bytes.buffer);
+  if (bytes.length >= LEAST && lent.delete(bytes.buffer)) putSpare(bytes.buffer);
 }
 
 /** A buffer of `length` bytes, of any content, for a message that is sent once and then no more needed. */

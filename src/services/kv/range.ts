@@ -1,5 +1,6 @@
 import { mayRead } from "../../auth/permission.js";
 import type { Call, Reply, UnaryHandler } from "../../server/transport.js";
+import { giveBack } from "../../shard/buffers.js";
 import { GIVEN_EMPTY, RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewriteRange } from "../../wire/rewrite.js";
@@ -121,7 +122,9 @@ function answerRange(
 ): void {
   answer(reply, () => {
     const header = context.identity.header(context.timeline.readRevision(shard, shardRevision));
-    return rewriteRange(response, header, context.toRevision[shard]);
+    const rewritten = rewriteRange(response, header, context.toRevision[shard]);
+    giveBack(response);
+    return rewritten;
   });
 }
 
