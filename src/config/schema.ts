@@ -133,7 +133,7 @@ export const schema = z.strictObject({
     .prefault({}),
   watch: z
     .strictObject({
-      historyBytes: positive().default(64 * 2 ** 20),
+      historyBytes: positive().default(16 * 2 ** 20),
       streamBufferBytes: positive().default(4 * 2 ** 20),
       progressNotifyMs: milliseconds.default(600_000),
     })

@@ -55,7 +55,7 @@ test("shards alone are enough", () => {
       maxConnections: 20_000,
     },
     http2: { maxStreams: 10_000, keepaliveIntervalMs: 7_200_000, keepaliveTimeoutMs: 20_000 },
-    watch: { historyBytes: 67_108_864, streamBufferBytes: 4_194_304, progressNotifyMs: 600_000 },
+    watch: { historyBytes: 16_777_216, streamBufferBytes: 4_194_304, progressNotifyMs: 600_000 },
     http: { cors: [], hosts: [] },
     transport: "native",
     log: { level: "info", slowRequestMs: 500 },
