@@ -50,4 +50,10 @@ test("what nobody looks at any more is read over", () => {
   assert.equal(kept.byteOffset, dropped.byteOffset);
   assert.equal(next.byteOffset, kept.byteOffset + 100);
   assert.ok(kept.every((byte) => byte === 1));
+
+  // A read that fills what is left of the slab means that more is waiting: the next one gets a whole slab.
+  const rest = buffer();
+  rest[0] = 0;
+  callback(rest.length, rest);
+  assert.ok(buffer().length > rest.length);
 });
