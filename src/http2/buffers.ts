@@ -33,7 +33,7 @@ export function giveBack(bytes: Uint8Array): void {
 
 /** A buffer of `length` bytes, of any content, for a message that is sent once and then no more needed. */
 export function lendUntilSent(length: number): Buffer {
-  if (length < LEAST || length > MOST) return Buffer.allocUnsafeSlow(length);
+  if (length < LEAST || length > MOST) return Buffer.allocUnsafe(length);
   const bytes = allocate(length);
   unsent.set(bytes.buffer, length);
   return bytes;

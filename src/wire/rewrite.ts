@@ -89,8 +89,13 @@ function searchRevision(response: Uint8Array): number {
 }
 
 /** A RangeResponse with the revisions of its keys mapped. */
-export function rewriteRange(response: Uint8Array, header: Uint8Array, map: ToRevision): Uint8Array {
-  return rewrite(response, header, patchRange, map);
+export function rewriteRange(
+  response: Uint8Array,
+  header: Uint8Array,
+  map: ToRevision,
+  allocate: Allocate = Buffer.allocUnsafe,
+): Uint8Array {
+  return rewrite(response, header, patchRange, map, undefined, allocate);
 }
 
 /** A PutResponse with the revisions of the previous key mapped. */
@@ -137,16 +142,20 @@ export function deletedCount(response: Uint8Array): number {
  */
 type Patch = (r: Reader, p: Patches, map: ToRevision, headers?: ToRevision, inner?: ToRevision) => void;
 
+/** Room for a response, of any content. */
+type Allocate = (length: number) => Uint8Array;
+
 function rewrite(
   response: Uint8Array,
   header: Uint8Array,
   patch: Patch,
   map: ToRevision,
   inner?: ToRevision,
+  allocate: Allocate = Buffer.allocUnsafe,
 ): Uint8Array {
   const p = patches.reset();
   patch(new Reader(response), p, map, undefined, inner);
-  const result = Buffer.allocUnsafe(header.length + p.size(0, response.length));
+  const result = allocate(header.length + p.size(0, response.length));
   result.set(header);
   p.apply(response, 0, response.length, result, header.length);
   return result;

@@ -1,6 +1,6 @@
 import { mayRead } from "../../auth/permission.js";
 import type { Call, Reply, UnaryHandler } from "../../server/transport.js";
-import { giveBack } from "../../shard/buffers.js";
+import { giveBack, lendUntilSent } from "../../shard/buffers.js";
 import { GIVEN_EMPTY, RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewriteRange } from "../../wire/rewrite.js";
@@ -122,7 +122,7 @@ function answerRange(
 ): void {
   answer(reply, () => {
     const header = context.identity.header(context.timeline.readRevision(shard, shardRevision));
-    const rewritten = rewriteRange(response, header, context.toRevision[shard]);
+    const rewritten = rewriteRange(response, header, context.toRevision[shard], lendUntilSent);
     giveBack(response);
     return rewritten;
   });
