@@ -206,7 +206,7 @@ export abstract class Connection<H> implements FrameSink {
 
   // ---- frames
 
-  onDataFrame(flags: number, streamId: number, length: number): void {
+  onDataFrame(flags: number, streamId: number, length: number, padding: number): void {
     this.checkOrder(FrameType.DATA, streamId);
     if (streamId === 0 || this.isIdle(streamId)) throw protocolError(`DATA on stream ${streamId}`);
     this.dataEnds = (flags & Flag.END_STREAM) !== 0;
@@ -235,6 +235,7 @@ export abstract class Connection<H> implements FrameSink {
         this.resetByFault(stream, ErrorCode.FLOW_CONTROL_ERROR, "more data than its window");
       } else {
         this.dataStream = stream;
+        if (padding > 0) stream.grant(padding);
       }
     }
   }

@@ -6,8 +6,11 @@ const EMPTY = Buffer.alloc(0);
 export interface FrameSink {
   /** Any frame but DATA, complete: its payload is `bytes[start, end)`, valid only during the call. */
   onFrame(type: number, flags: number, streamId: number, bytes: Buffer, start: number, end: number): void;
-  /** A DATA frame begins; `length` is what flow control counts. Its data follows in pieces. */
-  onDataFrame(flags: number, streamId: number, length: number): void;
+  /**
+   * A DATA frame begins; `length` is what flow control counts, of which `padding` bytes are no data. Its data follows in
+   * pieces.
+   */
+  onDataFrame(flags: number, streamId: number, length: number, padding: number): void;
   /** The next piece of that frame, `bytes[start, end)`, a part of the chunk that was pushed; once at least, with `last` once. */
   onDataPiece(bytes: Buffer, start: number, end: number, last: boolean): void;
 }
@@ -70,7 +73,7 @@ export class FrameReader {
     this.bodyLength = 0;
     this.streaming = this.type === FrameType.DATA && (this.flags & Flag.PADDED) === 0;
     if (this.streaming) {
-      this.sink.onDataFrame(this.flags, this.streamId, size);
+      this.sink.onDataFrame(this.flags, this.streamId, size, 0);
       if (size > 0 || this.stopped) return;
       this.missing = -1;
       this.sink.onDataPiece(EMPTY, 0, 0, true);
@@ -115,7 +118,7 @@ export class FrameReader {
     if (start === end || padding >= end - start) {
       throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, "padding longer than its frame");
     }
-    this.sink.onDataFrame(this.flags, this.streamId, end - start);
+    this.sink.onDataFrame(this.flags, this.streamId, end - start, 1 + padding);
     this.sink.onDataPiece(bytes, start + 1, end - padding, true);
   }
 }

@@ -35,6 +35,8 @@ export abstract class Stream {
   private outgoingBytes = 0;
 
   private stopped = false;
+  /** What was held is being read. */
+  private resuming = false;
   private deaf = false;
   private expected = -1;
   private held: Fifo<Buffer> | undefined;
@@ -88,12 +90,16 @@ export abstract class Stream {
   resumeReading(): void {
     if (!this.stopped) return;
     this.stopped = false;
+    // Who gets a message may stop and go on at once: then the reading of its piece just goes on.
+    if (this.resuming) return;
+    this.resuming = true;
     while (!this.stopped && !this.closed) {
       const piece = this.held?.shift();
       if (piece === undefined) break;
       this.unbuffer(piece.length);
       this.read(piece, 0, piece.length);
     }
+    this.resuming = false;
     if (!this.remoteEnded || this.stopped || this.closed) return;
     this.finishReading();
     this.connection.settle(this);
@@ -138,7 +144,7 @@ export abstract class Stream {
   /** Data as it comes from the connection: `bytes[start, end)`. */
   receive(bytes: Buffer, start: number, end: number): void {
     if (this.deaf) return;
-    if (this.stopped) this.hold(bytes.subarray(start, end));
+    if (this.stopped) this.hold(bytes.subarray(start, end), false);
     else this.read(bytes, start, end);
   }
 
@@ -242,18 +248,20 @@ export abstract class Stream {
     else this.onRemoteEnd();
   }
 
-  private hold(piece: Buffer): void {
+  /** Keeps a piece for later; `first`: it comes before all that is kept already. */
+  private hold(piece: Buffer, first: boolean): void {
     if (piece.length === 0 || !this.buffer(piece.length)) return;
     this.connection.lends++;
     this.held ??= new Fifo();
-    this.held.push(piece);
+    if (first) this.held.unshift(piece);
+    else this.held.push(piece);
   }
 
   private read(piece: Buffer, start: number, end: number): void {
     let at = start;
     while (at < end && !this.closed && !this.deaf) {
       if (this.stopped) {
-        this.hold(piece.subarray(at, end));
+        this.hold(piece.subarray(at, end), true);
         break;
       }
       if (this.messageLength < 0) {
@@ -345,7 +353,7 @@ export abstract class Stream {
   }
 
   /** Lets the peer send `length` bytes more; told in large steps. */
-  private grant(length: number): void {
+  grant(length: number): void {
     this.consumed += length;
     if (this.closed || this.remoteEnded || this.consumed * 2 < this.connection.limits.streamWindow) return;
     this.recvWindow += this.consumed;

@@ -1,4 +1,18 @@
 const SMALLEST = 16;
+/** Bits of a place that come from the id alone. */
+const PLAIN_BITS = 14;
+/**
+ * Neighbours have neighbouring places, but a peer that leaves out ids cannot choose which ones share a place: the upper
+ * bits of ids move the places by amounts that only this process knows.
+ */
+const MOVES = Int32Array.from({ length: 512 }, () => Math.random() * 2 ** 31);
+
+function placeOf(id: number): number {
+  const n = id >>> 1;
+  const upper = n >>> PLAIN_BITS;
+  return n + MOVES[upper & 0xff] + MOVES[0x100 + (upper >>> 8)];
+}
+
 /** A larger table is given up when the last stream has gone. */
 const LARGE = 1024;
 
@@ -17,7 +31,7 @@ export class StreamTable<S extends { readonly id: number }> implements Iterable<
   get(id: number): S | undefined {
     const { places } = this;
     const mask = places.length - 1;
-    for (let i = (id >>> 1) & mask; ; i = (i + 1) & mask) {
+    for (let i = placeOf(id) & mask; ; i = (i + 1) & mask) {
       const stream = places[i];
       if (stream === undefined || stream.id === id) return stream;
     }
@@ -34,7 +48,7 @@ export class StreamTable<S extends { readonly id: number }> implements Iterable<
   delete(stream: S): void {
     const { places } = this;
     const mask = places.length - 1;
-    let hole = (stream.id >>> 1) & mask;
+    let hole = placeOf(stream.id) & mask;
     while (places[hole] !== stream) {
       if (places[hole] === undefined) return;
       hole = (hole + 1) & mask;
@@ -48,7 +62,7 @@ export class StreamTable<S extends { readonly id: number }> implements Iterable<
     for (let i = (hole + 1) & mask; ; i = (i + 1) & mask) {
       const next = places[i];
       if (next === undefined) break;
-      const own = (next.id >>> 1) & mask;
+      const own = placeOf(next.id) & mask;
       if (((i - own) & mask) < ((i - hole) & mask)) continue;
       places[hole] = next;
       hole = i;
@@ -64,7 +78,7 @@ export class StreamTable<S extends { readonly id: number }> implements Iterable<
   private put(stream: S): void {
     const { places } = this;
     const mask = places.length - 1;
-    let i = (stream.id >>> 1) & mask;
+    let i = placeOf(stream.id) & mask;
     while (places[i] !== undefined) i = (i + 1) & mask;
     places[i] = stream;
   }

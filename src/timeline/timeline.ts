@@ -247,6 +247,7 @@ export class SharedTimeline implements Timeline {
   private readonly appendPending = (): void => {
     const entry = this.closed || this.failure !== undefined ? undefined : this.takePending();
     if (entry === undefined) {
+      this.backoff = 0;
       this.appending = false;
       return;
     }

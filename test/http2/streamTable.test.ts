@@ -45,3 +45,23 @@ test("while all are visited each may leave", () => {
   assert.equal(visited, 50);
   assert.equal(table.size, 0);
 });
+
+test("ids chosen so that they are far from each other do not end up in one place", () => {
+  let looks = 0;
+  const table = new StreamTable<{ readonly id: number }>();
+  for (const step of [2 ** 16, 2 ** 17]) {
+    const ids = Array.from({ length: 9_000 }, (_, n) => 1 + n * step);
+    const streams = ids.map((id) => ({
+      get id() {
+        looks++;
+        return id;
+      },
+    }));
+    for (const stream of streams) table.add(stream);
+    looks = 0;
+    for (const id of ids) assert.equal(table.get(id)?.id, id);
+    assert.ok(looks < 20 * ids.length, `${looks} looks for ${ids.length} ids`);
+    for (const stream of streams) table.delete(stream);
+    assert.equal(table.size, 0);
+  }
+});
