@@ -1,18 +1,15 @@
 // npm run test:etcd35: the tests that need a backend, with the newest etcd 3.5 that Debian has.
 // The package is unpacked into .cache/etcd-3.5, never installed: the machine keeps its own etcd.
 // Arguments choose test files, as with npm test; --fetch fetches only.
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { testOn } from "./backend.js";
 import { capture, fail, root, run, say } from "./setup.js";
 
 const SERIES = "3.5.";
 /** Debian suites to look in: newer than what machines run, so they are read with an apt set-up of their own. */
 const SUITES = ["trixie", "sid"];
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/** Rooms without a backend, which `npm test` has covered. */
-const BACKEND_FREE = ["routing", "config", "wire", "timeline"];
-
 const cache = join(root, ".cache/etcd-3.5");
 const binary = join(cache, "root/usr/bin/etcd");
 
@@ -70,19 +67,4 @@ function fetchEtcd() {
 }
 
 if (!existsSync(binary)) fetchEtcd();
-const version = capture(binary, ["--version"]);
-if (!version) fail(`${binary} does not run on this machine.`);
-say(version.split("\n")[0]);
-
-if (process.argv.includes("--fetch")) process.exit();
-
-const wanted = process.argv.slice(2);
-const rooms = readdirSync(join(root, "test"), { withFileTypes: true })
-  .filter((entry) => entry.isDirectory() && !BACKEND_FREE.includes(entry.name))
-  .map((entry) => `test/${entry.name}/`);
-const result = spawnSync(
-  process.execPath,
-  [join(root, "scripts/test.js"), ...(wanted.length > 0 ? wanted : rooms)],
-  { cwd: root, stdio: "inherit", env: { ...process.env, BRAID_TEST_ETCD: binary } },
-);
-process.exit(result.status ?? 1);
+testOn(binary);

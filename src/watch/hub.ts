@@ -4,12 +4,15 @@ import type { Watcher } from "./watcher.js";
 
 export type HubDeps = Pick<RunDeps, "timeline" | "shards" | "log" | "historyBytes">;
 
-/** How long the upstream watches and the history stay when nobody watches any more, ms. */
-const IDLE = 60_000;
+/**
+ * How long the upstream watches and the history stay when nobody watches any more, ms: clients that lost their connection are
+ * back by then. While they stay, every write costs the proxy and the shards an event besides.
+ */
+const IDLE = 3_000;
 
 /**
  * All that this proxy's watchers share: one upstream watch per shard, the merged stream of revisions and its recent
- * history. It starts with the first watcher, from the timeline's head, and stops a minute after the last one.
+ * history. It starts with the first watcher, from the timeline's head, and stops a moment after the last one.
  */
 export class Hub {
   readonly stats: WatchStats;

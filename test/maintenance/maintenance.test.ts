@@ -232,7 +232,7 @@ test("alarms: those of all shards in one list, by shard in status and log, disar
   assert.equal(await run("alarm", "list"), `memberID:${memberId} alarm:NOSPACE \n`);
   const [{ Status: status }] = JSON.parse(await run("endpoint", "status", "-w", "json"));
   assert.equal(status.errors.length, 1);
-  assert.match(status.errors[0], /^shard "single": memberID:\d+ alarm:NOSPACE/);
+  assert.match(status.errors[0], /^shard "single": memberID:\d+ +alarm:NOSPACE/);
   assert.match(proxies[0]!.logs(), /"shard":"single","alarms":"NOSPACE of member [0-9a-f]+"/);
   assert.match(await refusal("put", ON_SINGLE, "v"), /etcdserver: mvcc: database space exceeded/);
   await run("put", ON_CLUSTER, "v");
@@ -289,10 +289,11 @@ test("move-leader: to a member of a shard; the proxy itself changes nothing, oth
 });
 
 test("downgrade: what the backends say, all of them", async () => {
-  const validate = DowngradeRequest.encode({ version: "3.4.0" });
   const [{ Status: status }] = JSON.parse(await run("endpoint", "status", "-w", "json"));
+  const minor = Number(status.version.split(".")[1]);
+  const validate = DowngradeRequest.encode({ version: `3.${minor - 1}.0` });
   const answer = proxy.call(Maintenance.Downgrade, validate, { idempotent: true });
-  if (status.version.startsWith("3.4.")) {
+  if (minor === 4) {
     await assert.rejects(answer, (error: StatusError) => {
       assert.equal(error.code, Code.UNIMPLEMENTED);
       assert.match(error.message, /^unknown method Downgrade/);
@@ -302,7 +303,7 @@ test("downgrade: what the backends say, all of them", async () => {
   }
   const { header, version } = DowngradeResponse.decode(await answer);
   assert.equal(header?.revision, await head());
-  assert.match(version, /^3\.5\./);
+  assert.match(version, new RegExp(`^3\\.${minor}\\.`));
 });
 
 test("members are changed in the configuration, which the refusal says; etcd's own errors come first", async () => {

@@ -1,0 +1,30 @@
+// What the test:etcd… commands share: the tests that need a backend, run on an etcd that was fetched for them.
+import { spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { capture, fail, root, say } from "./setup.js";
+
+/** Rooms without a backend, which `npm test` has covered. */
+const BACKEND_FREE = ["routing", "config", "wire", "timeline"];
+
+/**
+ * Runs tests on the etcd `binary` and ends the process with their exit code. Arguments of the command line choose test files, as
+ * with npm test; with --fetch nothing is run. `tools` is a folder with programs for the tests, to be found before all others.
+ */
+export function testOn(binary, tools) {
+  const version = capture(binary, ["--version"]);
+  if (!version) fail(`${binary} does not run on this machine.`);
+  say(version.split("\n")[0]);
+  if (process.argv.includes("--fetch")) process.exit();
+  const wanted = process.argv.slice(2);
+  const rooms = readdirSync(join(root, "test"), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !BACKEND_FREE.includes(entry.name))
+    .map((entry) => `test/${entry.name}/`);
+  const PATH = tools === undefined ? process.env.PATH : tools + delimiter + process.env.PATH;
+  const result = spawnSync(
+    process.execPath,
+    [join(root, "scripts/test.js"), ...(wanted.length > 0 ? wanted : rooms)],
+    { cwd: root, stdio: "inherit", env: { ...process.env, PATH, BRAID_TEST_ETCD: binary } },
+  );
+  process.exit(result.status ?? 1);
+}
