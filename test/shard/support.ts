@@ -107,6 +107,15 @@ export interface Relay {
   close(): Promise<void>;
 }
 
+/**
+ * Resets a connection. One that is being shut down already is only destroyed: libuv cannot reset it, and Node then never
+ * closes it and spins at the end of the process.
+ */
+function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
+}
+
 export function startRelay(target: string): Promise<Relay> {
   const [host, port] = target.split(":");
   const pairs = new Set<{ client: Socket; server: Socket }>();
@@ -116,7 +125,7 @@ export function startRelay(target: string): Promise<Relay> {
   const listener = createServer((client) => {
     accepted++;
     if (refusing) {
-      client.on("error", () => {}).resetAndDestroy();
+      reset(client.on("error", () => {}));
       return;
     }
     const server = connect({ host, port: Number(port) });
@@ -149,7 +158,7 @@ export function startRelay(target: string): Promise<Relay> {
     },
     cut() {
       for (const { client, server } of [...pairs]) {
-        client.resetAndDestroy();
+        reset(client);
         server.destroy();
       }
     },
