@@ -36,6 +36,8 @@ export class SharedTimeline implements Timeline {
   private appending = false;
   /** Pause after a failed append, ms; 0 after one that was answered. */
   private backoff = 0;
+  /** Only while something is pending, whose next append finds out when it is over. */
+  isHostFull = false;
   private failure: StatusError | undefined;
   private closed = false;
   private readonly listeners = new Set<() => void>();
@@ -248,6 +250,7 @@ export class SharedTimeline implements Timeline {
     const entry = this.closed || this.failure !== undefined ? undefined : this.takePending();
     if (entry === undefined) {
       this.backoff = 0;
+      this.isHostFull = false;
       this.appending = false;
       return;
     }
@@ -258,6 +261,7 @@ export class SharedTimeline implements Timeline {
     for (const waiter of compactions) waiter.key = key;
     const since = turnTime();
     this.log.append(key, entry, (error, landed) => {
+      this.isHostFull = error !== undefined && isNoSpace(error);
       if (error !== undefined) {
         this.stats.appendsFailed++;
         this.putBack(entry);
@@ -408,13 +412,14 @@ interface CompactWaiter {
 
 const waiterKey = (op: LeaseOp): string => (op.kind === "place" ? `${op.lease}/${op.shard}` : `${op.lease}`);
 
-function unavailable(reason: unknown): StatusError {
-  const { code, message } = StatusError.from(reason);
+const isNoSpace = ({ message }: StatusError): boolean => message === etcd.noSpace().message;
+
+function unavailable(reason: StatusError): StatusError {
+  const { code, message } = reason;
   if (code === Code.DATA_LOSS) return new StatusError(code, message);
   // Not etcd's own error: a write that has only not been sealed is there.
-  const text =
-    message === etcd.noSpace().message
-      ? `the timeline host takes no more entries until it has space again: ${message}`
-      : `the timeline host can not be reached: ${message}`;
+  const text = isNoSpace(reason)
+    ? `the timeline host takes no more entries until it has space again: ${message}`
+    : `the timeline host can not be reached: ${message}`;
   return new StatusError(Code.UNAVAILABLE, `etcd-braid: ${text}`, { cause: reason });
 }

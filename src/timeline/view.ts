@@ -50,6 +50,11 @@ export type Placements = ReadonlyMap<bigint, ReadonlySet<number>>;
 export type Sealed = (error: StatusError | undefined) => void;
 
 export interface Timeline extends TimelineView {
+  /**
+   * True while the host is known to take no entries for want of space, until one is taken again (tried once a second): what
+   * is written meanwhile could not be sealed, and reads of its shard would fail for it.
+   */
+  readonly isHostFull: boolean;
   /** True at once when `shardRevision` of `shard` is sealed. */
   isSealed(shard: number, shardRevision: number): boolean;
   /**

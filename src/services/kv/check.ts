@@ -1,4 +1,6 @@
+import { StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
+import type { Timeline } from "../../timeline/view.js";
 import type {
   DeleteRangeRequest,
   PutRequest,
@@ -126,6 +128,16 @@ function checkOverlaps(operations: readonly RequestOp[]): Writes {
 export function checkSize(request: Uint8Array, maxRequestBytes: number): void {
   const frame = 14 + 1 + varintLength(request.length);
   if (request.length + frame > maxRequestBytes) throw etcd.requestTooLarge();
+}
+
+/**
+ * Throws etcd's error for want of space, saying where, while the timeline host takes no entries. That holds for deletions
+ * too, which an etcd without space takes: unsealed they would only keep their shard from being read.
+ */
+export function checkSpace({ isHostFull }: Pick<Timeline, "isHostFull">): void {
+  if (!isHostFull) return;
+  const { code, message } = etcd.noSpace();
+  throw new StatusError(code, `${message} (timeline host; nothing was written)`);
 }
 
 function varintLength(value: number): number {

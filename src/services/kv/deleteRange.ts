@@ -5,7 +5,7 @@ import { DeleteRangeRequest, DeleteRangeResponse } from "../../wire/messages.js"
 import { KV } from "../../wire/paths.js";
 import { deletedCount, peekRevision, rewriteDeleteRange } from "../../wire/rewrite.js";
 import { answer, answerAsync, ask, askAsync, attempt, callOptions } from "./calls.js";
-import { checkDeleteRange, checkSize } from "./check.js";
+import { checkDeleteRange, checkSize, checkSpace } from "./check.js";
 import type { KvContext } from "./context.js";
 import { reservedKey, visible } from "./keyspace.js";
 import { atHead } from "./snapshot.js";
@@ -15,7 +15,7 @@ import { atHead } from "./snapshot.js";
  * some, the error tells what was deleted on the others.
  */
 export function deleteRangeHandler(context: KvContext): UnaryHandler {
-  const { router, limits } = context;
+  const { router, timeline, limits } = context;
   return (call, bytes, reply) =>
     attempt(reply, () => {
       const request = DeleteRangeRequest.decode(bytes);
@@ -23,6 +23,7 @@ export function deleteRangeHandler(context: KvContext): UnaryHandler {
       const extent = visible(request);
       if (extent === undefined && request.rangeEnd.length === 0) throw reservedKey(request.key);
       checkSize(bytes, limits.maxRequestBytes);
+      checkSpace(timeline);
       if (extent === undefined) return answerAsync(reply, () => nothingDeleted(context, call, request));
       const payload = extent === request ? bytes : DeleteRangeRequest.encode({ ...request, ...extent });
       const shards =

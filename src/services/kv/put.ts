@@ -3,7 +3,7 @@ import { PutRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewritePut } from "../../wire/rewrite.js";
 import { answer, attempt } from "./calls.js";
-import { checkPut, checkSize } from "./check.js";
+import { checkPut, checkSize, checkSpace } from "./check.js";
 import type { KvContext } from "./context.js";
 import { isReserved, reservedKey } from "./keyspace.js";
 import { sendWrite } from "./write.js";
@@ -19,6 +19,7 @@ export function putHandler(context: KvContext): UnaryHandler {
       checkPut(request);
       if (isReserved(request.key)) throw reservedKey(request.key);
       checkSize(bytes, limits.maxRequestBytes);
+      checkSpace(timeline);
       const shard = router.shardOf(request.key);
       const leases = request.lease === 0n ? NO_LEASES : [request.lease];
       const write = { path: KV.Put, shard, payload: bytes, leases, shardJudgesLeases: false };

@@ -4,7 +4,7 @@ import { TxnRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewriteTxn, txnWrote } from "../../wire/rewrite.js";
 import { after, answer, answerAsync, ask, attempt, callOptions } from "./calls.js";
-import { checkSize, checkTxn } from "./check.js";
+import { checkSize, checkSpace, checkTxn } from "./check.js";
 import type { KvContext } from "./context.js";
 import { txnOnSnapshot } from "./snapshotTxn.js";
 import { translateTxn, txnHorizon } from "./translate.js";
@@ -27,6 +27,7 @@ export function txnHandler(context: KvContext): UnaryHandler {
         if (shape.writes) throw acrossShards(request, router, context.shards);
         return answerAsync(reply, () => txnOnSnapshot(context, call, request, shape));
       }
+      if (shape.writes) checkSpace(timeline);
       const send = () => sendTxn(context, call, { request, bytes, shape }, reply);
       if (txnHorizon(request) <= timeline.head) return send();
       after(timeline.sync(), (error) => {

@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Code, StatusError } from "../../src/status/error.js";
+import { type EtcdProcess, startEtcd, startEtcds } from "../support/etcd.js";
+import { etcdctl } from "../support/etcdctl.js";
+import { until } from "../support/until.js";
+import { text } from "./model.js";
+import { type Ask, between, key, openPlain, openProxy, outcome, put } from "./pair.js";
+
+/* The timeline host is out of space: what was written cannot be sealed. Keys: "a" first shard, "b" second, "c" third. */
+
+const QUOTA = { flags: ["--quota-backend-bytes", String(4 << 20)] };
+const NO_SPACE = "etcdserver: mvcc: database space exceeded";
+const REFUSED = {
+  code: Code.RESOURCE_EXHAUSTED,
+  message: `${NO_SPACE} (timeline host; nothing was written)`,
+};
+const UNSEALED = {
+  code: Code.UNAVAILABLE,
+  message: `etcd-braid: the timeline host takes no more entries until it has space again: ${NO_SPACE}`,
+};
+const ALL = between("a", "d");
+
+async function refusal(promise: Promise<unknown>): Promise<{ code: Code; message: string }> {
+  const error = await outcome(promise);
+  assert.ok(error instanceof StatusError, "was not refused");
+  return { code: error.code, message: error.message };
+}
+
+/** Overwrites a key until the etcd behind it has no space left; gives what it then says. */
+async function fill(ask: Ask, name: string): Promise<string> {
+  const value = "x".repeat(400_000);
+  for (;;) {
+    const error = await outcome(ask("put", put(name, value)));
+    if (error instanceof StatusError) return error.message;
+  }
+}
+
+/** What an operator does, at the etcd's own endpoint. */
+async function makeSpace(etcd: EtcdProcess): Promise<void> {
+  const { stdout } = await etcdctl(etcd.endpoint, "get", "x", "-w", "json");
+  const { revision } = JSON.parse(stdout).header;
+  for (const args of [["compact", "--physical", String(revision)], ["defrag"], ["alarm", "disarm"]]) {
+    const { code, stderr } = await etcdctl(etcd.endpoint, ...args);
+    assert.equal(code, 0, stderr);
+  }
+}
+
+/** Revisions that a shard itself has reached. */
+const reached = async (shards: readonly { ask: Ask }[]): Promise<number[]> =>
+  (await Promise.all(shards.map(({ ask }) => ask("range", key("x"))))).map(({ header }) => header!.revision);
+
+test("a host without space: each proxy's first write is sealed later, what follows is refused and not applied", async () => {
+  const [etcds, host] = await Promise.all([startEtcds(3), startEtcd(QUOTA)]);
+  const config = { timeline: { endpoints: [host.endpoint] } };
+  const proxies = [await openProxy(etcds, config), await openProxy(etcds, config)];
+  const [one, two] = proxies.map(({ ask }) => ask) as [Ask, Ask];
+  const shards = etcds.map(openPlain);
+  const plainHost = openPlain(host);
+  try {
+    const { revision } = (await one("put", put("b", "old"))).header!;
+    assert.equal(await fill(plainHost.ask, "fill"), NO_SPACE);
+    assert.deepEqual(await refusal(one("put", put("a", "first of one"))), UNSEALED);
+    assert.deepEqual(await refusal(two("put", put("b", "first of two"))), UNSEALED);
+
+    const before = await reached(shards);
+    const { id } = await one("grant", { ttl: 60 });
+    for (const ask of [one, two]) {
+      for (const promise of [
+        ask("put", put("a", "refused")),
+        ask("put", put("c", "refused")),
+        ask("put", put("c", "refused", id)),
+        ask("deleteRange", key("a")),
+        ask("deleteRange", ALL),
+        ask("txn", { success: [{ kind: "put", request: put("c", "refused") }] }),
+        ask("txn", { failure: [{ kind: "deleteRange", request: key("b") }] }),
+      ]) {
+        assert.deepEqual(await refusal(promise), REFUSED);
+      }
+      // Nothing waits to be sealed there.
+      assert.equal((await ask("range", key("c"))).header!.revision, revision);
+      const read = await ask("txn", { success: [{ kind: "range", request: key("c") }] });
+      assert.equal(read.succeeded, true);
+      assert.deepEqual(await refusal(ask("put", put(""))), {
+        code: Code.INVALID_ARGUMENT,
+        message: "etcdserver: key is not provided",
+      });
+    }
+    assert.deepEqual(await reached(shards), before);
+
+    await makeSpace(host);
+    for (const [i, ask] of [one, two].entries()) {
+      await until("writes are taken again", async () => {
+        const result = await outcome(ask("put", put(`c${i}`, "new")));
+        if (!(result instanceof StatusError)) return true;
+        assert.deepEqual({ code: result.code, message: result.message }, REFUSED);
+        return false;
+      });
+    }
+    for (const ask of [one, two]) {
+      const { kvs, header } = await ask("range", ALL);
+      assert.deepEqual(
+        kvs.map((kv) => [text(kv.key), text(kv.value)]),
+        [
+          ["a", "first of one"],
+          ["b", "first of two"],
+          ["c0", "new"],
+          ["c1", "new"],
+        ],
+      );
+      // What was refused has left no revision, what was not sealed has one each.
+      assert.equal(header!.revision, revision + 4);
+      assert.equal(new Set(kvs.map((kv) => kv.modRevision)).size, 4);
+      assert.ok(kvs.every((kv) => kv.modRevision > revision));
+    }
+
+    // A compaction is not tried again: nothing is left that would find out when there is space again.
+    assert.equal(await fill(plainHost.ask, "fill"), NO_SPACE);
+    assert.deepEqual(await refusal(one("compact", { revision })), UNSEALED);
+    await makeSpace(host);
+    await until("writes are taken again", async () => {
+      return !((await outcome(one("put", put("c", "x")))) instanceof StatusError);
+    });
+  } finally {
+    for (const { close } of [...shards, plainHost]) close();
+    for (const proxy of proxies) proxy.stop();
+    await Promise.all([...etcds, host].map((etcd) => etcd.remove()));
+  }
+});
+
+test("a shard without space that is the timeline host: it refuses by itself, and the others' writes are refused", async () => {
+  const etcds = [await startEtcd(QUOTA), ...(await startEtcds(2))];
+  const { ask, stop } = await openProxy(etcds);
+  const shards = etcds.map(openPlain);
+  try {
+    await ask("put", put("b", "old"));
+    assert.equal(await fill(shards[0]!.ask, "a"), NO_SPACE);
+    assert.deepEqual(await refusal(ask("put", put("b", "first"))), UNSEALED);
+    const before = (await reached(shards)).slice(1);
+    assert.deepEqual(await refusal(ask("put", put("b", "refused"))), REFUSED);
+    assert.deepEqual(await refusal(ask("put", put("c", "refused"))), REFUSED);
+    assert.deepEqual((await reached(shards)).slice(1), before);
+    await makeSpace(etcds[0]!);
+    await until("writes are taken again", async () => {
+      return !((await outcome(ask("put", put("a", "new")))) instanceof StatusError);
+    });
+    const { kvs } = await ask("range", ALL);
+    assert.deepEqual(
+      kvs.map((kv) => text(kv.value)),
+      ["new", "first"],
+    );
+    assert.ok(kvs[1]!.modRevision < kvs[0]!.modRevision);
+  } finally {
+    for (const { close } of shards) close();
+    stop();
+    await Promise.all(etcds.map((etcd) => etcd.remove()));
+  }
+});
