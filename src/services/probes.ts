@@ -5,6 +5,7 @@ import type { Timeline } from "../timeline/view.js";
 import { AlarmResponse, StatusResponse } from "../wire/messages.js";
 import { Maintenance } from "../wire/paths.js";
 import { EMPTY } from "../wire/reader.js";
+import { since36 } from "./maintenance/newer.js";
 import { lowest } from "./maintenance/versions.js";
 
 /** An alarm that is raised somewhere in the store. */
@@ -15,10 +16,18 @@ export interface StoreAlarm {
   readonly where: string;
 }
 
+/** The versions of a store. */
+export interface StoreVersions {
+  /** The lowest among the shards, such as "3.4.23". */
+  readonly server: string;
+  /** The lowest format of the shards' backend files, such as "3.6.0"; empty: not known; undefined: etcds before 3.6 do not tell. */
+  readonly storage: string | undefined;
+}
+
 /** What monitors and load balancers ask about the store, as the proxy itself sees it and whoever asks. */
 export interface Probes {
-  /** The lowest version among the shards, such as "3.4.23". Rejects with UNAVAILABLE while no shard has told one. */
-  version(): Promise<string>;
+  /** Rejects with UNAVAILABLE while no shard has told its version. */
+  versions(): Promise<StoreVersions>;
   /** The alarms of the shards, and of a timeline host of its own, that answer soon. */
   alarms(): Promise<readonly StoreAlarm[]>;
   /**
@@ -46,7 +55,7 @@ const ALARM_NAMES: Readonly<Record<number, string>> = { 1: "NOSPACE", 2: "CORRUP
 export function createProbes({ shards, host, timeline }: ProbesDeps): Probes {
   const clusters = host.index < 0 ? [...shards, host] : shards;
   /** By shard; kept while it is down, so that the store's version does not rise for that. */
-  const versions: (string | undefined)[] = shards.map(() => undefined);
+  const states: (StatusResponse | undefined)[] = shards.map(() => undefined);
   let askedAt = Number.NEGATIVE_INFINITY;
   let asking: Promise<void> | undefined;
   /** Why shards have not told their version, the last time. */
@@ -56,7 +65,7 @@ export function createProbes({ shards, host, timeline }: ProbesDeps): Probes {
     const asked = await Promise.allSettled(
       shards.map(async (shard, i) => {
         const status = await shard.call(Maintenance.Status, EMPTY, { idempotent: true });
-        versions[i] = StatusResponse.decode(status).version;
+        states[i] = StatusResponse.decode(status);
       }),
     );
     reasons = asked.flatMap((each) => (each.status === "rejected" ? [String(each.reason.message)] : []));
@@ -65,12 +74,13 @@ export function createProbes({ shards, host, timeline }: ProbesDeps): Probes {
   }
 
   return {
-    async version() {
+    async versions() {
       if (performance.now() - askedAt > VERSION_AGE) asking ??= askVersions();
-      if (versions.includes(undefined)) await asking;
-      const known = versions.filter((version) => version !== undefined);
+      if (states.includes(undefined)) await asking;
+      const known = states.filter((state) => state !== undefined);
       if (known.length === 0) throw new StatusError(Code.UNAVAILABLE, reasons.join("; "));
-      return known.reduce(lowest);
+      const server = known.map(({ version }) => version).reduce(lowest);
+      return { server, storage: since36(known).storageVersion };
     },
     async alarms() {
       const deadline = Date.now() + ALARM_PATIENCE;

@@ -6,6 +6,14 @@ import { type MessageOf, message } from "./message.js";
 export const StatusRequest = message({});
 export type StatusRequest = MessageOf<typeof StatusRequest>;
 
+/** Whether a cluster is being downgraded. */
+export const DowngradeInfo = message({
+  enabled: field.bool(1),
+  /** E.g. "3.5.0". */
+  targetVersion: field.text(2),
+});
+export type DowngradeInfo = MessageOf<typeof DowngradeInfo>;
+
 /** State of one member. */
 export const StatusResponse = message({
   header,
@@ -22,6 +30,12 @@ export const StatusResponse = message({
   /** Bytes of the backend file that hold data. */
   dbSizeInUse: field.int64(9),
   isLearner: field.bool(10),
+  /** Of the backend file's format, e.g. "3.6.0"; etcd 3.6 on, empty while it is not known. */
+  storageVersion: field.text(11),
+  /** Bytes that the backend file may grow to, negative: any number; etcd 3.6 on. */
+  dbSizeQuota: field.int64(12),
+  /** etcd 3.6 on, always. */
+  downgradeInfo: field.message(13, DowngradeInfo),
 });
 export type StatusResponse = MessageOf<typeof StatusResponse>;
 

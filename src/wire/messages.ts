@@ -66,6 +66,7 @@ export {
 } from "./lease.js";
 export { LockRequest, LockResponse, UnlockRequest, UnlockResponse } from "./lock.js";
 export {
+  DowngradeInfo,
   Member,
   MemberListRequest,
   MemberListResponse,

@@ -48,6 +48,8 @@ export const HashKVResponse = message({
   hash: field.uint32(2),
   /** -1 when nothing has been compacted. */
   compactRevision: field.int64(3),
+  /** The revision that the hash is of; etcd 3.6 on. */
+  hashRevision: field.int64(4),
 });
 export type HashKVResponse = MessageOf<typeof HashKVResponse>;
 

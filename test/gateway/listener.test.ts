@@ -6,6 +6,7 @@ import { afterEach, test } from "node:test";
 import { createLog } from "../../src/ops/log.js";
 import { createGateway, type Gateway, type GatewayDeps } from "../../src/server/gateway/create.js";
 import type { Call, ServerStream, StreamHandler, UnaryHandler } from "../../src/server/transport.js";
+import type { Probes } from "../../src/services/probes.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import { PutRequest, PutResponse, WatchRequest, WatchResponse } from "../../src/wire/messages.js";
 import { KV, Watch } from "../../src/wire/paths.js";
@@ -21,6 +22,14 @@ interface Fixture {
   readonly gateway: Gateway;
 }
 
+const PROBES: Probes = {
+  versions: async () => ({ server: "3.5.7", storage: undefined }),
+  alarms: async () => [],
+  read: async () => {
+    throw new StatusError(Code.UNAVAILABLE, 'shard "a": gone');
+  },
+};
+
 /** A gateway whose Put and Watch are the test's. */
 async function serve(
   handlers: { put?: UnaryHandler; watch?: StreamHandler },
@@ -31,13 +40,7 @@ async function serve(
       unary: new Map(handlers.put ? [[KV.Put, handlers.put]] : []),
       stream: new Map(handlers.watch ? [[Watch.Watch, handlers.watch]] : []),
     },
-    probes: {
-      version: async () => "3.5.7",
-      alarms: async () => [],
-      read: async () => {
-        throw new StatusError(Code.UNAVAILABLE, 'shard "a": gone');
-      },
-    },
+    probes: PROBES,
     access: { cors: [], hosts: [] },
     maxReceiveBytes: 100_000,
     log: createLog("silent"),
@@ -388,6 +391,13 @@ test("pages tell what is wrong", async () => {
     return [status, text];
   };
   assert.deepEqual(await get("/version"), [200, '{"etcdserver":"3.5.7","etcdcluster":"3.5.0"}']);
+  for (const storage of ["3.6.0", ""]) {
+    const versions = async () => ({ server: "3.6.16", storage });
+    const newer = await serve({}, { probes: { ...PROBES, versions } });
+    const { text } = await ask(newer.endpoint, { method: "GET", path: "/version" });
+    const told = { etcdserver: "3.6.16", etcdcluster: "3.6.0", storage: storage || "unknown" };
+    assert.equal(text, JSON.stringify(told));
+  }
   assert.deepEqual(await get("/metrics"), [200, "up 1\n"]);
   const reason = 'RANGE ERROR:shard \\"a\\": gone';
   assert.deepEqual(await get("/health"), [503, `{"health":"false","reason":"${reason}"}\n`]);

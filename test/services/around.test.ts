@@ -4,6 +4,7 @@ import { type GrpcServer, serveGrpc } from "../../src/server/grpc/serve.js";
 import { authHandlers } from "../../src/services/auth.js";
 import { clusterHandlers, memberIdOf } from "../../src/services/cluster.js";
 import { createIdentity } from "../../src/services/identity.js";
+import { lowest } from "../../src/services/maintenance/versions.js";
 import { maintenanceHandlers } from "../../src/services/maintenance.js";
 import { openShard, type ShardClient } from "../../src/shard/client.js";
 import { Code, StatusError } from "../../src/status/error.js";
@@ -97,6 +98,13 @@ describe("Status, MemberList and what is not there", () => {
     assert.ok(whole.raftIndex > 0);
     assert.deepEqual(whole.errors, []);
     assert.equal(whole.isLearner, false);
+    // Of etcd 3.6 and later, nothing of older ones.
+    const { storageVersion, dbSizeQuota, downgradeInfo } = direct[0]!;
+    assert.equal(downgradeInfo !== undefined, lowest("3.6.0", whole.version) === "3.6.0");
+    assert.deepEqual(
+      [whole.storageVersion, whole.dbSizeQuota, whole.downgradeInfo],
+      [storageVersion, 2 * dbSizeQuota, downgradeInfo],
+    );
   });
 
   test("status: raft indices grow with writes", async () => {

@@ -51,6 +51,7 @@ export const messageTypes = [
   "WatchResponse",
   "StatusRequest",
   "StatusResponse",
+  "DowngradeInfo",
   "Member",
   "MemberListRequest",
   "MemberListResponse",

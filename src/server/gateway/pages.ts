@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Log } from "../../ops/log.js";
-import type { Probes } from "../../services/probes.js";
+import type { Probes, StoreVersions } from "../../services/probes.js";
 import { StatusError } from "../../status/error.js";
 import { sendJson, sendText } from "./answers.js";
 
@@ -68,16 +68,18 @@ export function createPages(
 }
 
 async function version(probes: Probes, response: ServerResponse): Promise<void> {
-  let etcdserver: string;
+  let versions: StoreVersions;
   try {
-    etcdserver = await probes.version();
+    versions = await probes.versions();
   } catch (reason) {
     sendText(response, 503, StatusError.from(reason).message);
     return;
   }
+  const { server: etcdserver, storage } = versions;
   // A cluster's version is that of its oldest member without the patch level.
   const etcdcluster = `${etcdserver.split(".").slice(0, 2).join(".")}.0`;
-  sendJson(response, 200, JSON.stringify({ etcdserver, etcdcluster }));
+  const told = storage === undefined ? {} : { storage: storage || "unknown" };
+  sendJson(response, 200, JSON.stringify({ etcdserver, etcdcluster, ...told }));
 }
 
 async function health(

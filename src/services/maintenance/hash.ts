@@ -20,12 +20,14 @@ interface ShardHash {
   readonly hash: number;
   /** The shard revision that the shard is compacted at; not positive when it is not. */
   readonly compacted: number;
+  /** Whether the shard tells which revision the hash is of, as etcds do since 3.6. */
+  readonly tellsRevision: boolean;
 }
 
 /**
  * HashKV of the store at a revision: the first 32 bits of the SHA-256 of the shards' own hashes, in their order, each
  * at the shard's last write at or below that revision. The same through every proxy, as long as the shards are
- * compacted alike. `compact_revision` is the newest at which any shard is.
+ * compacted alike. `compact_revision` is the newest at which any shard is; `hash_revision` is told when all shards tell theirs.
  */
 export async function hashKv(deps: MaintenanceDeps, call: Call, bytes: Uint8Array): Promise<Uint8Array> {
   const { timeline, identity } = deps;
@@ -41,7 +43,8 @@ export async function hashKv(deps: MaintenanceDeps, call: Call, bytes: Uint8Arra
       const compacted = hashes.map(({ compacted }, shard) => timeline.toRevision(shard, compacted));
       const compactRevision = Math.max(timeline.compactRevision, ...compacted) || -1;
       const hash = combine(hashes.map(({ hash }) => hash));
-      return Buffer.concat([header, HashKVResponse.encode({ hash, compactRevision })]);
+      const hashRevision = hashes.every(({ tellsRevision }) => tellsRevision) ? revision : 0;
+      return Buffer.concat([header, HashKVResponse.encode({ hash, compactRevision, hashRevision })]);
     } catch (reason) {
       // At the newest revision only for as long as nobody writes: then there is a newer one.
       if (StatusError.from(reason).message !== COMPACTED || wanted > 0 || round === ROUNDS) throw reason;
@@ -97,8 +100,8 @@ async function hashAt(
   return shardHash(newest.header?.revision === target ? newest : await ask(target));
 }
 
-function shardHash({ hash, compactRevision }: HashKVResponse): ShardHash {
-  return { hash, compacted: compactRevision };
+function shardHash({ hash, compactRevision, hashRevision }: HashKVResponse): ShardHash {
+  return { hash, compacted: compactRevision, tellsRevision: hashRevision > 0 };
 }
 
 function combine(hashes: readonly number[]): number {

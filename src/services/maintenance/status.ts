@@ -5,6 +5,7 @@ import { StatusResponse } from "../../wire/messages.js";
 import { Maintenance } from "../../wire/paths.js";
 import { EMPTY } from "../../wire/reader.js";
 import { type MaintenanceDeps, optionsFor } from "./context.js";
+import { since36 } from "./newer.js";
 import { lowest } from "./versions.js";
 
 /** How long a backend may take, ms. etcdctl waits for 5 s, and the other backends' figures are worth something. */
@@ -12,7 +13,7 @@ const PATIENCE = 3_000;
 
 /**
  * Status of the store as one member that leads: sizes summed, at the newest revision, with the errors of all shards by name.
- * Backends that do not answer are among the errors. What each shard said last is remembered, so that figures neither fall nor vanish while a shard is down.
+ * What etcd tells since 3.6 is in `since36`. Backends that do not answer are among the errors. What each shard said last is remembered, so that figures neither fall nor vanish while a shard is down.
  */
 export class StoreStatus {
   private readonly known: (StatusResponse | undefined)[];
@@ -57,6 +58,7 @@ export class StoreStatus {
       raftAppliedIndex: this.raftIndex,
       raftTerm: Math.max(1, timeline.raftTerm),
       errors,
+      ...since36(known),
     });
     return Buffer.concat([identity.header(timeline.head), body]);
   }
