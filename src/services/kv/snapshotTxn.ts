@@ -76,11 +76,14 @@ async function judge(context: KvContext, call: Call, compare: Compare, head: num
     ...EVERYTHING,
     key,
     rangeEnd,
-    keysOnly: target !== CompareTarget.VALUE,
+    keysOnly: !NEEDS_VALUES.has(target),
   };
   const { kvs } = await readSnapshot(context, call, request, head, head);
   return holds(compare, kvs);
 }
+
+/** What is judged by more than etcd tells of keys without their values: since 3.7 not their leases either. */
+const NEEDS_VALUES: ReadonlySet<number> = new Set([CompareTarget.VALUE, CompareTarget.LEASE]);
 
 const EVERYTHING = RangeRequest.decode(new Uint8Array(0));
 
