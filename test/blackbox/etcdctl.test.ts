@@ -283,7 +283,7 @@ test("a lease that nobody keeps alive takes its keys on all shards with it", asy
   const keys = Array.from({ length: 6 }, (_, i) => `/registry/expiring${i}/key`);
   for (const key of keys) await run("put", key, "v", "--lease", id);
   const watch = start(t, "watch", "--prefix", "/registry/expiring", "--rev", String(rev + 1));
-  await watch.says(/(DELETE\n[\s\S]*){6}/);
+  await watch.says(/(DELETE\n.+\n[\s\S]*){6}/);
   const deleted = [...watch.output.matchAll(/DELETE\n(.*)\n/g)].map(([, key]) => key);
   assert.deepEqual(deleted.toSorted(), keys);
   assert.equal(await run("get", "--prefix", "/registry/expiring", "--keys-only"), "");
