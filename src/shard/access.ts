@@ -6,6 +6,7 @@ import { decodeWatch } from "../wire/watch.js";
 import type { Access, AccessProblem, Caller, CallMetadata } from "./caller.js";
 import type { ShardClient } from "./client.js";
 import type { EndpointHealth } from "./endpoint.js";
+import { unsent } from "./errors.js";
 import type { CallOptions, Done, ShardStream, StreamEvents } from "./shard.js";
 
 /** How often one call is sent at most. Reached only while users and roles change all the time. */
@@ -48,7 +49,7 @@ class AccessShard implements ShardClient {
           else done(refusal ?? etcd.invalidAuthToken(), EMPTY);
         },
         (reason) => {
-          if (!cancelled) done(StatusError.from(reason), EMPTY);
+          if (!cancelled) done(unsent(StatusError.from(reason), options), EMPTY);
         },
       );
     };

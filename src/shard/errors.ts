@@ -41,6 +41,17 @@ export function answered(status: RawStatus): StatusError {
   return new StatusError(known ? (status.code as Code) : Code.UNKNOWN, status.details);
 }
 
+/**
+ * A call that is not idempotent and has certainly changed nothing: it never reached an etcd, or was turned away for its
+ * token. Other errors with these codes leave that open.
+ */
+export class UnsentError extends StatusError {}
+
+/** `error` of a call that has come to nothing. Idempotent ones are not told apart: an attempt before may have been lost. */
+export function unsent(error: StatusError, { idempotent }: { readonly idempotent: boolean }): StatusError {
+  return idempotent ? error : new UnsentError(error.code, error.message, { cause: error });
+}
+
 const SYSTEM_ERRORS: Readonly<Record<string, string>> = {
   ECONNREFUSED: "connection refused",
   ECONNRESET: "connection reset",

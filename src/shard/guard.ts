@@ -4,6 +4,7 @@ import { RangeRequest } from "../wire/messages.js";
 import { KV, Lease } from "../wire/paths.js";
 import { peekHeader, peekRevision } from "../wire/rewrite.js";
 import type { ShardClient } from "./client.js";
+import { unsent } from "./errors.js";
 import type { CallOptions, Done, Shard, ShardStream, StreamEvents } from "./shard.js";
 
 export interface GuardedShard extends Shard {
@@ -81,7 +82,7 @@ class Guard implements GuardedShard {
     };
     this.probe((error) => {
       if (cancelled) return;
-      if (error !== undefined) done(error, EMPTY);
+      if (error !== undefined) done(unsent(error, options), EMPTY);
       else cancel = this.forward(path, request, options, done);
     });
     return () => cancel();

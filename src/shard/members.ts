@@ -118,7 +118,7 @@ export class Members {
    * Calls `ready` when an endpoint can be used, or `failed` after the connect timeout. Returns a function
    * that gives up.
    */
-  awaitEndpoint(ready: () => void, failed: (error: StatusError) => void): () => void {
+  awaitEndpoint(ready: () => void, failed: () => void): () => void {
     const give = () => {
       clearTimeout(timer);
       this.waiters.delete(waiter);
@@ -129,7 +129,7 @@ export class Members {
     };
     const timer = setTimeout(() => {
       give();
-      failed(this.error(this.unreachable));
+      failed();
     }, this.connectTimeoutMs);
     this.waiters.add(waiter);
     for (const endpoint of this.endpoints) endpoint.connect();

@@ -67,7 +67,7 @@ export class Stream implements ShardStream {
     if (endpoint === undefined) {
       this.stopWaiting = this.members.awaitEndpoint(
         () => this.open(),
-        (error) => this.fail(error),
+        () => this.fail(this.members.error(this.members.unreachable)),
       );
       return;
     }

@@ -3,7 +3,7 @@ import { turnTime } from "../stats/clock.js";
 import type { MethodStats } from "../stats/methods.js";
 import { Code, type StatusError } from "../status/error.js";
 import type { Endpoint } from "./endpoint.js";
-import { answered, classify, type Failure, type RawStatus } from "./errors.js";
+import { answered, classify, type Failure, type RawStatus, unsent } from "./errors.js";
 import type { CallListener, LinkCall } from "./link.js";
 import type { Members } from "./members.js";
 import type { CallOptions, Done } from "./shard.js";
@@ -51,7 +51,7 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
   start(): void {
     this.calls.add(this);
     // The result never comes before `unary` has returned.
-    if (this.members.isClosed) process.nextTick(() => this.fail(this.members.error("closed")));
+    if (this.members.isClosed) process.nextTick(() => this.fail(this.unsent("closed")));
     else this.send();
   }
 
@@ -88,7 +88,7 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
           this.stopWaiting = undefined;
           this.send();
         },
-        (error) => this.fail(error),
+        () => this.fail(this.unsent(this.members.unreachable)),
       );
       return;
     }
@@ -127,7 +127,7 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
     else if (failure === "etcd" || failure === "answer") this.fail(answered(status));
     else {
       const text = `connection to ${endpoint.label} lost (${status.details})`;
-      this.fail(this.members.error(failure === "lost" ? text + this.doubt : text));
+      this.fail(failure === "lost" ? this.members.error(text + this.doubt) : this.unsent(text));
     }
   }
 
@@ -143,12 +143,19 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
   }
 
   expire(): void {
-    const text =
-      this.attempt === undefined
-        ? this.members.unreachable
-        : `no answer from ${this.endpoint?.label} in time${this.doubt}`;
     // The caller's deadline is told as such; our own timeout is the shard's failure.
-    this.fail(this.members.error(text, this.ownDeadline ? Code.DEADLINE_EXCEEDED : Code.UNAVAILABLE));
+    const code = this.ownDeadline ? Code.DEADLINE_EXCEEDED : Code.UNAVAILABLE;
+    const text = `no answer from ${this.endpoint?.label} in time${this.doubt}`;
+    this.fail(
+      this.attempt === undefined
+        ? this.unsent(this.members.unreachable, code)
+        : this.members.error(text, code),
+    );
+  }
+
+  /** The error where no attempt is in flight: of a call that is not idempotent, then, none has left. */
+  private unsent(text: string, code?: Code): StatusError {
+    return unsent(this.members.error(text, code), this.options);
   }
 
   private get doubt(): string {

@@ -4,26 +4,33 @@ import type { Call } from "../../src/server/transport.js";
 import { change } from "../../src/services/auth/change.js";
 import type { AuthContext } from "../../src/services/auth/context.js";
 import { enable } from "../../src/services/auth/enable.js";
+import { UnsentError } from "../../src/shard/errors.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import { etcd } from "../../src/status/etcd.js";
 import { AuthUserAddRequest, AuthUserGetResponse, EMPTY } from "../../src/wire/messages.js";
 import { Auth } from "../../src/wire/paths.js";
 
+const REPAIR = "`braid auth repair` shows how the shards differ, and mends it";
 const ADD = AuthUserAddRequest.encode({ name: "new" });
 const LOST = 'shard "shard0": connection to h:2379 lost (reset); whether the request took effect is unknown';
 const UNCLEAR =
   'etcd-braid: carried out nowhere, or only on shard "shard0": connection to h:2379 lost (reset); ' +
-  "whether the request took effect is unknown; `braid auth repair` shows how the shards differ, and mends it";
+  `whether the request took effect is unknown; ${REPAIR}`;
 
-/** Shards that have the users they need; the first answers `path` with `error`. */
-function shards(path: string, error: StatusError, count = 2): { context: AuthContext; sent: string[] } {
+/** Shards that have the users they need; one of them, the first by default, answers `path` with `error`. */
+function shards(
+  path: string,
+  error: StatusError,
+  count = 2,
+  failing = 0,
+): { context: AuthContext; sent: string[] } {
   const sent: string[] = [];
   const all = Array.from({ length: count }, (_, index) => ({
     index,
     name: `shard${index}`,
     async call(called: string) {
       if (called === path) sent.push(`shard${index}`);
-      if (called === path && index === 0) throw error;
+      if (called === path && index === failing) throw error;
       return AuthUserGetResponse.encode({ roles: ["root"] });
     },
   }));
@@ -54,7 +61,29 @@ for (const [path, run] of [
     await assert.rejects(run(context), etcd.permissionDenied());
     assert.deepEqual(sent, ["shard0"]);
   });
+
+  test(`${path}: what never left for the first shard has changed nothing, so nothing is to be repaired`, async () => {
+    const error = new UnsentError(Code.UNAVAILABLE, 'shard "shard0": no endpoint reachable');
+    const { context, sent } = shards(path, error);
+    await assert.rejects(run(context), error);
+    assert.deepEqual(sent, ["shard0"]);
+  });
 }
+
+test("a change that never left for one shard and was taken back on all others leaves nothing to repair", async () => {
+  const missed = 'shard "shard1": no endpoint reachable';
+  const failed = [new UnsentError(Code.UNAVAILABLE, missed), new StatusError(Code.UNAVAILABLE, missed)];
+  const [unsent, unclear] = failed.map((error) => shards(Auth.UserAdd, error, 3, 1).context);
+  const text = `etcd-braid: not carried out on all shards: ${missed}; taken back on shard "shard0", shard "shard2"`;
+  const add = (context: AuthContext) => change(context, {} as Call, Auth.UserAdd, ADD);
+  await assert.rejects(add(unsent!), { message: text });
+  await assert.rejects(add(unclear!), { message: `${text}; ${REPAIR}` });
+  // What can not be taken back is there.
+  const { context } = shards(Auth.UserDelete, failed[0]!, 3, 1);
+  const left = `etcd-braid: not carried out on all shards: ${missed}; carried out on shard "shard0", shard "shard2"`;
+  const remove = change(context, {} as Call, Auth.UserDelete, ADD);
+  await assert.rejects(remove, { message: `${left}; ${REPAIR}` });
+});
 
 test("a store of one shard has nothing to repair", async () => {
   const { context } = shards(Auth.UserAdd, new StatusError(Code.UNAVAILABLE, LOST), 1);

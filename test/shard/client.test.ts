@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { serveGrpc } from "../../src/server/grpc/serve.js";
 import type { Reply, UnaryHandler } from "../../src/server/transport.js";
+import { UnsentError } from "../../src/shard/errors.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import { RangeRequest } from "../../src/wire/messages.js";
 import { KV, Maintenance } from "../../src/wire/paths.js";
@@ -79,6 +80,7 @@ describe("one etcd", () => {
     relay.cut();
     const error = await doubtful;
     assert.equal(error.code, Code.UNAVAILABLE);
+    assert.ok(!(error instanceof UnsentError));
     assert.match(
       error.message,
       /^shard "a": connection to \S+ lost \(.+\); whether the request took effect is unknown$/,
@@ -191,6 +193,16 @@ describe("an etcd that comes and goes", () => {
       error.message,
       `shard "a": no endpoint reachable (${etcd.endpoint}: connection refused; 127.0.0.1:1: connection refused)`,
     );
+    assert.ok(!(error instanceof UnsentError), "it might have been sent before");
+    const unsent = await failureOf(put(shard, "k", "v"));
+    const late = await failureOf(
+      shard.call(KV.Put, putRequest("k", "v"), { ...WRITE, deadline: Date.now() + 100 }),
+    );
+    for (const each of [unsent, late]) {
+      assert.ok(each instanceof UnsentError);
+      assert.match(each.message, /no endpoint reachable/);
+    }
+    assert.equal(late.code, Code.DEADLINE_EXCEEDED);
     const { connects, failures, ...health } = shard.endpoints()[0]!;
     assert.deepEqual(health, {
       url: etcd.endpoint,
@@ -234,6 +246,7 @@ describe("an etcd that comes and goes", () => {
     assert.equal(timeout.code, Code.UNAVAILABLE);
     assert.equal(timeout.message, `shard "a": no answer from ${etcd.endpoint} in time`);
     assert.match(write.message, /in time; whether the request took effect is unknown$/);
+    assert.ok(!(write instanceof UnsentError));
     assert.equal(shard.endpoints()[0]?.state, "silent");
     await etcd.kill("SIGCONT");
     await until(() => shard.endpoints()[0]?.state === "ready");

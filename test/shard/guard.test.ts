@@ -3,6 +3,7 @@ import { cpSync, rmSync } from "node:fs";
 import { test } from "node:test";
 import { createLog } from "../../src/ops/log.js";
 import { openShard } from "../../src/shard/client.js";
+import { UnsentError } from "../../src/shard/errors.js";
 import { type GuardedShard, guardShard } from "../../src/shard/guard.js";
 import type { CallOptions, Shard } from "../../src/shard/shard.js";
 import { Code, StatusError } from "../../src/status/error.js";
@@ -208,7 +209,10 @@ test("after an outage the shard serves again", async () => {
   await withGuard(async ({ etcd, guard, revision }) => {
     await guard.call(KV.Put, PUT, write);
     await etcd.kill();
-    assert.equal((await refusal(guard.call(KV.Put, PUT, write))).code, Code.UNAVAILABLE);
+    assert.equal((await refusal(guard.call(KV.Range, GET, read))).code, Code.UNAVAILABLE);
+    const error = await refusal(guard.call(KV.Put, PUT, write));
+    assert.equal(error.code, Code.UNAVAILABLE);
+    assert.ok(error instanceof UnsentError, "the shard was looked at first");
     await etcd.restart();
     await guard.call(KV.Put, PUT, write);
     assert.equal(await revision(), 3);

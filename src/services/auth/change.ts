@@ -1,4 +1,5 @@
 import type { Call } from "../../server/transport.js";
+import { UnsentError } from "../../shard/errors.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import {
@@ -94,7 +95,7 @@ function reverseOf(path: string, request: Uint8Array): { path: string; request: 
  * whether it took effect there, the shards may differ from now on.
  */
 export function unclear(shards: readonly Shard[], error: StatusError): StatusError {
-  if (isEtcds(error) || shards.length === 1) return error;
+  if (isEtcds(error) || error instanceof UnsentError || shards.length === 1) return error;
   const text = `etcd-braid: carried out nowhere, or only on ${tale(shards[0]!, error)}; ${REPAIR}`;
   return new StatusError(error.code, text, { cause: error });
 }
@@ -118,5 +119,8 @@ export function incomplete(
     ...(undone.length > 0 ? [`taken back on ${undone.join(", ")}`] : []),
   ].join(", ");
   const code = failed[0]?.error.code ?? Code.UNAVAILABLE;
-  return new StatusError(code, `etcd-braid: not carried out on all shards: ${tales}; ${state}; ${REPAIR}`);
+  // A shard that refuses what others take differs from them already.
+  const alike = left.length === 0 && failed.every(({ error }) => error instanceof UnsentError);
+  const advice = alike ? "" : `; ${REPAIR}`;
+  return new StatusError(code, `etcd-braid: not carried out on all shards: ${tales}; ${state}${advice}`);
 }
