@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import protobuf from "protobufjs";
 import { packageRoot } from "../../ops/package.js";
+import { type ProtoField, ProtoFiles } from "./proto.js";
 
 /** How a value looks on the wire and in JSON. */
 export type Kind = "bool" | "int32" | "uint32" | "int64" | "uint64" | "enum" | "string" | "bytes" | "message";
@@ -55,102 +55,88 @@ const LENGTH_DELIMITED = 2;
 
 /** Every method of the services in `proto/`, by its full gRPC path. Read once, with the first call. */
 export function loadMethods(): ReadonlyMap<string, Method> {
-  const root = new protobuf.Root();
-  for (const file of FILES) {
-    protobuf.parse(readFileSync(join(packageRoot, "proto", file), "utf8"), root, { keepCase: true });
-  }
-  root.resolveAll();
-  const types = new Map<protobuf.Type, MessageType>();
+  const files = new ProtoFiles();
+  for (const file of FILES) files.read(readFileSync(join(packageRoot, "proto", file), "utf8"));
+  const types = new Map<string, MessageType>();
   const methods = new Map<string, Method>();
-  for (const service of services(root)) {
-    for (const method of service.methodsArray) {
-      const path = `${service.fullName.slice(1)}/${method.name}`;
-      methods.set(`/${path}`, {
-        path: `/${path}`,
-        request: compile(method.resolvedRequestType!, types),
-        response: compile(method.resolvedResponseType!, types),
-        requestStream: method.requestStream === true,
-        responseStream: method.responseStream === true,
-      });
-    }
+  for (const { service, name, request, response, requestStream, responseStream } of files.methods) {
+    const path = `/${service}/${name}`;
+    methods.set(path, {
+      path,
+      request: compile(nameOf(request, service, files), files, types),
+      response: compile(nameOf(response, service, files), files, types),
+      requestStream,
+      responseStream,
+    });
   }
   return methods;
 }
 
-function services(namespace: protobuf.NamespaceBase): protobuf.Service[] {
-  return namespace.nestedArray.flatMap((nested) => {
-    if (nested instanceof protobuf.Service) return [nested];
-    return nested instanceof protobuf.Namespace ? services(nested) : [];
-  });
+function nameOf(type: string, scope: string, files: ProtoFiles): string {
+  const name = files.resolve(type, scope);
+  if (name === undefined) throw new Error(`${scope}: there is no ${type}`);
+  return name;
 }
 
-function compile(source: protobuf.Type, types: Map<protobuf.Type, MessageType>): MessageType {
-  const known = types.get(source);
+function compile(name: string, files: ProtoFiles, types: Map<string, MessageType>): MessageType {
+  const known = types.get(name);
   if (known !== undefined) return known;
   const fields: Field[] = [];
   const byName = new Map<string, Field>();
   const byTag = new Map<number, Field>();
-  const type: MessageType = { name: source.fullName.slice(1), fields, byName, byTag };
+  const type: MessageType = { name, fields, byName, byTag };
   // Before its fields: a transaction contains transactions.
-  types.set(source, type);
-  const sources = [...source.fieldsArray].sort((a, b) => a.id - b.id);
-  sources.forEach((each, slot) => {
-    const field = compileField(each, slot, sources, types);
+  types.set(name, type);
+  const sources = files.messages.get(name)!.toSorted((a, b) => a.id - b.id);
+  for (const [slot, source] of sources.entries()) {
+    const rivals = sources.flatMap(({ oneof }, i) => (oneof === source.oneof && i !== slot ? [i] : []));
+    const field: Field = {
+      slot,
+      name: source.name,
+      label: `${JSON.stringify(source.name)}:`,
+      repeated: source.repeated,
+      rivals: source.oneof === undefined ? undefined : rivals,
+      ...compileType(source, name, files, types),
+    };
     fields.push(field);
     byName.set(field.name, field);
     byName.set(camelCase(field.name), field);
     byTag.set(field.tag, field);
-    if (field.repeated) byTag.set(each.id * 8 + LENGTH_DELIMITED, field);
-  });
+    if (field.repeated) byTag.set(source.id * 8 + LENGTH_DELIMITED, field);
+  }
   return type;
 }
 
-function compileField(
-  source: protobuf.Field,
-  slot: number,
-  sources: readonly protobuf.Field[],
-  types: Map<protobuf.Type, MessageType>,
-): Field {
-  const { resolvedType, partOf } = source;
-  const kind = kindOf(source);
-  const delimited = kind === "message" || kind === "string" || kind === "bytes";
-  const rivals = sources.flatMap((other, i) => (other.partOf === partOf && i !== slot ? [i] : []));
-  return {
-    slot,
-    name: source.name,
-    label: `${JSON.stringify(source.name)}:`,
-    kind,
-    repeated: source.repeated,
-    tag: source.id * 8 + (delimited ? LENGTH_DELIMITED : VARINT),
-    rivals: partOf ? rivals : undefined,
-    type: resolvedType instanceof protobuf.Type ? compile(resolvedType, types) : undefined,
-    values: resolvedType instanceof protobuf.Enum ? enumValues(resolvedType) : undefined,
-  };
-}
-
-function kindOf({ type, resolvedType, fullName }: protobuf.Field): Kind {
-  if (resolvedType instanceof protobuf.Type) return "message";
-  if (resolvedType instanceof protobuf.Enum) return "enum";
-  switch (type) {
-    case "bool":
-    case "int32":
-    case "uint32":
-    case "int64":
-    case "uint64":
-    case "string":
-    case "bytes":
-      return type;
-    default:
-      throw new Error(`${fullName}: the gateway does not know the type ${type}`);
+function compileType(
+  { id, type }: ProtoField,
+  message: string,
+  files: ProtoFiles,
+  types: Map<string, MessageType>,
+): Pick<Field, "kind" | "tag" | "type" | "values"> {
+  const name = files.resolve(type, message);
+  if (name === undefined) {
+    if (!SCALARS.has(type)) throw new Error(`${message}: the gateway does not know the type ${type}`);
+    const wireType = type === "string" || type === "bytes" ? LENGTH_DELIMITED : VARINT;
+    return { kind: type as Kind, tag: id * 8 + wireType, type: undefined, values: undefined };
   }
+  const values = files.enums.get(name);
+  return values === undefined
+    ? { kind: "message", tag: id * 8 + LENGTH_DELIMITED, type: compile(name, files, types), values }
+    : { kind: "enum", tag: id * 8 + VARINT, type: undefined, values: enumValues(values) };
 }
 
-function enumValues({ values }: protobuf.Enum): EnumValues {
-  const all = Object.entries(values);
-  return {
-    byName: new Map(all),
-    labels: new Map(all.map(([name, number]) => [number, JSON.stringify(name)])),
-  };
+const SCALARS: ReadonlySet<string> = new Set<Kind>([
+  "bool",
+  "int32",
+  "uint32",
+  "int64",
+  "uint64",
+  "string",
+  "bytes",
+]);
+
+function enumValues(byName: ReadonlyMap<string, number>): EnumValues {
+  return { byName, labels: new Map([...byName].map(([name, number]) => [number, JSON.stringify(name)])) };
 }
 
 /** `range_end` as `rangeEnd`, by the rule of protobuf's JSON mapping. */
