@@ -72,7 +72,7 @@ export class WatchPair {
     if (plain.canceled) return this.count("watch (error)");
     this.count("watch");
     const id = String(plain.watch_id ?? "0");
-    if (start !== 0 && start < (compacted || -1)) {
+    if (start !== 0 && start < compacted) {
       const canceled = await this.frames(pair, "a canceled frame");
       compare(withoutRevision(canceled[0]), withoutRevision(canceled[1]), "canceled frame");
       pair.compacted = true;

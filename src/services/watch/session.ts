@@ -136,7 +136,9 @@ export class WatchSession implements Outlet {
     const { shards, router } = this.deps;
     return Promise.all(
       batch.map(async (request) =>
-        request.kind === "create" ? admission(shards, router, this.stream, request.request) : undefined,
+        request.kind === "create" && request.request.startRevision >= 0
+          ? admission(shards, router, this.stream, request.request)
+          : undefined,
       ),
     );
   }
@@ -162,6 +164,13 @@ export class WatchSession implements Outlet {
   private create(request: WatchCreateRequest): void {
     const { timeline, router, hub } = this.deps;
     const { head, compactRevision } = timeline;
+    const { startRevision } = request;
+    if (startRevision < 0) {
+      // As newer etcds refuse it, whoever asks (3.4.38, 3.5.24, 3.6.6 on); older ones take some for the first revision.
+      const cancelReason = etcd.compacted().message;
+      this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason });
+      return;
+    }
     const plan = describeWatch(request, router);
     const duplicate = request.watchId !== 0 && this.watches.has(request.watchId);
     if (plan === undefined || duplicate) {
@@ -170,17 +179,14 @@ export class WatchSession implements Outlet {
       return;
     }
     const id = request.watchId === 0 ? this.freeId() : request.watchId;
-    const { startRevision } = request;
     // The header of a watch that begins in the past must not promise what has not been sent yet. Nothing happened at 1.
     const created = startRevision === 0 ? head : Math.max(1, Math.min(head, startRevision - 1));
     this.control(created, id, { created: true });
-    // An etcd that was never compacted counts as compacted at -1.
-    const oldest = compactRevision > 0 ? compactRevision : -1;
-    if (startRevision !== 0 && startRevision < oldest) {
-      this.endCompacted(id, oldest);
+    if (startRevision !== 0 && startRevision < compactRevision) {
+      this.endCompacted(id, compactRevision);
       return;
     }
-    const next = startRevision === 0 ? head + 1 : Math.max(1, startRevision);
+    const next = startRevision === 0 ? head + 1 : startRevision;
     const watch: ClientWatch = {
       watcher:
         plan.kind === "visible"
