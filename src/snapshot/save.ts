@@ -52,8 +52,8 @@ interface Cut {
 /**
  * Saves the store as it is at one revision, the newest of a moment after the call, while everybody goes on writing.
  *
- * The timeline's cut is taken first, then every cluster's own snapshot, all begun at the same time. Each is at its entry
- * of the cut or later; how much is later does not matter, because etcd's backend keeps all versions of the keys, and a
+ * The timeline's cut is taken first, then every cluster's own snapshot, all begun at the same time, of members that have
+ * caught up with the cut. Each is at its entry of the cut or later; how much is later does not matter, because etcd's backend keeps all versions of the keys, and a
  * restore leaves out those that are newer than the cut. That fails only when a cluster is compacted beyond the cut
  * meanwhile; then all is begun anew.
  *
@@ -143,6 +143,8 @@ async function downloadAll(
       const file = cluster.index < 0 ? "timeline-host.db" : `shard-${cluster.name}.db`;
       const path = join(partial, file);
       try {
+        // Leases have no revisions: that the file of a member that lags behind lacks one, nothing could tell. It catches up first.
+        await cluster.call(KV.Range, LOOK, READ);
         const { bytes, sha256 } = await download(cluster, path, failure.signal, (bytes, rest) => {
           come[i] = bytes;
           remaining[i] = rest;

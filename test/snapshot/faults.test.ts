@@ -12,6 +12,7 @@ import { restoreSnapshot } from "../../src/snapshot/restore.js";
 import { saveSnapshot } from "../../src/snapshot/save.js";
 import { findTool } from "../../src/snapshot/tool.js";
 import { ENDED_LEASE_TTL } from "../../src/snapshot/trim.js";
+import { KV, Maintenance } from "../../src/wire/paths.js";
 import { braid, spawnBraid, temporaryFolder } from "../support/braid.js";
 import { type EtcdProcess, startEtcd, startEtcds } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";
@@ -169,6 +170,43 @@ test("what happens between the cut and the clusters' snapshots is not in the res
   const keys = (await restored.all()).kvs.map(({ key }) => Buffer.from(key).toString());
   assert.deepEqual(keys, ["/0/deleted", "/0/kept", "/1/changed"]);
   await restored.put("/1/again", "3");
+});
+
+test("every member has caught up with the cut before its file is taken, for leases have no revisions", async () => {
+  const trace: string[] = [];
+  const clusters = [...store.clients, store.host].map(
+    (shard): Shard => ({
+      index: shard.index,
+      name: shard.name,
+      unary: (...args) => shard.unary(...args),
+      close: () => {},
+      call: async (...args) => {
+        const answer = await shard.call(...args);
+        trace.push(`${shard.index} answers ${args[0]} ${args[2].mayLag ?? false}`);
+        return answer;
+      },
+      stream: (path, events) => {
+        trace.push(`${shard.index} begins ${path}`);
+        return shard.stream(path, events);
+      },
+    }),
+  );
+  const timeline: typeof store.timeline = Object.create(store.timeline, {
+    sync: {
+      value: async () => {
+        await store.timeline.sync();
+        trace.push("cut");
+      },
+    },
+  });
+  const { hostShard } = store;
+  const target = join(folder, "caught-up");
+  await saveSnapshot({ clusters, hostShard, timeline, folder: target, braid: "test", progress: () => {} });
+  for (const { index } of clusters) {
+    const own = trace.filter((line) => line === "cut" || line.startsWith(`${index} `));
+    const expected = ["cut", `${index} answers ${KV.Range} false`, `${index} begins ${Maintenance.Snapshot}`];
+    assert.deepEqual(own.slice(-3), expected);
+  }
 });
 
 test("a compaction that overtakes the snapshot once costs a second try, each time an error", async () => {
