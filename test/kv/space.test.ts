@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { Code, StatusError } from "../../src/status/error.js";
 import { type EtcdProcess, startEtcd, startEtcds } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";
@@ -154,5 +155,54 @@ test("a shard without space that is the timeline host: it refuses by itself, and
     for (const { close } of shards) close();
     stop();
     await Promise.all(etcds.map((etcd) => etcd.remove()));
+  }
+});
+
+test("writers that go on while space runs out and comes back: what was refused is nowhere, all else has one revision", async () => {
+  const [etcds, host] = await Promise.all([startEtcds(3), startEtcd(QUOTA)]);
+  const config = { timeline: { endpoints: [host.endpoint] } };
+  const proxies = [await openProxy(etcds, config), await openProxy(etcds, config)];
+  const plainHost = openPlain(host);
+  const revisions = new Map<string, number>();
+  const refused = new Set<string>();
+  let unclear = 0;
+  let stopping = false;
+  const write = async (ask: Ask, writer: string) => {
+    for (let i = 0; !stopping; i++) {
+      const name = `${writer}/${i}`;
+      const result = await outcome(ask("put", put(name)));
+      if (!(result instanceof StatusError)) revisions.set(name, result.header!.revision);
+      else if (result.code === Code.RESOURCE_EXHAUSTED) refused.add(name);
+      else unclear++;
+      await pause(result instanceof StatusError ? 20 : 1);
+    }
+  };
+  try {
+    const writers = proxies.flatMap(({ ask }, p) =>
+      ["a", "b", "c", "a", "b", "c"].map((shard, w) => write(ask, `${shard}/${p}/${w}`)),
+    );
+    await until("all write", () => revisions.size > 100);
+    await fill(plainHost.ask, "fill");
+    await until("all are refused", () => refused.size > 50);
+    await makeSpace(host);
+    const { size } = revisions;
+    await until("all write again", () => revisions.size > size + 100);
+    stopping = true;
+    await Promise.all(writers);
+    for (const { ask } of proxies) {
+      const { kvs, header } = await ask("range", ALL);
+      const found = new Map(kvs.map((kv) => [text(kv.key), kv.modRevision]));
+      for (const [name, revision] of revisions) assert.equal(found.get(name), revision, name);
+      for (const name of refused) assert.ok(!found.has(name), name);
+      assert.ok(kvs.length <= revisions.size + unclear);
+      assert.equal(new Set(found.values()).size, kvs.length);
+      assert.equal(header!.revision, 1 + kvs.length);
+    }
+    assert.ok(unclear > 0 && unclear <= 2 * writers.length, `${unclear} were not refused in time`);
+  } finally {
+    stopping = true;
+    plainHost.close();
+    for (const proxy of proxies) proxy.stop();
+    await Promise.all([...etcds, host].map((etcd) => etcd.remove()));
   }
 });
