@@ -15,6 +15,8 @@ export interface FeedOptions {
    * has no event for a key deleted there; the feed then goes on without it.
    */
   readonly fromCompacted: boolean;
+  /** Whether the events come with their previous keys. For that an etcd reads each key once more, see `bringPrevKv`. */
+  readonly prevKv: boolean;
   readonly log: Log;
   readonly stats: UpstreamStats;
   /** `reached` has moved. */
@@ -68,6 +70,9 @@ export class Feed {
   /** Entries of `queue` before this place have been taken. */
   private taken = 0;
   private queuedBytes = 0;
+  private prevKv: boolean;
+  /** Events at or below this shard revision have come without previous keys. */
+  private plainUpTo = 0;
   private stream: ShardStream | undefined;
   private paused = false;
   private closed = false;
@@ -84,6 +89,7 @@ export class Feed {
   constructor(private readonly options: FeedOptions) {
     this.reached = options.from - 1;
     this.seen = this.reached;
+    this.prevKv = options.prevKv;
     this.open();
   }
 
@@ -100,6 +106,24 @@ export class Feed {
   /** Whether there is a complete revision to be taken. */
   private get offers(): boolean {
     return this.taken < this.queue.length && this.queue[this.taken].shardRevision <= this.reached;
+  }
+
+  /** Whether some of the events that wait to be taken have come without their previous keys before `bringPrevKv(true)`. */
+  get lacksPrevKv(): boolean {
+    return this.taken < this.queue.length && this.queue[this.taken].shardRevision <= this.plainUpTo;
+  }
+
+  /**
+   * From now on events come with their previous keys, or without. The native watch is opened anew: an etcd whose watch wants
+   * the previous keys of everything takes less than half of the writes (16 x 16 requests, etcd 3.4).
+   */
+  bringPrevKv(wanted: boolean): void {
+    if (this.prevKv === wanted) return;
+    this.prevKv = wanted;
+    if (wanted) this.plainUpTo = this.reached;
+    if (this.stream === undefined) return;
+    this.stream.cancel();
+    this.open();
   }
 
   /** The events of a shard revision at or below `reached`, in order, without those of reserved keys. Ascending calls. */
@@ -164,7 +188,7 @@ export class Feed {
     stream.send(
       WatchRequest.encode({
         kind: "create",
-        request: { key: ZERO, rangeEnd: ZERO, startRevision, prevKv: true, fragment: true },
+        request: { key: ZERO, rangeEnd: ZERO, startRevision, prevKv: this.prevKv, fragment: true },
       }),
     );
     if (this.paused) stream.pause();

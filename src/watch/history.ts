@@ -19,6 +19,8 @@ export class History {
   /** Place of the oldest entry. */
   private oldest = 0;
   private bytes = 0;
+  /** Events of revisions below it are here without their previous keys. */
+  fullFrom = Number.POSITIVE_INFINITY;
 
   constructor(
     private readonly maxBytes: number,
@@ -29,6 +31,11 @@ export class History {
   /** Revision of the next push. */
   get end(): number {
     return this.first + this.entries.length - this.oldest;
+  }
+
+  /** The first revision that can be read here, with previous keys or without. `Infinity` if there is none. */
+  firstFor(prevKv: boolean): number {
+    return prevKv ? Math.max(this.first, this.fullFrom) : this.first;
   }
 
   push(events: readonly KeyedEvent[]): void {

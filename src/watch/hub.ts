@@ -5,8 +5,9 @@ import type { Watcher } from "./watcher.js";
 export type HubDeps = Pick<RunDeps, "timeline" | "shards" | "log" | "historyBytes">;
 
 /**
- * How long the upstream watches and the history stay when nobody watches any more, ms: clients that lost their connection are
- * back by then. While they stay, every write costs the proxy and the shards an event besides.
+ * How long the upstream watches and the history stay when nobody watches any more, ms, and previous keys in them when nobody
+ * wants these: clients that lost their connection are back by then. While they stay, every write costs the proxy and the
+ * shards an event besides.
  */
 const IDLE = 3_000;
 
@@ -18,7 +19,10 @@ export class Hub {
   readonly stats: WatchStats;
   private run: Running | undefined;
   private watchers = 0;
+  /** Those that want previous keys. */
+  private wantingPrevKv = 0;
   private idle: NodeJS.Timeout | undefined;
+  private plainLater: NodeJS.Timeout | undefined;
   private readonly listeners = new Set<() => void>();
   private readonly outageListeners = new Set<() => void>();
 
@@ -41,8 +45,13 @@ export class Hub {
   attach(watcher: Watcher): void {
     clearTimeout(this.idle);
     this.watchers++;
+    if (watcher.wantsPrevKv) {
+      clearTimeout(this.plainLater);
+      this.wantingPrevKv++;
+    }
     this.run ??= new Running({
       ...this.deps,
+      prevKv: watcher.wantsPrevKv,
       stats: this.stats,
       progressed: () => {
         for (const listener of this.listeners) listener();
@@ -53,7 +62,7 @@ export class Hub {
       compacted: (lost, compactRevision) => {
         lost.state = "detached";
         this.stats.compacted++;
-        this.left();
+        this.left(lost);
         lost.outlet.compacted(lost, compactRevision);
       },
     });
@@ -64,7 +73,7 @@ export class Hub {
   detach(watcher: Watcher): void {
     if (watcher.state === "detached") return;
     this.run?.take(watcher);
-    this.left();
+    this.left(watcher);
   }
 
   /** The client of this watcher takes events again. */
@@ -98,12 +107,17 @@ export class Hub {
   /** Stops. Watchers hear nothing more. */
   close(): void {
     clearTimeout(this.idle);
+    clearTimeout(this.plainLater);
     this.run?.close();
     this.run = undefined;
   }
 
-  private left(): void {
+  private left(watcher: Watcher): void {
     this.watchers--;
+    if (watcher.wantsPrevKv && --this.wantingPrevKv === 0) {
+      this.plainLater = setTimeout(() => this.run?.dropPrevKv(), IDLE);
+      this.plainLater.unref();
+    }
     if (this.watchers > 0) return;
     clearTimeout(this.idle);
     this.idle = setTimeout(() => this.close(), IDLE);

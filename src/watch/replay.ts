@@ -31,7 +31,8 @@ const SLICE_REVISIONS = 1_000;
 const SLICE_BYTES = 4 << 20;
 
 /**
- * Brings watchers that are older than the history up to it, from the shards' own histories.
+ * Brings watchers that are older than the history up to it, from the shards' own histories. So are those that want previous
+ * keys where the history has none yet, see `Running`.
  *
  * Watchers that need the same shards share replays, so that a shard that is down only holds those that need it; and
  * at most two replays run per set of shards.
@@ -52,10 +53,10 @@ export class Replays {
   }
 
   request(watcher: Watcher): void {
-    const name = watcher.shards.join();
+    const name = setOf(watcher);
     let set = this.sets.get(name);
     if (set === undefined) {
-      set = { waiting: new Set(), running: new Set() };
+      set = { prevKv: watcher.wantsPrevKv, waiting: new Set(), running: new Set() };
       this.sets.set(name, set);
     }
     watcher.state = "replaying";
@@ -65,12 +66,12 @@ export class Replays {
   }
 
   remove(watcher: Watcher): void {
-    const set = this.sets.get(watcher.shards.join());
+    const set = this.sets.get(setOf(watcher));
     if (set === undefined || set.waiting.delete(watcher)) return;
     for (const replay of set.running) replay.remove(watcher);
   }
 
-  /** The timeline, or the history, has moved. */
+  /** The timeline, or the history, has moved, or it has previous keys now. */
   advanced(): void {
     for (const { running } of this.sets.values()) for (const replay of running) replay.advanced();
   }
@@ -86,7 +87,7 @@ export class Replays {
     if (set.waiting.size > 0 && set.running.size < REPLAYS_PER_SET) {
       const watchers = [...set.waiting];
       set.waiting.clear();
-      const replay = new Replay(this.deps, watchers, () => {
+      const replay = new Replay(this.deps, watchers, set.prevKv, () => {
         set.running.delete(replay);
         setImmediate(() => this.start(name));
       });
@@ -99,9 +100,13 @@ export class Replays {
 }
 
 interface ReplaySet {
+  readonly prevKv: boolean;
   readonly waiting: Set<Watcher>;
   readonly running: Set<Replay>;
 }
+
+/** Watchers share replays with those that need the same shards, and previous keys as well or none. */
+const setOf = ({ shards, wantsPrevKv }: Watcher): string => `${shards.join()} ${wantsPrevKv}`;
 
 class Replay {
   private readonly fanout = new Fanout();
@@ -113,6 +118,7 @@ class Replay {
   constructor(
     private readonly deps: ReplayDeps,
     watchers: readonly Watcher[],
+    private readonly prevKv: boolean,
     private readonly onEnd: () => void,
   ) {
     for (const watcher of watchers) this.fanout.add(watcher);
@@ -141,13 +147,15 @@ class Replay {
       return;
     }
     if (!this.learn()) return;
+    const future = first > timeline.head;
     for (const watcher of this.fanout.members()) {
       for (const shard of watcher.shards) {
         this.feeds[shard] ??= new Feed({
           shard: shards[shard],
           stats: stats.upstream[shard],
-          from: firstNeeded(timeline, first, shard),
+          from: future ? timeline.cut(shard) + 1 : firstNeeded(timeline, first, shard),
           fromCompacted: true,
+          prevKv: this.prevKv,
           log,
           arrived: () => this.schedule(),
           lost: (compacted) => void this.lost(shard, compacted),
@@ -202,9 +210,10 @@ class Replay {
 
   private step(): void {
     const { merger, fanout, deps } = this;
+    const end = deps.history.firstFor(this.prevKv);
     let revisions = 0;
     let bytes = 0;
-    while (merger.delivered + 1 < deps.history.first) {
+    while (merger.delivered + 1 < end) {
       const merged = merger.next();
       if (merged === undefined) break;
       fanout.offer(merged.revision, merged.events);
@@ -218,7 +227,7 @@ class Replay {
     // A slow client must not hold up the others: it asks again once it has taken what it has.
     for (const watcher of fanout.flush(covered)) this.release(watcher);
     for (const watcher of fanout.members()) watcher.pass(covered);
-    if (covered + 1 < deps.history.first) return;
+    if (covered + 1 < end) return;
     for (const watcher of fanout.members()) this.release(watcher);
   }
 

@@ -22,6 +22,8 @@ export interface RunDeps {
   readonly stats: WatchStats;
   /** Memory for the events of recent revisions, bytes. */
   readonly historyBytes: number;
+  /** Whether events come with their previous keys from the beginning on. */
+  readonly prevKv: boolean;
   /** Watchers may have come further. */
   progressed(): void;
   /** Some shard is out; told again and again as long as that is so. */
@@ -65,6 +67,8 @@ export class Running {
   private readonly late = new Set<Watcher>();
   /** Revisions at or below it stay out of the history: not all of them are known. */
   private gap: number;
+  /** Whether the feeds are to bring previous keys. Where the history has them `history.fullFrom` tells. */
+  private prevKv: boolean;
   private aheadBytes = 0;
   /** Since when a shard owes the next revision, `performance.now()`. */
   private owedSince: number | undefined;
@@ -79,6 +83,7 @@ export class Running {
     const { timeline, shards, historyBytes, log, stats } = deps;
     const { head } = timeline;
     this.gap = head;
+    this.prevKv = deps.prevKv;
     this.begins = shards.map(() => 0);
     const maps = shards.map((_, shard) => (revision: number) => timeline.toRevision(shard, revision));
     this.merger = new Merger(
@@ -89,6 +94,7 @@ export class Running {
         events.map((raw) => ({ key: keyText(raw.key), event: encodeEvent(raw, maps[shard]) })),
     );
     this.history = new History(historyBytes, head + 1);
+    if (this.prevKv) this.history.fullFrom = head + 1;
     this.sealers = shards.map((_, shard) => new Sealer(timeline, shard, () => this.feeds[shard].sighted));
     this.feeds = shards.map((_, shard) => this.openFeed(shard, timeline.cut(shard) + 1, false));
     this.replays = new Replays({
@@ -107,7 +113,9 @@ export class Running {
 
   /** Puts a watcher that is in no place where it belongs. */
   place(watcher: Watcher): void {
-    if (watcher.next > this.merger.delivered) {
+    if (watcher.wantsPrevKv) this.bringPrevKv();
+    const first = this.history.firstFor(watcher.wantsPrevKv);
+    if (watcher.next > this.merger.delivered && watcher.next >= first) {
       const begin = this.beginFor(watcher);
       if (watcher.next < begin) {
         this.deps.compacted(watcher, begin);
@@ -119,7 +127,7 @@ export class Running {
       this.deps.progressed();
     } else if (watcher.outlet.blocked) {
       watcher.state = "lagging";
-    } else if (watcher.next >= this.history.first) {
+    } else if (watcher.next >= first) {
       watcher.state = "lagging";
       this.catchUp(watcher);
     } else {
@@ -147,6 +155,13 @@ export class Running {
       this.catchingUp = undefined;
       this.readHistory();
     });
+  }
+
+  /** No watcher wants previous keys any more: the shards need not read them. */
+  dropPrevKv(): void {
+    this.prevKv = false;
+    this.history.fullFrom = Number.POSITIVE_INFINITY;
+    for (const feed of this.feeds) feed.bringPrevKv(false);
   }
 
   /** Newest revision at or below which the watcher is shown nothing any more; beyond the head for a start in the future. */
@@ -197,6 +212,22 @@ export class Running {
     for (const feed of this.feeds) feed.close();
   }
 
+  private bringPrevKv(): void {
+    if (this.prevKv) return;
+    this.prevKv = true;
+    for (const feed of this.feeds) feed.bringPrevKv(true);
+    this.checkPrevKv();
+  }
+
+  /** Whether all that is still to be handed out has its previous keys: until then replays serve those that want them. */
+  private checkPrevKv(): void {
+    const { history, feeds, merger, replays } = this;
+    if (!this.prevKv || history.fullFrom < Number.POSITIVE_INFINITY) return;
+    if (feeds.some((feed) => feed.lacksPrevKv)) return;
+    history.fullFrom = merger.ahead + 1;
+    replays.advanced();
+  }
+
   private openFeed(shard: number, from: number, fromCompacted: boolean): Feed {
     const { shards, log, stats } = this.deps;
     return new Feed({
@@ -204,10 +235,12 @@ export class Running {
       stats: stats.upstream[shard],
       from,
       fromCompacted,
+      prevKv: this.prevKv,
       log,
       arrived: () => {
         this.sealers[shard].sighted();
-        this.pumpSoon();
+        // Mostly an event comes before its seal: then it is the timeline's next advance that hands it out.
+        if (this.merger.delivered < this.deps.timeline.head) this.pumpSoon();
       },
       lost: (compacted) => void this.lost(shard, compacted),
     });
@@ -268,6 +301,7 @@ export class Running {
       this.flush(merger.delivered);
       this.replays.advanced();
     }
+    this.checkPrevKv();
     if (more) this.pumpSoon();
     else if (merger.delivered < this.deps.timeline.head) this.pumpAhead();
     else this.owedSince = undefined;
@@ -297,6 +331,7 @@ export class Running {
       );
     }
     if (merger.ahead > before) this.flush(undefined);
+    this.checkPrevKv();
   }
 
   private flush(coveredForLate: number | undefined): void {
@@ -330,7 +365,7 @@ export class Running {
       // A watcher of the same stream that was served before may have cancelled it, or filled the stream.
       if (!behind.delete(watcher) || watcher.outlet.blocked) continue;
       const from = watcher.next;
-      if (from < history.first) {
+      if (from < history.firstFor(watcher.wantsPrevKv)) {
         this.replays.request(watcher);
         continue;
       }

@@ -98,6 +98,10 @@ export class Watcher {
     this.idField = idField(id);
   }
 
+  get wantsPrevKv(): boolean {
+    return (this.variant & PREV_KV) !== 0;
+  }
+
   /** Takes an event of its range into the next frame, if it is wanted. True for the first one after a `flush`. */
   offer(revision: number, event: EncodedEvent): boolean {
     if (revision < this.next || this.state === "detached") return false;

@@ -1,4 +1,3 @@
-import { type ResponseHeader, readHeader } from "./header.js";
 import type { EventType } from "./keyvalue.js";
 import { type Patches, patches, patchKeyValue, type ToRevision } from "./patch.js";
 import { EMPTY, Reader } from "./reader.js";
@@ -10,7 +9,6 @@ const EVENTS = 0x5a;
 
 /** A response of a shard's watch, its events not decoded any further than a watcher needs to be chosen. */
 export interface ShardWatchResponse {
-  header: ResponseHeader;
   watchId: number;
   created: boolean;
   canceled: boolean;
@@ -33,7 +31,6 @@ export interface RawEvent {
 /** An event as clients get it, made once and shared by all that watch it. It holds no memory of the response it came in. */
 export interface EncodedEvent {
   readonly type: EventType;
-  readonly key: Uint8Array;
   /** The `WatchResponse.events` field (tag, length, payload), with the previous key if the shard sent it. Never change the bytes. */
   readonly full: Uint8Array;
   /** The same without the previous key; made when first asked for. */
@@ -44,7 +41,6 @@ export interface EncodedEvent {
 export function decodeWatch(response: Uint8Array): ShardWatchResponse {
   const r = new Reader(response);
   const m: ShardWatchResponse = {
-    header: { clusterId: 0n, memberId: 0n, revision: 0, raftTerm: 0 },
     watchId: 0,
     created: false,
     canceled: false,
@@ -57,7 +53,7 @@ export function decodeWatch(response: Uint8Array): ShardWatchResponse {
     const tag = r.tag();
     switch (tag) {
       case 0x0a:
-        r.message(readHeader, m.header);
+        skipHeader(r);
         break;
       case 0x10:
         m.watchId = r.int64();
@@ -127,13 +123,16 @@ export function encodeEvent(event: RawEvent, map: ToRevision): EncodedEvent {
   const { raw } = event;
   const p = patches.reset();
   const r = new Reader(raw);
+  let previous = false;
   while (r.more()) {
     const tag = r.tag();
+    if (tag === 0x1a) previous = true;
     if (tag === 0x12 || tag === 0x1a) patchKeyValue(r, p, map);
     else if (tag === 0x08) r.int32();
     else r.skip(tag, 3);
   }
-  return new SharedEvent(event.type, eventField(p, raw, 0, raw.length));
+  const full = eventField(p, raw, 0, raw.length);
+  return new SharedEvent(event.type, full, previous ? undefined : full);
 }
 
 /**
@@ -154,17 +153,12 @@ export interface WatchFlags {
 }
 
 class SharedEvent implements EncodedEvent {
-  readonly key: Uint8Array;
-  private stripped: Uint8Array | undefined;
-
   constructor(
     readonly type: EventType,
     readonly full: Uint8Array,
-  ) {
-    const r = new Reader(full);
-    r.tag();
-    this.key = readRawEvent(r).key;
-  }
+    /** `plain`, once it is known. */
+    private stripped: Uint8Array | undefined,
+  ) {}
 
   get plain(): Uint8Array {
     this.stripped ??= withoutPrevKv(this.full);
@@ -172,23 +166,20 @@ class SharedEvent implements EncodedEvent {
   }
 }
 
-/** The event field `full` without its previous key; `full` itself if it has none. */
+/** The event field `full` without its previous key. */
 function withoutPrevKv(full: Uint8Array): Uint8Array {
   const p = patches.reset();
   const r = new Reader(full);
   r.tag();
   r.enter();
   const from = r.pos;
-  let found = false;
   while (r.more()) {
     const tag = r.tag();
     const start = r.start;
     r.skip(tag);
-    if (tag !== 0x1a) continue;
-    p.drop(start, r.pos);
-    found = true;
+    if (tag === 0x1a) p.drop(start, r.pos);
   }
-  return found ? eventField(p, full, from, full.length) : full;
+  return eventField(p, full, from, full.length);
 }
 
 /** An event field whose payload is what is between `from` and `to` of `source`, patched. */
@@ -198,6 +189,19 @@ function eventField(p: Patches, source: Uint8Array, from: number, to: number): U
   field[0] = EVENTS;
   p.apply(source, from, to, field, putInt64(field, 1, size));
   return field;
+}
+
+/** Reads over a header, of which nothing is wanted, as strictly as who decodes it. */
+function skipHeader(r: Reader): void {
+  const outer = r.enter();
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag === 0x08 || tag === 0x10) r.skip(tag);
+    else if (tag === 0x18) r.int64();
+    else if (tag === 0x20) r.uint64();
+    else r.skip(tag, 4);
+  }
+  r.limit = outer;
 }
 
 /** An Event field whose tag has been read. */

@@ -36,11 +36,13 @@ export class Upstream implements ShardStream {
     this.events.message(WatchResponse.encode({ created: true }));
   }
 
-  /** A frame with one event per given revision, whose key is `prefix` and the revision. */
+  /** A frame with one event per given revision, whose key is `prefix` and the revision; with a previous key if that is wanted. */
   bring(revisions: readonly number[], fragment = false, size = 1, prefix = "k"): void {
-    const events = revisions.map((modRevision) => ({
-      kv: { key: Buffer.from(`${prefix}${modRevision}`), value: Buffer.alloc(size), modRevision },
-    }));
+    const events = revisions.map((modRevision) => {
+      const key = Buffer.from(`${prefix}${modRevision}`);
+      const kv = { key, value: Buffer.alloc(size), modRevision };
+      return this.request?.prevKv ? { kv, prevKv: { key } } : { kv };
+    });
     this.events.message(WatchResponse.encode({ events, fragment }));
   }
 
@@ -139,10 +141,13 @@ export class FakeClient implements Outlet {
   readonly blocked = false;
   readonly frames: { header: number; events: number[] }[] = [];
   readonly compactions: number[] = [];
+  /** Whether each event came with its previous key. */
+  readonly previous: boolean[] = [];
   private changed: () => void = () => {};
 
   send(parts: readonly Uint8Array[]): void {
     const { header, events } = WatchResponse.decode(Buffer.concat(parts));
+    this.previous.push(...events.map(({ prevKv }) => prevKv !== undefined));
     this.frames.push({ header: header?.revision ?? 0, events: events.map(({ kv }) => kv!.modRevision) });
     this.changed();
   }

@@ -16,6 +16,7 @@ function open(options: Partial<FeedOptions> = {}) {
     shard: shard.shard,
     from: 10,
     fromCompacted: false,
+    prevKv: false,
     log: { info: () => {}, warn: () => {} },
     arrived: () => reached.push(feed.reached),
     lost: (compacted) => lost.push(compacted),

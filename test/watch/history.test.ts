@@ -4,7 +4,7 @@ import { History, type KeyedEvent } from "../../src/watch/history.js";
 
 const event = (key: string, size: number): KeyedEvent => {
   const full = new Uint8Array(size);
-  return { key, event: { type: 0, key: new Uint8Array(0), full, plain: full } };
+  return { key, event: { type: 0, full, plain: full } };
 };
 
 test("keeps the newest revisions within its bound, without gaps", () => {

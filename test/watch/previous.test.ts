@@ -1,0 +1,184 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Timeline } from "../../src/timeline/view.js";
+import { Hub } from "../../src/watch/hub.js";
+import { keyRange } from "../../src/watch/keys.js";
+import { Watcher } from "../../src/watch/watcher.js";
+import { startEtcds } from "../support/etcd.js";
+import { until } from "../support/until.js";
+import { FakeClient, FakeShard, FakeTimeline } from "./fakes.js";
+import { newSeed, random } from "./random.js";
+import { EtcdClient, EVERYTHING, openProxy, text, type WatchStream } from "./support.js";
+
+/*
+ * Previous keys cost an etcd more than the writes themselves: the shards are asked for them only while somebody wants
+ * them, and whoever does has them from the first event on.
+ */
+
+test("the shards are asked for previous keys while somebody wants them; what came without them is replayed", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const timeline = new FakeTimeline(2);
+  const fakes = [0, 1].map((index) => new FakeShard(index));
+  const hub = new Hub({
+    timeline: timeline as unknown as Timeline,
+    shards: fakes.map(({ shard }) => shard),
+    log: { info: () => {}, warn: () => {} },
+    historyBytes: 1 << 20,
+  });
+  t.after(() => hub.close());
+  const watch = (prevKv: boolean) => {
+    const client = new FakeClient();
+    const flags = { prevKv, fragment: false, noPut: false, noDelete: false };
+    const range = keyRange(Buffer.of(0), Buffer.of(0));
+    const watcher = new Watcher(client, { id: 0, range, shards: [0, 1], next: timeline.head + 1, ...flags });
+    hub.attach(watcher);
+    return { client, watcher };
+  };
+  /** The next watch that each shard is asked for. */
+  let asked = 0;
+  const upstreams = async (prevKv: boolean, ...starts: number[]) => {
+    const n = asked++;
+    const opened = await Promise.all(fakes.map((fake) => fake.nth(n)));
+    assert.deepEqual(
+      opened.map(({ request }) => [request!.prevKv, request!.startRevision]),
+      starts.map((start) => [prevKv, start]),
+    );
+    for (const upstream of opened) upstream.created();
+    return opened;
+  };
+
+  const plain = watch(false);
+  const [first] = await upstreams(false, 1, 1);
+  first.bring([2]);
+  // It has come without its previous key, and has no revision yet, when somebody begins to watch who wants that.
+  const full = watch(true);
+  const [second, third] = await upstreams(true, 2, 1);
+  assert.ok(first.cancelled);
+  const [replay, other] = await upstreams(true, 1, 1);
+  timeline.add(0);
+  await plain.client.has(1);
+  replay.bring([2]);
+  await full.client.has(1);
+  await until("the replay has ended", () => replay.cancelled && other.cancelled);
+  timeline.add(1, 0);
+  third.bring([2]);
+  second.bring([3]);
+  for (const { client, watcher } of [plain, full]) {
+    await client.has(3);
+    assert.deepEqual(client.events, [2, 3, 4]);
+    assert.equal(watcher.state, "synced");
+  }
+  assert.deepEqual(plain.client.previous, [false, false, false]);
+  assert.deepEqual(full.client.previous, [true, true, true]);
+
+  // The history has them from then on, for who falls behind or begins there.
+  hub.detach(full.watcher);
+  const later = watch(true);
+  assert.equal(later.watcher.state, "synced");
+  hub.detach(later.watcher);
+  t.mock.timers.tick(3_000);
+  const [fourth] = await upstreams(false, 3, 2);
+  assert.ok(second.cancelled && third.cancelled);
+  timeline.add(0);
+  fourth.bring([4]);
+  await plain.client.has(4);
+  assert.deepEqual(plain.client.events, [2, 3, 4, 5]);
+  const again = watch(true);
+  await upstreams(true, 4, 2);
+  assert.equal(again.watcher.state, "synced");
+});
+
+test("watches with and without previous keys come and go while others write: each has all of its events", async (t) => {
+  const next = random(newSeed("previous keys"));
+  const shards = await startEtcds(3);
+  const proxy = await openProxy(shards);
+  const client = new EtcdClient(proxy.addresses[0]);
+  t.after(async () => {
+    client.close();
+    await proxy.stop();
+    await Promise.all(shards.map((shard) => shard.remove()));
+  });
+  const opened = async () => {
+    const metrics = await (
+      await fetch(`http://${proxy.addresses[0].replace(/^\w+:\/\//, "")}/metrics`)
+    ).text();
+    const counts = metrics.matchAll(/^braid_watch_upstream_opened_total\{.*\} (\d+)$/gm);
+    return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+  };
+
+  /** Revision → key and value. */
+  const written = new Map<number, [string, string]>();
+  let writing = true;
+  let serial = 0;
+  const first = await client.set("a/first", "");
+  written.set(first, ["a/first", ""]);
+  const writers = Array.from({ length: 6 }, async () => {
+    while (writing) {
+      const key = `${"abc"[next(3)]}/${next(4)}`;
+      const value = `${serial++}`;
+      written.set(await client.set(key, value), [key, value]);
+    }
+  });
+  const watches: { stream: WatchStream; prevKv: boolean; from: number; watchId: number }[] = [];
+  const join = async (prevKv: boolean): Promise<WatchStream> => {
+    const stream = client.watch();
+    const startRevision = next(2) === 0 ? 0 : first + next(Math.max(...written.keys()) - first);
+    const { header, watchId } = await stream.create({ ...EVERYTHING, prevKv, startRevision });
+    watches.push({ stream, prevKv, from: startRevision || header!.revision + 1, watchId });
+    return stream;
+  };
+  const progress = async () => {
+    const target = Math.max(...written.keys()) + 20;
+    await until("there are more revisions", () => written.has(target));
+    return target;
+  };
+  for (let phase = 0; phase < 3; phase++) {
+    const staying = await join(false);
+    await progress();
+    for (let n = 0; n < 4; n++) {
+      await join(true);
+      if (next(2) === 0) await progress();
+    }
+    await join(false);
+    // All that want previous keys leave, and the shards are no longer asked for them.
+    const target = await progress();
+    for (const watch of watches.filter(({ prevKv, stream }) => prevKv && stream !== staying)) {
+      if (watch.stream.error === undefined) await watch.stream.reaches(watch.watchId, target);
+      watch.stream.close();
+    }
+    const before = await opened();
+    await until("the shards are watched anew", async () => (await opened()) >= before + 3);
+  }
+  writing = false;
+  await Promise.all(writers);
+
+  const revisions = [...written.keys()].sort((a, b) => a - b);
+  const last = revisions[revisions.length - 1];
+  const previous = new Map<number, string | undefined>();
+  const latest = new Map<string, string>();
+  for (const revision of revisions) {
+    const [key, value] = written.get(revision)!;
+    previous.set(revision, latest.get(key));
+    latest.set(key, value);
+  }
+  for (const { stream, prevKv, from, watchId } of watches) {
+    if (!prevKv) await stream.reaches(watchId, last);
+    stream.check();
+    const events = stream.eventsOf(watchId);
+    const end = events[events.length - 1].kv!.modRevision;
+    const expected = revisions.filter((revision) => revision >= from && revision <= end);
+    assert.deepEqual(
+      events.map(({ kv, prevKv: before }) => [
+        kv!.modRevision,
+        text(kv!.value),
+        before && text(before.value),
+      ]),
+      expected.map((revision) => [
+        revision,
+        written.get(revision)![1],
+        prevKv ? previous.get(revision) : undefined,
+      ]),
+    );
+    if (!prevKv) stream.close();
+  }
+});
