@@ -15,7 +15,8 @@ const REVISION_OVERHEAD = 100;
  * without visible events has an entry, too. Holds at most `maxBytes` (estimated), the oldest revisions go first.
  */
 export class History {
-  private entries: (Entry | undefined)[] = [];
+  /** By revision. No object for each of them: what lives this long costs the garbage collector most. */
+  private entries: (readonly KeyedEvent[] | undefined)[] = [];
   /** Place of the oldest entry. */
   private oldest = 0;
   private bytes = 0;
@@ -39,12 +40,8 @@ export class History {
   }
 
   push(events: readonly KeyedEvent[]): void {
-    const bytes = events.reduce(
-      (sum, { key, event }) => sum + event.full.length + key.length + EVENT_OVERHEAD,
-      REVISION_OVERHEAD,
-    );
-    this.entries.push({ events, bytes });
-    this.bytes += bytes;
+    this.entries.push(events);
+    this.bytes += sizeOf(events);
     while (this.bytes > this.maxBytes) this.drop();
     if (this.oldest > 1_024 && this.oldest * 2 > this.entries.length) {
       this.entries.splice(0, this.oldest);
@@ -54,7 +51,7 @@ export class History {
 
   /** Events of a revision, first <= revision < end. */
   at(revision: number): readonly KeyedEvent[] {
-    return this.entries[this.oldest + revision - this.first]!.events;
+    return this.entries[this.oldest + revision - this.first]!;
   }
 
   /** Empties it; the next push is `revision`. */
@@ -66,14 +63,15 @@ export class History {
   }
 
   private drop(): void {
-    this.bytes -= this.entries[this.oldest]!.bytes;
+    this.bytes -= sizeOf(this.entries[this.oldest]!);
     this.entries[this.oldest] = undefined;
     this.oldest++;
     this.first++;
   }
 }
 
-interface Entry {
-  readonly events: readonly KeyedEvent[];
-  readonly bytes: number;
+function sizeOf(events: readonly KeyedEvent[]): number {
+  let size = REVISION_OVERHEAD;
+  for (const { key, event } of events) size += event.full.length + key.length + EVENT_OVERHEAD;
+  return size;
 }
