@@ -2,6 +2,7 @@ import { beforeDeparture } from "../shard/departures.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
 import { encodeEvent } from "../wire/watch.js";
+import { CatchUp } from "./catchUp.js";
 import { compactRevisionOf } from "./compaction.js";
 import { Fanout } from "./fanout.js";
 import { Feed } from "./feed.js";
@@ -37,9 +38,6 @@ const SLICE_REVISIONS = 1_000;
 const SLICE_BYTES = 4 << 20;
 /** Backlog, in revisions, with which watchers keep up: each revision has responses of its own, as from etcd. */
 const SINGLE_REVISIONS = 8;
-/** Revisions that one lagging watcher, and all together, read from the history before others have their turn. */
-const CATCH_UP_SLICE = 1_000;
-const CATCH_UP_REVISIONS = 20_000;
 /** How long a shard may owe a revision before those that do not need the shard are served without it, ms. */
 const AHEAD_AFTER = 300;
 /** Bytes of events that are handed out ahead; with more the shard is waited for after all. */
@@ -61,8 +59,7 @@ export class Running {
   private readonly history: History;
   private readonly fanout = new Fanout();
   private readonly replays: Replays;
-  /** Watchers that read the history; without those whose clients have to take something first. */
-  private readonly behind = new Set<Watcher>();
+  private readonly catchUps: CatchUp;
   /** Synced watchers that came in the midst of what is handed out ahead: they get all of it in its turn. */
   private readonly late = new Set<Watcher>();
   /** Revisions at or below it stay out of the history: not all of them are known. */
@@ -74,7 +71,6 @@ export class Running {
   private owedSince: number | undefined;
   private aheadTimer: NodeJS.Timeout | undefined;
   private pumping = false;
-  private catchingUp: NodeJS.Immediate | undefined;
   private readonly checks: NodeJS.Timeout;
   private readonly stopListening: () => void;
   private closed = false;
@@ -105,6 +101,13 @@ export class Running {
       history: this.history,
       place: (watcher) => this.place(watcher),
       compacted: (watcher, revision) => deps.compacted(watcher, revision),
+    });
+    this.catchUps = new CatchUp({
+      history: this.history,
+      stats,
+      place: (watcher) => this.place(watcher),
+      tooOld: (watcher) => this.replays.request(watcher),
+      progressed: deps.progressed,
     });
     this.stopListening = timeline.onAdvance(() => this.advanced());
     this.checks = setInterval(() => this.check(), CHECK_INTERVAL);
@@ -141,7 +144,7 @@ export class Running {
       this.fanout.remove(watcher);
       this.late.delete(watcher);
     } else if (watcher.state === "lagging") {
-      this.behind.delete(watcher);
+      this.catchUps.remove(watcher);
     } else if (watcher.state === "replaying") {
       this.replays.remove(watcher);
     }
@@ -150,11 +153,7 @@ export class Running {
 
   /** A lagging watcher's client takes events. */
   catchUp(watcher: Watcher): void {
-    this.behind.add(watcher);
-    this.catchingUp ??= setImmediate(() => {
-      this.catchingUp = undefined;
-      this.readHistory();
-    });
+    this.catchUps.add(watcher);
   }
 
   /** No watcher wants previous keys any more: the shards need not read them. */
@@ -206,7 +205,7 @@ export class Running {
     this.stopListening();
     clearInterval(this.checks);
     clearTimeout(this.aheadTimer);
-    clearImmediate(this.catchingUp);
+    this.catchUps.close();
     this.replays.close();
     for (const sealer of this.sealers) sealer.close();
     for (const feed of this.feeds) feed.close();
@@ -355,36 +354,6 @@ export class Running {
       this.take(watcher);
       this.place(watcher);
     }
-  }
-
-  private readHistory(): void {
-    const { history, behind } = this;
-    let budget = CATCH_UP_REVISIONS;
-    for (const watcher of [...behind]) {
-      if (budget <= 0) break;
-      // A watcher of the same stream that was served before may have cancelled it, or filled the stream.
-      if (!behind.delete(watcher) || watcher.outlet.blocked) continue;
-      const from = watcher.next;
-      if (from < history.firstFor(watcher.wantsPrevKv)) {
-        this.replays.request(watcher);
-        continue;
-      }
-      const to = Math.min(history.end, from + CATCH_UP_SLICE);
-      budget -= Math.max(1, to - from);
-      this.deps.stats.historyReads++;
-      const { begin, end } = watcher.range;
-      for (let revision = from; revision < to; revision++) {
-        for (const { key, event } of history.at(revision)) {
-          if (begin <= key && key < end) watcher.offer(revision, event);
-        }
-      }
-      const sent = watcher.flush(to - 1);
-      if (watcher.state !== "lagging" || !sent) continue;
-      this.place(watcher);
-    }
-    const [first] = behind;
-    if (first !== undefined) this.catchUp(first);
-    this.deps.progressed();
   }
 
   /**
