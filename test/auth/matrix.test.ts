@@ -189,6 +189,20 @@ const REQUESTS: [what: string, path: string, request: Uint8Array][] = [
   ["defragment", Maintenance.Defragment, EMPTY],
 ];
 
+/** What etcd's stores say among themselves of who may do what, as clients hear it. */
+const INNER: Readonly<Record<string, number>> = {
+  "permission denied": Code.PERMISSION_DENIED,
+  "user name is empty": Code.INVALID_ARGUMENT,
+  "invalid auth token": Code.UNAUTHENTICATED,
+};
+
+/** Before 3.6 etcd refuses a defragmentation in inner words. A 3.5 has refused the status before, in the usual way. */
+function outer({ code, message }: Outcome): Outcome {
+  const [, inner] = /^auth: (.*)/.exec(message) ?? [];
+  if (code !== Code.UNKNOWN || inner === undefined) return { code, message };
+  return { code: INNER[inner] ?? code, message: `etcdserver: ${inner}` };
+}
+
 for (const caller of CALLERS) {
   test(`${caller}: the same answers as from an etcd`, async () => {
     const rows: Record<string, Outcome>[] = [];
@@ -204,7 +218,7 @@ for (const caller of CALLERS) {
         row[what] = await ask.outcome(path, request, tokens.get(caller));
       rows.push(row);
     }
-    for (const [what] of REQUESTS) assert.deepEqual(rows[1]![what], rows[0]![what], what);
+    for (const [what] of REQUESTS) assert.deepEqual(outer(rows[1]![what]!), outer(rows[0]![what]!), what);
   });
 
   test(`${caller}: watches are let in as by an etcd`, async () => {
