@@ -4,6 +4,7 @@ import { RangeRequest, WatchRequest } from "../wire/messages.js";
 import { KV, Watch } from "../wire/paths.js";
 import { decodeWatch, type RawEvent } from "../wire/watch.js";
 import type { Log } from "./log.js";
+import { Slabs } from "./slabs.js";
 import type { UpstreamStats } from "./stats.js";
 
 export interface FeedOptions {
@@ -70,6 +71,7 @@ export class Feed {
   /** Entries of `queue` before this place have been taken. */
   private taken = 0;
   private queuedBytes = 0;
+  private readonly slabs = new Slabs();
   private prevKv: boolean;
   /** Events at or below this shard revision have come without previous keys. */
   private plainUpTo = 0;
@@ -208,7 +210,7 @@ export class Feed {
     this.heardAt = performance.now();
     let response: ReturnType<typeof decodeWatch>;
     try {
-      response = decodeWatch(keepable(message));
+      response = decodeWatch(this.keepable(message));
     } catch (reason) {
       this.report(StatusError.from(reason).message);
       this.reopen();
@@ -237,6 +239,14 @@ export class Feed {
       this.paused = true;
       this.stream?.pause();
     }
+  }
+
+  /** Events may wait for long: a few of them must not hold on to a large piece of what was read from the socket. */
+  private keepable(message: Uint8Array): Uint8Array {
+    if (message.length * 2 >= message.buffer.byteLength) return message;
+    const copy = this.slabs.allocate(message.length);
+    copy.set(message);
+    return copy;
   }
 
   /** False when revisions are missing: the watch is opened again, and if they still are then, they are lost. */
@@ -336,9 +346,4 @@ interface Entry {
   readonly shardRevision: number;
   readonly events: RawEvent[];
   bytes: number;
-}
-
-/** Events may wait for long: a few of them must not hold on to a large piece of what was read from the socket. */
-function keepable(message: Uint8Array): Uint8Array {
-  return message.length * 2 < message.buffer.byteLength ? new Uint8Array(message) : message;
 }

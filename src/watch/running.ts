@@ -12,6 +12,7 @@ import type { Log } from "./log.js";
 import { Merger } from "./merger.js";
 import { Replays } from "./replay.js";
 import { Sealer } from "./sealer.js";
+import { Slabs } from "./slabs.js";
 import type { WatchStats, WatchStatus } from "./stats.js";
 import type { Watcher } from "./watcher.js";
 
@@ -81,13 +82,14 @@ export class Running {
     this.gap = head;
     this.prevKv = deps.prevKv;
     this.begins = shards.map(() => 0);
+    const { allocate } = new Slabs();
     const maps = shards.map((_, shard) => (revision: number) => timeline.toRevision(shard, revision));
     this.merger = new Merger(
       timeline,
       head,
       (shard) => this.feeds[shard],
       (events, shard) =>
-        events.map((raw) => ({ key: keyText(raw.key), event: encodeEvent(raw, maps[shard]) })),
+        events.map((raw) => ({ key: keyText(raw.key), event: encodeEvent(raw, maps[shard], allocate) })),
     );
     this.history = new History(historyBytes, head + 1);
     if (this.prevKv) this.history.fullFrom = head + 1;

@@ -143,7 +143,7 @@ export function deletedCount(response: Uint8Array): number {
 type Patch = (r: Reader, p: Patches, map: ToRevision, headers?: ToRevision, inner?: ToRevision) => void;
 
 /** Room for a response, of any content. */
-type Allocate = (length: number) => Uint8Array;
+export type Allocate = (length: number) => Uint8Array;
 
 function rewrite(
   response: Uint8Array,

@@ -1,6 +1,7 @@
 import type { EventType } from "./keyvalue.js";
 import { type Patches, patches, patchKeyValue, type ToRevision } from "./patch.js";
 import { EMPTY, Reader } from "./reader.js";
+import type { Allocate } from "./rewrite.js";
 import { int64Size, putInt64 } from "./varint.js";
 import { type Writer, writer } from "./writer.js";
 
@@ -116,10 +117,14 @@ export function peekWatchRevision(response: Uint8Array): number {
 }
 
 /**
- * The event for clients: every revision in it mapped by `map`, all else untouched. Throws `StatusError`
- * INVALID_ARGUMENT when it is malformed inside.
+ * The event for clients, in memory from `allocate`: every revision in it mapped by `map`, all else untouched. Throws
+ * `StatusError` INVALID_ARGUMENT when it is malformed inside.
  */
-export function encodeEvent(event: RawEvent, map: ToRevision): EncodedEvent {
+export function encodeEvent(
+  event: RawEvent,
+  map: ToRevision,
+  allocate: Allocate = Buffer.allocUnsafe,
+): EncodedEvent {
   const { raw } = event;
   const p = patches.reset();
   const r = new Reader(raw);
@@ -131,7 +136,7 @@ export function encodeEvent(event: RawEvent, map: ToRevision): EncodedEvent {
     else if (tag === 0x08) r.int32();
     else r.skip(tag, 3);
   }
-  const full = eventField(p, raw, 0, raw.length);
+  const full = eventField(p, raw, 0, raw.length, allocate);
   return new SharedEvent(event.type, full, previous ? undefined : full);
 }
 
@@ -183,9 +188,15 @@ function withoutPrevKv(full: Uint8Array): Uint8Array {
 }
 
 /** An event field whose payload is what is between `from` and `to` of `source`, patched. */
-function eventField(p: Patches, source: Uint8Array, from: number, to: number): Uint8Array {
+function eventField(
+  p: Patches,
+  source: Uint8Array,
+  from: number,
+  to: number,
+  allocate: Allocate = Buffer.allocUnsafe,
+): Uint8Array {
   const size = p.size(from, to);
-  const field = Buffer.allocUnsafe(1 + int64Size(size) + size);
+  const field = allocate(1 + int64Size(size) + size);
   field[0] = EVENTS;
   p.apply(source, from, to, field, putInt64(field, 1, size));
   return field;
