@@ -1,31 +1,25 @@
 import { Code, StatusError } from "../status/error.js";
-import { type Base, decodeBaseHead, encodeBase, PART_SIZES, type PartSizes } from "./base.js";
+import { type Base, decodeBaseHead, PART_SIZES, type PartSizes } from "./base.js";
 import { decodeEntry, type Entry, encodeEntry } from "./entry.js";
 import { type Applied, Fold } from "./fold.js";
-import type { Committed, HostChange, HostWatchEvents, LogHost, Runtime } from "./host.js";
+import { beginLog, type GenesisOptions } from "./genesis.js";
+import type { Committed, HostChange, HostWatchEvents, Runtime } from "./host.js";
 import { BASE_KEY, entryKey, isEntryKey, isPartKey, partKey, TAIL_KEY } from "./keys.js";
 import { type BaseChange, planBase } from "./rebase.js";
 import { findBase, recover } from "./recover.js";
 import { TimelineStats } from "./stats.js";
+import { Waiters } from "./waiting.js";
 
 const BASE = BASE_KEY.toString("latin1");
 const TAIL = TAIL_KEY.toString("latin1");
 
 /** Entries in an epoch before a proxy writes a new base: this many, plus up to as many again by chance. */
 const ENTRIES_PER_EPOCH = 512;
-/** How long the log's watch may lag behind what is known to be in the log before it is opened anew, ms. */
-const WATCH_PATIENCE = 2_000;
 
-export interface LogOptions {
-  readonly host: LogHost;
-  /** Index of the shard that is the host, or -1. */
-  readonly hostShard: number;
+export interface LogOptions extends GenesisOptions {
   /** Names this run of this proxy among all others, in keys. */
   readonly proxy: string;
-  readonly map: string;
   readonly runtime: Runtime;
-  /** The newest revision and the cluster id of each shard, read linearizably: asked once in the life of a store. */
-  genesis(): Promise<{ revisions: number[]; clusterIds: string[] }>;
   /** Refuses (throws) a store that was made with another shard map. */
   accept(base: Base): void;
 }
@@ -63,7 +57,7 @@ export class TimelineLog {
   private writingBase = false;
   /** The log is being loaded anew: what is folded meanwhile would be replaced. */
   private reloading = false;
-  private waiting: Waiting[] = [];
+  private readonly waiters: Waiters;
   /** Part keys on the host → create revision. */
   private parts = new Map<string, number>();
   private observedTerm = 0;
@@ -73,6 +67,7 @@ export class TimelineLog {
     private readonly events: LogEvents,
   ) {
     this.fold = Fold.genesis(0, -1);
+    this.waiters = new Waiters(options.runtime, () => this.reopen());
     this.entriesBeforeBase = this.drawLimit();
   }
 
@@ -88,7 +83,7 @@ export class TimelineLog {
 
   /** Loads the log, or begins one, and follows it. Rejects when the host can not be reached or the map differs. */
   async open(): Promise<void> {
-    while (!(await this.load())) await this.begin();
+    while (!(await this.load())) await beginLog(this.options);
     this.follow();
   }
 
@@ -96,8 +91,7 @@ export class TimelineLog {
     this.closed = true;
     this.stopWatch?.();
     this.cancelReopen?.();
-    const error = new StatusError(Code.UNAVAILABLE, "etcd-braid: the proxy is shutting down");
-    for (const waiting of this.waiting.splice(0)) waiting.settle(error);
+    this.waiters.rejectAll(new StatusError(Code.UNAVAILABLE, "etcd-braid: the proxy is shutting down"));
   }
 
   /** Name for the next entry. It is used once, also when it is unknown whether the entry has landed. */
@@ -126,15 +120,17 @@ export class TimelineLog {
       this.observe(result.raftTerm);
       if (!result.committed) {
         this.stats.appendsRefused++;
-        this.until(() => this.baseRevision !== guard).then(
-          () => done(undefined, false),
-          (reason) => done(StatusError.from(reason), false),
-        );
+        this.waiters
+          .until(() => this.baseRevision !== guard)
+          .then(
+            () => done(undefined, false),
+            (reason) => done(StatusError.from(reason), false),
+          );
         return;
       }
       if (this.follows(result)) this.foldOwn(key, entry, result.revision);
       // Not awaited: the caller waits for what it wants folded. This only wakes a watch that has fallen silent.
-      else this.until(() => this.seen >= result.revision).catch(() => {});
+      else this.waiters.until(() => this.seen >= result.revision).catch(() => {});
       done(undefined, true);
     });
   }
@@ -157,45 +153,11 @@ export class TimelineLog {
   /** Reads the log's end and folds up to it. */
   async sync(): Promise<void> {
     const end = await this.options.host.tail();
-    await this.until(() => this.seen >= end);
-  }
-
-  /** Resolves when `done()` holds after some fold; opens the watch anew, then rejects, when nothing comes. */
-  private until(done: () => boolean): Promise<void> {
-    if (done()) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      let patience = 2;
-      let cancel: () => void;
-      const waiting: Waiting = {
-        done,
-        settle: (error) => {
-          cancel();
-          if (error === undefined) resolve();
-          else reject(error);
-        },
-      };
-      const expire = () => {
-        if (--patience > 0) {
-          this.reopen();
-          cancel = this.options.runtime.timer(WATCH_PATIENCE, expire);
-          return;
-        }
-        this.waiting = this.waiting.filter((other) => other !== waiting);
-        reject(new StatusError(Code.UNAVAILABLE, "etcd-braid: the timeline host does not deliver its log"));
-      };
-      cancel = this.options.runtime.timer(WATCH_PATIENCE, expire);
-      this.waiting.push(waiting);
-    });
+    await this.waiters.until(() => this.seen >= end);
   }
 
   private advanced(): void {
-    if (this.waiting.length > 0) {
-      const ready = this.waiting.filter((waiting) => waiting.done());
-      if (ready.length > 0) {
-        this.waiting = this.waiting.filter((waiting) => !ready.includes(waiting));
-        for (const waiting of ready) waiting.settle();
-      }
-    }
+    if (this.waiters.size > 0) this.waiters.advanced();
     this.events.advanced();
   }
 
@@ -231,36 +193,6 @@ export class TimelineLog {
     }
     this.seen = revision;
     return true;
-  }
-
-  /** Writes the first base. Whether this proxy or another one wins, `load` finds it afterwards. */
-  private async begin(): Promise<void> {
-    const { hostShard, map } = this.options;
-    const { revisions, clusterIds } = await this.options.genesis();
-    const fold = Fold.genesis(revisions.length, hostShard);
-    const covers = hostShard < 0 ? 0 : revisions[hostShard];
-    // Data from before: one segment per shard. `covers` is no log revision, it only lies before all of them.
-    fold.apply({ reached: new Map(revisions.entries()), compact: 0, leases: [], raftTerm: 0 }, 0);
-    const base: Base = {
-      epoch: 1,
-      covers,
-      segmentParts: [],
-      segmentsInParts: 0,
-      generation: 1,
-      prunedCount: 0,
-      prunedAt: 0,
-      map,
-      clusterIds,
-    };
-    const { value } = encodeBase(base, fold.snapshot(), PART_SIZES.bytes, () => "");
-    await this.options.host.commit(
-      0,
-      [
-        { key: BASE, value },
-        { key: TAIL, value: EMPTY },
-      ],
-      [],
-    );
   }
 
   // --- following ---------------------------------------------------------------------------------------
@@ -436,9 +368,3 @@ const EMPTY = Buffer.alloc(0);
 
 /** What a load fails with when the log is lost, another store's, or not to be read; everything else passes. */
 const PERMANENT: ReadonlySet<Code> = new Set([Code.DATA_LOSS, Code.FAILED_PRECONDITION, Code.INTERNAL]);
-
-interface Waiting {
-  readonly done: () => boolean;
-  /** Called once, after it was taken from the list. */
-  settle(error?: StatusError): void;
-}
