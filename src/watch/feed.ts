@@ -153,6 +153,11 @@ export class Feed {
     return events;
   }
 
+  /** Drops what lies before this shard revision. */
+  skip(shardRevision: number): void {
+    this.take(shardRevision - 1);
+  }
+
   /** Ends the native watch and opens another one, for when this one seems to be dead. */
   reopen(): void {
     if (this.closed || this.stream === undefined) return;
@@ -210,7 +215,7 @@ export class Feed {
     this.heardAt = performance.now();
     let response: ReturnType<typeof decodeWatch>;
     try {
-      response = decodeWatch(this.keepable(message));
+      response = decodeWatch(message);
     } catch (reason) {
       this.report(StatusError.from(reason).message);
       this.reopen();
@@ -242,11 +247,13 @@ export class Feed {
   }
 
   /** Events may wait for long: a few of them must not hold on to a large piece of what was read from the socket. */
-  private keepable(message: Uint8Array): Uint8Array {
-    if (message.length * 2 >= message.buffer.byteLength) return message;
-    const copy = this.slabs.allocate(message.length);
-    copy.set(message);
-    return copy;
+  private keepable(event: RawEvent): RawEvent {
+    const { type, key, modRevision, raw } = event;
+    if (raw.length * 2 >= raw.buffer.byteLength) return event;
+    const copy = this.slabs.allocate(raw.length);
+    copy.set(raw);
+    const at = key.byteOffset - raw.byteOffset;
+    return { type, key: copy.subarray(at, at + key.length), modRevision, raw: copy };
   }
 
   /** False when revisions are missing: the watch is opened again, and if they still are then, they are lost. */
@@ -266,10 +273,11 @@ export class Feed {
     return false;
   }
 
-  private add(event: RawEvent): void {
-    const { modRevision } = event;
+  private add(arrived: RawEvent): void {
+    const { modRevision } = arrived;
     // Seen before the watch was opened again, or asked for only to see that it is there.
-    if (modRevision <= this.reached || event.key[0] === 0) return;
+    if (modRevision <= this.reached || arrived.key[0] === 0) return;
+    const event = this.keepable(arrived);
     const bytes = event.raw.length + EVENT_OVERHEAD;
     this.queuedBytes += bytes;
     const last = this.queue[this.queue.length - 1];

@@ -6,6 +6,8 @@ export interface Source {
   /** Every event at or below this shard revision is there. */
   readonly reached: number;
   take(shardRevision: number): readonly RawEvent[];
+  /** Nothing below this shard revision, which may not be there yet, will be taken any more. */
+  skip(shardRevision: number): void;
 }
 
 /** Runs that are kept at most, about 16 MiB: while a shard owes for long, its turn is waited for with no more of them. */
@@ -105,7 +107,11 @@ export class Merger<T> {
       const early = events !== undefined;
       if (events === undefined) {
         const shardRevision = run.shardRevision + offset;
-        if (source.reached < shardRevision) return undefined;
+        if (source.reached < shardRevision) {
+          // What is before it was handed out, or passed over: a source that is full of that would never get further.
+          source.skip(shardRevision);
+          return undefined;
+        }
         events = this.convert(source.take(shardRevision), run.shard);
       }
       this.early.delete(revision);

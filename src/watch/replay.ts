@@ -22,6 +22,8 @@ export interface ReplayDeps {
   place(watcher: Watcher): void;
   /** What the watcher, in no place now, needs is gone. */
   compacted(watcher: Watcher, compactRevision: number): void;
+  /** Watchers may have come further. */
+  progressed(): void;
 }
 
 /** Replays over the same set of shards at one time; who asks meanwhile shares the next one. */
@@ -84,6 +86,9 @@ export class Replays {
   private start(name: string): void {
     const set = this.sets.get(name);
     if (set === undefined) return;
+    for (const replay of set.running) {
+      for (const watcher of set.waiting) if (replay.join(watcher)) set.waiting.delete(watcher);
+    }
     if (set.waiting.size > 0 && set.running.size < REPLAYS_PER_SET) {
       const watchers = [...set.waiting];
       set.waiting.clear();
@@ -123,10 +128,10 @@ class Replay {
   ) {
     for (const watcher of watchers) this.fanout.add(watcher);
     const first = watchers.reduce((least, { next }) => Math.min(least, next), Number.POSITIVE_INFINITY);
-    // Revision 1 is the empty store.
+    // Revision 1 is the empty store. What lies between the head and a start in the future has to be taken all the same.
     this.merger = new Merger(
       deps.timeline,
-      Math.max(1, first - 1),
+      Math.max(1, Math.min(first - 1, deps.timeline.head)),
       (shard) => this.feeds[shard],
       (events, shard) => {
         const map = (shardRevision: number) => deps.timeline.toRevision(shard, shardRevision);
@@ -163,6 +168,18 @@ class Replay {
       }
     }
     this.schedule();
+  }
+
+  /**
+   * Takes a watcher along that begins soon after where the replay is. One that has caught up with the timeline may last: as
+   * long as the history lacks what its watchers want.
+   */
+  join(watcher: Watcher): boolean {
+    const ahead = watcher.next - 1 - this.merger.delivered;
+    if (this.closed || ahead < 0 || ahead > SLICE_REVISIONS) return false;
+    this.fanout.add(watcher);
+    this.schedule();
+    return true;
   }
 
   remove(watcher: Watcher): void {
@@ -227,7 +244,10 @@ class Replay {
     // A slow client must not hold up the others: it asks again once it has taken what it has.
     for (const watcher of fanout.flush(covered)) this.release(watcher);
     for (const watcher of fanout.members()) watcher.pass(covered);
-    if (covered + 1 < end) return;
+    if (covered + 1 < end) {
+      if (revisions > 0) deps.progressed();
+      return;
+    }
     for (const watcher of fanout.members()) this.release(watcher);
   }
 

@@ -3,7 +3,7 @@ import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
 import { encodeEvent } from "../wire/watch.js";
 import { CatchUp } from "./catchUp.js";
-import { compactRevisionOf } from "./compaction.js";
+import { compactRevisionOf, firstNeeded } from "./compaction.js";
 import { Fanout } from "./fanout.js";
 import { Feed } from "./feed.js";
 import { History, type KeyedEvent } from "./history.js";
@@ -103,6 +103,7 @@ export class Running {
       history: this.history,
       place: (watcher) => this.place(watcher),
       compacted: (watcher, revision) => deps.compacted(watcher, revision),
+      progressed: deps.progressed,
     });
     this.catchUps = new CatchUp({
       history: this.history,
@@ -380,7 +381,10 @@ export class Running {
 
   /** The timeline itself has forgotten revisions that were not handed out: this proxy was away for long. */
   private skipForgotten(): void {
-    const { compactRevision } = this.deps.timeline;
+    const { timeline } = this.deps;
+    const { compactRevision } = timeline;
+    for (const [shard, feed] of this.feeds.entries())
+      feed.skip(firstNeeded(timeline, compactRevision, shard));
     this.dropBelow(compactRevision, () => true);
     this.merger.restart(compactRevision - 1);
     this.history.restart(compactRevision);

@@ -113,3 +113,27 @@ test("a proxy that finds the timeline compacted and pruned beyond it tells its w
   assert.ok(upstream.cancelled);
   assert.equal(timeline.listeners.size, 0);
 });
+
+test("a full feed whose events the timeline has forgotten goes on", async () => {
+  const timeline = new FakeTimeline();
+  const shard = new FakeShard();
+  const hub = new Hub({
+    timeline: timeline as unknown as Timeline,
+    shards: [shard.shard],
+    log: { info: () => {}, warn: () => {} },
+    historyBytes: 1 << 20,
+  });
+  const range = keyRange(Buffer.of(1), Buffer.of(0));
+  const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
+  const watcher = new Watcher(new FakeOutlet(), { id: 0, range, shards: [0], next: 70, ...flags });
+  hub.attach(watcher);
+  const upstream = await shard.nth(0);
+  upstream.created();
+  for (let revision = 11; revision < 28; revision++) upstream.bring([revision], false, 1 << 20);
+  assert.ok(upstream.paused);
+  timeline.compactRevision = 60;
+  timeline.known = 60;
+  timeline.advance(69);
+  assert.ok(!upstream.paused);
+  hub.close();
+});

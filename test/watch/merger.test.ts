@@ -53,6 +53,11 @@ class FakeSource implements Source {
     const key = Buffer.from(`${this.shard}:${shardRevision}`);
     return [{ type: 0, key, modRevision: shardRevision, raw: key }];
   }
+
+  skip(shardRevision: number): void {
+    assert.ok(shardRevision > this.taken, `shard ${this.shard}: ${shardRevision} was taken`);
+    this.taken = shardRevision - 1;
+  }
 }
 
 const names = (events: readonly RawEvent[]) => events.map(({ key }) => Buffer.from(key).toString());
@@ -152,7 +157,7 @@ test("while a shard owes, what follows takes only so much memory, and nothing is
       return { revision, shard: revision % 2, shardRevision: revision, length: 1 };
     },
   };
-  const sources = [1, 1].map((reached) => ({ reached, take: () => [] }));
+  const sources = [1, 1].map((reached) => ({ reached, take: () => [], skip: () => {} }));
   const merger = new Merger<undefined>(
     timeline,
     1,

@@ -88,6 +88,65 @@ test("the shards are asked for previous keys while somebody wants them; what cam
   assert.equal(again.watcher.state, "synced");
 });
 
+test("while a shard that is out keeps the others' events back, whoever wants previous keys is served all the same", async (t) => {
+  const timeline = new FakeTimeline(3);
+  const fakes = [0, 1, 2].map((index) => new FakeShard(index));
+  const hub = new Hub({
+    timeline: timeline as unknown as Timeline,
+    shards: fakes.map(({ shard }) => shard),
+    log: { info: () => {}, warn: () => {} },
+    historyBytes: 1 << 20,
+  });
+  t.after(() => hub.close());
+  const watch = (shard: number, prevKv: boolean, next: number) => {
+    const client = new FakeClient();
+    const flags = { prevKv, fragment: false, noPut: false, noDelete: false };
+    const range = keyRange(Buffer.of(1), Buffer.of(0));
+    const watcher = new Watcher(client, { id: 0, range, shards: [shard], next, ...flags });
+    hub.attach(watcher);
+    return { client, watcher };
+  };
+  const b = fakes[1];
+  const other = watch(2, false, 2);
+  const firsts = await Promise.all(fakes.map((fake) => fake.nth(0)));
+  for (const upstream of firsts) upstream.created();
+  // Shard 0 is out and owes revision 2; shard 1 is late with 3, and passed over until shard 0 is back.
+  timeline.add(0, 1);
+  await until("both are passed over", () => hub.watermark(other.watcher) === 3);
+  firsts[1].bring([2]);
+  // They come one after the other, each when the one before has its watch.
+  const watches: ReturnType<typeof watch>[] = [];
+  for (let n = 0; n < 4; n++) {
+    watches.push(watch(1, true, n === 0 ? 24 : 4));
+    await new Promise(setImmediate);
+    await new Promise(setImmediate);
+  }
+  const replays = () => b.streams.slice(1).filter(({ cancelled }) => !cancelled);
+  for (const upstream of replays()) upstream.created();
+  // More than a feed holds, while one of them waits for what is still to come.
+  for (let shardRevision = 3; shardRevision < 23; shardRevision++) {
+    timeline.add(1);
+    for (const upstream of replays()) upstream.bring([shardRevision], false, 1 << 20);
+    await new Promise(setImmediate);
+    await new Promise(setImmediate);
+  }
+  for (const { client } of watches.slice(1)) {
+    await client.has(20);
+    assert.deepEqual(
+      client.events,
+      Array.from({ length: 20 }, (_, n) => 4 + n),
+    );
+    assert.ok(client.previous.every((has) => has));
+  }
+  timeline.add(1);
+  for (const upstream of replays()) {
+    assert.ok(upstream === replays()[0] || !upstream.paused, "a replay takes no more");
+    upstream.bring([23]);
+  }
+  await watches[0].client.has(1);
+  assert.deepEqual(watches[0].client.events, [24]);
+});
+
 test("watches with and without previous keys come and go while others write: each has all of its events", async (t) => {
   const next = random(newSeed("previous keys"));
   const shards = await startEtcds(3);
