@@ -96,10 +96,18 @@ export function render(report: Report): string {
     const cells = watched.map((f) => [
       f.peer,
       f.load,
+      ((f.firstMemory ?? 0) / 2 ** 20).toFixed(0),
       ((f.proxyMemory ?? 0) / 2 ** 20).toFixed(0),
       (f.watcherBytes! / 1024).toFixed(1),
     ]);
-    parts.push("", table(["memory of proxies", "load", "MiB at the end", "KiB per watcher, idle"], cells, 2));
+    parts.push(
+      "",
+      table(
+        ["memory of proxies", "load", "MiB at first", "MiB at the end", "KiB per watcher, idle"],
+        cells,
+        2,
+      ),
+    );
   }
   if (putLatency !== undefined) {
     const { total, shard, proxy, seal } = putLatency;

@@ -20,6 +20,8 @@ export interface Figures {
   readonly appendsPer1000?: number;
   /** Resident memory of the proxy at the end of a slice, bytes. */
   readonly proxyMemory?: number;
+  /** The same at the end of the workload's first turn: with watchers, of a proxy that has done nothing else before. */
+  readonly firstMemory?: number;
   /** Resident memory of the proxy that each watcher added, the largest of all rounds: later ones find memory that is free, bytes. */
   readonly watcherBytes?: number;
   /** Requests that failed, in all rounds. */
@@ -91,7 +93,8 @@ async function runGroup(
     for (const peer of peers) await preload(peer);
     const slots = group.flatMap((workload) => peers.map((peer) => new Slot(workload, peer)));
     if (slots.length > 0) say(`warming up: ${[...new Set(group.map(({ kind }) => kind))].join(", ")}`);
-    for (const slot of slots) await slot.run(generator, options.slice * WARM_UP, false);
+    const warmUp = [...slots].sort((a, b) => Number(b.isWatch) - Number(a.isWatch));
+    for (const slot of warmUp) await slot.run(generator, options.slice * WARM_UP, false);
     for (let round = 0; round < options.rounds && slots.length > 0; round++) {
       say(`round ${round + 1} of ${options.rounds}`);
       for (const slot of slots) await slot.run(generator, options.slice, true);
@@ -112,11 +115,16 @@ function ofAll(values: Readonly<Record<string, number>>, prefix: string): number
 class Slot {
   private readonly samples: Sample[] = [];
   private readonly failures: string[] = [];
+  private first: TaskResult | undefined;
 
   constructor(
     private readonly workload: Workload,
     private readonly peer: Peer,
   ) {}
+
+  get isWatch(): boolean {
+    return this.workload.kind === "watch";
+  }
 
   async run(generator: Generator, milliseconds: number, measured: boolean): Promise<void> {
     const { workload, peer } = this;
@@ -124,6 +132,7 @@ class Slot {
     try {
       const before = await peer.appends();
       const result = await generator.run(task);
+      this.first ??= result;
       const after = await peer.appends();
       const appends = before === undefined || after === undefined ? undefined : after - before;
       if (measured && result.operations > 0) this.samples.push({ result, appends });
@@ -156,6 +165,7 @@ class Slot {
         }),
       ...(peer.pids.proxy !== undefined && {
         proxyMemory: middle(({ result }) => ofAll(result.memory, "proxy")),
+        ...(this.first && { firstMemory: ofAll(this.first.memory, "proxy") }),
       }),
       ...(samples[0]?.result.watcherBytes !== undefined && {
         watcherBytes: Math.max(...samples.map(({ result }) => result.watcherBytes ?? 0)),
