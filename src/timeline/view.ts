@@ -51,7 +51,7 @@ export type Sealed = (error: StatusError | undefined) => void;
 
 export interface Timeline extends TimelineView {
   /**
-   * True while the host is known to take no entries for want of space, until one is taken again (tried once a second): what
+   * True while the host is known to take no entries for want of space, until one is taken again (tried after 1.5 s at the latest): what
    * is written meanwhile could not be sealed, and reads of its shard would fail for it.
    */
   readonly isHostFull: boolean;

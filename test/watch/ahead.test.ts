@@ -1,20 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Timeline } from "../../src/timeline/view.js";
-import { Hub } from "../../src/watch/hub.js";
 import { keyRange } from "../../src/watch/keys.js";
 import { Watcher } from "../../src/watch/watcher.js";
-import { FakeClient, FakeShard, FakeTimeline, type Upstream } from "./fakes.js";
+import { FakeClient, FakeShard, FakeTimeline, openHub, type Upstream } from "./fakes.js";
 
 test("while a shard owes its events, what the others bring is neither lost nor covered too early", async () => {
   const timeline = new FakeTimeline(3);
   const fakes = [0, 1, 2].map((index) => new FakeShard(index));
-  const hub = new Hub({
-    timeline: timeline as unknown as Timeline,
-    shards: fakes.map(({ shard }) => shard),
-    log: { info: () => {}, warn: () => {} },
-    historyBytes: 1 << 20,
-  });
+  const hub = openHub(timeline, fakes);
   const client = new FakeClient();
   const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
   const range = keyRange(Buffer.from("b"), Buffer.from("c"));

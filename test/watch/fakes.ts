@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import type { CallOptions, Done, Shard, ShardStream, StreamEvents } from "../../src/shard/shard.js";
 import { Code, StatusError } from "../../src/status/error.js";
-import type { Run } from "../../src/timeline/view.js";
+import type { Run, Timeline } from "../../src/timeline/view.js";
+import { Hub } from "../../src/watch/hub.js";
 import type { Outlet, Watcher } from "../../src/watch/watcher.js";
 import { type WatchCreateRequest, WatchRequest, WatchResponse } from "../../src/wire/messages.js";
 import { encodeHeader } from "../../src/wire/rewrite.js";
@@ -176,4 +177,14 @@ export class FakeClient implements Outlet {
       });
     }
   }
+}
+
+/** A hub over a timeline and shards that a test plays. */
+export function openHub(timeline: object, fakes: readonly FakeShard[]): Hub {
+  return new Hub({
+    timeline: timeline as Timeline,
+    shards: fakes.map(({ shard }) => shard),
+    log: { info: () => {}, warn: () => {} },
+    historyBytes: 1 << 20,
+  });
 }

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Run, Timeline } from "../../src/timeline/view.js";
-import { Hub } from "../../src/watch/hub.js";
+import type { Run } from "../../src/timeline/view.js";
 import { keyRange } from "../../src/watch/keys.js";
 import { type Outlet, Watcher } from "../../src/watch/watcher.js";
 import { WatchResponse } from "../../src/wire/messages.js";
 import { encodeHeader } from "../../src/wire/rewrite.js";
-import { FakeShard } from "./fakes.js";
+import { FakeShard, openHub } from "./fakes.js";
 
 /** A timeline over one shard, whose revisions are the shard's; it knows those at or above `known`. */
 class FakeTimeline {
@@ -69,12 +68,7 @@ class FakeOutlet implements Outlet {
 test("a proxy that finds the timeline compacted and pruned beyond it tells its watchers, and goes on", async () => {
   const timeline = new FakeTimeline();
   const shard = new FakeShard();
-  const hub = new Hub({
-    timeline: timeline as unknown as Timeline,
-    shards: [shard.shard],
-    log: { info: () => {}, warn: () => {} },
-    historyBytes: 1 << 20,
-  });
+  const hub = openHub(timeline, [shard]);
   const watch = (next: number) => {
     const outlet = new FakeOutlet();
     const range = keyRange(Buffer.of(1), Buffer.of(0));
@@ -117,12 +111,7 @@ test("a proxy that finds the timeline compacted and pruned beyond it tells its w
 test("a full feed whose events the timeline has forgotten goes on", async () => {
   const timeline = new FakeTimeline();
   const shard = new FakeShard();
-  const hub = new Hub({
-    timeline: timeline as unknown as Timeline,
-    shards: [shard.shard],
-    log: { info: () => {}, warn: () => {} },
-    historyBytes: 1 << 20,
-  });
+  const hub = openHub(timeline, [shard]);
   const range = keyRange(Buffer.of(1), Buffer.of(0));
   const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
   const watcher = new Watcher(new FakeOutlet(), { id: 0, range, shards: [0], next: 70, ...flags });

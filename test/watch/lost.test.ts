@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import type { Timeline } from "../../src/timeline/view.js";
-import { Hub } from "../../src/watch/hub.js";
+import type { Hub } from "../../src/watch/hub.js";
 import { keyRange } from "../../src/watch/keys.js";
 import { Watcher } from "../../src/watch/watcher.js";
-import { FakeClient, FakeShard, FakeTimeline, type Upstream } from "./fakes.js";
+import { FakeClient, FakeShard, FakeTimeline, openHub, type Upstream } from "./fakes.js";
 
 /*
  * A shard that is compacted while its watch is away. What was compacted is lost to those who need it; nothing else
@@ -22,12 +21,7 @@ interface Setting {
 function setUp(): Setting {
   const timeline = new FakeTimeline(2);
   const fakes = [0, 1].map((index) => new FakeShard(index));
-  const hub = new Hub({
-    timeline: timeline as unknown as Timeline,
-    shards: fakes.map(({ shard }) => shard),
-    log: { info: () => {}, warn: () => {} },
-    historyBytes: 1 << 20,
-  });
+  const hub = openHub(timeline, fakes);
   const watch = (shard: number, next: number) => {
     const client = new FakeClient();
     const range = keyRange(Buffer.from("ab"[shard]), Buffer.from("bc"[shard]));

@@ -1,12 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Timeline } from "../../src/timeline/view.js";
-import { Hub } from "../../src/watch/hub.js";
 import { keyRange } from "../../src/watch/keys.js";
 import { Watcher } from "../../src/watch/watcher.js";
 import { startEtcds } from "../support/etcd.js";
 import { until } from "../support/until.js";
-import { FakeClient, FakeShard, FakeTimeline } from "./fakes.js";
+import { FakeClient, FakeShard, FakeTimeline, openHub } from "./fakes.js";
 import { newSeed, random } from "./random.js";
 import { EtcdClient, EVERYTHING, openProxy, text, type WatchStream } from "./support.js";
 
@@ -19,12 +17,7 @@ test("the shards are asked for previous keys while somebody wants them; what cam
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const timeline = new FakeTimeline(2);
   const fakes = [0, 1].map((index) => new FakeShard(index));
-  const hub = new Hub({
-    timeline: timeline as unknown as Timeline,
-    shards: fakes.map(({ shard }) => shard),
-    log: { info: () => {}, warn: () => {} },
-    historyBytes: 1 << 20,
-  });
+  const hub = openHub(timeline, fakes);
   t.after(() => hub.close());
   const watch = (prevKv: boolean) => {
     const client = new FakeClient();
@@ -91,12 +84,7 @@ test("the shards are asked for previous keys while somebody wants them; what cam
 test("while a shard that is out keeps the others' events back, whoever wants previous keys is served all the same", async (t) => {
   const timeline = new FakeTimeline(3);
   const fakes = [0, 1, 2].map((index) => new FakeShard(index));
-  const hub = new Hub({
-    timeline: timeline as unknown as Timeline,
-    shards: fakes.map(({ shard }) => shard),
-    log: { info: () => {}, warn: () => {} },
-    historyBytes: 1 << 20,
-  });
+  const hub = openHub(timeline, fakes);
   t.after(() => hub.close());
   const watch = (shard: number, prevKv: boolean, next: number) => {
     const client = new FakeClient();
