@@ -80,13 +80,6 @@ export class ClientConnection extends Connection<ResponseHead> {
     return call;
   }
 
-  /** Takes what the socket has read, instead of its `data` event; true when its memory may still be looked at afterwards. */
-  take(chunk: Buffer): boolean {
-    const { lends } = this;
-    this.receive(chunk);
-    return this.lends !== lends;
-  }
-
   /** Lets calls in flight end, then closes. */
   drain(): void {
     if (this.isDraining) return;

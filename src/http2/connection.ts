@@ -103,6 +103,13 @@ export abstract class Connection<H> implements FrameSink {
   /** Whether `streamId` has ever been used. */
   protected abstract isIdle(streamId: number): boolean;
 
+  /** Takes what the socket has read, instead of its `data` event; true when its memory may still be looked at afterwards. */
+  take(chunk: Buffer): boolean {
+    const { lends } = this;
+    this.receive(chunk);
+    return this.lends !== lends;
+  }
+
   protected receive(chunk: Buffer): void {
     if (this.ended) return;
     this.chunks++;

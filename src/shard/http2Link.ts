@@ -2,10 +2,10 @@ import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { ClientConnection } from "../http2/client.js";
 import type { ConnectionLimits } from "../http2/limits.js";
+import { readIntoSlabs } from "../http2/reading.js";
 import type { EndpointAddress } from "./address.js";
 import { connectionReason } from "./errors.js";
 import type { CallListener, Link, LinkCall, LinkEvents } from "./link.js";
-import { readIntoSlabs } from "./reading.js";
 import type { ShardTlsContext } from "./tls.js";
 
 const LIMITS: ConnectionLimits = {

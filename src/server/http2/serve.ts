@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { Deadlines } from "../../http2/deadlines.js";
 import type { ConnectionLimits } from "../../http2/limits.js";
+import { readIntoSharedSlabs } from "../../http2/reading.js";
 import type { RequestHead } from "../../http2/request.js";
 import { ServerConnection } from "../../http2/server.js";
 import type { Stream } from "../../http2/stream.js";
@@ -13,6 +14,7 @@ import { HTTP2_DEFAULTS } from "../http2Settings.js";
 import { CallObserver } from "../observer.js";
 import { Port } from "../port/port.js";
 import type { Handlers, StreamHandler, UnaryHandler } from "../transport.js";
+import { adopt } from "./adopt.js";
 import { BidiStream } from "./bidi.js";
 import { type CallContext, ResponseBlocks, type ServerCall } from "./call.js";
 import { PlainAnswer } from "./plain.js";
@@ -106,11 +108,12 @@ class Service {
   }
 
   /** Serves a connection of which `first` has been read. */
-  take(socket: Socket, first: Buffer): void {
+  take(accepted: Socket, first: Buffer): void {
     const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER } = this.options;
     const { observer, deadlines } = this;
     const context = { blocks: new ResponseBlocks(), maxReceiveBytes, highWaterBytes, observer, deadlines };
-    const connection = new ServerConnection(socket, this.limits, {
+    const socket = adopt(accepted, () => readIntoSharedSlabs((piece) => connection.take(piece))) ?? accepted;
+    const connection: ServerConnection = new ServerConnection(socket, this.limits, {
       accept: (connection, id, head) => this.accept(connection, id, head, context),
       onClosed: (connection) => this.connections.delete(connection),
       onFault: ({ bound }) => this.stats.refused[bound ?? "protocol"]++,

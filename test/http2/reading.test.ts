@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { test } from "node:test";
-import { readIntoSlabs } from "../../src/shard/reading.js";
+import { readIntoSlabs } from "../../src/http2/reading.js";
 
 test("what a socket reads into slabs is what was sent, stays as it was, and takes little more memory than its bytes", async () => {
   const sent = Array.from({ length: 400 }, (_, i) =>
