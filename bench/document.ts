@@ -1,4 +1,4 @@
-import { isMet, type Report, ratioOf, workersText } from "./report.js";
+import { isMet, type Report, ratioOf, WORK_HEAD, workersText, workRows } from "./report.js";
 
 const BEGIN = "<!-- last run: written by npm run bench -->";
 const END = "<!-- end of last run -->";
@@ -45,6 +45,11 @@ function lastRun(report: Report): string {
     }),
     "",
   ];
+  const work = workRows(figures);
+  if (work.length > 0) {
+    const rows = [WORK_HEAD, WORK_HEAD.map(() => "---"), ...work];
+    lines.push(...rows.map((cells) => `| ${cells.join(" | ")} |`), "");
+  }
   const appends = figures.filter(({ appendsPer1000 }) => appendsPer1000 !== undefined);
   if (appends.length > 0) {
     lines.push(

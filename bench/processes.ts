@@ -30,26 +30,81 @@ export function residentMemory(pid: number): number {
   return Number(line?.[1] ?? 0) * 1024;
 }
 
-/** Measures processes over a time: processor time from `start`, memory at the end. */
+/** What a process has done so far, besides computing. */
+export interface Activity {
+  /** Processor time in its own code and in the kernel, in the kernel's ticks (of 10 ms mostly). */
+  readonly userTicks: number;
+  readonly systemTicks: number;
+  /** Calls that read or wrote something: sockets, files, pipes. */
+  readonly reads: number;
+  readonly writes: number;
+  /** How often one of its threads had nothing to do and waited. */
+  readonly waits: number;
+}
+
+/** Counts of the kernel (Linux). */
+export function activity(pid: number): Activity {
+  // The second field, the program's name, may hold anything.
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ").at(-1)!.split(" ");
+  const io = readFileSync(`/proc/${pid}/io`, "latin1");
+  const count = (text: string, name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(text)?.[1] ?? 0);
+  let waits = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      const status = readFileSync(`/proc/${pid}/task/${thread}/status`, "latin1");
+      waits += count(status, "voluntary_ctxt_switches");
+    } catch {
+      // the thread has ended meanwhile
+    }
+  }
+  return {
+    userTicks: Number(stat[11]),
+    systemTicks: Number(stat[12]),
+    reads: count(io, "syscr"),
+    writes: count(io, "syscw"),
+    waits,
+  };
+}
+
+/** Measures processes over a time: processor time and activity from `start`, memory at the end. */
 export class Meter {
-  private readonly before: Record<string, number>;
   private readonly pids: Readonly<Record<string, number>>;
+  private readonly cpuBefore: Record<string, number>;
+  private readonly activityBefore: Record<string, Activity>;
 
   constructor(pids: Readonly<Record<string, number>>) {
     this.pids = { ...pids, load: process.pid };
-    this.before = perProcess(this.pids, processorTime);
+    this.activityBefore = perProcess(this.pids, activity);
+    this.cpuBefore = perProcess(this.pids, processorTime);
   }
 
-  read(): { cpu: Record<string, number>; memory: Record<string, number> } {
+  read(): {
+    cpu: Record<string, number>;
+    activity: Record<string, Activity>;
+    memory: Record<string, number>;
+  } {
     const cpu = perProcess(this.pids, processorTime);
-    for (const name of Object.keys(cpu)) cpu[name] -= this.before[name];
-    return { cpu, memory: perProcess(this.pids, residentMemory) };
+    const after = perProcess(this.pids, activity);
+    for (const name of Object.keys(cpu)) {
+      cpu[name] -= this.cpuBefore[name];
+      after[name] = difference(after[name], this.activityBefore[name]);
+    }
+    return { cpu, activity: after, memory: perProcess(this.pids, residentMemory) };
   }
 }
 
-function perProcess(
+const difference = (after: Activity, before: Activity): Activity => ({
+  userTicks: after.userTicks - before.userTicks,
+  systemTicks: after.systemTicks - before.systemTicks,
+  reads: after.reads - before.reads,
+  writes: after.writes - before.writes,
+  waits: after.waits - before.waits,
+});
+
+function perProcess<T>(
   pids: Readonly<Record<string, number>>,
-  measure: (pid: number) => number,
-): Record<string, number> {
+  measure: (pid: number) => T,
+): Record<string, T> {
   return Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, measure(pid)]));
 }

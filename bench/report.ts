@@ -109,6 +109,8 @@ export function render(report: Report): string {
       ),
     );
   }
+  const worked = workRows(report.figures);
+  if (worked.length > 0) parts.push("", table(WORK_HEAD, worked, 3));
   if (putLatency !== undefined) {
     const { total, shard, proxy, seal } = putLatency;
     parts.push(
@@ -133,6 +135,29 @@ export function render(report: Report): string {
       parts.push(`${kind} ${load} ${peer}: a round without figures: ${failure}`);
   }
   return `${parts.join("\n")}\n`;
+}
+
+/** Where the proxies' processor time goes; columns of `workRows`. */
+export const WORK_HEAD = [
+  "proxy, per operation",
+  "load",
+  "peer",
+  "CPU",
+  "kernel %",
+  "reads",
+  "writes",
+  "waits",
+];
+
+/** Of the proxies that the targets compare. Of watches: per write to the store, whose events all watchers get. */
+export function workRows(figures: readonly Figures[]): string[][] {
+  return figures.flatMap(({ kind, load, peer, cpu, proxyWork: work }) => {
+    if (work === undefined || (peer !== "grpc-proxy" && peer !== "braid-3")) return [];
+    const each = kind === "watch" ? Number.parseInt(load, 10) : 1;
+    const counts = [work.reads, work.writes, work.waits].map((count) => fixed(count * each, 2));
+    const what = kind === "watch" ? "watch, per write" : kind;
+    return [[what, load, peer, number(cpu.proxy * each), fixed(work.kernelShare * 100, 0), ...counts]];
+  });
 }
 
 /** True when a target is reached. */

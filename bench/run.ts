@@ -2,7 +2,7 @@ import { Generator } from "./generator.js";
 import type { TaskResult } from "./load/task.js";
 import type { Options } from "./options.js";
 import { type Peer, type PeerName, startPeer } from "./peers.js";
-import { residentMemory } from "./processes.js";
+import { type Activity, residentMemory } from "./processes.js";
 import { median } from "./statistics.js";
 import { preload, type Workload, type WorkloadKind, workloads } from "./workloads.js";
 
@@ -16,6 +16,8 @@ export interface Figures {
   readonly p99Ms: number;
   /** Processor microseconds per operation: of the proxy (0 where there is none), of all etcds, of the load generator. */
   readonly cpu: { readonly proxy: number; readonly etcd: number; readonly load: number };
+  /** Of the proxy, where there is one. */
+  readonly proxyWork?: ProxyWork;
   /** Entries in the timeline log per 1,000 operations, for puts through a timeline. */
   readonly appendsPer1000?: number;
   /** Resident memory of the proxy at the end of a slice, bytes. */
@@ -30,17 +32,22 @@ export interface Figures {
   readonly failures: readonly string[];
 }
 
+/** What a proxy does per operation: where its processor time goes. */
+export interface ProxyWork {
+  /** Share of its processor time that is spent in the kernel, 0 to 1. */
+  readonly kernelShare: number;
+  /** Calls that read or write, mostly sockets. */
+  readonly reads: number;
+  readonly writes: number;
+  /** How often one of its threads waits, and has to be woken. */
+  readonly waits: number;
+}
+
 export interface Outcome {
   readonly figures: readonly Figures[];
   /** Resident memory of the proxies after start, before any load, bytes. */
   readonly idleMemory: Readonly<Partial<Record<PeerName, number>>>;
 }
-
-/**
- * Each peer has its first turn of every workload unmeasured, this much longer: a proxy that has just started spends much of its
- * time compiling what it runs.
- */
-const WARM_UP = 1.3;
 
 interface Sample {
   readonly result: TaskResult;
@@ -92,9 +99,10 @@ async function runGroup(
     );
     for (const peer of peers) await preload(peer);
     const slots = group.flatMap((workload) => peers.map((peer) => new Slot(workload, peer)));
+    // Watchers first: their memory is that of a proxy which has done nothing else.
     if (slots.length > 0) say(`warming up: ${[...new Set(group.map(({ kind }) => kind))].join(", ")}`);
     const warmUp = [...slots].sort((a, b) => Number(b.isWatch) - Number(a.isWatch));
-    for (const slot of warmUp) await slot.run(generator, options.slice * WARM_UP, false);
+    for (const slot of warmUp) await slot.run(generator, options.slice * slot.warmUp, false);
     for (let round = 0; round < options.rounds && slots.length > 0; round++) {
       say(`round ${round + 1} of ${options.rounds}`);
       for (const slot of slots) await slot.run(generator, options.slice, true);
@@ -106,10 +114,13 @@ async function runGroup(
 }
 
 /** The sum over all processes of one kind: a proxy and its workers, or the etcds. */
-function ofAll(values: Readonly<Record<string, number>>, prefix: string): number {
+function sumOf<T>(values: Readonly<Record<string, T>>, prefix: string, value: (each: T) => number): number {
   const chosen = Object.entries(values).filter(([process]) => process.startsWith(prefix));
-  return chosen.reduce((sum, [, value]) => sum + value, 0);
+  return chosen.reduce((sum, [, each]) => sum + value(each), 0);
 }
+
+const ofAll = (values: Readonly<Record<string, number>>, prefix: string): number =>
+  sumOf(values, prefix, (value) => value);
 
 /** One workload on one peer, and what was measured. */
 class Slot {
@@ -121,6 +132,10 @@ class Slot {
     private readonly workload: Workload,
     private readonly peer: Peer,
   ) {}
+
+  get warmUp(): number {
+    return this.workload.warmUp;
+  }
 
   get isWatch(): boolean {
     return this.workload.kind === "watch";
@@ -165,6 +180,7 @@ class Slot {
         }),
       ...(peer.pids.proxy !== undefined && {
         proxyMemory: middle(({ result }) => ofAll(result.memory, "proxy")),
+        proxyWork: this.proxyWork(),
         ...(this.first && { firstMemory: ofAll(this.first.memory, "proxy") }),
       }),
       ...(samples[0]?.result.watcherBytes !== undefined && {
@@ -172,6 +188,22 @@ class Slot {
       }),
       errors: samples.reduce((sum, { result }) => sum + result.errors, 0),
       failures: this.failures,
+    };
+  }
+
+  private proxyWork(): ProxyWork {
+    const perOperation = (field: keyof Activity): number =>
+      median(
+        this.samples.map(
+          ({ result }) => sumOf(result.activity, "proxy", (each) => each[field]) / result.operations,
+        ),
+      );
+    const [user, system] = [perOperation("userTicks"), perOperation("systemTicks")];
+    return {
+      kernelShare: system / (user + system),
+      reads: perOperation("reads"),
+      writes: perOperation("writes"),
+      waits: perOperation("waits"),
     };
   }
 }

@@ -1,3 +1,5 @@
+import type { Activity } from "../processes.js";
+
 /** What the load process is asked to do, and what it answers. Sent as JSON. */
 export type Task = UnaryTask | HttpTask | FanoutTask;
 
@@ -58,6 +60,8 @@ export interface TaskResult {
   readonly p99Ms: number;
   /** Processor time of each process, and of the load generator itself as `load`, microseconds. */
   readonly cpu: Readonly<Record<string, number>>;
+  /** What each process did meanwhile. */
+  readonly activity: Readonly<Record<string, Activity>>;
   /** Resident memory of each process at the end, bytes. */
   readonly memory: Readonly<Record<string, number>>;
   /** What each watcher has added to the resident memory of the proxy before it got any event, bytes. */

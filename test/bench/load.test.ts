@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { call } from "../../bench/call.js";
 import { EventReader } from "../../bench/load/events.js";
 import { grpcMessage, runUnary } from "../../bench/load/unary.js";
-import { processorTime } from "../../bench/processes.js";
+import { activity, processorTime } from "../../bench/processes.js";
 import { median, quantile } from "../../bench/statistics.js";
 import { PutRequest, RangeRequest, RangeResponse, WatchResponse } from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
+import { temporaryFolder } from "../support/braid.js";
 import { startEtcd } from "../support/etcd.js";
 import { until } from "../support/until.js";
 
@@ -57,6 +60,24 @@ test("a process's processor time is what it has used", () => {
   assert.ok(
     Math.abs(measured - user - system) < 40_000,
     `${measured} µs, the process itself says ${user + system}`,
+  );
+});
+
+test("a process's activity is how often it read, wrote and waited", async () => {
+  const file = join(temporaryFolder(), "file");
+  const before = activity(process.pid);
+  for (let i = 0; i < 50; i++) writeFileSync(file, "x");
+  // Nothing to do for a while is what a wait is.
+  for (let i = 0; i < 10; i++) await new Promise((resolve) => setTimeout(resolve, 2));
+  const after = activity(process.pid);
+  assert.ok(after.writes - before.writes >= 50, `${after.writes - before.writes} writes`);
+  assert.ok(after.reads > before.reads);
+  assert.ok(after.waits - before.waits >= 10, `${after.waits - before.waits} waits`);
+  const usage = process.cpuUsage();
+  const ticks = activity(process.pid);
+  assert.ok(
+    Math.abs(ticks.userTicks * 10_000 - usage.user) < 0.2 * usage.user + 50_000,
+    JSON.stringify([ticks, usage]),
   );
 });
 
