@@ -5,6 +5,7 @@ import type { Entry, LeaseOp } from "./entry.js";
 import type { Applied, Fold } from "./fold.js";
 import { type LogOptions, TimelineLog } from "./log.js";
 import type { TimelineStats } from "./stats.js";
+import { Syncs } from "./syncs.js";
 import type { Placements, Run, Sealed, Timeline } from "./view.js";
 
 /**
@@ -41,8 +42,7 @@ export class SharedTimeline implements Timeline {
   private failure: StatusError | undefined;
   private closed = false;
   private readonly listeners = new Set<() => void>();
-  private syncing: Promise<void> | undefined;
-  private nextSync: Promise<void> | undefined;
+  private readonly syncs: Syncs;
 
   constructor(
     readonly shardCount: number,
@@ -59,6 +59,7 @@ export class SharedTimeline implements Timeline {
       advanced: () => this.advanced(),
       failed: (error) => this.fail(error),
     });
+    this.syncs = new Syncs(() => this.log.sync(), this.log.stats);
   }
 
   /** Loads the log, or begins one. Rejects with UNAVAILABLE (try again) or with what makes it impossible. */
@@ -164,22 +165,8 @@ export class SharedTimeline implements Timeline {
     });
   }
 
-  /**
-   * A call may join a read of the log's end only while that read has not been sent: the end must be read
-   * after the call began.
-   */
   sync(): Promise<void> {
-    if (this.failure !== undefined) return Promise.reject(this.failure);
-    if (this.nextSync !== undefined) return this.nextSync;
-    if (this.syncing === undefined) return this.startSync();
-    const next = this.syncing
-      .catch(() => {})
-      .then(() => {
-        this.nextSync = undefined;
-        return this.startSync();
-      });
-    this.nextSync = next;
-    return next;
+    return this.failure === undefined ? this.syncs.join() : Promise.reject(this.failure);
   }
 
   compact(revision: number): Promise<boolean> {
@@ -210,23 +197,6 @@ export class SharedTimeline implements Timeline {
       this.pendingLeases.push(op);
       this.startAppending();
     });
-  }
-
-  private startSync(): Promise<void> {
-    const since = performance.now();
-    const running = this.log.sync().then(
-      () => {
-        if (this.syncing === running) this.syncing = undefined;
-        this.stats.syncs.observe(performance.now() - since);
-      },
-      (error) => {
-        if (this.syncing === running) this.syncing = undefined;
-        this.stats.syncsFailed++;
-        throw error;
-      },
-    );
-    this.syncing = running;
-    return running;
   }
 
   private propose(shard: number, shardRevision: number): void {
