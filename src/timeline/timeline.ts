@@ -2,8 +2,9 @@ import { turnTime } from "../stats/clock.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import type { Entry, LeaseOp } from "./entry.js";
-import type { Applied, Fold } from "./fold.js";
+import type { Fold } from "./fold.js";
 import { type LogOptions, TimelineLog } from "./log.js";
+import { Operations } from "./operations.js";
 import type { TimelineStats } from "./stats.js";
 import { Syncs } from "./syncs.js";
 import type { Placements, Run, Sealed, Timeline } from "./view.js";
@@ -14,8 +15,6 @@ import type { Placements, Run, Sealed, Timeline } from "./view.js";
  * is on its way here.
  */
 const READ_PATIENCE = 4;
-/** Lease operations in one entry, about 30 bytes each: an entry must stay far below etcd's request limit. */
-const MAX_LEASE_OPS = 4_096;
 const MAX_BACKOFF = 1_000;
 
 /**
@@ -28,12 +27,10 @@ export class SharedTimeline implements Timeline {
   private readonly runtime: LogOptions["runtime"];
   /** Shard revisions to be proposed: shard → revision. */
   private pendingReached = new Map<number, number>();
-  private pendingLeases: LeaseOp[] = [];
   /** Shard → highest revision that is pending or in flight. */
   private readonly proposed: number[];
   private readonly sealWaiters: SealWaiter[][];
-  private compactWaiters: CompactWaiter[] = [];
-  private leaseWaiters = new Map<string, { op: LeaseOp; waiters: Waiter[] }>();
+  private readonly operations = new Operations();
   private appending = false;
   /** Pause after a failed append, ms; 0 after one that was answered. */
   private backoff = 0;
@@ -54,8 +51,8 @@ export class SharedTimeline implements Timeline {
     this.proposed = new Array<number>(shardCount).fill(0);
     this.sealWaiters = Array.from({ length: shardCount }, () => []);
     this.log = this.createLog(options, {
-      applied: (key, result) => this.applied(key, result),
-      reloaded: () => this.reloaded(),
+      applied: (key, result) => this.operations.applied(key, result),
+      reloaded: () => this.operations.reloaded(this.compactRevision, this.placements),
       advanced: () => this.advanced(),
       failed: (error) => this.fail(error),
     });
@@ -171,10 +168,9 @@ export class SharedTimeline implements Timeline {
 
   compact(revision: number): Promise<boolean> {
     if (this.failure !== undefined) return Promise.reject(this.failure);
-    return new Promise((resolve, reject) => {
-      this.compactWaiters.push({ revision, key: undefined, resolve, reject });
-      this.startAppending();
-    });
+    const compacted = this.operations.compact(revision);
+    this.startAppending();
+    return compacted;
   }
 
   place(lease: bigint, shard: number): Promise<void> {
@@ -189,14 +185,9 @@ export class SharedTimeline implements Timeline {
 
   private changeLease(op: LeaseOp): Promise<void> {
     if (this.failure !== undefined) return Promise.reject(this.failure);
-    return new Promise((resolve, reject) => {
-      const key = waiterKey(op);
-      const known = this.leaseWaiters.get(key);
-      if (known === undefined) this.leaseWaiters.set(key, { op, waiters: [{ resolve, reject }] });
-      else known.waiters.push({ resolve, reject });
-      this.pendingLeases.push(op);
-      this.startAppending();
-    });
+    const changed = this.operations.changeLease(op);
+    this.startAppending();
+    return changed;
   }
 
   private propose(shard: number, shardRevision: number): void {
@@ -225,16 +216,13 @@ export class SharedTimeline implements Timeline {
       return;
     }
     const key = this.log.nextKey();
-    const compactions = this.compactWaiters.filter(
-      (waiter) => waiter.key === undefined && waiter.revision === entry.compact,
-    );
-    for (const waiter of compactions) waiter.key = key;
+    if (entry.compact > 0) this.operations.sent(key, entry.compact);
     const since = turnTime();
     this.log.append(key, entry, (error, landed) => {
       this.isHostFull = error !== undefined && isNoSpace(error);
       if (error !== undefined) {
         this.stats.appendsFailed++;
-        this.putBack(entry);
+        this.putBack(key, entry);
         this.rejectAll(unavailable(error));
         this.backoff = Math.min(MAX_BACKOFF, this.backoff * 2 || 50);
         this.runtime.timer(this.backoff * (0.5 + this.runtime.random()), this.appendPending);
@@ -242,78 +230,29 @@ export class SharedTimeline implements Timeline {
       }
       this.backoff = 0;
       if (landed) this.stats.appends.observe(turnTime() - since);
-      else {
-        for (const waiter of compactions) waiter.key = undefined;
-        this.putBack(entry);
-      }
+      else this.putBack(key, entry);
       this.runtime.soon(this.appendPending);
     });
   };
 
   private takePending(): Entry | undefined {
-    if (this.pendingReached.size === 0 && this.pendingLeases.length === 0 && this.compactWaiters.length === 0)
-      return undefined;
+    if (this.pendingReached.size === 0 && this.operations.isEmpty) return undefined;
     const reached = new Map<number, number>();
     for (const [shard, shardRevision] of this.pendingReached) {
       if (!this.isSealed(shard, shardRevision)) reached.set(shard, shardRevision);
     }
     this.pendingReached.clear();
-    const leases = this.pendingLeases.splice(0, MAX_LEASE_OPS);
-    // One entry holds one compaction: the lowest first, or it would be refused because of the higher ones.
-    let compact = 0;
-    for (const { revision, key } of this.compactWaiters) {
-      if (key === undefined && (compact === 0 || revision < compact)) compact = revision;
-    }
+    const leases = this.operations.takeLeases();
+    const compact = this.operations.nextCompaction;
     if (reached.size === 0 && leases.length === 0 && compact === 0) return undefined;
     return { reached, leases, compact, raftTerm: 0 };
   }
 
-  private putBack(entry: Entry): void {
+  private putBack(key: string, entry: Entry): void {
     for (const [shard, shardRevision] of entry.reached) {
       this.pendingReached.set(shard, Math.max(shardRevision, this.pendingReached.get(shard) ?? 0));
     }
-    this.pendingLeases.unshift(...entry.leases);
-  }
-
-  private applied(key: string, result: Applied): void {
-    if (this.compactWaiters.length > 0) {
-      this.compactWaiters = this.compactWaiters.filter((waiter) => {
-        if (waiter.key !== key) return true;
-        waiter.resolve(result.compacted);
-        return false;
-      });
-    }
-    if (this.leaseWaiters.size === 0) return;
-    for (const op of result.leases) {
-      const known = this.leaseWaiters.get(waiterKey(op));
-      if (known === undefined) continue;
-      this.leaseWaiters.delete(waiterKey(op));
-      for (const waiter of known.waiters) waiter.resolve();
-    }
-  }
-
-  /** Entries may have been passed unseen, so what they did is looked for in the state. */
-  private reloaded(): void {
-    const { compactRevision } = this;
-    this.compactWaiters = this.compactWaiters.filter((waiter) => {
-      if (waiter.key === undefined || waiter.revision > compactRevision) return true;
-      waiter.resolve(true);
-      return false;
-    });
-    const leases = [...this.leaseWaiters.values()];
-    this.leaseWaiters.clear();
-    const unknown = new StatusError(
-      Code.UNAVAILABLE,
-      "etcd-braid: the timeline log was loaded anew meanwhile",
-    );
-    for (const { op, waiters } of leases) {
-      const shards = this.placements.get(op.lease);
-      const holds = op.kind === "place" ? shards?.has(op.shard) === true : shards === undefined;
-      for (const waiter of waiters) {
-        if (holds) waiter.resolve();
-        else waiter.reject(unknown);
-      }
-    }
+    this.operations.putBack(key, entry.leases);
   }
 
   private advanced(): void {
@@ -345,25 +284,15 @@ export class SharedTimeline implements Timeline {
     this.onFailure(error);
   }
 
-  /** Fails all who wait. What they asked for stays pending unless it is a compaction, which the client asks for anew. */
+  /** Fails all who wait. What they want sealed stays pending. */
   private rejectAll(error: StatusError): void {
     const sealWaiters = this.sealWaiters.flatMap((list) => list.splice(0));
-    const waiters: { reject(error: StatusError): void }[] = [
-      ...this.compactWaiters.splice(0),
-      ...[...this.leaseWaiters.values()].flatMap(({ waiters }) => waiters),
-    ];
-    this.leaseWaiters.clear();
-    for (const waiter of waiters) waiter.reject(error);
+    this.operations.rejectAll(error);
     for (const { done } of sealWaiters) done(error);
   }
 }
 
 const DONE = Promise.resolve();
-
-interface Waiter {
-  resolve(): void;
-  reject(error: StatusError): void;
-}
 
 interface SealWaiter {
   readonly shardRevision: number;
@@ -371,16 +300,6 @@ interface SealWaiter {
   /** `turnTime()` when it was asked for. */
   readonly since: number;
 }
-
-interface CompactWaiter {
-  readonly revision: number;
-  /** Name of the entry that carries this compaction, once there is one. */
-  key: string | undefined;
-  resolve(tookEffect: boolean): void;
-  reject(error: StatusError): void;
-}
-
-const waiterKey = (op: LeaseOp): string => (op.kind === "place" ? `${op.lease}/${op.shard}` : `${op.lease}`);
 
 const isNoSpace = ({ message }: StatusError): boolean => message === etcd.noSpace().message;
 
