@@ -11,7 +11,8 @@ const MAX_LEASE_OPS = 4_096;
  * logged in the end even if nobody waits for it any more; a compaction is given up with its waiter.
  */
 export class Operations {
-  private pendingLeases: LeaseOp[] = [];
+  /** Lease operations to be logged, in this order, each once. */
+  private pendingLeases = new Map<string, LeaseOp>();
   private leaseWaiters = new Map<string, { op: LeaseOp; waiters: Waiter[] }>();
   private compactWaiters: CompactWaiter[] = [];
 
@@ -25,22 +26,28 @@ export class Operations {
   /** Resolves when the operation has been folded. */
   changeLease(op: LeaseOp): Promise<void> {
     return new Promise((resolve, reject) => {
-      const key = waiterKey(op);
+      const key = nameOf(op);
       const known = this.leaseWaiters.get(key);
       if (known === undefined) this.leaseWaiters.set(key, { op, waiters: [{ resolve, reject }] });
       else known.waiters.push({ resolve, reject });
-      this.pendingLeases.push(op);
+      this.add(op);
     });
   }
 
   /** True when there is certainly nothing for the next entry. */
   get isEmpty(): boolean {
-    return this.pendingLeases.length === 0 && this.compactWaiters.length === 0;
+    return this.pendingLeases.size === 0 && this.compactWaiters.length === 0;
   }
 
   /** Takes the lease operations for the next entry, as many as it may hold. */
   takeLeases(): readonly LeaseOp[] {
-    return this.pendingLeases.length === 0 ? NO_LEASES : this.pendingLeases.splice(0, MAX_LEASE_OPS);
+    if (this.pendingLeases.size === 0) return NO_LEASES;
+    const taken: LeaseOp[] = [];
+    for (const [name, op] of this.pendingLeases) {
+      this.pendingLeases.delete(name);
+      if (taken.push(op) === MAX_LEASE_OPS) break;
+    }
+    return taken;
   }
 
   /**
@@ -65,7 +72,10 @@ export class Operations {
   /** The entry `key`, with these lease operations, has not landed, or may not have: it all has to be said again. */
   putBack(key: string, leases: readonly LeaseOp[]): void {
     for (const waiter of this.compactWaiters) if (waiter.key === key) waiter.key = undefined;
-    this.pendingLeases.unshift(...leases);
+    if (leases.length === 0) return;
+    const since = this.pendingLeases;
+    this.pendingLeases = new Map(leases.map((op) => [nameOf(op), op]));
+    for (const op of since.values()) this.add(op);
   }
 
   /** An entry has been folded. */
@@ -79,9 +89,9 @@ export class Operations {
     }
     if (this.leaseWaiters.size === 0) return;
     for (const op of result.leases) {
-      const known = this.leaseWaiters.get(waiterKey(op));
+      const known = this.leaseWaiters.get(nameOf(op));
       if (known === undefined) continue;
-      this.leaseWaiters.delete(waiterKey(op));
+      this.leaseWaiters.delete(nameOf(op));
       for (const waiter of known.waiters) waiter.resolve();
     }
   }
@@ -117,7 +127,20 @@ export class Operations {
     for (const waiter of compactions) waiter.reject(error);
     for (const { waiters } of leases) for (const waiter of waiters) waiter.reject(error);
   }
+
+  /**
+   * Makes an operation the last of the pending ones. It is not pending twice, however often it is asked for while the host takes
+   * nothing: what pending operations come to depends only on where each of them stands last.
+   */
+  private add(op: LeaseOp): void {
+    const name = nameOf(op);
+    this.pendingLeases.delete(name);
+    this.pendingLeases.set(name, op);
+  }
 }
+
+/** Equal for equal operations only. */
+const nameOf = (op: LeaseOp): string => (op.kind === "place" ? `${op.lease}/${op.shard}` : `${op.lease}`);
 
 const NO_LEASES: readonly LeaseOp[] = [];
 
@@ -133,5 +156,3 @@ interface CompactWaiter {
   resolve(tookEffect: boolean): void;
   reject(error: StatusError): void;
 }
-
-const waiterKey = (op: LeaseOp): string => (op.kind === "place" ? `${op.lease}/${op.shard}` : `${op.lease}`);
