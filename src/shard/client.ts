@@ -113,9 +113,9 @@ class Client implements ShardClient {
 
   close(): void {
     if (this.members.isClosed) return;
-    const error = this.members.error("closed");
     this.members.close();
-    for (const call of [...this.calls]) call.fail(error);
+    for (const call of [...this.calls]) call.close();
+    const error = this.members.error("closed");
     for (const stream of [...this.streams]) stream.fail(error);
   }
 

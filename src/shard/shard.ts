@@ -64,6 +64,6 @@ export interface Shard {
   call(path: string, request: Uint8Array, options: CallOptions): Promise<Uint8Array>;
   /** Opens a stream of the proxy's own to a healthy endpoint. Never throws: failures reach `closed`. */
   stream(path: string, events: StreamEvents): ShardStream;
-  /** Ends all connections; calls in flight fail with UNAVAILABLE. */
+  /** Ends all connections; calls in flight fail with UNAVAILABLE, writes that may have arrived saying so. */
   close(): void;
 }

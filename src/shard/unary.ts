@@ -51,7 +51,7 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
   start(): void {
     this.calls.add(this);
     // The result never comes before `unary` has returned.
-    if (this.members.isClosed) process.nextTick(() => this.fail(this.unsent("closed")));
+    if (this.members.isClosed) process.nextTick(() => this.close());
     else this.send();
   }
 
@@ -60,10 +60,9 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
     if (this.release(Code.CANCELLED)) this.abandon();
   };
 
-  fail(error: StatusError): void {
-    if (!this.release(error.code)) return;
-    this.abandon();
-    this.done(error, EMPTY);
+  /** Ends the call because the shard is closed. */
+  close(): void {
+    this.fail(this.attempt === undefined ? this.unsent("closed") : this.members.error(`closed${this.doubt}`));
   }
 
   /** When the attempt was sent that waits for an answer of `endpoint` (`turnTime()`); undefined when none does. */
@@ -160,6 +159,12 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
 
   private get doubt(): string {
     return this.options.idempotent ? "" : "; whether the request took effect is unknown";
+  }
+
+  private fail(error: StatusError): void {
+    if (!this.release(error.code)) return;
+    this.abandon();
+    this.done(error, EMPTY);
   }
 
   /** Gives up the attempt in flight, if any; the etcd is told. */

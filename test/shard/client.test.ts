@@ -172,6 +172,29 @@ describe("one etcd", () => {
     assert.equal((await pending).message, 'shard "a": closed');
     await relay.close();
   });
+
+  test("a write in flight when the shard is closed is reported as doubtful, one that waits for a connection is not", async () => {
+    const relay = await startRelay(etcd.endpoint);
+    const shard = shardOf([relay.endpoint]);
+    const direct = shardOf([etcd.endpoint]);
+    await put(shard, "warm", "1");
+    relay.holdAnswers(true);
+    const doubtful = failureOf(put(shard, "closing", "1"));
+    await until(async () => (await get(direct, "closing")) !== undefined);
+    shard.close();
+    const error = await doubtful;
+    assert.equal(error.code, Code.UNAVAILABLE);
+    assert.ok(!(error instanceof UnsentError));
+    assert.equal(error.message, 'shard "a": closed; whether the request took effect is unknown');
+    const unreachable = shardOf(["127.0.0.1:1"]);
+    const waiting = failureOf(put(unreachable, "closing", "2"));
+    unreachable.close();
+    const unsent = await waiting;
+    assert.ok(unsent instanceof UnsentError);
+    assert.equal(unsent.message, 'shard "a": closed');
+    direct.close();
+    await relay.close();
+  });
 });
 
 describe("an etcd that comes and goes", () => {
