@@ -103,7 +103,7 @@ export class ClientConnection extends Connection<ResponseHead> {
   private start(call: ClientCall): void {
     const id = this.nextId;
     this.nextId += 2;
-    call.open(id, this.sender.initialWindow);
+    call.open(id);
     this.add(call);
     this.sender.headers(id, this.block(call.path, call.metadata), false);
     call.onOpen();
@@ -149,7 +149,7 @@ export class ClientConnection extends Connection<ResponseHead> {
   }
 
   protected onHeaders(streamId: number, head: ResponseHead, ends: boolean): void {
-    this.idleFrames.reset();
+    this.idleFrames.earn();
     const call = this.streams.get(streamId) as ClientCall | undefined;
     if (call === undefined) {
       if (this.isIdle(streamId)) throw protocolError(`HEADERS on stream ${streamId}`);

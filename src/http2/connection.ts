@@ -26,6 +26,8 @@ import { StreamTable } from "./streamTable.js";
 
 /** How many streams that we have reset are remembered, because frames for them may still be on their way. */
 const REMEMBERED_RESETS = 1_000;
+/** Settings cost as much as one more frame for each 2^n streams. */
+const STREAMS_PER_COST = 8;
 /** How long a peer may take to read what is sent before the connection is closed, ms. */
 const CLOSE_GRACE = 1_000;
 
@@ -42,7 +44,7 @@ export abstract class Connection<H> implements FrameSink {
   protected peerMaxStreams = Number.POSITIVE_INFINITY;
   /** How many times a part of what came from the socket was handed on as it is. */
   lends = 0;
-  protected readonly idleFrames = new IdleFrames();
+  protected readonly idleFrames: IdleFrames;
   /** Highest id of a stream that the peer has opened. */
   protected lastPeerStream = 0;
   /** Nothing more is read or written; the socket is closed or about to be. */
@@ -69,6 +71,7 @@ export abstract class Connection<H> implements FrameSink {
     build: (fields: readonly Field[] | undefined) => H,
   ) {
     this.sender = new Sender(socket);
+    this.idleFrames = new IdleFrames(this.sender);
     this.reader = new FrameReader(this);
     this.headerBlocks = new HeaderBlocks(new HpackDecoder(build, limits.maxHeaderBytes), limits);
     this.pingAnswers = new PingAnswers(this.sender);
@@ -116,6 +119,7 @@ export abstract class Connection<H> implements FrameSink {
     this.keepAlive.heard();
     try {
       this.reader.push(chunk);
+      this.sender.settleWindows(this.streams);
     } catch (error) {
       if (!(error instanceof ConnectionError)) throw error;
       this.fail(error);
@@ -228,8 +232,6 @@ export abstract class Connection<H> implements FrameSink {
       this.sender.windowUpdate(0, this.consumed);
       this.consumed = 0;
     }
-    if (length === 0 && !this.dataEnds) this.idleFrames.add();
-    else if (length > 0) this.idleFrames.reset();
     const stream = this.streams.get(streamId);
     this.dataStream = undefined;
     if (stream === undefined) {
@@ -242,6 +244,8 @@ export abstract class Connection<H> implements FrameSink {
         this.resetByFault(stream, ErrorCode.FLOW_CONTROL_ERROR, "more data than its window");
       } else {
         this.dataStream = stream;
+        if (length > padding) this.idleFrames.earn();
+        else if (!this.dataEnds) this.idleFrames.add();
         if (padding > 0) stream.grant(padding);
       }
     }
@@ -287,7 +291,8 @@ export abstract class Connection<H> implements FrameSink {
         this.reset(streamId, bytes, start, end);
         break;
       case FrameType.SETTINGS:
-        this.idleFrames.add();
+        // Each may be a change of all streams' windows.
+        this.idleFrames.add(1 + (this.streams.size >>> STREAMS_PER_COST));
         this.settings(flags, streamId, bytes, start, end);
         break;
       case FrameType.PUSH_PROMISE:
@@ -359,7 +364,6 @@ export abstract class Connection<H> implements FrameSink {
     this.sender.checkBacklog();
     this.sender.settingsAnswer();
     this.onSettings();
-    this.sender.pump();
   }
 
   private setting(id: number, value: number): void {
@@ -374,7 +378,7 @@ export abstract class Connection<H> implements FrameSink {
         this.peerMaxStreams = value;
         break;
       case Setting.INITIAL_WINDOW_SIZE:
-        this.sender.setInitialWindow(value, this.streams);
+        this.sender.setInitialWindow(value);
         break;
       case Setting.MAX_FRAME_SIZE:
         if (value < DEFAULT_FRAME_SIZE || value > MAX_FRAME_SIZE) {
@@ -401,6 +405,7 @@ export abstract class Connection<H> implements FrameSink {
     if (end - start !== 4) throw frameSizeError("WINDOW_UPDATE");
     const increment = bytes.readUInt32BE(start) & MAX_WINDOW;
     if (streamId === 0) {
+      this.idleFrames.add();
       this.sender.widen(increment);
       return;
     }
@@ -410,7 +415,7 @@ export abstract class Connection<H> implements FrameSink {
       this.idleFrames.add();
     } else if (increment === 0) {
       this.resetByFault(stream, ErrorCode.PROTOCOL_ERROR, "a window update of 0");
-    } else if (stream.sendWindow + increment > MAX_WINDOW) {
+    } else if (this.sender.windowOf(stream) + increment > MAX_WINDOW) {
       this.resetByFault(stream, ErrorCode.FLOW_CONTROL_ERROR, "window too large");
     } else {
       // Tiny grants may not buy unbounded work.

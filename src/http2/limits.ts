@@ -30,18 +30,31 @@ export const MAX_BACKLOG = 8 * 1024 * 1024;
 /** Frames that get a peer nowhere (pings, settings, priorities, empty data, …) and that may come in a row. */
 const MAX_IDLE_FRAMES = 10_000;
 const IDLE_PERIOD = 10_000;
+/** So many of them a frame that does work makes good for: dear enough that nobody buys floods with it. */
+const EARNED = 100;
 /** Streams that may be reset in a row, and how many more per second. */
 const RESET_BURST = 2_000;
 const RESETS_PER_SECOND = 500;
 
-/** Counts frames that do no work; what does work makes good for them. */
+/**
+ * Counts frames that do no work. What does work makes good for them, and each data frame of ours for one: who only listens
+ * still has to grant windows, and measures with pings how fast data comes.
+ */
 export class IdleFrames {
   private count = 0;
   private since = 0;
+  private sentBefore = 0;
 
-  /** Throws ENHANCE_YOUR_CALM when there are too many. */
-  add(): void {
-    if (++this.count <= MAX_IDLE_FRAMES) return;
+  constructor(private readonly sent: { readonly dataFrames: number }) {}
+
+  /** `cost`: how many usual frames it is worth. Throws ENHANCE_YOUR_CALM when there are too many. */
+  add(cost = 1): void {
+    this.count += cost;
+    if (this.count <= MAX_IDLE_FRAMES) return;
+    const { dataFrames } = this.sent;
+    this.count -= Math.min(MAX_IDLE_FRAMES, dataFrames - this.sentBefore);
+    this.sentBefore = dataFrames;
+    if (this.count <= MAX_IDLE_FRAMES) return;
     const now = Date.now();
     if (now - this.since < IDLE_PERIOD) {
       throw new ConnectionError(
@@ -55,8 +68,8 @@ export class IdleFrames {
   }
 
   /** A frame that does work came. */
-  reset(): void {
-    this.count = 0;
+  earn(): void {
+    if (this.count > 0) this.count = Math.max(0, this.count - EARNED);
   }
 }
 

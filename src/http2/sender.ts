@@ -14,14 +14,18 @@ import {
   protocolError,
 } from "./protocol.js";
 import type { Stream } from "./stream.js";
+import type { StreamTable } from "./streamTable.js";
 
 /**
  * What a connection sends: header blocks, data as far as the peer's windows and the socket allow, and frames that
  * neither holds up. Streams that have to wait send one frame each in turn.
  */
 export class Sender {
+  /** Data frames sent so far. */
+  dataFrames = 0;
   /** Window that streams begin with, as the peer has set it. */
-  initialWindow = DEFAULT_WINDOW;
+  private initialWindow = DEFAULT_WINDOW;
+  private windowsChanged = false;
   /** Bytes of messages that wait for flow control or for the socket. */
   queuedBytes = 0;
   private readonly outbox: Outbox;
@@ -113,7 +117,7 @@ export class Sender {
   /** Sends a whole message in one frame if that is possible at once. */
   sendNow(stream: Stream, parts: readonly Uint8Array[], length: number, ends: boolean): boolean {
     const size = length + 5;
-    if (size > stream.sendWindow || size > this.window || size > DEFAULT_FRAME_SIZE) return false;
+    if (size > this.windowOf(stream) || size > this.window || size > DEFAULT_FRAME_SIZE) return false;
     if (this.waiting.length > 0 || this.stopped) return false;
     const { outbox } = this;
     if (outbox.full) {
@@ -121,8 +125,9 @@ export class Sender {
       outbox.relieve();
       if (outbox.full) return false;
     }
-    stream.sendWindow -= size;
+    stream.sendCredit -= size;
     this.window -= size;
+    this.dataFrames++;
     outbox.message(ends ? Flag.END_STREAM : 0, stream.id, parts, length);
     if (ends) stream.endLocal();
     return true;
@@ -138,7 +143,7 @@ export class Sender {
 
   /** The stream has something queued. */
   makeReady(stream: Stream): void {
-    if (stream.ready || stream.sendWindow <= 0) return;
+    if (stream.ready || this.windowOf(stream) <= 0) return;
     stream.ready = true;
     this.waiting.push(stream);
     this.pump();
@@ -155,17 +160,18 @@ export class Sender {
   private sendFrame(): void {
     const stream = this.waiting.shift()!;
     stream.ready = false;
-    const size = Math.min(stream.pendingBytes, DEFAULT_FRAME_SIZE, stream.sendWindow, this.window);
+    const size = Math.min(stream.pendingBytes, DEFAULT_FRAME_SIZE, this.windowOf(stream), this.window);
     if (stream.closed || size <= 0) return;
     const last = size === stream.pendingBytes;
     const ends = last && stream.localEnding === "data";
-    stream.sendWindow -= size;
+    stream.sendCredit -= size;
     this.window -= size;
+    this.dataFrames++;
     this.outbox.frame(FrameType.DATA, ends ? Flag.END_STREAM : 0, stream.id, size);
     stream.dequeue(size, (piece) => this.outbox.piece(piece));
     if (ends) stream.endLocal();
     else if (last && stream.localEnding !== undefined) this.sendEnd(stream);
-    else if (!last && stream.sendWindow > 0) {
+    else if (!last && this.windowOf(stream) > 0) {
       stream.ready = true;
       this.waiting.push(stream);
     }
@@ -182,22 +188,44 @@ export class Sender {
     this.pump();
   }
 
-  /** The same on one stream; `bytes` can be negative. `pump` sends what waited for it. */
-  widenStream(stream: Stream, bytes: number): void {
-    stream.sendWindow += bytes;
-    if (stream.sendWindow > MAX_WINDOW) throw windowTooLarge();
-    if (stream.sendWindow > 0 && stream.pendingBytes > 0 && !stream.ready) {
-      stream.ready = true;
-      this.waiting.push(stream);
-    }
+  /** Bytes that may still be sent on a stream; below 0 when the peer has taken back what was sent already. */
+  windowOf(stream: Stream): number {
+    return stream.sendCredit + this.initialWindow;
   }
 
-  /** The peer's SETTINGS_INITIAL_WINDOW_SIZE, which changes the windows of open streams too. */
-  setInitialWindow(size: number, streams: Iterable<Stream>): void {
+  /** The same on one stream. `pump` sends what waited for it. */
+  widenStream(stream: Stream, bytes: number): void {
+    stream.sendCredit += bytes;
+    this.queueIfOpen(stream);
+  }
+
+  /**
+   * The peer's SETTINGS_INITIAL_WINDOW_SIZE, which changes the windows of open streams too: `settleWindows` has to be called
+   * before anything waits for the peer again.
+   */
+  setInitialWindow(size: number): void {
     if (size > MAX_WINDOW) throw windowTooLarge();
-    const change = size - this.initialWindow;
+    if (size !== this.initialWindow) this.windowsChanged = true;
     this.initialWindow = size;
-    for (const stream of streams) this.widenStream(stream, change);
+  }
+
+  /**
+   * Lets streams send what a larger window allows. Looks at all of them, once for all changes since: a peer with thousands of
+   * streams may send thousands of changes.
+   */
+  settleWindows(streams: StreamTable<Stream>): void {
+    if (!this.windowsChanged) return;
+    this.windowsChanged = false;
+    streams.visitAll((stream) => this.queueIfOpen(stream));
+    this.pump();
+  }
+
+  private queueIfOpen(stream: Stream): void {
+    const window = this.windowOf(stream);
+    if (window > MAX_WINDOW) throw windowTooLarge();
+    if (window <= 0 || stream.pendingBytes === 0 || stream.ready) return;
+    stream.ready = true;
+    this.waiting.push(stream);
   }
 
   /** The peer's SETTINGS_HEADER_TABLE_SIZE. */

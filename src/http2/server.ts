@@ -5,8 +5,8 @@ import { ConnectionError, ErrorCode, MAX_WINDOW, PREFACE, protocolError, Setting
 import { type RequestHead, readRequest } from "./request.js";
 import type { Stream } from "./stream.js";
 
-/** How long a client may take to begin, ms. */
-const PREFACE_TIMEOUT = 20_000;
+/** How long a client may take to begin, with the preface and its settings, ms. */
+const BEGIN_TIMEOUT = 20_000;
 const GRACEFUL = 1;
 
 /** What a server does with its connections. */
@@ -23,7 +23,7 @@ export interface ServerSide {
 /** The server's end of a connection. */
 export class ServerConnection extends Connection<RequestHead> {
   private preface = 0;
-  private readonly prefaceTimer: NodeJS.Timeout;
+  private readonly beginTimer: NodeJS.Timeout;
   private draining = false;
   /** Streams above this are not served any more. */
   private lastServed = MAX_WINDOW;
@@ -35,7 +35,7 @@ export class ServerConnection extends Connection<RequestHead> {
   ) {
     super(socket, limits, readRequest);
     this.sendSettings([[Setting.MAX_CONCURRENT_STREAMS, limits.maxStreams]]);
-    this.prefaceTimer = setTimeout(() => this.close("no preface"), PREFACE_TIMEOUT).unref();
+    this.beginTimer = setTimeout(() => this.fail(protocolError("no settings")), BEGIN_TIMEOUT).unref();
   }
 
   /**
@@ -74,7 +74,6 @@ export class ServerConnection extends Connection<RequestHead> {
     }
     this.preface += take;
     if (this.preface < PREFACE.length) return;
-    clearTimeout(this.prefaceTimer);
     if (take < chunk.length) super.receive(chunk.subarray(take));
   }
 
@@ -95,14 +94,19 @@ export class ServerConnection extends Connection<RequestHead> {
     }
     if (id % 2 === 0) throw protocolError(`a client's stream with the even number ${id}`);
     if (id <= this.lastPeerStream) {
-      if (this.wasReset(id)) return;
+      if (this.wasReset(id)) {
+        this.idleFrames.add();
+        return;
+      }
       if (id === this.lastPeerStream)
         throw new ConnectionError(ErrorCode.STREAM_CLOSED, `stream ${id} has ended`);
       throw protocolError(`stream ${id} after stream ${this.lastPeerStream}`);
     }
     this.lastPeerStream = id;
-    this.idleFrames.reset();
+    this.idleFrames.earn();
     if (id > this.lastServed) return;
+    // A call that is refused at once costs its caller nothing: who does not read even that gets no more.
+    this.sender.checkBacklog();
     if (this.streams.size >= this.limits.maxStreams) {
       this.side.onStreamRefused();
       this.refuse(id, ErrorCode.REFUSED_STREAM);
@@ -147,7 +151,9 @@ export class ServerConnection extends Connection<RequestHead> {
     // The client opens no more streams; it closes when it has no use for the connection any more.
   }
 
-  protected onSettings(): void {}
+  protected onSettings(): void {
+    clearTimeout(this.beginTimer);
+  }
 
   protected onPong(): void {
     if (!this.draining || this.ended) return;
@@ -162,7 +168,7 @@ export class ServerConnection extends Connection<RequestHead> {
   }
 
   protected onEnded(): void {
-    clearTimeout(this.prefaceTimer);
+    clearTimeout(this.beginTimer);
     this.side.onClosed(this);
   }
 

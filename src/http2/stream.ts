@@ -15,8 +15,11 @@ const PREFIX = 5;
  * control or a slow socket makes them wait. Subclasses are the ends of calls.
  */
 export abstract class Stream {
-  /** Bytes that may still be sent. */
-  sendWindow: number;
+  /**
+   * Bytes that may still be sent, less those that each stream may begin with: the peer may change that for all streams, as
+   * often as it likes.
+   */
+  sendCredit = 0;
   /** Bytes that the peer may still send, and those consumed but not yet granted again. */
   recvWindow: number;
   private consumed = 0;
@@ -54,7 +57,6 @@ export abstract class Stream {
     public id: number,
     private readonly maxMessageBytes: number,
   ) {
-    this.sendWindow = connection.sender.initialWindow;
     this.recvWindow = connection.limits.streamWindow;
   }
 
@@ -119,9 +121,8 @@ export abstract class Stream {
   }
 
   /** Gives the stream its place on the connection, when that was not known before. */
-  open(id: number, sendWindow: number): void {
+  open(id: number): void {
     this.id = id;
-    this.sendWindow = sendWindow;
   }
 
   /** Announces the length of the body, as `content-length` tells; -1 when it does not. */

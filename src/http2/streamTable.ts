@@ -70,6 +70,11 @@ export class StreamTable<S extends { readonly id: number }> implements Iterable<
     places[hole] = undefined;
   }
 
+  /** Calls `visit` for all streams, in no particular order. It must not add or delete any. */
+  visitAll(visit: (stream: S) => void): void {
+    for (const stream of this.places) if (stream !== undefined) visit(stream);
+  }
+
   /** All streams as they are now, in no particular order. */
   *[Symbol.iterator](): Iterator<S> {
     for (const stream of this.places.filter((place) => place !== undefined)) yield stream;

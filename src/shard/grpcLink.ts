@@ -188,7 +188,7 @@ export class GrpcLink implements Link {
       onReceiveMessage: () => {},
       onReceiveStatus: (status) => {
         if (this.state === "failed" && status.code !== 1) {
-          const reason = this.tls?.problem({ message: lastError(status.details) }, this.address.host);
+          const reason = this.tls?.problem({ message: lastError(status.details) }, this.address.host, false);
           this.events.changed("failed", reason ?? connectionReason(status.details));
         }
       },

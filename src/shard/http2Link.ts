@@ -104,7 +104,7 @@ export class Http2Link implements Link {
     };
     socket.on("error", (error) => {
       // A server may refuse our certificate when its own side of the handshake is done already.
-      this.problem = tls?.problem(error, address.host);
+      this.problem = tls?.problem(error, address.host, this.socket !== socket);
       fail(this.problem ?? connectionReason(error.message));
     });
     socket.once(tls === undefined ? "connect" : "secureConnect", () => {

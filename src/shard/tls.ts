@@ -83,8 +83,8 @@ export class ShardTlsContext {
   }
 
   /** Why a connection to `host` has failed, if TLS is the reason. */
-  problem(failure: TlsFailure, host: string): string | undefined {
-    return serverProblem(failure, { ...this.options, name: this.nameFor(host) });
+  problem(failure: TlsFailure, host: string, isHandshakeDone: boolean): string | undefined {
+    return serverProblem(failure, { ...this.options, name: this.nameFor(host) }, isHandshakeDone);
   }
 
   /** Reads the files again. */

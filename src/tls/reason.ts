@@ -18,11 +18,13 @@ const UNKNOWN_AUTHORITY =
 
 /**
  * Why a server cannot be reached over TLS, as a part of a sentence about it. `name` is what its certificate has to be
- * for. Undefined when the failure has nothing to do with TLS.
+ * for; `isHandshakeDone` tells whether the connection had been established before. Undefined when the failure has nothing to do
+ * with TLS.
  */
 export function serverProblem(
   failure: TlsFailure,
   client: { readonly caFile?: string; readonly certFile?: string; readonly name: string },
+  isHandshakeDone: boolean,
 ): string | undefined {
   const text = `${failure.code ?? ""} ${failure.message}`;
   for (const [pattern, problem] of CERTIFICATE_PROBLEMS) {
@@ -40,7 +42,9 @@ export function serverProblem(
   if (/WRONG_VERSION_NUMBER|wrong version number|packet length too long/.test(text)) {
     return "it does not speak TLS (write http:// if that is meant)";
   }
-  if (/disconnected before secure TLS/.test(text)) return "it ended the TLS handshake (does it speak TLS?)";
+  // Who gets what it takes for nonsense may close, or reset, depending on what it has read of it.
+  if (/disconnected before secure TLS/.test(text) || (!isHandshakeDone && /ECONNRESET/.test(text)))
+    return "it ended the TLS handshake (does it speak TLS?)";
   const alert = /\balert ([a-z ]+)/.exec(text)?.[1].trim();
   if (alert === undefined) return undefined;
   if (/protocol version/.test(alert)) return "no version of TLS in common";

@@ -148,13 +148,18 @@ describe("floods end the connection", () => {
     const client = await open();
     client.socket.pause();
     // Requests in between keep the count of useless frames low.
-    const pings = Buffer.concat(
-      Array.from({ length: 5000 }, () => frame(FrameType.PING, 0, 0, Buffer.alloc(8))),
-    );
+    let id = -1;
+    const ping = frame(FrameType.PING, 0, 0, Buffer.alloc(8));
     // The write fails once the server has closed.
-    for (let id = 1, open = true; open; id += 2) {
-      client.request(id, UNARY, Buffer.from("x"));
-      open = await new Promise<boolean>((resolve) => client.socket.write(pings, (error) => resolve(!error)));
+    for (let open = true; open; ) {
+      const pieces = Array.from({ length: 50 }, () => {
+        id += 2;
+        const head = client.headers(id, requestFields(UNARY));
+        const data = frame(FrameType.DATA, Flag.END_STREAM, id, grpc(Buffer.from("x")));
+        return [head, data, ...Array.from({ length: 150 }, () => ping)];
+      });
+      const bytes = Buffer.concat(pieces.flat());
+      open = await new Promise<boolean>((resolve) => client.socket.write(bytes, (error) => resolve(!error)));
       await new Promise((resolve) => setImmediate(resolve));
     }
     assert.equal(stats.refused.unread_answers, 1);
