@@ -62,6 +62,7 @@ function nativeCaller(address: string): Promise<Begin> {
         maxHeaderBytes: 65_536,
         maxBufferedBytes: Number.POSITIVE_INFINITY,
         messageRoom: 1 << 20,
+        maxQueuedTotal: Number.POSITIVE_INFINITY,
         maxQueuedBytes: Number.POSITIVE_INFINITY,
         pingIntervalMs: 60_000,
         pingTimeoutMs: 60_000,

@@ -61,7 +61,7 @@ export class ClientConnection extends Connection<ResponseHead> {
     private readonly userAgent: string,
     private readonly events: ClientEvents,
   ) {
-    super(socket, limits, readResponse);
+    super(socket, limits, readResponse, { bytes: 0 });
     this.sender.raw(PREFACE);
     this.sendSettings([[Setting.ENABLE_PUSH, 0]]);
   }

@@ -69,8 +69,9 @@ export abstract class Connection<H> implements FrameSink {
     protected readonly socket: Socket,
     readonly limits: ConnectionLimits,
     build: (fields: readonly Field[] | undefined) => H,
+    queued: { bytes: number },
   ) {
-    this.sender = new Sender(socket);
+    this.sender = new Sender(socket, limits, queued);
     this.idleFrames = new IdleFrames(this.sender);
     this.reader = new FrameReader(this);
     this.headerBlocks = new HeaderBlocks(new HpackDecoder(build, limits.maxHeaderBytes), limits);
@@ -79,10 +80,7 @@ export abstract class Connection<H> implements FrameSink {
       limits,
       this.sender,
       () => this.streams.size > 0,
-      () => {
-        this.close("no answer to a ping");
-        this.socket.destroy();
-      },
+      () => this.onUnresponsive(),
     );
     this.recvWindow = limits.connectionWindow;
     socket.setNoDelay(true);
@@ -181,6 +179,12 @@ export abstract class Connection<H> implements FrameSink {
     if (this.ended) return;
     this.sendGoaway(this.lastPeerStream, error.code, error.message);
     this.close(`${errorName(error.code)}: ${error.message}`);
+  }
+
+  /** The peer has not answered a ping. */
+  protected onUnresponsive(): void {
+    this.close("no answer to a ping");
+    this.socket.destroy();
   }
 
   /** Writes what is collected and closes the socket. */

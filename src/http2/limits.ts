@@ -15,6 +15,8 @@ export interface ConnectionLimits {
   readonly messageRoom: number;
   /** Bytes that wait to be sent on one connection, above which single answers are no longer queued. */
   readonly maxQueuedBytes: number;
+  /** The same of all connections together, for those that have more waiting than `FAIR_SHARE`. */
+  readonly maxQueuedTotal: number;
   /** Silence after which a ping is sent, ms, and how long its answer may take. */
   readonly pingIntervalMs: number;
   readonly pingTimeoutMs: number;
@@ -22,6 +24,8 @@ export interface ConnectionLimits {
   readonly pingOnlyWithStreams: boolean;
 }
 
+/** Bytes that may wait on a connection however many wait on others. */
+export const FAIR_SHARE = 1024 * 1024;
 /** Empty or tiny frames of a header block before it is a flood. */
 export const MAX_CONTINUATIONS = 64;
 /** Bytes waiting for a peer that does not read, beyond which even control frames are too much. */

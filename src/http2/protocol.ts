@@ -68,7 +68,7 @@ export const MAX_FRAME_SIZE = 2 ** 24 - 1;
 export const DEFAULT_TABLE_SIZE = 4096;
 
 /** A bound that a peer can break without a breach of the protocol. */
-export type Bound = "resets" | "empty_frames" | "header_block" | "unread_answers";
+export type Bound = "resets" | "empty_frames" | "header_block" | "unread_answers" | "unresponsive";
 
 /** The peer broke the protocol, or a bound: the whole connection ends with GOAWAY and this code. */
 export class ConnectionError extends Error {

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { Fifo } from "./fifo.js";
 import { Block, HpackEncoder, type OutField } from "./hpack/encoder.js";
-import { MAX_BACKLOG } from "./limits.js";
+import { type ConnectionLimits, FAIR_SHARE, MAX_BACKLOG } from "./limits.js";
 import { Outbox } from "./outbox.js";
 import {
   ConnectionError,
@@ -26,8 +26,7 @@ export class Sender {
   /** Window that streams begin with, as the peer has set it. */
   private initialWindow = DEFAULT_WINDOW;
   private windowsChanged = false;
-  /** Bytes of messages that wait for flow control or for the socket. */
-  queuedBytes = 0;
+  private queuedBytes = 0;
   private readonly outbox: Outbox;
   private readonly encoder = new HpackEncoder();
   private window = DEFAULT_WINDOW;
@@ -35,8 +34,26 @@ export class Sender {
   private pumping = false;
   private stopped = false;
 
-  constructor(socket: Socket) {
+  /** `queued` counts for all connections that share it what waits to be sent. */
+  constructor(
+    socket: Socket,
+    private readonly limits: ConnectionLimits,
+    private readonly queued: { bytes: number },
+  ) {
     this.outbox = new Outbox(socket);
+  }
+
+  /** Counts bytes of messages that wait for flow control or for the socket; below 0 when they no longer do. */
+  countQueued(bytes: number): void {
+    this.queuedBytes += bytes;
+    this.queued.bytes += bytes;
+  }
+
+  /** The peer asks on and on but does not read: it is to get no more answers. */
+  get overfull(): boolean {
+    const { queuedBytes, limits } = this;
+    if (queuedBytes > limits.maxQueuedBytes) return true;
+    return queuedBytes > FAIR_SHARE && this.queued.bytes > limits.maxQueuedTotal;
   }
 
   /** Nothing more is sent. */

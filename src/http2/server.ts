@@ -11,10 +11,12 @@ const GRACEFUL = 1;
 
 /** What a server does with its connections. */
 export interface ServerSide {
+  /** Counts what waits to be sent on all connections, bytes. */
+  readonly queued: { bytes: number };
   /** A stream for a request; it is registered before anything arrives on it. */
   accept(connection: ServerConnection, id: number, head: RequestHead): Stream;
   onClosed(connection: ServerConnection): unknown;
-  /** The connection ends because the client broke the protocol or a bound. */
+  /** The connection ends because the client broke the protocol or a bound, or does not answer. */
   onFault(error: ConnectionError): void;
   /** A stream was refused because there were as many as may be. */
   onStreamRefused(): void;
@@ -33,7 +35,7 @@ export class ServerConnection extends Connection<RequestHead> {
     limits: ConnectionLimits,
     private readonly side: ServerSide,
   ) {
-    super(socket, limits, readRequest);
+    super(socket, limits, readRequest, side.queued);
     this.sendSettings([[Setting.MAX_CONCURRENT_STREAMS, limits.maxStreams]]);
     this.beginTimer = setTimeout(() => this.fail(protocolError("no settings")), BEGIN_TIMEOUT).unref();
   }
@@ -80,6 +82,11 @@ export class ServerConnection extends Connection<RequestHead> {
   protected override fail(error: ConnectionError): void {
     if (!this.ended) this.side.onFault(error);
     super.fail(error);
+  }
+
+  protected override onUnresponsive(): void {
+    this.side.onFault(new ConnectionError(ErrorCode.NO_ERROR, "no answer to a ping", "unresponsive"));
+    super.onUnresponsive();
   }
 
   protected isIdle(streamId: number): boolean {

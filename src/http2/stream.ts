@@ -176,7 +176,7 @@ export abstract class Stream {
     this.outgoing ??= new Fifo();
     this.outgoing.push(bytes);
     this.outgoingBytes += bytes.length;
-    this.connection.sender.queuedBytes += bytes.length;
+    this.connection.sender.countQueued(bytes.length);
     this.connection.sender.makeReady(this);
   }
 
@@ -204,7 +204,7 @@ export abstract class Stream {
       }
     }
     this.outgoingBytes -= length;
-    this.connection.sender.queuedBytes -= length;
+    this.connection.sender.countQueued(-length);
   }
 
   /** Called by the connection after `dequeue`. */
@@ -223,7 +223,7 @@ export abstract class Stream {
   release(): void {
     this.closed = true;
     this.outgoing = undefined;
-    this.connection.sender.queuedBytes -= this.outgoingBytes;
+    if (this.outgoingBytes > 0) this.connection.sender.countQueued(-this.outgoingBytes);
     this.outgoingBytes = 0;
     this.held = undefined;
     this.message = EMPTY;
@@ -239,7 +239,7 @@ export abstract class Stream {
     this.outgoing.push(prefix);
     for (const part of parts) if (part.length > 0) this.outgoing.push(part);
     this.outgoingBytes += PREFIX + length;
-    this.connection.sender.queuedBytes += PREFIX + length;
+    this.connection.sender.countQueued(PREFIX + length);
     this.connection.sender.makeReady(this);
   }
 

@@ -17,6 +17,7 @@ const LIMITS: ConnectionLimits = {
   // A shard means what it announces.
   messageRoom: 4 * 1024 * 1024,
   maxQueuedBytes: Number.POSITIVE_INFINITY,
+  maxQueuedTotal: Number.POSITIVE_INFINITY,
   // etcd closes connections that ping more often than every 5 s, or without a call in flight.
   pingIntervalMs: 6_000,
   pingTimeoutMs: 3_000,

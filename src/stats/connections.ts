@@ -14,6 +14,8 @@ export const REFUSALS = [
   "header_block",
   /** Answers asked for and not read. */
   "unread_answers",
+  /** Pings not answered: nobody is there any more. */
+  "unresponsive",
   /** Any other breach of HTTP/2. */
   "protocol",
   /** What is neither HTTP/2 nor HTTP/1.1. */
@@ -33,6 +35,8 @@ export class ConnectionStats {
   accepted = 0;
   readonly acceptedBy: Record<Protocol, number> = { http1: 0, http2: 0 };
   readonly refused = Object.fromEntries(REFUSALS.map((each) => [each, 0])) as Record<Refusal, number>;
+  /** Answers and events that wait for clients to read them. */
+  readonly queued = { bytes: 0 };
   /** Streams refused because their connection had as many as it may have. */
   refusedStreams = 0;
 }

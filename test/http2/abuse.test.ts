@@ -256,6 +256,26 @@ describe("bounds of single streams leave the connection alone", () => {
     await works(client, 43);
   });
 
+  test("answers that are not read are bounded for all connections together, and who reads gets its own", async () => {
+    const limits = { maxQueuedTotal: 20 << 20 };
+    const stalled = [await open(limits), await open(limits), await open(limits)];
+    const refused = ({ type, flags }: { type: number; flags: number }) =>
+      type === FrameType.HEADERS && (flags & Flag.END_STREAM) > 0;
+    for (let id = 1; id <= 15; id += 2) {
+      for (const client of stalled) client.request(id, LARGE, Buffer.from("x"));
+    }
+    // Of 96 MiB about the limit waits, and what each connection may have in any case.
+    await Promise.all(stalled.map((client) => client.frame(refused)));
+    assert.ok(stats.queued.bytes > 16 << 20 && stats.queued.bytes < 36 << 20, `${stats.queued.bytes} bytes`);
+    const reader = await open(limits, setting(Setting.INITIAL_WINDOW_SIZE, 1 << 24));
+    reader.write(frame(FrameType.WINDOW_UPDATE, 0, 0, uint32(1 << 24)));
+    reader.request(1, LARGE, Buffer.from("x"));
+    await reader.frame(refused);
+    assert.equal(reader.data(1).length, (4 << 20) + 5);
+    for (const client of stalled) client.socket.destroy();
+    while (stats.queued.bytes > 0) await new Promise((resolve) => setImmediate(resolve));
+  });
+
   test("a slow reader's queue is bounded by what send answers", async () => {
     const client = await open();
     client.write(client.headers(1, requestFields(STREAM)));
@@ -301,6 +321,7 @@ describe("connections", () => {
     // This client never answers pings.
     await client.end();
     assert.equal(cancelled, 1);
+    assert.equal(stats.refused.unresponsive, 1);
   });
 
   test("what is no HTTP is sent away", async () => {

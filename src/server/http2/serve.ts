@@ -31,6 +31,7 @@ export const SERVER_LIMITS: ConnectionLimits = {
   maxBufferedBytes: 256 * 1024 * 1024,
   messageRoom: 16 * 1024,
   maxQueuedBytes: 512 * 1024 * 1024,
+  maxQueuedTotal: 1024 * 1024 * 1024,
   pingOnlyWithStreams: false,
 };
 
@@ -116,6 +117,7 @@ class Service {
     const connection: ServerConnection = new ServerConnection(socket, this.limits, {
       accept: (connection, id, head) => this.accept(connection, id, head, context),
       onClosed: (connection) => this.connections.delete(connection),
+      queued: this.stats.queued,
       onFault: ({ bound }) => this.stats.refused[bound ?? "protocol"]++,
       onStreamRefused: () => this.stats.refusedStreams++,
     });

@@ -37,7 +37,7 @@ export class UnaryCall extends ServerCall {
     }
     this.handler(this, request, (error, response) => {
       if (this.over) return;
-      if (error === undefined && this.connection.sender.queuedBytes > this.connection.limits.maxQueuedBytes) {
+      if (error === undefined && this.connection.sender.overfull) {
         // A client that asks on and on but does not read.
         this.finish(
           new StatusError(Code.RESOURCE_EXHAUSTED, "too many answers of this connection wait to be read"),

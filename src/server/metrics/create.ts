@@ -83,6 +83,11 @@ function addConnectionMetrics(metrics: Metrics, stats: ConnectionStats): void {
     "Connections refused, or ended because of how the client behaved.",
     () => REFUSALS.map((reason) => [{ reason }, stats.refused[reason]]),
   );
+  metrics.gauge(
+    "braid_connections_queued_bytes",
+    "Answers and events that wait for clients to read them (our own HTTP/2).",
+    () => [[{}, stats.queued.bytes]],
+  );
   metrics.counter(
     "braid_streams_refused_total",
     "HTTP/2 streams refused because their connection had as many as it may have.",
