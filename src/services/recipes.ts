@@ -60,16 +60,16 @@ export function createRecipes({ handlers, router }: RecipeDeps): RecipeService {
     response: Codec<R>,
     act: (client: Client, message: Q) => Promise<Init<R>>,
   ): UnaryHandler {
-    return fromAsync(async (call, bytes) => {
-      const message = request.decode(bytes);
-      return response.encode(await serving(call, (client) => act(client, message)));
-    });
+    const answer = async (call: Call, message: Q) =>
+      response.encode(await serving(call, (client) => act(client, message)));
+    // Who waits may wait for long: what it asked for is copied, or it would hold all that was read together with it.
+    return fromAsync(async (call, bytes) => answer(call, request.decode(Uint8Array.from(bytes))));
   }
 
   const observing: StreamHandler = (stream) => {
     const flow = new Flow(stream);
     onRequest(stream, (bytes) => {
-      const request = LeaderRequest.decode(bytes);
+      const request = LeaderRequest.decode(Uint8Array.from(bytes));
       const ended = serving(stream, async (client) => {
         for await (const leader of observe(client, request)) await flow.send(LeaderResponse.encode(leader));
       });

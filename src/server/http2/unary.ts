@@ -31,6 +31,8 @@ export class UnaryCall extends ServerCall {
   protected onRemoteEnd(): void {
     const { request } = this;
     if (this.over) return;
+    // A call may last long, and the request's memory is shared with others.
+    this.request = undefined;
     if (request === undefined) {
       this.shutdown(new StatusError(Code.UNIMPLEMENTED, "no request message for a unary method"));
       return;
