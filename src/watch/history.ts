@@ -6,7 +6,7 @@ export interface KeyedEvent {
   readonly event: EncodedEvent;
 }
 
-/** What an event takes in memory besides its bytes, about: objects, and the one without the previous key if needed. */
+/** What an event takes in memory besides its bytes, about. */
 const EVENT_OVERHEAD = 300;
 const REVISION_OVERHEAD = 100;
 
@@ -72,6 +72,6 @@ export class History {
 
 function sizeOf(events: readonly KeyedEvent[]): number {
   let size = REVISION_OVERHEAD;
-  for (const { key, event } of events) size += event.full.length + key.length + EVENT_OVERHEAD;
+  for (const { key, event } of events) size += event.bytes + key.length + EVENT_OVERHEAD;
   return size;
 }

@@ -34,8 +34,10 @@ export interface EncodedEvent {
   readonly type: EventType;
   /** The `WatchResponse.events` field (tag, length, payload), with the previous key if the shard sent it. Never change the bytes. */
   readonly full: Uint8Array;
-  /** The same without the previous key; made when first asked for. */
+  /** The same without the previous key; made when first asked for, in memory of the same kind as `full`. */
   readonly plain: Uint8Array;
+  /** What both take, about, bytes: the same from the beginning on, whether `plain` has been asked for or not. */
+  readonly bytes: number;
 }
 
 /** Throws `StatusError` INVALID_ARGUMENT when `response` is no WatchResponse. */
@@ -128,16 +130,17 @@ export function encodeEvent(
   const { raw } = event;
   const p = patches.reset();
   const r = new Reader(raw);
-  let previous = false;
+  let previous = 0;
   while (r.more()) {
     const tag = r.tag();
-    if (tag === 0x1a) previous = true;
+    const { start } = r;
     if (tag === 0x12 || tag === 0x1a) patchKeyValue(r, p, map);
     else if (tag === 0x08) r.int32();
     else r.skip(tag, 3);
+    if (tag === 0x1a) previous += r.pos - start;
   }
   const full = eventField(p, raw, 0, raw.length, allocate);
-  return new SharedEvent(event.type, full, previous ? undefined : full);
+  return new SharedEvent(event.type, full, previous, allocate);
 }
 
 /**
@@ -158,21 +161,32 @@ export interface WatchFlags {
 }
 
 class SharedEvent implements EncodedEvent {
+  /** `plain`, once it is known. */
+  private stripped: Uint8Array | undefined;
+
   constructor(
     readonly type: EventType,
     readonly full: Uint8Array,
-    /** `plain`, once it is known. */
-    private stripped: Uint8Array | undefined,
-  ) {}
+    /** What the previous key takes, bytes, before revisions were mapped; 0 without one. */
+    private readonly previous: number,
+    private readonly allocate: Allocate,
+  ) {
+    this.stripped = previous === 0 ? full : undefined;
+  }
 
   get plain(): Uint8Array {
-    this.stripped ??= withoutPrevKv(this.full);
+    this.stripped ??= withoutPrevKv(this.full, this.allocate);
     return this.stripped;
+  }
+
+  get bytes(): number {
+    const { full, previous } = this;
+    return previous === 0 ? full.length : Math.max(full.length, 2 * full.length - previous);
   }
 }
 
 /** The event field `full` without its previous key. */
-function withoutPrevKv(full: Uint8Array): Uint8Array {
+function withoutPrevKv(full: Uint8Array, allocate: Allocate): Uint8Array {
   const p = patches.reset();
   const r = new Reader(full);
   r.tag();
@@ -184,7 +198,7 @@ function withoutPrevKv(full: Uint8Array): Uint8Array {
     r.skip(tag);
     if (tag === 0x1a) p.drop(start, r.pos);
   }
-  return eventField(p, full, from, full.length);
+  return eventField(p, full, from, full.length, allocate);
 }
 
 /** An event field whose payload is what is between `from` and `to` of `source`, patched. */
@@ -193,7 +207,7 @@ function eventField(
   source: Uint8Array,
   from: number,
   to: number,
-  allocate: Allocate = Buffer.allocUnsafe,
+  allocate: Allocate,
 ): Uint8Array {
   const size = p.size(from, to);
   const field = allocate(1 + int64Size(size) + size);

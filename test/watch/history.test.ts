@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { History, type KeyedEvent } from "../../src/watch/history.js";
+import { Slabs } from "../../src/watch/slabs.js";
+import { WatchResponse } from "../../src/wire/messages.js";
+import { decodeWatch, encodeEvent } from "../../src/wire/watch.js";
 
 const event = (key: string, size: number): KeyedEvent => {
   const full = new Uint8Array(size);
-  return { key, event: { type: 0, full, plain: full } };
+  return { key, event: { type: 0, full, plain: full, bytes: size } };
 };
 
 test("keeps the newest revisions within its bound, without gaps", () => {
@@ -34,4 +37,24 @@ test("a revision larger than the bound is not kept", () => {
   history.push([event("a", 10)]);
   history.push([event("b", 100_000)]);
   assert.deepEqual([history.first, history.end], [4, 4]);
+});
+
+test("copies without previous keys are counted from the beginning on, and take no memory that is shared with others", () => {
+  const { allocate } = new Slabs();
+  const kv = { key: Buffer.from("key"), value: Buffer.alloc(2_000), modRevision: 3 };
+  const events = [{ kv, prevKv: { ...kv, value: Buffer.alloc(10), modRevision: 2 } }];
+  const [raw] = decodeWatch(WatchResponse.encode({ events })).events;
+  const history = new History(100_000, 1);
+  const plain: Uint8Array[] = [];
+  for (let n = 0; n < 200; n++) {
+    const encoded = encodeEvent(raw, (revision) => revision, allocate);
+    history.push([{ key: "key", event: encoded }]);
+    plain.push(encoded.plain);
+    assert.ok(Math.abs(encoded.bytes - encoded.full.length - encoded.plain.length) < 10);
+  }
+  // Two times 2,000 bytes and 400 for what is around them.
+  const kept = history.end - history.first;
+  assert.ok(kept > 15 && kept < 25, `${kept}`);
+  const held = [...new Set(plain.map(({ buffer }) => buffer))];
+  assert.ok(held.every(({ byteLength }) => byteLength === 64 * 1024));
 });
