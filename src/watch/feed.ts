@@ -125,6 +125,8 @@ export class Feed {
     if (wanted) this.plainUpTo = this.reached;
     if (this.stream === undefined) return;
     this.stream.cancel();
+    // As with any other loss: it counts as out from now on if this one can not be opened.
+    this.brokenSince ??= performance.now();
     this.open();
   }
 

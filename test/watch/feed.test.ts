@@ -176,3 +176,16 @@ test("a revision that is larger than what a feed holds is taken in all the same"
   assert.equal(upstream.paused, false);
   feed.close();
 });
+
+test("a watch that is opened anew for previous keys counts as broken until it is there", async () => {
+  const { shard, feed } = open();
+  (await shard.nth(0)).created();
+  assert.equal(feed.broken, 0);
+  feed.bringPrevKv(true);
+  const second = await shard.nth(1);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.ok(feed.broken > 0);
+  second.created();
+  assert.equal(feed.broken, 0);
+  feed.close();
+});
