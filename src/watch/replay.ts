@@ -119,6 +119,8 @@ class Replay {
   private readonly merger: Merger<LazyEvent[]>;
   private scheduled: NodeJS.Immediate | undefined;
   private closed = false;
+  /** It has been at the timeline's head: since then its watchers get events as they come. */
+  private caughtUp = false;
 
   constructor(
     private readonly deps: ReplayDeps,
@@ -241,9 +243,13 @@ class Replay {
       }
     }
     const covered = merger.delivered;
+    if (covered >= deps.timeline.head) this.caughtUp = true;
     // A slow client must not hold up the others: it asks again once it has taken what it has.
     for (const watcher of fanout.flush(covered)) this.release(watcher);
-    for (const watcher of fanout.members()) watcher.pass(covered);
+    for (const watcher of fanout.members()) {
+      watcher.pass(covered);
+      if (this.caughtUp) watcher.state = "following";
+    }
     if (covered + 1 < end) {
       if (revisions > 0) deps.progressed();
       return;

@@ -148,7 +148,7 @@ export class Running {
       this.late.delete(watcher);
     } else if (watcher.state === "lagging") {
       this.catchUps.remove(watcher);
-    } else if (watcher.state === "replaying") {
+    } else {
       this.replays.remove(watcher);
     }
     watcher.state = "detached";

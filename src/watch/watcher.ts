@@ -36,8 +36,9 @@ export interface WatcherOptions {
 /**
  * `detached`: not (or no longer) with the hub. `synced`: gets events as they come. `lagging`: behind, reads the
  * history when its client takes what is queued. `replaying`: older than the history, waits for a replay or is in one.
+ * `following`: in a replay that has caught up, and gets events as they come.
  */
-export type WatcherState = "detached" | "synced" | "lagging" | "replaying";
+export type WatcherState = "detached" | "synced" | "lagging" | "replaying" | "following";
 
 /** What kind of events a watcher wants and how: a sum of the following. */
 export type Variant = number;
@@ -96,6 +97,11 @@ export class Watcher {
     this.compacted = prevKv ? (options.compacted ?? 0) : 0;
     this.fragment = options.fragment;
     this.idField = idField(id);
+  }
+
+  /** Whether it has yet to come to the newest events: until then etcd tells a watch of no progress. */
+  get isBehind(): boolean {
+    return this.state !== "synced" && this.state !== "following";
   }
 
   get wantsPrevKv(): boolean {

@@ -18,7 +18,11 @@ async function openSession(t: TestContext) {
   t.mock.timers.enable({ apis: ["setInterval"] });
   const fake = new FakeTimeline(1);
   fake.add(0, 0);
-  const timeline = Object.assign(fake, { raftTerm: 1, sync: async () => {} }) as unknown as Timeline;
+  const timeline = Object.assign(fake, {
+    raftTerm: 1,
+    sync: async () => {},
+    seal: () => new Promise(() => {}),
+  }) as unknown as Timeline;
   const shard = new FakeShard();
   const log = { info: () => {}, warn: () => {} };
   const hub = new Hub({ timeline, shards: [shard.shard], log, historyBytes: 1 << 20 });
@@ -59,4 +63,32 @@ test("a quiet watch is told of progress from the first interval on, others after
     [0, 4],
     [1, 4],
   ]);
+});
+
+test("a watch that a replay serves is told of progress once the replay has been at the head, also if it never ends", async (t) => {
+  const { shard, stream } = await openSession(t);
+  const everything = { rangeEnd: Buffer.of(0), startRevision: 2 };
+  stream.create({ key: Buffer.from("a"), ...everything, progressNotify: true });
+  const upstream = await shard.nth(0);
+  const replay = await shard.nth(1);
+  for (const one of [upstream, replay]) one.created();
+  await stream.until(() => stream.frames.length === 1);
+  stream.frames.splice(0);
+  const told = () => stream.frames.splice(0).map(({ watchId, header }) => [watchId, header?.revision]);
+  const pass = () => t.mock.timers.tick(INTERVAL + SPREAD);
+  // It is behind.
+  pass();
+  assert.deepEqual(told(), []);
+  // What comes next has no previous keys, and waits for good: so does this one's replay.
+  upstream.bring([4]);
+  stream.create({ key: Buffer.from("a"), ...everything, prevKv: true, progressNotify: true });
+  const lasting = await shard.nth(3);
+  lasting.created();
+  lasting.bring([2, 3]);
+  await stream.until(() => stream.frames.some(({ events }) => events.length > 0));
+  told();
+  pass();
+  told();
+  pass();
+  assert.deepEqual(told(), [[1, 3]]);
 });

@@ -284,7 +284,7 @@ export class WatchSession implements Outlet {
       const { watcher } = watch;
       const active = watcher?.active === true;
       if (watcher !== undefined) watcher.active = false;
-      if (active || this.full || (watcher !== undefined && watcher.state !== "synced")) continue;
+      if (active || this.full || watcher?.isBehind === true) continue;
       this.control(this.watermark(watch), id);
     }
   }
