@@ -114,7 +114,7 @@ export class Hub {
 
   private left(watcher: Watcher): void {
     this.watchers--;
-    if (watcher.wantsPrevKv && --this.wantingPrevKv === 0 && this.watchers > 0) {
+    if (watcher.wantsPrevKv && --this.wantingPrevKv === 0) {
       this.plainLater = setTimeout(() => this.run?.dropPrevKv(), IDLE);
       this.plainLater.unref();
     }

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { beforeDeparture } from "../shard/departures.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
@@ -163,7 +164,7 @@ export class Running {
   dropPrevKv(): void {
     this.prevKv = false;
     this.history.fullFrom = Number.POSITIVE_INFINITY;
-    for (const feed of this.feeds) feed.bringPrevKv(false);
+    this.check();
   }
 
   /** Newest revision at or below which the watcher is shown nothing any more; beyond the head for a start in the future. */
@@ -403,7 +404,12 @@ export class Running {
 
   private check(): void {
     this.feeds.forEach((feed, shard) => {
-      if (feed.silence > SILENCE_LIMIT && feed.reached < this.deps.timeline.cut(shard)) feed.reopen();
+      if (feed.reached < this.deps.timeline.cut(shard)) {
+        if (feed.silence > SILENCE_LIMIT) feed.reopen();
+      } else if (!this.prevKv) {
+        // Not while it owes something: a compaction could overtake the next watch, where this one still brings all.
+        feed.bringPrevKv(false);
+      }
     });
     if (this.feeds.some((_, shard) => this.isOut(shard))) this.deps.outage();
   }
@@ -411,10 +417,4 @@ export class Running {
 
 function sizeOf(events: readonly KeyedEvent[]): number {
   return events.reduce((sum, { event }) => sum + event.full.length, 0);
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
 }

@@ -229,3 +229,36 @@ test("watches with and without previous keys come and go while others write: eac
     if (!prevKv) stream.close();
   }
 });
+
+test("a feed that owes something goes on with previous keys; none has them for good because nobody was left to want them", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  const timeline = new FakeTimeline(1);
+  const fake = new FakeShard();
+  const hub = openHub(timeline, [fake]);
+  t.after(() => hub.close());
+  const watch = (prevKv: boolean) => {
+    const flags = { prevKv, fragment: false, noPut: false, noDelete: false };
+    const range = keyRange(Buffer.of(0), Buffer.of(0));
+    const watcher = new Watcher(new FakeClient(), {
+      id: 0,
+      range,
+      shards: [0],
+      next: timeline.head + 1,
+      ...flags,
+    });
+    hub.attach(watcher);
+    return watcher;
+  };
+  const full = watch(true);
+  const first = await fake.nth(0);
+  first.created();
+  hub.detach(full);
+  watch(false);
+  timeline.add(0);
+  t.mock.timers.tick(4_000);
+  assert.equal(first.cancelled, false);
+  first.bring([2]);
+  t.mock.timers.tick(1_000);
+  assert.equal(first.cancelled, true);
+  assert.equal((await fake.nth(1)).request!.prevKv, false);
+});
