@@ -19,6 +19,7 @@ import { BidiStream } from "./bidi.js";
 import { type CallContext, ResponseBlocks, type ServerCall } from "./call.js";
 import { PlainAnswer } from "./plain.js";
 import { UnaryCall } from "./unary.js";
+import { unknownMethod } from "./unknown.js";
 
 const DEFAULT_HIGH_WATER = 1 << 20;
 
@@ -62,6 +63,7 @@ class Service {
   private readonly observer: CallObserver;
   private readonly unary = new Map<string, Method<UnaryHandler>>();
   private readonly stream = new Map<string, Method<StreamHandler>>();
+  private readonly services = new Set<string>();
 
   constructor(
     handlers: Handlers,
@@ -74,6 +76,9 @@ class Service {
     for (const [path, handler] of handlers.unary) this.unary.set(path, { handler, stats: stats.of(path) });
     for (const [path, handler] of handlers.stream) {
       this.stream.set(path, { handler, stats: stats.of(path, true) });
+    }
+    for (const path of [...this.unary.keys(), ...this.stream.keys()]) {
+      this.services.add(path.slice(1, path.lastIndexOf("/")));
     }
   }
 
@@ -128,7 +133,7 @@ class Service {
   private refusal(head: RequestHead, known: boolean): StatusError {
     if (head.tooLarge) return new StatusError(Code.RESOURCE_EXHAUSTED, "the request's metadata is too large");
     if (known) return etcd.stopped();
-    return new StatusError(Code.UNIMPLEMENTED, `unknown method ${head.path}`);
+    return unknownMethod(head.path, this.services);
   }
 }
 
