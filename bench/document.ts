@@ -1,4 +1,4 @@
-import { isMet, type Report, ratioOf, WORK_HEAD, workersText, workRows } from "./report.js";
+import { isMet, measuredText, type Report, ratioOf, WORK_HEAD, workersText, workRows } from "./report.js";
 
 const BEGIN = "<!-- last run: written by npm run bench -->";
 const END = "<!-- end of last run -->";
@@ -21,9 +21,8 @@ function lastRun(report: Report): string {
     "| target (three shards) | wanted | measured | |",
     "| --- | --- | --- | --- |",
     ...report.targets.map((target) => {
-      const measured = target.measured.toFixed(target.unit === "" ? 2 : 0);
       const wanted = `${target.good} ${target.limit} ${target.unit}`.trimEnd();
-      return `| ${target.what} | ${wanted} | ${measured} | ${isMet(target) ? "met" : "**missed**"} |`;
+      return `| ${target.what} | ${wanted} | ${measuredText(target)} | ${isMet(target) ? "met" : "**missed**"} |`;
     }),
     "",
     "| what | load | peer | per s | p50 ms | p99 ms | proxy CPU µs | etcd CPU µs | proxy CPU vs grpc-proxy |",

@@ -124,7 +124,7 @@ export function render(report: Report): string {
     const rows = report.targets.map((target) => [
       target.what,
       `${target.good} ${target.limit} ${target.unit}`.trimEnd(),
-      target.measured.toFixed(target.unit === "" ? 2 : 0),
+      measuredText(target),
       isMet(target) ? "met" : "missed",
     ]);
     parts.push("", table(["target (three shards)", "wanted", "measured", ""], rows, 2));
@@ -159,6 +159,10 @@ export function workRows(figures: readonly Figures[]): string[][] {
     return [[what, load, peer, number(cpu.proxy * each), fixed(work.kernelShare * 100, 0), ...counts]];
   });
 }
+
+/** What was measured for a target, rounded: what a watcher takes may be found to be a few bytes less than nothing. */
+export const measuredText = ({ measured, unit }: Target): string =>
+  measured.toFixed(unit === "" ? 2 : 0).replace(/^-(?=0(\.0*)?$)/, "");
 
 /** True when a target is reached. */
 export const isMet = ({ measured, limit, good }: Target): boolean =>
