@@ -27,7 +27,9 @@ const server = await serveHttp2(
 );
 const port = server.addresses[0].split(":")[1];
 // Not a synchronous child: the server lives in this process.
-const child = spawn(binary, ["--host", "127.0.0.1", "--port", port, "--timeout", "5", "--strict"], { stdio: "inherit" });
+const child = spawn(binary, ["--host", "127.0.0.1", "--port", port, "--timeout", "5", "--strict"], {
+  stdio: "inherit",
+});
 child.on("exit", async (code) => {
   await server.shutdown(0);
   process.exit(code ?? 1);
