@@ -204,6 +204,24 @@ describe("bounds of single streams leave the connection alone", () => {
     assert.deepEqual([running, cancelled], [9, 1]);
   });
 
+  test("what a refused stream has put into the header table is there for the next one", async () => {
+    const client = await open({ maxStreams: 1 });
+    client.request(1, NEVER, Buffer.from("x"));
+    // The first request for this path: its name goes into the table, and from then on stands for a number.
+    const refused = client.headers(3, requestFields(UNARY));
+    client.write(refused);
+    assert.equal(await client.reset(3), ErrorCode.REFUSED_STREAM);
+    client.write(frame(FrameType.RST_STREAM, 0, 1, uint32(ErrorCode.CANCEL)));
+    const again = client.headers(5, requestFields(UNARY));
+    assert.ok(again.length < refused.length, "the test is about fields that refer to the table");
+    const data = grpc(Buffer.from("hello"));
+    client.write(again, frame(FrameType.DATA, Flag.END_STREAM, 5, data));
+    await client.frame(
+      ({ type, id, flags }) => type === FrameType.HEADERS && id === 5 && (flags & Flag.END_STREAM) > 0,
+    );
+    assert.deepEqual(client.data(5), data);
+  });
+
   test("unfinished messages are bounded for the whole connection", async () => {
     const client = await open({ maxBufferedBytes: 100_000 });
     const part = Buffer.concat([Buffer.from([0]), uint32(1_000_000), Buffer.alloc(15_000)]);

@@ -114,6 +114,38 @@ test("a call and its answer", async () => {
   assert.deepEqual(messages, ["answer"]);
 });
 
+test("an answer in pieces of 1 to 7 bytes", async () => {
+  for (let size = 1; size <= 7; size++) {
+    const { client, server } = await pair();
+    const { messages, ended } = begin(client);
+    await asked(server, 1);
+    const bytes = Buffer.concat([
+      server.headers(1, HEAD),
+      ...["first", "", "x".repeat(300)].map((each) => frame(FrameType.DATA, 0, 1, grpc(Buffer.from(each)))),
+      server.headers(1, OK, Flag.END_HEADERS | Flag.END_STREAM),
+    ]);
+    for (let at = 0; at < bytes.length; at += size) client.take(Buffer.from(bytes.subarray(at, at + size)));
+    assert.equal((await ended).code, Code.OK);
+    assert.deepEqual(messages, ["first", "", "x".repeat(300)], `pieces of ${size}`);
+  }
+});
+
+test("a request to a server that grants it one byte at a time", async () => {
+  const { client, server } = await pair(setting(Setting.INITIAL_WINDOW_SIZE, 1));
+  const question = grpc(Buffer.from("question"));
+  const { messages, ended } = begin(client);
+  for (let sent = 1; sent < question.length; sent++) {
+    while (server.data(1).length < sent) await server.more();
+    assert.deepEqual(server.data(1), question.subarray(0, sent));
+    server.write(frame(FrameType.WINDOW_UPDATE, 0, 1, uint32(1)));
+  }
+  await asked(server, 1);
+  assert.deepEqual(server.data(1), question);
+  answer(server, 1, "answer");
+  assert.equal((await ended).code, Code.OK);
+  assert.deepEqual(messages, ["answer"]);
+});
+
 test("calls beyond what the server allows at a time wait, whole", async () => {
   const { client, server } = await pair(setting(Setting.MAX_CONCURRENT_STREAMS, 1));
   const first = begin(client, "first");

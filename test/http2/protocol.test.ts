@@ -316,6 +316,25 @@ describe("what is allowed", () => {
     assert.equal(client.data(1).length, 100_005);
   });
 
+  test("a compressed message is refused, its stream only", async () => {
+    const client = await open();
+    const compressed = grpc(Buffer.from("no gzip, but nobody looks"));
+    compressed[0] = 1;
+    client.write(
+      client.headers(1, requestFields(UNARY)),
+      frame(FrameType.DATA, Flag.END_STREAM, 1, compressed),
+    );
+    const { payload } = await client.frame(
+      ({ type, id, flags }) => type === FrameType.HEADERS && id === 1 && (flags & Flag.END_STREAM) > 0,
+    );
+    const trailers = client.decoder.decode(payload, 0, payload.length);
+    assert.equal(trailers["grpc-status"], "12");
+    assert.match(trailers["grpc-message"], /compressed/);
+    client.request(3, UNARY, Buffer.from("x"));
+    await client.frame(({ type, id }) => type === FrameType.DATA && id === 3);
+    assert.deepEqual(client.data(3), grpc(Buffer.from("x")));
+  });
+
   test("a request that is no gRPC is told so", async () => {
     const client = await open();
     client.write(client.headers(1, requestFields(UNARY).slice(0, 3), Flag.END_HEADERS | Flag.END_STREAM));
