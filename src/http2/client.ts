@@ -103,7 +103,7 @@ export class ClientConnection extends Connection<ResponseHead> {
   private start(call: ClientCall): void {
     const id = this.nextId;
     this.nextId += 2;
-    call.open(id);
+    call.id = id;
     this.add(call);
     this.sender.headers(id, this.block(call.path, call.metadata), false);
     call.onOpen();

@@ -120,11 +120,6 @@ export abstract class Stream {
     for (let piece = held.shift(); piece !== undefined; piece = held.shift()) this.unbuffer(piece.length);
   }
 
-  /** Gives the stream its place on the connection, when that was not known before. */
-  open(id: number): void {
-    this.id = id;
-  }
-
   /** Announces the length of the body, as `content-length` tells; -1 when it does not. */
   expectBytes(length: number): void {
     this.expected = length;
