@@ -29,6 +29,18 @@ describe("one etcd", () => {
   });
   after(() => etcd.remove());
 
+  /** A put that has taken effect and whose answer a relay keeps back. */
+  async function unansweredPut(key: string) {
+    const relay = await startRelay(etcd.endpoint);
+    const shard = shardOf([relay.endpoint]);
+    const direct = shardOf([etcd.endpoint]);
+    await put(shard, "warm", "1");
+    relay.holdAnswers(true);
+    const doubtful = failureOf(put(shard, key, "1"));
+    await until(async () => (await get(direct, key)) !== undefined);
+    return { relay, shard, direct, doubtful };
+  }
+
   test("calls pass through", async () => {
     const shard = shardOf([etcd.endpoint]);
     await put(shard, "k", "v");
@@ -70,13 +82,7 @@ describe("one etcd", () => {
   });
 
   test("a write in flight when the connection is lost is reported as doubtful and never sent again", async () => {
-    const relay = await startRelay(etcd.endpoint);
-    const shard = shardOf([relay.endpoint]);
-    const direct = shardOf([etcd.endpoint]);
-    await put(shard, "warm", "1");
-    relay.holdAnswers(true);
-    const doubtful = failureOf(put(shard, "doubtful", "1"));
-    await until(async () => (await get(direct, "doubtful")) !== undefined);
+    const { relay, shard, direct, doubtful } = await unansweredPut("doubtful");
     relay.cut();
     const error = await doubtful;
     assert.equal(error.code, Code.UNAVAILABLE);
@@ -174,13 +180,7 @@ describe("one etcd", () => {
   });
 
   test("a write in flight when the shard is closed is reported as doubtful, one that waits for a connection is not", async () => {
-    const relay = await startRelay(etcd.endpoint);
-    const shard = shardOf([relay.endpoint]);
-    const direct = shardOf([etcd.endpoint]);
-    await put(shard, "warm", "1");
-    relay.holdAnswers(true);
-    const doubtful = failureOf(put(shard, "closing", "1"));
-    await until(async () => (await get(direct, "closing")) !== undefined);
+    const { relay, shard, direct, doubtful } = await unansweredPut("closing");
     shard.close();
     const error = await doubtful;
     assert.equal(error.code, Code.UNAVAILABLE);
