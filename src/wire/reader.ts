@@ -30,7 +30,7 @@ export type Read<T> = (reader: Reader, into?: T) => T;
  */
 export class Reader {
   /** Next byte to read. */
-  pos = 0;
+  pos: number;
   /** End of the innermost message being read. */
   limit: number;
   /** Where the tag read last begins. */
@@ -40,8 +40,14 @@ export class Reader {
   private lo = 0;
   private hi = 0;
 
-  constructor(readonly bytes: Uint8Array) {
-    this.limit = bytes.length;
+  /** Reads what is between `from` and `to` of `bytes`. */
+  constructor(
+    readonly bytes: Uint8Array,
+    from = 0,
+    to = bytes.length,
+  ) {
+    this.pos = from;
+    this.limit = to;
   }
 
   /** Whether the innermost message has more fields. */

@@ -88,14 +88,21 @@ function searchRevision(response: Uint8Array): number {
   return revision;
 }
 
-/** A RangeResponse with the revisions of its keys mapped. */
+/** A RangeResponse, what is between `from` and `to` of `response`, with the revisions of its keys mapped. */
 export function rewriteRange(
   response: Uint8Array,
   header: Uint8Array,
   map: ToRevision,
   allocate: Allocate = Buffer.allocUnsafe,
+  from = 0,
+  to = response.length,
 ): Uint8Array {
-  return rewrite(response, header, patchRange, map, undefined, allocate);
+  const p = patches.reset();
+  patchRange(new Reader(response, from, to), p, map);
+  const result = allocate(header.length + p.size(from, to));
+  result.set(header);
+  p.apply(response, from, to, result, header.length);
+  return result;
 }
 
 /** A PutResponse with the revisions of the previous key mapped. */
@@ -151,11 +158,10 @@ function rewrite(
   patch: Patch,
   map: ToRevision,
   inner?: ToRevision,
-  allocate: Allocate = Buffer.allocUnsafe,
 ): Uint8Array {
   const p = patches.reset();
   patch(new Reader(response), p, map, undefined, inner);
-  const result = allocate(header.length + p.size(0, response.length));
+  const result = Buffer.allocUnsafe(header.length + p.size(0, response.length));
   result.set(header);
   p.apply(response, 0, response.length, result, header.length);
   return result;

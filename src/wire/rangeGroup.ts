@@ -1,0 +1,58 @@
+import { Reader } from "./reader.js";
+import { int64Size, putInt64 } from "./varint.js";
+
+/*
+ * Ranges that an etcd answers together, as a transaction of nothing else: for it that is one request, and one consistent read.
+ */
+
+/** The TxnRequest of `requests`, encoded RangeRequests. */
+export function encodeRangeGroup(requests: readonly Uint8Array[]): Uint8Array {
+  let size = 0;
+  for (const { length } of requests) {
+    const operation = 1 + int64Size(length) + length;
+    size += 1 + int64Size(operation) + operation;
+  }
+  const bytes = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const request of requests) {
+    const { length } = request;
+    // A RequestOp of the success branch, in it the RangeRequest.
+    bytes[at++] = 0x12;
+    at = putInt64(bytes, at, 1 + int64Size(length) + length);
+    bytes[at++] = 0x0a;
+    at = putInt64(bytes, at, length);
+    bytes.set(request, at);
+    at += length;
+  }
+  return bytes;
+}
+
+/**
+ * Where the RangeResponses are in the answer to such a transaction: the start and the end of each, one after the other. Throws
+ * INVALID_ARGUMENT for bytes that are no TxnResponse.
+ */
+export function findRanges(response: Uint8Array): number[] {
+  const bounds: number[] = [];
+  const r = new Reader(response);
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag !== 0x1a) {
+      r.skip(tag, 0, 3);
+      continue;
+    }
+    const outer = r.enter();
+    while (r.more()) {
+      const inner = r.tag();
+      if (inner !== 0x0a) {
+        r.skip(inner, 0, 4);
+        continue;
+      }
+      const operation = r.enter();
+      bounds.push(r.pos, r.limit);
+      r.pos = r.limit;
+      r.limit = operation;
+    }
+    r.limit = outer;
+  }
+  return bounds;
+}
