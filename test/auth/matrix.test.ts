@@ -253,3 +253,17 @@ test("a compaction is not to be had with a forged token, and leaves nothing behi
     assert.equal((await ask.outcome(KV.Range, old, tokens.get("root"))).code, 0);
   }
 });
+
+test("reads of all callers that come together are allowed and refused each by itself", async () => {
+  const keys = ["/a1/x", "/z/x", "/a2/x", "/a1/x", "/a3/x"];
+  const outcomes = await Promise.all(
+    sides.map(({ ask, tokens }) =>
+      Promise.all(
+        CALLERS.flatMap((caller) => keys.map((key) => ask.outcome(KV.Range, range(key), tokens.get(caller)))),
+      ),
+    ),
+  );
+  assert.deepEqual(outcomes[1], outcomes[0]);
+  assert.ok(outcomes[0].some(({ code }) => code === Code.OK));
+  assert.ok(outcomes[0].some(({ code }) => code === Code.PERMISSION_DENIED));
+});

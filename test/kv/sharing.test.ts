@@ -7,6 +7,7 @@ import { Code, StatusError } from "../../src/status/error.js";
 import { PutRequest, PutResponse, RangeRequest, RangeResponse } from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
+import { rangesReadAt } from "./counts.js";
 import { Random, seed, text } from "./model.js";
 import { between, invoke, key, openProxy, outcome, put, TestCall, type TestProxy } from "./pair.js";
 
@@ -35,22 +36,7 @@ class CallerCall extends TestCall {
 const read = async (request: object, call = new TestCall(KV.Range)) =>
   RangeResponse.decode(await invoke(proxy.handler(KV.Range), call, RangeRequest.encode(request)));
 
-/** Ranges that the etcds have answered while `body` ran. */
-async function rangesAtShards(body: () => Promise<unknown>): Promise<number> {
-  const count = async () => {
-    const answered = await Promise.all(
-      etcds.map(async ({ url }) => {
-        const metrics = await (await fetch(`${url}/metrics`)).text();
-        const lines = metrics.matchAll(/^grpc_server_handled_total\{.*grpc_method="Range".*\} (\d+)$/gm);
-        return [...lines].reduce((sum, [, n]) => sum + Number(n), 0);
-      }),
-    );
-    return answered.reduce((sum, n) => sum + n, 0);
-  };
-  const start = await count();
-  await body();
-  return (await count()) - start;
-}
+const rangesAtShards = (body: () => Promise<unknown>) => rangesReadAt(etcds, body);
 
 test("equal reads that come together are two reads for a shard: that of the first, and one for all others", async () => {
   const asked = await rangesAtShards(async () => {

@@ -77,7 +77,8 @@ export function askAsync(
 
 const NO_RESPONSE = new Uint8Array(0);
 
-function cancellation(call: Call): StatusError {
+/** What a call ends with that is cancelled, or whose deadline has passed. */
+export function cancellation(call: Call): StatusError {
   if (Date.now() >= call.deadline) {
     return new StatusError(Code.DEADLINE_EXCEEDED, "context deadline exceeded");
   }

@@ -4,6 +4,7 @@ import type { Shard } from "../../shard/shard.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { ToRevision } from "../../wire/rewrite.js";
 import type { Identity } from "../identity.js";
+import { PointReads } from "./pointReads.js";
 import { Unrest } from "./unrest.js";
 import { Unseen } from "./unseen.js";
 
@@ -53,14 +54,20 @@ export interface KvDeps {
 export interface KvContext extends KvDeps {
   /** By shard: its sealed shard revisions → revisions. */
   readonly toRevision: readonly ToRevision[];
+  /** By shard. */
+  readonly pointReads: readonly PointReads[];
   readonly unseen: Unseen;
   readonly unrest: Unrest;
 }
 
 export function createContext(deps: KvDeps): KvContext {
-  const { timeline } = deps;
-  const toRevision = deps.shards.map(
-    (_, shard) => (revision: number) => timeline.toRevision(shard, revision),
-  );
-  return { ...deps, toRevision, unseen: new Unseen(timeline, deps.shards), unrest: new Unrest() };
+  const { timeline, shards } = deps;
+  const toRevision = shards.map((_, shard) => (revision: number) => timeline.toRevision(shard, revision));
+  return {
+    ...deps,
+    toRevision,
+    pointReads: shards.map((_, shard) => new PointReads(shard, deps)),
+    unseen: new Unseen(timeline, shards),
+    unrest: new Unrest(),
+  };
 }

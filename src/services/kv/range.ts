@@ -62,6 +62,13 @@ function sendRange(context: KvContext, call: Call, given: Given, shard: number, 
   const verbatim =
     extent === request && request.rangeEnd !== GIVEN_EMPTY && request.revision <= 0 && !hasBounds(request);
   const payload = verbatim ? bytes : encodeFor(context, given, shard, 0);
+  if (extent.rangeEnd.length === 0 && request.revision <= 0 && !request.serializable) {
+    context.pointReads[shard].read(call, payload, (error, response, from, to, shardRevision) => {
+      if (error !== undefined) reply(error);
+      else answerRange(context, shard, shardRevision, response, reply, from, to);
+    });
+    return;
+  }
   const kind = request.serializable ? "stale read" : "read";
   ask(call, shards[shard], KV.Range, payload, callOptions(call, kind, limits), (error, response) =>
     attempt(reply, () => {
@@ -72,7 +79,7 @@ function sendRange(context: KvContext, call: Call, given: Given, shard: number, 
         return sendRange(context, call, linearizable, shard, reply);
       }
       timeline.whenSealed(shard, revision, false, (unsealed) => {
-        if (unsealed === undefined) return answerRange(context, shard, revision, response, reply);
+        if (unsealed === undefined) return answerAndGiveBack(context, shard, revision, response, reply);
         if (!request.serializable) return reply(unsealed);
         attempt(reply, () => rangeAtCut(context, call, given, shard, reply));
       });
@@ -100,7 +107,7 @@ function rangeAtCut(context: KvContext, call: Call, given: Given, shard: number,
   const options = callOptions(call, "stale read", limits);
   ask(call, shards[shard], KV.Range, payload, options, (error, response) => {
     if (error !== undefined) reply(error);
-    else answerRange(context, shard, cut, response, reply);
+    else answerAndGiveBack(context, shard, cut, response, reply);
   });
 }
 
@@ -113,18 +120,30 @@ function encodeFor(context: KvContext, given: Given, shard: number, at: number):
   return RangeRequest.encode({ ...translated, key: given.extent.key, rangeEnd: given.extent.rangeEnd });
 }
 
-function answerRange(
+function answerAndGiveBack(
   context: KvContext,
   shard: number,
   shardRevision: number,
   response: Uint8Array,
   reply: Reply,
 ): void {
+  answerRange(context, shard, shardRevision, response, reply, 0, response.length);
+  giveBack(response);
+}
+
+/** Answers with the RangeResponse between `from` and `to` of `response`. */
+function answerRange(
+  context: KvContext,
+  shard: number,
+  shardRevision: number,
+  response: Uint8Array,
+  reply: Reply,
+  from: number,
+  to: number,
+): void {
   answer(reply, () => {
     const header = context.identity.header(context.timeline.readRevision(shard, shardRevision));
-    const rewritten = rewriteRange(response, header, context.toRevision[shard], lendUntilSent);
-    giveBack(response);
-    return rewritten;
+    return rewriteRange(response, header, context.toRevision[shard], lendUntilSent, from, to);
   });
 }
 

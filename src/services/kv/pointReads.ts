@@ -1,0 +1,201 @@
+import type { Call } from "../../server/transport.js";
+import { giveBack } from "../../shard/buffers.js";
+import type { Caller } from "../../shard/caller.js";
+import { beforeDeparture } from "../../shard/departures.js";
+import type { Origin, Shard } from "../../shard/shard.js";
+import { Code, StatusError } from "../../status/error.js";
+import { etcd } from "../../status/etcd.js";
+import type { Timeline } from "../../timeline/view.js";
+import { KV } from "../../wire/paths.js";
+import { encodeRangeGroup, findRanges } from "../../wire/rangeGroup.js";
+import { peekRevision } from "../../wire/rewrite.js";
+import { callOptions, cancellation } from "./calls.js";
+import type { KvLimits } from "./context.js";
+
+/** Most reads in a group: an etcd with several cores answers two groups at a time. */
+const MOST = 64;
+/** Longer requests go alone, bytes. */
+const MAX_REQUEST = 1_024;
+/** Answers to groups are meant to stay below this, so that small values do not wait for large ones, bytes. */
+const ANSWER_BYTES = 128 * 1024;
+/** Weight of the newest answer in the average size of an answer. */
+const NEWEST = 0.25;
+
+const NO_RESPONSE = new Uint8Array(0);
+const TOO_MANY = etcd.tooManyOps().message;
+
+/**
+ * The RangeResponse of a read is what is between `from` and `to` of `response`, which is only valid until this returns; it was read at
+ * `shardRevision`, which is sealed.
+ */
+export type PointReadDone = (
+  error: StatusError | undefined,
+  response: Uint8Array,
+  from: number,
+  to: number,
+  shardRevision: number,
+) => void;
+
+/**
+ * Linearizable reads of single keys of one shard, at its newest revision. Those that come in one turn of the event loop, from one
+ * caller, go to the shard as one transaction, which costs it and the proxy a fraction of what the reads cost one by
+ * one. A group begins after all of its reads have come, and each of them is answered as if it had been alone: what a shard
+ * refuses in a group is asked again one by one.
+ */
+export class PointReads {
+  private waiting: PointRead[] = [];
+  private readonly shard: Shard;
+  /** Most reads that the shard takes together. */
+  private most: number;
+  /** Average size of an answer, bytes. */
+  private answerBytes = 1;
+
+  constructor(
+    private readonly index: number,
+    private readonly deps: {
+      readonly shards: readonly Shard[];
+      readonly timeline: Pick<Timeline, "whenSealed">;
+      readonly limits: KvLimits;
+    },
+  ) {
+    this.shard = deps.shards[index];
+    this.most = Math.min(MOST, deps.limits.maxTxnOps);
+  }
+
+  /** `request` is an encoded RangeRequest for the shard. `done` is called exactly once, also when the client goes away; it never throws. */
+  read(call: Call, request: Uint8Array, done: PointReadDone): void {
+    if (call.cancelled) {
+      done(cancellation(call), NO_RESPONSE, 0, 0, 0);
+      return;
+    }
+    const read = new PointRead(call, request, done);
+    if (request.length > MAX_REQUEST) this.sendOne(read);
+    else if (this.waiting.push(read) === 1) beforeDeparture(this.leave);
+  }
+
+  private readonly leave = (): void => {
+    const waiting = this.waiting.filter(({ settled }) => !settled);
+    this.waiting = [];
+    if (waiting.length === 0) return;
+    const { caller } = waiting[0].call;
+    if (waiting.every(({ call }) => call.caller === caller)) {
+      this.send(caller, waiting);
+      return;
+    }
+    const callers = new Map<Caller | undefined, PointRead[]>();
+    for (const read of waiting) {
+      const reads = callers.get(read.call.caller);
+      if (reads === undefined) callers.set(read.call.caller, [read]);
+      else reads.push(read);
+    }
+    for (const [each, reads] of callers) this.send(each, reads);
+  };
+
+  private send(caller: Caller | undefined, reads: readonly PointRead[]): void {
+    const most = Math.max(1, Math.min(this.most, ANSWER_BYTES / this.answerBytes));
+    const groups = Math.ceil(reads.length / most);
+    let from = 0;
+    for (let group = 1; group <= groups; group++) {
+      const to = Math.floor((reads.length * group) / groups);
+      if (to - from === 1) this.sendOne(reads[from]);
+      else this.sendGroup(caller, reads.slice(from, to));
+      from = to;
+    }
+  }
+
+  private sendOne(read: PointRead): void {
+    const options = callOptions(read.call, "read", this.deps.limits);
+    read.cancelAtShard = this.shard.unary(KV.Range, read.request, options, (error, response) => {
+      const failure = error ?? this.tryAnswer([read], response, () => [0, response.length]);
+      if (failure !== undefined) read.fail(failure);
+    });
+  }
+
+  private sendGroup(caller: Caller | undefined, reads: readonly PointRead[]): void {
+    const origin: Origin = {};
+    const request = encodeRangeGroup(reads.map((read) => read.request));
+    // Each client's own deadline and cancellation end only its own read.
+    this.shard.unary(KV.Txn, request, { idempotent: true, origin, caller }, (error, response) => {
+      if (origin.slowest !== undefined) for (const read of reads) read.call.slowest = origin.slowest;
+      const failure = error ?? this.tryAnswer(reads, response, findRanges);
+      if (failure !== undefined) this.failed(reads, failure);
+    });
+  }
+
+  private failed(reads: readonly PointRead[], error: StatusError): void {
+    // etcd's own `--max-txn-ops` is below what this proxy is told.
+    if (error.message === TOO_MANY) this.most = Math.min(this.most, reads.length >> 1);
+    for (const read of reads) {
+      if (read.settled) continue;
+      if (isOfShard(error)) read.fail(error);
+      else this.sendOne(read);
+    }
+  }
+
+  /** Answers with what `find` finds in `response`; with nothing, and returning why, if that does not hold the answers. */
+  private tryAnswer(
+    reads: readonly PointRead[],
+    response: Uint8Array,
+    find: (response: Uint8Array) => readonly number[],
+  ): StatusError | undefined {
+    let bounds: readonly number[];
+    let revision: number;
+    try {
+      bounds = find(response);
+      revision = peekRevision(response);
+    } catch (reason) {
+      return StatusError.from(reason);
+    }
+    if (bounds.length !== 2 * reads.length) {
+      return new StatusError(Code.INTERNAL, `etcd-braid: shard ${this.shard.name}: reads without answers`);
+    }
+    this.answerBytes += NEWEST * (response.length / reads.length - this.answerBytes);
+    this.deps.timeline.whenSealed(this.index, revision, false, (unsealed) => {
+      for (let i = 0; i < reads.length; i++) {
+        if (unsealed !== undefined) reads[i].fail(unsealed);
+        else reads[i].succeed(response, bounds[2 * i], bounds[2 * i + 1], revision);
+      }
+      giveBack(response);
+    });
+    return undefined;
+  }
+}
+
+/** True when it is the shard that fails, whatever it is asked. */
+const isOfShard = ({ code }: StatusError): boolean => code === Code.UNAVAILABLE || code === Code.DATA_LOSS;
+
+/** One read that waits for its answer. */
+class PointRead {
+  settled = false;
+  /** Set while the shard is asked for this read alone. */
+  cancelAtShard: (() => void) | undefined = undefined;
+  private readonly ignoreCancel: () => void;
+
+  constructor(
+    readonly call: Call,
+    readonly request: Uint8Array,
+    private readonly done: PointReadDone,
+  ) {
+    this.ignoreCancel = call.onCancel(() => {
+      if (this.settled) return;
+      this.settled = true;
+      this.cancelAtShard?.();
+      done(cancellation(call), NO_RESPONSE, 0, 0, 0);
+    });
+  }
+
+  succeed(response: Uint8Array, from: number, to: number, shardRevision: number): void {
+    if (this.settle()) this.done(undefined, response, from, to, shardRevision);
+  }
+
+  fail(error: StatusError): void {
+    if (this.settle()) this.done(error, NO_RESPONSE, 0, 0, 0);
+  }
+
+  private settle(): boolean {
+    if (this.settled) return false;
+    this.settled = true;
+    this.ignoreCancel();
+    return true;
+  }
+}
