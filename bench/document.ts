@@ -1,4 +1,14 @@
-import { isMet, measuredText, type Report, ratioOf, WORK_HEAD, workersText, workRows } from "./report.js";
+import {
+  isMet,
+  measuredText,
+  PUT_HEAD,
+  putRows,
+  type Report,
+  ratioOf,
+  WORK_HEAD,
+  workersText,
+  workRows,
+} from "./report.js";
 
 const BEGIN = "<!-- last run: written by npm run bench -->";
 const END = "<!-- end of last run -->";
@@ -12,7 +22,7 @@ export function withLastRun(text: string, report: Report): string {
 }
 
 function lastRun(report: Report): string {
-  const { machine, measuredAt, options, putLatency, figures } = report;
+  const { machine, measuredAt, options, figures } = report;
   const lines = [
     `${measuredAt.slice(0, 10)}, ${machine.cores} cores (${machine.model}), ${machine.memoryGiB} GiB, ` +
       `fsync ${machine.fsyncMs.toFixed(2)} ms; etcd ${machine.etcd}, Node.js ${machine.node}; ` +
@@ -44,29 +54,17 @@ function lastRun(report: Report): string {
     }),
     "",
   ];
-  const work = workRows(figures);
-  if (work.length > 0) {
-    const rows = [WORK_HEAD, WORK_HEAD.map(() => "---"), ...work];
-    lines.push(...rows.map((cells) => `| ${cells.join(" | ")} |`), "");
-  }
-  const appends = figures.filter(({ appendsPer1000 }) => appendsPer1000 !== undefined);
-  if (appends.length > 0) {
-    lines.push(
-      "Timeline appends per 1,000 puts: " +
-        `${appends.map((f) => `${f.peer} ${f.load}: ${digits(f.appendsPer1000!)}`).join("; ")}.`,
-      "",
-    );
-  }
-  if (putLatency !== undefined) {
-    const { total, shard, proxy, seal } = putLatency;
-    lines.push(
-      `A put at 1 x 1 over three shards: p50 ${total.toFixed(2)} ms, of which the shard about ${shard.toFixed(2)}, ` +
-        `the seal ${seal.toFixed(2)}, the proxy ${proxy.toFixed(2)}.`,
-      "",
-    );
-  }
+  lines.push(...markdown(WORK_HEAD, workRows(figures)));
+  lines.push(...markdown(PUT_HEAD, putRows(figures)));
   if (report.twoWorkers !== undefined) lines.push(workersText(report.twoWorkers), "");
   return lines.join("\n");
+}
+
+/** Lines of a table, and an empty one behind it; none without rows. */
+function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  if (rows.length === 0) return [];
+  const all = [head, head.map(() => "---"), ...rows];
+  return [...all.map((cells) => `| ${cells.join(" | ")} |`), ""];
 }
 
 const digits = (value: number): string =>

@@ -5,13 +5,13 @@ import { join } from "node:path";
 import { etcdEnvironment } from "../src/dev/etcd.js";
 import { endWithParent } from "../src/dev/guard.js";
 import { freePort } from "../src/dev/ports.js";
-import { BASE_KEY, TAIL_KEY } from "../src/timeline/keys.js";
-import { RangeRequest, RangeResponse } from "../src/wire/messages.js";
+import { RangeRequest } from "../src/wire/messages.js";
 import { KV } from "../src/wire/paths.js";
 import { spawnBraid } from "../test/support/braid.js";
 import { type EtcdProcess, etcdBinary, startEtcd } from "../test/support/etcd.js";
 import { call } from "./call.js";
 import { childrenOf } from "./processes.js";
+import { type PutCounts, readPutCounts } from "./putCounts.js";
 
 /** All are etcd-braid but the first two; `workers-N` is that with N processes behind its port, over three shards. */
 export const PEERS = ["direct", "grpc-proxy", "braid-1", "braid-3", "workers-1", "workers-2"] as const;
@@ -26,8 +26,8 @@ export interface Peer {
   readonly port: number;
   /** Its processes: `proxy` where it has one, `proxy-1`, … where that has workers; and `etcd` or `etcd-0`, `etcd-1`, … */
   readonly pids: Readonly<Record<string, number>>;
-  /** How many entries the timeline log has been given; undefined where there is no timeline. */
-  appends(): Promise<number | undefined>;
+  /** Of those with a timeline. */
+  putCounts?(): Promise<PutCounts>;
   stop(): Promise<void>;
 }
 
@@ -60,7 +60,6 @@ async function startDirect(options: PeerOptions): Promise<Peer> {
     name: "direct",
     port: etcd.port,
     pids: { etcd: etcd.pid },
-    appends: async () => undefined,
     stop: () => etcd.remove(),
   };
 }
@@ -88,7 +87,7 @@ async function startGrpcProxy(options: PeerOptions): Promise<Peer> {
     throw error;
   }
   const pids = { proxy: child.pid!, etcd: etcd.pid };
-  return { name: "grpc-proxy", port, pids, appends: async () => undefined, stop };
+  return { name: "grpc-proxy", port, pids, stop };
 }
 
 async function startBraid(name: PeerName, shards: number, options: PeerOptions, workers = 1): Promise<Peer> {
@@ -125,8 +124,7 @@ async function startBraid(name: PeerName, shards: number, options: PeerOptions, 
     name,
     port,
     pids: { ...pids, ...Object.fromEntries(numbered) },
-    // Every entry and every base puts the tail; the first shard is the timeline's host.
-    appends: async () => (await version(etcds[0].port, TAIL_KEY)) - (await version(etcds[0].port, BASE_KEY)),
+    putCounts: () => readPutCounts(port),
     stop,
   };
 }
@@ -154,14 +152,6 @@ function startEtcds(name: string, count: number, { dir, fsync }: PeerOptions): P
       return startEtcd({ name: `${name}-${i}`, dir: data, fsync });
     }),
   );
-}
-
-/** How often a key has been put. */
-async function version(port: number, key: Uint8Array): Promise<number> {
-  const answer = RangeResponse.decode(
-    await call(port, KV.Range, RangeRequest.encode({ key, keysOnly: true })),
-  );
-  return answer.kvs[0]?.version ?? 0;
 }
 
 /** Resolves when a read is answered at the port. */

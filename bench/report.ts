@@ -9,21 +9,9 @@ export interface Report {
   readonly options: Options;
   readonly idleMemory: Outcome["idleMemory"];
   readonly figures: readonly Figures[];
-  readonly putLatency: PutLatency | undefined;
   /** Answers per second of two workers against one, by load; absent when they were not measured. */
   readonly twoWorkers?: Readonly<Record<string, number>>;
   readonly targets: readonly Target[];
-}
-
-/** What a put's median latency through three shards is made of, ms, worked out from what was measured at 1 x 1. */
-export interface PutLatency {
-  readonly total: number;
-  /** A put directly to an etcd. */
-  readonly shard: number;
-  /** What a range takes longer through the proxy than directly. */
-  readonly proxy: number;
-  /** The rest: the append to the timeline log. */
-  readonly seal: number;
 }
 
 export function createReport(machine: Machine, options: Options, outcome: Outcome): Report {
@@ -33,20 +21,9 @@ export function createReport(machine: Machine, options: Options, outcome: Outcom
     options,
     idleMemory: outcome.idleMemory,
     figures: outcome.figures,
-    putLatency: splitPut(outcome.figures),
     twoWorkers: compareWorkers(outcome.figures),
     targets: targets(outcome),
   };
-}
-
-function splitPut(figures: readonly Figures[]): PutLatency | undefined {
-  const p50 = (peer: string, kind: string) =>
-    figures.find((f) => f.peer === peer && f.kind === kind && f.load === "1 x 1")?.p50Ms ?? Number.NaN;
-  const total = p50("braid-3", "put");
-  const shard = p50("direct", "put");
-  const proxy = p50("braid-3", "range") - p50("direct", "range");
-  const seal = total - shard - proxy;
-  return Number.isFinite(seal) ? { total, shard, proxy, seal } : undefined;
 }
 
 function compareWorkers(figures: readonly Figures[]): Readonly<Record<string, number>> | undefined {
@@ -66,7 +43,7 @@ export function workersText(ratios: Readonly<Record<string, number>>): string {
 
 /** The report as text for a terminal. */
 export function render(report: Report): string {
-  const { machine, options, putLatency } = report;
+  const { machine, options } = report;
   const parts = [
     `${machine.cores} cores (${machine.model}), ${machine.memoryGiB} GiB, Linux ${machine.kernel}; ` +
       `fsync ${machine.fsyncMs.toFixed(2)} ms${options.fsync ? "" : ", not used by the etcds"}`,
@@ -86,11 +63,8 @@ export function render(report: Report): string {
         "where each is cheaper (--writes N: fewer writes).",
     );
   }
-  const appends = report.figures.filter((f) => f.appendsPer1000 !== undefined);
-  if (appends.length > 0) {
-    const cells = appends.map((f) => [f.peer, f.load, number(f.appendsPer1000!)]);
-    parts.push("", table(["timeline appends per 1,000 puts", "load", "appends"], cells));
-  }
+  const puts = putRows(report.figures);
+  if (puts.length > 0) parts.push("", table(PUT_HEAD, puts, 2));
   const watched = report.figures.filter((f) => f.watcherBytes !== undefined);
   if (watched.length > 0) {
     const cells = watched.map((f) => [
@@ -111,14 +85,6 @@ export function render(report: Report): string {
   }
   const worked = workRows(report.figures);
   if (worked.length > 0) parts.push("", table(WORK_HEAD, worked, 3));
-  if (putLatency !== undefined) {
-    const { total, shard, proxy, seal } = putLatency;
-    parts.push(
-      "",
-      `p50 of a put at 1 x 1, three shards: ${ms(total)} ms, of which the shard about ${ms(shard)}, ` +
-        `the seal ${ms(seal)}, the proxy ${ms(proxy)} (derived from puts and ranges directly to etcd)`,
-    );
-  }
   if (report.twoWorkers !== undefined) parts.push("", workersText(report.twoWorkers));
   if (report.targets.length > 0) {
     const rows = report.targets.map((target) => [
@@ -157,6 +123,26 @@ export function workRows(figures: readonly Figures[]): string[][] {
     const counts = [work.reads, work.writes, work.waits].map((count) => fixed(count * each, 2));
     const what = kind === "watch" ? "watch, per write" : kind;
     return [[what, load, peer, number(cpu.proxy * each), fixed(work.kernelShare * 100, 0), ...counts]];
+  });
+}
+
+/** What puts are made of, in ms; columns of `putRows`. */
+export const PUT_HEAD = [
+  "put, on average",
+  "peer",
+  "ms",
+  "of which the shard",
+  "the seal",
+  "the rest",
+  "an append",
+  "appends per 1,000",
+];
+
+export function putRows(figures: readonly Figures[]): string[][] {
+  return figures.flatMap(({ load, peer, put }) => {
+    if (put === undefined) return [];
+    const times = [put.totalMs, put.shardMs, put.sealMs, put.restMs, put.appendMs].map(ms);
+    return [[load, peer, ...times, number(put.appendsPer1000)]];
   });
 }
 

@@ -1,8 +1,9 @@
 import { Generator } from "./generator.js";
-import type { TaskResult } from "./load/task.js";
+import type { Task, TaskResult } from "./load/task.js";
 import type { Options } from "./options.js";
 import { type Peer, type PeerName, startPeer } from "./peers.js";
 import { type Activity, residentMemory } from "./processes.js";
+import { type PutSplit, splitPuts } from "./putCounts.js";
 import { median } from "./statistics.js";
 import { preload, type Workload, type WorkloadKind, workloads } from "./workloads.js";
 
@@ -18,8 +19,8 @@ export interface Figures {
   readonly cpu: { readonly proxy: number; readonly etcd: number; readonly load: number };
   /** Of the proxy, where there is one. */
   readonly proxyWork?: ProxyWork;
-  /** Entries in the timeline log per 1,000 operations, for puts through a timeline. */
-  readonly appendsPer1000?: number;
+  /** For puts through a timeline; the median of each. */
+  readonly put?: PutSplit;
   /** Resident memory of the proxy at the end of a slice, bytes. */
   readonly proxyMemory?: number;
   /** The same at the end of the workload's first turn: with watchers, of a proxy that has done nothing else before. */
@@ -51,7 +52,7 @@ export interface Outcome {
 
 interface Sample {
   readonly result: TaskResult;
-  readonly appends: number | undefined;
+  readonly put: PutSplit | undefined;
 }
 
 /** Runs everything and ends all that it started, also on failure. `say` hears what goes on. */
@@ -122,6 +123,10 @@ function sumOf<T>(values: Readonly<Record<string, T>>, prefix: string, value: (e
 const ofAll = (values: Readonly<Record<string, number>>, prefix: string): number =>
   sumOf(values, prefix, (value) => value);
 
+/** Of requests that follow one another without a pause, ms. */
+const meanLatency = (task: Task, { seconds, operations }: TaskResult): number =>
+  task.kind === "unary" ? ((task.connections * task.inFlight * seconds) / operations) * 1_000 : Number.NaN;
+
 /** One workload on one peer, and what was measured. */
 class Slot {
   private readonly samples: Sample[] = [];
@@ -145,12 +150,11 @@ class Slot {
     const { workload, peer } = this;
     const task = workload.task(peer, milliseconds * workload.weight);
     try {
-      const before = await peer.appends();
+      const before = workload.kind === "put" ? await peer.putCounts?.() : undefined;
       const result = await generator.run(task);
       this.first ??= result;
-      const after = await peer.appends();
-      const appends = before === undefined || after === undefined ? undefined : after - before;
-      if (measured && result.operations > 0) this.samples.push({ result, appends });
+      const put = before && splitPuts(before, await peer.putCounts!(), meanLatency(task, result));
+      if (measured && result.operations > 0) this.samples.push({ result, put });
       if (result.operations === 0) this.failures.push(`no request of ${result.errors} succeeded`);
     } catch (error) {
       this.failures.push((error as Error).message);
@@ -174,10 +178,7 @@ class Slot {
         etcd: cpu("etcd"),
         load: cpu("load"),
       },
-      ...(workload.kind === "put" &&
-        samples[0]?.appends !== undefined && {
-          appendsPer1000: middle(({ result, appends }) => ((appends ?? 0) / result.operations) * 1000),
-        }),
+      ...(samples[0]?.put !== undefined && { put: this.putSplit() }),
       ...(peer.pids.proxy !== undefined && {
         proxyMemory: middle(({ result }) => ofAll(result.memory, "proxy")),
         proxyWork: this.proxyWork(),
@@ -188,6 +189,19 @@ class Slot {
       }),
       errors: samples.reduce((sum, { result }) => sum + result.errors, 0),
       failures: this.failures,
+    };
+  }
+
+  private putSplit(): PutSplit {
+    const middle = (field: keyof PutSplit): number =>
+      median(this.samples.map(({ put }) => put?.[field] ?? 0));
+    return {
+      appendsPer1000: middle("appendsPer1000"),
+      appendMs: middle("appendMs"),
+      totalMs: middle("totalMs"),
+      shardMs: middle("shardMs"),
+      sealMs: middle("sealMs"),
+      restMs: middle("restMs"),
     };
   }
 

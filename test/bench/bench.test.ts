@@ -57,8 +57,13 @@ test("a short benchmark measures every workload on every peer and leaves nothing
     assert.ok(figures.cpu.etcd > 0 && figures.cpu.load > 0, what);
     assert.equal(figures.cpu.proxy > 0, figures.peer !== "direct", what);
     // Many writers share an entry of the timeline; one alone needs one for each write.
-    const appends = figures.appendsPer1000;
-    assert.equal(appends !== undefined, figures.kind === "put" && figures.peer === "braid-3", what);
+    const { put } = figures;
+    assert.equal(put !== undefined, figures.kind === "put" && figures.peer === "braid-3", what);
+    const appends = put?.appendsPer1000;
+    if (put !== undefined) {
+      assert.ok(put.shardMs > 0 && put.sealMs > 0 && put.appendMs > 0, what);
+      assert.ok(put.shardMs + put.sealMs < put.totalMs, what);
+    }
     if (figures.load === "1 x 1" && appends !== undefined) assert.ok(appends >= 1000 && appends < 1500, what);
     if (figures.load !== "1 x 1" && appends !== undefined) assert.ok(appends > 0 && appends < 500, what);
   }
