@@ -118,7 +118,7 @@ const STATES = ["idle", "connecting", "ready", "silent", "failed"] as const;
 function addShardMetrics(metrics: Metrics, backends: readonly ShardClient[]): void {
   metrics.counter(
     "braid_shard_requests_total",
-    "Unary calls to a shard that have ended, by method and gRPC code.",
+    "Unary calls to a shard that have ended, by method and gRPC code. Reads that go there together are one KV.Txn.",
     () => backends.flatMap(({ name, stats }) => [...endedCalls(stats, { shard: name })]),
   );
   metrics.histogram(

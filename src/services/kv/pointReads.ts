@@ -45,8 +45,8 @@ export type PointReadDone = (
 export class PointReads {
   private waiting: PointRead[] = [];
   private readonly shard: Shard;
-  /** Most reads that the shard takes together. */
-  private most: number;
+  /** Most reads that the shard takes together, as far as is known. */
+  private most = MOST;
   /** Average size of an answer, bytes. */
   private answerBytes = 1;
 
@@ -59,7 +59,6 @@ export class PointReads {
     },
   ) {
     this.shard = deps.shards[index];
-    this.most = Math.min(MOST, deps.limits.maxTxnOps);
   }
 
   /** `request` is an encoded RangeRequest for the shard. `done` is called exactly once, also when the client goes away; it never throws. */
@@ -92,7 +91,11 @@ export class PointReads {
   };
 
   private send(caller: Caller | undefined, reads: readonly PointRead[]): void {
-    const most = Math.max(1, Math.min(this.most, ANSWER_BYTES / this.answerBytes));
+    // The limit may change at any time: it is one of those that are read again.
+    const most = Math.max(
+      1,
+      Math.min(this.most, this.deps.limits.maxTxnOps, ANSWER_BYTES / this.answerBytes),
+    );
     const groups = Math.ceil(reads.length / most);
     let from = 0;
     for (let group = 1; group <= groups; group++) {
@@ -114,7 +117,8 @@ export class PointReads {
   private sendGroup(caller: Caller | undefined, reads: readonly PointRead[]): void {
     const origin: Origin = {};
     const request = encodeRangeGroup(reads.map((read) => read.request));
-    // Each client's own deadline and cancellation end only its own read.
+    // Each client's own deadline and cancellation end only its own read. Nor is a group cancelled when nobody waits for it any
+    // more: etcds before 3.4.23 and 3.5.7 may crash then (etcd issues 14110 and 14891).
     this.shard.unary(KV.Txn, request, { idempotent: true, origin, caller }, (error, response) => {
       if (origin.slowest !== undefined) for (const read of reads) read.call.slowest = origin.slowest;
       const failure = error ?? this.tryAnswer(reads, response, findRanges);
