@@ -147,6 +147,11 @@ function findProblems(probes: readonly Probe[]): string[] {
       continue;
     }
     if (!found.answer.hasLeader) problems.push(`${where}: its cluster has no leader`);
+    if (mayCrash(found.answer.version))
+      problems.push(
+        `${where}: etcd ${found.answer.version} may crash when a connection is lost (etcd issues 14110, 14891); ` +
+          "3.4.23, 3.5.7 and newer do not",
+      );
     const id = found.answer.clusterId;
     const sibling = idOf.get(found.cluster);
     if (sibling && sibling.answer?.clusterId !== id) {
@@ -162,6 +167,16 @@ function findProblems(probes: readonly Probe[]): string[] {
     }
   }
   return problems;
+}
+
+/**
+ * True for an etcd (e.g. "3.5.4") that may crash while it reads several keys at once for somebody who goes away, which is how a proxy
+ * reads.
+ */
+export function mayCrash(version: string): boolean {
+  const [major, minor, patch] = version.split(".").map((part) => Number.parseInt(part, 10));
+  if (major !== 3) return false;
+  return minor < 4 || (minor === 4 && patch < 23) || (minor === 5 && patch < 7);
 }
 
 function row({ cluster, endpoint, answer }: Probe): string[] {

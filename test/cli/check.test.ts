@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { mayCrash } from "../../src/cli/check.js";
 import { freePort } from "../../src/dev/ports.js";
 import { braid, temporaryFolder } from "../support/braid.js";
 import { type EtcdCluster, type EtcdProcess, startCluster, startEtcd } from "../support/etcd.js";
@@ -71,4 +72,11 @@ test("an endpoint of another cluster in a shard, and one cluster as two shards: 
     twice.stdout,
     new RegExp(`shard b, ${cluster.endpoints[1]}: is the same cluster as shard a, ${cluster.endpoints[0]}`),
   );
+});
+
+test("etcds with a known crash are named, others are not", () => {
+  for (const version of ["3.3.25", "3.4.0", "3.4.22", "3.5.0", "3.5.6"])
+    assert.ok(mayCrash(version), version);
+  for (const version of ["3.4.23", "3.4.44", "3.5.7", "3.5.30", "3.6.0-rc.1", "3.7.3", "4.0.0"])
+    assert.ok(!mayCrash(version), version);
 });
