@@ -52,9 +52,10 @@ export function sent(bytes: Uint8Array): void {
   putSpare(buffer);
 }
 
-/** Says that `bytes`, which may be from `lendUntilSent`, are needed after they were sent. */
-export function keep(bytes: Uint8Array): void {
-  unsent.delete(bytes.buffer);
+/** Says that `bytes`, which may be from `lendUntilSent`, are sent to as many `receivers`: the last one gives them free. */
+export function share(bytes: Uint8Array, receivers: number): void {
+  const left = unsent.get(bytes.buffer);
+  if (left !== undefined) unsent.set(bytes.buffer, left * receivers);
 }
 
 function allocate(length: number): Buffer {

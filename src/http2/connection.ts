@@ -85,7 +85,7 @@ export abstract class Connection<H> implements FrameSink {
     this.recvWindow = limits.connectionWindow;
     socket.setNoDelay(true);
     socket.on("data", (chunk: Buffer) => this.receive(chunk));
-    socket.on("drain", () => this.sender.pump());
+    socket.on("drain", () => this.sender.drained());
     socket.on("error", (error) => this.lost(error.message));
     socket.on("end", () => this.lost("closed by the peer"));
     socket.on("close", () => this.lost("closed"));

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { sent } from "./buffers.js";
+import { Fifo } from "./fifo.js";
 import { FRAME_HEADER, FrameType } from "./protocol.js";
 
 /** Frames are put together in slabs of this size, bytes. */
@@ -90,6 +91,10 @@ export class Outbox {
   private tells = false;
   /** It is in `dirty`, from where it is taken once. */
   private scheduled = false;
+  /** Bytes that the socket has been given. */
+  private given = 0;
+  /** Parts that may still be on their way to the system, and where they end among the bytes given. */
+  private readonly departing = new Fifo<{ readonly part: Buffer; readonly end: number }>();
 
   constructor(private readonly socket: Socket) {}
 
@@ -228,22 +233,35 @@ export class Outbox {
       this.parts = [];
       this.partBytes = 0;
       socket.cork();
-      for (const part of parts) socket.write(part);
+      for (const part of parts) {
+        socket.write(part);
+        this.given += part.length;
+        if (this.tells) this.departing.push({ part, end: this.given });
+      }
       if (run) socket.write(slab.bytes.subarray(this.runStart, slab.used));
       socket.uncork();
     }
+    if (run) this.given += slab.used - this.runStart;
+    this.tells = false;
+    this.taken();
     // Mostly the system takes it all at once.
-    const written = socket.writableLength === 0;
-    if (this.tells) {
-      this.tells = false;
-      if (written) for (const part of parts) sent(part);
+    this.release(socket.writableLength === 0);
+  }
+
+  /** Called when the system may have taken some of what it was given: tells `sent` of parts that have gone. */
+  taken(): void {
+    const gone = this.given - this.socket.writableLength;
+    for (let next = this.departing.peek(); next !== undefined && next.end <= gone; ) {
+      sent(next.part);
+      this.departing.shift();
+      next = this.departing.peek();
     }
-    this.release(written);
   }
 
   private drop(): void {
     this.parts = [];
     this.partBytes = 0;
+    this.departing.clear();
     this.release(true);
   }
 

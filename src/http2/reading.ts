@@ -23,9 +23,9 @@ export function readIntoSlabs(take: (piece: Buffer) => boolean): OnReadOpts {
     },
     callback: (length) => {
       const piece = slab.subarray(used, used + length);
-      const isFull = used + length === SLAB;
       // What is kept of earlier reads must not leave large messages with little room for ever.
-      if (take(piece) || isFull) used += length;
+      const isCramped = used > 0 && used + length === SLAB;
+      if (take(piece) || isCramped) used += length;
       return true;
     },
   };

@@ -66,6 +66,12 @@ export class Sender {
     this.outbox.flush();
   }
 
+  /** The system has taken all that it was given. */
+  drained(): void {
+    this.outbox.taken();
+    this.pump();
+  }
+
   // ---- frames that no window holds up
 
   /** Bytes as they are. */

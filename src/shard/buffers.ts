@@ -1,2 +1,2 @@
 /** Answers of shards are lent: who has read one may give it back. */
-export { giveBack, keep, lendUntilSent } from "../http2/buffers.js";
+export { giveBack, lendUntilSent, share } from "../http2/buffers.js";

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { Socket } from "node:net";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
+import { lendUntilSent } from "../../src/http2/buffers.js";
 import { Outbox } from "../../src/http2/outbox.js";
 import { FRAME_HEADER, FrameType } from "../../src/http2/protocol.js";
 
@@ -125,4 +126,40 @@ test("a connection whose system takes no more takes no more data", () => {
     if (outbox.full) outbox.relieve();
   }
   assert.ok(sent < 70, `${sent} messages`);
+});
+
+test("memory of a large message is used again when the system has taken it, however late, and not before", async () => {
+  const { sink, outbox } = open();
+  const message = (): { memory: ArrayBufferLike; put(): void } => {
+    const bytes = lendUntilSent(300_000);
+    return {
+      memory: bytes.buffer,
+      put: () => {
+        for (let at = 0; at < bytes.length; at += 16_384) outbox.piece(bytes.subarray(at, at + 16_384));
+        outbox.flush();
+      },
+    };
+  };
+  const isFree = ({ memory }: { memory: ArrayBufferLike }): boolean => {
+    const next = lendUntilSent(300_000);
+    const free = next.buffer === memory;
+    // Given back at once, so that looking changes nothing.
+    const other = open();
+    other.outbox.piece(next);
+    other.outbox.flush();
+    return free;
+  };
+  sink.stuck = true;
+  const first = message();
+  first.put();
+  const second = message();
+  second.put();
+  assert.ok(!isFree(first) && !isFree(second));
+  // The first has gone, and a byte of the second.
+  sink.writableLength = 299_999;
+  outbox.taken();
+  assert.ok(isFree(first));
+  sink.writableLength = 0;
+  outbox.taken();
+  assert.ok(isFree(second));
 });

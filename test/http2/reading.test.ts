@@ -34,10 +34,11 @@ test("what a socket reads into slabs is what was sent, stays as it was, and take
 });
 
 test("what nobody looks at any more is read over", () => {
-  const { buffer, callback } = readIntoSlabs((piece) => piece[0] === 1) as {
+  const slabs = readIntoSlabs((piece) => piece[0] === 1) as {
     buffer: () => Buffer;
     callback: (length: number, buffer: Buffer) => boolean;
   };
+  const { buffer, callback } = slabs;
   const read = (byte: number) => {
     const room = buffer();
     room.fill(byte, 0, 100);
@@ -50,6 +51,13 @@ test("what nobody looks at any more is read over", () => {
   assert.equal(kept.byteOffset, dropped.byteOffset);
   assert.equal(next.byteOffset, kept.byteOffset + 100);
   assert.ok(kept.every((byte) => byte === 1));
+
+  // Nor does a read that fills a whole slab take it, as long as nobody holds a piece.
+  const whole = readIntoSlabs(() => false) as typeof slabs;
+  const first = whole.buffer();
+  whole.callback(first.length, first);
+  assert.equal(whole.buffer().buffer, first.buffer);
+  assert.equal(whole.buffer().length, first.length);
 
   // A read that fills what is left of the slab means that more is waiting: the next one gets a whole slab.
   const rest = buffer();

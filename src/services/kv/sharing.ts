@@ -1,5 +1,5 @@
 import type { Call, Reply, UnaryHandler } from "../../server/transport.js";
-import { keep } from "../../shard/buffers.js";
+import { share } from "../../shard/buffers.js";
 import { departures } from "../../shard/departures.js";
 import { Code, type StatusError } from "../../status/error.js";
 
@@ -54,7 +54,7 @@ export function sharing(handler: UnaryHandler): UnaryHandler {
     flights[place] = flight;
     handler(call, request, (error, response) => {
       if (flights[place] === flight) flights[place] = undefined;
-      if (response !== undefined && flight.followers.length > 0) keep(response);
+      if (response !== undefined) share(response, 1 + flight.followers.length);
       reply(error, response);
       // What ended only because of the first one's client is asked again for the others.
       const repeat = error !== undefined && endsWithClient(error);
