@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { join } from "node:path";
 import { after, test } from "node:test";
 import { readIntoSharedSlabs } from "../../src/http2/reading.js";
 import { adopt } from "../../src/server/http2/adopt.js";
+import { temporaryFolder } from "../support/braid.js";
 
 const CLIENTS = 8;
 
@@ -83,6 +85,38 @@ test("an adopted connection and what was accepted close together, whoever begins
     await Promise.all(closed);
     assert.equal(await connections(), open - 1, begins);
   }
+});
+
+test("on a unix socket it reads what was sent as well", async () => {
+  const path = join(temporaryFolder(), "socket");
+  const local = createServer().listen(path);
+  try {
+    await once(local, "listening");
+    const client = connect(path);
+    const [socket] = (await once(local, "connection")) as [Socket];
+    const pieces: Buffer[] = [];
+    const adopted = adopt(socket, () => readIntoSharedSlabs((piece) => pieces.push(piece) > 0))!;
+    client.end("what was sent");
+    await once(adopted, "end");
+    assert.equal(Buffer.concat(pieces).toString(), "what was sent");
+    adopted.destroy();
+  } finally {
+    local.close();
+  }
+});
+
+test("what cannot be adopted is left as it is: a connection that is gone, or that cannot read into given memory", async () => {
+  const never = () => assert.fail("nothing is read");
+  const gone = await pair();
+  gone.client.resetAndDestroy();
+  await new Promise((resolve) => gone.socket.resume().once("close", resolve));
+  assert.equal(adopt(gone.socket, never), undefined);
+  const { client, socket } = await pair();
+  Object.assign((socket as unknown as { _handle: object })._handle, { useUserBuffer: undefined });
+  assert.equal(adopt(socket, never), undefined);
+  client.end("hello");
+  const [data] = await once(socket, "data");
+  assert.equal(String(data), "hello");
 });
 
 const connections = () =>
