@@ -17,9 +17,14 @@ for (let i = 0; i < count; i++) {
   const seed = first + i;
   const compactions = seed % 2 === 1;
   const dedicatedHost = seed % 4 === 3;
-  const where = dedicatedHost ? "timeline host of its own" : "timeline on a shard";
-  test(`SEED=${seed}: one history while processes die, ${where}${compactions ? ", compactions" : ""}`, async (t) => {
-    const summary = await run({ seed, seconds, compactions, dedicatedHost });
+  const workers = seed % 2 === 0 ? 2 : 1;
+  const how = [
+    dedicatedHost ? "timeline host of its own" : "timeline on a shard",
+    ...(compactions ? ["compactions"] : []),
+    ...(workers > 1 ? ["two workers each"] : []),
+  ];
+  test(`SEED=${seed}: one history while processes die, ${how.join(", ")}`, async (t) => {
+    const summary = await run({ seed, seconds, compactions, dedicatedHost, workers });
     t.diagnostic(JSON.stringify(summary));
     assert.ok(summary.answered > 50 && summary.frames > 50, "hardly anything was tried");
   });

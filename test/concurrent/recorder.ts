@@ -3,8 +3,15 @@ import { EtcdClient, type Answer as Reply } from "../differential/client.js";
 import { toCall, toOutcome } from "./codec.js";
 import type { Call, Op, Outcome } from "./history.js";
 
-/** A proxy that was away is looked for again soon: it is back within a second or two. */
-export const CHANNEL = { "grpc.initial_reconnect_backoff_ms": 50, "grpc.max_reconnect_backoff_ms": 300 };
+/**
+ * A connection for each client, so that clients of one proxy are with different workers. A proxy that was away is looked for
+ * again soon: it is back within a second or two.
+ */
+export const CHANNEL = {
+  "grpc.use_local_subchannel_pool": 1,
+  "grpc.initial_reconnect_backoff_ms": 50,
+  "grpc.max_reconnect_backoff_ms": 300,
+};
 
 /** Wait after a failure, ms: the time in which a user's client would look around. */
 const AFTER_FAILURE = 30;

@@ -23,6 +23,8 @@ export interface RunOptions {
   readonly compactions: boolean;
   /** True keeps the timeline on an etcd of its own, false on the first shard. */
   readonly dedicatedHost: boolean;
+  /** Processes behind each proxy's port, among which clients' connections are dealt out. */
+  readonly workers: number;
 }
 
 const SHARDS = 3;
@@ -44,7 +46,8 @@ export interface Summary {
  */
 export async function run(options: RunOptions): Promise<Summary> {
   const host = options.dedicatedHost ? await startEtcd({ name: "host" }) : undefined;
-  const config = host && { timeline: { endpoints: [host.endpoint] } };
+  const timeline = host && { timeline: { endpoints: [host.endpoint] } };
+  const config = { workers: options.workers, ...timeline };
   const store = await startStore({ shards: SHARDS, proxies: 2, config });
   try {
     const stage = await Stage.open(options, store, host ? [...store.shards, host] : store.shards);
