@@ -16,10 +16,11 @@ const REFUSED = {
   code: Code.RESOURCE_EXHAUSTED,
   message: `${NO_SPACE} (timeline host; nothing was written)`,
 };
-const UNSEALED = {
+const FULL = {
   code: Code.UNAVAILABLE,
   message: `etcd-braid: the timeline host takes no more entries until it has space again: ${NO_SPACE}`,
 };
+const UNSEALED = { ...FULL, message: `${FULL.message}; the write has taken effect` };
 const ALL = between("a", "d");
 
 async function refusal(promise: Promise<unknown>): Promise<{ code: Code; message: string }> {
@@ -117,7 +118,7 @@ test("a host without space: each proxy's first write is sealed later, what follo
 
     // A compaction is not tried again: nothing is left that would find out when there is space again.
     assert.equal(await fill(plainHost.ask, "fill"), NO_SPACE);
-    assert.deepEqual(await refusal(one("compact", { revision })), UNSEALED);
+    assert.deepEqual(await refusal(one("compact", { revision })), FULL);
     await makeSpace(host);
     await until("writes are taken again", async () => {
       return !((await outcome(one("put", put("c", "x")))) instanceof StatusError);

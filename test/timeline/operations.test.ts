@@ -28,10 +28,10 @@ function placementsAfter(leases: readonly LeaseOp[]): unknown {
   return sorted(fold.placements);
 }
 
-test("what is asked for again and again while the host takes nothing is logged once", async () => {
+/** A timeline over a host in a simulation; `ends` tells how promises end. */
+async function openTimeline(faults = { loss: 0, cut: 0 }) {
   const etcd = new SimEtcd();
   const scheduler = new Scheduler();
-  const faults = { loss: 0, cut: 0 };
   const timeline = new SharedTimeline(2, {
     host: simHost(new Network(scheduler, new Random(1), faults), etcd),
     hostShard: -1,
@@ -45,20 +45,45 @@ test("what is asked for again and again while the host takes nothing is logged o
     genesis: async () => ({ revisions: [5, 5], clusterIds: ["1", "2"] }),
     accept() {},
   });
-  const ends = async (...promises: Promise<void>[]): Promise<string[]> => {
+  const ends = async (...promises: Promise<unknown>[]): Promise<string[]> => {
     let results: string[] | undefined;
     void Promise.allSettled(promises).then((settled) => {
-      results = settled.map(({ status }) => status);
+      results = settled.map((each) =>
+        each.status === "fulfilled" ? each.status : String(each.reason.message),
+      );
     });
     await scheduler.runUntil(() => results !== undefined, Number.POSITIVE_INFINITY);
     return results!;
   };
   assert.deepEqual(await ends(timeline.open()), ["fulfilled"]);
+  return { timeline, etcd, ends };
+}
+
+test("whoever asks something of a timeline that is closed, or waits when it closes, is told; writes that they have taken effect", async () => {
+  const closing = "etcd-braid: the proxy is shutting down";
+  const answers = [`${closing}; the write has taken effect`, closing, closing, closing];
+  const { timeline, ends } = await openTimeline();
+  const ask = () => [
+    timeline.seal(0, 9, true),
+    timeline.seal(1, 9, false),
+    timeline.compact(2),
+    timeline.place(3n, 0),
+  ];
+  const waiting = ask();
+  timeline.close();
+  assert.deepEqual(await ends(...waiting), answers);
+  assert.deepEqual(await ends(...ask(), timeline.sync()), [...answers, closing]);
+  assert.deepEqual(await ends(timeline.seal(0, 5, true)), ["fulfilled"], "it has been sealed before");
+});
+
+test("what is asked for again and again while the host takes nothing is logged once", async () => {
+  const faults = { loss: 0, cut: 0 };
+  const { timeline, etcd, ends } = await openTimeline(faults);
   assert.deepEqual(await ends(timeline.place(8n, 0)), ["fulfilled"]);
   faults.loss = 1;
   for (let i = 0; i < 20; i++) {
     const tries = [timeline.place(7n, 0), timeline.place(7n, 1), timeline.unplace(8n)];
-    assert.deepEqual(await ends(...tries), ["rejected", "rejected", "rejected"]);
+    for (const end of await ends(...tries)) assert.match(end, /timeline host can not be reached/);
   }
   faults.loss = 0;
   assert.deepEqual(await ends(timeline.place(9n, 1)), ["fulfilled"]);
