@@ -1,6 +1,8 @@
+import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { builtClient, type Client, runClient, type Stores, sourcesOf, startStores } from "./support.js";
 
 // Programs of other ecosystems, with the clients that those have, through two proxies over three shards.
@@ -13,6 +15,9 @@ before(async () => {
 after(async () => {
   await stores?.remove();
 });
+
+/** Longest time of all tests of etcdctl, ms. */
+const ETCDCTL_TIMEOUT = 240_000;
 
 const GO_SCENARIOS = [
   ...[
@@ -35,14 +40,14 @@ const GO_SCENARIOS = [
 const COMMON_SCENARIOS = ["put", "txn", "watch", "lease", "lock", "election", "auth"];
 const GATEWAY_SCENARIOS = ["put", "watch", "lease", "lock", "election", "auth", "apisix", "patroni"];
 
-/** Go's clientv3; `modfile` chooses its version. */
-const go = (name: string, modfile: string): Client => ({
+/** A Go program, built from the package as `clients`; `modfile` chooses its version and that of what it needs. */
+const go = (name: string, modfile: string, inputs = /^go|\.go$/, source = "."): Client => ({
   name,
   sources: "go",
-  inputs: /^go|\.go$/,
+  inputs,
   toolchain: ["go", "version"],
   fetch: () => [["go", "mod", "download", "-modfile", modfile]],
-  build: (target) => [["go", "build", "-modfile", modfile, "-o", join(target, "clients"), "."]],
+  build: (target) => [["go", "build", "-modfile", modfile, "-o", join(target, "clients"), source]],
   // The toolchain that is here: another one would have to be fetched first.
   env: { GOTOOLCHAIN: "local", GOFLAGS: "-mod=readonly -buildvcs=false" },
 });
@@ -57,6 +62,26 @@ for (const [name, modfile] of [
     await runClient([join(built.target, "clients")], stores, GO_SCENARIOS);
   });
 }
+
+test("etcdctl 3.5 does what etcdctl 3.4 does", async (t) => {
+  const built = await builtClient(
+    go("etcdctl-3.5", "etcdctl.mod", /^etcdctl\./, "go.etcd.io/etcd/etcdctl/v3"),
+  );
+  if ("missing" in built) return t.skip(built.missing);
+  // With the context of this run it would report to this run's reporter.
+  const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
+  const env = { ...inherited, BRAID_TEST_ETCDCTL: join(built.target, "clients") };
+  const file = fileURLToPath(
+    new URL(`../blackbox/etcdctl.test.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url),
+  );
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [...process.execArgv, "--test", "--test-reporter=spec", file],
+    { env, encoding: "utf8", timeout: ETCDCTL_TIMEOUT },
+  );
+  assert.equal(status, 0, stdout + stderr);
+  assert.match(stdout, /^ℹ pass [1-9]/m);
+});
 
 test("Python, the JSON gateway with the standard library, as APISIX and Patroni use it", async (t) => {
   if (spawnSync("python3", ["--version"]).status !== 0) return t.skip("python3 is not installed here");

@@ -12,9 +12,12 @@ export interface CommandResult {
 /** A command that takes longer than this has hung, ms. */
 const TIMEOUT = 60_000;
 
+/** The etcdctl under test: `BRAID_TEST_ETCDCTL`, else `etcdctl` on the PATH. */
+const binary = process.env.BRAID_TEST_ETCDCTL || "etcdctl";
+
 function spawnEtcdctl(endpoints: string, args: readonly string[]): ChildProcess {
   const env = { ...process.env, ETCDCTL_API: "3" };
-  const child = spawn("etcdctl", ["--endpoints", endpoints, ...args], { env, stdio: "pipe" });
+  const child = spawn(binary, ["--endpoints", endpoints, ...args], { env, stdio: "pipe" });
   endWithParent(child);
   return child;
 }
