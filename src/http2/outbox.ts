@@ -251,7 +251,8 @@ export class Outbox {
   /** Called when the system may have taken some of what it was given: tells `sent` of parts that have gone. */
   taken(): void {
     const gone = this.given - this.socket.writableLength;
-    for (let next = this.departing.peek(); next !== undefined && next.end <= gone; ) {
+    let next = this.departing.peek();
+    while (next !== undefined && next.end <= gone) {
       sent(next.part);
       this.departing.shift();
       next = this.departing.peek();

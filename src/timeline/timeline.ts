@@ -149,10 +149,10 @@ export class SharedTimeline implements Timeline {
 
   whenSealed(shard: number, shardRevision: number, written: boolean, done: Sealed): void {
     if (this.failure !== undefined || this.isSealed(shard, shardRevision)) {
-      done(this.isSealed(shard, shardRevision) ? undefined : unsealed(this.failure!, written));
+      done(this.isSealed(shard, shardRevision) ? undefined : this.failure);
       return;
     }
-    this.sealWaiters[shard].push({ shardRevision, written, since: turnTime(), done });
+    this.sealWaiters[shard].push({ shardRevision, since: turnTime(), done });
     if (shardRevision <= this.proposed[shard]) return;
     if (written) {
       this.propose(shard, shardRevision);
@@ -289,7 +289,7 @@ export class SharedTimeline implements Timeline {
   private rejectAll(error: StatusError): void {
     const sealWaiters = this.sealWaiters.flatMap((list) => list.splice(0));
     this.operations.rejectAll(error);
-    for (const { written, done } of sealWaiters) done(unsealed(error, written));
+    for (const { done } of sealWaiters) done(error);
   }
 }
 
@@ -297,20 +297,12 @@ const DONE = Promise.resolve();
 
 interface SealWaiter {
   readonly shardRevision: number;
-  /** Somebody's write has caused the revision, and waits to be answered. */
-  readonly written: boolean;
   readonly done: Sealed;
   /** `turnTime()` when it was asked for. */
   readonly since: number;
 }
 
 const isNoSpace = ({ message }: StatusError): boolean => message === etcd.noSpace().message;
-
-/** What is told to somebody whose shard revision is not sealed because of `error`. */
-const unsealed = (error: StatusError, written: boolean): StatusError =>
-  written
-    ? new StatusError(error.code, `${error.message}; the write has taken effect`, { cause: error })
-    : error;
 
 function unavailable(reason: StatusError): StatusError {
   const { code, message } = reason;

@@ -3,6 +3,10 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, test } from "node:test";
+import { Flag, FrameType } from "../../src/http2/protocol.js";
+import { PutRequest, RangeRequest } from "../../src/wire/messages.js";
+import { KV } from "../../src/wire/paths.js";
+import { frame, grpc, RawPeer, requestFields } from "../http2/raw.js";
 import { startStore, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
 
@@ -115,6 +119,48 @@ describe("tracing", () => {
     assert.match(failed.status.message ?? "", /future revision/);
     const line = /^.*future revision.*$/m.exec(store.proxies[0]!.logs())?.[0] ?? "{}";
     assert.equal(JSON.parse(line).trace, trace, "the log names the trace");
+  });
+
+  test("calls that come together each have their own spans, and nobody else's", async () => {
+    const client = await RawPeer.open(store.endpoint);
+    let id = -1;
+    const request = (path: string, message: Uint8Array, trace?: string): Buffer => {
+      id += 2;
+      const more =
+        trace === undefined ? [] : [{ name: "traceparent", value: traceparent(trace).traceparent }];
+      const head = client.headers(id, [...requestFields(path), ...more]);
+      return Buffer.concat([head, frame(FrameType.DATA, Flag.END_STREAM, id, grpc(message))]);
+    };
+    // Equal ones would share an answer.
+    const read = (trace?: string) =>
+      request(KV.Range, RangeRequest.encode({ key: Buffer.from(`/traced/${id}`) }), trace);
+    const put = (trace?: string) =>
+      request(KV.Put, PutRequest.encode({ key: Buffer.from("/traced") }), trace);
+    const [ofPut, first, second] = ["4", "5", "6"].map((digit) => digit.repeat(32)) as [
+      string,
+      string,
+      string,
+    ];
+    client.write(Buffer.concat([put(ofPut), read(), read(), read(first), read(), read(second)]));
+    for (let each = 1; each <= id; each += 2)
+      await client.frame(
+        ({ type, flags, id }) => type === FrameType.HEADERS && id === each && (flags & Flag.END_STREAM) > 0,
+      );
+    client.socket.destroy();
+    const spans = (trace: string) => collector.of(trace).map(({ name, kind }) => `${kind} ${name}`);
+    const traces = [ofPut, first, second];
+    await until("the calls are there", () =>
+      traces.every((trace) => spans(trace).some((span) => span[0] === "2")),
+    );
+    assert.deepEqual(spans(ofPut).sort(), [
+      "1 timeline seal",
+      "2 etcdserverpb.KV/Put",
+      "3 etcdserverpb.KV/Put",
+    ]);
+    for (const trace of [first, second]) {
+      const calls = spans(trace).filter((span) => !span.startsWith("1"));
+      assert.deepEqual(calls.sort(), ["2 etcdserverpb.KV/Range", "3 etcdserverpb.KV/Range"]);
+    }
   });
 
   test("what is not sampled, by the client or by the ratio, is not sent", async () => {

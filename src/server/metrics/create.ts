@@ -123,7 +123,7 @@ function addShardMetrics(metrics: Metrics, backends: readonly ShardClient[]): vo
   );
   metrics.histogram(
     "braid_shard_request_duration_seconds",
-    "Time that unary calls to a shard took, repetitions included.",
+    "Time that unary calls to a shard took, repetitions included. Reads that go there together are one KV.Txn.",
     () => backends.flatMap(({ name, stats }) => [...callDurations(stats, { shard: name })]),
   );
   metrics.gauge("braid_shard_requests_in_flight", "Unary calls to a shard under way.", () =>

@@ -85,6 +85,12 @@ export function cancellation(call: Call): StatusError {
   return new StatusError(Code.CANCELLED, "context canceled");
 }
 
+/** What is told of a write that its shard has taken, but that got no revision because of `error`. What is lost may be that very write. */
+export function unsealedWrite(error: StatusError): StatusError {
+  if (error.code === Code.DATA_LOSS) return error;
+  return new StatusError(error.code, `${error.message}; the write has taken effect`, { cause: error });
+}
+
 /** A promise's end as a callback. */
 export function after(promise: Promise<unknown>, done: (error: StatusError | undefined) => void): void {
   promise.then(

@@ -4,7 +4,7 @@ import { StatusError } from "../../status/error.js";
 import { DeleteRangeRequest, DeleteRangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { deletedCount, peekRevision, rewriteDeleteRange } from "../../wire/rewrite.js";
-import { answer, answerAsync, ask, askAsync, attempt, callOptions } from "./calls.js";
+import { answer, answerAsync, ask, askAsync, attempt, callOptions, unsealedWrite } from "./calls.js";
 import { checkDeleteRange, checkSize, checkSpace } from "./check.js";
 import type { KvContext } from "./context.js";
 import { reservedKey, visible } from "./keyspace.js";
@@ -62,7 +62,7 @@ function deleteOnShard(
       const revision = peekRevision(response);
       const written = deletedCount(response) > 0;
       timeline.whenSealed(shard, revision, written, (unsealed) => {
-        if (unsealed !== undefined) return reply(unsealed);
+        if (unsealed !== undefined) return reply(written ? unsealedWrite(unsealed) : unsealed);
         answer(reply, () => {
           const header = written
             ? timeline.toRevision(shard, revision)

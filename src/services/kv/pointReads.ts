@@ -1,3 +1,4 @@
+import { AsyncResource } from "node:async_hooks";
 import type { Call } from "../../server/transport.js";
 import { giveBack } from "../../shard/buffers.js";
 import type { Caller } from "../../shard/caller.js";
@@ -12,8 +13,8 @@ import { peekRevision } from "../../wire/rewrite.js";
 import { callOptions, cancellation } from "./calls.js";
 import type { KvLimits } from "./context.js";
 
-/** Most reads in a group: an etcd with several cores answers two groups at a time. */
-const MOST = 64;
+/** Most reads in a group: a larger one saves hardly more, and an etcd answers each of them with one of its cores. */
+const MAX_GROUP = 64;
 /** Longer requests go alone, bytes. */
 const MAX_REQUEST = 1_024;
 /** Answers to groups are meant to stay below this, so that small values do not wait for large ones, bytes. */
@@ -45,8 +46,8 @@ export type PointReadDone = (
 export class PointReads {
   private waiting: PointRead[] = [];
   private readonly shard: Shard;
-  /** Most reads that the shard takes together, as far as is known. */
-  private most = MOST;
+  /** Most operations that the shard takes in a transaction, as far as is known. */
+  private maxOperations = MAX_GROUP;
   /** Average size of an answer, bytes. */
   private answerBytes = 1;
 
@@ -68,11 +69,13 @@ export class PointReads {
       return;
     }
     const read = new PointRead(call, request, done);
-    if (request.length > MAX_REQUEST) this.sendOne(read);
+    // The shard's part of a traced call can be told only when it is asked for that call alone.
+    if (request.length > MAX_REQUEST || call.trace !== undefined) this.sendOne(read);
     else if (this.waiting.push(read) === 1) beforeDeparture(this.leave);
   }
 
-  private readonly leave = (): void => {
+  /** Not in the asynchronous context of a call: any call may be the one whose departure this precedes. */
+  private readonly leave = AsyncResource.bind((): void => {
     const waiting = this.waiting.filter(({ settled }) => !settled);
     this.waiting = [];
     if (waiting.length === 0) return;
@@ -88,15 +91,17 @@ export class PointReads {
       else reads.push(read);
     }
     for (const [each, reads] of callers) this.send(each, reads);
-  };
+  });
 
   private send(caller: Caller | undefined, reads: readonly PointRead[]): void {
     // The limit may change at any time: it is one of those that are read again.
-    const most = Math.max(
-      1,
-      Math.min(this.most, this.deps.limits.maxTxnOps, ANSWER_BYTES / this.answerBytes),
-    );
-    const groups = Math.ceil(reads.length / most);
+    const { maxTxnOps } = this.deps.limits;
+    this.sendGroups(caller, reads, Math.min(this.maxOperations, maxTxnOps, ANSWER_BYTES / this.answerBytes));
+  }
+
+  /** Sends them in groups of about the same size, of at most `most`. */
+  private sendGroups(caller: Caller | undefined, reads: readonly PointRead[], most: number): void {
+    const groups = Math.ceil(reads.length / Math.max(1, most));
     let from = 0;
     for (let group = 1; group <= groups; group++) {
       const to = Math.floor((reads.length * group) / groups);
@@ -117,26 +122,28 @@ export class PointReads {
   private sendGroup(caller: Caller | undefined, reads: readonly PointRead[]): void {
     const origin: Origin = {};
     const request = encodeRangeGroup(reads.map((read) => read.request));
-    // Each client's own deadline and cancellation end only its own read. Nor is a group cancelled when nobody waits for it any
-    // more: etcds before 3.4.23 and 3.5.7 may crash then (etcd issues 14110 and 14891).
+    // Each client's own deadline and cancellation end only its own read. Nor is the group cancelled when none of them waits any
+    // more: an etcd before 3.4.23 or 3.5.7 may crash when it is (etcd issues 14110 and 14891).
     this.shard.unary(KV.Txn, request, { idempotent: true, origin, caller }, (error, response) => {
-      if (origin.slowest !== undefined) for (const read of reads) read.call.slowest = origin.slowest;
+      if (origin.slowest !== undefined) for (const read of reads) read.call.slowest ??= origin.slowest;
       const failure = error ?? this.tryAnswer(reads, response, findRanges);
-      if (failure !== undefined) this.failed(reads, failure);
+      if (failure !== undefined) this.failed(caller, reads, failure);
     });
   }
 
-  private failed(reads: readonly PointRead[], error: StatusError): void {
-    // etcd's own `--max-txn-ops` is below what this proxy is told.
-    if (error.message === TOO_MANY) this.most = Math.min(this.most, reads.length >> 1);
-    for (const read of reads) {
-      if (read.settled) continue;
-      if (isOfShard(error)) read.fail(error);
-      else this.sendOne(read);
+  private failed(caller: Caller | undefined, reads: readonly PointRead[], error: StatusError): void {
+    if (isOfShard(error)) {
+      for (const read of reads) read.fail(error);
+      return;
     }
+    // etcd's own `--max-txn-ops` is below what this proxy is told.
+    if (error.message === TOO_MANY) this.maxOperations = Math.min(this.maxOperations, reads.length >> 1);
+    // Most likely one of them is to blame: smaller groups find it with few requests.
+    const open = reads.filter(({ settled }) => !settled);
+    this.sendGroups(caller, open, Math.floor(Math.sqrt(reads.length)));
   }
 
-  /** Answers with what `find` finds in `response`; with nothing, and returning why, if that does not hold the answers. */
+  /** Answers the reads from `response`. Answers nothing, and returns why, if it does not hold their answers. */
   private tryAnswer(
     reads: readonly PointRead[],
     response: Uint8Array,

@@ -2,7 +2,7 @@ import type { UnaryHandler } from "../../server/transport.js";
 import { PutRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewritePut } from "../../wire/rewrite.js";
-import { answer, attempt } from "./calls.js";
+import { answer, attempt, unsealedWrite } from "./calls.js";
 import { checkPut, checkSize, checkSpace } from "./check.js";
 import type { KvContext } from "./context.js";
 import { isReserved, reservedKey } from "./keyspace.js";
@@ -28,7 +28,7 @@ export function putHandler(context: KvContext): UnaryHandler {
           if (error !== undefined) return reply(error);
           const revision = peekRevision(response);
           timeline.whenSealed(shard, revision, true, (unsealed) => {
-            if (unsealed !== undefined) return reply(unsealed);
+            if (unsealed !== undefined) return reply(unsealedWrite(unsealed));
             answer(reply, () => {
               const header = identity.header(timeline.toRevision(shard, revision));
               return rewritePut(response, header, context.toRevision[shard]);

@@ -62,7 +62,8 @@ function sendRange(context: KvContext, call: Call, given: Given, shard: number, 
   const verbatim =
     extent === request && request.rangeEnd !== GIVEN_EMPTY && request.revision <= 0 && !hasBounds(request);
   const payload = verbatim ? bytes : encodeFor(context, given, shard, 0);
-  if (extent.rangeEnd.length === 0 && request.revision <= 0 && !request.serializable) {
+  // A revision below 0 stands for the newest in a Range, and not in a transaction.
+  if (extent.rangeEnd.length === 0 && request.revision === 0 && !request.serializable) {
     context.pointReads[shard].read(call, payload, (error, response, from, to, shardRevision) => {
       if (error !== undefined) reply(error);
       else answerRange(context, shard, shardRevision, response, reply, from, to);

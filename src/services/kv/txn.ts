@@ -3,7 +3,7 @@ import type { Done } from "../../shard/shard.js";
 import { TxnRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewriteTxn, txnWrote } from "../../wire/rewrite.js";
-import { after, answer, answerAsync, ask, attempt, callOptions } from "./calls.js";
+import { after, answer, answerAsync, ask, attempt, callOptions, unsealedWrite } from "./calls.js";
 import { checkSize, checkSpace, checkTxn } from "./check.js";
 import type { KvContext } from "./context.js";
 import { txnOnSnapshot } from "./snapshotTxn.js";
@@ -68,7 +68,7 @@ function answerTxn(context: KvContext, shard: number, response: Uint8Array, repl
   const shardRevision = peekRevision(response);
   const wrote = txnWrote(response);
   timeline.whenSealed(shard, shardRevision, wrote, (unsealed) => {
-    if (unsealed !== undefined) return reply(unsealed);
+    if (unsealed !== undefined) return reply(wrote ? unsealedWrite(unsealed) : unsealed);
     answer(reply, () => {
       const revision = wrote
         ? timeline.toRevision(shard, shardRevision)
