@@ -13,7 +13,7 @@ import { peekRevision } from "../../wire/rewrite.js";
 import { callOptions, cancellation } from "./calls.js";
 import type { KvLimits } from "./context.js";
 
-/** Most reads in a group: a larger one saves hardly more, and an etcd answers each of them with one of its cores. */
+/** Most reads in a group: an etcd answers it with one of its cores, and all of it at once. */
 const MAX_GROUP = 64;
 /** Longer requests go alone, bytes. */
 const MAX_REQUEST = 1_024;
@@ -40,8 +40,8 @@ export type PointReadDone = (
 /**
  * Linearizable reads of single keys of one shard, at its newest revision. Those that come in one turn of the event loop, from one
  * caller, go to the shard as one transaction, which costs it and the proxy a fraction of what the reads cost one by
- * one. A group begins after all of its reads have come, and each of them is answered as if it had been alone: what a shard
- * refuses in a group is asked again one by one.
+ * one. A group begins after all of its reads have come, and each of them is answered as if it had been alone: a group that
+ * a shard refuses is asked again in smaller ones, and in the end one by one.
  */
 export class PointReads {
   private waiting: PointRead[] = [];
