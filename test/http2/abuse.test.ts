@@ -315,6 +315,25 @@ describe("bounds of single streams leave the connection alone", () => {
     assert.equal(stream!.queuedBytes, 0);
   });
 
+  test("a connection that takes large answers does not hold up another", async () => {
+    const greedy = await open({}, setting(Setting.INITIAL_WINDOW_SIZE, 1 << 24));
+    greedy.write(frame(FrameType.WINDOW_UPDATE, 0, 0, uint32(1 << 30)));
+    const other = await open();
+    for (let id = 1; id <= 29; id += 2) greedy.request(id, LARGE, Buffer.from("x"));
+    await greedy.frame(({ type }) => type === FrameType.DATA);
+    await works(other);
+    const received = () =>
+      greedy.frames.reduce(
+        (sum, { type, payload }) => sum + (type === FrameType.DATA ? payload.length : 0),
+        0,
+      );
+    const meanwhile = received();
+    for (let id = 1; id <= 29; id += 2) {
+      await greedy.frame((each) => each.id === id && (each.flags & Flag.END_STREAM) > 0);
+    }
+    assert.ok(meanwhile < received() / 2, `${meanwhile} of ${received()} bytes had to come first`);
+  });
+
   test("large answers on one connection take turns", async () => {
     const client = await open({}, setting(Setting.INITIAL_WINDOW_SIZE, 1 << 24));
     client.write(frame(FrameType.WINDOW_UPDATE, 0, 0, uint32(1 << 26)));

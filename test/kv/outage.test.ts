@@ -161,6 +161,32 @@ test("without the timeline's host nothing is invented, and serializable reads go
   });
 });
 
+test("a write without a revision is said to have taken effect; what changed nothing is not", async () => {
+  await withStore(async ({ etcds, ask }) => {
+    for (const name of ["b1", "b2", "c1"]) await ask("put", put(name, "sealed"));
+    await etcds[0].kill();
+    const outcomes = [
+      await refused(ask("put", put("b1", "written"))),
+      await refused(ask("txn", { success: [{ kind: "put", request: put("b1", "again") }] })),
+      await refused(ask("deleteRange", key("b2"))),
+      await refused(ask("deleteRange", key("b3"))),
+      await refused(ask("txn", { success: [{ kind: "range", request: key("b1") }] })),
+      await refused(ask("range", key("b1"))),
+    ];
+    for (const { code } of outcomes) assert.equal(code, Code.UNAVAILABLE);
+    assert.deepEqual(
+      outcomes.map(({ message }) => message.endsWith("; the write has taken effect")),
+      [true, true, true, false, false, false],
+    );
+    await etcds[0].restart();
+    const { kvs } = await ask("range", between("b", "c"));
+    assert.deepEqual(
+      kvs.map((kv) => [text(kv.key), text(kv.value)]),
+      [["b1", "again"]],
+    );
+  });
+});
+
 test("a client's deadline and cancellation end its calls to shards", async () => {
   await withStore(async ({ etcds, proxy, ask }) => {
     for (const name of ["a1", "b1"]) await ask("put", put(name, "x"));
