@@ -15,6 +15,7 @@ import { maintenanceHandlers } from "../services/maintenance.js";
 import { createProbes } from "../services/probes.js";
 import { createRecipes } from "../services/recipes.js";
 import { createWatch } from "../services/watch.js";
+import { wellFormed } from "../services/wellFormed.js";
 import { ConnectionStats } from "../stats/connections.js";
 import { identified } from "./callers.js";
 import { CallLog } from "./callLog.js";
@@ -95,14 +96,16 @@ export async function startProxy(
   };
   const recipes = createRecipes({ handlers: data, router });
   const known = identified(store.auth?.callers, {
-    unary: new Map([
-      ...health.unary,
-      ...data.unary,
-      ...recipes.unary,
-      ...authHandlers({ shards, host: store.host, timeline, identity, access: store.auth }),
-      ...clusterHandlers({ identity, shards, members }),
-      ...maintenanceHandlers({ shards, backends, timeline, identity, host: store.host, hostShard, log }),
-    ]),
+    unary: wellFormed(
+      new Map([
+        ...health.unary,
+        ...data.unary,
+        ...recipes.unary,
+        ...authHandlers({ shards, host: store.host, timeline, identity, access: store.auth }),
+        ...clusterHandlers({ identity, shards, members }),
+        ...maintenanceHandlers({ shards, backends, timeline, identity, host: store.host, hostShard, log }),
+      ]),
+    ),
     stream: new Map([...health.stream, ...reflectionHandlers(), ...data.stream, ...recipes.stream]),
   });
   const handlers = tracing === undefined ? known : traceHandlers(known, tracing);

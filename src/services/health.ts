@@ -1,6 +1,6 @@
 import type { ServerStream, StreamHandler, UnaryHandler } from "../server/transport.js";
 import { Code, StatusError } from "../status/error.js";
-import { Reader } from "../wire/reader.js";
+import { malformed, Reader } from "../wire/reader.js";
 import { onRequest } from "./async.js";
 
 /** Full method paths; not among etcd's, whose server offers them beside its own. */
@@ -44,8 +44,19 @@ function serviceOf(request: Uint8Array): string {
   let service = "";
   while (reader.more()) {
     const tag = reader.tag();
-    if (tag === 0x0a) service = reader.text();
-    else reader.skip(tag, 1);
+    // As in etcd, whose newer protobuf library serves this one: other wire types are unknown fields, texts are UTF-8.
+    if (tag === 0x0a) service = utf8(reader.data());
+    else reader.skip(tag);
   }
   return service;
+}
+
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function utf8(bytes: Uint8Array): string {
+  try {
+    return strict.decode(bytes);
+  } catch {
+    throw malformed("a text that is not UTF-8");
+  }
 }

@@ -1,5 +1,6 @@
 import type { Message, Type } from "protobufjs";
 import { Code, StatusError } from "../../status/error.js";
+import { malformed, Reader } from "../../wire/reader.js";
 import type { ServerStream, StreamHandler } from "../transport.js";
 import type { Descriptors } from "./descriptors.js";
 
@@ -51,11 +52,10 @@ function reply(stream: ServerStream, descriptors: Descriptors, space: string, by
   const responses = descriptors.type(`${space}.ServerReflectionResponse`);
   let original: Message;
   try {
+    checkFields(bytes);
     original = requests.decode(bytes);
   } catch (reason) {
-    stream.end(
-      new StatusError(Code.INVALID_ARGUMENT, `malformed message: ${StatusError.from(reason).message}`),
-    );
+    stream.end(reason instanceof StatusError ? reason : malformed((reason as Error).message));
     return;
   }
   const request = requests.toObject(original) as Request;
@@ -65,6 +65,12 @@ function reply(stream: ServerStream, descriptors: Descriptors, space: string, by
     ...answer(descriptors, request),
   };
   if (!stream.send([encode(responses, response)])) stream.pause();
+}
+
+/** The library lets longer varints pass, and nests a call for each group. */
+function checkFields(bytes: Uint8Array): void {
+  const reader = new Reader(bytes);
+  while (reader.more()) reader.skip(reader.tag());
 }
 
 function encode(type: Type, message: object): Uint8Array {
