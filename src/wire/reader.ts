@@ -1,4 +1,5 @@
 import { Code, StatusError } from "../status/error.js";
+import { etcd } from "../status/etcd.js";
 
 /** The one empty byte string: what an absent byte field decodes to. */
 export const EMPTY = new Uint8Array(0);
@@ -12,8 +13,11 @@ export const GIVEN_EMPTY = new Uint8Array(0);
 /** 2^32, the weight of the upper half of a 64-bit integer. */
 const HALF = 4294967296;
 
-/** Nesting of transactions beyond which a message is refused, so that no input can exhaust the stack. */
-const MAX_DEPTH = 100;
+/**
+ * Levels of nested transactions, so that no input can exhaust the stack. In etcd only its limit of operations bounds
+ * them: each level uses up one of 128.
+ */
+const MAX_DEPTH = 256;
 
 /** The error of every decoder: the bytes are not a message of the expected type. */
 export function malformed(reason: string): StatusError {
@@ -156,9 +160,9 @@ export class Reader {
     return outer;
   }
 
-  /** Counts a level of nesting, for messages that can contain themselves. Paired with `rise`. */
+  /** Counts a level of nested transactions. Throws etcd's error for too many operations. Paired with `rise`. */
   descend(): void {
-    if (++this.depth > MAX_DEPTH) throw malformed(`transactions nested more than ${MAX_DEPTH} deep`);
+    if (++this.depth > MAX_DEPTH) throw etcd.tooManyOps();
   }
 
   rise(): void {

@@ -12,8 +12,11 @@ export interface Message {
 
 type Value = Message["slots"][number];
 
-/** Nesting beyond which a text is refused, so that no input can exhaust the stack. */
-const MAX_DEPTH = 500;
+/**
+ * Nesting beyond which a text is refused, so that no input can exhaust the stack. A transaction inside another one takes
+ * three levels; more than 256 of them are refused in any encoding.
+ */
+const MAX_DEPTH = 800;
 /** Digits that a double holds whatever they are. */
 const SAFE_DIGITS = 15;
 
