@@ -1,6 +1,7 @@
 import type { Gauge, Registry } from "prom-client";
 import { BOUNDS, type Histogram } from "../stats/histogram.js";
 import { EventLoopLag } from "./lag.js";
+import { addProcessMetrics } from "./process.js";
 
 export type Labels = Readonly<Record<string, string>>;
 /** One value of a metric, under its labels. */
@@ -20,7 +21,7 @@ export type Values = Awaited<ReturnType<Registry["getMetricsAsJSON"]>>;
  */
 export class Metrics {
   static readonly contentType = "text/plain; version=0.0.4; charset=utf-8";
-  private readonly added: Gauge[] = [];
+  private readonly added: (Gauge & { readonly name: string })[] = [];
   private loading: Promise<Registry> | undefined;
   private lag: EventLoopLag | undefined;
 
@@ -28,7 +29,9 @@ export class Metrics {
    * `runtime` adds those of the process and of Node.js: processor time, memory, event loop, garbage collection. The last
    * two are observed from the first scrape on.
    */
-  constructor(private readonly runtime: boolean) {}
+  constructor(private readonly runtime: boolean) {
+    if (runtime) addProcessMetrics(this);
+  }
 
   counter(name: string, help: string, read: () => Iterable<Sample>): void {
     this.add(name, help, "counter", "sum", () => values(read()));
@@ -71,11 +74,14 @@ export class Metrics {
       collectDefaultMetrics({ register, eventLoopMonitoringPrecision: 2 ** 31 - 1 });
       this.lag = new EventLoopLag();
       for (const { name, help, aggregator, read } of this.lag.statistics) {
-        register.removeSingleMetric(name);
         this.gauge(name, help, () => [[{}, read()]], aggregator);
       }
     }
-    for (const metric of this.added) register.registerMetric(metric);
+    for (const metric of this.added) {
+      // Ours takes the place of the library's.
+      register.removeSingleMetric(metric.name);
+      register.registerMetric(metric);
+    }
     return register;
   }
 
@@ -83,7 +89,7 @@ export class Metrics {
     // All that the registry asks of a metric; the library's own classes would keep the values a second time.
     const head = { name, help, type, aggregator };
     const metric = { ...head, get: async () => ({ ...head, values: read() }) };
-    this.added.push(metric as unknown as Gauge);
+    this.added.push(metric as unknown as (typeof this.added)[number]);
   }
 }
 

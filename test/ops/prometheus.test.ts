@@ -34,3 +34,18 @@ test("those of several processes become one: sums, histograms added up, the larg
   assert.equal(totals.sum("duration_seconds_bucket", { method: "m", le: "0.00025" }), 1);
   assert.equal(totals.sum("duration_seconds_bucket", { method: "m", le: "0.0005" }), 2);
 });
+
+test("what a process has used counts from its start, not from the first scrape", async () => {
+  const metrics = new Metrics(true);
+  const until = performance.now() + 300;
+  while (performance.now() < until);
+  const { user, system } = process.cpuUsage();
+  const scrape = new Scrape(await metrics.text());
+  assert.ok(scrape.sum("process_cpu_user_seconds_total", {}) >= user / 1e6);
+  assert.ok(scrape.sum("process_cpu_system_seconds_total", {}) >= system / 1e6);
+  assert.ok(scrape.sum("process_cpu_seconds_total", {}) >= (user + system) / 1e6);
+  const [start] = scrape.of("process_start_time_seconds", {});
+  assert.ok(Math.abs(Date.now() / 1_000 - process.uptime() - start!.value) < 1);
+  assert.equal(scrape.of("process_start_time_seconds", {}).length, 1);
+  assert.equal(scrape.of("process_cpu_seconds_total", {}).length, 1);
+});

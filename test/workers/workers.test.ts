@@ -25,6 +25,16 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** Processor time that a process has used, as the kernel counts it. */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+    .replace(/^.*\) /, "")
+    .split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+const began = Date.now();
+
 interface Answer {
   readonly header: { readonly revision: string };
 }
@@ -133,6 +143,16 @@ describe("two workers", () => {
       assert.equal(scrape.of("braid_build_info", {})[0]?.value, 1);
     }
     for (const client of clients) client.close();
+  });
+
+  test("the processor time of all processes counts, from their start", async () => {
+    const url = `http://${proxy.endpoint}/metrics`;
+    const used = [proxy.pid, ...childrenOf(proxy.pid)].reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+    const scrape = await Scrape.of(url);
+    // The kernel's own figures are in hundredths of a second.
+    assert.ok(scrape.sum("process_cpu_seconds_total", {}) >= used - 0.1, `${used} s were used`);
+    const [start] = scrape.of("process_start_time_seconds", {});
+    assert.ok(start !== undefined && start.value >= began / 1_000 && start.value <= Date.now() / 1_000);
   });
 
   test("one that is killed is replaced; clients of the other notice nothing", async () => {

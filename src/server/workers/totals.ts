@@ -1,3 +1,4 @@
+import { addProcessMetrics } from "../../ops/process.js";
 import { addUp, Metrics, type Values } from "../../ops/prometheus.js";
 
 /** How long a worker may take to send its values, ms. */
@@ -21,6 +22,7 @@ export class Totals {
     restarts: () => number,
     private readonly late: (workers: readonly number[]) => void,
   ) {
+    addProcessMetrics(this.own);
     this.own.gauge("braid_workers", "Worker processes that serve.", () => [[{}, this.sources().length]]);
     this.own.counter(
       "braid_worker_restarts_total",
