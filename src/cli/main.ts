@@ -1,10 +1,13 @@
 #!/usr/bin/env node
 import { type Command, CommanderError } from "commander";
 import { ConfigError } from "../config/error.js";
+import { handleLimit, isOutOfHandles, tooFewHandles } from "../ops/handles.js";
 import { CommandError, Exit } from "./exit.js";
 import { createProgram } from "./program.js";
 
 async function main(argv: readonly string[]): Promise<number> {
+  // Later there may be no handle left to read it with.
+  const limit = handleLimit();
   let code: number = Exit.ok;
   const program = createProgram((result) => {
     code = result;
@@ -18,6 +21,8 @@ async function main(argv: readonly string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? Exit.ok : Exit.usage;
     if (error instanceof ConfigError) return tell(Exit.usage, error.message);
     if (error instanceof CommandError) return tell(error.code, error.message);
+    // Not even the command's own code could be read.
+    if (isOutOfHandles(error)) return tell(Exit.failure, tooFewHandles(limit));
     throw error;
   }
 }

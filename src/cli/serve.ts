@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { loadConfig } from "../config/load.js";
 import type { Config } from "../config/types.js";
+import { isOutOfHandles } from "../ops/handles.js";
 import { tuneHeap } from "../ops/heap.js";
 import { createLog, type Log } from "../ops/log.js";
 import { version } from "../ops/package.js";
@@ -43,6 +44,7 @@ async function serveOne(
   const link = post && new WorkerLink();
   const proxy = await startProxy(config, log, stop.signal, link).catch((error: Error) => {
     log.debug({ err: error }, "start failed");
+    if (isOutOfHandles(error)) throw error;
     throw new CommandError(Exit.failure, `the proxy did not start: ${error.message}`);
   });
   log.info({ version, addresses: proxy.addresses, shards: config.shards.length }, "serving");

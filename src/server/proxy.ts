@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { clientUrls } from "../config/address.js";
 import type { Config } from "../config/types.js";
 import { Leases } from "../lease/leases.js";
+import { connectionRoom, handleLimit, tooFewHandles } from "../ops/handles.js";
 import type { Log } from "../ops/log.js";
 import { Metrics } from "../ops/prometheus.js";
 import { openTracing } from "../ops/tracing.js";
@@ -63,6 +64,7 @@ export async function startProxy(
 ): Promise<Proxy> {
   const settings = new Settings(initial);
   const { config } = settings;
+  const connectionHandles = roomFor(config, log);
   const store = await openStore(config, log, signal);
   const { router, shards, timeline, backends, hostShard } = store;
   const tracing = config.tracing && (await openTracing(config.tracing, log));
@@ -163,6 +165,7 @@ export async function startProxy(
       http1: gateway.handle,
       tls: config.tls,
       maxConnections: config.limits.maxConnections,
+      connectionHandles,
       connections,
       http2: {
         maxStreams: config.http2.maxStreams,
@@ -195,6 +198,20 @@ export async function startProxy(
     close();
     throw error;
   }
+}
+
+/** How many clients' connections there are file handles for. Throws when they are too few for a proxy. */
+function roomFor({ shards, timeline, limits }: Config, log: Log): number {
+  const limit = handleLimit();
+  const clusters = timeline.kind === "dedicated" ? [...shards, timeline] : shards;
+  const endpoints = clusters.reduce((sum, cluster) => sum + cluster.endpoints.length, 0);
+  const room = connectionRoom(limit, endpoints);
+  if (room < 1) throw new Error(tooFewHandles(limit));
+  if (room < limits.maxConnections) {
+    const fields = { openFiles: limit, connections: room, maxConnections: limits.maxConnections };
+    log.info(fields, "the limit of open files allows fewer connections than limits.maxConnections");
+  }
+  return room;
 }
 
 /** The client URLs of each proxy of the store: what is advertised, else this proxy alone with all its addresses. */

@@ -2,6 +2,8 @@
 export const REFUSALS = [
   /** There were as many connections as may be. */
   "limit",
+  /** There were as many as the process may have file handles for. */
+  "handles",
   /** The client did not say in time what it speaks. */
   "silent",
   /** The TLS handshake failed. */

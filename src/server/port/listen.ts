@@ -23,10 +23,14 @@ const REASONS: Readonly<Record<string, string>> = {
 /** After this time without a byte the system asks whether the client's machine is still there, as with etcd, ms. */
 const TCP_KEEP_ALIVE = 30_000;
 
-/** Listens on `address` (`host:port`, `[ipv6]:port` or `unix:/path`). Rejects with `ListenError`. */
+/**
+ * Listens on `address` (`host:port`, `[ipv6]:port` or `unix:/path`). Rejects with `ListenError`. `failed` is called when
+ * the system cannot accept a connection.
+ */
 export function listen(
   address: string,
   onSocket: (socket: Socket) => void,
+  failed: (error: Error) => void,
 ): Promise<{ server: Server; address: string }> {
   return new Promise((resolve, reject) => {
     const options = listenOptions(address);
@@ -38,10 +42,11 @@ export function listen(
       { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE },
       onSocket,
     );
-    server.once("error", (error: NodeJS.ErrnoException) =>
-      reject(new ListenError(address, error.code, error.message)),
-    );
+    const refused = (error: NodeJS.ErrnoException) =>
+      reject(new ListenError(address, error.code, error.message));
+    server.once("error", refused);
     server.listen(options, () => {
+      server.off("error", refused).on("error", failed);
       const bound = server.address();
       const port = bound !== null && typeof bound === "object" ? bound.port : 0;
       resolve({ server, address: options.path ? address : address.replace(/:\d+$/, `:${port}`) });

@@ -17,6 +17,8 @@ export interface PortOptions {
   readonly tls?: ListenTls;
   /** Connections that may be open at the same time, on all addresses together. Default 20,000. */
   readonly maxConnections?: number;
+  /** Connections that the process has file handles for. Default: no limit. */
+  readonly connectionHandles?: number;
   /** Counts the connections. */
   readonly connections?: ConnectionStats;
   readonly log?: TlsLog;
@@ -41,6 +43,7 @@ export class Port {
   private readonly tls: TlsServer | undefined;
   private readonly log: TlsLog;
   private readonly maxConnections: number;
+  private readonly connectionHandles: number;
   /** All connections, as they were accepted. */
   private readonly sockets = new Set<Socket>();
   /** Those that have not yet shown what they speak; with TLS, what is inside. */
@@ -55,7 +58,8 @@ export class Port {
   ) {
     this.stats = options.connections ?? new ConnectionStats();
     this.log = options.log ?? SILENT;
-    this.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
+    this.connectionHandles = options.connectionHandles ?? Number.POSITIVE_INFINITY;
+    this.maxConnections = Math.min(options.maxConnections ?? MAX_CONNECTIONS, this.connectionHandles);
     this.http1 = new Http1Server(options.http1 ?? notFound, () => this.stats.refused.malformed++);
     if (options.tls === undefined) return;
     this.tls = new TlsServer(
@@ -115,7 +119,12 @@ export class Port {
   }
 
   private async listen(address: string): Promise<void> {
-    const { server, address: actual } = await listen(address, (socket) => this.accept(socket));
+    const { server, address: actual } = await listen(
+      address,
+      (socket) => this.accept(socket),
+      (error) =>
+        this.countRefusal("handles", { address, error: error.message }, "connections cannot be accepted"),
+    );
     this.servers.push(server);
     this.bound.push(actual);
   }
@@ -132,7 +141,11 @@ export class Port {
       this.sockets.delete(socket);
     });
     if (stats.open > this.maxConnections) {
-      this.countRefusal("limit", { limit: this.maxConnections }, "too many connections");
+      const fields = { limit: this.maxConnections };
+      // Accepted and closed by us: the system would close it unseen, and the proxy have no handle left for itself.
+      if (this.maxConnections < this.connectionHandles)
+        this.countRefusal("limit", fields, "too many connections");
+      else this.countRefusal("handles", fields, "too many connections for the limit of open files");
       // A handshake would cost more than the refusal is worth.
       if (tls !== undefined || stats.open > this.maxConnections + MAX_REFUSED) socket.destroy();
       else
