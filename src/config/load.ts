@@ -1,16 +1,17 @@
-import { readFileSync } from "node:fs";
-import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from "yaml";
+import { closeSync, openSync, readSync } from "node:fs";
+import { type Document, isMap, isNode, isScalar, type LineCounter } from "yaml";
 import { ConfigError, type Problem } from "./error.js";
 import { check, type Finding, formatPath, type Path } from "./problems.js";
 import { resolve } from "./resolve.js";
 import { schema } from "./schema.js";
 import type { Config } from "./types.js";
+import { MAX_BYTES, readYaml } from "./yaml.js";
 
 /** Reads and checks a configuration file. Throws `ConfigError`, also when the file cannot be read. */
 export function loadConfig(path: string): Config {
   let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    text = readStart(path);
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
     const message =
@@ -20,17 +21,24 @@ export function loadConfig(path: string): Config {
   return parseConfig(text, path);
 }
 
+/** The file's text, or so much of it that it is seen to be too long. */
+function readStart(path: string): string {
+  const file = openSync(path, "r");
+  try {
+    const bytes = Buffer.alloc(MAX_BYTES + 1);
+    let size = 0;
+    for (let read = -1; read !== 0 && size < bytes.length; size += read) {
+      read = readSync(file, bytes, size, bytes.length - size, null);
+    }
+    return bytes.toString("utf8", 0, size);
+  } finally {
+    closeSync(file);
+  }
+}
+
 /** Checks a configuration given as YAML. `source` names it in errors. Throws `ConfigError` with all problems. */
 export function parseConfig(text: string, source: string): Config {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const broken = [...document.errors, ...document.warnings];
-  if (broken.length > 0) {
-    throw new ConfigError(
-      source,
-      broken.map(({ message, pos }) => ({ path: "", line: lines.linePos(pos[0]).line, message })),
-    );
-  }
+  const { document, lines } = readYaml(text, source);
   const fail = (findings: readonly Finding[]): never => {
     const problems = findings.map((finding) => locate(finding, document, lines));
     // In the order of the file; what has no place in it comes last.
@@ -40,7 +48,7 @@ export function parseConfig(text: string, source: string): Config {
       problems.sort((a, b) => place(a) - place(b)),
     );
   };
-  const checked = check(schema, plainData(document, source));
+  const checked = check(schema, plainData(document));
   if ("findings" in checked) return fail(checked.findings);
   const findings: Finding[] = [];
   const config = resolve(checked.value, findings);
@@ -48,14 +56,10 @@ export function parseConfig(text: string, source: string): Config {
 }
 
 /** The document as plain data. A field without a value (`rules:`, its content commented out) counts as not given. */
-function plainData(document: Document, source: string): unknown {
-  try {
-    return document.toJS({ reviver: (_key, value) => (value === null ? undefined : value) }) ?? {};
-  } catch (cause) {
-    // Aliases that multiply beyond the parser's limit.
-    const message = (cause as Error).message;
-    throw new ConfigError(source, [{ path: "", line: undefined, message }], { cause });
-  }
+function plainData(document: Document): unknown {
+  // How far aliases multiply has been looked at.
+  const options = { maxAliasCount: -1, reviver: (_key: unknown, value: unknown) => value ?? undefined };
+  return document.toJS(options) ?? {};
 }
 
 function locate({ path, message }: Finding, document: Document, lines: LineCounter): Problem {

@@ -47,9 +47,18 @@ function describe(issue: z.core.$ZodRawIssue): string | undefined {
       return issue.origin === "array"
         ? `must have at most ${issue.maximum} entries`
         : `must be at most ${issue.maximum}`;
+    case "invalid_union":
+      return `must be ${issue.errors.flat().map(alternative).join(" or ")}`;
     default:
       return undefined;
   }
+}
+
+/** What one member of a union takes. */
+function alternative(issue: z.core.$ZodIssue): string {
+  if (issue.code === "invalid_value") return issue.values.join(" or ");
+  if (issue.code === "invalid_type") return kinds[issue.expected] ?? issue.expected;
+  return issue.message;
 }
 
 const kinds: Partial<Record<string, string>> = {

@@ -411,13 +411,81 @@ tracing:
 });
 
 test("what is no YAML mapping is refused", () => {
-  assert.deepEqual(problems("shards: 1\nshards: 2\n"), ["Map keys must be unique (line 2)"]);
+  assert.deepEqual(problems("shards: 1\nshards: 2\n"), ["shards is given twice (line 2)"]);
   assert.deepEqual(problems("shards: [1\n"), [
     "Flow sequence in block collection must be sufficiently indented and end with a ] (line 2)",
   ]);
-  assert.deepEqual(problems("shards: !mine 1\n"), ["Unresolved tag: !mine (line 1)"]);
+  const tag = "tags have no meaning here (Unresolved tag: !mine) (line 1)";
+  assert.deepEqual(problems("shards: !mine 1\n"), [tag]);
   assert.deepEqual(problems("- 1\n"), ["must be a mapping, not a list"]);
   assert.deepEqual(problems(""), ["shards: is missing"]);
+});
+
+/** Each with the one problem that is named, after two shards on lines 2 to 6. */
+const hostile: Readonly<Record<string, readonly [text: string, problem: string]>> = {
+  "an alias of itself": ["listen: &a [*a]", "*a is a part of itself (line 7)"],
+  "an alias of what is around it": ["log: &a {level: {b: [*a]}}", "*a is a part of itself (line 7)"],
+  "aliases that multiply": [
+    [
+      "x0: &x0 [1, 2]",
+      ...Array.from({ length: 30 }, (_, i) => `x${i + 1}: &x${i + 1} [*x${i}, *x${i}]`),
+    ].join("\n"),
+    "has more than 100000 values (line 21)",
+  ],
+  "aliases that nest": [
+    ["x0: &x0 1", ...Array.from({ length: 5_000 }, (_, i) => `x${i + 1}: &x${i + 1} [*x${i}]`)].join("\n"),
+    "is nested more than 64 deep (line 71)",
+  ],
+  "an alias of nothing": ["log: *nothing", "*nothing: there is no &nothing before it (line 7)"],
+  "an alias as a key": ["log: &a info\n*a : 1", "has a key that is not plain text (line 8)"],
+  "a mapping as a key": ["{a: 1}: 2", "has a key that is not plain text (line 7)"],
+  "no key": [": 1", "has a key that is not plain text (line 7)"],
+  "open brackets": [`x: ${"[".repeat(100_000)}`, "is nested more than 64 deep (line 7)"],
+  brackets: [`x: ${"[".repeat(20_000)}${"]".repeat(20_000)}`, "is nested more than 64 deep (line 7)"],
+  braces: [`x: ${"{a: ".repeat(20_000)}1${"}".repeat(20_000)}`, "is nested more than 64 deep (line 7)"],
+  dashes: [`x:\n${"- ".repeat(20_000)}1`, "is nested more than 64 deep (line 8)"],
+  indentation: [
+    Array.from({ length: 1_000 }, (_, i) => `${" ".repeat(i)}x:`).join("\n"),
+    "is nested more than 64 deep (line 72)",
+  ],
+  "a long text": [`x: ${"a".repeat(2_000_000)}`, "is longer than 1048576 bytes"],
+  "a key given twice": ["log: {level: info, level: warn}", "level is given twice (line 7)"],
+  "a tag of YAML": ["listen: !!binary aGk=", "tags have no meaning here (tag:yaml.org,2002:binary) (line 7)"],
+  "a tag of a language": [
+    'log: !!js/function "x"',
+    "tags have no meaning here (Unresolved tag: tag:yaml.org,2002:js/function) (line 7)",
+  ],
+  "two documents": ["---\nshards: []", "has several documents (---); a configuration is one (line 7)"],
+};
+
+test("hostile YAML is refused in a line that says what and where", async (t) => {
+  for (const [name, [text, problem]] of Object.entries(hostile)) {
+    await t.test(name, () => {
+      assert.deepEqual(problems(`${twoShards}${text}\n`), [problem]);
+    });
+  }
+});
+
+test("aliases are fine as long as they do not multiply, tags as long as they say what is there", () => {
+  const shards = Array.from(
+    { length: 255 },
+    (_, i) => `  - {name: s${i}, weight: *w, endpoints: [10.0.0.1:${i + 1}]}`,
+  );
+  const text = `shards:\n  - {name: first, weight: &w !!int 3, endpoints: [10.0.0.2:1]}\n${shards.slice(1).join("\n")}\n`;
+  const config = parseConfig(text, "test.yaml");
+  assert.equal(config.shards.length, 255);
+  assert.ok(config.shards.every(({ weight }) => weight === 3));
+});
+
+test("workers that are no number are told what they can be", () => {
+  assert.deepEqual(problems(`${twoShards}workers: many\n`), ["workers: must be auto or a number (line 7)"]);
+});
+
+test("a file without end is not read to its end", () => {
+  assert.throws(() => loadConfig("/dev/zero"), {
+    name: "ConfigError",
+    message: /is longer than 1048576 bytes/,
+  });
 });
 
 test("a file is read, and one that is not there is named", (t) => {
