@@ -4,7 +4,7 @@ import { createLog } from "../ops/log.js";
 import { version } from "../ops/package.js";
 import { choosePorts } from "../server/ports.js";
 import { Primary } from "../server/workers/primary.js";
-import { Exit } from "./exit.js";
+import { CommandError, Exit } from "./exit.js";
 import { onSignals } from "./signals.js";
 
 /** `braid serve` with several workers: this process watches over them. */
@@ -26,7 +26,9 @@ export async function serveWorkers(config: Config, configFile: string): Promise<
     () => primary.signal("SIGHUP"),
   );
   const stopped = once(stop.signal, "abort").then(() => primary.stop());
-  const started = await primary.start();
+  const started = await primary.start().catch((error: Error) => {
+    throw new CommandError(Exit.failure, `the proxy did not start: ${error.message}`);
+  });
   if (typeof started === "number") return started;
   if (!stop.signal.aborted) {
     log.info({ version, addresses: started, workers: config.workers }, "all workers serve");

@@ -1,13 +1,18 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { constants, copyFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Etcd3 } from "etcd3";
+import { endWithParent } from "../../src/dev/guard.js";
+import { freePort } from "../../src/dev/ports.js";
 import { Scrape } from "../ops/scrape.js";
-import { braid, temporaryFolder } from "../support/braid.js";
+import { braid, braidCommand, temporaryFolder } from "../support/braid.js";
+import { type EtcdProcess, startEtcds } from "../support/etcd.js";
+import { Running } from "../support/running.js";
 import { type ProxyProcess, startStore, storeConfig, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
 
@@ -235,3 +240,98 @@ describe("two workers over grpc-js", () => {
     }
   });
 });
+
+describe("workers that end before their time", () => {
+  let shards: EtcdProcess[];
+
+  before(async () => {
+    shards = await startEtcds(1);
+  });
+  after(() => Promise.all(shards.map((shard) => shard.remove())));
+
+  /** `braid serve` with two workers, run by `node`; with the port it listens on. */
+  async function serve(more: object, node = process.execPath): Promise<Serving> {
+    const file = join(temporaryFolder(), "shards.yaml");
+    const port = await freePort();
+    writeFileSync(file, storeConfig(shards, port, { workers: 2, ...more }));
+    const child = spawn(node, [...braidCommand.slice(1), "serve", "--config", file], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    endWithParent(child);
+    return { running: new Running(child), pid: child.pid!, port };
+  }
+
+  async function worker(pid: number): Promise<number> {
+    let found: number | undefined;
+    await until("there is a worker", () => {
+      [found] = childrenOf(pid);
+      return found !== undefined;
+    });
+    return found!;
+  }
+
+  const signals = {
+    SIGKILL: /memory runs out/,
+    SIGSEGV: /Node\.js crashed/,
+    SIGUSR2: /somebody sent it/,
+  } as const;
+  for (const [signal, advice] of Object.entries(signals)) {
+    test(`the first one killed by ${signal} before it serves: the command says so, and what to do`, async () => {
+      // Nothing listens there, so it waits.
+      const nowhere = {
+        shards: [{ name: "a", endpoints: [`127.0.0.1:${await freePort()}`] }],
+        log: { level: "error" },
+      };
+      const { running, pid } = await serve(nowhere);
+      process.kill(await worker(pid), signal as NodeJS.Signals);
+      assert.equal(await running.ended, 1);
+      const lines = running.output.trimEnd().split("\n");
+      assert.equal(lines.length, 1, running.output);
+      assert.ok(
+        lines[0]!.startsWith(
+          `braid: the proxy did not start: worker 1 was killed by ${signal} before it served; `,
+        ),
+        lines[0],
+      );
+      assert.match(lines[0]!, advice);
+    });
+  }
+
+  test("one that is killed while all of them stop is named", async () => {
+    const { running, pid } = await serve({});
+    await running.says(/"msg":"all workers serve"/);
+    const one = await worker(pid);
+    process.kill(one, "SIGSTOP");
+    process.kill(pid, "SIGTERM");
+    await running.says(/"msg":"stopping"/); // the other one has it, so the primary has passed it on
+    process.kill(one, "SIGKILL");
+    assert.equal(await running.ended, 1);
+    assert.match(running.output, /"worker":\d,"signal":"SIGKILL","msg":"worker did not stop gracefully"/);
+  });
+
+  test("one that cannot be started is named, and tried again", async () => {
+    const node = join(temporaryFolder(), "node");
+    copyFileSync(process.execPath, node, constants.COPYFILE_FICLONE);
+    const { running, pid, port } = await serve({}, node);
+    await running.says(/"msg":"all workers serve"/);
+    renameSync(node, `${node}-away`);
+    process.kill(await worker(pid), "SIGKILL");
+    await running.says(
+      /"signal":"SIGKILL","advice":"it is what the system sends .*"msg":"worker ended; it is replaced"/,
+    );
+    await running.says(/"error":"spawn .*ENOENT","advice":"check .*"msg":"worker ended; it is replaced"/);
+    renameSync(`${node}-away`, node);
+    await until(
+      "both serve",
+      async () => (await Scrape.of(`http://127.0.0.1:${port}/metrics`)).sum("braid_workers", {}) === 2,
+    );
+    process.kill(pid, "SIGTERM");
+    assert.equal(await running.ended, 0);
+  });
+});
+
+interface Serving {
+  readonly running: Running;
+  readonly pid: number;
+  readonly port: number;
+}

@@ -1,6 +1,6 @@
 import cluster, { type Worker } from "node:cluster";
-import { once } from "node:events";
 import type { Log } from "../../ops/log.js";
+import { adviceOn, type Ending, whyNotServing } from "./ending.js";
 import { type FromWorker, POST_VARIABLE, type Post, type ToWorker } from "./messages.js";
 import { type Source, Totals } from "./totals.js";
 
@@ -46,15 +46,18 @@ export class Primary {
 
   /**
    * Starts the first worker and, once that serves, the others; resolves to the addresses when all of them serve. When the
-   * first one ends before it serves, resolves to its exit code: it has said why.
+   * first one ends before it serves, resolves to its exit code if it has said why or is being stopped, and rejects if not.
    */
   async start(): Promise<readonly string[] | number> {
     const [first, ...others] = this.seats;
-    const started = await new Promise<readonly string[] | number>((resolve) => this.fill(first!, resolve));
-    if (typeof started !== "number") {
+    const started = await new Promise<readonly string[] | Ending>((resolve) => this.fill(first!, resolve));
+    if ("length" in started) {
       await Promise.all(others.map((seat) => new Promise((resolve) => this.fill(seat, resolve))));
+      return started;
     }
-    return started;
+    const why = this.stopping ? undefined : whyNotServing(first!.number, started);
+    if (why !== undefined) throw new Error(why);
+    return started.code ?? 1;
   }
 
   /** Passes a signal on to all workers. */
@@ -69,13 +72,16 @@ export class Primary {
       clearTimeout(seat.timer);
       return seat.worker ?? [];
     });
+    // Not `once` of node:events: an error of the channel to a worker is not its end.
+    const endings = running.map(
+      (worker) => new Promise<number | null>((resolve) => worker.once("exit", (code) => resolve(code))),
+    );
     this.signal("SIGTERM");
-    const codes = await Promise.all(running.map(async (worker) => (await once(worker, "exit"))[0] as number));
-    return codes.every((code) => code === 0);
+    return (await Promise.all(endings)).every((code) => code === 0);
   }
 
   /** `started` is called once, when the worker serves or has ended before. */
-  private fill(seat: Seat, started: (result: readonly string[] | number) => void = () => {}): void {
+  private fill(seat: Seat, started: (result: readonly string[] | Ending) => void = () => {}): void {
     const post: Post = { worker: seat.number, listen: this.options.listen };
     const worker = cluster.fork({ [POST_VARIABLE]: JSON.stringify(post) });
     const begun = performance.now();
@@ -88,27 +94,34 @@ export class Primary {
       } else if (message.kind === "values") this.totals.take(seat.number, message.id, message.values);
       else void this.answer(worker, message.id);
     });
-    // One that cannot be talked to any more is about to end.
-    worker.on("error", () => {});
-    worker.once("exit", (code: number | null, signal: string | null) => {
+    const ended = (ending: Ending) => {
+      if (seat.worker !== worker) return;
       seat.worker = undefined;
       seat.serving = false;
       this.totals.gone(seat.number);
       if (performance.now() - begun > STEADY) seat.failures = 0;
-      if (this.stopping || !this.proven) started(code ?? 1);
-      else this.replace(seat, { code: code ?? undefined, signal: signal ?? undefined }, started);
+      if (this.stopping) {
+        if (ending.code !== 0)
+          this.options.log.error({ worker: seat.number, ...ending }, "worker did not stop gracefully");
+        started(ending);
+      } else if (this.proven) this.replace(seat, ending, started);
+      else started(ending);
+    };
+    // One that runs and cannot be talked to any more is about to end.
+    worker.on("error", (error) => {
+      if (worker.process.pid === undefined) ended({ error: error.message });
     });
+    worker.once("exit", (code: number | null, signal: string | null) =>
+      ended({ code: code ?? undefined, signal: signal ?? undefined }),
+    );
   }
 
-  private replace(
-    seat: Seat,
-    reason: { readonly code: number | undefined; readonly signal: string | undefined },
-    started: (result: readonly string[] | number) => void,
-  ): void {
+  private replace(seat: Seat, ending: Ending, started: (result: readonly string[] | Ending) => void): void {
     const delayMs = Math.min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** seat.failures);
     seat.failures++;
     this.restarts++;
-    this.options.log.error({ worker: seat.number, ...reason, delayMs }, "worker ended; it is replaced");
+    const fields = { worker: seat.number, ...ending, advice: adviceOn(ending), delayMs };
+    this.options.log.error(fields, "worker ended; it is replaced");
     seat.timer = setTimeout(() => this.fill(seat, started), delayMs);
   }
 
