@@ -37,8 +37,12 @@ describe("the limit of open files", () => {
   after(() => Promise.all(shards.map((shard) => shard.remove())));
 
   for (const handles of [64, 80, 100, 128, 200]) {
-    test(`with ${handles} a proxy does not start, and one line says what it needs`, async () => {
-      const running = new Running(limited(handles, "serve", "--config", configFile));
+    test(`with ${handles} a proxy does not start, and one line says what it needs`, {
+      timeout: 60_000,
+    }, async (t) => {
+      const child = limited(handles, "serve", "--config", configFile);
+      t.after(() => child.kill("SIGKILL"));
+      const running = new Running(child);
       assert.equal(await running.ended, 1);
       const lines = running.output.trimEnd().split("\n");
       assert.equal(lines.length, 1, running.output);
