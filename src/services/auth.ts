@@ -54,7 +54,7 @@ export function authHandlers(deps: AuthDeps): Map<string, UnaryHandler> {
   for (const path of CHANGES) {
     const run = async (call: Call, request: Uint8Array) => {
       check(path, request);
-      if (access !== undefined) protectOwnUser(access.own, path, request);
+      if (access !== undefined) await protectOwnUser(access.own, deps.shards, call, path, request);
       return change(context, call, path, request);
     };
     handlers.set(path, fromAsync(run));

@@ -39,6 +39,7 @@ export const etcd = {
   rootUserNotExist: () => new StatusError(Code.FAILED_PRECONDITION, "etcdserver: root user does not exist"),
   rootRoleNotExist: () =>
     new StatusError(Code.FAILED_PRECONDITION, "etcdserver: root user does not have root role"),
+  invalidAuthManagement: () => new StatusError(Code.INVALID_ARGUMENT, "etcdserver: invalid auth management"),
   userNotFound: () => new StatusError(Code.FAILED_PRECONDITION, "etcdserver: user name not found"),
   permissionDenied: () => new StatusError(Code.PERMISSION_DENIED, "etcdserver: permission denied"),
   noSpace: () => new StatusError(Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded"),

@@ -8,6 +8,7 @@ import type { Shard } from "../../src/shard/shard.js";
 import { Code } from "../../src/status/error.js";
 import {
   AuthRoleAddRequest,
+  AuthRoleDeleteRequest,
   AuthRoleGrantPermissionRequest,
   AuthRoleRevokePermissionRequest,
   AuthStatusResponse,
@@ -118,11 +119,36 @@ test("authentication is not turned on before every shard has the user root and t
     (await enable()).message,
     /^etcd-braid: the proxies would be locked out: on shard "shard0" their user "braid" does not exist/,
   );
+  assert.match((await addUser(OWN.user, "another")).message, /they are configured with another password/);
   assert.deepEqual(await addUser(OWN.user, OWN.password), OK);
   assert.match((await enable()).message, /their user "braid" does not have the role root/);
   assert.deepEqual(await grantRole(OWN.user, "root"), OK);
   await assertSame();
   assert.equal(await isEnabled(), false);
+});
+
+/** What would take the proxies' user, its role or its password from them. */
+const HARMFUL = [
+  [Auth.UserDelete, AuthUserDeleteRequest.encode({ name: OWN.user })],
+  [Auth.UserRevokeRole, AuthUserRevokeRoleRequest.encode({ name: OWN.user, role: "root" })],
+  [Auth.UserChangePassword, AuthUserChangePasswordRequest.encode({ name: OWN.user, password: "another" })],
+  [
+    Auth.UserChangePassword,
+    AuthUserChangePasswordRequest.encode({ name: OWN.user, hashedPassword: "aGFzaA==" }),
+  ],
+] as const;
+const DELETE_ROOT = AuthRoleDeleteRequest.encode({ role: "root" });
+
+test("while authentication is off, nothing is taken from the proxies that they need once it is on", async () => {
+  for (const [path, request] of HARMFUL) {
+    const { code, message } = await two.outcome(path, request);
+    assert.equal(code, Code.FAILED_PRECONDITION, path);
+    assert.match(message, /^etcd-braid: the proxies would be locked out: "braid" is their own user/);
+  }
+  const code = Code.FAILED_PRECONDITION;
+  const message = "etcd-braid: the proxies would be locked out: their own user needs the role root";
+  assert.deepEqual(await one.outcome(Auth.RoleDelete, DELETE_ROOT), { code, message });
+  await assertSame();
 });
 
 test("once it is on, both proxies go on, nobody gets in without a token, and watches stay", async () => {
@@ -261,15 +287,15 @@ test("a change that one shard refuses is taken back on the others; braid auth re
 
 test("the proxies' own user is not taken from them", async () => {
   const name = OWN.user;
-  for (const [path, request] of [
-    [Auth.UserDelete, AuthUserDeleteRequest.encode({ name })],
-    [Auth.UserRevokeRole, AuthUserRevokeRoleRequest.encode({ name, role: "root" })],
-    [Auth.UserChangePassword, AuthUserChangePasswordRequest.encode({ name, password: "another" })],
-  ] as const) {
+  for (const [path, request] of HARMFUL) {
     const { code, message } = await two.outcome(path, request, root);
     assert.equal(code, Code.FAILED_PRECONDITION);
     assert.match(message, /^etcd-braid: the proxies would be locked out: "braid" is their own user/);
+    assert.deepEqual(await two.outcome(path, request), EMPTY_USER, "nobody else is told who that is");
   }
+  const token = await direct[0]!.login("root", "root-secret");
+  const byEtcd = await direct[0]!.outcome(Auth.RoleDelete, DELETE_ROOT, token);
+  assert.deepEqual(await two.outcome(Auth.RoleDelete, DELETE_ROOT, root), byEtcd);
   const same = AuthUserChangePasswordRequest.encode({ name, password: OWN.password });
   assert.deepEqual(await two.outcome(Auth.UserChangePassword, same, root), OK);
   for (const client of [one, two]) assert.deepEqual(await puts(client, root), ALL_OK);

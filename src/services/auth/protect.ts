@@ -1,6 +1,12 @@
 import type { OwnCaller } from "../../auth/own.js";
+import { mayAdminister } from "../../auth/permission.js";
+import type { Call } from "../../server/transport.js";
+import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
+import { etcd } from "../../status/etcd.js";
 import {
+  AuthRoleDeleteRequest,
+  AuthUserAddRequest,
   AuthUserChangePasswordRequest,
   AuthUserDeleteRequest,
   AuthUserRevokeRoleRequest,
@@ -8,41 +14,66 @@ import {
 import { Auth } from "../../wire/paths.js";
 
 /**
- * Refuses what would lock the proxies out of shards that have authentication on. The password of their user can be
- * changed only to the one that the proxy is configured with by then, as it can be where that is in a file.
+ * Refuses changes that would lock the proxies out, now or as soon as authentication is turned on: their user has to stay, with
+ * the role root and with the password that they are configured with by then. A client that may not make the change gets
+ * the shards' own refusal.
  */
-export function protectOwnUser(own: OwnCaller, path: string, request: Uint8Array): void {
-  const harm = harmOf(own, path, request);
-  if (harm === undefined || !own.isGuarded) return;
-  throw new StatusError(
-    Code.FAILED_PRECONDITION,
-    `etcd-braid: the proxies would be locked out: "${harm.user}" is their own user, ${harm.advice}`,
-  );
-}
-
-const ANOTHER = "give all of them another one first (auth in shards.yaml)";
-
-function harmOf(
+export async function protectOwnUser(
   own: OwnCaller,
+  shards: readonly Shard[],
+  call: Call,
   path: string,
   request: Uint8Array,
-): { user: string; advice: string } | undefined {
+): Promise<void> {
+  const harm = harmOf(own, path, request);
+  if (harm === undefined) return;
+  await mayAdminister(shards, call);
+  throw harm;
+}
+
+const ROOT = "root";
+const ANOTHER = "give all of them another one first (auth in shards.yaml)";
+
+function harmOf(own: OwnCaller, path: string, request: Uint8Array): StatusError | undefined {
   switch (path) {
     case Auth.UserDelete: {
       const { name } = AuthUserDeleteRequest.decode(request);
-      return own.isOwn(name) ? { user: name, advice: ANOTHER } : undefined;
+      return own.isOwn(name) ? ofUser(name, ANOTHER) : undefined;
     }
     case Auth.UserRevokeRole: {
       const { name, role } = AuthUserRevokeRoleRequest.decode(request);
-      return own.isOwn(name) && role === "root" ? { user: name, advice: ANOTHER } : undefined;
+      return own.isOwn(name) && role === ROOT ? ofUser(name, ANOTHER) : undefined;
     }
-    case Auth.UserChangePassword: {
-      const { name, password } = AuthUserChangePasswordRequest.decode(request);
-      if (!own.isOwn(name) || own.isPassword(name, password)) return undefined;
-      const advice = `and they are configured with another password: ${ANOTHER}, or write the new password to their passwordFile`;
-      return { user: name, advice };
+    case Auth.UserAdd:
+      return ofPassword(own, AuthUserAddRequest.decode(request));
+    case Auth.UserChangePassword:
+      return ofPassword(own, AuthUserChangePasswordRequest.decode(request));
+    case Auth.RoleDelete: {
+      if (AuthRoleDeleteRequest.decode(request).role !== ROOT) return undefined;
+      // While authentication is on, etcd itself refuses this.
+      return own.isGuarded ? etcd.invalidAuthManagement() : lockedOut("their own user needs the role root");
     }
     default:
       return undefined;
   }
+}
+
+/** A hash can not be compared with the password that the proxies know. */
+function ofPassword(
+  own: OwnCaller,
+  { name, password, hashedPassword }: { name: string; password: string; hashedPassword: string },
+): StatusError | undefined {
+  if (!own.isOwn(name) || (hashedPassword === "" && own.isPassword(name, password))) return undefined;
+  return ofUser(
+    name,
+    `and they are configured with another password: ${ANOTHER}, or write the new password to their passwordFile`,
+  );
+}
+
+function ofUser(user: string, advice: string): StatusError {
+  return lockedOut(`"${user}" is their own user, ${advice}`);
+}
+
+function lockedOut(reason: string): StatusError {
+  return new StatusError(Code.FAILED_PRECONDITION, `etcd-braid: the proxies would be locked out: ${reason}`);
 }
