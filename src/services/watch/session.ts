@@ -27,6 +27,8 @@ const NO_WATCH = -1;
 /** Requests that may wait while the newest revision is asked for; above it the client is not read. */
 const MAX_WAITING = 256;
 const PROGRESS_RETRY = 1_000;
+/** How long a watch is held that is to be refused for want of a shard: clients ask again at once. */
+const REFUSAL_DELAY_MS = 1_000;
 const DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream";
 const EMPTY_RANGE = "mvcc: watcher range is empty";
 
@@ -48,6 +50,8 @@ export class WatchSession implements Outlet {
   /** Set for a client that wants to hear of it when a shard of its watches has lost its leader. */
   private ignoreOutages: (() => void) | undefined;
   private notifyTimer: NodeJS.Timeout | undefined;
+  /** Ends the pause before a refusal. */
+  private endPause: (() => void) | undefined;
 
   constructor(
     private readonly deps: SessionDeps,
@@ -90,7 +94,7 @@ export class WatchSession implements Outlet {
 
   /** As in etcd the id stays taken until the client cancels it, and header revision and reason are empty. */
   private endCompacted(id: number, compactRevision: number): void {
-    this.watches.set(id, { watcher: undefined, progressNotify: false });
+    this.watches.set(id, { watcher: undefined, progressNotify: false, since: 0 });
     this.control(0, id, { canceled: true, compactRevision });
     this.answerProgress();
   }
@@ -131,16 +135,35 @@ export class WatchSession implements Outlet {
     this.release();
   }
 
-  /** Why each request is refused, by the shards' own rules. */
-  private judge(batch: readonly WatchRequest[]): Promise<(StatusError | undefined)[]> {
-    const { shards, router } = this.deps;
+  /**
+   * Why each request is refused, by the shards' own rules. A shard that can not be asked gets a second chance before its
+   * failure is the answer.
+   */
+  private async judge(batch: readonly WatchRequest[]): Promise<(StatusError | undefined)[]> {
+    const since = performance.now();
+    const refusals = await Promise.all(batch.map((request) => this.judgeOne(request)));
+    const rest = REFUSAL_DELAY_MS - (performance.now() - since);
+    if (rest <= 0 || !refusals.some(isOutage)) return refusals;
+    await this.pause(rest);
+    if (this.closed) return refusals;
     return Promise.all(
-      batch.map(async (request) =>
-        request.kind === "create" && request.request.startRevision >= 0
-          ? admission(shards, router, this.stream, request.request)
-          : undefined,
-      ),
+      batch.map((request, i) => (isOutage(refusals[i]) ? this.judgeOne(request) : refusals[i])),
     );
+  }
+
+  private async judgeOne(request: WatchRequest): Promise<StatusError | undefined> {
+    if (request.kind !== "create" || request.request.startRevision < 0) return undefined;
+    return admission(this.deps.shards, this.deps.router, this.stream, request.request);
+  }
+
+  /** Resolves after `ms`, or when the stream ends. */
+  private async pause(ms: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.endPause = resolve;
+      timer = setTimeout(resolve, ms);
+    });
+    clearTimeout(timer);
   }
 
   /** False when the stream has ended: a shard could not be asked, and the client is to try again. */
@@ -193,18 +216,22 @@ export class WatchSession implements Outlet {
           ? new Watcher(this, { ...plan, id, next, compacted: compactRevision })
           : undefined,
       progressNotify: request.progressNotify,
+      since: performance.now(),
     };
     this.watches.set(id, watch);
     hub.stats.created++;
     if (watch.progressNotify) this.startNotifying();
     if (watch.watcher !== undefined) hub.attach(watch.watcher);
-    if (this.ignoreOutages !== undefined) this.requireLeader();
   }
 
-  /** As etcd does, so that the client goes to another member: another proxy may reach the shard. */
+  /**
+   * As etcd does, so that the client goes to another member: another proxy may reach the shard. A young watch is left
+   * alone: the shard may be back by the time that the hub tells of the outage again.
+   */
   private requireLeader(): void {
-    for (const { watcher } of this.watches.values()) {
-      if (watcher === undefined || !this.deps.hub.lacksLeader(watcher)) continue;
+    const youngest = performance.now() - REFUSAL_DELAY_MS;
+    for (const { watcher, since } of this.watches.values()) {
+      if (watcher === undefined || since > youngest || !this.deps.hub.lacksLeader(watcher)) continue;
       this.close();
       this.stream.end(etcd.noLeader());
       return;
@@ -320,6 +347,7 @@ export class WatchSession implements Outlet {
     this.deps.hub.stats.streams--;
     this.stopListening?.();
     this.ignoreOutages?.();
+    this.endPause?.();
     clearTimeout(this.progressTimer);
     clearInterval(this.notifyTimer);
     for (const { watcher } of this.watches.values()) {
@@ -335,4 +363,11 @@ interface ClientWatch {
   /** None for a watch that sees no event any more, or never: it was compacted, or all its keys are reserved. */
   readonly watcher: Watcher | undefined;
   readonly progressNotify: boolean;
+  /** When it was created, `performance.now()`. */
+  readonly since: number;
+}
+
+/** True for a failure of a shard, as against a refusal by its rules. */
+function isOutage(refusal: StatusError | undefined): boolean {
+  return refusal !== undefined && reasonOf(refusal) === undefined;
 }
