@@ -1,3 +1,5 @@
+import type { Shard } from "../shard/shard.js";
+import { compactedAt, isServed } from "../timeline/compacted.js";
 import type { Timeline, TimelineView } from "../timeline/view.js";
 
 /**
@@ -13,12 +15,60 @@ export function firstNeeded(
   return timeline.toShardRevision(revision, shard) ?? timeline.cutAt(revision, shard) + 1;
 }
 
+/** What it takes to give a shard's compaction its place. */
+export type CompactionTimeline = Pick<
+  Timeline,
+  "head" | "compactRevision" | "cutAt" | "toRevision" | "toShardRevision" | "isSealed" | "seal"
+>;
+
+/**
+ * What clients are told as `compact_revision` where shards compact themselves, each at a revision of its own: the first that
+ * refuses a client may not be the one that is compacted furthest.
+ */
+export class Compactions {
+  /** Questions that are being asked, by shard and shard revision: many watches are refused at once. */
+  private readonly asking = new Map<string, Promise<number>>();
+
+  constructor(
+    private readonly timeline: CompactionTimeline,
+    private readonly shards: readonly Shard[],
+  ) {}
+
+  /**
+   * The least revision, at or after `revision`, from which all of these shards serve watches and reads. Never rejects: a
+   * shard that can not be asked is left out.
+   */
+  async firstServed(shards: readonly number[], revision: number): Promise<number> {
+    return Math.max(revision, ...(await Promise.all(shards.map((shard) => this.ask(shard, revision)))));
+  }
+
+  private ask(shard: number, revision: number): Promise<number> {
+    const needed = Math.max(1, firstNeeded(this.timeline, revision, shard));
+    const name = `${shard} ${needed}`;
+    let asked = this.asking.get(name);
+    if (asked === undefined) {
+      asked = this.look(shard, needed)
+        .catch(() => 0)
+        .finally(() => this.asking.delete(name));
+      this.asking.set(name, asked);
+    }
+    return asked;
+  }
+
+  /** The shard's own `compact_revision`; 0 where it serves what is needed. */
+  private async look(index: number, needed: number): Promise<number> {
+    const shard = this.shards[index]!;
+    if (await isServed(shard, needed)) return 0;
+    return compactRevisionOf(this.timeline, index, await compactedAt(shard));
+  }
+}
+
 /**
  * What `compact_revision` says of a shard that was compacted at `compacted`: the first revision that a watch of this
  * shard can begin at. Never below the store's own.
  */
 export async function compactRevisionOf(
-  timeline: Timeline,
+  timeline: CompactionTimeline,
   shard: number,
   compacted: number,
 ): Promise<number> {

@@ -1,3 +1,4 @@
+import { Compactions } from "./compaction.js";
 import { type RunDeps, Running } from "./running.js";
 import { WatchStats, type WatchStatus } from "./stats.js";
 import type { Watcher } from "./watcher.js";
@@ -25,8 +26,10 @@ export class Hub {
   private plainLater: NodeJS.Timeout | undefined;
   private readonly listeners = new Set<() => void>();
   private readonly outageListeners = new Set<() => void>();
+  private readonly compactions: Compactions;
 
   constructor(private readonly deps: HubDeps) {
+    this.compactions = new Compactions(deps.timeline, deps.shards);
     this.stats = new WatchStats(deps.shards.length);
   }
 
@@ -63,7 +66,7 @@ export class Hub {
         lost.state = "detached";
         this.stats.compacted++;
         this.left(lost);
-        lost.outlet.compacted(lost, compactRevision);
+        this.refuse(lost, compactRevision);
       },
     });
     this.run.place(watcher);
@@ -74,6 +77,16 @@ export class Hub {
     if (watcher.state === "detached") return;
     this.run?.take(watcher);
     this.left(watcher);
+  }
+
+  /**
+   * Ends a watcher that is not attached: what it needs was compacted, at `compactRevision` or later. Its client is told
+   * from where on it is served.
+   */
+  refuse(watcher: Watcher, compactRevision: number): void {
+    void this.compactions
+      .firstServed(watcher.shards, compactRevision)
+      .then((first) => watcher.outlet.compacted(watcher, first));
   }
 
   /** The client of this watcher takes events again. */

@@ -87,6 +87,10 @@ export class FakeShard {
     return () => {};
   }
 
+  async call(): Promise<Uint8Array> {
+    return new Uint8Array(0);
+  }
+
   /** The `n`th watch that the feed opens (from 0). */
   async nth(n: number): Promise<Upstream> {
     while (this.streams.length <= n) {

@@ -89,7 +89,8 @@ export class WatchSession implements Outlet {
   }
 
   compacted(watcher: Watcher, compactRevision: number): void {
-    this.endCompacted(watcher.id, compactRevision);
+    // The client may have cancelled it meanwhile.
+    if (this.watches.get(watcher.id)?.watcher === watcher) this.endCompacted(watcher.id, compactRevision);
   }
 
   /** As in etcd the id stays taken until the client cancels it, and header revision and reason are empty. */
@@ -205,7 +206,8 @@ export class WatchSession implements Outlet {
     // The header of a watch that begins in the past must not promise what has not been sent yet. Nothing happened at 1.
     const created = startRevision === 0 ? head : Math.max(1, Math.min(head, startRevision - 1));
     this.control(created, id, { created: true });
-    if (startRevision !== 0 && startRevision < compactRevision) {
+    const compacted = startRevision !== 0 && startRevision < compactRevision;
+    if (compacted && plan.kind === "hidden") {
       this.endCompacted(id, compactRevision);
       return;
     }
@@ -219,6 +221,10 @@ export class WatchSession implements Outlet {
       since: performance.now(),
     };
     this.watches.set(id, watch);
+    if (compacted && watch.watcher !== undefined) {
+      hub.refuse(watch.watcher, compactRevision);
+      return;
+    }
     hub.stats.created++;
     if (watch.progressNotify) this.startNotifying();
     if (watch.watcher !== undefined) hub.attach(watch.watcher);
