@@ -18,6 +18,7 @@ import { createRecipes } from "../services/recipes.js";
 import { createWatch } from "../services/watch.js";
 import { wellFormed } from "../services/wellFormed.js";
 import { ConnectionStats } from "../stats/connections.js";
+import { KV } from "../wire/paths.js";
 import { identified } from "./callers.js";
 import { CallLog } from "./callLog.js";
 import { createGateway } from "./gateway/create.js";
@@ -105,7 +106,16 @@ export async function startProxy(
         ...recipes.unary,
         ...authHandlers({ shards, host: store.host, timeline, identity, access: store.auth }),
         ...clusterHandlers({ identity, shards, members }),
-        ...maintenanceHandlers({ shards, backends, timeline, identity, host: store.host, hostShard, log }),
+        ...maintenanceHandlers({
+          shards,
+          backends,
+          timeline,
+          identity,
+          range: kv.handlers.get(KV.Range)!,
+          host: store.host,
+          hostShard,
+          log,
+        }),
       ]),
     ),
     stream: new Map([...health.stream, ...reflectionHandlers(), ...data.stream, ...recipes.stream]),

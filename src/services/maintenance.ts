@@ -6,7 +6,7 @@ import { Alarms } from "./maintenance/alarms.js";
 import type { MaintenanceDeps } from "./maintenance/context.js";
 import { Defragmenter } from "./maintenance/defragment.js";
 import { downgrade } from "./maintenance/downgrade.js";
-import { hash, hashKv } from "./maintenance/hash.js";
+import { hash, KvHash } from "./maintenance/hash.js";
 import { moveLeader } from "./maintenance/leader.js";
 import { StoreStatus } from "./maintenance/status.js";
 
@@ -21,12 +21,13 @@ export function maintenanceHandlers(deps: MaintenanceDeps): Map<string, UnaryHan
   const status = new StoreStatus(deps);
   const alarms = new Alarms(deps);
   const defragmenter = new Defragmenter(deps);
+  const kvHash = new KvHash(deps);
   return new Map<string, UnaryHandler>([
     [Maintenance.Status, fromAsync((call) => status.answer(call))],
     [Maintenance.Alarm, fromAsync((call, request) => alarms.answer(call, request))],
     [Maintenance.Defragment, fromAsync((call) => defragmenter.answer(call))],
     [Maintenance.Hash, fromAsync((call) => hash(deps, call))],
-    [Maintenance.HashKV, fromAsync((call, request) => hashKv(deps, call, request))],
+    [Maintenance.HashKV, fromAsync((call, request) => kvHash.answer(call, request))],
     [Maintenance.MoveLeader, fromAsync((call, request) => moveLeader(deps, call, request))],
     [Maintenance.Downgrade, fromAsync((call, request) => downgrade(deps, call, request))],
     [

@@ -35,11 +35,17 @@ export class Compactions {
   ) {}
 
   /**
-   * The least revision, at or after `revision`, from which all of these shards serve watches and reads. Never rejects: a
-   * shard that can not be asked is left out.
+   * The least revision, at or after `revision`, from which all of these shards serve watches and reads. Rejects when one
+   * of them can not be asked.
    */
   async firstServed(shards: readonly number[], revision: number): Promise<number> {
     return Math.max(revision, ...(await Promise.all(shards.map((shard) => this.ask(shard, revision)))));
+  }
+
+  /** The same without the shards that can not be asked. Never rejects. */
+  async firstServedByOthers(shards: readonly number[], revision: number): Promise<number> {
+    const each = await Promise.allSettled(shards.map((shard) => this.ask(shard, revision)));
+    return Math.max(revision, ...each.map((one) => (one.status === "fulfilled" ? one.value : 0)));
   }
 
   private ask(shard: number, revision: number): Promise<number> {
@@ -47,9 +53,7 @@ export class Compactions {
     const name = `${shard} ${needed}`;
     let asked = this.asking.get(name);
     if (asked === undefined) {
-      asked = this.look(shard, needed)
-        .catch(() => 0)
-        .finally(() => this.asking.delete(name));
+      asked = this.look(shard, needed).finally(() => this.asking.delete(name));
       this.asking.set(name, asked);
     }
     return asked;

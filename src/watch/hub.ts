@@ -85,7 +85,7 @@ export class Hub {
    */
   refuse(watcher: Watcher, compactRevision: number): void {
     void this.compactions
-      .firstServed(watcher.shards, compactRevision)
+      .firstServedByOthers(watcher.shards, compactRevision)
       .then((first) => watcher.outlet.compacted(watcher, first));
   }
 

@@ -36,6 +36,9 @@ describe("Status, MemberList and what is not there", () => {
     cutAt: () => 1,
     lastAt: () => 1,
     toRevision: () => 1,
+    toShardRevision: () => 1,
+    isSealed: () => true,
+    seal: async () => {},
     async sync() {
       if (syncFails) throw syncFails;
       this.head = 42;
@@ -53,6 +56,7 @@ describe("Status, MemberList and what is not there", () => {
         backends: [],
         timeline,
         identity,
+        range: () => assert.fail("nobody asks for a hash"),
         host: shards[0]!,
         hostShard: 0,
         log,

@@ -1,6 +1,7 @@
-import type { Call } from "../../server/transport.js";
+import type { Call, UnaryHandler } from "../../server/transport.js";
 import type { CallOptions, Shard } from "../../shard/shard.js";
 import type { Timeline } from "../../timeline/view.js";
+import type { CompactionTimeline } from "../../watch/compaction.js";
 import type { Identity } from "../identity.js";
 
 /** One backend cluster, with its members one by one. */
@@ -24,10 +25,9 @@ export interface MaintenanceDeps {
   readonly shards: readonly Shard[];
   /** The shards in their order, then the timeline host if it is a cluster of its own. */
   readonly backends: readonly Backend[];
-  readonly timeline: Pick<
-    Timeline,
-    "head" | "sync" | "raftTerm" | "compactRevision" | "cutAt" | "lastAt" | "toRevision"
-  >;
+  readonly timeline: Pick<Timeline, "head" | "sync" | "raftTerm"> & CompactionTimeline;
+  /** KV.Range as clients are served it. */
+  readonly range: UnaryHandler;
   readonly identity: Identity;
   /** The timeline host: one of the shards, or a cluster of its own. */
   readonly host: Pick<Shard, "call" | "stream">;

@@ -1,54 +1,128 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import type { Call } from "../../server/transport.js";
 import type { Shard } from "../../shard/shard.js";
-import { StatusError } from "../../status/error.js";
+import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
-import { HashKVRequest, HashKVResponse, HashResponse, RangeRequest } from "../../wire/messages.js";
+import { Compactions } from "../../watch/compaction.js";
+import {
+  HashKVRequest,
+  HashKVResponse,
+  HashResponse,
+  type Init,
+  RangeRequest,
+  RangeResponse,
+  StatusResponse,
+} from "../../wire/messages.js";
 import { KV, Maintenance } from "../../wire/paths.js";
 import { EMPTY } from "../../wire/reader.js";
+import { InnerCall } from "../recipes/inner.js";
 import { type MaintenanceDeps, optionsFor } from "./context.js";
 import { answersOf, everywhere } from "./everywhere.js";
+import { since36 } from "./newer.js";
 
-/** How often the hash is begun anew at a newer head when the shards go on meanwhile. */
+/** How often the hash of the newest revision is begun again because that was compacted meanwhile. */
 const ROUNDS = 5;
+/** What a page is meant to hold, bytes; and the most keys that it may, because the next values may be far larger. */
+const PAGE_BYTES = 1 << 20;
+const PAGE_KEYS = 1_000;
+const FIRST_KEYS = 64;
 const COMPACTED = etcd.compacted().message;
 const FUTURE = etcd.futureRevision().message;
-/** Asks a shard to catch up; any key will do. */
-const LOOK = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
-
-interface ShardHash {
-  readonly hash: number;
-  /** The shard revision that the shard is compacted at; not positive when it is not. */
-  readonly compacted: number;
-  /** Whether the shard tells which revision the hash is of, as etcds do since 3.6. */
-  readonly tellsRevision: boolean;
-}
+/** Judged by a shard before it looks at the revision, which no etcd reaches. */
+const IN_THE_FUTURE = HashKVRequest.encode({ revision: Number.MAX_SAFE_INTEGER });
+const ZERO = Uint8Array.of(0);
 
 /**
- * HashKV of the store at a revision: the first 32 bits of the SHA-256 of the shards' own hashes, in their order, each
- * at the shard's last write at or below that revision. The same through every proxy, as long as the shards are
- * compacted alike. `compact_revision` is the newest at which any shard is; `hash_revision` is told when all shards tell theirs.
+ * HashKV of the store at a revision: the first 32 bits of the SHA-256 of all keys that clients see in the state at that
+ * revision, in their order, with their values, revisions, versions and leases. The shards' own hashes would cover the
+ * timeline's log, and change with each shard's compactions.
+ *
+ * All data pass through the proxy, page by page. One hash is made at a time; the others wait.
  */
-export async function hashKv(deps: MaintenanceDeps, call: Call, bytes: Uint8Array): Promise<Uint8Array> {
-  const { timeline, identity } = deps;
-  const { revision: wanted } = HashKVRequest.decode(bytes);
-  for (let round = 1; ; round++) {
-    await timeline.sync();
-    if (wanted > timeline.head) throw etcd.futureRevision();
-    if (wanted > 0 && wanted < timeline.compactRevision) throw etcd.compacted();
-    const revision = wanted > 0 ? wanted : timeline.head;
-    const header = identity.header(timeline.head);
-    try {
-      const hashes = await hashesAt(deps, call, revision);
-      const compacted = hashes.map(({ compacted }, shard) => timeline.toRevision(shard, compacted));
-      const compactRevision = Math.max(timeline.compactRevision, ...compacted) || -1;
-      const hash = combine(hashes.map(({ hash }) => hash));
-      const hashRevision = hashes.every(({ tellsRevision }) => tellsRevision) ? revision : 0;
-      return Buffer.concat([header, HashKVResponse.encode({ hash, compactRevision, hashRevision })]);
-    } catch (reason) {
-      // At the newest revision only for as long as nobody writes: then there is a newer one.
-      if (StatusError.from(reason).message !== COMPACTED || wanted > 0 || round === ROUNDS) throw reason;
+export class KvHash {
+  /** Ends, never rejecting, when the last request that has been taken on is done. */
+  private last: Promise<unknown> = Promise.resolve();
+  private readonly compactions: Compactions;
+
+  constructor(private readonly deps: MaintenanceDeps) {
+    this.compactions = new Compactions(deps.timeline, deps.shards);
+  }
+
+  async answer(call: Call, bytes: Uint8Array): Promise<Uint8Array> {
+    const { revision } = HashKVRequest.decode(bytes);
+    if (call.caller !== undefined) await this.admit(call);
+    const turn = this.last.then(() => this.answerInTurn(call, Math.max(0, revision)));
+    this.last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** The shards judge the client, by their own rules. */
+  private async admit(call: Call): Promise<void> {
+    const outcomes = await everywhere(this.deps.shards, nameOf, async (shard) => {
+      try {
+        await shard.call(Maintenance.HashKV, IN_THE_FUTURE, optionsFor(call, true));
+      } catch (reason) {
+        if (StatusError.from(reason).message !== FUTURE) throw reason;
+      }
+    });
+    answersOf(outcomes);
+  }
+
+  private async answerInTurn(call: Call, wanted: number): Promise<Uint8Array> {
+    const { timeline, identity, shards } = this.deps;
+    const all = shards.map(({ index }) => index);
+    for (let round = 1; ; round++) {
+      await timeline.sync();
+      const compacted = await this.compactions.firstServed(all, timeline.compactRevision);
+      if (wanted > timeline.head) throw etcd.futureRevision();
+      if (wanted > 0 && wanted < compacted) throw etcd.compacted();
+      try {
+        const { hash, revision } = await this.hashAt(call, wanted);
+        const header = identity.header(wanted > 0 ? timeline.head : revision);
+        const hashRevision = (await this.tellsRevision()) ? revision : 0;
+        const body = HashKVResponse.encode({ hash, compactRevision: compacted || -1, hashRevision });
+        return Buffer.concat([header, body]);
+      } catch (reason) {
+        if (StatusError.from(reason).message !== COMPACTED || wanted > 0 || round === ROUNDS) throw reason;
+      }
     }
+  }
+
+  /** At `wanted`, or at the newest revision when that is 0. */
+  private async hashAt(call: Call, wanted: number): Promise<{ hash: number; revision: number }> {
+    const digest = createHash("sha256");
+    let revision = wanted;
+    let key = ZERO;
+    let limit = FIRST_KEYS;
+    for (;;) {
+      if (call.cancelled) throw new StatusError(Code.CANCELLED, "context canceled");
+      const { header, kvs, more } = await this.read(call, { key, rangeEnd: ZERO, revision, limit });
+      // The first page tells which revision is the newest one.
+      if (revision === 0) revision = header!.revision;
+      const page = RangeResponse.encode({ kvs });
+      digest.update(page);
+      if (!more) return { hash: first32Bits(digest), revision };
+      key = Buffer.concat([kvs.at(-1)!.key, ZERO]);
+      limit = Math.max(1, Math.min(PAGE_KEYS, Math.floor((PAGE_BYTES * kvs.length) / page.length)));
+    }
+  }
+
+  /** Whether the shards' etcds say what revision a hash is of: since 3.6. */
+  private async tellsRevision(): Promise<boolean> {
+    const ask = (shard: Shard) => shard.call(Maintenance.Status, EMPTY, { idempotent: true });
+    const answers = await Promise.all(this.deps.shards.map(ask));
+    return since36(answers.map((answer) => StatusResponse.decode(answer))).storageVersion !== undefined;
+  }
+
+  /** A Range in the proxy's own name, and in nobody's time. */
+  private read(call: Call, request: Init<RangeRequest>): Promise<RangeResponse> {
+    const inner = new InnerCall(KV.Range, { metadata: call.metadata });
+    return new Promise((resolve, reject) => {
+      this.deps.range(inner, RangeRequest.encode(request), (error, response) => {
+        if (error === undefined) resolve(RangeResponse.decode(response!));
+        else reject(error);
+      });
+    });
   }
 }
 
@@ -63,53 +137,14 @@ export async function hash(deps: MaintenanceDeps, call: Call): Promise<Uint8Arra
   return Buffer.concat([identity.header(timeline.head), body]);
 }
 
-async function hashesAt(deps: MaintenanceDeps, call: Call, revision: number): Promise<ShardHash[]> {
-  const outcomes = await everywhere(deps.shards, nameOf, (shard) => hashAt(deps, call, shard, revision));
-  // Etcd's own text, which clients know, where that is all there is to say.
-  const compacted = outcomes.find(({ error }) => error?.message === COMPACTED);
-  if (compacted?.error !== undefined) throw compacted.error;
-  return answersOf(outcomes);
-}
-
-async function hashAt(
-  { timeline, hostShard }: MaintenanceDeps,
-  call: Call,
-  shard: Shard,
-  revision: number,
-): Promise<ShardHash> {
-  const options = optionsFor(call, true);
-  const target = timeline.lastAt(revision, shard.index);
-  const ask = async (at: number): Promise<HashKVResponse> => {
-    const request = HashKVRequest.encode({ revision: at });
-    return HashKVResponse.decode(await shard.call(Maintenance.HashKV, request, options));
-  };
-  const askAgain = async (reason: unknown): Promise<HashKVResponse | undefined> => {
-    const { message } = StatusError.from(reason);
-    if (message === COMPACTED) return undefined;
-    if (message !== FUTURE) throw reason;
-    // The member that answers lags behind; a linearizable read makes it catch up.
-    await shard.call(KV.Range, LOOK, options);
-    return ask(target);
-  };
-  // At the very revision of its compaction etcd 3.4 gives no hash, and 3.5 perhaps one from before it.
-  const isNewer = target > timeline.lastAt(timeline.compactRevision, shard.index);
-  const found = isNewer ? await ask(target).catch(askAgain) : undefined;
-  if (found !== undefined) return shardHash(found);
-  if (shard.index === hostShard) return shardHash(await ask(timeline.cutAt(revision, shard.index)));
-  const newest = await ask(0);
-  return shardHash(newest.header?.revision === target ? newest : await ask(target));
-}
-
-function shardHash({ hash, compactRevision, hashRevision }: HashKVResponse): ShardHash {
-  return { hash, compacted: compactRevision, tellsRevision: hashRevision > 0 };
-}
-
 function combine(hashes: readonly number[]): number {
   const bytes = Buffer.alloc(4 * hashes.length);
   hashes.forEach((hash, i) => {
     bytes.writeUInt32BE(hash, 4 * i);
   });
-  return createHash("sha256").update(bytes).digest().readUInt32BE(0);
+  return first32Bits(createHash("sha256").update(bytes));
 }
+
+const first32Bits = (digest: Hash): number => digest.digest().readUInt32BE(0);
 
 const nameOf = (shard: Shard): string => `shard "${shard.name}"`;

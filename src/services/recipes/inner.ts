@@ -18,7 +18,7 @@ export class InnerCall implements Call {
 
   constructor(
     readonly path: string,
-    { metadata, caller }: Call,
+    { metadata, caller }: Pick<Call, "metadata" | "caller">,
   ) {
     this.metadata = metadata;
     this.caller = caller;
