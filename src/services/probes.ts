@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { GuardedShard } from "../shard/guard.js";
 import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
@@ -50,16 +51,20 @@ export interface ProbesDeps {
 const ALARM_PATIENCE = 300;
 /** Versions that are older are asked for again, ms; what is known is answered meanwhile. */
 const VERSION_AGE = 5_000;
+/** How long after the start answers wait for shards that have not told their version yet, ms. */
+const VERSION_WAIT_MS = 300;
 const ALARM_NAMES: Readonly<Record<number, string>> = { 1: "NOSPACE", 2: "CORRUPT" };
 
 export function createProbes({ shards, host, timeline }: ProbesDeps): Probes {
   const clusters = host.index < 0 ? [...shards, host] : shards;
   /** By shard; kept while it is down, so that the store's version does not rise for that. */
   const states: (StatusResponse | undefined)[] = shards.map(() => undefined);
-  let askedAt = Number.NEGATIVE_INFINITY;
-  let asking: Promise<void> | undefined;
   /** Why shards have not told their version, the last time. */
   let reasons: string[] = [];
+  let askedAt = Number.NEGATIVE_INFINITY;
+  // At once, so that the first answer is not held up by a shard that is down.
+  const firstAsked = performance.now();
+  let asking: Promise<void> | undefined = askVersions();
 
   async function askVersions(): Promise<void> {
     const asked = await Promise.allSettled(
@@ -76,7 +81,9 @@ export function createProbes({ shards, host, timeline }: ProbesDeps): Probes {
   return {
     async versions() {
       if (performance.now() - askedAt > VERSION_AGE) asking ??= askVersions();
-      if (states.includes(undefined)) await asking;
+      const rest = firstAsked + VERSION_WAIT_MS - performance.now();
+      if (states.includes(undefined) && rest > 0) await Promise.race([asking, pause(rest)]);
+      if (states.every((state) => state === undefined)) await asking;
       const known = states.filter((state) => state !== undefined);
       if (known.length === 0) throw new StatusError(Code.UNAVAILABLE, reasons.join("; "));
       const server = known.map(({ version }) => version).reduce(lowest);

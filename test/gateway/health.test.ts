@@ -33,6 +33,29 @@ test("while a shard is down, monitors hear its name, and balancers leave the pro
   assert.deepEqual(await get("/version"), versions);
 });
 
+test("a proxy that starts while a shard hangs tells the version of the others, before that shard is given up", async () => {
+  const hanging = store.shards[1];
+  await hanging.kill("SIGSTOP");
+  const proxy = await store.addProxy();
+  try {
+    const order: string[] = [];
+    const key = Buffer.from("x").toString("base64");
+    const all = JSON.stringify({ key, range_end: Buffer.of(0).toString("base64") });
+    const needsAll = ask(proxy.endpoint, { method: "POST", path: "/v3/kv/range", body: all });
+    const failed = needsAll.then(({ status }) => {
+      assert.notEqual(status, 200);
+      order.push("given up");
+    });
+    const { status } = await ask(proxy.endpoint, { method: "GET", path: "/version" });
+    order.push("version");
+    assert.equal(status, 200);
+    await failed;
+    assert.deepEqual(order, ["version", "given up"]);
+  } finally {
+    await hanging.kill("SIGCONT");
+  }
+});
+
 test("while the timeline can not be read, the proxy is alive, but not ready", async () => {
   await store.shards[0].kill();
   await until("the outage shows", async () => (await get("/readyz"))[0] === 503);
