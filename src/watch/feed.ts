@@ -56,7 +56,9 @@ const NOTHING: readonly RawEvent[] = [];
  * Every shard revision brings at least one event, and a revision ends where the next one begins or with a frame that
  * is no fragment; so `reached` tells for sure that nothing at or below it is missing, and a gap is noticed. A watch that ends for whatever
  * reason is opened again after what was reached. It begins one revision early: a shard that was compacted beyond
- * that says so, and no event of the compaction's own revision, which may be gone, is waited for.
+ * that says so, and no event of the compaction's own revision, which may be gone, is waited for. The first watch does not,
+ * unless it may begin at what is compacted: etcd takes up to 100 ms to bring a watch up that begins in the past, and none
+ * for one that begins with the next write. Should the event be gone, the next one shows that it is missing.
  */
 export class Feed {
   /** Every event at or below this shard revision is in the queue or has been taken. */
@@ -83,6 +85,8 @@ export class Feed {
   private timer: NodeJS.Timeout | undefined;
   /** The next watch begins at the compacted revision itself. */
   private atCompacted = false;
+  /** The next watch begins one revision early. */
+  private early: boolean;
   private heardAt = performance.now();
   /** Since when the shard carries no watch of this feed, `performance.now()`. */
   private brokenSince: number | undefined = this.heardAt;
@@ -92,6 +96,7 @@ export class Feed {
     this.reached = options.from - 1;
     this.seen = this.reached;
     this.prevKv = options.prevKv;
+    this.early = options.fromCompacted;
     this.open();
   }
 
@@ -193,7 +198,8 @@ export class Feed {
     });
     this.stream = stream;
     // Fragments keep a message near etcd's request limit, where it would else hold up to 1,000 revisions.
-    const startRevision = Math.max(1, this.atCompacted ? this.reached + 1 : this.reached);
+    const startRevision = Math.max(1, this.atCompacted || !this.early ? this.reached + 1 : this.reached);
+    this.early = true;
     stream.send(
       WatchRequest.encode({
         kind: "create",

@@ -289,3 +289,20 @@ test("one upstream watch per shard, however many watch", async () => {
     stream.close();
   }
 });
+
+test("the first watch of a proxy: what is put right after it is created comes one by one", async () => {
+  const fresh = await openProxy(shards);
+  const own = new EtcdClient(fresh.addresses[0]);
+  await own.set("a/warm", "");
+  const stream = own.watch();
+  await stream.create(EVERYTHING);
+  let last = 0;
+  for (let n = 0; n < 20; n++) last = await own.set(`a/${n}`, "");
+  await stream.reaches(0, last);
+  assert.equal(stream.eventsOf(0).length, 20);
+  const frames = stream.frames.filter(({ events }) => events.length > 0);
+  assert.equal(frames.length, 20);
+  stream.close();
+  own.close();
+  await fresh.stop();
+});

@@ -29,7 +29,8 @@ function open(options: Partial<FeedOptions> = {}) {
 test("a fragment does not complete its revision; what is incomplete when the watch is lost comes again once", async () => {
   const { shard, feed, take } = open();
   const first = await shard.nth(0);
-  assert.equal(first.request!.startRevision, 9);
+  // Where the next write is, so that etcd need not bring it up to that first.
+  assert.equal(first.request!.startRevision, 10);
   first.created();
   first.bring([9, 10, 11, 11], true);
   assert.equal(feed.reached, 10);
@@ -70,8 +71,27 @@ test("a missing revision is noticed: the watch is opened again, and what is miss
 
 test("compacted beyond what is needed: lost", async () => {
   const { shard, lost } = open();
-  (await shard.nth(0)).compacted(10);
+  (await shard.nth(0)).compacted(11);
+  assert.deepEqual(lost, [11]);
+});
+
+test("compacted at the first revision that is needed, with or without its events: never passed over", async () => {
+  const { shard, feed, lost } = open();
+  const first = await shard.nth(0);
+  first.created();
+  first.bring([11]);
+  assert.equal(feed.reached, 9);
+  const second = await shard.nth(1);
+  assert.equal(second.request!.startRevision, 9);
+  second.compacted(10);
   assert.deepEqual(lost, [10]);
+
+  const other = open();
+  const only = await other.shard.nth(0);
+  only.created();
+  only.bring([10]);
+  assert.equal(other.feed.reached, 10);
+  other.feed.close();
 });
 
 test("a feed that may begin at the compacted revision does, and waits only so long for its events", async () => {

@@ -41,7 +41,7 @@ test("the shards are asked for previous keys while somebody wants them; what cam
   };
 
   const plain = watch(false);
-  const [first] = await upstreams(false, 1, 1);
+  const [first] = await upstreams(false, 2, 2);
   first.bring([2]);
   // It has come without its previous key, and has no revision yet, when somebody begins to watch who wants that.
   const full = watch(true);
