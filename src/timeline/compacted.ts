@@ -32,7 +32,7 @@ export async function isServed(shard: Shard, shardRevision: number): Promise<boo
 
 /**
  * The shard revision that a shard is compacted at, whether by a proxy or by itself; 0 when it is not compacted. etcd
- * tells it only to watches that start before it.
+ * reports it only to watches that start before it.
  */
 export async function compactedAt(shard: Shard): Promise<number> {
   return (await isServed(shard, 1)) ? 0 : askByWatch(shard);

@@ -22,11 +22,11 @@ export type CompactionTimeline = Pick<
 >;
 
 /**
- * What clients are told as `compact_revision` where shards compact themselves, each at a revision of its own: the first that
- * refuses a client may not be the one that is compacted furthest.
+ * Finds the `compact_revision` for clients where shards compact themselves, each at another revision: the first shard that
+ * refuses a watch may not be the one that is compacted furthest.
  */
 export class Compactions {
-  /** Questions that are being asked, by shard and shard revision: many watches are refused at once. */
+  /** Requests in flight, by shard and shard revision: many watches are refused at once, and share them. */
   private readonly asking = new Map<string, Promise<number>>();
 
   constructor(
@@ -42,8 +42,8 @@ export class Compactions {
     return Math.max(revision, ...(await Promise.all(shards.map((shard) => this.ask(shard, revision)))));
   }
 
-  /** The same without the shards that can not be asked. Never rejects. */
-  async firstServedByOthers(shards: readonly number[], revision: number): Promise<number> {
+  /** The same, leaving out shards that can not be asked. Never rejects. */
+  async firstServedByReachable(shards: readonly number[], revision: number): Promise<number> {
     const each = await Promise.allSettled(shards.map((shard) => this.ask(shard, revision)));
     return Math.max(revision, ...each.map((one) => (one.status === "fulfilled" ? one.value : 0)));
   }

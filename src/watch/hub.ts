@@ -80,12 +80,12 @@ export class Hub {
   }
 
   /**
-   * Ends a watcher that is not attached: what it needs was compacted, at `compactRevision` or later. Its client is told
-   * from where on it is served.
+   * Ends a watcher that is not attached, because what it needs was compacted, at `compactRevision` or later. Its client gets
+   * the first revision that all of its shards serve.
    */
   refuse(watcher: Watcher, compactRevision: number): void {
     void this.compactions
-      .firstServedByOthers(watcher.shards, compactRevision)
+      .firstServedByReachable(watcher.shards, compactRevision)
       .then((first) => watcher.outlet.compacted(watcher, first));
   }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { startStore, type TestStore } from "../support/store.js";
+import { startProxyProcess, startStore, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
 import { ask } from "./support.js";
 
@@ -36,7 +36,8 @@ test("while a shard is down, monitors hear its name, and balancers leave the pro
 test("a proxy that starts while a shard hangs tells the version of the others, before that shard is given up", async () => {
   const hanging = store.shards[1];
   await hanging.kill("SIGSTOP");
-  const proxy = await store.addProxy();
+  // With the default timeouts: the shard is given up after 2 s at the earliest.
+  const proxy = await startProxyProcess(store.shards);
   try {
     const order: string[] = [];
     const key = Buffer.from("x").toString("base64");
@@ -52,6 +53,7 @@ test("a proxy that starts while a shard hangs tells the version of the others, b
     await failed;
     assert.deepEqual(order, ["version", "given up"]);
   } finally {
+    await proxy.kill();
     await hanging.kill("SIGCONT");
   }
 });

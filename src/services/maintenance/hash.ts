@@ -97,7 +97,7 @@ export class KvHash {
     for (;;) {
       if (call.cancelled) throw new StatusError(Code.CANCELLED, "context canceled");
       const { header, kvs, more } = await this.read(call, { key, rangeEnd: ZERO, revision, limit });
-      // The first page tells which revision is the newest one.
+      // The first page is read at the newest revision, which its header has.
       if (revision === 0) revision = header!.revision;
       const page = RangeResponse.encode({ kvs });
       digest.update(page);
@@ -114,7 +114,7 @@ export class KvHash {
     return since36(answers.map((answer) => StatusResponse.decode(answer))).storageVersion !== undefined;
   }
 
-  /** A Range in the proxy's own name, and in nobody's time. */
+  /** A Range in the proxy's own name, without the client's deadline. */
   private read(call: Call, request: Init<RangeRequest>): Promise<RangeResponse> {
     const inner = new InnerCall(KV.Range, { metadata: call.metadata });
     return new Promise((resolve, reject) => {
