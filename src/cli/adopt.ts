@@ -1,23 +1,27 @@
 import { loadConfig } from "../config/load.js";
 import { createLog } from "../ops/log.js";
-import { adoptCluster } from "../server/store.js";
+import { adoptCluster } from "../server/adoption.js";
+import { TIMELINE_CLUSTER } from "../snapshot/restore.js";
+import { startError } from "./contradictions.js";
 import { CommandError, Exit } from "./exit.js";
 
-/** `braid adopt`: makes the cluster behind a shard's endpoints the shard's own. */
+/** `braid adopt`: makes the cluster behind a shard's endpoints, or the timeline host's, the store's own. */
 export async function adopt(shard: string, configFile: string): Promise<number> {
   const config = loadConfig(configFile);
   const index = config.shards.findIndex(({ name }) => name === shard);
-  if (index < 0) {
+  const isHost = shard === TIMELINE_CLUSTER && config.timeline.kind === "dedicated";
+  if (index < 0 && !isHost) {
     const names = config.shards.map(({ name }) => name).join(", ");
     throw new CommandError(Exit.usage, `there is no shard "${shard}"; the shards are ${names}`);
   }
   const adopted = await adoptCluster(config, index, createLog("silent")).catch((error: Error) => {
-    throw new CommandError(Exit.failure, error.message);
+    throw new CommandError(Exit.failure, startError(error, configFile));
   });
+  const name = isHost ? "The timeline host" : `Shard ${shard}`;
   process.stdout.write(
     adopted
-      ? `Shard ${shard} is this cluster from now on. Restart the proxies.\n`
-      : `Shard ${shard} is this cluster already; nothing was changed.\n`,
+      ? `${name} is this cluster from now on. Restart the proxies.\n`
+      : `${name} is this cluster already; nothing was changed.\n`,
   );
   return Exit.ok;
 }

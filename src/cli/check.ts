@@ -2,12 +2,14 @@ import { loadConfig } from "../config/load.js";
 import type { Config } from "../config/types.js";
 import { createLog } from "../ops/log.js";
 import { asOwnUser } from "../server/auth.js";
+import { findStoreContradictions } from "../server/store.js";
 import { shardTls } from "../server/tls.js";
 import { isDenied } from "../shard/access.js";
 import { openShard, type ShardClient } from "../shard/client.js";
 import { readMaterial, TlsFileError } from "../tls/material.js";
 import { StatusRequest, StatusResponse } from "../wire/messages.js";
 import { Maintenance } from "../wire/paths.js";
+import { contradictionLines, startError } from "./contradictions.js";
 import { Exit } from "./exit.js";
 import { formatTable } from "./table.js";
 import { findUserProblems } from "./users.js";
@@ -46,6 +48,7 @@ export async function check(configFile: string): Promise<number> {
     ...findListenProblems(config),
     ...findProblems(probes),
     ...(await findUserProblems(config, answering)),
+    ...(await findContradictions(config, configFile)),
   ];
   const host =
     config.timeline.kind === "shard"
@@ -82,6 +85,15 @@ function clusters(config: Config): Cluster[] {
   }));
   if (config.timeline.kind === "shard") return shards;
   return [...shards, { name: "timeline", endpoints: config.timeline.endpoints, index: -1 }];
+}
+
+/** What the clusters of the configuration contradict, in the lines of its file. */
+async function findContradictions(config: Config, configFile: string): Promise<string[]> {
+  const log = createLog("silent");
+  return findStoreContradictions(config, log).then(
+    (contradictions) => contradictionLines(contradictions, config, configFile),
+    (error: Error) => (isDenied(error) ? [] : [startError(error, configFile)]),
+  );
 }
 
 /** What is wrong with the certificate that clients will be shown. */

@@ -8,6 +8,7 @@ import { version } from "../ops/package.js";
 import { type Proxy as RunningProxy, startProxy } from "../server/proxy.js";
 import { WorkerLink } from "../server/workers/link.js";
 import { type Post, readPost } from "../server/workers/messages.js";
+import { startError } from "./contradictions.js";
 import { CommandError, Exit } from "./exit.js";
 import { onSignals } from "./signals.js";
 
@@ -45,7 +46,7 @@ async function serveOne(
   const proxy = await startProxy(config, log, stop.signal, link).catch((error: Error) => {
     log.debug({ err: error }, "start failed");
     if (isOutOfHandles(error)) throw error;
-    throw new CommandError(Exit.failure, `the proxy did not start: ${error.message}`);
+    throw new CommandError(Exit.failure, `the proxy did not start: ${startError(error, configFile)}`);
   });
   log.info({ version, addresses: proxy.addresses, shards: config.shards.length }, "serving");
   reload = () => reloadConfig(proxy, configFile, log, post);

@@ -55,6 +55,17 @@ export function parseConfig(text: string, source: string): Config {
   return findings.length > 0 ? fail(findings) : config;
 }
 
+/** Names the place of a setting of a file that was read already, as `shards.yaml:12`; without a line when there is none. */
+export function placesIn(file: string): (path: Path) => string {
+  const lines = new LineCounter();
+  const document = parseDocument(readFileSync(file, "utf8"), { lineCounter: lines, prettyErrors: false });
+  return (path) => {
+    // A setting that is left out is seen from the shards, which are always there.
+    const offset = offsetOf(path, document) ?? offsetOf(["shards"], document);
+    return offset === undefined ? file : `${file}:${lines.linePos(offset).line}`;
+  };
+}
+
 /** The document as plain data. A field without a value (`rules:`, its content commented out) counts as not given. */
 function plainData(document: Document): unknown {
   // How far aliases multiply has been looked at.

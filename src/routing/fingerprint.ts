@@ -54,41 +54,65 @@ export function parseMap(text: string): ShardMap {
   return { shards: parsed.shards, rules };
 }
 
+/** One difference between two maps. */
+export interface MapDifference {
+  /** For people. */
+  readonly message: string;
+  readonly of: "shards" | "weight" | "rule";
+  /** The shard that differs, if it is in the second map. */
+  readonly shard?: string;
+  /** Prefix of the rule that differs. */
+  readonly rule?: Uint8Array;
+}
+
 /** What differs from map `before` to map `after`, one sentence for people each; empty when they are the same map. */
 export function diffMaps(before: ShardMap, after: ShardMap): string[] {
+  return compareMaps(before, after).map(({ message }) => message);
+}
+
+/** The same with where the differences are. */
+export function compareMaps(before: ShardMap, after: ShardMap): MapDifference[] {
   return [...diffShards(before, after), ...diffRules(rulesInForce(before), rulesInForce(after))];
 }
 
-function diffShards(before: ShardMap, after: ShardMap): string[] {
-  const differences: string[] = [];
+function diffShards(before: ShardMap, after: ShardMap): MapDifference[] {
+  const differences: MapDifference[] = [];
   const weights = new Map(before.shards.map(({ name, weight }) => [name, weight]));
   const names = new Set(after.shards.map(({ name }) => name));
-  for (const { name } of before.shards) if (!names.has(name)) differences.push(`shard ${name} is gone`);
+  for (const { name } of before.shards)
+    if (!names.has(name)) differences.push({ message: `shard ${name} is gone`, of: "shards" });
   for (const { name, weight } of after.shards) {
     const was = weights.get(name);
-    if (was === undefined) differences.push(`shard ${name} is new`);
-    else if (was !== weight) differences.push(`shard ${name} has weight ${weight} instead of ${was}`);
+    if (was === undefined) differences.push({ message: `shard ${name} is new`, of: "shards", shard: name });
+    else if (was !== weight) {
+      const message = `shard ${name} has weight ${weight} instead of ${was}`;
+      differences.push({ message, of: "weight", shard: name });
+    }
   }
   const common = (map: ShardMap, other: ShardMap) =>
     map.shards.map(({ name }) => name).filter((name) => other.shards.some((shard) => shard.name === name));
   const was = common(before, after).join(", ");
   const is = common(after, before).join(", ");
-  if (was !== is) differences.push(`the order of the shards is ${is} instead of ${was}`);
+  if (was !== is) {
+    differences.push({ message: `the order of the shards is ${is} instead of ${was}`, of: "shards" });
+  }
   return differences;
 }
 
-function diffRules(before: readonly RoutingRule[], after: readonly RoutingRule[]): string[] {
-  const differences: string[] = [];
+function diffRules(before: readonly RoutingRule[], after: readonly RoutingRule[]): MapDifference[] {
+  const differences: MapDifference[] = [];
+  const add = ({ prefix }: RoutingRule, message: string) =>
+    differences.push({ message, of: "rule", rule: prefix });
   const find = (rules: readonly RoutingRule[], { prefix }: RoutingRule) =>
     rules.find((rule) => compareBytes(rule.prefix, prefix) === 0);
   for (const rule of before) {
-    if (!find(after, rule)) differences.push(`the rule for ${name(rule)} (${describe(rule)}) is gone`);
+    if (!find(after, rule)) add(rule, `the rule for ${name(rule)} (${describe(rule)}) is gone`);
   }
   for (const rule of after) {
     const was = find(before, rule);
-    if (!was) differences.push(`the rule for ${name(rule)} (${describe(rule)}) is new`);
+    if (!was) add(rule, `the rule for ${name(rule)} (${describe(rule)}) is new`);
     else if (describe(was) !== describe(rule)) {
-      differences.push(`the rule for ${name(rule)} is ${describe(rule)} instead of ${describe(was)}`);
+      add(rule, `the rule for ${name(rule)} is ${describe(rule)} instead of ${describe(was)}`);
     }
   }
   return differences;

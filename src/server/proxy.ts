@@ -77,7 +77,7 @@ export async function startProxy(
   const listen = await choosePorts(config.listen);
   const members = membersOf(config, listen);
   const identity = createIdentity({
-    clusterId: store.mapId,
+    clusterId: store.id,
     memberId: ownMemberId(members, listen),
     timeline,
   });

@@ -3,7 +3,7 @@ import { HeaderTemplate } from "../wire/header.js";
 
 /** Who answers: the source of every `ResponseHeader` that leaves this proxy. */
 export interface Identity {
-  /** The same for every proxy of one shard map, for ever. */
+  /** The same for every proxy of one store, for ever; another one for every other store. */
   readonly clusterId: bigint;
   /** The same for this proxy, for ever. */
   readonly memberId: bigint;
@@ -12,7 +12,7 @@ export interface Identity {
 }
 
 export interface IdentityOptions {
-  /** Derived from the shard map's fingerprint; not 0. */
+  /** The store's id; not 0. */
   readonly clusterId: bigint;
   /** Derived from what names this proxy for good; not 0. */
   readonly memberId: bigint;

@@ -15,10 +15,18 @@ export interface GuardedShard extends Shard {
   verify(): Promise<void>;
 }
 
+/** Tells whether the cluster that answers is the shard. */
+export interface Recognition {
+  /** A linearizable Range whose answer tells it. */
+  readonly request: Uint8Array;
+  /** Resolves to why the shard is refused for good. Rejects when that can not be found out now. */
+  judge(response: Uint8Array): Promise<StatusError | undefined>;
+}
+
 /**
  * A shard that is refused once it has lost data: when it answers a linearizable request with a revision below
  * `sealed()` as it was when the request was sent, or comes back as a cluster with another id than `clusterId()`
- * (decimal; undefined while it is not known). From then on every call and stream fails with DATA_LOSS; only
+ * (decimal; undefined while it is not known), or is refused by `recognition`. From then on every call and stream fails with DATA_LOSS; only
  * a new proxy looks again.
  *
  * Before the first request, and again after the connection was lost, the shard's revision is read before anything
@@ -29,8 +37,9 @@ export function guardShard(
   shard: Shard & Pick<ShardClient, "onDisconnect">,
   sealed: () => number,
   clusterId: () => string | undefined,
+  recognition: Recognition = ANY_CLUSTER,
 ): GuardedShard {
-  return new Guard(shard, sealed, clusterId);
+  return new Guard(shard, sealed, clusterId, recognition);
 }
 
 /** Answered through the shard's log (unless the call may lag), with the revision after it in the header. */
@@ -47,8 +56,11 @@ const LINEARIZABLE: ReadonlySet<string> = new Set([
 const EMPTY = new Uint8Array(0);
 /** Pause before a shard with open streams that could not be asked is asked again, ms. */
 const PROBE_RETRY_MS = 1_000;
-// Any key will do; this one is nobody's.
-const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
+/** Any key will do; this one is nobody's. */
+const ANY_CLUSTER: Recognition = {
+  request: RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true }),
+  judge: async () => undefined,
+};
 const FUTURE = etcd.futureRevision().message;
 
 class Guard implements GuardedShard {
@@ -57,6 +69,8 @@ class Guard implements GuardedShard {
   private loss: StatusError | undefined;
   /** The shard may have been exchanged since it was last heard of. */
   private suspect = true;
+  /** How often there was a reason to suspect it. */
+  private suspicions = 0;
   private probing: ((error: StatusError | undefined) => void)[] | undefined;
   private readonly streams = new Set<{ end(error: StatusError): void }>();
 
@@ -64,10 +78,9 @@ class Guard implements GuardedShard {
     private readonly shard: Shard & Pick<ShardClient, "onDisconnect">,
     private readonly sealed: () => number,
     private readonly clusterId: () => string | undefined,
+    private readonly recognition: Recognition,
   ) {
-    shard.onDisconnect(() => {
-      this.suspect = true;
-    });
+    shard.onDisconnect(() => this.suspectAgain());
     this.index = shard.index;
     this.name = shard.name;
   }
@@ -111,7 +124,7 @@ class Guard implements GuardedShard {
       closed: (error) => {
         if (ended) return;
         end();
-        this.suspect = true;
+        this.suspectAgain();
         events.closed(error);
       },
     });
@@ -188,7 +201,12 @@ class Guard implements GuardedShard {
   }
 
   private note(error: StatusError | undefined): void {
-    if (error?.code === Code.UNAVAILABLE && !error.message.startsWith("etcdserver:")) this.suspect = true;
+    if (error?.code === Code.UNAVAILABLE && !error.message.startsWith("etcdserver:")) this.suspectAgain();
+  }
+
+  private suspectAgain(): void {
+    this.suspect = true;
+    this.suspicions++;
   }
 
   /** Reads the shard's revision, once for all who ask meanwhile. Never calls `done` before it returns. */
@@ -203,26 +221,47 @@ class Guard implements GuardedShard {
     }
     this.probing = [done];
     const least = this.sealed();
-    this.shard.unary(KV.Range, PROBE, { idempotent: true }, (error, response) => {
-      this.suspect = error !== undefined;
-      if (error === undefined) {
-        this.recognise(response);
-        this.compare(response, least);
+    this.shard.unary(KV.Range, this.recognition.request, { idempotent: true }, (error, response) => {
+      if (error !== undefined) {
+        this.probed(error);
+        return;
       }
-      const waiting = this.probing ?? [];
-      this.probing = undefined;
-      for (const each of waiting) each(this.loss ?? error);
+      const { suspicions } = this;
+      this.recognise(response);
+      this.compare(response, least);
+      if (this.loss !== undefined) {
+        this.probed(undefined);
+        return;
+      }
+      this.recognition.judge(response).then(
+        (refusal) => {
+          if (refusal !== undefined) this.refuse(refusal);
+          // What was lost meanwhile may have come back as another etcd.
+          this.suspect = this.suspicions !== suspicions;
+          this.probed(undefined);
+        },
+        (reason) => this.probed(StatusError.from(reason)),
+      );
     });
+  }
+
+  private probed(error: StatusError | undefined): void {
+    if (error !== undefined) this.suspect = true;
+    const waiting = this.probing ?? [];
+    this.probing = undefined;
+    for (const each of waiting) each(this.loss ?? error);
   }
 
   private compare(response: Uint8Array, least: number): void {
     const revision = peekRevision(response);
     if (revision >= least || this.loss !== undefined) return;
     this.refuse(
-      Code.DATA_LOSS,
-      `shard "${this.name}" answers revision ${revision} below ${least} that the timeline has sealed: ` +
-        "it lost data (restored from a backup, or started with another data directory); " +
-        "give it its newest data back and restart the proxies",
+      new StatusError(
+        Code.DATA_LOSS,
+        `shard "${this.name}" answers revision ${revision} below ${least} that the timeline has sealed: ` +
+          "it lost data (restored from a backup, or started with another data directory); " +
+          "give it its newest data back and restart the proxies",
+      ),
     );
   }
 
@@ -231,16 +270,18 @@ class Guard implements GuardedShard {
     const found = peekHeader(response).clusterId.toString();
     if (expected === undefined || found === expected || this.loss !== undefined) return;
     this.refuse(
-      Code.FAILED_PRECONDITION,
-      `shard "${this.name}" is the etcd cluster ${found}, but the store was made with cluster ${expected}: ` +
-        "look at the shard's endpoints; if the cluster was rebuilt from its newest data, " +
-        `make it known with \`braid adopt ${this.name}\``,
+      new StatusError(
+        Code.FAILED_PRECONDITION,
+        `shard "${this.name}" is the etcd cluster ${found}, but the store was made with cluster ${expected}: ` +
+          "look at the shard's endpoints; if the cluster was rebuilt from its newest data, " +
+          `make it known with \`braid adopt ${this.name}\``,
+      ),
     );
   }
 
-  private refuse(code: Code, message: string): void {
-    this.loss = new StatusError(code, message);
-    for (const stream of [...this.streams]) stream.end(this.loss);
+  private refuse(error: StatusError): void {
+    this.loss = error;
+    for (const stream of [...this.streams]) stream.end(error);
   }
 }
 

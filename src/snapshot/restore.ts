@@ -2,6 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { appendFileSync, createReadStream, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { LOG_PREFIX } from "../timeline/keys.js";
+import { encodeMark, HOST_NAME, newStoreId } from "../timeline/mark.js";
 import { refuseExisting } from "./folder.js";
 import {
   type Manifest,
@@ -86,16 +87,22 @@ async function build(
   const membersOf = (cluster: SavedCluster) => members.get(clusterName(cluster)) as readonly NewMember[];
   const shards = manifest.clusters.filter(({ shard }) => shard >= 0);
   const clusterIds = shards.map((cluster) => clusterIdOf(membersOf(cluster), token));
+  // A store of its own: a proxy of the one that was saved must not take its clusters for that one's.
+  const store = newStoreId();
+  const { hostShard } = manifest;
+  const hostCluster = manifest.clusters.find(({ shard }) => shard === hostShard) as SavedCluster;
+  const host = { name: markName(hostCluster), clusterId: clusterIdOf(membersOf(hostCluster), token) };
   for (const cluster of manifest.clusters) {
     const name = clusterName(cluster);
     say(`${name}: leaving out what is newer than the snapshot's revision`);
     const trimmed = join(partial, `${name}.db`);
+    const mark = encodeMark({ store, name: markName(cluster), index: cluster.shard, host });
     const log = (hostRevision: number) =>
-      restoredLog(timeline, { hostShard: manifest.hostShard, hostRevision, clusterIds, bumpRevision });
-    const isHost = cluster.shard === manifest.hostShard;
+      restoredLog(timeline, { hostShard, hostRevision, store, mark, clusterIds, bumpRevision });
+    const isHost = cluster.shard === hostShard;
     trimBackend(join(folder, cluster.file), trimmed, {
       at: cluster.shard < 0 ? Number.POSITIVE_INFINITY : cluster.revision,
-      ...(isHost && { replace: { prefix: LOG_PREFIX, keys: log } }),
+      replace: { prefix: LOG_PREFIX, keys: isHost ? log : () => [mark] },
     });
     await appendSha256(trimmed);
     for (const { name: member, peerUrl } of membersOf(cluster)) {
@@ -115,6 +122,8 @@ async function build(
     rmSync(trimmed);
   }
 }
+
+const markName = ({ shard, name }: SavedCluster): string => (shard < 0 ? HOST_NAME : name);
 
 function checkCut({ clusters, revision }: Manifest, { state }: SavedTimeline): void {
   const same = clusters.every(({ shard, revision }) => shard < 0 || state.cut[shard] === revision);

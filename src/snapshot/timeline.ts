@@ -23,8 +23,12 @@ export function decodeTimeline(bytes: Uint8Array): SavedTimeline {
 export interface Restored {
   /** Index of the shard that is the host, or -1. */
   readonly hostShard: number;
-  /** The host's revision that the keys are put at. */
+  /** The host's revision that the keys are put at. Every other shard takes one revision for its mark. */
   readonly hostRevision: number;
+  /** The restored store's id. */
+  readonly store: string;
+  /** On the host. */
+  readonly mark: { readonly key: Uint8Array; readonly value: Uint8Array };
   /** Ids of the shards' new clusters, decimal. */
   readonly clusterIds: readonly string[];
   /**
@@ -37,9 +41,9 @@ export interface Restored {
 /** The keys that make up this timeline's log on a host that begins with nothing of it. */
 export function restoredLog(
   { base, state }: SavedTimeline,
-  { hostShard, hostRevision, clusterIds, bumpRevision }: Restored,
+  { hostShard, hostRevision, store, mark, clusterIds, bumpRevision }: Restored,
 ): { key: Uint8Array; value: Uint8Array }[] {
-  const cut = [...state.cut];
+  const cut = state.cut.map((reached) => reached + 1);
   if (hostShard >= 0) cut[hostShard] = hostRevision;
   const revision = state.revision + bumpRevision;
   const compactRevision = bumpRevision > 0 ? revision : state.compactRevision;
@@ -53,11 +57,12 @@ export function restoredLog(
     firstNeededEpoch: base.epoch,
     sizes: PART_SIZES,
     newPart: () => partKey(base.epoch + 1, "restored", parts++),
-    change: { pruned: { table: state.table, at: base.prunedAt }, clusterIds },
+    change: { pruned: { table: state.table, at: base.prunedAt }, clusterIds, store },
   });
   return [
     ...plan.parts.map(({ key, value }) => ({ key: Buffer.from(key, "latin1"), value })),
     { key: BASE_KEY, value: plan.value },
     { key: TAIL_KEY, value: new Uint8Array(0) },
+    mark,
   ];
 }

@@ -27,6 +27,8 @@ export interface Base {
   readonly map: string;
   /** Cluster id of each shard, decimal. */
   readonly clusterIds: readonly string[];
+  /** The store's id, once all shards carry their marks (mark.ts): from then on one without a mark has lost its data. */
+  readonly store?: string;
 }
 
 export interface PartSizes {
@@ -93,7 +95,7 @@ export function encodeBase(
 }
 
 /** The description alone, without the fold: what a proxy that follows the log needs of a new base. */
-export function decodeBaseHead(value: Uint8Array): Base {
+export function decodeBaseHead(value: Uint8Array): Base & { readonly cut: readonly number[] } {
   return readJson(value).json;
 }
 

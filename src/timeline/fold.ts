@@ -50,6 +50,19 @@ export class Fold implements TimelineView {
     return new Fold(host, state);
   }
 
+  /**
+   * Takes in what a shard holds when the store is made: its revisions up to `reached`, without those that are the proxies'
+   * own (`omitted`, ascending), which get no revision.
+   */
+  begin(shard: number, reached: number, omitted: readonly number[]): void {
+    for (const own of omitted) {
+      if (own > reached) break;
+      this.advance(shard, own - 1);
+      this.state.cut[shard] = own;
+    }
+    this.advance(shard, reached);
+  }
+
   /** The state, to be read (not kept, not changed). */
   snapshot(): Readonly<FoldState> {
     return this.state;

@@ -9,8 +9,19 @@ export interface GenesisOptions {
   /** Index of the shard that is the host, or -1. */
   readonly hostShard: number;
   readonly map: string;
-  /** The newest revision and the cluster id of each shard, read linearizably: asked once in the life of a store. */
-  genesis(): Promise<{ revisions: number[]; clusterIds: string[] }>;
+  /** Where each shard stands, read linearizably after all clusters were marked: asked once in the life of a store. */
+  genesis(): Promise<Genesis>;
+}
+
+export interface Genesis {
+  /** The newest revision of each shard. */
+  readonly revisions: readonly number[];
+  /** Revisions of each shard that its marks have taken, ascending. */
+  readonly omitted?: readonly (readonly number[])[];
+  /** Cluster id of each shard, decimal. */
+  readonly clusterIds: readonly string[];
+  /** See `Base`. */
+  readonly store?: string;
 }
 
 /**
@@ -19,11 +30,11 @@ export interface GenesisOptions {
  */
 export async function beginLog(options: GenesisOptions): Promise<void> {
   const { host, hostShard, map } = options;
-  const { revisions, clusterIds } = await options.genesis();
+  const { revisions, omitted, clusterIds, store } = await options.genesis();
   const fold = Fold.genesis(revisions.length, hostShard);
   const covers = hostShard < 0 ? 0 : revisions[hostShard];
   // Data from before. `covers` is no log revision, it only lies before all of them.
-  fold.apply({ reached: new Map(revisions.entries()), compact: 0, leases: [], raftTerm: 0 }, 0);
+  for (const [shard, reached] of revisions.entries()) fold.begin(shard, reached, omitted?.[shard] ?? []);
   const base: Base = {
     epoch: 1,
     covers,
@@ -34,6 +45,7 @@ export async function beginLog(options: GenesisOptions): Promise<void> {
     prunedAt: 0,
     map,
     clusterIds,
+    ...(store !== undefined && { store }),
   };
   const { value } = encodeBase(base, fold.snapshot(), PART_SIZES.bytes, () => "");
   await host.commit(

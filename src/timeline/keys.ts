@@ -6,6 +6,8 @@
  * - `log/<epoch>/<proxy>/<n>`: entries
  * - `part/<epoch>/<proxy>/<n>`: parts of a base that are too large for one value
  * - `token-key`: not the log's, but among its keys: what clients' tokens are sealed with, put once for ever
+ * - `mark/<store>`: on every cluster of a store, the host among them: which store it belongs to, see mark.ts
+ * - `mark/<store>/claim`: on one of its clusters, from before the first mark: which of several stores is made there
  */
 const PREFIX = "\0braid/";
 
@@ -16,6 +18,25 @@ export const BASE_KEY = Buffer.from(`${PREFIX}base`);
 export const TAIL_KEY = Buffer.from(`${PREFIX}tail`);
 
 export const TOKEN_KEY = Buffer.from(`${PREFIX}token-key`);
+
+const MARKS = `${PREFIX}mark/`;
+
+/** The range of marks and claims, of all stores. */
+export const MARKS_BEGIN = Buffer.from(MARKS);
+export const MARKS_END = Buffer.from(`${PREFIX}mark0`);
+
+/** `store` is the store's id: 16 lower-case hexadecimal digits. */
+export const markKey = (store: string): Buffer => Buffer.from(`${MARKS}${store}`);
+export const claimKey = (store: string): Buffer => Buffer.from(`${MARKS}${store}${CLAIM}`);
+
+const CLAIM = "/claim";
+
+/** The store that a mark or claim names by its key. */
+export function parseMarkKey(key: Uint8Array): { store: string; isClaim: boolean } {
+  const name = Buffer.from(key).toString("latin1").slice(MARKS.length);
+  const isClaim = name.endsWith(CLAIM);
+  return { store: isClaim ? name.slice(0, -CLAIM.length) : name, isClaim };
+}
 
 const ENTRIES = `${PREFIX}log/`;
 const PARTS = `${PREFIX}part/`;

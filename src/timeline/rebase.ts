@@ -12,6 +12,7 @@ export interface BaseChange {
   /** A table that replaces the old segments: pruned for the compaction `at`. */
   readonly pruned?: { readonly table: SegmentTable; readonly at: number };
   readonly clusterIds?: readonly string[];
+  readonly store?: string;
 }
 
 export interface BaseInput {
@@ -41,7 +42,7 @@ export interface BasePlan {
 /** Plans the next base. Pure. */
 export function planBase(input: BaseInput): BasePlan {
   const { base: old, sizes, newPart } = input;
-  const { pruned, clusterIds } = input.change;
+  const { pruned, clusterIds, store = old.store } = input.change;
   const state = pruned === undefined ? input.state : { ...input.state, table: pruned.table };
   const parts: { key: string; value: Uint8Array }[] = [];
   const segmentParts = pruned === undefined ? [...old.segmentParts] : [];
@@ -65,6 +66,7 @@ export function planBase(input: BaseInput): BasePlan {
     prunedAt: pruned?.at ?? old.prunedAt,
     map: old.map,
     clusterIds: clusterIds ?? old.clusterIds,
+    ...(store !== undefined && { store }),
   };
   const { value, blob } = encodeBase(base, state, sizes.bytes, newPart);
   const deletes = [entriesBefore(input.firstNeededEpoch), ...needlessParts(input, segmentParts)];

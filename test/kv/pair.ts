@@ -123,8 +123,8 @@ export async function openProxy(
   });
   const parsed = parseConfig(text, "test");
   const store = await openStore(parsed, log);
-  const { router, shards: guarded, timeline, mapId } = store;
-  const identity = createIdentity({ clusterId: mapId, memberId: 7n, timeline });
+  const { router, shards: guarded, timeline, id } = store;
+  const identity = createIdentity({ clusterId: id, memberId: 7n, timeline });
   const leases = new Leases({ shards: guarded, router, timeline, log });
   const kv = createKv({ router, timeline, shards: guarded, identity, leases, limits: parsed.limits, log });
   const handlers = new Map([...kv.handlers, ...leaseHandlers({ leases, timeline, identity }).unary]);

@@ -8,6 +8,8 @@ import { SegmentTable } from "../../src/timeline/segments.js";
 
 const SHARDS = 3;
 const HOST = 1;
+const STORE = "00000000000000ab";
+const MARK = { key: Buffer.from("a mark"), value: Buffer.from("its value") };
 
 /** A long history that goes from shard to shard, with hidden revisions of the host and many placed leases. */
 function history(): { base: Base; state: FoldState } {
@@ -41,7 +43,14 @@ function history(): { base: Base; state: FoldState } {
 
 /** What a proxy makes of the keys that a restore puts at `hostRevision`. */
 function opened(saved: { base: Base; state: FoldState }, hostRevision: number, bumpRevision: number) {
-  const restored = { hostShard: HOST, hostRevision, clusterIds: ["4", "5", "6"], bumpRevision };
+  const restored = {
+    hostShard: HOST,
+    hostRevision,
+    clusterIds: ["4", "5", "6"],
+    bumpRevision,
+    store: STORE,
+    mark: MARK,
+  };
   const keys = restoredLog(saved, restored).map(({ key, value }) => ({
     key: Buffer.from(key).toString("latin1"),
     value,
@@ -58,12 +67,14 @@ test("a timeline too large for one key is restored with every revision", () => {
   const { keys, fold, base: newBase, entries } = opened(saved, hostRevision, 0);
   assert.ok(keys.length > 4 && keys.every(({ value }) => value.length <= 600_000));
   assert.deepEqual([newBase.map, newBase.clusterIds, newBase.epoch > 7], ["the map", ["4", "5", "6"], true]);
+  assert.equal(newBase.store, STORE);
+  assert.ok(keys.some(({ key }) => key === "a mark"));
   assert.deepEqual(entries, []);
   assert.equal(fold.head, state.revision);
   assert.equal(fold.compactRevision, 99);
   assert.deepEqual(
     [0, 1, 2].map((shard) => fold.cut(shard)),
-    [state.cut[0], hostRevision, state.cut[2]],
+    [state.cut[0]! + 1, hostRevision, state.cut[2]! + 1],
   );
   assert.deepEqual(fold.placements, state.placements);
   for (let index = 0; index < state.table.count; index++) {
@@ -83,12 +94,14 @@ test("revisions are left out: what follows is above them, what was before counts
   assert.equal(fold.compactRevision, head);
   assert.equal(fold.runAt(head).shard, -1);
   assert.throws(() => fold.runAt(head - 1), RangeError);
-  assert.equal(fold.cutAt(head, 0), state.cut[0]);
-  assert.equal(fold.readRevision(0, state.cut[0]!), head);
-  const reached = new Map([[0, state.cut[0]! + 2]]);
+  // The shard's mark.
+  const marked = state.cut[0]! + 1;
+  assert.equal(fold.cutAt(head, 0), marked);
+  assert.equal(fold.readRevision(0, marked), head);
+  const reached = new Map([[0, marked + 2]]);
   fold.apply({ reached, compact: 0, leases: [], raftTerm: 0 }, hostRevision + 1);
   assert.equal(fold.head, head + 2);
-  assert.equal(fold.toRevision(0, state.cut[0]! + 1), head + 1);
+  assert.equal(fold.toRevision(0, marked + 1), head + 1);
   assert.equal(fold.cut(HOST), hostRevision + 1);
   const last = state.table.at(state.table.count - 1);
   assert.equal(fold.toRevision(last.shard, last.shardRevision), last.revision);

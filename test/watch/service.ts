@@ -22,7 +22,7 @@ export async function openWatchService(
   const log = createLog("silent");
   const store = await openStore(configOf(shards), log);
   const { timeline, router } = store;
-  const identity = createIdentity({ clusterId: store.mapId, memberId: 7n, timeline });
+  const identity = createIdentity({ clusterId: store.id, memberId: 7n, timeline });
   const service = createWatch({ timeline, shards: store.shards, router, identity, limits, log });
   const close = () => {
     service.stop();
