@@ -63,13 +63,15 @@ const endpointsPath = (index: number): Path =>
   index < 0 ? ["timeline", "endpoints"] : ["shards", index, "endpoints"];
 
 /**
- * The store that most of the clusters are marked for; if there are several, the timeline host's. Undefined when none
- * is marked or claimed.
+ * The store that most of the clusters are marked for; if there are several, the timeline host's. Marks with names that the
+ * configuration does not have count on the host alone. Undefined when none is left, and there is no claim either.
  */
 export function storeOf(clusters: readonly ConfiguredCluster[], host: number): string | undefined {
   const votes = new Map<string, number>();
+  const names = new Set(clusters.map(({ name }) => name));
   for (const { index, reading } of clusters) {
-    for (const { store } of reading?.marks.marks ?? []) {
+    for (const { store, name } of reading?.marks.marks ?? []) {
+      if (index !== host && !names.has(name)) continue;
       votes.set(store, (votes.get(store) ?? 0) + (index === host ? 1.5 : 1));
     }
   }
