@@ -129,8 +129,17 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
     },
   ],
   ["hand events out before the shard has delivered them", { eagerWatch: true }],
+  [
+    "give the marks of a new store revisions",
+    () =>
+      patch(Fold.prototype, "begin", function (this: Fold, shard: number, reached: number) {
+        begin.call(this, shard, reached, []);
+      }),
+  ],
+  ["mark the host without putting the log's tail", { silentMark: true }],
 ];
 const original = Fold.prototype.apply;
+const { begin } = Fold.prototype;
 
 for (const [name, mutation] of MUTATIONS) {
   test(`is caught: ${name}`, async () => {

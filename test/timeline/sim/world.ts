@@ -17,6 +17,8 @@ export interface Mutation {
   unguarded?: boolean;
   /** A watcher hands out what it has without waiting for the shards before it. */
   eagerWatch?: boolean;
+  /** The host is marked without a word to the log. */
+  silentMark?: boolean;
 }
 
 export interface Scenario {
@@ -66,6 +68,8 @@ export class World {
   readonly oracle = new Map<number, Write>();
   readonly writes = new Map<string, Write>();
   readonly observations: Observation[] = [];
+  /** Revisions of each shard that its marks have taken before the store was made. */
+  readonly omitted: number[][];
   private started = 0;
 
   constructor(
@@ -74,12 +78,14 @@ export class World {
   ) {
     this.random = new Random(scenario.seed);
     this.shards = Array.from({ length: scenario.shards }, () => new SimEtcd());
+    this.omitted = this.shards.map(() => []);
     this.hostEtcd = scenario.host < 0 ? new SimEtcd() : this.shards[scenario.host];
   }
 
   async run(): Promise<void> {
     const { proxies, operations } = this.scenario;
     if (this.random.chance(0.3)) this.seedData();
+    this.random.pick([() => this.mark(), () => this.markHostLater(), () => {}])();
     for (let index = 0; index < proxies; index++) this.startProxy(index);
     let running = 0;
     for (let client = 0; client < 4; client++) {
@@ -101,6 +107,28 @@ export class World {
 
   private seedData(): void {
     for (let n = this.random.below(12); n > 0; n--) this.putDirectly(this.random.pick(KEYS));
+  }
+
+  /** All clusters are marked before the store is made, some of them twice, with clients' keys between the marks. */
+  private mark(): void {
+    const claimed = this.random.below(this.shards.length);
+    for (const [shard, etcd] of this.shards.entries()) {
+      const names = shard === claimed ? ["x/claim", "x"] : ["x"];
+      for (const name of names) {
+        this.omitted[shard].push(etcd.put([{ key: `\0braid/mark/${name}`, value: Buffer.alloc(0) }]));
+        if (this.random.chance(0.3)) this.seedData();
+      }
+    }
+    if (this.scenario.host < 0) this.hostEtcd.put([{ key: "\0braid/mark/x", value: Buffer.alloc(0) }]);
+  }
+
+  /** The mark of a store that has none yet comes while its log is in use. */
+  private markHostLater(): void {
+    this.scheduler.after(this.random.below(400), () => {
+      if (this.hostEtcd.get("\0braid/base") === undefined) return;
+      const keys = ["\0braid/mark/x", ...(this.mutation.silentMark ? [] : ["\0braid/tail"])];
+      this.hostEtcd.put(keys.map((key) => ({ key, value: Buffer.alloc(0) })));
+    });
   }
 
   shardOf(key: string): number {
@@ -286,6 +314,7 @@ export class SimProxy {
         genesis: () =>
           this.network.call(() => ({
             revisions: shards.map(({ revision }) => revision),
+            omitted: world.omitted,
             clusterIds: shards.map(() => "1"),
           })),
         accept: () => {},
