@@ -112,14 +112,14 @@ ${exitCodes}`,
   program
     .command("adopt")
     .description("make a rebuilt cluster the one that belongs to a shard")
-    .argument("<shard>", "name of the shard")
+    .argument("<shard>", "name of the shard, or _timeline for a timeline host that is no shard")
     .option(...CONFIG)
     .addHelpText(
       "after",
       `
 Proxies refuse a shard whose etcd cluster is another one than when the store was made. When it was rebuilt on
 purpose, from its newest data, this makes it known; then restart the proxies. A cluster that lacks data which
-clients were told is stored is not adopted.
+clients were told is stored is not adopted, nor is one that belongs to something else.
 
 Example:
   braid adopt a --config /etc/braid/shards.yaml
