@@ -7,7 +7,12 @@ import { parseConfig } from "../../src/config/load.js";
 import type { Config } from "../../src/config/types.js";
 import { freePort } from "../../src/dev/ports.js";
 import { createLog } from "../../src/ops/log.js";
+import { connect } from "../../src/server/connect.js";
 import { findStoreContradictions, openStore, type Store } from "../../src/server/store.js";
+import type { SharedTimeline } from "../../src/timeline/timeline.js";
+import { PutRequest, RangeRequest } from "../../src/wire/messages.js";
+import { KV } from "../../src/wire/paths.js";
+import { peekHeader, peekRevision } from "../../src/wire/rewrite.js";
 import { temporaryFolder } from "../support/braid.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 
@@ -108,4 +113,39 @@ export async function withEtcds(count: number, body: (etcds: EtcdProcess[]) => P
   } finally {
     await Promise.all(etcds.map((etcd) => etcd.remove()));
   }
+}
+
+const WRITE = { idempotent: false } as const;
+const READ = RangeRequest.encode({ key: Uint8Array.of(0) });
+const put = (key: string) => PutRequest.encode({ key: Buffer.from(key) });
+
+/** A proxy of an older version, which knows nothing of marks. */
+export interface Older {
+  readonly timeline: SharedTimeline;
+  /** Puts a key on each shard; resolves to the store's revision. */
+  write(): Promise<number>;
+  close(): void;
+}
+
+/** Opens a store as an older version does, or makes one. */
+export async function startOlder(file: File): Promise<Older> {
+  const { config } = await configured(file);
+  const { clients, timeline, disconnect } = await connect(config, log, async (shards) => {
+    const answers = await Promise.all(
+      shards.map((shard) => shard.call(KV.Range, READ, { idempotent: true })),
+    );
+    const headers = answers.map(peekHeader);
+    return {
+      revisions: headers.map(({ revision }) => revision),
+      clusterIds: headers.map(({ clusterId }) => `${clusterId}`),
+    };
+  });
+  await timeline.open();
+  const write = async () => {
+    for (const [i, client] of clients.entries()) {
+      await timeline.seal(i, peekRevision(await client.call(KV.Put, put(`/k${i}`), WRITE)), true);
+    }
+    return timeline.head;
+  };
+  return { timeline, write, close: disconnect };
 }

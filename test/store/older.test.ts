@@ -1,12 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createLog } from "../../src/ops/log.js";
-import { connect } from "../../src/server/connect.js";
 import { openStore } from "../../src/server/store.js";
-import type { SharedTimeline } from "../../src/timeline/timeline.js";
-import { PutRequest } from "../../src/wire/messages.js";
-import { KV } from "../../src/wire/paths.js";
-import { peekHeader, peekRevision } from "../../src/wire/rewrite.js";
 import type { EtcdProcess } from "../support/etcd.js";
 import { until } from "../support/until.js";
 import {
@@ -19,45 +14,13 @@ import {
   over,
   post,
   refusals,
+  startOlder,
   withEtcds,
 } from "./configured.js";
 
 // Stores that an older version has made: with a base, and without marks.
 
 const log = createLog("silent");
-const WRITE = { idempotent: false } as const;
-const put = (key: string) => PutRequest.encode({ key: Buffer.from(key) });
-
-/** A proxy of an older version, which knows nothing of marks. */
-interface Older {
-  readonly timeline: SharedTimeline;
-  /** Puts a key on each shard; resolves to the store's revision. */
-  write(): Promise<number>;
-  close(): void;
-}
-
-async function startOlder(file: File): Promise<Older> {
-  const { config } = await configured(file);
-  const { clients, timeline, disconnect } = await connect(config, log, async (shards) => {
-    const answers = await Promise.all(
-      shards.map((shard) => shard.call(KV.Range, READ, { idempotent: true })),
-    );
-    const headers = answers.map(peekHeader);
-    return {
-      revisions: headers.map(({ revision }) => revision),
-      clusterIds: headers.map(({ clusterId }) => `${clusterId}`),
-    };
-  });
-  await timeline.open();
-  const write = async () => {
-    for (const [i, client] of clients.entries()) {
-      await timeline.seal(i, peekRevision(await client.call(KV.Put, put(`/k${i}`), WRITE)), true);
-    }
-    return timeline.head;
-  };
-  return { timeline, write, close: disconnect };
-}
-const READ = Buffer.from([0x0a, 1, 0]);
 
 /** An older store over a, b and c with three keys and no proxy. */
 async function withOlderStore(
