@@ -48,7 +48,7 @@ export interface Clusters {
 
 /** A store whose clusters have been checked, and marked where they were not. */
 export interface MarkedStore {
-  /** Undefined for a store made by an older version whose host takes no mark because it is full. */
+  /** Undefined for a store of an older version whose host is out of space and so takes no mark. */
   readonly id: string | undefined;
   readonly clusters: readonly ConfiguredCluster[];
   readonly host: HostPlace;
@@ -80,15 +80,15 @@ export async function readCluster(cluster: Shard): Promise<Reading> {
 }
 
 /**
- * Reads all clusters, and finds what their marks and the configuration disagree about. Rejects when one fails with another error
- * than being out of reach.
+ * Reads all clusters and compares them with the configuration. Rejects when one of them answers with an error; those out of
+ * reach are left out.
  */
 export async function inspectClusters(store: Clusters): Promise<Inspection> {
   for (let before = ""; ; ) {
     const read = await readClusters(store);
     const contradictions = findContradictions(store.config, store.map, read.clusters);
-    // The clusters were read one by one, while other proxies may be making the store. What was missing only for that is
-    // there when all are read again.
+    // The clusters are not read at one moment, and another proxy may be making the store. What is missing only for that
+    // is there when they are read again.
     const found = JSON.stringify(contradictions);
     if (contradictions.length === 0 || found === before) return { ...read, contradictions };
     before = found;
@@ -119,14 +119,13 @@ export const isUnreachable = ({ code }: StatusError): boolean =>
   code === Code.UNAVAILABLE || code === Code.DEADLINE_EXCEEDED;
 
 /**
- * Checks that the clusters are the ones of the configuration, and marks those that are not marked yet: all of them when a
- * store is made, and those of a store made by an older version. Resolves when a timeline may be begun, or loaded; rejects
- * with `ContradictionError`, having written nothing that contradicts anything, and with UNAVAILABLE when the host, or on
- * a new store any cluster, can not be reached.
+ * Checks that the clusters are the ones of the configuration, and marks those that carry no mark yet: all of them when a
+ * store is made, else those of a store made by an older version. Resolves when the timeline may be loaded or begun.
+ * Rejects with `ContradictionError`, and with UNAVAILABLE when the host can not be reached, or any cluster of a new store.
  *
- * A new store is claimed on the cluster with the lowest id first, so that of several proxies with different configurations one wins. Then
- * the host is marked, then the others, then the first base is written. So wherever a proxy dies, the next one goes on, and
- * a host without a mark among marked shards has lost its data.
+ * A new store first claims the cluster with the lowest id, so that of proxies with different configurations one wins.
+ * Then the host is marked, then the others, then the first base is written. Wherever a proxy dies, the next one can go
+ * on; and a host without a mark among marked shards has lost its data.
  */
 export async function markStore(store: Clusters, log: Log): Promise<MarkedStore> {
   const { config, all, host } = store;
@@ -165,7 +164,7 @@ export async function markStore(store: Clusters, log: Log): Promise<MarkedStore>
         { cluster: next[i].name, error: error.message },
         "the cluster could not be marked as the store's",
       );
-      if (isHost) return { id: undefined, clusters, host: place, unreachable };
+      if (isHost) return { id: known, clusters, host: place, unreachable };
       failed.add(next[i].index);
     }
   }
@@ -194,7 +193,12 @@ export function recognitionOf(
       );
       return new StatusError(Code.FAILED_PRECONDITION, wrong.message);
     }
-    if (marks.marks.length > 0) return undefined;
+    const [mark] = marks.marks;
+    if (mark !== undefined && mark.host.clusterId !== host.clusterId) {
+      const text = `the timeline is on the etcd cluster ${mark.host.clusterId} by now, this proxy has it on ${host.clusterId}`;
+      return new StatusError(Code.FAILED_PRECONDITION, `${nameOf(shard)}: ${text}: restart the proxy`);
+    }
+    if (mark !== undefined) return undefined;
     if (markedStore() !== undefined) {
       return new StatusError(Code.DATA_LOSS, `${nameOf(shard)}: ${unmarked(clusterId, shard.name)}`);
     }

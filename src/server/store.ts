@@ -70,11 +70,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     const shards = guardShards(connections, marked, timeline, log);
     pruner = new Pruner(timeline, shards, systemRuntime, log);
     // A shard that is down is looked at when it comes back, before anything is asked of it.
-    for (const { message } of unreachable.values())
-      log.warn({ error: message }, "a cluster is not reachable yet");
-    await Promise.all(
-      shards.filter(({ index }) => !unreachable.has(index)).map((shard) => verify(shard, log)),
-    );
+    await Promise.all(shards.map((shard) => verify(shard, unreachable.get(shard.index), log)));
     // While the host is full, the store goes by the id that stores had before they were marked.
     const storeId = id === undefined ? mapId : BigInt(`0x${id}`);
     const openAuth = async () => users && openCallers(users, config.auth, host, storeId.toString());
@@ -186,8 +182,10 @@ async function genesis(shards: readonly ShardClient[], store: string | undefined
   };
 }
 
-async function verify(shard: GuardedShard, log: Log): Promise<void> {
+/** Has the shard looked at, unless it could not be reached a moment ago. */
+async function verify(shard: GuardedShard, failure: StatusError | undefined, log: Log): Promise<void> {
   try {
+    if (failure !== undefined) throw failure;
     await shard.verify();
   } catch (reason) {
     const error = StatusError.from(reason);

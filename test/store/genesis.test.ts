@@ -96,6 +96,43 @@ test("four unrelated stores with the same shards have four ids, none of them 0",
   });
 });
 
+test("proxies with different timeline hosts that make a store at the same instant: exactly one does", async () => {
+  await withEtcds(4, async (etcds) => {
+    const places = [{ host: "a" }, { host: "b" }, { host: "c" }, { endpoints: at(etcds[3]) }];
+    const results = await Promise.allSettled(places.map((place) => opened(over("abc", etcds, place))));
+    for (const each of results) if (each.status === "fulfilled") each.value.close();
+    const reasons = results.flatMap((each) => (each.status === "rejected" ? [String(each.reason)] : []));
+    assert.equal(reasons.length, 3, reasons.join("\n"));
+    for (const reason of reasons) assert.match(reason, /the timeline of this store is on/);
+  });
+});
+
+test("a proxy that reads one cluster before a store is made, and the others after, is not misled", async () => {
+  await withEtcds(3, async (etcds) => {
+    const file = over("abc", etcds);
+    const { config } = await configured(file);
+    const connections = await connect(config, log);
+    let read = () => {};
+    const made = new Promise<void>((resolve) => {
+      read = resolve;
+    }).then(() => open(file));
+    const slow = connections.all.map((client) => {
+      const call: ShardClient["call"] = async (...args) => {
+        if (client !== connections.host) await made;
+        const answer = await client.call(...args);
+        read();
+        return answer;
+      };
+      return new Proxy(client, {
+        get: (target, name) => (name === "call" ? call : Reflect.get(target, name)),
+      });
+    });
+    const { id } = await markStore({ ...connections, all: slow }, log);
+    connections.disconnect();
+    assert.equal(BigInt(`0x${id}`), await made);
+  });
+});
+
 test("two stores that share a cluster and are made at once: one of them is made", async () => {
   for (const shared of [0, 1, 2]) {
     await withEtcds(3, async (etcds) => {

@@ -4,12 +4,11 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { createLog } from "../../src/ops/log.js";
 import { adoptCluster } from "../../src/server/adoption.js";
-import { RangeRequest } from "../../src/wire/messages.js";
+import { PutRequest, RangeRequest } from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
+import { peekRevision } from "../../src/wire/rewrite.js";
 import { braid } from "../support/braid.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
-import { etcdctl } from "../support/etcdctl.js";
-import { ProxyProcess } from "../support/store.js";
 import {
   at,
   base64,
@@ -26,20 +25,21 @@ import {
 
 const log = createLog("silent");
 
-/** Makes the store and writes some keys on each shard. */
+/** Makes the store and writes a few keys on each shard; resolves to its id. */
 async function make(file: File): Promise<bigint> {
-  const { path, port } = await configured(file);
-  const proxy = new ProxyProcess(path, port);
-  await proxy.start();
+  const store = await opened(file);
   try {
-    for (let n = 0; n < 12; n++) {
-      const { code, stderr } = await etcdctl(proxy.endpoint, "put", `/key${n}/x`, `${n}`);
-      assert.equal(code, 0, stderr);
+    for (const client of store.clients) {
+      for (const key of ["k1", "k2", "k3"]) {
+        const request = PutRequest.encode({ key: Buffer.from(key) });
+        const answer = await client.call(KV.Put, request, { idempotent: false });
+        await store.timeline.seal(client.index, peekRevision(answer), true);
+      }
     }
+    return store.id;
   } finally {
-    await proxy.kill();
+    store.close();
   }
-  return open(file);
 }
 
 /** The etcd comes back with nothing, as a cluster with the same id. */
@@ -85,35 +85,52 @@ test("a shard that has lost its data is refused at start, also when it holds as 
   });
 });
 
-test("a running proxy refuses a shard that comes back as another store's, and tells its clients no address", async () => {
-  await withEtcds(3, async (etcds) => {
-    const file = over("abc", etcds);
-    await make(file);
-    const store = await opened(file);
-    try {
-      const [mark] = await marksOf(etcds[1]);
-      const key = base64(`\0braid/mark/${mark}`);
-      const { kvs } = await post(etcds[1], "range", { key });
-      await post(etcds[1], "put", { key: base64("\0braid/mark/00000000000000ab"), value: kvs[0].value });
-      await etcds[1].kill();
-      await etcds[1].restart();
-      const read = RangeRequest.encode({ key: Buffer.from("k") });
-      await assert.rejects(
-        store.shards[1].call(KV.Range, read, { idempotent: true }),
-        ({ message }: Error) => {
-          assert.match(
-            message,
-            /^shard "b": the etcd cluster \d+ belongs to another store \(0+ab\), as its shard "b"$/,
-          );
-          return true;
-        },
-      );
-      await store.shards[0].call(KV.Range, read, { idempotent: true });
-    } finally {
-      store.close();
-    }
+const RETURNS: [
+  name: string,
+  change: (key: string, value: string) => { key: string; value: string },
+  reason: RegExp,
+][] = [
+  [
+    "another store's",
+    (_, value) => ({ key: "\0braid/mark/00000000000000ab", value }),
+    /^shard "b": the etcd cluster \d+ belongs to another store \(0+ab\), as its shard "b"$/,
+  ],
+  [
+    "another shard",
+    (key, value) => ({ key, value: value.replace('"b"', '"c"') }),
+    /^shard "b": the etcd cluster \d+ is shard "c" of this store$/,
+  ],
+  [
+    "one whose timeline is elsewhere by now",
+    (key, value) => ({ key, value: value.replace(/"clusterId":"\d+"/, '"clusterId":"123"') }),
+    /^shard "b": the timeline is on the etcd cluster 123 by now, this proxy has it on \d+: restart the proxy$/,
+  ],
+];
+
+for (const [name, change, reason] of RETURNS) {
+  test(`a running proxy refuses a shard that comes back as ${name}, and tells its clients no address`, async () => {
+    await withEtcds(3, async (etcds) => {
+      const file = over("abc", etcds);
+      await make(file);
+      const store = await opened(file);
+      try {
+        const [mark] = await marksOf(etcds[1]);
+        const key = `\0braid/mark/${mark}`;
+        const { kvs } = await post(etcds[1], "range", { key: base64(key) });
+        const changed = change(key, Buffer.from(kvs[0].value, "base64").toString());
+        await post(etcds[1], "put", { key: base64(changed.key), value: base64(changed.value) });
+        await etcds[1].kill();
+        await etcds[1].restart();
+        const read = RangeRequest.encode({ key: Buffer.from("k") });
+        const refused = store.shards[1].call(KV.Range, read, { idempotent: true });
+        await assert.rejects(refused, ({ message }: Error) => reason.test(message));
+        await store.shards[0].call(KV.Range, read, { idempotent: true });
+      } finally {
+        store.close();
+      }
+    });
   });
-});
+}
 
 test("a shard or a timeline host that was rebuilt from its newest data is adopted, marks and all", async () => {
   for (const rebuilt of [0, 1, 2]) {

@@ -6,6 +6,7 @@ import type { EtcdProcess } from "../support/etcd.js";
 import { until } from "../support/until.js";
 import {
   at,
+  base64,
   configured,
   type File,
   marksOf,
@@ -142,6 +143,14 @@ test("a shard of an older store that is away is marked when it is back; then non
     const store = await opened(file);
     try {
       assert.equal(store.timeline.log.base.store, undefined);
+      // The log's tail tells all proxies of the revision that the host's mark has taken.
+      const [mark, tail] = await Promise.all(
+        [`mark/${(await marksOf(etcds[0]))[0]}`, "tail"].map(async (name) => {
+          const { kvs } = await post(etcds[0], "range", { key: base64(`\0braid/${name}`) });
+          return kvs[0].mod_revision;
+        }),
+      );
+      assert.equal(tail, mark);
       await etcds[2].restart();
       await until("the shard is marked", async () => {
         await store.shards[2].verify().catch(() => {});
