@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { cpSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { createLog } from "../../src/ops/log.js";
-import { openShard } from "../../src/shard/client.js";
+import { openShard, type ShardClient } from "../../src/shard/client.js";
 import { UnsentError } from "../../src/shard/errors.js";
 import { type GuardedShard, guardShard } from "../../src/shard/guard.js";
 import type { CallOptions, Shard } from "../../src/shard/shard.js";
@@ -22,6 +23,7 @@ interface Guarded {
   readonly etcd: EtcdProcess;
   /** Not guarded. */
   readonly shard: Shard;
+  readonly client: ShardClient;
   readonly guard: GuardedShard;
   /** What the timeline has sealed. */
   sealed: number;
@@ -43,6 +45,7 @@ async function withGuard(body: (guarded: Guarded) => Promise<void>): Promise<voi
   const guarded: Guarded = {
     etcd,
     shard,
+    client: shard,
     guard: guardShard(
       shard,
       () => guarded.sealed,
@@ -224,5 +227,33 @@ test("a call cancelled before the shard was looked at is not sent", async () => 
     guard.unary(KV.Put, PUT, write, () => assert.fail("was cancelled"))();
     await guard.verify();
     assert.equal(await revision(), 1);
+  });
+});
+
+test("a shard that is exchanged while it is being recognised is looked at again before anything goes there", async () => {
+  await withGuard(async ({ etcd, client }) => {
+    for (let n = 0; n < 3; n++) await client.call(KV.Put, PUT, write);
+    let judged = 0;
+    const guard = guardShard(
+      client,
+      () => 4,
+      () => undefined,
+      {
+        request: GET,
+        judge: async () => {
+          if (++judged > 1) return undefined;
+          const lost = new Promise<void>((resolve) => client.onDisconnect(resolve));
+          await etcd.kill();
+          await lost;
+          rmSync(join(etcd.dir, "member"), { recursive: true });
+          await etcd.restart();
+          return undefined;
+        },
+      },
+    );
+    await guard.verify();
+    const { code } = await refusal(guard.call(KV.Put, PUT, write));
+    assert.equal(code, Code.DATA_LOSS);
+    assert.equal(peekHeader(await client.call(KV.Range, GET, read)).revision, 1, "no write went there");
   });
 });
