@@ -57,8 +57,7 @@ export function parseConfig(text: string, source: string): Config {
 
 /** Names the place of a setting of a file that was read already, as `shards.yaml:12`; without a line when there is none. */
 export function placesIn(file: string): (path: Path) => string {
-  const lines = new LineCounter();
-  const document = parseDocument(readFileSync(file, "utf8"), { lineCounter: lines, prettyErrors: false });
+  const { document, lines } = readYaml(readStart(file), file);
   return (path) => {
     // A setting that is left out is seen from the shards, which are always there.
     const offset = offsetOf(path, document) ?? offsetOf(["shards"], document);

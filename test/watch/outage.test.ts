@@ -109,7 +109,7 @@ async function setUp(): Promise<Setting> {
       },
     },
   });
-  const identity = createIdentity({ clusterId: store.mapId, memberId: 7n, timeline });
+  const identity = createIdentity({ clusterId: store.id, memberId: 7n, timeline });
   const deps = { timeline, shards: [first, failing], router, identity, limits: LIMITS, log };
   return Object.assign(setting, { store, service: createWatch(deps) });
 }
