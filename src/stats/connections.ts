@@ -22,6 +22,8 @@ export const REFUSALS = [
   "protocol",
   /** What is neither HTTP/2 nor HTTP/1.1. */
   "malformed",
+  /** HTTP/1.1 requests sent on and on while an earlier one had no answer. */
+  "pipelined",
 ] as const;
 
 export type Refusal = (typeof REFUSALS)[number];

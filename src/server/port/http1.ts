@@ -6,6 +6,7 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { Socket } from "node:net";
+import { PacedSocket } from "./paced.js";
 
 /** How long a client may take from connecting to the end of its first request's headers, ms. */
 const HEADERS_TIMEOUT = 20_000;
@@ -14,9 +15,6 @@ const KEEP_ALIVE = 300_000;
 /** As much as our HTTP/2 takes, bytes. */
 const MAX_HEADER_BYTES = 64 * 1024;
 
-/** Requests that may wait on one connection before no more is read from it. */
-const MAX_WAITING = 16;
-
 /** What is answered to requests that cannot be read, by the parser's code. */
 const STATUSES: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
@@ -24,11 +22,16 @@ const STATUSES: Readonly<Record<string, string>> = {
 };
 
 interface Connection {
-  /** Of the request that is being answered. */
-  current: ServerResponse | undefined;
-  /** Requests that came meanwhile. */
-  readonly waiting: [IncomingMessage, ServerResponse][];
+  readonly socket: PacedSocket;
+  /** Closes the connection while no request is in progress. */
+  timer: NodeJS.Timeout | undefined;
+  /** The request that is being answered. */
+  current: Exchange | undefined;
+  /** The request behind it, if it has come along with the body of `current`; hardly ever more. */
+  readonly waiting: Exchange[];
 }
+
+type Exchange = readonly [IncomingMessage, ServerResponse];
 
 /**
  * HTTP/1.1 on connections that somebody else has accepted. There is no limit on how long a request or a response
@@ -38,18 +41,16 @@ interface Connection {
  */
 export class Http1Server {
   private readonly server: Server;
-  private readonly connections = new Map<Socket, Connection>();
-  private readonly timers = new Map<Socket, NodeJS.Timeout>();
+  private readonly connections = new Map<unknown, Connection>();
   private stopping = false;
 
-  /** `malformed` is called for every connection that is closed because it is no HTTP/1.1. */
   constructor(
     private readonly listener: RequestListener,
-    malformed: () => void,
+    private readonly refused: (reason: "malformed" | "pipelined") => void,
   ) {
     this.server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE });
     this.server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-      if (error.code?.startsWith("HPE_")) malformed();
+      if (error.code?.startsWith("HPE_")) refused("malformed");
       const status = STATUSES[error.code ?? ""] ?? "400 Bad Request";
       const head = ["content-type: text/plain; charset=utf-8", "connection: close"].join("\r\n");
       // What does not even begin as HTTP/1 may be a broken HTTP/2, whose peer could not read this answer.
@@ -63,17 +64,20 @@ export class Http1Server {
   }
 
   /** Takes over a connection of which `first` has been read. */
-  take(socket: Socket, first: Buffer): void {
-    this.connections.set(socket, { current: undefined, waiting: [] });
-    this.arm(socket, HEADERS_TIMEOUT);
+  take(accepted: Socket, first: Buffer): void {
+    const socket = new PacedSocket(accepted, {
+      isBusy: () => isBusy(connection),
+      stuck: () => this.refused("pipelined"),
+    });
+    const connection: Connection = { socket, timer: undefined, current: undefined, waiting: [] };
+    this.connections.set(socket, connection);
+    this.arm(connection, HEADERS_TIMEOUT);
     socket.once("close", () => {
       this.connections.delete(socket);
-      this.disarm(socket);
+      clearTimeout(connection.timer);
     });
-    socket.pause();
-    socket.unshift(first);
     this.server.emit("connection", socket);
-    socket.resume();
+    socket.receive(first);
   }
 
   /**
@@ -82,54 +86,51 @@ export class Http1Server {
    */
   drain(): void {
     this.stopping = true;
-    for (const [socket, { current }] of this.connections) {
+    for (const { socket, current } of this.connections.values()) {
       if (current === undefined) socket.destroy();
-      else if (!current.headersSent) current.setHeader("connection", "close");
+      else if (!current[1].headersSent) current[1].setHeader("connection", "close");
     }
   }
 
   // The server's own timeouts work only for connections that it has accepted itself.
-  private arm(socket: Socket, delay: number): void {
-    const timer = setTimeout(() => socket.destroy(), delay).unref();
-    this.timers.set(socket, timer);
-  }
-
-  private disarm(socket: Socket): void {
-    clearTimeout(this.timers.get(socket));
-    this.timers.delete(socket);
+  private arm(connection: Connection, delay: number): void {
+    clearTimeout(connection.timer);
+    connection.timer = setTimeout(() => connection.socket.destroy(), delay).unref();
   }
 
   private begin(request: IncomingMessage, response: ServerResponse): void {
-    const { socket } = request;
-    const connection = this.connections.get(socket);
+    const connection = this.connections.get(request.socket);
     if (connection === undefined) return;
-    if (connection.current === undefined) {
-      this.disarm(socket);
-      this.serve(connection, request, response);
-      return;
-    }
-    if (connection.waiting.push([request, response]) === MAX_WAITING) socket.pause();
+    if (connection.current === undefined) this.serve(connection, [request, response]);
+    else connection.waiting.push([request, response]);
   }
 
-  private serve(connection: Connection, request: IncomingMessage, response: ServerResponse): void {
-    connection.current = response;
+  private serve(connection: Connection, exchange: Exchange): void {
+    const [request, response] = exchange;
+    connection.current = exchange;
+    clearTimeout(connection.timer);
     if (this.stopping) response.setHeader("connection", "close");
-    response.once("close", () => this.served(connection, request.socket, response));
+    response.once("close", () => this.served(connection, response));
     this.listener(request, response);
   }
 
-  private served(connection: Connection, socket: Socket, response: ServerResponse): void {
-    const { waiting } = connection;
-    connection.current = undefined;
-    // After an answer that was the connection's last, what waits must not be begun: nobody would hear what became of it.
+  private served(connection: Connection, response: ServerResponse): void {
+    const { socket, waiting } = connection;
+    // After an answer that was the connection's last, what follows must not be begun: nobody would hear what became of it.
     const last = !response.shouldKeepAlive || response.getHeader("connection") === "close";
     if (socket.destroyed || last) return;
-    if (waiting.length === MAX_WAITING) socket.resume();
+    connection.current = undefined;
     const next = waiting.shift();
-    if (next !== undefined) this.serve(connection, ...next);
+    if (next !== undefined) this.serve(connection, next);
     else if (this.stopping) socket.destroySoon();
-    else this.arm(socket, KEEP_ALIVE + HEADERS_TIMEOUT);
+    else this.arm(connection, KEEP_ALIVE + HEADERS_TIMEOUT);
+    socket.proceed();
   }
+}
+
+/** Whether a connection is to be read no further: the request in progress has come completely, or one waits behind it. */
+function isBusy({ current, waiting }: Connection): boolean {
+  return current !== undefined && (waiting.length > 0 || current[0].complete);
 }
 
 /** What etcd answers to a path that it does not know. */

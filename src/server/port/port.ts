@@ -60,7 +60,9 @@ export class Port {
     this.log = options.log ?? SILENT;
     this.connectionHandles = options.connectionHandles ?? Number.POSITIVE_INFINITY;
     this.maxConnections = Math.min(options.maxConnections ?? MAX_CONNECTIONS, this.connectionHandles);
-    this.http1 = new Http1Server(options.http1 ?? notFound, () => this.stats.refused.malformed++);
+    this.http1 = new Http1Server(options.http1 ?? notFound, (reason) => {
+      this.stats.refused[reason]++;
+    });
     if (options.tls === undefined) return;
     this.tls = new TlsServer(
       options.tls,
