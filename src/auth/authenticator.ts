@@ -9,12 +9,16 @@ import type { Callers } from "./callers.js";
 import { authenticate, isRefusal, type LoginCounts } from "./login.js";
 import { MAX_CREDENTIALS } from "./seal.js";
 import type { Session } from "./session.js";
+import { Turns } from "./turns.js";
 
 /**
  * How long shards may take that do not answer, once another has let the user in, ms: etcdctl waits for 2 s while it
  * connects, the login included.
  */
 const PATIENCE = 1_000;
+/** Logins that shards are asked about at the same time, and more that may wait: each costs every shard a bcrypt. */
+const MAX_LOGINS = 8;
+const MAX_WAITING_LOGINS = 256;
 // etcd looks at the token before it looks at the permission. Linearizable: a member that lags knows old users.
 const TRY = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
 
@@ -31,6 +35,7 @@ type Verdict =
  */
 export class Authenticator {
   private readonly running = new Map<string, Promise<Session>>();
+  private readonly turns = new Turns(MAX_LOGINS, MAX_WAITING_LOGINS);
 
   constructor(
     private readonly callers: Callers,
@@ -54,6 +59,15 @@ export class Authenticator {
   private async enter(user: string, password: string): Promise<Session> {
     const known = this.callers.find(user, password);
     if (known !== undefined && (await this.isGood(known))) return known;
+    return this.turns.run(() => this.ask(user, password));
+  }
+
+  /** Logins refused because too many waited. */
+  get refused(): number {
+    return this.turns.refused;
+  }
+
+  private async ask(user: string, password: string): Promise<Session> {
     const credentials = { user, password: () => password };
     const verdicts: (Verdict | undefined)[] = this.shards.map(() => undefined);
     let letIn: () => void;
@@ -63,7 +77,7 @@ export class Authenticator {
     }).then(() => setTimeout(PATIENCE, undefined, { signal: patience.signal }).catch(() => {}));
     let session: Session | undefined;
     const asked = this.shards.map(async (shard, i) => {
-      const verdict = await this.ask(() => authenticate(shard, credentials, this.counts));
+      const verdict = await verdictOf(() => authenticate(shard, credentials, this.counts));
       verdicts[i] = verdict;
       if (verdict.kind === "in") letIn();
       // Later than the others, but worth having.
@@ -75,16 +89,6 @@ export class Authenticator {
     session = this.callers.add(user, password);
     for (const [i, verdict] of verdicts.entries()) take(session, i, verdict);
     return session;
-  }
-
-  private async ask(authenticate: () => Promise<string>): Promise<Verdict> {
-    try {
-      return { kind: "in", token: await authenticate() };
-    } catch (reason) {
-      const error = StatusError.from(reason);
-      if (isAuthOff(error)) return { kind: "off" };
-      return { kind: isRefusal(error) ? "refused" : "failed", error };
-    }
   }
 
   /** Throws unless some shard has let the user in and none has done otherwise. */
@@ -142,6 +146,16 @@ const TALES: Readonly<Record<Verdict["kind"], string | undefined>> = {
   refused: "refuses it",
   failed: undefined,
 };
+
+async function verdictOf(authenticate: () => Promise<string>): Promise<Verdict> {
+  try {
+    return { kind: "in", token: await authenticate() };
+  } catch (reason) {
+    const error = StatusError.from(reason);
+    if (isAuthOff(error)) return { kind: "off" };
+    return { kind: isRefusal(error) ? "refused" : "failed", error };
+  }
+}
 
 function take(session: Session, shard: number, verdict: Verdict | undefined): void {
   if (verdict?.kind === "in") session.access(shard).take(verdict.token);
