@@ -18,6 +18,9 @@ import type { Identity } from "./identity.js";
 
 /** A stream with more keep-alives under way than this is not read until half of them are answered. */
 const MAX_UNDER_WAY = 16_384;
+/** The same of all streams together, for those with more than a few. */
+const MAX_UNDER_WAY_TOTAL = 131_072;
+const FEW = 16;
 
 export interface LeaseServiceOptions {
   readonly leases: Leases;
@@ -51,6 +54,7 @@ export function leaseHandlers(options: LeaseServiceOptions): Handlers {
 
   const list = async (call: Call) => answer(LeaseLeasesResponse.encode({ leases: await leases.list(call) }));
 
+  const all = { underWay: 0 };
   return {
     unary: new Map<string, UnaryHandler>([
       [Lease.LeaseGrant, fromAsync(grant)],
@@ -59,7 +63,7 @@ export function leaseHandlers(options: LeaseServiceOptions): Handlers {
       [Lease.LeaseLeases, fromAsync(list)],
     ]),
     stream: new Map<string, StreamHandler>([
-      [Lease.LeaseKeepAlive, (stream) => new KeepAliveStream(stream, options)],
+      [Lease.LeaseKeepAlive, (stream) => new KeepAliveStream(stream, options, all)],
     ]),
   };
 }
@@ -77,6 +81,8 @@ class KeepAliveStream {
   constructor(
     private readonly stream: ServerStream,
     private readonly options: LeaseServiceOptions,
+    /** Keep-alives under way of all streams. */
+    private readonly all: { underWay: number },
   ) {
     stream.onMessage((message) => this.requested(message));
     stream.onEnd(() => {
@@ -100,8 +106,10 @@ class KeepAliveStream {
     // From before the renewal: a revision at which the lease may have ended already must not be in this answer.
     const header = this.options.identity.header(this.options.timeline.head);
     this.underWay++;
+    this.all.underWay++;
     this.options.leases.renew(id, (error, ttl) => {
       this.underWay--;
+      this.all.underWay--;
       if (error !== undefined) this.fail(error);
       else this.answer(header, id, ttl);
       this.settle();
@@ -132,7 +140,8 @@ class KeepAliveStream {
 
   private regulate(): void {
     const full = this.underWay > (this.paused ? MAX_UNDER_WAY / 2 : MAX_UNDER_WAY);
-    const pause = this.blocked || full;
+    const crowded = this.underWay > FEW && this.all.underWay > MAX_UNDER_WAY_TOTAL;
+    const pause = this.blocked || full || crowded;
     if (pause === this.paused) return;
     this.paused = pause;
     if (pause) this.stream.pause();
