@@ -61,6 +61,7 @@ function nativeCaller(address: string): Promise<Begin> {
         connectionWindow: 64 << 20,
         maxHeaderBytes: 65_536,
         maxBufferedBytes: Number.POSITIVE_INFINITY,
+  maxBufferedTotal: Number.POSITIVE_INFINITY,
         messageRoom: 1 << 20,
         maxQueuedTotal: Number.POSITIVE_INFINITY,
         maxQueuedBytes: Number.POSITIVE_INFINITY,

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { SharedBytes } from "../stats/connections.js";
 import { Code } from "../status/error.js";
 import { Connection } from "./connection.js";
 import { Fifo } from "./fifo.js";
@@ -61,7 +62,7 @@ export class ClientConnection extends Connection<ResponseHead> {
     private readonly userAgent: string,
     private readonly events: ClientEvents,
   ) {
-    super(socket, limits, readResponse, { bytes: 0 });
+    super(socket, limits, readResponse, { queued: new SharedBytes(), requests: new SharedBytes() });
     this.sender.raw(PREFACE);
     this.sendSettings([[Setting.ENABLE_PUSH, 0]]);
   }

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import type { SharedBytes } from "../stats/connections.js";
 import { HeaderBlocks } from "./headerBlock.js";
 import { HpackDecoder } from "./hpack/decoder.js";
 import type { Field } from "./hpack/table.js";
@@ -31,14 +32,20 @@ const STREAMS_PER_COST = 8;
 /** How long a peer may take to read what is sent before the connection is closed, ms. */
 const CLOSE_GRACE = 1_000;
 
+/** What connections hold together. */
+export interface SharedMemory {
+  /** Messages to be sent. */
+  readonly queued: SharedBytes;
+  /** Messages that have come. */
+  readonly requests: SharedBytes;
+}
+
 /**
  * One HTTP/2 connection, of either side: frames, header blocks, settings, flow control and keep-alive. `H` is
  * what a header block means to the side (see `HpackDecoder`).
  */
 export abstract class Connection<H> implements FrameSink {
   readonly streams = new StreamTable<Stream>();
-  /** Bytes of incomplete or undelivered messages. */
-  buffered = 0;
   readonly sender: Sender;
   /** Streams that we may have open, as the peer has set it. */
   protected peerMaxStreams = Number.POSITIVE_INFINITY;
@@ -52,6 +59,9 @@ export abstract class Connection<H> implements FrameSink {
   /** How many pieces of data have come from the socket. */
   protected chunks = 0;
 
+  /** Bytes of messages that are incomplete or undelivered, and of calls in progress; also counted in `requests`. */
+  private buffered = 0;
+  private readonly requests: SharedBytes;
   private readonly reader: FrameReader;
   private readonly headerBlocks: HeaderBlocks<H>;
   private readonly keepAlive: KeepAlive;
@@ -69,9 +79,10 @@ export abstract class Connection<H> implements FrameSink {
     protected readonly socket: Socket,
     readonly limits: ConnectionLimits,
     build: (fields: readonly Field[] | undefined) => H,
-    queued: { bytes: number },
+    { queued, requests }: SharedMemory,
   ) {
     this.sender = new Sender(socket, limits, queued);
+    this.requests = requests;
     this.idleFrames = new IdleFrames(this.sender);
     this.reader = new FrameReader(this);
     this.headerBlocks = new HeaderBlocks(new HpackDecoder(build, limits.maxHeaderBytes), limits);
@@ -103,6 +114,23 @@ export abstract class Connection<H> implements FrameSink {
   protected abstract onPong(): void;
   /** Whether `streamId` has ever been used. */
   protected abstract isIdle(streamId: number): boolean;
+
+  /** Counts bytes that are to be held for the peer; false, and nothing is counted, when it has too many. */
+  buffer(bytes: number): boolean {
+    const { limits, requests } = this;
+    const buffered = this.buffered + bytes;
+    if (buffered > limits.maxBufferedBytes || requests.isExceeded(limits.maxBufferedTotal, buffered))
+      return false;
+    this.buffered = buffered;
+    requests.bytes += bytes;
+    return true;
+  }
+
+  /** Bytes that `buffer` has counted are held no more. */
+  unbuffer(bytes: number): void {
+    this.buffered -= bytes;
+    this.requests.bytes -= bytes;
+  }
 
   /** Takes what the socket has read, instead of its `data` event; true when its memory may still be looked at afterwards. */
   take(chunk: Buffer): boolean {

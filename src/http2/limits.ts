@@ -9,13 +9,15 @@ export interface ConnectionLimits {
   readonly connectionWindow: number;
   /** Bytes of a header list, as SETTINGS_MAX_HEADER_LIST_SIZE counts them, and of its encoded block. */
   readonly maxHeaderBytes: number;
-  /** Bytes of incomplete or undelivered messages of one connection. */
+  /** Bytes of messages of one connection that are incomplete or undelivered, and of calls in progress. */
   readonly maxBufferedBytes: number;
+  /** The same of all connections together, for those that have more than their fair share. */
+  readonly maxBufferedTotal: number;
   /** Room that a message gets before its bytes have come, at most what is announced; more comes with them, bytes. */
   readonly messageRoom: number;
   /** Bytes that wait to be sent on one connection, above which single answers are no longer queued. */
   readonly maxQueuedBytes: number;
-  /** The same of all connections together, for those that have more waiting than `FAIR_SHARE`. */
+  /** The same of all connections together, for those that have more waiting than their fair share. */
   readonly maxQueuedTotal: number;
   /** Silence after which a ping is sent, ms, and how long its answer may take. */
   readonly pingIntervalMs: number;
@@ -24,8 +26,6 @@ export interface ConnectionLimits {
   readonly pingOnlyWithStreams: boolean;
 }
 
-/** Bytes that may wait on a connection however many wait on others. */
-export const FAIR_SHARE = 1024 * 1024;
 /** Empty or tiny frames of a header block before it is a flood. */
 export const MAX_CONTINUATIONS = 64;
 /** Bytes waiting for a peer that does not read, beyond which even control frames are too much. */

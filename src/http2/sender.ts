@@ -1,7 +1,8 @@
 import type { Socket } from "node:net";
+import type { SharedBytes } from "../stats/connections.js";
 import { Fifo } from "./fifo.js";
 import { Block, HpackEncoder, type OutField } from "./hpack/encoder.js";
-import { type ConnectionLimits, FAIR_SHARE, MAX_BACKLOG } from "./limits.js";
+import { type ConnectionLimits, MAX_BACKLOG } from "./limits.js";
 import { Outbox } from "./outbox.js";
 import {
   ConnectionError,
@@ -38,7 +39,7 @@ export class Sender {
   constructor(
     socket: Socket,
     private readonly limits: ConnectionLimits,
-    private readonly queued: { bytes: number },
+    private readonly queued: SharedBytes,
   ) {
     this.outbox = new Outbox(socket);
   }
@@ -52,8 +53,7 @@ export class Sender {
   /** The peer asks on and on but does not read: it is to get no more answers. */
   get overfull(): boolean {
     const { queuedBytes, limits } = this;
-    if (queuedBytes > limits.maxQueuedBytes) return true;
-    return queuedBytes > FAIR_SHARE && this.queued.bytes > limits.maxQueuedTotal;
+    return queuedBytes > limits.maxQueuedBytes || this.queued.isExceeded(limits.maxQueuedTotal, queuedBytes);
   }
 
   /** Nothing more is sent. */

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { Connection } from "./connection.js";
+import { Connection, type SharedMemory } from "./connection.js";
 import type { ConnectionLimits } from "./limits.js";
 import { ConnectionError, ErrorCode, MAX_WINDOW, PREFACE, protocolError, Setting } from "./protocol.js";
 import { type RequestHead, readRequest } from "./request.js";
@@ -10,9 +10,7 @@ const BEGIN_TIMEOUT = 20_000;
 const GRACEFUL = 1;
 
 /** What a server does with its connections. */
-export interface ServerSide {
-  /** Counts what waits to be sent on all connections, bytes. */
-  readonly queued: { bytes: number };
+export interface ServerSide extends SharedMemory {
   /** A stream for a request; it is registered before anything arrives on it. */
   accept(connection: ServerConnection, id: number, head: RequestHead): Stream;
   onClosed(connection: ServerConnection): unknown;
@@ -35,7 +33,7 @@ export class ServerConnection extends Connection<RequestHead> {
     limits: ConnectionLimits,
     private readonly side: ServerSide,
   ) {
-    super(socket, limits, readRequest, side.queued);
+    super(socket, limits, readRequest, side);
     this.sendSettings([[Setting.MAX_CONCURRENT_STREAMS, limits.maxStreams]]);
     this.beginTimer = setTimeout(() => this.fail(protocolError("no settings")), BEGIN_TIMEOUT).unref();
   }

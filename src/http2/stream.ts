@@ -222,7 +222,7 @@ export abstract class Stream {
     this.outgoingBytes = 0;
     this.held = undefined;
     this.message = EMPTY;
-    this.connection.buffered -= this.buffered;
+    this.connection.unbuffer(this.buffered);
     this.buffered = 0;
   }
 
@@ -333,18 +333,20 @@ export abstract class Stream {
   }
 
   private buffer(length: number): boolean {
-    const { connection } = this;
-    if (connection.buffered + length > connection.limits.maxBufferedBytes) {
-      connection.resetStream(this, ErrorCode.ENHANCE_YOUR_CALM, "too many bytes of unfinished messages");
-      return false;
-    }
-    connection.buffered += length;
-    this.buffered += length;
+    if (this.occupy(length)) return true;
+    this.connection.resetStream(this, ErrorCode.ENHANCE_YOUR_CALM, "too many bytes of unfinished messages");
+    return false;
+  }
+
+  /** Counts memory that is held for this stream until it is gone; false when its connection has too much already. */
+  protected occupy(bytes: number): boolean {
+    if (!this.connection.buffer(bytes)) return false;
+    this.buffered += bytes;
     return true;
   }
 
   private unbuffer(length: number): void {
-    this.connection.buffered -= length;
+    this.connection.unbuffer(length);
     this.buffered -= length;
   }
 

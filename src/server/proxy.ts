@@ -152,6 +152,7 @@ export async function startProxy(
     probes,
     extra,
     access: config.http,
+    connections,
     observer,
     maxReceiveBytes,
     log,

@@ -36,6 +36,12 @@ export type Reply = (error: StatusError | undefined, response?: Uint8Array) => v
  */
 export type UnaryHandler = (call: Call, request: Uint8Array, reply: Reply) => void;
 
+/** What one client's connection holds, over all its streams. */
+export interface Usage {
+  /** Cost of its watches, and of requests for them that wait. */
+  watchBytes: number;
+}
+
 /** The server's end of a bidirectional (or server) stream. */
 export interface ServerStream extends Call {
   /** Messages in order. Set once, in the handler's synchronous part. */
@@ -51,6 +57,10 @@ export interface ServerStream extends Call {
   /** Bytes queued by `send` and not yet taken by the transport. */
   readonly queuedBytes: number;
   onDrain(listener: () => void): void;
+  /** True while the client, or all clients together, leave too much unread: nothing is to be queued that can be had later. */
+  readonly isOverfull?: boolean;
+  /** Absent where connections are not known; the stream counts alone then. */
+  readonly usage?: Usage;
   /** Stops and restarts delivery of messages (flow control towards the client). */
   pause(): void;
   resume(): void;

@@ -14,6 +14,7 @@ const LIMITS: ConnectionLimits = {
   connectionWindow: 64 * 1024 * 1024,
   maxHeaderBytes: 64 * 1024,
   maxBufferedBytes: Number.POSITIVE_INFINITY,
+  maxBufferedTotal: Number.POSITIVE_INFINITY,
   // A shard means what it announces.
   messageRoom: 4 * 1024 * 1024,
   maxQueuedBytes: Number.POSITIVE_INFINITY,

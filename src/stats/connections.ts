@@ -29,6 +29,28 @@ export const REFUSALS = [
 export type Refusal = (typeof REFUSALS)[number];
 export type Protocol = "http1" | "http2";
 
+/** Why requests were refused because of what they, or others, hold in memory. */
+export const OVERLOADS = [
+  /** Requests in progress. */
+  "requests",
+  /** Answers that are not read. */
+  "answers",
+] as const;
+
+export type Overload = (typeof OVERLOADS)[number];
+
+/** Bytes that all connections hold together, against one bound. */
+export class SharedBytes {
+  bytes = 0;
+  /** Connections among which they are shared. */
+  connections = 0;
+
+  /** Whether the bound is passed, and a connection that holds `own` of them has more than its fair share. */
+  isExceeded(bound: number, own: number): boolean {
+    return this.bytes > bound && own * this.connections > bound;
+  }
+}
+
 /** Counters of clients' connections. */
 export class ConnectionStats {
   /** Connections that are open, of whatever kind. */
@@ -40,7 +62,10 @@ export class ConnectionStats {
   readonly acceptedBy: Record<Protocol, number> = { http1: 0, http2: 0 };
   readonly refused = Object.fromEntries(REFUSALS.map((each) => [each, 0])) as Record<Refusal, number>;
   /** Answers and events that wait for clients to read them. */
-  readonly queued = { bytes: 0 };
+  readonly queued = new SharedBytes();
+  /** Requests that have come in part, wait, or are in progress. */
+  readonly requests = new SharedBytes();
+  readonly overload = Object.fromEntries(OVERLOADS.map((each) => [each, 0])) as Record<Overload, number>;
   /** Streams refused because their connection had as many as it may have. */
   refusedStreams = 0;
 }

@@ -21,6 +21,7 @@ export const etcd = {
   leaseNotFound: () => new StatusError(Code.NOT_FOUND, "etcdserver: requested lease not found"),
   leaseExists: () => new StatusError(Code.FAILED_PRECONDITION, "etcdserver: lease already exists"),
   leaseTtlTooLarge: () => new StatusError(Code.OUT_OF_RANGE, "etcdserver: too large lease TTL"),
+  tooManyRequests: () => new StatusError(Code.RESOURCE_EXHAUSTED, "etcdserver: too many requests"),
   noLeader: () => new StatusError(Code.UNAVAILABLE, "etcdserver: no leader"),
   timeout: () => new StatusError(Code.UNAVAILABLE, "etcdserver: request timed out"),
   stopped: () => new StatusError(Code.UNAVAILABLE, "etcdserver: server stopped"),

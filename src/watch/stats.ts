@@ -1,3 +1,5 @@
+import { SharedBytes } from "../stats/connections.js";
+
 /** What the watches from this proxy to one shard count, replays included. */
 export interface UpstreamStats {
   /** Events that came, of all keys. */
@@ -16,6 +18,10 @@ export class WatchStats {
   eventsOut = 0;
   /** Watches that were ended because what they needed was compacted. */
   compacted = 0;
+  /** Watches refused because their connection, or all of them, had too many; and streams ended because of that. */
+  refused = 0;
+  /** What clients' watches cost; shared by streams. */
+  readonly memory = new SharedBytes();
   /** How often a client's stream was found full, so that its watches fell back to the history. */
   blocked = 0;
   /** Times that a watcher read a piece of the history, and replays from the shards' own histories. */

@@ -1,6 +1,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Log } from "../../ops/log.js";
 import type { Probes } from "../../services/probes.js";
+import { ConnectionStats } from "../../stats/connections.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { CallObserver } from "../observer.js";
@@ -20,6 +21,8 @@ export interface GatewayDeps {
   /** Further pages to be served to GET, by path: `/metrics`. */
   readonly extra?: ReadonlyMap<string, Page>;
   readonly access: AccessOptions;
+  /** Counts what waits on connections. */
+  readonly connections?: ConnectionStats;
   /** Counts the calls, and is told how they end. */
   readonly observer?: CallObserver;
   /** Largest request message in bytes of protobuf; what is larger is refused with RESOURCE_EXHAUSTED. */
@@ -136,6 +139,7 @@ class JsonGateway implements Gateway {
 /** What is served, by HTTP path. */
 async function loadEndpoints({
   observer = new CallObserver(),
+  connections = new ConnectionStats(),
   maxReceiveBytes,
   highWaterBytes = DEFAULT_HIGH_WATER,
 }: GatewayDeps): Promise<ReadonlyMap<string, Endpoint>> {
@@ -146,6 +150,7 @@ async function loadEndpoints({
       method,
       stats: observer.stats.of(method.path, method.requestStream || method.responseStream),
       observer,
+      connections,
       messageBytes: maxReceiveBytes,
       textBytes: maxReceiveBytes * TEXT_FACTOR,
       highWaterBytes,

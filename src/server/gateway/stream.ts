@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { Fifo } from "../../http2/fifo.js";
 import { StatusError } from "../../status/error.js";
 import { tooLarge } from "../grpc/limit.js";
 import type { ServerStream } from "../transport.js";
@@ -6,7 +7,10 @@ import { httpStatus, sendError, streamError } from "./answers.js";
 import { type Endpoint, HttpCall } from "./call.js";
 import { renderMessage } from "./render.js";
 import { JsonSplitter } from "./splitter.js";
-import { encodeRequest, readBody, unreadable } from "./unary.js";
+import { encodeRequest, unreadable } from "./unary.js";
+
+/** What a message that waits costs on top of its bytes. */
+const MESSAGE_COST = 128;
 
 /**
  * A stream over HTTP: the messages of the body go in one after the other, answers come out as lines `{"result":…}`. The
@@ -15,7 +19,8 @@ import { encodeRequest, readBody, unreadable } from "./unary.js";
 export class HttpStream extends HttpCall implements ServerStream {
   private readonly splitter = new JsonSplitter();
   /** Messages that came while the handler wanted none. */
-  private waiting: Uint8Array[] = [];
+  private readonly waiting = new Fifo<Uint8Array>();
+  private waitingBytes = 0;
   private paused = false;
   /** The client's half has ended, in whatever way. */
   private inputOver = false;
@@ -27,14 +32,13 @@ export class HttpStream extends HttpCall implements ServerStream {
 
   constructor(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse) {
     super(endpoint, request, response);
-    response.on("drain", () => this.drained());
   }
 
   /** Begins to read the body. The handler has set its listeners. */
   start(): void {
     const { request } = this;
     if (!this.endpoint.method.requestStream) {
-      readBody(request, this.endpoint, (error, text) => {
+      this.readBody((error, text) => {
         if (error !== undefined) this.refuse(error);
         else if (this.take(text)) this.endInput();
       });
@@ -78,9 +82,15 @@ export class HttpStream extends HttpCall implements ServerStream {
       return true;
     }
     this.head(200);
-    this.response.write(`{"result":${text}}\n`, "latin1");
-    this.blocked ||= this.response.writableLength > this.endpoint.highWaterBytes;
+    const line = `{"result":${text}}\n`;
+    this.countAnswer(line.length);
+    this.response.write(line, "latin1", () => this.written(line.length));
+    this.blocked ||= this.queuedBytes > this.endpoint.highWaterBytes || this.isOverfull;
     return !this.blocked;
+  }
+
+  get isOverfull(): boolean {
+    return this.isFull(0);
   }
 
   pause(): void {
@@ -122,7 +132,10 @@ export class HttpStream extends HttpCall implements ServerStream {
   private takeAll(texts: readonly string[]): void {
     for (const text of texts) if (!this.take(text)) return;
     const size = this.splitter.pendingBytes;
-    if (size <= this.endpoint.textBytes) return;
+    if (size <= this.endpoint.textBytes) {
+      this.countRequest(size + this.waitingBytes);
+      return;
+    }
     this.splitter.end();
     this.refuse(tooLarge(size, this.endpoint.messageBytes));
   }
@@ -139,6 +152,7 @@ export class HttpStream extends HttpCall implements ServerStream {
     }
     this.received++;
     this.waiting.push(message);
+    this.waitingBytes += message.length + MESSAGE_COST;
     this.deliver();
     return true;
   }
@@ -160,19 +174,22 @@ export class HttpStream extends HttpCall implements ServerStream {
   }
 
   private deliver(): void {
-    while (this.waiting.length > 0 && !this.paused && !this.over) {
-      const message = this.waiting.shift()!;
+    while (!this.paused && !this.over) {
+      const message = this.waiting.shift();
+      if (message === undefined) break;
+      this.waitingBytes -= message.length + MESSAGE_COST;
       this.messageListener?.(message);
     }
-    if (this.inputOver && this.waiting.length === 0 && !this.paused && !this.over) {
+    if (this.inputOver && this.waitingBytes === 0 && !this.paused && !this.over) {
       const listener = this.endListener;
       this.endListener = undefined;
       listener?.();
     }
   }
 
-  private drained(): void {
-    if (!this.blocked || this.over) return;
+  private written(bytes: number): void {
+    this.countAnswer(-bytes);
+    if (!this.blocked || this.over || this.queuedBytes > this.endpoint.highWaterBytes / 2) return;
     this.blocked = false;
     this.drainListener?.();
   }

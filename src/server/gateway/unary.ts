@@ -1,10 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Code, StatusError } from "../../status/error.js";
-import { tooLarge } from "../grpc/limit.js";
+import { tooLarge, unread } from "../grpc/limit.js";
 import type { UnaryHandler } from "../transport.js";
 import { sendAscii, sendError } from "./answers.js";
 import { type Endpoint, HttpCall } from "./call.js";
-import { Collected } from "./collected.js";
 import { encodeJson } from "./encode.js";
 import { renderMessage, renderPieces } from "./render.js";
 
@@ -24,7 +23,7 @@ export class HttpUnary extends HttpCall {
 
   /** Reads the body, then runs the handler. */
   start(): void {
-    readBody(this.request, this.endpoint, (error, text) => {
+    this.readBody((error, text) => {
       // A deadline that has passed already must not be a matter of luck.
       this.expire();
       if (this.over) return;
@@ -50,6 +49,13 @@ export class HttpUnary extends HttpCall {
 
   private answer(answer: Uint8Array | undefined): void {
     const { response } = this.endpoint.method;
+    const size = answer?.length ?? 0;
+    if (this.isFull(size)) {
+      this.endpoint.connections.overload.answers++;
+      this.fail(unread());
+      return;
+    }
+    this.countAnswer(size);
     try {
       if (answer === undefined) sendAscii(this.response, "{}");
       else if (answer.length <= LARGE) sendAscii(this.response, renderMessage(response, answer));
@@ -96,26 +102,4 @@ export function encodeRequest({ method, messageBytes }: Endpoint, text: string):
   const message = encodeJson(method.request, text);
   if (message.length > messageBytes) throw tooLarge(message.length, messageBytes);
   return message;
-}
-
-/** Calls `done` with the whole body, or with RESOURCE_EXHAUSTED as soon as it is too long. Not at all when the client goes. */
-export function readBody(
-  request: IncomingMessage,
-  endpoint: Endpoint,
-  done: (error: StatusError | undefined, text: string) => void,
-): void {
-  const body = new Collected();
-  let size = 0;
-  request.on("data", (chunk: Buffer) => {
-    if (size > endpoint.textBytes) return;
-    size += chunk.length;
-    if (size <= endpoint.textBytes) body.add(chunk);
-    else {
-      body.take();
-      done(tooLarge(size, endpoint.messageBytes), "");
-    }
-  });
-  request.on("end", () => {
-    if (size <= endpoint.textBytes) done(undefined, body.take());
-  });
 }

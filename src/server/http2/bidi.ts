@@ -2,7 +2,7 @@ import type { RequestHead } from "../../http2/request.js";
 import type { ServerConnection } from "../../http2/server.js";
 import type { MethodStats } from "../../stats/methods.js";
 import type { StatusError } from "../../status/error.js";
-import type { ServerStream, StreamHandler } from "../transport.js";
+import type { ServerStream, StreamHandler, Usage } from "../transport.js";
 import { type CallContext, ServerCall } from "./call.js";
 
 /** One bidirectional stream. */
@@ -32,6 +32,14 @@ export class BidiStream extends ServerCall implements ServerStream {
     return this.over ? 0 : this.pendingBytes;
   }
 
+  get isOverfull(): boolean {
+    return this.connection.sender.overfull;
+  }
+
+  get usage(): Usage {
+    return this.context.usage;
+  }
+
   onMessage(listener: (message: Uint8Array) => void): void {
     this.messageListener = listener;
   }
@@ -50,7 +58,8 @@ export class BidiStream extends ServerCall implements ServerStream {
     for (let i = 0; i < parts.length; i++) length += parts[i].length;
     this.sendHead();
     this.sendMessage(parts, length);
-    if (this.pendingBytes <= this.context.highWaterBytes) return true;
+    const { pendingBytes } = this;
+    if (pendingBytes <= this.context.highWaterBytes && (pendingBytes === 0 || !this.isOverfull)) return true;
     this.blocked = true;
     return false;
   }

@@ -9,6 +9,7 @@ import { ConnectionStats } from "../../stats/connections.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
+import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES } from "../grpc/limit.js";
 import type { GrpcOptions, GrpcServer } from "../grpc/serve.js";
 import { HTTP2_DEFAULTS } from "../http2Settings.js";
 import { CallObserver } from "../observer.js";
@@ -30,9 +31,10 @@ export const SERVER_LIMITS: ConnectionLimits = {
   connectionWindow: 16 * 1024 * 1024,
   maxHeaderBytes: 64 * 1024,
   maxBufferedBytes: 256 * 1024 * 1024,
+  maxBufferedTotal: MAX_REQUEST_BYTES,
   messageRoom: 16 * 1024,
   maxQueuedBytes: 512 * 1024 * 1024,
-  maxQueuedTotal: 1024 * 1024 * 1024,
+  maxQueuedTotal: MAX_UNREAD_BYTES,
   pingOnlyWithStreams: false,
 };
 
@@ -116,13 +118,17 @@ class Service {
   /** Serves a connection of which `first` has been read. */
   take(accepted: Socket, first: Buffer): void {
     const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER } = this.options;
-    const { observer, deadlines } = this;
-    const context = { blocks: new ResponseBlocks(), maxReceiveBytes, highWaterBytes, observer, deadlines };
+    const { observer, deadlines, stats } = this;
+    const blocks = new ResponseBlocks();
+    const { overload } = stats;
+    const usage = { watchBytes: 0 };
+    const context = { blocks, maxReceiveBytes, highWaterBytes, observer, deadlines, overload, usage };
     const socket = adopt(accepted, () => readIntoSharedSlabs((piece) => connection.take(piece))) ?? accepted;
     const connection: ServerConnection = new ServerConnection(socket, this.limits, {
       accept: (connection, id, head) => this.accept(connection, id, head, context),
       onClosed: (connection) => this.connections.delete(connection),
-      queued: this.stats.queued,
+      queued: stats.queued,
+      requests: stats.requests,
       onFault: ({ bound }) => this.stats.refused[bound ?? "protocol"]++,
       onStreamRefused: () => this.stats.refusedStreams++,
     });

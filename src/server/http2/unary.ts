@@ -2,10 +2,14 @@ import type { RequestHead } from "../../http2/request.js";
 import type { ServerConnection } from "../../http2/server.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
+import { etcd } from "../../status/etcd.js";
+import { unread } from "../grpc/limit.js";
 import type { UnaryHandler } from "../transport.js";
 import { type CallContext, ServerCall } from "./call.js";
 
 const EMPTY = new Uint8Array(0);
+/** What a call in progress costs on top of its message, bytes. */
+const CALL_COST = 2 * 1024;
 
 /** One unary call: the handler runs when the request is complete. */
 export class UnaryCall extends ServerCall {
@@ -37,13 +41,17 @@ export class UnaryCall extends ServerCall {
       this.shutdown(new StatusError(Code.UNIMPLEMENTED, "no request message for a unary method"));
       return;
     }
+    if (!this.occupy(request.length + CALL_COST)) {
+      this.context.overload.requests++;
+      this.finish(etcd.tooManyRequests());
+      return;
+    }
     this.handler(this, request, (error, response) => {
       if (this.over) return;
       if (error === undefined && this.connection.sender.overfull) {
+        this.context.overload.answers++;
         // A client that asks on and on but does not read.
-        this.finish(
-          new StatusError(Code.RESOURCE_EXHAUSTED, "too many answers of this connection wait to be read"),
-        );
+        this.finish(unread());
         return;
       }
       if (error === undefined) {

@@ -85,8 +85,13 @@ function addConnectionMetrics(metrics: Metrics, stats: ConnectionStats): void {
   );
   metrics.gauge(
     "braid_connections_queued_bytes",
-    "Answers and events that wait for clients to read them (our own HTTP/2).",
+    "Answers and events that wait for clients to read them.",
     () => [[{}, stats.queued.bytes]],
+  );
+  metrics.gauge(
+    "braid_connections_request_bytes",
+    "Requests of clients that have come in part, wait, or are in progress.",
+    () => [[{}, stats.requests.bytes]],
   );
   metrics.counter(
     "braid_streams_refused_total",

@@ -183,7 +183,13 @@ export class Port {
     const protocol = isHttp2 ? "http2" : "http1";
     stats.acceptedBy[protocol]++;
     stats.openBy[protocol]++;
-    socket.once("close", () => stats.openBy[protocol]--);
+    stats.queued.connections++;
+    stats.requests.connections++;
+    socket.once("close", () => {
+      stats.openBy[protocol]--;
+      stats.queued.connections--;
+      stats.requests.connections--;
+    });
     this.unknown.delete(socket);
     if (isHttp2) this.takeHttp2(socket, first);
     else this.http1.take(socket, first);

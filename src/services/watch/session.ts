@@ -10,6 +10,7 @@ import { type WatchCreateRequest, WatchRequest } from "../../wire/messages.js";
 import { encodeWatchHead, type WatchFlags } from "../../wire/watch.js";
 import type { Identity } from "../identity.js";
 import { admission, reasonOf } from "./admission.js";
+import { WATCH_COST, WatchMemory } from "./memory.js";
 import { describeWatch } from "./request.js";
 
 export interface SessionDeps {
@@ -30,6 +31,7 @@ const PROGRESS_RETRY = 1_000;
 /** How long a watch is held that is to be refused for want of a shard: clients ask again at once. */
 const REFUSAL_DELAY_MS = 1_000;
 const DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream";
+const TOO_MANY = "etcd-braid: too many watches";
 const EMPTY_RANGE = "mvcc: watcher range is empty";
 
 /** One client's watch stream: its watches by id, its requests in order, its frames. */
@@ -37,6 +39,8 @@ export class WatchSession implements Outlet {
   private readonly watches = new Map<number, ClientWatch>();
   private nextId = 0;
   private readonly requests: WatchRequest[] = [];
+  private requestBytes = 0;
+  private readonly memory: WatchMemory;
   private working = false;
   private held = false;
   private full = false;
@@ -57,6 +61,7 @@ export class WatchSession implements Outlet {
     private readonly deps: SessionDeps,
     private readonly stream: ServerStream,
   ) {
+    this.memory = new WatchMemory(stream.usage ?? { watchBytes: 0 }, deps.hub.stats.memory);
     stream.onMessage((message) => this.receive(message));
     // A client that only listens from now on may half-close; etcd goes on, too.
     stream.onEnd(() => {});
@@ -77,7 +82,8 @@ export class WatchSession implements Outlet {
     stats.eventsOut += events;
     const flowing = this.stream.send(parts);
     // Only then the stream will tell when it has drained.
-    if (!flowing && this.stream.queuedBytes >= this.deps.limits.streamBufferBytes) {
+    const { stream, deps } = this;
+    if (!flowing && (stream.queuedBytes >= deps.limits.streamBufferBytes || stream.isOverfull)) {
       if (!this.full) stats.blocked++;
       this.full = true;
       this.hold();
@@ -95,13 +101,21 @@ export class WatchSession implements Outlet {
 
   /** As in etcd the id stays taken until the client cancels it, and header revision and reason are empty. */
   private endCompacted(id: number, compactRevision: number): void {
-    this.watches.set(id, { watcher: undefined, progressNotify: false, since: 0 });
+    const cost = this.watches.get(id)?.cost ?? 0;
+    this.watches.set(id, { watcher: undefined, progressNotify: false, since: 0, cost });
     this.control(0, id, { canceled: true, compactRevision });
     this.answerProgress();
   }
 
   private receive(message: Uint8Array): void {
     if (this.closed) return;
+    if (!this.memory.take(message.length)) {
+      this.deps.hub.stats.refused++;
+      this.close();
+      this.stream.end(etcd.tooManyRequests());
+      return;
+    }
+    this.requestBytes += message.length;
     try {
       this.requests.push(WatchRequest.decode(message));
     } catch (reason) {
@@ -119,6 +133,8 @@ export class WatchSession implements Outlet {
     while (this.requests.length > 0 && !this.closed) {
       // All that are here by now can rely on one look at the timeline's end.
       const batch = this.requests.splice(0);
+      const bytes = this.requestBytes;
+      this.requestBytes = 0;
       if (batch.some((request) => request.kind === "create" && request.request.startRevision === 0)) {
         // Without the host it begins at what is known here, as a member of etcd that lags does.
         await this.deps.timeline.sync().catch(() => {});
@@ -131,6 +147,8 @@ export class WatchSession implements Outlet {
         if (refusal === undefined) this.serve(request);
         else if (!this.refuse(refusal)) return;
       }
+      if (this.closed) return;
+      this.memory.giveBack(bytes);
     }
     this.working = false;
     this.release();
@@ -202,12 +220,19 @@ export class WatchSession implements Outlet {
       this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason });
       return;
     }
+    const cost = WATCH_COST + request.key.length + request.rangeEnd.length;
+    if (!this.memory.take(cost)) {
+      hub.stats.refused++;
+      this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason: TOO_MANY });
+      return;
+    }
     const id = request.watchId === 0 ? this.freeId() : request.watchId;
     // The header of a watch that begins in the past must not promise what has not been sent yet. Nothing happened at 1.
     const created = startRevision === 0 ? head : Math.max(1, Math.min(head, startRevision - 1));
     this.control(created, id, { created: true });
     const compacted = startRevision !== 0 && startRevision < compactRevision;
     if (compacted && plan.kind === "hidden") {
+      this.watches.set(id, { watcher: undefined, progressNotify: false, since: 0, cost });
       this.endCompacted(id, compactRevision);
       return;
     }
@@ -219,6 +244,7 @@ export class WatchSession implements Outlet {
           : undefined,
       progressNotify: request.progressNotify,
       since: performance.now(),
+      cost,
     };
     this.watches.set(id, watch);
     if (compacted && watch.watcher !== undefined) {
@@ -250,6 +276,7 @@ export class WatchSession implements Outlet {
     const revision = this.watermark(watch);
     if (watch.watcher !== undefined) this.deps.hub.detach(watch.watcher);
     this.watches.delete(id);
+    this.memory.giveBack(watch.cost);
     this.control(revision, id, { canceled: true });
     this.answerProgress();
   }
@@ -351,6 +378,7 @@ export class WatchSession implements Outlet {
     if (this.closed) return;
     this.closed = true;
     this.deps.hub.stats.streams--;
+    this.memory.close();
     this.stopListening?.();
     this.ignoreOutages?.();
     this.endPause?.();
@@ -371,6 +399,8 @@ interface ClientWatch {
   readonly progressNotify: boolean;
   /** When it was created, `performance.now()`. */
   readonly since: number;
+  /** What `WatchMemory` has counted for it, bytes. */
+  readonly cost: number;
 }
 
 /** True for a failure of a shard, as against a refusal by its rules. */
