@@ -1,6 +1,7 @@
 import { setTimeout } from "node:timers/promises";
 import { isAuthOff, problemOf } from "../shard/access.js";
 import type { ShardClient } from "../shard/client.js";
+import { Turns } from "../shard/turns.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import { RangeRequest } from "../wire/messages.js";
@@ -9,7 +10,6 @@ import type { Callers } from "./callers.js";
 import { authenticate, isRefusal, type LoginCounts } from "./login.js";
 import { MAX_CREDENTIALS } from "./seal.js";
 import type { Session } from "./session.js";
-import { Turns } from "./turns.js";
 
 /**
  * How long shards may take that do not answer, once another has let the user in, ms: etcdctl waits for 2 s while it
@@ -60,11 +60,6 @@ export class Authenticator {
     const known = this.callers.find(user, password);
     if (known !== undefined && (await this.isGood(known))) return known;
     return this.turns.run(() => this.ask(user, password));
-  }
-
-  /** Logins refused because too many waited. */
-  get refused(): number {
-    return this.turns.refused;
   }
 
   private async ask(user: string, password: string): Promise<Session> {

@@ -61,8 +61,10 @@ export class ClientConnection extends Connection<ResponseHead> {
     private readonly authority: string,
     private readonly userAgent: string,
     private readonly events: ClientEvents,
+    /** Answers that have come in part, of all connections that share it. */
+    received = new SharedBytes(),
   ) {
-    super(socket, limits, readResponse, { queued: new SharedBytes(), requests: new SharedBytes() });
+    super(socket, limits, readResponse, { queued: new SharedBytes(), received });
     this.sender.raw(PREFACE);
     this.sendSettings([[Setting.ENABLE_PUSH, 0]]);
   }
@@ -338,6 +340,11 @@ export class ClientCall extends Stream {
 
   protected onBadMessage(problem: "too large" | "compressed" | "truncated"): void {
     this.failLocally(Code.INTERNAL, `a ${problem} message from the server`);
+  }
+
+  protected override onNoMemory(): void {
+    const text = "too many large answers are on their way; if this was a write, it may have taken effect";
+    this.failLocally(Code.RESOURCE_EXHAUSTED, text);
   }
 
   protected onSent(): void {}

@@ -37,7 +37,7 @@ export interface SharedMemory {
   /** Messages to be sent. */
   readonly queued: SharedBytes;
   /** Messages that have come. */
-  readonly requests: SharedBytes;
+  readonly received: SharedBytes;
 }
 
 /**
@@ -59,9 +59,9 @@ export abstract class Connection<H> implements FrameSink {
   /** How many pieces of data have come from the socket. */
   protected chunks = 0;
 
-  /** Bytes of messages that are incomplete or undelivered, and of calls in progress; also counted in `requests`. */
+  /** Bytes of messages that are incomplete or undelivered, and of calls in progress; also counted in `received`. */
   private buffered = 0;
-  private readonly requests: SharedBytes;
+  private readonly received: SharedBytes;
   private readonly reader: FrameReader;
   private readonly headerBlocks: HeaderBlocks<H>;
   private readonly keepAlive: KeepAlive;
@@ -79,10 +79,10 @@ export abstract class Connection<H> implements FrameSink {
     protected readonly socket: Socket,
     readonly limits: ConnectionLimits,
     build: (fields: readonly Field[] | undefined) => H,
-    { queued, requests }: SharedMemory,
+    { queued, received }: SharedMemory,
   ) {
     this.sender = new Sender(socket, limits, queued);
-    this.requests = requests;
+    this.received = received;
     this.idleFrames = new IdleFrames(this.sender);
     this.reader = new FrameReader(this);
     this.headerBlocks = new HeaderBlocks(new HpackDecoder(build, limits.maxHeaderBytes), limits);
@@ -115,21 +115,22 @@ export abstract class Connection<H> implements FrameSink {
   /** Whether `streamId` has ever been used. */
   protected abstract isIdle(streamId: number): boolean;
 
-  /** Counts bytes that are to be held for the peer; false, and nothing is counted, when it has too many. */
-  buffer(bytes: number): boolean {
-    const { limits, requests } = this;
+  /** Counts bytes that are to be held for the peer; false when it has too many and they are not `free`. */
+  buffer(bytes: number, free: boolean): boolean {
+    const { limits, received } = this;
     const buffered = this.buffered + bytes;
-    if (buffered > limits.maxBufferedBytes || requests.isExceeded(limits.maxBufferedTotal, buffered))
-      return false;
+    const isTooMuch =
+      buffered > limits.maxBufferedBytes || received.isExceeded(limits.maxBufferedTotal, buffered);
+    if (isTooMuch && !free) return false;
     this.buffered = buffered;
-    requests.bytes += bytes;
+    received.bytes += bytes;
     return true;
   }
 
   /** Bytes that `buffer` has counted are held no more. */
   unbuffer(bytes: number): void {
     this.buffered -= bytes;
-    this.requests.bytes -= bytes;
+    this.received.bytes -= bytes;
   }
 
   /** Takes what the socket has read, instead of its `data` event; true when its memory may still be looked at afterwards. */

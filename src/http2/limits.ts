@@ -13,6 +13,8 @@ export interface ConnectionLimits {
   readonly maxBufferedBytes: number;
   /** The same of all connections together, for those that have more than their fair share. */
   readonly maxBufferedTotal: number;
+  /** Messages up to this size are let in nevertheless; 0 for none. */
+  readonly freeMessageBytes: number;
   /** Room that a message gets before its bytes have come, at most what is announced; more comes with them, bytes. */
   readonly messageRoom: number;
   /** Bytes that wait to be sent on one connection, above which single answers are no longer queued. */

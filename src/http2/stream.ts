@@ -333,14 +333,20 @@ export abstract class Stream {
   }
 
   private buffer(length: number): boolean {
-    if (this.occupy(length)) return true;
-    this.connection.resetStream(this, ErrorCode.ENHANCE_YOUR_CALM, "too many bytes of unfinished messages");
+    const { freeMessageBytes } = this.connection.limits;
+    if (this.occupy(length, freeMessageBytes > 0 && this.messageLength <= freeMessageBytes)) return true;
+    this.onNoMemory();
     return false;
   }
 
-  /** Counts memory that is held for this stream until it is gone; false when its connection has too much already. */
-  protected occupy(bytes: number): boolean {
-    if (!this.connection.buffer(bytes)) return false;
+  /** There is no memory for the message that comes. */
+  protected onNoMemory(): void {
+    this.connection.resetStream(this, ErrorCode.ENHANCE_YOUR_CALM, "too many bytes of unfinished messages");
+  }
+
+  /** Counts memory that is held for this stream until it is gone; false when its connection has too much, unless `free`. */
+  protected occupy(bytes: number, free = false): boolean {
+    if (!this.connection.buffer(bytes, free)) return false;
     this.buffered += bytes;
     return true;
   }

@@ -38,8 +38,9 @@ export type UnaryHandler = (call: Call, request: Uint8Array, reply: Reply) => vo
 
 /** What one client's connection holds, over all its streams. */
 export interface Usage {
-  /** Cost of its watches, and of requests for them that wait. */
+  /** What its watches cost, and its watch requests that wait, bytes. */
   watchBytes: number;
+  requestBytes: number;
 }
 
 /** The server's end of a bidirectional (or server) stream. */

@@ -1,12 +1,17 @@
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import { ClientConnection } from "../http2/client.js";
+import { ClientConnection, type ClientEvents } from "../http2/client.js";
 import type { ConnectionLimits } from "../http2/limits.js";
 import { readIntoSlabs } from "../http2/reading.js";
+import { SharedBytes } from "../stats/connections.js";
 import type { EndpointAddress } from "./address.js";
 import { connectionReason } from "./errors.js";
 import type { CallListener, Link, LinkCall, LinkEvents } from "./link.js";
 import type { ShardTlsContext } from "./tls.js";
+
+/** Bytes of large answers that may be on their way here from all shards together. */
+const MAX_ANSWER_BYTES = 2 ** 31;
+const answers = new SharedBytes();
 
 const LIMITS: ConnectionLimits = {
   maxStreams: 0,
@@ -14,7 +19,10 @@ const LIMITS: ConnectionLimits = {
   connectionWindow: 64 * 1024 * 1024,
   maxHeaderBytes: 64 * 1024,
   maxBufferedBytes: Number.POSITIVE_INFINITY,
-  maxBufferedTotal: Number.POSITIVE_INFINITY,
+  // A little more than the largest answer that an etcd can give.
+  maxBufferedTotal: MAX_ANSWER_BYTES,
+  // The answers to writes, and events.
+  freeMessageBytes: 4 * 1024 * 1024,
   // A shard means what it announces.
   messageRoom: 4 * 1024 * 1024,
   maxQueuedBytes: Number.POSITIVE_INFINITY,
@@ -121,9 +129,10 @@ export class Http2Link implements Link {
 
   private handshake(socket: Socket): ClientConnection {
     let isReady = false;
+    answers.connections++;
     const { label } = this.address;
     const authority = label.startsWith("unix:") ? "localhost" : label;
-    const connection: ClientConnection = new ClientConnection(socket, LIMITS, authority, "etcd-braid", {
+    const events: ClientEvents = {
       ready: () => {
         isReady = true;
         clearTimeout(this.timer);
@@ -140,13 +149,15 @@ export class Http2Link implements Link {
         this.attempt();
       },
       closed: (reason) => {
+        answers.connections--;
         this.draining.delete(connection);
         if (this.connection !== connection) return;
         this.connection = undefined;
         clearTimeout(this.timer);
         this.retry(isReady ? connectionReason(reason) : this.earlyEnd());
       },
-    });
+    };
+    const connection = new ClientConnection(socket, LIMITS, authority, "etcd-braid", events, answers);
     this.connection = connection;
     this.timer = setTimeout(() => {
       this.events.changed("connecting", "accepts connections but does not answer");

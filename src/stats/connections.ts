@@ -29,16 +29,6 @@ export const REFUSALS = [
 export type Refusal = (typeof REFUSALS)[number];
 export type Protocol = "http1" | "http2";
 
-/** Why requests were refused because of what they, or others, hold in memory. */
-export const OVERLOADS = [
-  /** Requests in progress. */
-  "requests",
-  /** Answers that are not read. */
-  "answers",
-] as const;
-
-export type Overload = (typeof OVERLOADS)[number];
-
 /** Bytes that all connections hold together, against one bound. */
 export class SharedBytes {
   bytes = 0;
@@ -65,7 +55,6 @@ export class ConnectionStats {
   readonly queued = new SharedBytes();
   /** Requests that have come in part, wait, or are in progress. */
   readonly requests = new SharedBytes();
-  readonly overload = Object.fromEntries(OVERLOADS.map((each) => [each, 0])) as Record<Overload, number>;
   /** Streams refused because their connection had as many as it may have. */
   refusedStreams = 0;
 }

@@ -105,11 +105,10 @@ export abstract class HttpCall implements Call {
    */
   protected countRequest(bytes: number): boolean {
     if (this.over) return false;
-    const { requests, overload } = this.endpoint.connections;
+    const { requests } = this.endpoint.connections;
     requests.bytes += bytes - this.requestBytes;
     this.requestBytes = bytes;
     if (!requests.isExceeded(MAX_REQUEST_BYTES, bytes)) return true;
-    overload.requests++;
     this.abort(etcd.tooManyRequests());
     return false;
   }

@@ -51,7 +51,6 @@ export class HttpUnary extends HttpCall {
     const { response } = this.endpoint.method;
     const size = answer?.length ?? 0;
     if (this.isFull(size)) {
-      this.endpoint.connections.overload.answers++;
       this.fail(unread());
       return;
     }

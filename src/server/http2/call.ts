@@ -8,7 +8,6 @@ import { Stream } from "../../http2/stream.js";
 import { encodeMessage } from "../../http2/text.js";
 import type { Caller } from "../../shard/caller.js";
 import type { SlowCall } from "../../shard/shard.js";
-import type { ConnectionStats } from "../../stats/connections.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import { tooLarge } from "../grpc/limit.js";
@@ -36,7 +35,6 @@ export interface CallContext {
   readonly observer: CallObserver;
   /** The calls that have a deadline. */
   readonly deadlines: Deadlines<ServerCall>;
-  readonly overload: ConnectionStats["overload"];
   readonly usage: Usage;
 }
 

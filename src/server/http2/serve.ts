@@ -32,6 +32,7 @@ export const SERVER_LIMITS: ConnectionLimits = {
   maxHeaderBytes: 64 * 1024,
   maxBufferedBytes: 256 * 1024 * 1024,
   maxBufferedTotal: MAX_REQUEST_BYTES,
+  freeMessageBytes: 0,
   messageRoom: 16 * 1024,
   maxQueuedBytes: 512 * 1024 * 1024,
   maxQueuedTotal: MAX_UNREAD_BYTES,
@@ -120,15 +121,14 @@ class Service {
     const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER } = this.options;
     const { observer, deadlines, stats } = this;
     const blocks = new ResponseBlocks();
-    const { overload } = stats;
-    const usage = { watchBytes: 0 };
-    const context = { blocks, maxReceiveBytes, highWaterBytes, observer, deadlines, overload, usage };
+    const usage = { watchBytes: 0, requestBytes: 0 };
+    const context = { blocks, maxReceiveBytes, highWaterBytes, observer, deadlines, usage };
     const socket = adopt(accepted, () => readIntoSharedSlabs((piece) => connection.take(piece))) ?? accepted;
     const connection: ServerConnection = new ServerConnection(socket, this.limits, {
       accept: (connection, id, head) => this.accept(connection, id, head, context),
       onClosed: (connection) => this.connections.delete(connection),
       queued: stats.queued,
-      requests: stats.requests,
+      received: stats.requests,
       onFault: ({ bound }) => this.stats.refused[bound ?? "protocol"]++,
       onStreamRefused: () => this.stats.refusedStreams++,
     });

@@ -42,14 +42,12 @@ export class UnaryCall extends ServerCall {
       return;
     }
     if (!this.occupy(request.length + CALL_COST)) {
-      this.context.overload.requests++;
       this.finish(etcd.tooManyRequests());
       return;
     }
     this.handler(this, request, (error, response) => {
       if (this.over) return;
       if (error === undefined && this.connection.sender.overfull) {
-        this.context.overload.answers++;
         // A client that asks on and on but does not read.
         this.finish(unread());
         return;

@@ -9,6 +9,7 @@ import type { KvContext } from "./context.js";
 import { ABSENT, visible } from "./keyspace.js";
 import { mergeParts, partRequest } from "./merge.js";
 import { readAt, translateRange } from "./translate.js";
+import type { ReadBudget } from "./txnReads.js";
 
 /** Attempts to find a snapshot that is not compacted away while it is read. */
 const ATTEMPTS = 5;
@@ -64,7 +65,7 @@ async function bringUpToDate(context: KvContext, call: Call, shard: number): Pro
 
 /**
  * A Range as of revision `at`, which is sealed, over all shards that it concerns; without header. `head` is the
- * head that `atHead` gave: a compacted read of it is one that another head can mend.
+ * head that `atHead` gave: a compacted read of it is one that another head can mend. `budget` bounds what is read.
  */
 export async function readSnapshot(
   context: KvContext,
@@ -72,6 +73,7 @@ export async function readSnapshot(
   request: RangeRequest,
   at: number,
   head: number,
+  budget?: ReadBudget,
 ): Promise<RangeResponse> {
   const extent = visible(request);
   if (extent === undefined) return mergeParts(request, []);
@@ -80,6 +82,7 @@ export async function readSnapshot(
   const responses = await Promise.all(
     shards.map((shard) => readPart(context, call, part, at, shard, at === head)),
   );
+  for (const { length } of responses) budget?.spend(length);
   return mergeParts(
     request,
     responses.map((response, i) => decodePart(response, context.toRevision[shards[i]])),

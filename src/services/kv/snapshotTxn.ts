@@ -4,6 +4,7 @@ import {
   type Compare,
   CompareTarget,
   RangeRequest,
+  type RangeResponse,
   type RequestOp,
   type ResponseHeader,
   type ResponseOp,
@@ -14,6 +15,7 @@ import type { KvContext } from "./context.js";
 import { checkRevisionInTxn, holds } from "./evaluate.js";
 import { atHead, readSnapshot } from "./snapshot.js";
 import { txnHorizon } from "./translate.js";
+import { manyReads, ReadBudget } from "./txnReads.js";
 import type { TxnShape } from "./txnShape.js";
 
 /** A transaction's operations that its compares have chosen; nested ones likewise. */
@@ -38,11 +40,29 @@ export async function txnOnSnapshot(
   if (call.caller !== undefined) await admit(context, call, request);
   const local = serializable && txnHorizon(request) <= timeline.head;
   return atHead(context, call, local, shards, async (head) => {
-    const path = await choose(context, call, request, head);
+    const many = manyReads(request, context.limits.maxRequestBytes) !== undefined;
+    const snapshot = { context, call, head, budget: many ? new ReadBudget() : undefined };
+    const path = await choose(snapshot, request);
     checkPath(path, head, context);
-    const response = await execute(context, call, path, head);
+    const response = await execute(snapshot, path);
     return Buffer.concat([identity.header(head), TxnResponse.encode(response)]);
   });
+}
+
+/** What a transaction's reads have in common. */
+interface Snapshot {
+  readonly context: KvContext;
+  readonly call: Call;
+  /** The revision that they read at. */
+  readonly head: number;
+  /** Of one that may read much. */
+  readonly budget: ReadBudget | undefined;
+}
+
+function read(snapshot: Snapshot, request: RangeRequest, at: number, kept: boolean): Promise<RangeResponse> {
+  const { context, call, head, budget } = snapshot;
+  if (budget === undefined) return readSnapshot(context, call, request, at, head);
+  return budget.run(() => readSnapshot(context, call, request, at, head, kept ? budget : undefined));
 }
 
 /** etcd judges a transaction's rights as a whole, whatever path is taken; each shard that is read judges once more. */
@@ -58,19 +78,19 @@ async function admit(context: KvContext, call: Call, request: TxnRequest): Promi
 }
 
 /** etcd judges the compares of a whole tree before it executes anything. */
-async function choose(context: KvContext, call: Call, request: TxnRequest, head: number): Promise<Path> {
-  const judged = await Promise.all(request.compare.map((compare) => judge(context, call, compare, head)));
+async function choose(snapshot: Snapshot, request: TxnRequest): Promise<Path> {
+  const judged = await Promise.all(request.compare.map((compare) => judge(snapshot, compare)));
   const succeeded = judged.every((held) => held);
   const ops = succeeded ? request.success : request.failure;
   const steps = await Promise.all(
     ops.map(async (op): Promise<Step> => {
-      return op.kind === "txn" ? { op, nested: await choose(context, call, op.request, head) } : { op };
+      return op.kind === "txn" ? { op, nested: await choose(snapshot, op.request) } : { op };
     }),
   );
   return { succeeded, steps };
 }
 
-async function judge(context: KvContext, call: Call, compare: Compare, head: number): Promise<boolean> {
+async function judge(snapshot: Snapshot, compare: Compare): Promise<boolean> {
   const { key, rangeEnd, target } = compare;
   const request: RangeRequest = {
     ...EVERYTHING,
@@ -78,7 +98,7 @@ async function judge(context: KvContext, call: Call, compare: Compare, head: num
     rangeEnd,
     keysOnly: !NEEDS_VALUES.has(target),
   };
-  const { kvs } = await readSnapshot(context, call, request, head, head);
+  const { kvs } = await read(snapshot, request, snapshot.head, false);
   return holds(compare, kvs);
 }
 
@@ -94,24 +114,20 @@ function checkPath(path: Path, head: number, context: KvContext): void {
   }
 }
 
-async function execute(context: KvContext, call: Call, path: Path, head: number): Promise<TxnResponse> {
-  const responses = await Promise.all(path.steps.map((step) => executeStep(context, call, step, head)));
+async function execute(snapshot: Snapshot, path: Path): Promise<TxnResponse> {
+  const responses = await Promise.all(path.steps.map((step) => executeStep(snapshot, step)));
   return { succeeded: path.succeeded, responses };
 }
 
-async function executeStep(
-  context: KvContext,
-  call: Call,
-  { op, nested }: Step,
-  head: number,
-): Promise<ResponseOp> {
+async function executeStep(snapshot: Snapshot, { op, nested }: Step): Promise<ResponseOp> {
+  const { head } = snapshot;
   if (nested !== undefined) {
-    const response = await execute(context, call, nested, head);
+    const response = await execute(snapshot, nested);
     return { kind: "txn", response: { header: inner(0), ...response } };
   }
   if (op.kind === "range") {
     const at = op.request.revision > 0 ? op.request.revision : head;
-    const response = await readSnapshot(context, call, op.request, at, head);
+    const response = await read(snapshot, op.request, at, true);
     return { kind: "range", response: { header: inner(head), ...response } };
   }
   // No put gets here, and no deletion but one of a range that holds no key.

@@ -8,6 +8,7 @@ import { checkSize, checkSpace, checkTxn } from "./check.js";
 import type { KvContext } from "./context.js";
 import { txnOnSnapshot } from "./snapshotTxn.js";
 import { translateTxn, txnHorizon } from "./translate.js";
+import { manyReads, measure } from "./txnReads.js";
 import { acrossShards, shapeOf, type TxnShape } from "./txnShape.js";
 import { sendWrite } from "./write.js";
 
@@ -28,7 +29,15 @@ export function txnHandler(context: KvContext): UnaryHandler {
         return answerAsync(reply, () => txnOnSnapshot(context, call, request, shape));
       }
       if (shape.writes) checkSpace(timeline);
-      const send = () => sendTxn(context, call, { request, bytes, shape }, reply);
+      const send = () => {
+        const given = { request, bytes, shape };
+        const reads = manyReads(request, limits.maxRequestBytes);
+        if (reads === undefined) return sendTxn(context, call, given, reply);
+        after(measure(context, call, reads, shape.shards[0]), (error) => {
+          if (error !== undefined) reply(error);
+          else attempt(reply, () => sendTxn(context, call, given, reply));
+        });
+      };
       if (txnHorizon(request) <= timeline.head) return send();
       after(timeline.sync(), (error) => {
         if (error !== undefined) reply(error);

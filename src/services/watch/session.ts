@@ -61,7 +61,7 @@ export class WatchSession implements Outlet {
     private readonly deps: SessionDeps,
     private readonly stream: ServerStream,
   ) {
-    this.memory = new WatchMemory(stream.usage ?? { watchBytes: 0 }, deps.hub.stats.memory);
+    this.memory = new WatchMemory(stream.usage ?? { watchBytes: 0, requestBytes: 0 }, deps.hub.stats.memory);
     stream.onMessage((message) => this.receive(message));
     // A client that only listens from now on may half-close; etcd goes on, too.
     stream.onEnd(() => {});
@@ -109,7 +109,7 @@ export class WatchSession implements Outlet {
 
   private receive(message: Uint8Array): void {
     if (this.closed) return;
-    if (!this.memory.take(message.length)) {
+    if (!this.memory.addRequest(message.length)) {
       this.deps.hub.stats.refused++;
       this.close();
       this.stream.end(etcd.tooManyRequests());
@@ -148,7 +148,7 @@ export class WatchSession implements Outlet {
         else if (!this.refuse(refusal)) return;
       }
       if (this.closed) return;
-      this.memory.giveBack(bytes);
+      this.memory.removeRequests(bytes);
     }
     this.working = false;
     this.release();
@@ -221,7 +221,7 @@ export class WatchSession implements Outlet {
       return;
     }
     const cost = WATCH_COST + request.key.length + request.rangeEnd.length;
-    if (!this.memory.take(cost)) {
+    if (!this.memory.addWatch(cost)) {
       hub.stats.refused++;
       this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason: TOO_MANY });
       return;
@@ -276,7 +276,7 @@ export class WatchSession implements Outlet {
     const revision = this.watermark(watch);
     if (watch.watcher !== undefined) this.deps.hub.detach(watch.watcher);
     this.watches.delete(id);
-    this.memory.giveBack(watch.cost);
+    this.memory.removeWatch(watch.cost);
     this.control(revision, id, { canceled: true });
     this.answerProgress();
   }

@@ -1,9 +1,7 @@
 import { etcd } from "../status/etcd.js";
 
-/** Lets a few act at the same time and some wait; refuses the others. */
+/** Lets a few of those that load a shard run at the same time, and some wait; refuses the others. */
 export class Turns {
-  /** How many were refused. */
-  refused = 0;
   private acting = 0;
   private readonly waiting: (() => void)[] = [];
 
@@ -18,7 +16,6 @@ export class Turns {
     else if (this.waiting.length < this.maxWaiting) {
       await new Promise<void>((resolve) => this.waiting.push(resolve));
     } else {
-      this.refused++;
       throw etcd.tooManyRequests();
     }
     try {
