@@ -124,7 +124,7 @@ export class Http1Server {
     if (next !== undefined) this.serve(connection, next);
     else if (this.stopping) socket.destroySoon();
     else this.arm(connection, KEEP_ALIVE + HEADERS_TIMEOUT);
-    socket.proceed();
+    socket.proceedLater();
   }
 }
 

@@ -13,7 +13,7 @@ const HEADERS_END = Buffer.from("\r\n\r\n");
 type Written = (error?: Error | null) => void;
 
 export interface PacedEvents {
-  /** True while no further request is to be read. Call `proceed` when that has changed. */
+  /** True while no further request is to be read. Call `proceedLater` when that has changed. */
   isBusy(): boolean;
   /** The connection is closed because its client sends on and on without waiting for answers. */
   stuck(): void;
@@ -62,7 +62,8 @@ export class PacedSocket extends Duplex {
   }
 
   /** Hands over what may be handed over now. */
-  proceed(): void {
+  private proceed(): void {
+    if (this.destroyed) return;
     while (this.wanted && this.held.length > 0 && !this.events.isBusy()) {
       this.wanted = false;
       const piece = this.nextPiece();
@@ -74,6 +75,11 @@ export class PacedSocket extends Duplex {
     clearTimeout(this.timer);
     this.timer = undefined;
     this.socket.resume();
+  }
+
+  /** The same in a later turn of the event loop, so that other connections get theirs. */
+  proceedLater(): void {
+    if (this.held.length > 0 || this.ended) setImmediate(() => this.proceed());
   }
 
   /** Closes the connection when all that was written has left. */

@@ -1,0 +1,127 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+import type { ProxyProcess } from "../support/store.js";
+import { until } from "../support/until.js";
+import type { Report } from "./goodClient.js";
+
+/** How much an attack may make the proxy grow, MiB: less than any of the attacks would without its bound. */
+export const MAX_GROWTH = 150;
+/** How long a good client's calls may take meanwhile, ms, on a machine that does nothing else. */
+export const MAX_P99 = 1_000;
+/** Time for which the good client is watched before an attack, ms. */
+const USUAL_MS = 300;
+/** Time for which an attack is watched when all of it has been sent, ms. */
+const WATCHED_MS = 1_500;
+/** Share of one processor that an idle proxy does not use. */
+const IDLE = 0.3;
+
+// Tests run compiled or from their sources.
+const fromSources = import.meta.url.endsWith(".ts");
+
+/** Memory in use, MiB. */
+export function memoryOf(pid: number): number {
+  const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"));
+  return Number(line![1]) / 1024;
+}
+
+/** Processor time used so far, ms. */
+function cpuOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ")[1].split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+/** A client that behaves while others attack. */
+export class GoodClient {
+  private readonly worker: Worker;
+
+  constructor(endpoint: string, token?: string) {
+    const file = new URL(`./goodClient.${fromSources ? "ts" : "js"}`, import.meta.url);
+    this.worker = new Worker(file, {
+      workerData: { endpoint, token },
+      ...(fromSources && { execArgv: ["--import", import.meta.resolve("tsx")] }),
+    });
+    this.worker.unref();
+  }
+
+  /** What it has seen since it was last asked. */
+  async report(): Promise<Report> {
+    const answer = once(this.worker, "message");
+    this.worker.postMessage("report");
+    const [report] = await answer;
+    return report;
+  }
+
+  async stop(): Promise<void> {
+    await this.worker.terminate();
+  }
+}
+
+/** Ends what an attack holds open. */
+export type Retreat = () => unknown;
+
+/**
+ * Runs an attack: memory and the good client's calls have to stay as they are, and the proxy has to be idle soon after the
+ * attacker has gone.
+ */
+export async function withstand(
+  proxy: ProxyProcess,
+  good: GoodClient,
+  attack: () => Promise<Retreat>,
+): Promise<void> {
+  const { pid } = proxy;
+  await until("the good client is served", async () => (await good.report()).calls > 0);
+  await sleep(USUAL_MS);
+  const usual = (await good.report()).p99;
+  const before = memoryOf(pid);
+  let most = before;
+  const sampler = setInterval(() => {
+    most = Math.max(most, memoryOf(pid));
+  }, 20);
+  try {
+    const retreat = await attack();
+    await sleep(WATCHED_MS);
+    const { p99, errors, calls } = await good.report();
+    await retreat();
+    await until("the proxy is idle", async () => {
+      const [cpu, since] = [cpuOf(pid), performance.now()];
+      await sleep(300);
+      return (cpuOf(pid) - cpu) / (performance.now() - since) < IDLE;
+    });
+    const growth = Math.round(most - before);
+    console.log(`${calls} calls of the good client, p99 ${p99.toFixed(1)} ms; memory +${growth} MiB`);
+    assert.deepEqual(errors, []);
+    const limit = MAX_P99 + 4 * usual;
+    assert.ok(calls > 0 && p99 < limit, `p99 ${p99} ms of ${calls} calls, usually ${usual} ms`);
+    assert.ok(growth < MAX_GROWTH, `${growth} MiB more`);
+    const after = await good.report();
+    assert.deepEqual(after.errors, []);
+  } finally {
+    clearInterval(sampler);
+  }
+}
+
+/** A connection that reads nothing. */
+export function dial({ port }: ProxyProcess): Socket {
+  const socket = connect({ host: "127.0.0.1", port, noDelay: true });
+  socket.on("error", () => {});
+  socket.pause();
+  return socket;
+}
+
+/** Many of them; ends them all. */
+export function dialMany(proxy: ProxyProcess, count: number, each: (socket: Socket) => void): Retreat {
+  const sockets = Array.from({ length: count }, () => dial(proxy));
+  for (const socket of sockets) each(socket);
+  return () => {
+    for (const socket of sockets) socket.destroy();
+  };
+}
+
+/** Writes `bytes` that often, as far as the system takes it. */
+export function flood(socket: Socket, bytes: Uint8Array, times: number): void {
+  for (let i = 0; i < times; i++) socket.write(bytes);
+}
