@@ -30,6 +30,11 @@ export function addWatchMetrics(metrics: Metrics, hub: Hub, shardNames: readonly
     plain(() => stats.created),
   );
   metrics.counter(
+    "braid_watches_refused_total",
+    "Watches, or requests for them, refused because their connection had too many.",
+    plain(() => stats.refused),
+  );
+  metrics.counter(
     "braid_watch_events_sent_total",
     "Events sent to clients.",
     plain(() => stats.eventsOut),
