@@ -7,6 +7,7 @@ import type { GrpcServer } from "../../src/server/grpc/serve.js";
 import { serveHttp2 } from "../../src/server/http2/serve.js";
 import type { Handlers, ServerStream } from "../../src/server/transport.js";
 import { ConnectionStats, type Refusal } from "../../src/stats/connections.js";
+import { Code } from "../../src/status/error.js";
 import { frame, grpc, RawPeer, requestFields, setting, uint32 } from "./raw.js";
 
 const UNARY = "/test.Test/Unary";
@@ -234,6 +235,33 @@ describe("bounds of single streams leave the connection alone", () => {
     client.write(client.headers(23, requestFields(UNARY)), frame(FrameType.DATA, 0, 23, part));
     await client.ping();
     assert.ok(!client.frames.some(({ type, id }) => type === FrameType.RST_STREAM && id === 23));
+  });
+
+  test("calls in progress are bounded for the whole connection, and for all of them", async () => {
+    const limits = { maxBufferedBytes: 100_000, maxBufferedTotal: 150_000 };
+    const message = Buffer.alloc(30_000);
+    const refused = (client: RawPeer, id: number) =>
+      client.frame(
+        ({ type, id: at, flags }) => type === FrameType.HEADERS && at === id && (flags & Flag.END_STREAM) > 0,
+      );
+    const first = await open(limits);
+    for (const id of [1, 3, 5, 7]) first.request(id, NEVER, message);
+    const { payload } = await refused(first, 7);
+    assert.deepEqual(
+      [first.decoder.decode(payload, 0, payload.length)["grpc-status"], running],
+      [String(Code.RESOURCE_EXHAUSTED), 3],
+    );
+    // Its fair share of all is a half.
+    const second = await open(limits);
+    for (const id of [1, 3, 5]) second.request(id, NEVER, message);
+    await refused(second, 5);
+    assert.equal(running, 5);
+    first.write(frame(FrameType.RST_STREAM, 0, 1, uint32(ErrorCode.CANCEL)));
+    await works(first, 9);
+    first.request(11, NEVER, Buffer.alloc(10_000));
+    while (running < 5) await new Promise((resolve) => setImmediate(resolve));
+    for (const client of [first, second]) client.socket.destroy();
+    while (stats.requests.bytes > 0) await new Promise((resolve) => setImmediate(resolve));
   });
 
   test("a client that grants no window gets no data, holds up nobody else, and can go on later", async () => {

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 import { type CallStatus, type ClientCall, ClientConnection } from "../../src/http2/client.js";
 import { ErrorCode, Flag, FrameType, PREFACE, Setting } from "../../src/http2/protocol.js";
 import { SERVER_LIMITS } from "../../src/server/http2/serve.js";
+import { SharedBytes } from "../../src/stats/connections.js";
 import { Code } from "../../src/status/error.js";
 import { frame, grpc, RawPeer, setting, uint32 } from "./raw.js";
 import { randomOf } from "./support.js";
@@ -35,7 +36,11 @@ interface Pair {
   readonly happened: string[];
 }
 
-async function pair(settings: Uint8Array = Buffer.alloc(0)): Promise<Pair> {
+async function pair(
+  settings: Uint8Array = Buffer.alloc(0),
+  limits = LIMITS,
+  answers?: SharedBytes,
+): Promise<Pair> {
   const accepted = once(listener, "connection") as Promise<[Socket]>;
   const socket = connect((listener.address() as AddressInfo).port, "127.0.0.1");
   await once(socket, "connect");
@@ -44,15 +49,22 @@ async function pair(settings: Uint8Array = Buffer.alloc(0)): Promise<Pair> {
   const isReady = new Promise<void>((resolve) => {
     ready = resolve;
   });
-  const client = new ClientConnection(socket, LIMITS, "test", "test", {
-    ready: () => ready(),
-    heard: () => {},
-    draining: () => happened.push("draining"),
-    closed: () => {
-      happened.push("closed");
-      ready();
+  const client = new ClientConnection(
+    socket,
+    limits,
+    "test",
+    "test",
+    {
+      ready: () => ready(),
+      heard: () => {},
+      draining: () => happened.push("draining"),
+      closed: () => {
+        happened.push("closed");
+        ready();
+      },
     },
-  });
+    answers,
+  );
   const [other] = await accepted;
   sockets.add(socket).add(other);
   const server = new RawPeer(other, PREFACE.length);
@@ -300,4 +312,44 @@ test("random bytes and frames of a server: calls end or go on, nothing is thrown
     await Promise.all(calls.map(({ ended }) => ended));
     server.socket.destroy();
   }
+});
+
+test("large answers on their way are bounded for all connections together; small ones are let in", async () => {
+  const answers = new SharedBytes();
+  answers.connections = 2;
+  const limits = { ...LIMITS, maxBufferedTotal: 100_000, freeMessageBytes: 10_000 };
+  const pairs = [await pair(undefined, limits, answers), await pair(undefined, limits, answers)];
+  const [first, second] = await Promise.all(
+    pairs.map(async ({ client, server }) => {
+      const calls = [1, 3, 5].map(() => begin(client));
+      for (const id of [1, 3, 5]) {
+        await asked(server, id);
+        server.write(server.headers(id, HEAD));
+      }
+      return { client, server, calls };
+    }),
+  );
+  const part = (size: number, sent: number) =>
+    Buffer.concat([Buffer.from([0]), uint32(size), Buffer.alloc(sent)]);
+  const send = (server: RawPeer, id: number, bytes: Uint8Array) => {
+    for (let at = 0; at < bytes.length; at += 16_384) {
+      server.write(frame(FrameType.DATA, 0, id, bytes.subarray(at, at + 16_384)));
+    }
+  };
+  send(first.server, 1, part(70_000, 60_000));
+  send(second.server, 1, part(70_000, 45_000));
+  while (answers.bytes < 100_000) await new Promise((resolve) => setImmediate(resolve));
+  // All have more than they may; the first has more than a half of it.
+  send(first.server, 3, part(20_000, 5_000));
+  const { code, details, fate } = await first.calls[1].ended;
+  assert.deepEqual([code, fate], [Code.RESOURCE_EXHAUSTED, "answered"]);
+  assert.match(details, /too many large answers/);
+  assert.equal(await first.server.reset(3), ErrorCode.CANCEL);
+  send(first.server, 5, part(9_000, 8_000));
+  send(first.server, 5, Buffer.alloc(1_000, "x"));
+  first.server.write(first.server.headers(5, OK, Flag.END_HEADERS | Flag.END_STREAM));
+  assert.equal((await first.calls[2].ended).code, Code.OK);
+  send(first.server, 1, Buffer.alloc(10_000));
+  for (const { client } of [first, second]) client.destroy("done");
+  assert.equal(answers.bytes, 0);
 });

@@ -17,34 +17,48 @@ after(async () => {
   await store.remove();
 });
 
+/** Long enough to tell a proxy that is deaf from one on a busy machine. */
+const WATCHED = { watchedMs: 4_000 };
 const version = "GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
 
 test("400,000 requests on one connection that is not read, and then closed", async () => {
-  await withstand(store.proxies[0], good, async () => {
-    const socket = dial(store.proxies[0]);
-    flood(socket, Buffer.from(version.repeat(1_000)), 400);
-    return () => socket.destroy();
-  });
+  await withstand(
+    store.proxies[0],
+    good,
+    async () => {
+      const socket = dial(store.proxies[0]);
+      flood(socket, Buffer.from(version.repeat(1_000)), 400);
+      return () => socket.destroy();
+    },
+    WATCHED,
+  );
 });
 
 test("20,000 JSON requests on each of 50 connections that are not read", async () => {
   const body = JSON.stringify({ key: Buffer.from("good/client").toString("base64") });
   const range = `POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
   const requests = Buffer.from(range.repeat(1_000));
-  await withstand(store.proxies[0], good, async () =>
-    dialMany(store.proxies[0], 50, (socket) => flood(socket, requests, 20)),
+  await withstand(
+    store.proxies[0],
+    good,
+    async () => dialMany(store.proxies[0], 50, (socket) => flood(socket, requests, 20)),
+    WATCHED,
   );
 });
 
 test("behind a request that takes long, however many more come", async () => {
   const body = JSON.stringify({ create_request: { key: "YQ==" } });
   const watch = `POST /v3/watch HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
-  await withstand(store.proxies[0], good, async () =>
-    dialMany(store.proxies[0], 50, (socket) => {
-      socket.resume();
-      socket.write(watch);
-      flood(socket, Buffer.from(version.repeat(1_000)), 10);
-    }),
+  await withstand(
+    store.proxies[0],
+    good,
+    async () =>
+      dialMany(store.proxies[0], 50, (socket) => {
+        socket.resume();
+        socket.write(watch);
+        flood(socket, Buffer.from(version.repeat(1_000)), 10);
+      }),
+    WATCHED,
   );
 });
 

@@ -58,13 +58,30 @@ export function createPages(
     }
   }
   for (const [path, page] of extra) {
+    const make = oncePerTurn(page);
     pages.set(path, async (_request, response) => {
-      const { contentType, body } = await page();
+      const { contentType, body } = await make();
       response.writeHead(200, { "content-type": contentType, "content-length": Buffer.byteLength(body) });
       response.end(body);
     });
   }
   return pages;
+}
+
+/** The same page for all that ask in one turn of the event loop, or while it is made. */
+function oncePerTurn(page: Page): Page {
+  let made: ReturnType<Page> | undefined;
+  const forget = () => {
+    made = undefined;
+  };
+  return () => {
+    if (made === undefined) {
+      made = page();
+      const later = () => setImmediate(forget);
+      made.then(later, later);
+    }
+    return made;
+  };
 }
 
 async function version(probes: Probes, response: ServerResponse): Promise<void> {

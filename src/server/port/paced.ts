@@ -8,6 +8,8 @@ const MAX_HELD = 64 * 1024;
 const CHUNK_COST = 256;
 /** How long a connection may stay paused with nothing handed over, ms: nobody can see whether its client is still there. */
 const STUCK_MS = 60_000;
+/** Bytes handed over in one turn of the event loop: a JSON stream can hold a message in every few of them. */
+const TURN_BYTES = 8 * 1024;
 const HEADERS_END = Buffer.from("\r\n\r\n");
 
 type Written = (error?: Error | null) => void;
@@ -30,6 +32,9 @@ export class PacedSocket extends Duplex {
   private readonly held: Buffer[] = [];
   private heldCost = 0;
   private wanted = false;
+  /** What may still be handed over in this turn, bytes. */
+  private allowance = TURN_BYTES;
+  private scheduled = false;
   private ended = false;
   private timer: NodeJS.Timeout | undefined;
 
@@ -52,7 +57,7 @@ export class PacedSocket extends Duplex {
   receive(chunk: Buffer): void {
     this.held.push(chunk);
     this.heldCost += chunk.length + CHUNK_COST;
-    this.proceed();
+    if (!this.scheduled) this.proceed();
     if (this.heldCost < MAX_HELD) return;
     this.socket.pause();
     this.timer ??= setTimeout(() => {
@@ -65,8 +70,13 @@ export class PacedSocket extends Duplex {
   private proceed(): void {
     if (this.destroyed) return;
     while (this.wanted && this.held.length > 0 && !this.events.isBusy()) {
+      if (this.allowance <= 0) {
+        this.proceedLater();
+        break;
+      }
       this.wanted = false;
       const piece = this.nextPiece();
+      this.allowance -= piece.length;
       this.timer?.refresh();
       this.push(piece);
     }
@@ -79,7 +89,13 @@ export class PacedSocket extends Duplex {
 
   /** The same in a later turn of the event loop, so that other connections get theirs. */
   proceedLater(): void {
-    if (this.held.length > 0 || this.ended) setImmediate(() => this.proceed());
+    if (this.scheduled || (this.held.length === 0 && !this.ended)) return;
+    this.scheduled = true;
+    setImmediate(() => {
+      this.scheduled = false;
+      this.allowance = TURN_BYTES;
+      this.proceed();
+    });
   }
 
   /** Closes the connection when all that was written has left. */
@@ -124,7 +140,7 @@ export class PacedSocket extends Duplex {
   private nextPiece(): Buffer {
     const chunk = this.held[0];
     const at = chunk.indexOf(HEADERS_END);
-    const length = at < 0 ? chunk.length : at + HEADERS_END.length;
+    const length = Math.min(at < 0 ? chunk.length : at + HEADERS_END.length, TURN_BYTES);
     this.heldCost -= length;
     if (length < chunk.length) {
       this.held[0] = chunk.subarray(length);
