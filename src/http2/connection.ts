@@ -120,7 +120,7 @@ export abstract class Connection<H> implements FrameSink {
     const { limits, received } = this;
     const buffered = this.buffered + bytes;
     const isTooMuch =
-      buffered > limits.maxBufferedBytes || received.isExceeded(limits.maxBufferedTotal, buffered);
+      buffered > limits.maxBufferedBytes || received.isExceeded(limits.maxBufferedTotal, buffered, bytes);
     if (isTooMuch && !free) return false;
     this.buffered = buffered;
     received.bytes += bytes;

@@ -35,9 +35,9 @@ export class SharedBytes {
   /** Connections among which they are shared. */
   connections = 0;
 
-  /** Whether the bound is passed, and a connection that holds `own` of them has more than its fair share. */
-  isExceeded(bound: number, own: number): boolean {
-    return this.bytes > bound && own * this.connections > bound;
+  /** Whether the bound is passed with `more` bytes, and a connection that holds `own` then has more than its fair share. */
+  isExceeded(bound: number, own: number, more = 0): boolean {
+    return this.bytes + more > bound && own * this.connections > bound;
   }
 }
 
