@@ -199,6 +199,17 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       );
     });
 
+    test("a handshake that does not go on is ended after 10 s", async () => {
+      const { address, stats } = await serve();
+      const [host, port] = address.split(":");
+      const socket = connectPlain({ host, port: Number(port) });
+      socket.on("error", () => {});
+      cleanups.push(() => socket.destroy());
+      await until("it is connected", () => stats.open === 1);
+      await until("it is closed", () => stats.open === 0);
+      assert.equal(stats.refused.tls, 1);
+    });
+
     test("shutdown ends handshakes that do not come to an end", async () => {
       const { address, server, stats } = await serve();
       const [host, port] = address.split(":");
