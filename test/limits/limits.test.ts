@@ -168,7 +168,7 @@ const attacks: readonly Attack[] = [
   },
   {
     what: "JSON: bodies",
-    begin: over(15, (socket) => {
+    begin: over(8, (socket) => {
       socket.write(chunkedPost("/v3/kv/put"));
       flood(socket, Buffer.from(chunk("[".repeat(10_000))), 2_000);
     }),
@@ -254,7 +254,8 @@ const attacks: readonly Attack[] = [
         Array.from({ length: 2_000 }, (_, i) => client.login("root", `guess ${i}`).then(String, String)),
       );
       const busy = refused.filter((text) => text.includes("too many requests")).length;
-      assert.equal(busy, 2_000 - 8 - 256);
+      // As many as run and wait are let in; and some more, if the first have ended meanwhile.
+      assert.ok(busy > 1_000 && busy <= 2_000 - 8 - 256, `${busy} were refused`);
       assert.ok(refused.every((text) => /too many requests|authentication failed/.test(text)));
       return () => client.close();
     },
