@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Agent, type IncomingMessage, type RequestListener, request } from "node:http";
 import { connect, type Socket } from "node:net";
-import { afterEach, describe, test } from "node:test";
+import { afterEach, describe, mock, test } from "node:test";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
 import { ErrorCode, Flag, FrameType, PREFACE } from "../../src/http2/protocol.js";
 import { type GrpcOptions, type GrpcServer, serveGrpc } from "../../src/server/grpc/serve.js";
@@ -65,6 +65,8 @@ function dial(address: string): Socket {
   cleanups.push(() => socket.destroy());
   return socket;
 }
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 const ended = (socket: Socket) => {
   socket.resume();
@@ -193,6 +195,26 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       socket.destroy();
       await until("the stream's client has gone", () => open.responses === 0);
       assert.equal(open.release, release);
+    });
+
+    test("a client that sends on and on behind a request without an answer is disconnected after a minute", async () => {
+      const stats = new ConnectionStats();
+      const { addresses } = await serve({ connections: stats });
+      mock.timers.enable({ apis: ["setTimeout"] });
+      cleanups.push(() => mock.timers.reset());
+      const ahead = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n";
+      const [busy, patient] = [dial(addresses[0]), dial(addresses[0])];
+      busy.on("error", () => {});
+      busy.write(`GET /stream HTTP/1.1\r\nHost: x\r\n\r\n${ahead.repeat(10_000)}`);
+      patient.write(`GET /stream HTTP/1.1\r\nHost: x\r\n\r\n${ahead.repeat(100)}`);
+      while (open.responses < 2 || busy.bytesWritten < 64 * 1024) await turn();
+      for (let i = 0; i < 100; i++) await turn();
+      mock.timers.tick(59_000);
+      await turn();
+      assert.equal(stats.refused.pipelined, 0);
+      mock.timers.tick(1_000);
+      await ended(busy);
+      assert.deepEqual([stats.refused.pipelined, patient.closed], [1, false]);
     });
 
     test("an offer to go over to HTTP/2, as Java's client makes it, is not taken up, and its request answered", async () => {
