@@ -6,6 +6,7 @@ import { withAdminLock } from "../services/auth/lock.js";
 import { repairSteps } from "../services/auth/repair.js";
 import { readUsers, type Users } from "../services/auth/users.js";
 import type { Shard } from "../shard/shard.js";
+import { withDetail } from "../status/error.js";
 import { AuthUserAddRequest } from "../wire/messages.js";
 import { Auth } from "../wire/paths.js";
 import { CommandError, Exit } from "./exit.js";
@@ -25,7 +26,7 @@ export async function repair(options: RepairOptions): Promise<number> {
     const all = () => repairAll(shards, source, options.fix);
     return await (options.fix ? withAdminLock(host, all) : all());
   } catch (reason) {
-    throw reason instanceof CommandError ? reason : new CommandError(Exit.failure, (reason as Error).message);
+    throw reason instanceof CommandError ? reason : new CommandError(Exit.failure, withDetail(reason));
   } finally {
     close();
   }

@@ -6,6 +6,7 @@ import { findStoreContradictions } from "../server/store.js";
 import { shardTls } from "../server/tls.js";
 import { isDenied } from "../shard/access.js";
 import { openShard, type ShardClient } from "../shard/client.js";
+import { withDetail } from "../status/error.js";
 import { readMaterial, TlsFileError } from "../tls/material.js";
 import { StatusRequest, StatusResponse } from "../wire/messages.js";
 import { Maintenance } from "../wire/paths.js";
@@ -142,7 +143,7 @@ async function probe(cluster: string, endpoint: string, index: number, config: C
     };
     return { cluster, endpoint, answer, error: undefined };
   } catch (error) {
-    return failed(client.endpoints()[0].lastError ?? (error as Error).message);
+    return failed(client.endpoints()[0].lastError ?? withDetail(error));
   } finally {
     client.close();
   }

@@ -1,6 +1,7 @@
 import { placesIn } from "../config/load.js";
 import type { Config } from "../config/types.js";
 import { type Contradiction, ContradictionError, describeContradiction } from "../server/contradictions.js";
+import { withDetail } from "../status/error.js";
 
 /** One line for each contradiction, with the place in the file: `shards.yaml:12: shard "b" (10.0.0.1:2379): …`. */
 export function contradictionLines(
@@ -14,7 +15,7 @@ export function contradictionLines(
 
 /** What an error of the server's says to operators. */
 export function startError(error: Error, configFile: string): string {
-  if (!(error instanceof ContradictionError)) return error.message;
+  if (!(error instanceof ContradictionError)) return withDetail(error);
   const lines = contradictionLines(error.contradictions, error.config, configFile);
   return ["the clusters are not those of this configuration:", ...lines].join("\n  ");
 }

@@ -8,6 +8,7 @@ import { configurationOf } from "../snapshot/fragment.js";
 import { filesOf, type Manifest, readManifest, verifyFiles } from "../snapshot/manifest.js";
 import type { NewMember } from "../snapshot/members.js";
 import { clusterName, readTimeline, restoreSnapshot } from "../snapshot/restore.js";
+import { withDetail } from "../status/error.js";
 import { CommandError, Exit } from "./exit.js";
 import { onSignals } from "./signals.js";
 import { formatTable } from "./table.js";
@@ -176,7 +177,7 @@ function summary(folder: string, manifest: Manifest): string {
 /** Errors that say all there is to say, without a stack. */
 async function told<T>(action: () => Promise<T>): Promise<T> {
   return action().catch((error: Error) => {
-    throw error instanceof CommandError ? error : new CommandError(Exit.failure, error.message);
+    throw error instanceof CommandError ? error : new CommandError(Exit.failure, withDetail(error));
   });
 }
 

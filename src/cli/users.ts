@@ -1,6 +1,7 @@
 import type { Config } from "../config/types.js";
 import { createLog } from "../ops/log.js";
 import { connectShards } from "../server/store.js";
+import { withDetail } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import { EMPTY } from "../wire/messages.js";
 import { Auth } from "../wire/paths.js";
@@ -17,7 +18,7 @@ export async function findUserProblems(config: Config, answering: ReadonlySet<st
         // With authentication off for everybody, with it on for the role root alone.
         return shard.call(Auth.UserList, EMPTY, { idempotent: true }).then(
           () => [],
-          (error: Error) => [`${name}: ${describe(error.message)}`],
+          (error: Error) => [`${name}: ${describe(error.message) ?? withDetail(error)}`],
         );
       }),
     );
@@ -27,8 +28,8 @@ export async function findUserProblems(config: Config, answering: ReadonlySet<st
   }
 }
 
-function describe(message: string): string {
+function describe(message: string): string | undefined {
   if (message === etcd.permissionDenied().message) return "the proxy's user does not have the role root";
   if (message === etcd.userEmpty().message) return "authentication is on, but the proxy has no user (auth)";
-  return message;
+  return undefined;
 }

@@ -1,4 +1,4 @@
-import { Code, StatusError } from "../status/error.js";
+import { Code, StatusError, withDetail } from "../status/error.js";
 import type { Timeline } from "../timeline/view.js";
 import type { LeaseCalls } from "./calls.js";
 import { Lane } from "./lane.js";
@@ -193,7 +193,7 @@ export class Endings {
       const error = StatusError.from(reason);
       if (Date.now() - lastLog >= LOG_EVERY) {
         lastLog = Date.now();
-        const details = { where, lease: lease.toString(), error: error.message, waiting: this.size };
+        const details = { where, lease: lease.toString(), error: withDetail(error), waiting: this.size };
         log.warn(details, "leases can not be ended yet");
       }
       this.failed(lease, shard, error);

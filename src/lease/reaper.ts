@@ -1,4 +1,4 @@
-import { StatusError } from "../status/error.js";
+import { StatusError, withDetail } from "../status/error.js";
 import type { Timeline } from "../timeline/view.js";
 import type { LeaseCalls } from "./calls.js";
 import type { Endings } from "./ending.js";
@@ -178,6 +178,6 @@ class Sweep {
     const now = Date.now();
     if (this.stopped || now - this.lastLog < LOG_EVERY) return;
     this.lastLog = now;
-    this.log.warn({ shard: this.name }, `placed leases can not be looked after: ${error.message}`);
+    this.log.warn({ shard: this.name }, `placed leases can not be looked after: ${withDetail(error)}`);
   }
 }

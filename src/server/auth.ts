@@ -82,8 +82,8 @@ function credentialsOf({ user, password }: CredentialsConfig, name: string): Cre
       try {
         return readSecret(password);
       } catch (reason) {
-        const text = `the password of the proxy's user "${user}" for "${name}": ${(reason as Error).message}`;
-        throw new StatusError(Code.FAILED_PRECONDITION, text);
+        const text = `the password of the proxy's user "${user}" for "${name}" cannot be read`;
+        throw new StatusError(Code.FAILED_PRECONDITION, text, { detail: (reason as Error).message });
       }
     },
   };

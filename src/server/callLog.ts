@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { LogGate } from "../ops/gate.js";
 import type { Log } from "../ops/log.js";
-import { Code, type StatusError } from "../status/error.js";
+import { Code, type StatusError, withDetail } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import { Election, Lock } from "../wire/paths.js";
 import { codeName } from "./metrics/calls.js";
@@ -69,7 +69,7 @@ export class CallLog {
         shardMs: Math.round(slowest.ms),
         attempts: slowest.attempts,
       }),
-      ...(error && { error: error.message }),
+      ...(error && { error: withDetail(error) }),
     };
   }
 

@@ -8,7 +8,7 @@ import type { ShardClient } from "../shard/client.js";
 import { type GuardedShard, guardShard } from "../shard/guard.js";
 import type { Manifest } from "../snapshot/manifest.js";
 import { type SaveInput, saveSnapshot } from "../snapshot/save.js";
-import { Code, StatusError } from "../status/error.js";
+import { Code, StatusError, withDetail } from "../status/error.js";
 import type { Genesis } from "../timeline/genesis.js";
 import { systemRuntime } from "../timeline/host.js";
 import { Pruner } from "../timeline/pruner.js";
@@ -162,8 +162,9 @@ async function untilReachable<T>(action: () => Promise<T>, log: Log, signal?: Ab
     } catch (reason) {
       const error = StatusError.from(reason);
       if (!isUnreachable(error)) throw error;
-      if (error.message !== said) log.warn({ error: error.message }, "waiting for the backends");
-      said = error.message;
+      const text = withDetail(error);
+      if (text !== said) log.warn({ error: text }, "waiting for the backends");
+      said = text;
     }
     await setTimeout(RETRY_MS, undefined, { signal }).catch(() => {});
     if (signal?.aborted)
@@ -190,6 +191,6 @@ async function verify(shard: GuardedShard, failure: StatusError | undefined, log
   } catch (reason) {
     const error = StatusError.from(reason);
     if (!isUnreachable(error)) throw error;
-    log.warn({ shard: shard.name, error: error.message }, "shard is not reachable yet");
+    log.warn({ shard: shard.name, error: withDetail(error) }, "shard is not reachable yet");
   }
 }

@@ -7,7 +7,7 @@ import type { Access, AccessProblem, Caller, CallMetadata } from "./caller.js";
 import type { ShardClient } from "./client.js";
 import type { EndpointHealth } from "./endpoint.js";
 import { unsent } from "./errors.js";
-import type { CallOptions, Done, ShardStream, StreamEvents } from "./shard.js";
+import type { CallOptions, Done, ShardStream, StreamEvents, StreamOptions } from "./shard.js";
 
 /** How often one call is sent at most. Reached only while users and roles change all the time. */
 const MAX_ATTEMPTS = 5;
@@ -37,7 +37,7 @@ class AccessShard implements ShardClient {
   }
 
   unary(path: string, request: Uint8Array, options: CallOptions, done: Done): () => void {
-    const access = (this.index < 0 ? this.own : (options.caller ?? this.own)).access(this.index);
+    const access = this.accessOf(options.caller);
     let cancelled = false;
     let cancel = () => {};
     let attempts = 0;
@@ -91,8 +91,8 @@ class AccessShard implements ShardClient {
     });
   }
 
-  stream(path: string, events: StreamEvents): ShardStream {
-    return new AccessStream(this.shard, path, events, this.own.access(this.index));
+  stream(path: string, events: StreamEvents, options?: StreamOptions): ShardStream {
+    return new AccessStream(this.shard, path, events, this.accessOf(options?.caller));
   }
 
   get stats(): CallStats {
@@ -115,6 +115,10 @@ class AccessShard implements ShardClient {
     this.shard.close();
   }
 
+  private accessOf(caller: Caller | undefined): Access {
+    return (this.index < 0 ? this.own : (caller ?? this.own)).access(this.index);
+  }
+
   private merge(given: CallMetadata | undefined, token: CallMetadata): CallMetadata {
     if (given === undefined) return token;
     let ofToken = this.merged.get(token);
@@ -132,8 +136,8 @@ class AccessShard implements ShardClient {
 }
 
 /**
- * A stream of the proxy's own. etcd looks at the token of a watch stream when a watch is created: a refusal there opens
- * the stream again with a new token and sends all again.
+ * A stream with its caller's token. etcd looks at the token when the first request comes: a refusal of that opens the
+ * stream again with a new token and sends all again.
  */
 class AccessStream implements ShardStream {
   private stream: ShardStream | undefined;
@@ -194,7 +198,7 @@ class AccessStream implements ShardStream {
           else this.renew(problem, metadata, () => this.fail(error));
         },
       },
-      metadata,
+      { metadata },
     );
     this.stream = stream;
     for (const { message, last } of this.sent ?? []) stream.send(message, last);

@@ -1,10 +1,9 @@
 import { Deadlines } from "../http2/deadlines.js";
 import { CallStats } from "../stats/methods.js";
-import type { CallMetadata } from "./caller.js";
 import type { Endpoint, EndpointHealth } from "./endpoint.js";
 import type { Transport } from "./link.js";
 import { Members } from "./members.js";
-import type { CallOptions, Done, Shard, ShardStream, StreamEvents } from "./shard.js";
+import type { CallOptions, Done, Shard, ShardStream, StreamEvents, StreamOptions } from "./shard.js";
 import { Stream } from "./stream.js";
 import type { ShardTls } from "./tls.js";
 import { UnaryCall } from "./unary.js";
@@ -41,8 +40,6 @@ export interface ShardClient extends Shard {
   readonly openStreams: number;
   /** In configured order. */
   endpoints(): EndpointHealth[];
-  /** `metadata` goes with the stream's request. */
-  stream(path: string, events: StreamEvents, metadata?: CallMetadata): ShardStream;
   /** Calls `listener` whenever a connection is lost: whoever answers next may be another etcd. */
   onDisconnect(listener: () => void): void;
   /** Reads the files of TLS again, for the connections to come. */
@@ -105,7 +102,7 @@ class Client implements ShardClient {
     });
   }
 
-  stream(path: string, events: StreamEvents, metadata?: CallMetadata): ShardStream {
+  stream(path: string, events: StreamEvents, { metadata }: StreamOptions = {}): ShardStream {
     const stream = new Stream(this.members, path, events, metadata, () => this.streams.delete(stream));
     this.streams.add(stream);
     return stream;

@@ -3,9 +3,10 @@ import { etcd } from "../status/etcd.js";
 import { RangeRequest } from "../wire/messages.js";
 import { KV, Lease } from "../wire/paths.js";
 import { peekHeader, peekRevision } from "../wire/rewrite.js";
+import { isDenied } from "./access.js";
 import type { ShardClient } from "./client.js";
 import { unsent } from "./errors.js";
-import type { CallOptions, Done, Shard, ShardStream, StreamEvents } from "./shard.js";
+import type { CallOptions, Done, Shard, ShardStream, StreamEvents, StreamOptions } from "./shard.js";
 
 export interface GuardedShard extends Shard {
   /**
@@ -110,24 +111,26 @@ class Guard implements GuardedShard {
     });
   }
 
-  stream(path: string, events: StreamEvents): ShardStream {
+  stream(path: string, events: StreamEvents, options?: StreamOptions): ShardStream {
     if (this.loss !== undefined) return refusedStream(this.loss, events);
     let ended = false;
     const end = () => {
       ended = true;
       this.streams.delete(entry);
     };
-    const stream = this.shard.stream(path, {
+    const listener: StreamEvents = {
       message: (message) => {
         if (!ended) events.message(message);
       },
       closed: (error) => {
         if (ended) return;
         end();
-        this.suspectAgain();
+        // A client that may not do something must not make the guard ask.
+        if (!isDenied(error)) this.suspectAgain();
         events.closed(error);
       },
-    });
+    };
+    const stream = this.shard.stream(path, listener, options);
     const entry = {
       end: (error: StatusError) => {
         end();

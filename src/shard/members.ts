@@ -63,7 +63,7 @@ export class Members {
       return new ShardTlsContext(tls, `shard "${name}"`, log);
     } catch (error) {
       if (!(error instanceof TlsFileError)) throw error;
-      throw this.error(error.message, Code.FAILED_PRECONDITION);
+      throw this.error(error.message, { code: Code.FAILED_PRECONDITION });
     }
   }
 
@@ -136,14 +136,17 @@ export class Members {
     return give;
   }
 
-  /** An error in the name of this shard. */
-  error(text: string, code: Code = Code.UNAVAILABLE): StatusError {
-    return new StatusError(code, `shard "${this.name}": ${text}`);
+  /** An error in the name of this shard. Addresses and what Node says of them belong into `detail`. */
+  error(
+    text: string,
+    { code = Code.UNAVAILABLE, detail }: { code?: Code; detail?: string } = {},
+  ): StatusError {
+    return new StatusError(code, `shard "${this.name}": ${text}`, { detail });
   }
 
-  /** Says of each endpoint why it cannot be used. */
-  get unreachable(): string {
+  /** The error of a call that no endpoint can take; its detail says of each endpoint why. */
+  unreachable(code?: Code): StatusError {
     const reasons = this.health().map(({ url, lastError }) => `${url}: ${lastError ?? "no answer"}`);
-    return `no endpoint reachable (${reasons.join("; ")})`;
+    return this.error("no endpoint reachable", { code, detail: reasons.join("; ") });
   }
 }

@@ -19,6 +19,9 @@ export interface CallOptions {
   readonly caller?: Caller | undefined;
 }
 
+/** Who a stream is for, and metadata to add. */
+export type StreamOptions = Pick<CallOptions, "caller" | "metadata">;
+
 /** A client's call as the shards see it. */
 export interface Origin {
   /** The longest call to a shard, of those that took long. */
@@ -62,8 +65,8 @@ export interface Shard {
   unary(path: string, request: Uint8Array, options: CallOptions, done: Done): () => void;
   /** The same as a promise, for what is not hot. Rejects with `StatusError`. */
   call(path: string, request: Uint8Array, options: CallOptions): Promise<Uint8Array>;
-  /** Opens a stream of the proxy's own to a healthy endpoint. Never throws: failures reach `closed`. */
-  stream(path: string, events: StreamEvents): ShardStream;
+  /** Opens a stream to a healthy endpoint. Never throws: failures reach `closed`. */
+  stream(path: string, events: StreamEvents, options?: StreamOptions): ShardStream;
   /** Ends all connections; calls in flight fail with UNAVAILABLE, writes that may have arrived saying so. */
   close(): void;
 }

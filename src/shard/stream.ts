@@ -67,7 +67,7 @@ export class Stream implements ShardStream {
     if (endpoint === undefined) {
       this.stopWaiting = this.members.awaitEndpoint(
         () => this.open(),
-        () => this.fail(this.members.error(this.members.unreachable)),
+        () => this.fail(this.members.unreachable()),
       );
       return;
     }
@@ -88,11 +88,12 @@ export class Stream implements ShardStream {
   }
 
   private reason(status: RawStatus, endpoint: Endpoint): StatusError {
-    if (status.code === Code.OK) return this.members.error(`${endpoint.label} ended the stream`);
+    const { label } = endpoint;
+    if (status.code === Code.OK) return this.members.error("the stream was ended", { detail: label });
     const failure = classify(status);
     if (failure === "etcd" && status.code === Code.UNAVAILABLE) this.members.avoid(endpoint);
     if (failure === "etcd" || failure === "answer") return answered(status);
-    return this.members.error(`connection to ${endpoint.label} lost (${status.details})`);
+    return this.members.error("connection lost", { detail: `${label}: ${status.details}` });
   }
 
   private release(): boolean {

@@ -62,7 +62,12 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
 
   /** Ends the call because the shard is closed. */
   close(): void {
-    this.fail(this.attempt === undefined ? this.unsent("closed") : this.members.error(`closed${this.doubt}`));
+    const { members } = this;
+    this.fail(
+      this.attempt === undefined
+        ? this.unsent(members.error("closed"))
+        : members.error(`closed${this.doubt}`),
+    );
   }
 
   /** When the attempt was sent that waits for an answer of `endpoint` (`turnTime()`); undefined when none does. */
@@ -87,7 +92,7 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
           this.stopWaiting = undefined;
           this.send();
         },
-        () => this.fail(this.unsent(this.members.unreachable)),
+        () => this.fail(this.unsent(this.members.unreachable())),
       );
       return;
     }
@@ -115,7 +120,7 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
   private succeed(): void {
     const { response } = this;
     // proto3 has no message that may be absent: no message at all is the server's fault.
-    if (response === undefined) this.fail(this.members.error("empty answer", Code.INTERNAL));
+    if (response === undefined) this.fail(this.members.error("empty answer", { code: Code.INTERNAL }));
     else if (this.release(Code.OK)) this.done(undefined, response);
   }
 
@@ -125,8 +130,9 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
     if (this.mayRepeat(failure, status, endpoint)) this.send();
     else if (failure === "etcd" || failure === "answer") this.fail(answered(status));
     else {
-      const text = `connection to ${endpoint.label} lost (${status.details})`;
-      this.fail(failure === "lost" ? this.members.error(text + this.doubt) : this.unsent(text));
+      const text = `connection lost${failure === "lost" ? this.doubt : ""}`;
+      const error = this.members.error(text, { detail: `${endpoint.label}: ${status.details}` });
+      this.fail(failure === "lost" ? error : this.unsent(error));
     }
   }
 
@@ -144,17 +150,16 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
   expire(): void {
     // The caller's deadline is told as such; our own timeout is the shard's failure.
     const code = this.ownDeadline ? Code.DEADLINE_EXCEEDED : Code.UNAVAILABLE;
-    const text = `no answer from ${this.endpoint?.label} in time${this.doubt}`;
     this.fail(
       this.attempt === undefined
-        ? this.unsent(this.members.unreachable, code)
-        : this.members.error(text, code),
+        ? this.unsent(this.members.unreachable(code))
+        : this.members.error(`no answer in time${this.doubt}`, { code, detail: this.endpoint?.label }),
     );
   }
 
   /** The error where no attempt is in flight: of a call that is not idempotent, then, none has left. */
-  private unsent(text: string, code?: Code): StatusError {
-    return unsent(this.members.error(text, code), this.options);
+  private unsent(error: StatusError): StatusError {
+    return unsent(error, this.options);
   }
 
   private get doubt(): string {

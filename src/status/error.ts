@@ -28,13 +28,16 @@ export type Code = (typeof Code)[keyof typeof Code];
  */
 export class StatusError extends Error {
   override readonly name = "StatusError";
+  /** What operators may know and clients may not, such as addresses. */
+  readonly detail: string | undefined;
 
   constructor(
     readonly code: Code,
     message: string,
-    options?: { cause?: unknown },
+    options?: { cause?: unknown; detail?: string | undefined },
   ) {
     super(message, options);
+    this.detail = options?.detail;
   }
 
   /** Any thrown value as a `StatusError`; what is not one already becomes INTERNAL with its cause kept. */
@@ -43,4 +46,13 @@ export class StatusError extends Error {
     const text = reason instanceof Error ? reason.message : String(reason);
     return new StatusError(Code.INTERNAL, text, { cause: reason });
   }
+}
+
+/** An error's text for the log and the command line: with its detail, or that of its cause. */
+export function withDetail(error: unknown): string {
+  const { message } = StatusError.from(error);
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (at instanceof StatusError && at.detail !== undefined) return `${message} (${at.detail})`;
+  }
+  return message;
 }

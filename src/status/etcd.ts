@@ -24,6 +24,7 @@ export const etcd = {
   tooManyRequests: () => new StatusError(Code.RESOURCE_EXHAUSTED, "etcdserver: too many requests"),
   noLeader: () => new StatusError(Code.UNAVAILABLE, "etcdserver: no leader"),
   timeout: () => new StatusError(Code.UNAVAILABLE, "etcdserver: request timed out"),
+  notLeader: () => new StatusError(Code.FAILED_PRECONDITION, "etcdserver: not leader"),
   stopped: () => new StatusError(Code.UNAVAILABLE, "etcdserver: server stopped"),
   badLeaderTransferee: () => new StatusError(Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee"),
   memberNotFound: () => new StatusError(Code.NOT_FOUND, "etcdserver: member not found"),

@@ -1,5 +1,5 @@
 import type { Shard, ShardStream } from "../shard/shard.js";
-import { StatusError } from "../status/error.js";
+import { withDetail } from "../status/error.js";
 import { RangeRequest, WatchRequest } from "../wire/messages.js";
 import { KV, Watch } from "../wire/paths.js";
 import { decodeWatch, type RawEvent } from "../wire/watch.js";
@@ -192,7 +192,7 @@ export class Feed {
       closed: (error) => {
         if (this.stream !== stream) return;
         this.stream = undefined;
-        this.report(error.message);
+        this.report(withDetail(error));
         this.openLater();
       },
     });
@@ -225,7 +225,7 @@ export class Feed {
     try {
       response = decodeWatch(message);
     } catch (reason) {
-      this.report(StatusError.from(reason).message);
+      this.report(withDetail(reason));
       this.reopen();
       return;
     }

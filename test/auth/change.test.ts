@@ -12,9 +12,9 @@ import { Auth } from "../../src/wire/paths.js";
 
 const REPAIR = "`braid auth repair` shows how the shards differ, and mends it";
 const ADD = AuthUserAddRequest.encode({ name: "new" });
-const LOST = 'shard "shard0": connection to h:2379 lost (reset); whether the request took effect is unknown';
+const LOST = 'shard "shard0": connection lost; whether the request took effect is unknown';
 const UNCLEAR =
-  'etcd-braid: carried out nowhere, or only on shard "shard0": connection to h:2379 lost (reset); ' +
+  'etcd-braid: carried out nowhere, or only on shard "shard0": connection lost; ' +
   `whether the request took effect is unknown; ${REPAIR}`;
 
 /** Shards that have the users they need; one of them, the first by default, answers `path` with `error`. */

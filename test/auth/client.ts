@@ -9,6 +9,7 @@ import {
   WatchResponse,
 } from "../../src/wire/messages.js";
 import { Auth, Watch } from "../../src/wire/paths.js";
+import { said } from "../support/said.js";
 
 const quiet = { debug() {}, info() {}, warn() {} };
 
@@ -50,9 +51,14 @@ export class AuthClient {
       await this.call(path, request, token);
       return OK;
     } catch (reason) {
-      const { code, message } = StatusError.from(reason);
-      return { code, message };
+      return this.outcomeOf(StatusError.from(reason));
     }
+  }
+
+  /** What the server itself said. */
+  outcomeOf(error: StatusError): Outcome {
+    const { code, message } = said(error);
+    return { code, message };
   }
 
   /** The first frame that answers a watch. */
@@ -67,7 +73,7 @@ export class AuthClient {
           },
           closed: reject,
         },
-        token === undefined ? undefined : { token },
+        token === undefined ? {} : { metadata: { token } },
       );
       stream.send(WatchRequest.encode({ kind: "create", request }));
     });

@@ -30,6 +30,7 @@ import {
 } from "../../src/wire/messages.js";
 import { KV, Lease } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
+import { said } from "../support/said.js";
 
 const silent = { debug() {}, info() {}, warn() {} };
 const utf8 = (text: string) => Buffer.from(text);
@@ -108,11 +109,17 @@ export class Client {
   }
 
   private read(path: string, request: Uint8Array): Promise<Uint8Array> {
-    return this.shard.call(path, request, { idempotent: true });
+    return this.call(path, request, true);
   }
 
   private write(path: string, request: Uint8Array): Promise<Uint8Array> {
-    return this.shard.call(path, request, { idempotent: false });
+    return this.call(path, request, false);
+  }
+
+  private call(path: string, request: Uint8Array, idempotent: boolean): Promise<Uint8Array> {
+    return this.shard.call(path, request, { idempotent }).catch((error) => {
+      throw said(error);
+    });
   }
 }
 
@@ -125,7 +132,7 @@ export class KeepAlives {
     this.stream = shard.stream(Lease.LeaseKeepAlive, {
       message: (message) => this.answers.push(LeaseKeepAliveResponse.decode(message)),
       closed: (error) => {
-        this.error = error;
+        this.error = said(error);
       },
     });
   }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { Code } from "../../src/status/error.js";
+import { Code, withDetail } from "../../src/status/error.js";
 import { WatchResponse } from "../../src/wire/messages.js";
 import { Watch } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
@@ -62,7 +62,10 @@ describe("streams", () => {
     await etcd.kill();
     await until(() => seen.closes.length === 1);
     assert.equal(seen.closes[0]?.code, Code.UNAVAILABLE);
-    assert.match(seen.closes[0]!.message, new RegExp(`^shard "a": connection to ${etcd.endpoint} lost \\(`));
+    assert.match(
+      withDetail(seen.closes[0]),
+      new RegExp(`^shard "a": connection lost \\(${etcd.endpoint}: .`),
+    );
     const next = recorder();
     shard.stream(Watch.Watch, next).send(watchRequest("k"));
     await etcd.restart();
@@ -80,7 +83,7 @@ describe("streams", () => {
     assert.equal(seen.closes.length, 0, "not before the caller has the stream");
     await until(() => seen.closes.length === 1);
     assert.equal(
-      seen.closes[0]?.message,
+      withDetail(seen.closes[0]),
       'shard "a": no endpoint reachable (127.0.0.1:1: connection refused)',
     );
     shard.close();

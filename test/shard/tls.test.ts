@@ -5,6 +5,7 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { openShard, type ShardClient } from "../../src/shard/client.js";
 import type { Transport } from "../../src/shard/link.js";
 import type { ShardTls } from "../../src/shard/tls.js";
+import { withDetail } from "../../src/status/error.js";
 import { RangeRequest } from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
 import { temporaryFolder } from "../support/braid.js";
@@ -130,7 +131,7 @@ for (const transport of ["native", "grpc-js"] as const satisfies readonly Transp
       await assert.rejects(get(shard), (error: Error) => {
         const reason = `its certificate is not signed by an authority in ${files.caFile}`;
         const endpoint = mutual.url.replace("https://", "");
-        assert.equal(error.message, `shard "east": no endpoint reachable (${endpoint}: ${reason})`);
+        assert.equal(withDetail(error), `shard "east": no endpoint reachable (${endpoint}: ${reason})`);
         return true;
       });
       install(authority, { ...clients.issue(), keyFile: stranger.issue().keyFile });

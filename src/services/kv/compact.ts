@@ -1,6 +1,6 @@
 import type { Call, UnaryHandler } from "../../server/transport.js";
 import type { Shard } from "../../shard/shard.js";
-import { Code, StatusError } from "../../status/error.js";
+import { Code, StatusError, withDetail } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { CompactionRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
@@ -89,7 +89,7 @@ export class Compactor {
       const error = StatusError.from(reason);
       if (isCompacted(error)) return undefined;
       this.context.log.warn(
-        { shard: shard.name, revision, error: error.message },
+        { shard: shard.name, revision, error: withDetail(error) },
         "shard not compacted yet, trying again",
       );
       this.retryLater(shard, revision);
