@@ -137,30 +137,36 @@ function addShardMetrics(metrics: Metrics, backends: readonly ShardClient[]): vo
   metrics.gauge("braid_shard_streams", "Streams to a shard that are open or wait for an endpoint.", () =>
     backends.map(({ name, openStreams }) => [{ shard: name }, openStreams]),
   );
+  // The page is open to everybody: of an endpoint it has the place in the configuration, and no address.
   const endpoints = () =>
-    backends.flatMap((client) => client.endpoints().map((health) => ({ shard: client.name, health })));
+    backends.flatMap((client) =>
+      client
+        .endpoints()
+        .map((health, i) => ({ labels: { shard: client.name, endpoint: String(i + 1) }, health })),
+    );
   metrics.gauge(
     "braid_shard_endpoint_state",
-    "1 for the state that an endpoint is in: idle, connecting, ready, silent (connected, does not answer) or failed.",
+    "1 for the state that an endpoint is in: idle, connecting, ready, silent (connected, does not answer) or failed. " +
+      "Endpoints are numbered as in the shard's configuration, from 1.",
     () =>
-      endpoints().flatMap(({ shard, health: { url, state } }) =>
-        STATES.map((each): Sample => [{ shard, endpoint: url, state: each }, each === state ? 1 : 0]),
+      endpoints().flatMap(({ labels, health: { state } }) =>
+        STATES.map((each): Sample => [{ ...labels, state: each }, each === state ? 1 : 0]),
       ),
     "max",
   );
   metrics.gauge(
     "braid_shard_endpoint_in_use",
     "1 for the endpoint of a shard that calls go to, as long as it works.",
-    () => endpoints().map(({ shard, health: { url, inUse } }) => [{ shard, endpoint: url }, Number(inUse)]),
+    () => endpoints().map(({ labels, health: { inUse } }) => [labels, Number(inUse)]),
     "max",
   );
   metrics.counter("braid_shard_connects_total", "Connections made to an endpoint.", () =>
-    endpoints().map(({ shard, health: { url, connects } }) => [{ shard, endpoint: url }, connects]),
+    endpoints().map(({ labels, health: { connects } }) => [labels, connects]),
   );
   metrics.counter(
     "braid_shard_connection_failures_total",
     "Connections to an endpoint that were lost or could not be made.",
-    () => endpoints().map(({ shard, health: { url, failures } }) => [{ shard, endpoint: url }, failures]),
+    () => endpoints().map(({ labels, health: { failures } }) => [labels, failures]),
   );
 }
 
