@@ -158,7 +158,7 @@ const kv = createKv({
   leases: {
     isPlaced: () => true,
     ensurePlaced: () => Promise.resolve(),
-    mayWriteKeys: () => Promise.resolve(),
+    keysElsewhere: () => Promise.resolve([]),
     repair: () => Promise.resolve(),
   },
   limits: { maxRequestBytes: 1 << 20, maxTxnOps: 128, requestTimeoutMs: 7_000 },

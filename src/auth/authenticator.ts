@@ -119,7 +119,8 @@ export class Authenticator {
     const tried = await Promise.all(
       this.shards.map(async (shard, i) => {
         const { metadata, isRefused } = session.access(i);
-        if (metadata === undefined) return isRefused ? false : undefined;
+        if (isRefused) return false;
+        if (metadata === undefined) return undefined;
         if (metadata.token === undefined) return false;
         try {
           await shard.call(KV.Range, TRY, { idempotent: true, metadata, deadline });

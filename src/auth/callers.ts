@@ -2,7 +2,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import type { Metadata } from "../server/transport.js";
 import type { Caller } from "../shard/caller.js";
 import type { ShardClient } from "../shard/client.js";
-import { type LoginCounts, NO_TOKEN } from "./login.js";
+import { BAD_TOKEN, type LoginCounts, NO_TOKEN } from "./login.js";
 import { fixedAccess } from "./own.js";
 import { Recent } from "./recent.js";
 import type { Seal } from "./seal.js";
@@ -15,7 +15,7 @@ export const MAX_SESSIONS = 4_096;
 /** Calls without a token. etcd lets some through; to others it says that the user name is empty. */
 const ANONYMOUS: Caller = same(NO_TOKEN);
 /** Calls with a token that is none: etcd itself says so, or ignores it where authentication is off. */
-const UNKNOWN: Caller = same({ token: "invalid" });
+const UNKNOWN: Caller = same(BAD_TOKEN);
 
 function same(metadata: Readonly<Record<string, string>>): Caller {
   const access = fixedAccess(metadata);

@@ -10,8 +10,9 @@ const REFUSED_FOR = 5_000;
 /** etcd's simple tokens: letters, then the index of the login. They do not age with the users' revision, as JWTs do. */
 const SIMPLE = /^[A-Za-z]+\.\d+$/;
 
-/** What a caller sends who has no token. */
+/** What a caller sends that has no token, and one whose token is none (any more). */
 export const NO_TOKEN: CallMetadata = {};
+export const BAD_TOKEN: CallMetadata = { token: "invalid" };
 
 /** Whom to log in. `password` is asked for at every login, and throws when it cannot be had. */
 export interface Credentials {
@@ -46,13 +47,16 @@ export class Login implements Access {
   private refusal: StatusError | undefined;
   private refusedAt = 0;
 
-  /** `refused` is what those get whose user the shard does not let in. */
+  /**
+   * `refused` is what those get whose user the shard does not let in; without it they go there with a token that is none,
+   * so that the shard itself says what it says to them.
+   */
   constructor(
     /** Without any access of its own. */
     private readonly shard: ShardClient,
     private readonly credentials: Credentials,
     private readonly counts: LoginCounts,
-    private readonly refused: (reason: StatusError) => StatusError,
+    private readonly refused?: (reason: StatusError) => StatusError,
   ) {}
 
   /** True when the shard did not let the user in, the last time it was asked. */
@@ -69,6 +73,7 @@ export class Login implements Access {
     if (this.refusal === undefined || performance.now() - this.refusedAt > REFUSED_FOR) await this.login();
     if (this.refusal === undefined) return true;
     if (problem === "token") return false;
+    if (this.refused === undefined) return true;
     throw this.refused(this.refusal);
   }
 
@@ -94,8 +99,7 @@ export class Login implements Access {
       if (isAuthOff(error)) {
         this.take(undefined);
       } else if (isRefusal(error)) {
-        // Without metadata nobody goes to the shard in vain.
-        this.metadata = undefined;
+        this.metadata = this.refused === undefined ? BAD_TOKEN : undefined;
         this.refusal = error;
         this.refusedAt = performance.now();
       } else {

@@ -1,6 +1,5 @@
 import type { Caller } from "../shard/caller.js";
 import type { ShardClient } from "../shard/client.js";
-import { etcd } from "../status/etcd.js";
 import { type Credentials, Login, type LoginCounts } from "./login.js";
 
 /** A user of the shards, logged in with one password: what all of their tokens lead to. */
@@ -12,8 +11,8 @@ export class Session implements Caller {
     shards: readonly ShardClient[],
     counts: LoginCounts,
   ) {
-    // Nobody is told more than that the token is no good: the password has changed, or the user is gone.
-    this.logins = shards.map((shard) => new Login(shard, credentials, counts, () => etcd.invalidAuthToken()));
+    // Where a shard does not let the user in, it is told of a token that is no good: the password has changed, or the user is gone.
+    this.logins = shards.map((shard) => new Login(shard, credentials, counts));
   }
 
   access(shard: number): Login {

@@ -34,6 +34,8 @@ export interface For extends Origin {
 }
 
 const ITSELF: For = {};
+/** Seconds that no etcd grants a lease for. */
+const TOO_LONG = 2 ** 53;
 
 /** The lease calls to single shards, typed. All reject with `StatusError`. */
 export class LeaseCalls {
@@ -47,6 +49,14 @@ export class LeaseCalls {
     const request = LeaseGrantRequest.encode({ id, ttl });
     const options = { ...optionsOf(asked), idempotent: false };
     return LeaseGrantResponse.decode(await this.shards[shard].call(Lease.LeaseGrant, request, options));
+  }
+
+  /** Has a shard judge whether the client may grant leases; rejects with its refusal. */
+  async mayGrant(shard: number, asked: For): Promise<void> {
+    if (asked.caller === undefined) return;
+    await this.grant(shard, 0n, TOO_LONG, asked).catch((error) => {
+      if (!isError(error, Code.OUT_OF_RANGE, etcd.leaseTtlTooLarge().message)) throw error;
+    });
   }
 
   /**

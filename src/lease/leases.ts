@@ -1,9 +1,11 @@
 import { mayWrite } from "../auth/permission.js";
 import type { Router } from "../routing/router.js";
+import type { Caller } from "../shard/caller.js";
 import type { Shard } from "../shard/shard.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
 import type { LeaseGrantResponse } from "../wire/messages.js";
+import { CallerStreams } from "./callerStreams.js";
 import { type For, isLeaseExists, LeaseCalls, type Part } from "./calls.js";
 import { Endings } from "./ending.js";
 import { LeaseIds } from "./ids.js";
@@ -12,8 +14,8 @@ import { Parts } from "./parts.js";
 import { Placing } from "./placing.js";
 import { Reaper } from "./reaper.js";
 import { Renewing } from "./renewing.js";
-import { isReserved } from "./reserved.js";
-import { RenewalStream, type Renewed } from "./upstream.js";
+import { isReserved, visible } from "./reserved.js";
+import type { Renewed } from "./upstream.js";
 
 export interface LeasesOptions {
   readonly shards: readonly Shard[];
@@ -21,6 +23,12 @@ export interface LeasesOptions {
   /** Loaded: its placements are where the leases stand. */
   readonly timeline: Timeline;
   readonly log: LeaseLog;
+}
+
+/** Keys that a lease has on one shard. */
+export interface KeysOnShard {
+  readonly shard: number;
+  readonly keys: readonly Uint8Array[];
 }
 
 /** For metrics; what is counted since the start is of this proxy alone. */
@@ -51,7 +59,7 @@ export class Leases {
   private readonly ids = new LeaseIds();
   private readonly calls: LeaseCalls;
   private readonly parts: Parts;
-  private readonly streams: readonly RenewalStream[];
+  private readonly streams: CallerStreams;
   private readonly endings: Endings;
   private readonly placing: Placing;
   private readonly renewing: Renewing;
@@ -70,7 +78,7 @@ export class Leases {
     this.shards = shards;
     this.calls = new LeaseCalls(shards, timeline);
     this.parts = new Parts(() => timeline.placements, homeOf);
-    this.streams = shards.map((shard) => new RenewalStream(shard, log));
+    this.streams = new CallerStreams(shards, log);
     this.endings = new Endings(this.calls, this.parts, timeline, homeOf, log, names);
     this.placing = new Placing(this.calls, this.parts, this.endings, timeline, homeOf, log, shards.length);
     this.renewing = new Renewing(this.streams, this.parts, this.placing, this.endings);
@@ -108,11 +116,17 @@ export class Leases {
    */
   async grant(id: bigint, ttl: number, asked: For = {}): Promise<LeaseGrantResponse> {
     if (id === 0n) return this.grantFresh(ttl, asked);
-    if (isReserved(id)) throw etcd.leaseExists();
     const home = this.homeOf(id);
+    if (isReserved(id)) {
+      await this.calls.mayGrant(home, asked);
+      throw etcd.leaseExists();
+    }
     await this.timeline.sync();
     const leftOver = this.parts.isPlaced(id) || this.endings.isEnding(id);
-    if (leftOver && (await this.calls.look(home, id)) === undefined) await this.endings.end(id);
+    if (leftOver) {
+      await this.calls.mayGrant(home, asked);
+      if ((await this.calls.look(home, id)) === undefined) await this.endings.end(id);
+    }
     const lease = await this.calls.grant(home, id, ttl, asked);
     this.granted++;
     return lease;
@@ -122,51 +136,50 @@ export class Leases {
    * Ends a lease everywhere. Rejects with `leaseNotFound` when its home does not have it (any more), and before anything
    * is done when there is a caller who may not write all keys of the lease.
    */
-  async revoke(id: bigint, asked: For = {}): Promise<void> {
-    if (isReserved(id)) throw etcd.leaseNotFound();
+  async revoke(given: bigint, asked: For = {}): Promise<void> {
+    const id = visible(given);
     if (asked.caller === undefined) {
       if (!(await this.endings.end(id))) throw etcd.leaseNotFound();
       return;
     }
     const home = this.homeOf(id);
     await this.timeline.sync(); // keys put through another proxy may have made a part that is news here
-    await this.mayWriteKeys(id, home, asked);
+    const elsewhere = await this.keysElsewhere(id, home);
+    await Promise.all(elsewhere.map(({ shard, keys }) => mayWrite(this.shards[shard], asked, keys)));
     // The home's own keys are judged by the home, which has the first part to go.
     const found = await this.calls.revoke(home, id, asked);
     await this.endings.end(id);
     if (!found) throw etcd.leaseNotFound();
   }
 
-  /**
-   * Resolves when the caller may write all keys of the lease that are not on `shard`, which judges its own: etcd lets
-   * nobody attach a key to a lease, or revoke it, who may not. Rejects with the error of the shard that refuses.
-   */
-  async mayWriteKeys(id: bigint, shard: number, asked: For): Promise<void> {
-    if (asked.caller === undefined) return;
+  /** The lease's keys on shards other than `shard`, by shard, as far as its parts are known here. */
+  async keysElsewhere(id: bigint, shard: number): Promise<readonly KeysOnShard[]> {
     const others = this.parts.shardsOf(id).filter((other) => other !== shard);
-    await Promise.all(
-      others.map(async (other) => {
-        const part = await this.calls.look(other, id, true);
-        if (part !== undefined && part.keys.length > 0) await mayWrite(this.shards[other], asked, part.keys);
-      }),
+    const parts = await Promise.all(
+      others.map(async (other) => ({
+        shard: other,
+        keys: (await this.calls.look(other, id, true))?.keys ?? [],
+      })),
     );
+    return parts.filter(({ keys }) => keys.length > 0);
   }
 
   /** Renews a lease; see `Renewing.renew`. */
-  renew(id: bigint, done: Renewed): void {
+  renew(id: bigint, done: Renewed, caller?: Caller): void {
     this.renewals++;
-    if (isReserved(id)) done(undefined, 0);
-    else this.renewing.renew(id, done);
+    this.renewing.renew(visible(id), done, caller);
   }
 
   /**
    * The smallest time left and, if asked for, the keys of all parts in byte order. Undefined when there is no
    * such lease; then its keys are gone from all shards that can be reached.
    */
-  async look(id: bigint, keys: boolean, asked: For = {}): Promise<Part | undefined> {
-    if (isReserved(id)) return undefined;
+  async look(given: bigint, keys: boolean, asked: For = {}): Promise<Part | undefined> {
+    const id = visible(given);
     if (keys) await this.timeline.sync(); // keys put through another proxy may have made a part that is news here
     if (this.endings.isEnding(id)) {
+      // A client is judged first.
+      if (asked.caller !== undefined) await this.calls.look(this.homeOf(id), id, keys, asked);
       await this.endings.end(id).catch(() => undefined); // dead all the same; the reason is logged
       return undefined;
     }
@@ -206,7 +219,7 @@ export class Leases {
   }
 
   counts(): LeaseCounts {
-    const missedRenewals = this.streams.reduce((sum, stream) => sum + stream.missed, 0);
+    const { missed: missedRenewals } = this.streams.counts;
     const { granted, renewals, parts, endings, placing } = this;
     return {
       granted,
@@ -223,7 +236,7 @@ export class Leases {
   stop(): void {
     this.reaper.stop();
     this.endings.stop();
-    for (const stream of this.streams) stream.stop();
+    this.streams.stop();
   }
 
   private async grantFresh(ttl: number, asked: For): Promise<LeaseGrantResponse> {

@@ -1,13 +1,16 @@
+import { isDenied } from "../shard/access.js";
+import type { Caller } from "../shard/caller.js";
 import type { StatusError } from "../status/error.js";
+import type { CallerStreams } from "./callerStreams.js";
 import type { Endings } from "./ending.js";
 import type { Parts } from "./parts.js";
 import type { Placing } from "./placing.js";
-import type { RenewalStream, Renewed } from "./upstream.js";
+import type { Renewed } from "./upstream.js";
 
-/** Renews leases: every part of them, over the one stream to each shard. */
+/** Renews leases: every part of them, over the caller's streams to the shards. */
 export class Renewing {
   constructor(
-    private readonly streams: readonly RenewalStream[],
+    private readonly streams: Pick<CallerStreams, "of">,
     private readonly parts: Parts,
     private readonly placing: Placing,
     private readonly endings: Endings,
@@ -15,29 +18,36 @@ export class Renewing {
 
   /**
    * Renews all parts of a lease. `done` gets the smallest TTL, seconds; 0 when the lease is dead, and then only
-   * after its keys are gone from all shards that can be reached. UNAVAILABLE naming the shard when one that the
-   * lease needs gives no answer.
+   * after its keys are gone from all shards that can be reached. The refusal of a shard where the caller may not renew
+   * the lease; UNAVAILABLE naming the shard when one that the lease needs gives no answer.
    */
-  renew(lease: bigint, done: Renewed): void {
-    if (this.endings.isEnding(lease)) {
+  renew(lease: bigint, done: Renewed, caller?: Caller): void {
+    const isEnding = this.endings.isEnding(lease);
+    // A client is judged first.
+    if (isEnding && caller === undefined) {
       this.bury(lease, done);
       return;
     }
+    const streams = this.streams.of(caller);
     const shards = this.parts.shardsOf(lease);
     let open = shards.length;
     let smallest = Number.POSITIVE_INFINITY;
     let failure: StatusError | undefined;
+    let refusal: StatusError | undefined;
     const missing: number[] = [];
     for (const shard of shards) {
-      this.streams[shard].renew(lease, (error, ttl) => {
-        if (error !== undefined) failure = error;
+      streams[shard].renew(lease, (error, ttl) => {
+        if (error !== undefined && isDenied(error)) refusal = error;
+        else if (error !== undefined) failure = error;
         else if (ttl === 0) missing.push(shard);
         else {
           smallest = Math.min(smallest, ttl);
           if (shards.length > 1) this.parts.sawAlive(lease, shard);
         }
         if (--open > 0) return;
-        if (missing.length > 0) this.judge(lease, missing, smallest, failure, done);
+        if (refusal !== undefined) done(refusal, 0);
+        else if (isEnding) this.bury(lease, done);
+        else if (missing.length > 0) this.judge(lease, missing, smallest, failure, done);
         else if (failure !== undefined) done(failure, 0);
         else done(undefined, smallest);
       });

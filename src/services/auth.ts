@@ -1,3 +1,4 @@
+import { mayAdminister } from "../auth/permission.js";
 import type { Call, UnaryHandler } from "../server/transport.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
@@ -53,6 +54,7 @@ export function authHandlers(deps: AuthDeps): Map<string, UnaryHandler> {
   }
   for (const path of CHANGES) {
     const run = async (call: Call, request: Uint8Array) => {
+      await mayAdminister(deps.shards.slice(0, 1), call);
       check(path, request);
       if (access !== undefined) await protectOwnUser(access.own, deps.shards, call, path, request);
       return change(context, call, path, request);

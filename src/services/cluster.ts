@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { mayAdminister } from "../auth/permission.js";
 import type { Call, UnaryHandler } from "../server/transport.js";
 import { isDenied } from "../shard/access.js";
 import type { Shard } from "../shard/shard.js";
@@ -46,6 +47,17 @@ export function clusterHandlers({
       clientUrls,
     })),
   });
+  /** A handler that has nothing but reasons to refuse; `unseen` are those that come before the caller is judged. */
+  const refusing = (
+    reason: (request: Uint8Array) => StatusError,
+    unseen?: (request: Uint8Array) => StatusError | undefined,
+  ): UnaryHandler =>
+    fromAsync(async (call, request) => {
+      const error = unseen?.(request);
+      if (error !== undefined) throw error;
+      await mayAdminister(shards.slice(0, 1), call);
+      throw reason(request);
+    });
   const refused = (id: bigint): StatusError =>
     ids.has(id) ? new StatusError(Code.FAILED_PRECONDITION, IN_THE_CONFIGURATION) : etcd.memberNotFound();
   return new Map<string, UnaryHandler>([
@@ -59,10 +71,11 @@ export function clusterHandlers({
     ],
     [
       Cluster.MemberAdd,
-      refusing((request) => {
-        if (!areMemberUrls(MemberAddRequest.decode(request).peerUrls)) return etcd.memberBadUrls();
-        return new StatusError(Code.FAILED_PRECONDITION, IN_THE_CONFIGURATION);
-      }),
+      refusing(
+        () => new StatusError(Code.FAILED_PRECONDITION, IN_THE_CONFIGURATION),
+        (request) =>
+          areMemberUrls(MemberAddRequest.decode(request).peerUrls) ? undefined : etcd.memberBadUrls(),
+      ),
     ],
     [Cluster.MemberRemove, refusing((request) => refused(MemberRemoveRequest.decode(request).id))],
     [Cluster.MemberUpdate, refusing((request) => refused(MemberUpdateRequest.decode(request).id))],
@@ -74,19 +87,6 @@ export function clusterHandlers({
       }),
     ],
   ]);
-}
-
-/** A handler that has nothing but reasons to refuse. */
-function refusing(reason: (request: Uint8Array) => StatusError): UnaryHandler {
-  return (_call, request, reply) => {
-    let error: StatusError;
-    try {
-      error = reason(request);
-    } catch (thrown) {
-      error = StatusError.from(thrown);
-    }
-    reply(error);
-  };
 }
 
 /** Whether etcd takes these as peer URLs: at least one, each with a scheme, host and port and nothing else. */

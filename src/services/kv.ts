@@ -3,6 +3,7 @@ import { KV } from "../wire/paths.js";
 import { Compactor } from "./kv/compact.js";
 import { createContext, type KvDeps } from "./kv/context.js";
 import { deleteRangeHandler } from "./kv/deleteRange.js";
+import { judged } from "./kv/judge.js";
 import { putHandler } from "./kv/put.js";
 import { rangeHandler } from "./kv/range.js";
 import { sharing } from "./kv/sharing.js";
@@ -21,12 +22,13 @@ export interface KvService {
 export function createKv(deps: KvDeps): KvService {
   const context = createContext(deps);
   const compactor = new Compactor(context);
+  const handler = (path: string, given: UnaryHandler) => judged(context, path, given);
   return {
     handlers: new Map([
-      [KV.Range, sharing(rangeHandler(context))],
-      [KV.Put, putHandler(context)],
-      [KV.DeleteRange, deleteRangeHandler(context)],
-      [KV.Txn, txnHandler(context)],
+      [KV.Range, sharing(handler(KV.Range, rangeHandler(context)))],
+      [KV.Put, handler(KV.Put, putHandler(context))],
+      [KV.DeleteRange, handler(KV.DeleteRange, deleteRangeHandler(context))],
+      [KV.Txn, handler(KV.Txn, txnHandler(context))],
       [KV.Compact, compactor.handler],
     ]),
     stop: () => compactor.stop(),

@@ -1,5 +1,6 @@
 import type { Leases } from "../lease/leases.js";
 import type { Call, Handlers, ServerStream, StreamHandler, UnaryHandler } from "../server/transport.js";
+import { isDenied } from "../shard/access.js";
 import { StatusError } from "../status/error.js";
 import type { Timeline } from "../timeline/view.js";
 import {
@@ -107,14 +108,18 @@ class KeepAliveStream {
     const header = this.options.identity.header(this.options.timeline.head);
     this.underWay++;
     this.all.underWay++;
-    this.options.leases.renew(id, (error, ttl) => {
-      this.underWay--;
-      this.all.underWay--;
-      if (error !== undefined) this.fail(error);
-      else this.answer(header, id, ttl);
-      this.settle();
-      this.regulate();
-    });
+    this.options.leases.renew(
+      id,
+      (error, ttl) => {
+        this.underWay--;
+          this.all.underWay--;
+        if (error !== undefined) this.fail(error);
+        else this.answer(header, id, ttl);
+        this.settle();
+        this.regulate();
+      },
+      this.stream.caller,
+    );
     this.regulate();
   }
 
@@ -124,6 +129,8 @@ class KeepAliveStream {
   }
 
   private fail(error: StatusError): void {
+    // As etcd does, whatever other renewals are under way.
+    if (isDenied(error)) this.stream.end(error);
     this.failure = error;
     this.answeredSince = false;
   }

@@ -1,3 +1,4 @@
+import { mayMaintain } from "../auth/permission.js";
 import type { UnaryHandler } from "../server/transport.js";
 import { Code, StatusError } from "../status/error.js";
 import { Maintenance } from "../wire/paths.js";
@@ -27,12 +28,21 @@ export function maintenanceHandlers(deps: MaintenanceDeps): Map<string, UnaryHan
     [Maintenance.Alarm, fromAsync((call, request) => alarms.answer(call, request))],
     [Maintenance.Defragment, fromAsync((call) => defragmenter.answer(call))],
     [Maintenance.Hash, fromAsync((call) => hash(deps, call))],
-    [Maintenance.HashKV, fromAsync((call, request) => kvHash.answer(call, request))],
+    [
+      Maintenance.HashKV,
+      fromAsync(async (call, request) => {
+        await mayMaintain(deps.shards, call);
+        return kvHash.answer(call, request);
+      }),
+    ],
     [Maintenance.MoveLeader, fromAsync((call, request) => moveLeader(deps, call, request))],
     [Maintenance.Downgrade, fromAsync((call, request) => downgrade(deps, call, request))],
     [
       Maintenance.Snapshot,
-      (_call, _request, reply) => reply(new StatusError(Code.UNIMPLEMENTED, NO_SNAPSHOT)),
+      fromAsync(async (call) => {
+        await mayMaintain(deps.shards, call);
+        throw new StatusError(Code.UNIMPLEMENTED, NO_SNAPSHOT);
+      }),
     ],
   ]);
 }

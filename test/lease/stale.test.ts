@@ -91,7 +91,12 @@ describe("a part that was missing a moment ago", () => {
         else done(undefined, there.has(lease) ? 60 : 0);
       },
     }));
-    const renewing = new Renewing(streams as unknown as RenewalStream[], parts, placing, endings);
+    const renewing = new Renewing(
+      { of: () => streams as unknown as RenewalStream[] },
+      parts,
+      placing,
+      endings,
+    );
     const renewed = new Promise<number>((resolve) => {
       renewing.renew(LEASE, (_, ttl) => resolve(ttl));
     });

@@ -1,5 +1,4 @@
 import type { Router } from "../../routing/router.js";
-import type { Call } from "../../server/transport.js";
 import type { Shard } from "../../shard/shard.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { ToRevision } from "../../wire/rewrite.js";
@@ -31,8 +30,11 @@ export interface LeasePlacer {
    * with `leaseNotFound` when it is not.
    */
   repair(lease: bigint, shard: number): Promise<void>;
-  /** Resolves when the caller may write all keys of the lease that are not on `shard`; rejects with a shard's refusal. */
-  mayWriteKeys(lease: bigint, shard: number, asked: Pick<Call, "caller" | "deadline">): Promise<void>;
+  /** The lease's keys on shards other than `shard`. */
+  keysElsewhere(
+    lease: bigint,
+    shard: number,
+  ): Promise<readonly { readonly shard: number; readonly keys: readonly Uint8Array[] }[]>;
 }
 
 export interface Log {

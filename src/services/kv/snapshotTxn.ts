@@ -37,7 +37,10 @@ export async function txnOnSnapshot(
   { serializable, shards }: Pick<TxnShape, "serializable" | "shards">,
 ): Promise<Uint8Array> {
   const { timeline, identity } = context;
-  if (call.caller !== undefined) await admit(context, call, request);
+  if (call.caller !== undefined) {
+    // As a whole, whatever path is taken, as etcd does; each shard that is read judges once more.
+    await mayCarryOut(context.shards[0], call, request.compare, request.success, request.failure);
+  }
   const local = serializable && txnHorizon(request) <= timeline.head;
   return atHead(context, call, local, shards, async (head) => {
     const many = manyReads(request, context.limits.maxRequestBytes) !== undefined;
@@ -63,18 +66,6 @@ function read(snapshot: Snapshot, request: RangeRequest, at: number, kept: boole
   const { context, call, head, budget } = snapshot;
   if (budget === undefined) return readSnapshot(context, call, request, at, head);
   return budget.run(() => readSnapshot(context, call, request, at, head, kept ? budget : undefined));
-}
-
-/** etcd judges a transaction's rights as a whole, whatever path is taken; each shard that is read judges once more. */
-async function admit(context: KvContext, call: Call, request: TxnRequest): Promise<void> {
-  const ops = [...request.success, ...request.failure].flatMap((op): RequestOp[] => {
-    if (op.kind === "range") {
-      const { key, rangeEnd } = op.request;
-      return [{ kind: "range", request: { ...EVERYTHING, key, rangeEnd } }];
-    }
-    return op.kind === "deleteRange" ? [op] : [];
-  });
-  await mayCarryOut(context.shards[0], call, request.compare, ops);
 }
 
 /** etcd judges the compares of a whole tree before it executes anything. */

@@ -55,6 +55,11 @@ interface Touch {
   readonly lease: bigint;
 }
 
+/** All extents that a transaction names. */
+export function* extentsOf(request: TxnRequest): Generator<Extent> {
+  for (const { extent } of extents(request)) yield extent;
+}
+
 function* extents(request: TxnRequest): Generator<Touch> {
   for (const compare of request.compare) yield { extent: compare, use: "read", lease: 0n };
   for (const branch of [request.success, request.failure]) {

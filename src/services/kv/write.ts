@@ -1,9 +1,12 @@
+import { mayWrite } from "../../auth/permission.js";
 import type { Call } from "../../server/transport.js";
 import type { Done } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
+import { KV } from "../../wire/paths.js";
 import { after, ask, callOptions } from "./calls.js";
 import type { KvContext } from "./context.js";
+import { mayMake } from "./judge.js";
 
 const LEASE_NOT_FOUND = etcd.leaseNotFound().message;
 
@@ -30,20 +33,46 @@ export function sendWrite(context: KvContext, call: Call, write: Write, done: Do
     send(context, call, write, done);
     return;
   }
+  const missing = write.leases.filter((lease) => !context.leases.isPlaced(lease, write.shard));
   if (call.caller === undefined) {
-    sendLeased(context, call, write, done);
+    sendLeased(context, call, write, missing, done);
     return;
   }
-  const allowed = write.leases.map((lease) => context.leases.mayWriteKeys(lease, write.shard, call));
-  after(Promise.all(allowed), (error) => {
+  after(admit(context, call, write, missing), (error) => {
     if (error !== undefined) done(error, NO_RESPONSE);
-    else sendLeased(context, call, write, done);
+    else sendLeased(context, call, write, missing, done);
   });
 }
 
-function sendLeased(context: KvContext, call: Call, write: Write, done: Done): void {
+/**
+ * Resolves when the client may make the write, as far as its shard cannot judge that when it gets it: before anything is
+ * done for a lease that is `missing` there, and by the keys that the leases have on other shards. Rejects with a refusal.
+ */
+async function admit(
+  context: KvContext,
+  call: Call,
+  { path, shard, payload, leases }: Write,
+  missing: readonly bigint[],
+): Promise<void> {
+  if (missing.length > 0) await mayMake(context, call, path, payload, shard);
+  const elsewhere = await Promise.all(leases.map((lease) => context.leases.keysElsewhere(lease, shard)));
+  await Promise.all(
+    elsewhere.flat().map((part) => {
+      // Not all etcds look at the keys of leases in a transaction: that is for the shard to decide.
+      if (path === KV.Txn) return mayMake(context, call, path, payload, part.shard);
+      return mayWrite(context.shards[part.shard], call, part.keys);
+    }),
+  );
+}
+
+function sendLeased(
+  context: KvContext,
+  call: Call,
+  write: Write,
+  missing: readonly bigint[],
+  done: Done,
+): void {
   const { leases } = context;
-  const missing = write.leases.filter((lease) => !leases.isPlaced(lease, write.shard));
   if (missing.length === 0) {
     sendPlaced(context, call, write, done);
     return;

@@ -1,7 +1,7 @@
-import { mayAdminister } from "../../auth/permission.js";
+import { mayMaintain } from "../../auth/permission.js";
 import type { Call } from "../../server/transport.js";
 import type { CallOptions, Shard } from "../../shard/shard.js";
-import { Code, StatusError } from "../../status/error.js";
+import { Code, StatusError, withDetail } from "../../status/error.js";
 import { StatusResponse } from "../../wire/messages.js";
 import { Maintenance } from "../../wire/paths.js";
 import { EMPTY } from "../../wire/reader.js";
@@ -33,15 +33,15 @@ export class Defragmenter {
   }
 
   /** The answer is empty, without a header, as etcd's is. Fails after all members have had their turn if any failed. */
-  answer(call: Call): Promise<Uint8Array> {
+  async answer(call: Call): Promise<Uint8Array> {
+    // Before it waits: nobody else may make others wait.
+    await mayMaintain(this.deps.shards, call);
     const turn = this.last.then(() => this.all(call));
     this.last = turn.catch(() => undefined);
     return turn;
   }
 
   private async all(call: Call): Promise<Uint8Array> {
-    // On a timeline host of its own the proxy itself asks.
-    if (this.deps.hostShard < 0) await mayAdminister(this.deps.shards, call);
     await this.lock.acquire(call);
     try {
       return await this.allAlone(call);
@@ -72,7 +72,7 @@ export class Defragmenter {
   private async one(call: Call, { backend, endpoint, status }: Member): Promise<Outcome<void>> {
     const { log } = this.deps;
     const fields = { cluster: backend.name, endpoint };
-    const name = `${backend.name}, ${endpoint}`;
+    const { name } = backend;
     try {
       if (status instanceof StatusError) throw status;
       log.info({ ...fields, bytes: status.dbSize }, "defragmenting");
@@ -88,7 +88,7 @@ export class Defragmenter {
       return { name };
     } catch (reason) {
       const error = StatusError.from(reason);
-      log.warn({ ...fields, error: error.message }, "not defragmented");
+      log.warn({ ...fields, error: withDetail(error) }, "not defragmented");
       return { name, error };
     }
   }

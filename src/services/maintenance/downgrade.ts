@@ -1,8 +1,7 @@
-import { mayAdminister } from "../../auth/permission.js";
 import type { Call } from "../../server/transport.js";
 import { DowngradeAction, DowngradeRequest, DowngradeResponse } from "../../wire/messages.js";
 import { Maintenance } from "../../wire/paths.js";
-import { connected, type MaintenanceDeps, optionsFor } from "./context.js";
+import { type Backend, connected, type MaintenanceDeps, optionsFor } from "./context.js";
 import { answersOf, everywhere } from "./everywhere.js";
 import { lowest } from "./versions.js";
 
@@ -21,19 +20,21 @@ export async function downgrade(deps: MaintenanceDeps, call: Call, bytes: Uint8A
 }
 
 async function askAll(
-  { backends, shards, hostShard }: MaintenanceDeps,
+  { backends, shards }: MaintenanceDeps,
   call: Call,
   request: Uint8Array,
 ): Promise<DowngradeResponse[]> {
-  // On a timeline host of its own the proxy itself asks.
-  if (hostShard < 0) await mayAdminister(shards, call);
-  const outcomes = await everywhere(
-    backends,
-    ({ name }) => name,
-    (backend) =>
-      connected(backend, undefined, (any) =>
-        any.call(Maintenance.Downgrade, request, optionsFor(call, false, backend)),
-      ),
-  );
-  return answersOf(outcomes).map((answer) => DowngradeResponse.decode(answer));
+  const ask = (some: readonly Backend[]) =>
+    everywhere(
+      some,
+      ({ name }) => name,
+      (backend) =>
+        connected(backend, undefined, (any) =>
+          any.call(Maintenance.Downgrade, request, optionsFor(call, false, backend)),
+        ),
+    );
+  // The proxy itself asks a timeline host of its own, which has other users: only once all shards have let the client.
+  const answers = answersOf(await ask(backends.slice(0, shards.length)));
+  answers.push(...answersOf(await ask(backends.slice(shards.length))));
+  return answers.map((answer) => DowngradeResponse.decode(answer));
 }

@@ -1,3 +1,4 @@
+import { mayMoveLeaders } from "../../auth/permission.js";
 import type { Call } from "../../server/transport.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
@@ -13,8 +14,9 @@ import { answersOf, everywhere } from "./everywhere.js";
  * the leader there. Anything else is a bad transferee.
  */
 export async function moveLeader(deps: MaintenanceDeps, call: Call, bytes: Uint8Array): Promise<Uint8Array> {
-  const { backends, identity, log } = deps;
+  const { backends, shards, identity, log } = deps;
   const { targetId } = MoveLeaderRequest.decode(bytes);
+  await mayMoveLeaders(shards, call);
   if (targetId === identity.memberId) return EMPTY;
   const outcomes = await everywhere(
     backends,

@@ -7,6 +7,8 @@ import {
   type Init,
   LeaseGrantRequest,
   LeaseGrantResponse,
+  LeaseRevokeRequest,
+  LeaseRevokeResponse,
   RangeRequest,
   RangeResponse,
   TxnRequest,
@@ -70,6 +72,10 @@ export class Client {
   async grant(ttl: number): Promise<bigint> {
     const request = LeaseGrantRequest.encode({ ttl });
     return (await this.unary(Lease.LeaseGrant, request, LeaseGrantResponse)).id;
+  }
+
+  async revoke(id: bigint): Promise<void> {
+    await this.unary(Lease.LeaseRevoke, LeaseRevokeRequest.encode({ id }), LeaseRevokeResponse);
   }
 
   /**

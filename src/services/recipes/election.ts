@@ -14,7 +14,16 @@ import {
   type ResponseHeader,
 } from "../../wire/messages.js";
 import type { Client } from "./client.js";
-import { createdAt, firstOf, keyIn, type Queue, queueOf, rangeOf, sessionOf, waitForTurn } from "./queue.js";
+import {
+  createdAt,
+  firstOf,
+  keyIn,
+  type Queue,
+  queueOf,
+  rangeOf,
+  waitForTurn,
+  withSession,
+} from "./queue.js";
 
 /**
  * Stands for leadership and waits for it. As in etcd a session that stands already keeps its place, with the new value,
@@ -22,14 +31,20 @@ import { createdAt, firstOf, keyIn, type Queue, queueOf, rangeOf, sessionOf, wai
  */
 export async function campaign(client: Client, request: CampaignRequest): Promise<Init<CampaignResponse>> {
   const { name, value } = request;
-  const lease = await sessionOf(client, request.lease);
   const queue = queueOf(name);
-  const key = keyIn(queue, lease);
-  const { header, succeeded, responses } = await client.txn({
-    compare: [createdAt(key, 0)],
-    success: [{ kind: "put", request: { key, value, lease } }],
-    failure: [{ kind: "range", request: { key } }],
-  });
+  const { lease, key, header, succeeded, responses } = await withSession(
+    client,
+    request.lease,
+    async (lease) => {
+      const key = keyIn(queue, lease);
+      const answer = await client.txn({
+        compare: [createdAt(key, 0)],
+        success: [{ kind: "put", request: { key, value, lease } }],
+        failure: [{ kind: "range", request: { key } }],
+      });
+      return { lease, key, ...answer };
+    },
+  );
   const before = succeeded ? undefined : rangeOf(responses[0]).kvs[0];
   const rev = before?.createRevision ?? header!.revision;
   const leader = { name, key, rev, lease };
@@ -58,8 +73,10 @@ export async function campaign(client: Client, request: CampaignRequest): Promis
 export async function proclaim(client: Client, request: ProclaimRequest): Promise<Init<ProclaimResponse>> {
   const { leader, value } = request;
   if (leader === undefined) throw noLeaderKey();
-  const lease = await sessionOf(client, leader.lease);
-  return { header: await announce(client, { ...leader, lease }, value) };
+  const header = await withSession(client, leader.lease, (lease) =>
+    announce(client, { ...leader, lease }, value),
+  );
+  return { header };
 }
 
 /** Gives leadership up, or the place in the line. A success also for who has neither (any more). */

@@ -10,7 +10,16 @@ import type {
   UnlockResponse,
 } from "../../wire/messages.js";
 import type { Client } from "./client.js";
-import { createdAt, firstOf, keyIn, type Queue, queueOf, rangeOf, sessionOf, waitForTurn } from "./queue.js";
+import {
+  createdAt,
+  firstOf,
+  keyIn,
+  type Queue,
+  queueOf,
+  rangeOf,
+  waitForTurn,
+  withSession,
+} from "./queue.js";
 
 /**
  * Waits for a lock and takes it. As in etcd a session that has it gets it again at once, and one that stands in line
@@ -21,10 +30,10 @@ export async function lock(
   { name, lease }: LockRequest,
   router: Pick<Router, "shardsOf">,
 ): Promise<Init<LockResponse>> {
-  const session = await sessionOf(client, lease);
   const queue = queueOf(name);
-  const key = keyIn(queue, session);
-  const { own, owner, header, isNew } = await standInLine(client, queue, key, session, router);
+  const { key, own, owner, header, isNew } = await withSession(client, lease, (session) =>
+    standInLine(client, queue, session, router),
+  );
   try {
     // A client that has gone keeps what it had before this call.
     if (isNew) client.check();
@@ -48,6 +57,8 @@ export async function unlock(client: Client, { key }: UnlockRequest): Promise<In
 }
 
 interface Place {
+  /** The session's key. */
+  readonly key: Uint8Array;
   /** Create revision of the session's key. */
   readonly own: number;
   readonly owner: KeyValue | undefined;
@@ -61,10 +72,10 @@ interface Place {
 async function standInLine(
   client: Client,
   queue: Queue,
-  key: Uint8Array,
   lease: bigint,
   router: Pick<Router, "shardsOf">,
 ): Promise<Place> {
+  const key = keyIn(queue, lease);
   const spread = router.shardsOf(queue.key, queue.rangeEnd).length > 1;
   const look = spread ? [] : [{ kind: "range", request: firstOf(queue) } as const];
   const { header, succeeded, responses } = await client.txn({
@@ -74,5 +85,5 @@ async function standInLine(
   });
   const own = succeeded ? header!.revision : rangeOf(responses[0]).kvs[0].createRevision;
   const first = spread ? await client.range(firstOf(queue)) : { header, kvs: rangeOf(responses[1]).kvs };
-  return { own, owner: first.kvs[0], header: first.header, isNew: succeeded };
+  return { key, own, owner: first.kvs[0], header: first.header, isNew: succeeded };
 }

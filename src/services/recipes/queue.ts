@@ -1,3 +1,5 @@
+import { isDenied } from "../../shard/access.js";
+import { StatusError } from "../../status/error.js";
 import {
   type Compare,
   CompareTarget,
@@ -39,9 +41,23 @@ export function keyIn(queue: Queue, lease: bigint): Uint8Array {
   return Buffer.concat([queue.key, Buffer.from(lease.toString(16))]);
 }
 
-/** The lease to hold something under: the client's own, or a new one. */
-export async function sessionOf(client: Client, lease: bigint): Promise<bigint> {
-  return lease === 0n ? client.grant(SESSION_TTL) : lease;
+/**
+ * Uses a lease to hold something under: the client's own, or a new one, which does not outlive a refusal of what it was
+ * for.
+ */
+export async function withSession<T>(
+  client: Client,
+  lease: bigint,
+  use: (lease: bigint) => Promise<T>,
+): Promise<T> {
+  if (lease !== 0n) return use(lease);
+  const granted = await client.grant(SESSION_TTL);
+  try {
+    return await use(granted);
+  } catch (reason) {
+    if (isDenied(StatusError.from(reason))) await client.revoke(granted).catch(() => undefined);
+    throw reason;
+  }
 }
 
 /** Reads the key that holds or leads, if any. */
