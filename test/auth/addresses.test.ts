@@ -102,5 +102,7 @@ test("a shard, then the timeline host, is down: no error names an address, and t
     assertNoAddress(await pages());
     assertNoAddress(await Promise.all([streamed(Lease.LeaseKeepAlive), streamed(Watch.Watch)]));
   }
-  assert.match(store.proxies[0]!.logs(), /no (endpoint reachable|answer in time)[^"]*\(127\.0\.0\.1:\d+/);
+  const lines = store.proxies[0]!.logs().split("\n");
+  const failed = lines.filter((line) => line.includes('"msg":"request failed"')).join("\n");
+  assert.match(failed, /no (endpoint reachable|answer in time)[^"]*\(127\.0\.0\.1:\d+/);
 });

@@ -144,7 +144,9 @@ const kv: EveryCall[] = [
   call(KV.Range, "no key", RangeRequest.encode({ key: EMPTY })),
   call(KV.Put, "a key", put("/a1/new")),
   call(KV.Put, "with an unknown lease", put("/a1/new", { lease: UNKNOWN })),
-  call(KV.Put, "with a lease of others", put("/a1/new", { lease: FOREIGN })),
+  ...[0, 1, 2, 3, 4, 5].map((i) =>
+    call(KV.Put, `with a lease of others, ${i}`, put(`/a${i}/new`, { lease: FOREIGN })),
+  ),
   ...[0, 1, 2, 3, 4, 5].map((i) =>
     call(KV.Put, `with a lease to be placed, ${i}`, (caller) =>
       put(`/a${i}/p`, { lease: leasesOf(caller).bare }),
@@ -195,7 +197,13 @@ const kv: EveryCall[] = [
     "with an unknown lease, not taken",
     TxnRequest.encode({ failure: [putOp("/a1/new", UNKNOWN)] }),
   ),
-  call(KV.Txn, "with a lease of others", TxnRequest.encode({ failure: [putOp("/a1/new", FOREIGN)] })),
+  ...[0, 1, 2, 3, 4, 5].map((i) =>
+    call(
+      KV.Txn,
+      `with a lease of others, ${i}`,
+      TxnRequest.encode({ failure: [putOp(`/a${i}/new`, FOREIGN)] }),
+    ),
+  ),
   ...[0, 1, 2].map((i) =>
     call(KV.Txn, `with a lease to be placed, ${i}`, (caller) =>
       TxnRequest.encode({
