@@ -53,13 +53,15 @@ export function authHandlers(deps: AuthDeps): Map<string, UnaryHandler> {
     );
   }
   for (const path of CHANGES) {
-    const run = async (call: Call, request: Uint8Array) => {
+    const admit = async (call: Call, request: Uint8Array) => {
       await mayAdminister(deps.shards.slice(0, 1), call);
       check(path, request);
       if (access !== undefined) await protectOwnUser(access.own, deps.shards, call, path, request);
-      return change(context, call, path, request);
     };
-    handlers.set(path, fromAsync(run));
+    handlers.set(
+      path,
+      fromAsync((call, request) => change(context, call, path, request, admit(call, request))),
+    );
   }
   return handlers;
 }

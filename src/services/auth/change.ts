@@ -20,7 +20,7 @@ const LOOK = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
 
 /**
  * Changes users or roles on all shards, as the client. All of them have to be there, or nothing is begun; the first
- * shard decides whether the change is allowed; then the others follow. Where one does not, what can be taken back on the
+ * shard decides whether the change is allowed (`admitted` rejects for a client that certainly may not); then the others follow. Where one does not, what can be taken back on the
  * others is taken back, and the error tells where the change took effect.
  */
 export async function change(
@@ -28,9 +28,10 @@ export async function change(
   call: Call,
   path: string,
   request: Uint8Array,
+  admitted?: Promise<void>,
 ): Promise<Uint8Array> {
   const { shards, lock, identity, timeline } = context;
-  await lock.run(call, async (deadline) => {
+  const run = async (deadline: number) => {
     await allThere(shards);
     const options = inTheNameOf(call, deadline);
     const [first, ...others] = shards;
@@ -45,7 +46,8 @@ export async function change(
     const done = shards.filter((shard) => failed.every((failure) => failure.shard !== shard));
     const left = await takeBack(call, done, path, request);
     throw incomplete(failed, done, left);
-  });
+  };
+  await lock.run(call, run, admitted);
   return identity.header(timeline.head);
 }
 

@@ -26,9 +26,18 @@ export class AdminLock {
 
   constructor(private readonly host: Shard) {}
 
-  /** Runs `change` alone; it has to be done by `deadline` (milliseconds since the epoch). */
-  run<T>(call: Pick<Call, "deadline" | "cancelled">, change: (deadline: number) => Promise<T>): Promise<T> {
+  /**
+   * Runs `change` alone, in the order of the calls; it has to be done by `deadline` (milliseconds since the epoch). Nothing
+   * is done, and nobody waits for the lock, when `admitted` rejects.
+   */
+  run<T>(
+    call: Pick<Call, "deadline" | "cancelled">,
+    change: (deadline: number) => Promise<T>,
+    admitted: Promise<void> = Promise.resolve(),
+  ): Promise<T> {
+    admitted.catch(() => {}); // it may reject long before its turn
     const turn = this.last.then(async () => {
+      await admitted;
       await this.acquire(call);
       try {
         return await change(Date.now() + HELD);
