@@ -11,7 +11,7 @@ export class Session implements Caller {
     shards: readonly ShardClient[],
     counts: LoginCounts,
   ) {
-    // Where a shard does not let the user in, it is told of a token that is no good: the password has changed, or the user is gone.
+    // A shard that does not let the user in hears a bad token: the password has changed, or the user is gone.
     this.logins = shards.map((shard) => new Login(shard, credentials, counts));
   }
 

@@ -20,8 +20,8 @@ const LOOK = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
 
 /**
  * Changes users or roles on all shards, as the client. All of them have to be there, or nothing is begun; the first
- * shard decides whether the change is allowed (`admitted` rejects for a client that certainly may not); then the others follow. Where one does not, what can be taken back on the
- * others is taken back, and the error tells where the change took effect.
+ * shard decides whether the change is allowed; then the others follow. Where one does not, what can be taken back on the
+ * others is taken back, and the error tells where the change took effect. Nothing is begun when `admitted` rejects.
  */
 export async function change(
   context: AuthContext,
