@@ -3,7 +3,7 @@ import type { Log } from "../ops/log.js";
 import type { ShardClient } from "../shard/client.js";
 import type { Recognition } from "../shard/guard.js";
 import type { Shard } from "../shard/shard.js";
-import { Code, StatusError } from "../status/error.js";
+import { Code, StatusError, withDetail } from "../status/error.js";
 import { BASE_KEY, MARKS_BEGIN, MARKS_END, markKey, TAIL_KEY } from "../timeline/keys.js";
 import {
   decodeMarks,
@@ -161,7 +161,7 @@ export async function markStore(store: Clusters, log: Log): Promise<MarkedStore>
       const isHost = next[i].index === host.index;
       if (isNew || (isHost && error.code !== Code.RESOURCE_EXHAUSTED)) throw error;
       log.warn(
-        { cluster: next[i].name, error: error.message },
+        { cluster: next[i].name, error: withDetail(error) },
         "the cluster could not be marked as the store's",
       );
       if (isHost) return { id: known, clusters, host: place, unreachable };

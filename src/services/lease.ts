@@ -112,7 +112,7 @@ class KeepAliveStream {
       id,
       (error, ttl) => {
         this.underWay--;
-          this.all.underWay--;
+        this.all.underWay--;
         if (error !== undefined) this.fail(error);
         else this.answer(header, id, ttl);
         this.settle();
