@@ -60,17 +60,19 @@ export class LeaseCalls {
   }
 
   /**
-   * Revokes a part and seals the deletion of its keys. False when the shard does not have it.
+   * Revokes a part and seals the deletion of its keys. Resolves to the revision of the shard's newest write then, which is the
+   * deletion if there were keys; 0 when the shard does not have the part.
    */
-  async revoke(shard: number, id: bigint, asked = ITSELF): Promise<boolean> {
+  async revoke(shard: number, id: bigint, asked = ITSELF): Promise<number> {
     try {
       const request = LeaseRevokeRequest.encode({ id });
       const options = { ...optionsOf(asked), idempotent: false };
       const response = await this.shards[shard].call(Lease.LeaseRevoke, request, options);
-      await this.timeline.seal(shard, peekRevision(response), true);
-      return true;
+      const shardRevision = peekRevision(response);
+      await this.timeline.seal(shard, shardRevision, true);
+      return this.timeline.toRevision(shard, shardRevision);
     } catch (error) {
-      if (isLeaseNotFound(error)) return false;
+      if (isLeaseNotFound(error)) return 0;
       throw error;
     }
   }

@@ -23,9 +23,19 @@ interface Ending {
   homeGone: boolean;
   /** True when this ending has found the lease at its home. */
   homeHadIt: boolean;
+  /** Newest revision at which a part was found and revoked; 0 before. */
+  revision: number;
   /** True when `remaining` has all that the log's end knew after the home was gone. */
   complete: boolean;
   waiters: ((error?: StatusError) => void)[];
+}
+
+/** How a lease has ended. */
+export interface Ended {
+  /** True if this ending has found the lease alive at its home. */
+  readonly found: boolean;
+  /** The revision of its deletions, of several shards the last; lower than any that is new where there were no keys. */
+  readonly revision: number;
 }
 
 /**
@@ -71,16 +81,15 @@ export class Endings {
   }
 
   /**
-   * Ends a lease, or joins its end under way. Resolves when all parts are gone and sealed: true if this ending
-   * has found the lease alive at its home. Rejects when a part can not be reached; the ending goes on.
+   * Ends a lease, or joins its end under way. Resolves when all parts are gone and sealed. Rejects when a part can not be reached; the ending goes on.
    * `more` are shards that may have a part which the timeline does not know (any more).
    */
-  end(lease: bigint, more: readonly number[] = []): Promise<boolean> {
+  end(lease: bigint, more: readonly number[] = []): Promise<Ended> {
     let ending = this.endings.get(lease);
     const begins = ending === undefined;
     if (ending === undefined) {
       const placed = this.parts.identify(lease);
-      const nothing = { tried: false, homeGone: false, homeHadIt: false, complete: false };
+      const nothing = { tried: false, homeGone: false, homeHadIt: false, revision: 0, complete: false };
       ending = { placed, remaining: new Set(), ...nothing, waiters: [] };
       this.endings.set(lease, ending);
     }
@@ -101,7 +110,7 @@ export class Endings {
     for (const ending of this.endings.values()) this.tell(ending, error);
   }
 
-  private wait(lease: bigint, ending: Ending): Promise<boolean> {
+  private wait(lease: bigint, ending: Ending): Promise<Ended> {
     return new Promise((resolve, reject) => {
       const giveUp = () => {
         const outlook = hasParts(ending) ? "it will be completed" : "whether it took effect is unknown";
@@ -112,7 +121,7 @@ export class Endings {
       const late = setTimeout(giveUp, PATIENCE);
       ending.waiters.push((error) => {
         clearTimeout(late);
-        if (error === undefined) resolve(ending.homeHadIt);
+        if (error === undefined) resolve({ found: ending.homeHadIt, revision: ending.revision });
         else reject(error);
       });
     });
@@ -143,15 +152,21 @@ export class Endings {
         return;
       }
       ending.tried = true;
-      if (await this.calls.revoke(shard, lease)) ending.homeHadIt = true;
+      if (await this.revokePart(lease, shard, ending)) ending.homeHadIt = true;
       ending.homeGone = true;
     } else {
       const counts = ending.complete;
-      await this.calls.revoke(shard, lease);
+      await this.revokePart(lease, shard, ending);
       if (!counts) return;
       ending.remaining.delete(shard);
     }
     if (ending.homeGone) this.closing.add(lease);
+  }
+
+  private async revokePart(lease: bigint, shard: number, ending: Ending): Promise<boolean> {
+    const revision = await this.calls.revoke(shard, lease);
+    ending.revision = Math.max(ending.revision, revision);
+    return revision > 0;
   }
 
   /** Goes on once the home is gone, and once a part is: completes what has to be done, and ends it when all is done. */

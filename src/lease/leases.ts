@@ -133,23 +133,31 @@ export class Leases {
   }
 
   /**
-   * Ends a lease everywhere. Rejects with `leaseNotFound` when its home does not have it (any more), and before anything
+   * Ends a lease everywhere. Resolves to the revision of its deletions, of several shards the last; to the head as it was before
+   * when it has no keys. Rejects with `leaseNotFound` when its home does not have it (any more), and before anything
    * is done when there is a caller who may not write all keys of the lease.
    */
-  async revoke(given: bigint, asked: For = {}): Promise<void> {
+  async revoke(given: bigint, asked: For = {}): Promise<number> {
     const id = visible(given);
+    const { timeline, endings } = this;
     if (asked.caller === undefined) {
-      if (!(await this.endings.end(id))) throw etcd.leaseNotFound();
-      return;
+      // Read before anything is deleted: a deletion is above it, and what is not above it is none.
+      await timeline.refresh();
+      const { head } = timeline;
+      const { found, revision } = await endings.end(id);
+      if (!found) throw etcd.leaseNotFound();
+      return Math.max(head, revision);
     }
     const home = this.homeOf(id);
-    await this.timeline.sync(); // keys put through another proxy may have made a part that is news here
+    await timeline.sync(); // keys put through another proxy may have made a part that is news here
+    const { head } = timeline;
     const elsewhere = await this.keysElsewhere(id, home);
     await Promise.all(elsewhere.map(({ shard, keys }) => mayWrite(this.shards[shard], asked, keys)));
     // The home's own keys are judged by the home, which has the first part to go.
-    const found = await this.calls.revoke(home, id, asked);
-    await this.endings.end(id);
-    if (!found) throw etcd.leaseNotFound();
+    const atHome = await this.calls.revoke(home, id, asked);
+    const { revision } = await endings.end(id);
+    if (atHome === 0) throw etcd.leaseNotFound();
+    return Math.max(head, atHome, revision);
   }
 
   /** The lease's keys on shards other than `shard`, by shard, as far as its parts are known here. */

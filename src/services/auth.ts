@@ -43,13 +43,13 @@ export function authHandlers(deps: AuthDeps): Map<string, UnaryHandler> {
   const { access } = deps;
   const handlers = new Map<string, UnaryHandler>([
     [Auth.Authenticate, fromAsync((_call, request) => authenticate(context, request))],
-    [Auth.AuthStatus, fromAsync((call, request) => status(context, call, request))],
-    [Auth.AuthEnable, fromAsync((call) => enable(context, call))],
+    [Auth.AuthStatus, current(context, (call, request) => status(context, call, request))],
+    [Auth.AuthEnable, current(context, (call) => enable(context, call))],
   ]);
   for (const path of LOOKS) {
     handlers.set(
       path,
-      fromAsync((call, request) => look(context, call, path, request)),
+      current(context, (call, request) => look(context, call, path, request)),
     );
   }
   for (const path of CHANGES) {
@@ -60,10 +60,24 @@ export function authHandlers(deps: AuthDeps): Map<string, UnaryHandler> {
     };
     handlers.set(
       path,
-      fromAsync((call, request) => change(context, call, path, request, admit(call, request))),
+      current(context, (call, request) => change(context, call, path, request, admit(call, request))),
     );
   }
   return handlers;
+}
+
+/**
+ * A handler whose header covers all that was acknowledged before the call, as of an etcd, which answers these through its Raft log.
+ * Logins do without: they must not depend on the timeline host, and nobody uses their revision.
+ */
+function current(
+  { timeline }: AuthContext,
+  run: (call: Call, request: Uint8Array) => Promise<Uint8Array>,
+): UnaryHandler {
+  return fromAsync(async (call, request) => {
+    await timeline.refresh();
+    return run(call, request);
+  });
 }
 
 /** Refuses what is the end of every etcd that applies it, now and at each start. */

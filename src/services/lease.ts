@@ -25,25 +25,27 @@ const FEW = 16;
 
 export interface LeaseServiceOptions {
   readonly leases: Leases;
-  readonly timeline: Pick<Timeline, "head">;
+  readonly timeline: Pick<Timeline, "head" | "refresh">;
   readonly identity: Pick<Identity, "header">;
 }
 
 /** etcd's Lease service. */
 export function leaseHandlers(options: LeaseServiceOptions): Handlers {
   const { leases, timeline, identity } = options;
-  /** The answer to one call: the header of now, then the other fields. */
+  /**
+   * The answer to one call: the header of now, then the other fields. As in etcd, LeaseTimeToLive, LeaseLeases and LeaseKeepAlive
+   * are answered with what this proxy knows: only a grant and a revocation go through the log there.
+   */
   const answer = (body: Uint8Array) => Buffer.concat([identity.header(timeline.head), body]);
 
   const grant = async (call: Call, request: Uint8Array) => {
     const { id, ttl } = LeaseGrantRequest.decode(request);
-    const { header: _, ...granted } = await leases.grant(id, ttl, call);
+    const [{ header: _, ...granted }] = await Promise.all([leases.grant(id, ttl, call), timeline.refresh()]);
     return answer(LeaseGrantResponse.encode(granted));
   };
 
   const revoke = async (call: Call, request: Uint8Array) => {
-    await leases.revoke(LeaseRevokeRequest.decode(request).id, call);
-    return answer(new Uint8Array(0));
+    return identity.header(await leases.revoke(LeaseRevokeRequest.decode(request).id, call));
   };
 
   const timeToLive = async (call: Call, request: Uint8Array) => {

@@ -1,13 +1,13 @@
 import { turnTime } from "../stats/clock.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
+import { FOLDED, folded, LogEnds, unreadable } from "./ends.js";
 import type { Entry, LeaseOp } from "./entry.js";
 import type { Fold } from "./fold.js";
 import { type LogOptions, TimelineLog } from "./log.js";
 import { Operations } from "./operations.js";
 import type { TimelineStats } from "./stats.js";
-import { Syncs } from "./syncs.js";
-import type { Placements, Run, Sealed, Timeline } from "./view.js";
+import type { LogEnd, Placements, Run, Sealed, Timeline } from "./view.js";
 
 /**
  * How long a read that sees an unsealed shard revision waits for the entry of whoever wrote it, in
@@ -39,7 +39,10 @@ export class SharedTimeline implements Timeline {
   private failure: StatusError | undefined;
   private closed = false;
   private readonly listeners = new Set<() => void>();
-  private readonly syncs: Syncs;
+  private readonly ends: LogEnds;
+  /** True: headers of reads may miss what other proxies have acknowledged. */
+  relaxedReads = false;
+  private readonly hostShard: number;
 
   constructor(
     readonly shardCount: number,
@@ -48,6 +51,7 @@ export class SharedTimeline implements Timeline {
     private readonly onFailure: (error: StatusError) => void = () => {},
   ) {
     this.runtime = options.runtime;
+    this.hostShard = options.hostShard;
     this.proposed = new Array<number>(shardCount).fill(0);
     this.sealWaiters = Array.from({ length: shardCount }, () => []);
     this.log = this.createLog(options, {
@@ -56,7 +60,7 @@ export class SharedTimeline implements Timeline {
       advanced: () => this.advanced(),
       failed: (error) => this.fail(error),
     });
-    this.syncs = new Syncs(() => this.log.sync(), this.log.stats);
+    this.ends = this.createEnds(() => this.log.sync());
   }
 
   /** Loads the log, or begins one. Rejects with UNAVAILABLE (try again) or with what makes it impossible. */
@@ -75,6 +79,11 @@ export class SharedTimeline implements Timeline {
   /** Seam for the simulation, which puts a log with a mutation here. */
   protected createLog(...args: ConstructorParameters<typeof TimelineLog>): TimelineLog {
     return new TimelineLog(...args);
+  }
+
+  /** Seam for the simulation. */
+  protected createEnds(read: () => Promise<void>): LogEnds {
+    return new LogEnds(read, (step) => this.runtime.soon(step), this.log.stats);
   }
 
   get stats(): TimelineStats {
@@ -163,8 +172,31 @@ export class SharedTimeline implements Timeline {
     });
   }
 
+  beginRead(shard: number): LogEnd {
+    return this.relaxedReads || shard === this.hostShard ? FOLDED : this.readEnd();
+  }
+
+  beginScan(shards: readonly number[]): LogEnd {
+    return this.relaxedReads || shards.includes(this.hostShard) ? FOLDED : this.readEnd();
+  }
+
+  whenRead(shard: number, shardRevision: number, end: LogEnd, done: Sealed): void {
+    this.whenSealed(shard, shardRevision, false, (error) => {
+      if (error === undefined) end.whenFolded(done);
+      else done(error);
+    });
+  }
+
   sync(): Promise<void> {
-    return this.failure === undefined ? this.syncs.join() : Promise.reject(this.failure);
+    return folded(this.readEnd());
+  }
+
+  refresh(): Promise<void> {
+    return this.relaxedReads ? DONE : this.sync();
+  }
+
+  private readEnd(): LogEnd {
+    return this.failure === undefined ? this.ends.join() : unreadable(this.failure);
   }
 
   compact(revision: number): Promise<boolean> {

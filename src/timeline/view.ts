@@ -49,6 +49,12 @@ export type Placements = ReadonlyMap<bigint, ReadonlySet<number>>;
 
 export type Sealed = (error: StatusError | undefined) => void;
 
+/** A read of the log's end, begun or joined by `Timeline.beginRead`. */
+export interface LogEnd {
+  /** Calls `done` once, when the log is folded up to the end that was read; at once if it is already. */
+  whenFolded(done: Sealed): void;
+}
+
 export interface Timeline extends TimelineView {
   /**
    * True while the host is known to take no entries for want of space, until one is taken again (tried after 1.5 s at the latest): what
@@ -66,8 +72,20 @@ export interface Timeline extends TimelineView {
   seal(shard: number, shardRevision: number, written: boolean): Promise<void>;
   /** `seal` for what is hot, without a promise: `done` is called once, at once if it is sealed already. */
   whenSealed(shard: number, shardRevision: number, written: boolean, done: Sealed): void;
+  /**
+   * For a linearizable call on `shard` that begins now: the read of the log's end that its header has to wait for, so that it
+   * covers every revision acknowledged before. The calls of a turn of the event loop share one. The timeline host's own answers
+   * need none: whatever they were read after is folded once their shard revision is sealed. Nor do relaxed reads.
+   */
+  beginRead(shard: number): LogEnd;
+  /** `beginRead` for a call that reads all of `shards`. */
+  beginScan(shards: readonly number[]): LogEnd;
+  /** `whenSealed` for the answer to a call that changed nothing: `done` waits for `end` as well. */
+  whenRead(shard: number, shardRevision: number, end: LogEnd, done: Sealed): void;
   /** One linearizable read of the log's end, folded: afterwards `head` is at or after every write answered before the call. */
   sync(): Promise<void>;
+  /** `sync` for the header of an answer that is no single shard's; resolves at once for relaxed reads. */
+  refresh(): Promise<void>;
   /** Logs a compaction at `revision`. Resolves true when this call's entry took effect, false when it was compacted already. */
   compact(revision: number): Promise<boolean>;
   readonly placements: Placements;

@@ -1,17 +1,21 @@
 import { Code, StatusError } from "../status/error.js";
 import type { Runtime } from "./host.js";
 
-/** How long the log's watch may lag behind what is known to be in the log before it is opened anew, ms. */
-const WATCH_PATIENCE = 2_000;
+/** How long the log's watch may lag behind what is known to be in the log before it is opened anew, ms; doubled each time. */
+const WATCH_LAG_MS = 500;
+/** How often it is opened anew for one waiter before that gives up. */
+const MAX_REOPENINGS = 2;
 
 /** Those who wait until something has been folded. */
 export class Waiters {
   private waiting: Waiting[] = [];
+  /** The watch was opened anew a moment ago, for whoever waits. */
+  private reopened = false;
 
   constructor(
     private readonly runtime: Runtime,
     /** Opens the log's watch anew: it seems to have fallen silent. */
-    private readonly reopen: () => void,
+    private readonly reopenWatch: () => void,
   ) {}
 
   get size(): number {
@@ -22,7 +26,7 @@ export class Waiters {
   until(done: () => boolean): Promise<void> {
     if (done()) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      let patience = 2;
+      let reopenings = 0;
       let cancel: () => void;
       const waiting: Waiting = {
         done,
@@ -33,17 +37,26 @@ export class Waiters {
         },
       };
       const expire = () => {
-        if (--patience > 0) {
+        if (reopenings < MAX_REOPENINGS) {
           this.reopen();
-          cancel = this.runtime.timer(WATCH_PATIENCE, expire);
+          cancel = this.runtime.timer(WATCH_LAG_MS << ++reopenings, expire);
           return;
         }
         this.waiting = this.waiting.filter((other) => other !== waiting);
         reject(new StatusError(Code.UNAVAILABLE, "etcd-braid: the timeline host does not deliver its log"));
       };
-      cancel = this.runtime.timer(WATCH_PATIENCE, expire);
+      cancel = this.runtime.timer(WATCH_LAG_MS, expire);
       this.waiting.push(waiting);
     });
+  }
+
+  private reopen(): void {
+    if (this.reopened) return;
+    this.reopened = true;
+    this.runtime.timer(WATCH_LAG_MS, () => {
+      this.reopened = false;
+    });
+    this.reopenWatch();
   }
 
   /** Something has been folded. */

@@ -44,6 +44,9 @@ describe("Status, MemberList and what is not there", () => {
       if (syncFails) throw syncFails;
       this.head = 42;
     },
+    async refresh() {
+      this.head = 42;
+    },
   };
 
   before(async () => {

@@ -18,7 +18,7 @@ export interface AuthDeps {
   readonly shards: readonly Shard[];
   /** The timeline host. */
   readonly host: Shard;
-  readonly timeline: Pick<Timeline, "head">;
+  readonly timeline: Pick<Timeline, "head" | "refresh">;
   readonly identity: Pick<Identity, "header">;
   readonly access: AuthAccess | undefined;
 }

@@ -1,6 +1,7 @@
 import { mayCarryOut } from "../../auth/permission.js";
 import type { Call, Reply, UnaryHandler } from "../../server/transport.js";
 import { StatusError } from "../../status/error.js";
+import type { Sealed } from "../../timeline/view.js";
 import { DeleteRangeRequest, DeleteRangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { deletedCount, peekRevision, rewriteDeleteRange } from "../../wire/rewrite.js";
@@ -61,7 +62,7 @@ function deleteOnShard(
       if (error !== undefined) return reply(error);
       const revision = peekRevision(response);
       const written = deletedCount(response) > 0;
-      timeline.whenSealed(shard, revision, written, (unsealed) => {
+      const labelled: Sealed = (unsealed) => {
         if (unsealed !== undefined) return reply(written ? unsealedWrite(unsealed) : unsealed);
         answer(reply, () => {
           const header = written
@@ -69,7 +70,9 @@ function deleteOnShard(
             : timeline.readRevision(shard, revision);
           return rewriteDeleteRange(response, identity.header(header), context.toRevision[shard]);
         });
-      });
+      };
+      if (written) timeline.whenSealed(shard, revision, true, labelled);
+      else timeline.whenRead(shard, revision, timeline.beginRead(shard), labelled);
     }),
   );
 }
@@ -95,6 +98,7 @@ async function deleteOnShards(
   const deleted = parts.reduce((sum, part) => sum + part.response.deleted, 0);
   const prevKvs = parts.flatMap((part) => part.response.prevKvs);
   prevKvs.sort((a, b) => Buffer.compare(a.key, b.key));
+  if (deleted === 0) await context.timeline.refresh();
   const revision = deleted > 0 ? Math.max(...parts.map((part) => part.revision)) : context.timeline.head;
   const header = context.identity.header(revision);
   return Buffer.concat([header, DeleteRangeResponse.encode({ deleted, prevKvs })]);

@@ -6,7 +6,7 @@ import { beforeDeparture } from "../../shard/departures.js";
 import type { Origin, Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
-import type { Timeline } from "../../timeline/view.js";
+import type { LogEnd, Timeline } from "../../timeline/view.js";
 import { KV } from "../../wire/paths.js";
 import { encodeRangeGroup, findRanges } from "../../wire/rangeGroup.js";
 import { peekRevision } from "../../wire/rewrite.js";
@@ -45,6 +45,8 @@ export type PointReadDone = (
  */
 export class PointReads {
   private waiting: PointRead[] = [];
+  /** The read of the log's end for `waiting`: it is sent in the same turn, and so after all of them have begun. */
+  private end: LogEnd | undefined;
   private readonly shard: Shard;
   /** Most operations that the shard takes in a transaction, as far as is known. */
   private maxOperations = MAX_GROUP;
@@ -55,7 +57,7 @@ export class PointReads {
     private readonly index: number,
     private readonly deps: {
       readonly shards: readonly Shard[];
-      readonly timeline: Pick<Timeline, "whenSealed">;
+      readonly timeline: Pick<Timeline, "beginRead" | "whenRead">;
       readonly limits: KvLimits;
     },
   ) {
@@ -70,18 +72,24 @@ export class PointReads {
     }
     const read = new PointRead(call, request, done);
     // The shard's part of a traced call can be told only when it is asked for that call alone.
-    if (request.length > MAX_REQUEST || call.trace !== undefined) this.sendOne(read);
-    else if (this.waiting.push(read) === 1) beforeDeparture(this.leave);
+    if (request.length > MAX_REQUEST || call.trace !== undefined) {
+      this.sendOne(read, this.deps.timeline.beginRead(this.index));
+    } else if (this.waiting.push(read) === 1) {
+      this.end = this.deps.timeline.beginRead(this.index);
+      beforeDeparture(this.leave);
+    }
   }
 
   /** Not in the asynchronous context of a call: any call may be the one whose departure this precedes. */
   private readonly leave = AsyncResource.bind((): void => {
     const waiting = this.waiting.filter(({ settled }) => !settled);
+    const end = this.end!;
     this.waiting = [];
+    this.end = undefined;
     if (waiting.length === 0) return;
     const { caller } = waiting[0].call;
     if (waiting.every(({ call }) => call.caller === caller)) {
-      this.send(caller, waiting);
+      this.send(caller, waiting, end);
       return;
     }
     const callers = new Map<Caller | undefined, PointRead[]>();
@@ -90,48 +98,59 @@ export class PointReads {
       if (reads === undefined) callers.set(read.call.caller, [read]);
       else reads.push(read);
     }
-    for (const [each, reads] of callers) this.send(each, reads);
+    for (const [each, reads] of callers) this.send(each, reads, end);
   });
 
-  private send(caller: Caller | undefined, reads: readonly PointRead[]): void {
+  private send(caller: Caller | undefined, reads: readonly PointRead[], end: LogEnd): void {
     // The limit may change at any time: it is one of those that are read again.
     const { maxTxnOps } = this.deps.limits;
-    this.sendGroups(caller, reads, Math.min(this.maxOperations, maxTxnOps, ANSWER_BYTES / this.answerBytes));
+    const most = Math.min(this.maxOperations, maxTxnOps, ANSWER_BYTES / this.answerBytes);
+    this.sendGroups(caller, reads, end, most);
   }
 
   /** Sends them in groups of about the same size, of at most `most`. */
-  private sendGroups(caller: Caller | undefined, reads: readonly PointRead[], most: number): void {
+  private sendGroups(
+    caller: Caller | undefined,
+    reads: readonly PointRead[],
+    end: LogEnd,
+    most: number,
+  ): void {
     const groups = Math.ceil(reads.length / Math.max(1, most));
     let from = 0;
     for (let group = 1; group <= groups; group++) {
       const to = Math.floor((reads.length * group) / groups);
-      if (to - from === 1) this.sendOne(reads[from]);
-      else this.sendGroup(caller, reads.slice(from, to));
+      if (to - from === 1) this.sendOne(reads[from], end);
+      else this.sendGroup(caller, reads.slice(from, to), end);
       from = to;
     }
   }
 
-  private sendOne(read: PointRead): void {
+  private sendOne(read: PointRead, end: LogEnd): void {
     const options = callOptions(read.call, "read", this.deps.limits);
     read.cancelAtShard = this.shard.unary(KV.Range, read.request, options, (error, response) => {
-      const failure = error ?? this.tryAnswer([read], response, () => [0, response.length]);
+      const failure = error ?? this.tryAnswer([read], end, response, () => [0, response.length]);
       if (failure !== undefined) read.fail(failure);
     });
   }
 
-  private sendGroup(caller: Caller | undefined, reads: readonly PointRead[]): void {
+  private sendGroup(caller: Caller | undefined, reads: readonly PointRead[], end: LogEnd): void {
     const origin: Origin = {};
     const request = encodeRangeGroup(reads.map((read) => read.request));
     // Each client's own deadline and cancellation end only its own read. Nor is the group cancelled when none of them waits any
     // more: an etcd before 3.4.23 or 3.5.7 may crash when it is (etcd issues 14110 and 14891).
     this.shard.unary(KV.Txn, request, { idempotent: true, origin, caller }, (error, response) => {
       if (origin.slowest !== undefined) for (const read of reads) read.call.slowest ??= origin.slowest;
-      const failure = error ?? this.tryAnswer(reads, response, findRanges);
-      if (failure !== undefined) this.failed(caller, reads, failure);
+      const failure = error ?? this.tryAnswer(reads, end, response, findRanges);
+      if (failure !== undefined) this.failed(caller, reads, end, failure);
     });
   }
 
-  private failed(caller: Caller | undefined, reads: readonly PointRead[], error: StatusError): void {
+  private failed(
+    caller: Caller | undefined,
+    reads: readonly PointRead[],
+    end: LogEnd,
+    error: StatusError,
+  ): void {
     if (isOfShard(error)) {
       for (const read of reads) read.fail(error);
       return;
@@ -140,12 +159,13 @@ export class PointReads {
     if (error.message === TOO_MANY) this.maxOperations = Math.min(this.maxOperations, reads.length >> 1);
     // Most likely one of them is to blame: smaller groups find it with few requests.
     const open = reads.filter(({ settled }) => !settled);
-    this.sendGroups(caller, open, Math.floor(Math.sqrt(reads.length)));
+    this.sendGroups(caller, open, end, Math.floor(Math.sqrt(reads.length)));
   }
 
   /** Answers the reads from `response`. Answers nothing, and returns why, if it does not hold their answers. */
   private tryAnswer(
     reads: readonly PointRead[],
+    end: LogEnd,
     response: Uint8Array,
     find: (response: Uint8Array) => readonly number[],
   ): StatusError | undefined {
@@ -161,7 +181,7 @@ export class PointReads {
       return new StatusError(Code.INTERNAL, `etcd-braid: shard ${this.shard.name}: reads without answers`);
     }
     this.answerBytes += NEWEST * (response.length / reads.length - this.answerBytes);
-    this.deps.timeline.whenSealed(this.index, revision, false, (unsealed) => {
+    this.deps.timeline.whenRead(this.index, revision, end, (unsealed) => {
       for (let i = 0; i < reads.length; i++) {
         if (unsealed !== undefined) reads[i].fail(unsealed);
         else reads[i].succeed(response, bounds[2 * i], bounds[2 * i + 1], revision);

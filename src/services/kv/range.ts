@@ -1,6 +1,7 @@
 import { mayRead } from "../../auth/permission.js";
 import type { Call, Reply, UnaryHandler } from "../../server/transport.js";
 import { giveBack, lendUntilSent } from "../../shard/buffers.js";
+import { FOLDED } from "../../timeline/ends.js";
 import { GIVEN_EMPTY, RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewriteRange } from "../../wire/rewrite.js";
@@ -71,6 +72,7 @@ function sendRange(context: KvContext, call: Call, given: Given, shard: number, 
     return;
   }
   const kind = request.serializable ? "stale read" : "read";
+  const end = request.serializable ? FOLDED : timeline.beginRead(shard);
   ask(call, shards[shard], KV.Range, payload, callOptions(call, kind, limits), (error, response) =>
     attempt(reply, () => {
       if (error !== undefined) return reply(error);
@@ -79,7 +81,7 @@ function sendRange(context: KvContext, call: Call, given: Given, shard: number, 
         const linearizable = { ...given, request: { ...request, serializable: false } };
         return sendRange(context, call, linearizable, shard, reply);
       }
-      timeline.whenSealed(shard, revision, false, (unsealed) => {
+      timeline.whenRead(shard, revision, end, (unsealed) => {
         if (unsealed === undefined) return answerAndGiveBack(context, shard, revision, response, reply);
         if (!request.serializable) return reply(unsealed);
         attempt(reply, () => rangeAtCut(context, call, given, shard, reply));

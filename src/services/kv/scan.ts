@@ -1,5 +1,6 @@
 import type { Call } from "../../server/transport.js";
 import { giveBack, lendUntilSent } from "../../shard/buffers.js";
+import { FOLDED, folded } from "../../timeline/ends.js";
 import { type Memory, RangeMerge } from "../../wire/merge.js";
 import { RangeRequest, SortOrder, SortTarget } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
@@ -75,8 +76,8 @@ async function scanPast(context: KvContext, scan: Scan): Promise<Uint8Array> {
  * range on one shard. When nobody writes meanwhile the answers are of one revision; a shard that is behind the others is
  * asked again. Undefined when that state was compacted meanwhile.
  *
- * The revision is at or after every write that was answered before the call, because each shard's state is; it is not
- * after the end of the call, because all of it is sealed.
+ * The revision is at or after every write that was answered before the call, because each shard's state is, and the log's
+ * end as it is read beside them; it is not after the end of the call, because all of it is sealed.
  */
 async function scanNewest(context: KvContext, scan: Scan): Promise<Uint8Array | undefined> {
   const { timeline, identity, unseen, unrest, limits } = context;
@@ -84,6 +85,7 @@ async function scanNewest(context: KvContext, scan: Scan): Promise<Uint8Array | 
   const begun = performance.now();
   const bytes = RangeRequest.encode({ ...partOf(scan), revision: 0, serializable: false });
   const options = callOptions(call, "read", limits);
+  const end = timeline.beginScan(shards);
   const responses = await Promise.all(
     shards.map((shard) => askAsync(call, context.shards[shard], KV.Range, bytes, options)),
   );
@@ -92,6 +94,7 @@ async function scanNewest(context: KvContext, scan: Scan): Promise<Uint8Array | 
     unrest.begin();
     await Promise.all(shards.map((shard, i) => timeline.seal(shard, revisions[i], false)));
   }
+  if (end !== FOLDED) await folded(end);
   for (const shard of shards) unseen.sealed(shard, begun);
   const oldest = shards.map((shard, i) => timeline.toRevision(shard, revisions[i]));
   const newest = shards.map((shard, i) => timeline.readRevision(shard, revisions[i]));

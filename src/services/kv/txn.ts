@@ -1,5 +1,7 @@
 import type { Call, Reply, UnaryHandler } from "../../server/transport.js";
 import type { Done } from "../../shard/shard.js";
+import { FOLDED } from "../../timeline/ends.js";
+import type { LogEnd, Sealed } from "../../timeline/view.js";
 import { TxnRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewriteTxn, txnWrote } from "../../wire/rewrite.js";
@@ -59,12 +61,14 @@ function sendTxn(context: KvContext, call: Call, given: Given, reply: Reply): vo
   const shard = shape.shards[0];
   const translated = translateTxn(request, timeline, shard);
   const payload = translated === request ? bytes : TxnRequest.encode(translated);
+  let end: LogEnd | undefined;
   const done: Done = (error, response) => {
     if (error !== undefined) reply(error);
-    else attempt(reply, () => answerTxn(context, shard, response, reply));
+    else attempt(reply, () => answerTxn(context, shard, end, response, reply));
   };
   if (shape.readOnly) {
     const kind = shape.serializable ? "stale read" : "read";
+    end = shape.serializable ? FOLDED : timeline.beginRead(shard);
     ask(call, shards[shard], KV.Txn, payload, callOptions(call, kind, limits), done);
   } else {
     const write = { path: KV.Txn, shard, payload, leases: shape.leases, shardJudgesLeases: true };
@@ -72,11 +76,18 @@ function sendTxn(context: KvContext, call: Call, given: Given, reply: Reply): vo
   }
 }
 
-function answerTxn(context: KvContext, shard: number, response: Uint8Array, reply: Reply): void {
+/** Without `end` it is read now if need be: it costs a round trip more, but only those transactions that wrote nothing. */
+function answerTxn(
+  context: KvContext,
+  shard: number,
+  end: LogEnd | undefined,
+  response: Uint8Array,
+  reply: Reply,
+): void {
   const { timeline, identity } = context;
   const shardRevision = peekRevision(response);
   const wrote = txnWrote(response);
-  timeline.whenSealed(shard, shardRevision, wrote, (unsealed) => {
+  const labelled: Sealed = (unsealed) => {
     if (unsealed !== undefined) return reply(wrote ? unsealedWrite(unsealed) : unsealed);
     answer(reply, () => {
       const revision = wrote
@@ -87,5 +98,7 @@ function answerTxn(context: KvContext, shard: number, response: Uint8Array, repl
       const inner = (x: number) => (x === 0 ? 0 : x >= shardRevision ? revision : revision - 1);
       return rewriteTxn(response, identity.header(revision), context.toRevision[shard], inner);
     });
-  });
+  };
+  if (wrote) timeline.whenSealed(shard, shardRevision, true, labelled);
+  else timeline.whenRead(shard, shardRevision, end ?? timeline.beginRead(shard), labelled);
 }
