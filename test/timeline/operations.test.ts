@@ -29,7 +29,7 @@ function placementsAfter(leases: readonly LeaseOp[]): unknown {
 }
 
 /** A timeline over a host in a simulation; `ends` tells how promises end. */
-async function openTimeline(faults = { loss: 0, cut: 0 }) {
+async function openTimeline(faults = { loss: 0, cut: 0, lag: 0 }) {
   const etcd = new SimEtcd();
   const scheduler = new Scheduler();
   const timeline = new SharedTimeline(2, {
@@ -77,7 +77,7 @@ test("whoever asks something of a timeline that is closed, or waits when it clos
 });
 
 test("what is asked for again and again while the host takes nothing is logged once", async () => {
-  const faults = { loss: 0, cut: 0 };
+  const faults = { loss: 0, cut: 0, lag: 0 };
   const { timeline, etcd, ends } = await openTimeline(faults);
   assert.deepEqual(await ends(timeline.place(8n, 0)), ["fulfilled"]);
   faults.loss = 1;

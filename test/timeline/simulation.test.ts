@@ -1,8 +1,10 @@
 import { test } from "node:test";
+import { FOLDED } from "../../src/timeline/ends.js";
 import type { Entry } from "../../src/timeline/entry.js";
 import { Fold } from "../../src/timeline/fold.js";
 import type { Committed } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
+import type { LogEnd } from "../../src/timeline/view.js";
 import { Random } from "./sim/scheduler.js";
 import { type Mutation, type Scenario, ShortEpochLog, World } from "./sim/world.js";
 
@@ -23,7 +25,11 @@ function scenario(seed: number): Scenario {
     proxies: 1 + random.below(3),
     host: random.below(shards + 1) - 1,
     operations: 40 + random.below(60),
-    faults: { loss: random.pick([0, 0, 0.02, 0.1]), cut: random.pick([0, 0.02, 0.2]) },
+    faults: {
+      loss: random.pick([0, 0, 0.02, 0.1]),
+      cut: random.pick([0, 0.02, 0.2]),
+      lag: random.pick([0, 0, 40, 400]),
+    },
     crash: random.pick([0, 0.02, 0.1]),
   };
 }
@@ -74,6 +80,42 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
             this.running = undefined;
           });
           return this.running;
+        }
+      },
+    },
+  ],
+  [
+    "head a read with what is folded here",
+    {
+      timeline: class extends SharedTimeline {
+        override beginRead(): LogEnd {
+          return FOLDED;
+        }
+      },
+    },
+  ],
+  [
+    "head a read by a look at the log's end that was sent before",
+    {
+      timeline: class extends SharedTimeline {
+        private before: LogEnd | undefined;
+        override beginRead(shard: number): LogEnd {
+          const end = this.before ?? super.beginRead(shard);
+          this.before = end;
+          end.whenFolded(() => {
+            this.before = undefined;
+          });
+          return end;
+        }
+      },
+    },
+  ],
+  [
+    "take every shard's answer for the host's",
+    {
+      timeline: class extends SharedTimeline {
+        override beginRead(shard: number): LogEnd {
+          return shard === 0 ? FOLDED : super.beginRead(shard);
         }
       },
     },

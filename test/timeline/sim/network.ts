@@ -8,6 +8,8 @@ export interface Faults {
   loss: number;
   /** Chance, at each message of a watch, that its connection breaks. */
   cut: number;
+  /** How much longer a watch's message may take than others, ms: a proxy on a member that is behind. */
+  lag: number;
 }
 
 /** One proxy's connections: delays, lost messages, and silence once the proxy has died. */
@@ -49,7 +51,8 @@ export class Network {
     let arrival = 0;
     let unlisten = () => {};
     const deliver = (action: () => void) => {
-      arrival = Math.max(arrival, this.scheduler.now + this.delay());
+      const lag = this.faults.lag > 0 ? this.random.below(this.faults.lag) : 0;
+      arrival = Math.max(arrival, this.scheduler.now + this.delay() + lag);
       this.scheduler.after(arrival - this.scheduler.now, () => {
         if (open && this.alive) action();
       });
