@@ -143,8 +143,11 @@ class Client implements ShardClient {
     else if (state !== "silent" && this.connected.delete(endpoint)) {
       for (const listener of this.disconnectListeners) listener();
     }
-    // Either this endpoint does not answer, or it is the way out for calls that wait for one that does not.
-    if (state === "silent" || state === "ready") for (const call of [...this.calls]) call.leaveSilent();
+    // Either this endpoint does not answer, or it is the way out for what waits for one that does not.
+    if (state === "silent" || state === "ready") {
+      for (const call of [...this.calls]) call.leaveSilent();
+      for (const stream of [...this.streams]) stream.leaveSilent();
+    }
     // While it is down an endpoint alternates between these; its failure has been reported.
     if (state === "connecting" || (state === "failed" && lastError === undefined)) return;
     const summary = `${state} ${lastError}`;

@@ -47,6 +47,9 @@ export function answered(status: RawStatus): StatusError {
  */
 export class UnsentError extends StatusError {}
 
+/** A call that was given up because its endpoint is silent while another answers. Whether it took effect is unknown. */
+export class AbandonedError extends StatusError {}
+
 /** `error` of a call that has come to nothing. Idempotent ones are not told apart: an attempt before may have been lost. */
 export function unsent(error: StatusError, { idempotent }: { readonly idempotent: boolean }): StatusError {
   return idempotent ? error : new UnsentError(error.code, error.message, { cause: error });

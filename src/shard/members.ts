@@ -6,8 +6,8 @@ import { Endpoint, type EndpointHealth } from "./endpoint.js";
 import type { Transport } from "./link.js";
 import { type ShardTls, ShardTlsContext } from "./tls.js";
 
-/** Longest time without any answer before calls go to another endpoint, ms. */
-const SILENCE_MAX = 2000;
+/** Longest time without any answer before calls and streams go to another endpoint, ms. */
+const SILENCE_MAX_MS = 1_000;
 
 export interface MembersOptions {
   readonly name: string;
@@ -41,7 +41,7 @@ export class Members {
     this.name = options.name;
     this.requestTimeoutMs = options.requestTimeoutMs;
     this.connectTimeoutMs = options.connectTimeoutMs;
-    const silenceMs = Math.min(SILENCE_MAX, Math.ceil(options.requestTimeoutMs / 3));
+    const silenceMs = Math.min(SILENCE_MAX_MS, Math.ceil(options.requestTimeoutMs / 3));
     const addresses = options.endpoints.map(parseEndpoint);
     if (addresses.some(({ secure }) => secure)) {
       this.tls = this.openTls(options);

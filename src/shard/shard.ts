@@ -7,6 +7,8 @@ export interface CallOptions {
    * keep-alives). False for writes: these are sent again only when they certainly never left.
    */
   readonly idempotent: boolean;
+  /** True for a call that is not idempotent, to be given up (`AbandonedError`) once its endpoint is silent and another answers. */
+  readonly abandonSilent?: boolean;
   /** True when the answer may come from a member that lags (a serializable read): its revision proves nothing. */
   readonly mayLag?: boolean;
   /** Milliseconds since the epoch; default: the shard's own request timeout from now. */

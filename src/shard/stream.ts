@@ -12,6 +12,7 @@ const METADATA = { hasleader: "true" };
 /** One stream to a ready endpoint, waiting for one if need be. */
 export class Stream implements ShardStream {
   private call: LinkCall | undefined;
+  private endpoint: Endpoint | undefined;
   private stopWaiting: (() => void) | undefined;
   /** What was sent before the call could be begun. */
   private readonly outgoing: { message: Uint8Array; last: boolean }[] = [];
@@ -57,6 +58,14 @@ export class Stream implements ShardStream {
     this.events.closed(error);
   }
 
+  /** Ends the stream if its endpoint is silent and there is another: whoever opened it goes on there. */
+  leaveSilent(): void {
+    const { endpoint } = this;
+    if (endpoint?.isSilent && this.members.hasOther(endpoint)) {
+      this.fail(this.members.error(`no answer from ${endpoint.label}`));
+    }
+  }
+
   private open(): void {
     if (this.closed) return;
     if (this.members.isClosed) {
@@ -71,6 +80,7 @@ export class Stream implements ShardStream {
       );
       return;
     }
+    this.endpoint = endpoint;
     const metadata = this.metadata === undefined ? METADATA : { ...METADATA, ...this.metadata };
     this.call = endpoint.begin(this.path, metadata, {
       message: (message) => {

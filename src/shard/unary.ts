@@ -3,7 +3,7 @@ import { turnTime } from "../stats/clock.js";
 import type { MethodStats } from "../stats/methods.js";
 import { Code, type StatusError } from "../status/error.js";
 import type { Endpoint } from "./endpoint.js";
-import { answered, classify, type Failure, type RawStatus, unsent } from "./errors.js";
+import { AbandonedError, answered, classify, type Failure, type RawStatus, unsent } from "./errors.js";
 import type { CallListener, LinkCall } from "./link.js";
 import type { Members } from "./members.js";
 import type { CallOptions, Done } from "./shard.js";
@@ -75,13 +75,19 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
     return this.attempt !== undefined && this.endpoint === endpoint ? this.sentAt : undefined;
   }
 
-  /** Goes elsewhere if this call waits for an endpoint that is silent, may be repeated and has somewhere to go. */
+  /** Goes elsewhere, or is given up, if this call waits for an endpoint that is silent while there is another. */
   leaveSilent(): void {
     const { endpoint } = this;
     if (this.attempt === undefined || endpoint === undefined || !endpoint.isSilent) return;
-    if (!this.options.idempotent || !this.members.hasOther(endpoint)) return;
-    this.abandon();
-    this.send();
+    const { idempotent, abandonSilent } = this.options;
+    if (!(idempotent || abandonSilent) || !this.members.hasOther(endpoint)) return;
+    if (idempotent) {
+      this.abandon();
+      this.send();
+    } else {
+      const { code, message } = this.members.error(`no answer from ${endpoint.label}${this.doubt}`);
+      this.fail(new AbandonedError(code, message));
+    }
   }
 
   private send(): void {
@@ -148,6 +154,8 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
   }
 
   expire(): void {
+    // It may be cut off from its cluster, and never get round to saying so.
+    if (!this.ownDeadline && this.attempt !== undefined) this.members.avoid(this.endpoint!);
     // The caller's deadline is told as such; our own timeout is the shard's failure.
     const code = this.ownDeadline ? Code.DEADLINE_EXCEEDED : Code.UNAVAILABLE;
     this.fail(

@@ -75,7 +75,7 @@ export class EtcdHost implements LogHost {
 
   append(guard: number, key: string, entry: string, done: Appended): void {
     this.appending++;
-    this.etcd.unary(KV.Txn, this.appends.encode(guard, key, entry), WRITE, (error, response) => {
+    this.etcd.unary(KV.Txn, this.appends.encode(guard, key, entry), APPEND, (error, response) => {
       this.appending--;
       let result = NOTHING;
       let failure = error;
@@ -142,7 +142,7 @@ export class EtcdHost implements LogHost {
   }
 }
 
-const WRITE: CallOptions = { idempotent: false };
+const APPEND: CallOptions = { idempotent: false, abandonSilent: true };
 const NOTHING: Committed = { committed: false, revision: 0, previous: 0, raftTerm: 0 };
 
 function headerOf(answer: { header?: { revision: number; raftTerm: number } }): {

@@ -1,3 +1,4 @@
+import { AbandonedError } from "../shard/errors.js";
 import { turnTime } from "../stats/clock.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
@@ -252,6 +253,12 @@ export class SharedTimeline implements Timeline {
     if (entry.compact > 0) this.operations.sent(key, entry.compact);
     const since = turnTime();
     this.log.append(key, entry, (error, landed) => {
+      // Said twice it is as good as said once, but for a compaction, whose client is told whether it was the first.
+      if (error instanceof AbandonedError && entry.compact === 0) {
+        this.putBack(key, entry);
+        this.runtime.soon(this.appendPending);
+        return;
+      }
       this.isHostFull = error !== undefined && isNoSpace(error);
       if (error !== undefined) {
         this.stats.appendsFailed++;
