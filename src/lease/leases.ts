@@ -115,6 +115,7 @@ export class Leases {
    * earlier lease of the same id has left behind are removed first. An id that the proxies have reserved is taken for ever.
    */
   async grant(id: bigint, ttl: number, asked: For = {}): Promise<LeaseGrantResponse> {
+    await this.writable();
     if (id === 0n) return this.grantFresh(ttl, asked);
     const home = this.homeOf(id);
     if (isReserved(id)) {
@@ -140,6 +141,7 @@ export class Leases {
   async revoke(given: bigint, asked: For = {}): Promise<number> {
     const id = visible(given);
     const { timeline, endings } = this;
+    await this.writable();
     if (asked.caller === undefined) {
       // Read before anything is deleted: a deletion is above it, and what is not above it is none.
       await timeline.refresh();
@@ -245,6 +247,13 @@ export class Leases {
     this.reaper.stop();
     this.endings.stop();
     this.streams.stop();
+  }
+
+  /** Resolves when the timeline host takes entries, as far as is known. Rejects when it does not soon: nothing may be done then. */
+  private writable(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.timeline.whenWritable((error) => (error === undefined ? resolve() : reject(error)));
+    });
   }
 
   private async grantFresh(ttl: number, asked: For): Promise<LeaseGrantResponse> {

@@ -103,6 +103,10 @@ class AccessShard implements ShardClient {
     return this.shard.openStreams;
   }
 
+  get isConnected(): boolean {
+    return this.shard.isConnected;
+  }
+
   endpoints(): EndpointHealth[] {
     return this.shard.endpoints();
   }

@@ -38,6 +38,8 @@ export interface ShardClient extends Shard {
   readonly stats: CallStats;
   /** Streams that are open or wait for an endpoint. */
   readonly openStreams: number;
+  /** True when a call can be sent right now. */
+  readonly isConnected: boolean;
   /** In configured order. */
   endpoints(): EndpointHealth[];
   /** Calls `listener` whenever a connection is lost: whoever answers next may be another etcd. */
@@ -83,6 +85,10 @@ class Client implements ShardClient {
 
   get openStreams(): number {
     return this.streams.size;
+  }
+
+  get isConnected(): boolean {
+    return this.members.isConnected;
   }
 
   endpoints(): EndpointHealth[] {

@@ -75,6 +75,11 @@ export class Members {
     return this.closed;
   }
 
+  /** True when a call can be sent to some endpoint right now. */
+  get isConnected(): boolean {
+    return this.endpoints.some((endpoint) => endpoint.ready);
+  }
+
   close(): void {
     this.closed = true;
     this.waiters.clear();

@@ -1,3 +1,4 @@
+import type { ShardClient } from "../shard/client.js";
 import { beforeDeparture } from "../shard/departures.js";
 import type { CallOptions, Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
@@ -29,7 +30,11 @@ export class EtcdHost implements LogHost {
   /** Appends under way. */
   private appending = 0;
 
-  constructor(private readonly etcd: Shard) {}
+  constructor(private readonly etcd: Shard & Pick<ShardClient, "isConnected">) {}
+
+  get isConnected(): boolean {
+    return this.etcd.isConnected;
+  }
 
   async load(): Promise<{ revision: number; raftTerm: number; keys: HostKey[] }> {
     const answer = RangeResponse.decode(await this.etcd.call(KV.Range, READ_ALL, { idempotent: true }));

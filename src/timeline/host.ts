@@ -38,6 +38,8 @@ export interface HostWatchEvents {
  * `commit` it is unknown whether it took effect.
  */
 export interface LogHost {
+  /** False while no call can be sent. */
+  readonly isConnected: boolean;
   /** All keys of the timeline at one revision (linearizable). */
   load(): Promise<{ revision: number; raftTerm: number; keys: HostKey[] }>;
   /** Mod revision of the tail key (linearizable); 0 when there is none. */

@@ -150,6 +150,16 @@ export class TimelineLog {
     this.truncateWhenLong();
   }
 
+  /** False while nothing can be sent to the host. */
+  get isConnected(): boolean {
+    return this.options.host.isConnected;
+  }
+
+  /** Resolves when the host answers. */
+  async probe(): Promise<void> {
+    await this.options.host.tail();
+  }
+
   /** Reads the log's end and folds up to it. */
   async sync(): Promise<void> {
     const end = await this.options.host.tail();

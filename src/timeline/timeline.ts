@@ -17,6 +17,9 @@ import type { LogEnd, Placements, Run, Sealed, Timeline } from "./view.js";
  */
 const READ_PATIENCE = 4;
 const MAX_BACKOFF = 1_000;
+/** How long a write waits for a host that is away before it is refused, and how often that is looked at meanwhile, ms. */
+const HOST_WAIT_MS = 500;
+const HOST_LOOK_MS = 25;
 
 /**
  * The timeline of one proxy: the log's fold, and all who wait for something to be sealed in it.
@@ -37,6 +40,10 @@ export class SharedTimeline implements Timeline {
   private backoff = 0;
   /** Only while something is pending, whose next append finds out when it is over. */
   isHostFull = false;
+  /** Why the last append has failed; undefined when the host has answered since. */
+  private appendFailure: StatusError | undefined;
+  /** Writes that wait for the host. */
+  private held: HeldWrite[] = [];
   private failure: StatusError | undefined;
   private closed = false;
   private readonly listeners = new Set<() => void>();
@@ -173,6 +180,30 @@ export class SharedTimeline implements Timeline {
     });
   }
 
+  get isHostAway(): boolean {
+    return this.appendFailure !== undefined || !this.log.isConnected;
+  }
+
+  whenWritable(done: Sealed): void {
+    if (this.failure !== undefined || !this.isHostAway) {
+      done(this.failure);
+      return;
+    }
+    if (this.held.push({ until: turnTime() + HOST_WAIT_MS, done }) === 1) this.lookAtHost();
+  }
+
+  private lookAtHost(): void {
+    this.runtime.timer(HOST_LOOK_MS, () => {
+      const { held } = this;
+      const now = turnTime();
+      const away = this.failure === undefined && this.isHostAway;
+      this.held = away ? held.filter(({ until }) => until > now) : [];
+      if (this.held.length > 0) this.lookAtHost();
+      const refusal = away ? notWritten(this.appendFailure) : this.failure;
+      for (const write of held) if (!this.held.includes(write)) write.done(refusal);
+    });
+  }
+
   beginRead(shard: number): LogEnd {
     return this.relaxedReads || shard === this.hostShard ? FOLDED : this.readEnd();
   }
@@ -243,6 +274,10 @@ export class SharedTimeline implements Timeline {
    */
   private readonly appendPending = (): void => {
     const entry = this.closed || this.failure !== undefined ? undefined : this.takePending();
+    if (entry === undefined && this.appendFailure !== undefined && !this.closed) {
+      this.probeHost();
+      return;
+    }
     if (entry === undefined) {
       this.backoff = 0;
       this.isHostFull = false;
@@ -263,17 +298,34 @@ export class SharedTimeline implements Timeline {
       if (error !== undefined) {
         this.stats.appendsFailed++;
         this.putBack(key, entry);
+        this.appendFailure = this.isHostFull ? undefined : error;
         this.rejectAll(unavailable(error));
-        this.backoff = Math.min(MAX_BACKOFF, this.backoff * 2 || 50);
-        this.runtime.timer(this.backoff * (0.5 + this.runtime.random()), this.appendPending);
+        this.appendLater();
         return;
       }
+      this.appendFailure = undefined;
       this.backoff = 0;
       if (landed) this.stats.appends.observe(turnTime() - since);
       else this.putBack(key, entry);
       this.runtime.soon(this.appendPending);
     });
   };
+
+  private appendLater(): void {
+    this.backoff = Math.min(MAX_BACKOFF, this.backoff * 2 || 50);
+    this.runtime.timer(this.backoff * (0.5 + this.runtime.random()), this.appendPending);
+  }
+
+  /** Nothing is pending whose next append would find out that the host answers again. */
+  private probeHost(): void {
+    this.log.probe().then(
+      () => {
+        this.appendFailure = undefined;
+        this.appendPending();
+      },
+      () => this.appendLater(),
+    );
+  }
 
   private takePending(): Entry | undefined {
     if (this.pendingReached.size === 0 && this.operations.isEmpty) return undefined;
@@ -341,7 +393,19 @@ interface SealWaiter {
   readonly since: number;
 }
 
+interface HeldWrite {
+  /** `turnTime()` */
+  readonly until: number;
+  readonly done: Sealed;
+}
+
 const isNoSpace = ({ message }: StatusError): boolean => message === etcd.noSpace().message;
+
+function notWritten(reason: StatusError | undefined): StatusError {
+  const why = reason?.message ?? "it is not connected";
+  const text = `etcd-braid: the timeline host can not be reached: ${why}; nothing was written`;
+  return new StatusError(Code.UNAVAILABLE, text, { cause: reason });
+}
 
 function unavailable(reason: StatusError): StatusError {
   const { code, message } = reason;

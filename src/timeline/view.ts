@@ -61,6 +61,16 @@ export interface Timeline extends TimelineView {
    * is written meanwhile could not be sealed, and reads of its shard would fail for it.
    */
   readonly isHostFull: boolean;
+  /**
+   * True while the host is known not to answer: it is not connected, or the last append has failed and none has landed since.
+   * What is written meanwhile could not be sealed.
+   */
+  readonly isHostAway: boolean;
+  /**
+   * Calls `done` once, when a write may be sent: at once unless the host is away, else when it answers again within a moment; else
+   * with UNAVAILABLE, which says that nothing was written.
+   */
+  whenWritable(done: Sealed): void;
   /** True at once when `shardRevision` of `shard` is sealed. */
   isSealed(shard: number, shardRevision: number): boolean;
   /**

@@ -50,6 +50,12 @@ class LivingWorld {
         while (revision > this.view.cut(shard)) this.sealNext();
       },
       sync: async () => this.happen(),
+      beginScan: () => ({
+        whenFolded: (done: () => void) => {
+          this.happen();
+          done();
+        },
+      }),
     };
     this.context = createContext({
       timeline: new Proxy(this.view, {

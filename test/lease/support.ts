@@ -7,7 +7,7 @@ import { type GrpcServer, serveGrpc } from "../../src/server/grpc/serve.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { createKv } from "../../src/services/kv.js";
 import { leaseHandlers } from "../../src/services/lease.js";
-import { openShard } from "../../src/shard/client.js";
+import { openShard, type ShardClient } from "../../src/shard/client.js";
 import type { Shard } from "../../src/shard/shard.js";
 import { EtcdHost } from "../../src/timeline/etcdHost.js";
 import { type HostWatchEvents, systemRuntime } from "../../src/timeline/host.js";
@@ -49,7 +49,7 @@ export async function within(
   return Date.now() - begin;
 }
 
-function connect(name: string, endpoint: string, index = 0): Shard {
+function connect(name: string, endpoint: string, index = 0): ShardClient {
   const timeouts = { requestTimeoutMs: 10_000, connectTimeoutMs: 1_000 };
   return openShard({ index, name, endpoints: [endpoint], ...timeouts, log: silent });
 }
@@ -153,7 +153,7 @@ export class KeepAlives {
 /** A timeline host whose news arrive late. */
 class LateHost extends EtcdHost {
   constructor(
-    etcd: Shard,
+    etcd: ShardClient,
     private readonly delayMs: number,
   ) {
     super(etcd);

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { ShardClient, ShardOptions } from "../../src/shard/client.js";
+import { AbandonedError } from "../../src/shard/errors.js";
+import type { StatusError } from "../../src/status/error.js";
+import { KV, Watch } from "../../src/wire/paths.js";
 import { type EtcdCluster, type EtcdProcess, startCluster } from "../support/etcd.js";
-import { failureOf, get, put, recordingLog, shardOf, until } from "./support.js";
+import { failureOf, get, put, putRequest, recordingLog, shardOf, until, watchRequest } from "./support.js";
 
 describe("a cluster of three", () => {
   let cluster: EtcdCluster;
@@ -58,14 +61,28 @@ describe("a cluster of three", () => {
   test("the endpoint in use is stopped: reads in flight go elsewhere, later writes too, until it answers again", async () => {
     const shard = await connected({ requestTimeoutMs: 6_000 });
     const victim = used(shard);
+    const lost = new Promise<StatusError>((resolve) => {
+      const stream = shard.stream(Watch.Watch, { message: () => {}, closed: resolve });
+      stream.send(watchRequest("k"));
+    });
+    await get(shard, "k"); // the stream is on its way too
     await victim.kill("SIGSTOP");
     // A write that is already under way stays in doubt; it ends with the connection or at the deadline.
     const doubtful = failureOf(put(shard, "doubtful", "1"));
+    const given = shard.call(KV.Put, putRequest("given up", "1"), { idempotent: false, abandonSilent: true });
+    const abandoned = failureOf(given);
     const started = Date.now();
     assert.equal((await get(shard, "k"))?.value, "v");
     assert.ok(Date.now() - started < 4_500, "answered long before the request's own timeout");
     await put(shard, "k", "meanwhile");
     assert.equal(stateOf(shard, victim), "silent");
+    assert.match(
+      (await lost).message,
+      /^shard "a": no answer from /,
+      "a stream ends, to be opened elsewhere",
+    );
+    assert.ok((await abandoned) instanceof AbandonedError);
+    assert.ok(Date.now() - started < 4_500);
     assert.match((await doubtful).message, /whether the request took effect is unknown$/);
     await victim.kill("SIGCONT");
     await until(() => stateOf(shard, victim) === "ready");

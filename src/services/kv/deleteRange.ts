@@ -5,11 +5,12 @@ import type { Sealed } from "../../timeline/view.js";
 import { DeleteRangeRequest, DeleteRangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { deletedCount, peekRevision, rewriteDeleteRange } from "../../wire/rewrite.js";
-import { answer, answerAsync, ask, askAsync, attempt, callOptions, unsealedWrite } from "./calls.js";
+import { answer, answerAsync, attempt, unsealedWrite } from "./calls.js";
 import { checkDeleteRange, checkSize, checkSpace } from "./check.js";
 import type { KvContext } from "./context.js";
 import { reservedKey, visible } from "./keyspace.js";
 import { atHead } from "./snapshot.js";
+import { NO_LEASES, sendWrite, sendWriteAsync, type Write } from "./write.js";
 
 /**
  * KV.DeleteRange. Over several shards it runs on each of them at the same time and is not atomic: where it fails on
@@ -56,8 +57,8 @@ function deleteOnShard(
   shard: number,
   reply: Reply,
 ): void {
-  const { timeline, shards, identity, limits } = context;
-  ask(call, shards[shard], KV.DeleteRange, payload, callOptions(call, "write", limits), (error, response) =>
+  const { timeline, identity } = context;
+  sendWrite(context, call, deletion(payload, shard), (error, response) =>
     attempt(reply, () => {
       if (error !== undefined) return reply(error);
       const revision = peekRevision(response);
@@ -76,6 +77,14 @@ function deleteOnShard(
     }),
   );
 }
+
+const deletion = (payload: Uint8Array, shard: number): Write => ({
+  path: KV.DeleteRange,
+  shard,
+  payload,
+  leases: NO_LEASES,
+  shardJudgesLeases: false,
+});
 
 interface Part {
   readonly response: DeleteRangeResponse;
@@ -105,14 +114,8 @@ async function deleteOnShards(
 }
 
 async function deletePart(context: KvContext, call: Call, payload: Uint8Array, shard: number): Promise<Part> {
-  const { timeline, shards, limits } = context;
-  const bytes = await askAsync(
-    call,
-    shards[shard],
-    KV.DeleteRange,
-    payload,
-    callOptions(call, "write", limits),
-  );
+  const { timeline } = context;
+  const bytes = await sendWriteAsync(context, call, deletion(payload, shard));
   const response = DeleteRangeResponse.decode(bytes);
   const shardRevision = peekRevision(bytes);
   const written = response.deleted > 0;

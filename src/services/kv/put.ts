@@ -6,9 +6,7 @@ import { answer, attempt, unsealedWrite } from "./calls.js";
 import { checkPut, checkSize, checkSpace } from "./check.js";
 import type { KvContext } from "./context.js";
 import { isReserved, reservedKey } from "./keyspace.js";
-import { sendWrite } from "./write.js";
-
-const NO_LEASES: readonly bigint[] = [];
+import { NO_LEASES, sendWrite } from "./write.js";
 
 /** KV.Put: always one shard's. */
 export function putHandler(context: KvContext): UnaryHandler {

@@ -8,6 +8,8 @@ import { after, ask, callOptions } from "./calls.js";
 import type { KvContext } from "./context.js";
 import { mayMake } from "./judge.js";
 
+export const NO_LEASES: readonly bigint[] = [];
+
 const LEASE_NOT_FOUND = etcd.leaseNotFound().message;
 
 export interface Write {
@@ -29,10 +31,34 @@ export interface Write {
  * refuses because it lost a lease's part was not applied: it is sent once more when the part is mended.
  */
 export function sendWrite(context: KvContext, call: Call, write: Write, done: Done): void {
-  if (write.leases.length === 0) {
-    send(context, call, write, done);
+  if (write.leases.length === 0) send(context, call, write, done);
+  // The placing of a lease would have to be logged as well.
+  else ifWritable(context, done, () => sendWithLeases(context, call, write, done));
+}
+
+/** `sendWrite` as a promise, for what is not hot. Rejects with `StatusError`. */
+export function sendWriteAsync(context: KvContext, call: Call, write: Write): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    sendWrite(context, call, write, (error, response) => {
+      if (error === undefined) resolve(response);
+      else reject(error);
+    });
+  });
+}
+
+/** A write is not sent while it could not be sealed: it would take effect, and its client would be told that it failed. */
+function ifWritable({ timeline }: KvContext, done: Done, step: () => void): void {
+  if (!timeline.isHostAway) {
+    step();
     return;
   }
+  timeline.whenWritable((error) => {
+    if (error !== undefined) done(error, NO_RESPONSE);
+    else step();
+  });
+}
+
+function sendWithLeases(context: KvContext, call: Call, write: Write, done: Done): void {
   const missing = write.leases.filter((lease) => !context.leases.isPlaced(lease, write.shard));
   if (call.caller === undefined) {
     sendLeased(context, call, write, missing, done);
@@ -102,8 +128,10 @@ function sendPlaced(context: KvContext, call: Call, write: Write, done: Done): v
 }
 
 function send(context: KvContext, call: Call, write: Write, done: Done): void {
-  const options = callOptions(call, "write", context.limits);
-  ask(call, context.shards[write.shard], write.path, write.payload, options, done);
+  ifWritable(context, done, () => {
+    const options = callOptions(call, "write", context.limits);
+    ask(call, context.shards[write.shard], write.path, write.payload, options, done);
+  });
 }
 
 async function tolerant(placement: Promise<void>, write: Write): Promise<void> {
