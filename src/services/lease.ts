@@ -16,6 +16,7 @@ import {
 import { Lease } from "../wire/paths.js";
 import { fromAsync } from "./async.js";
 import type { Identity } from "./identity.js";
+import { unsealedWrite } from "./kv/calls.js";
 
 /** A stream with more keep-alives under way than this is not read until half of them are answered. */
 const MAX_UNDER_WAY = 16_384;
@@ -40,7 +41,10 @@ export function leaseHandlers(options: LeaseServiceOptions): Handlers {
 
   const grant = async (call: Call, request: Uint8Array) => {
     const { id, ttl } = LeaseGrantRequest.decode(request);
-    const [{ header: _, ...granted }] = await Promise.all([leases.grant(id, ttl, call), timeline.refresh()]);
+    const current = outcomeOf(timeline.refresh());
+    const { header: _, ...granted } = await leases.grant(id, ttl, call);
+    const failure = await current;
+    if (failure !== undefined) throw unsealedWrite(failure);
     return answer(LeaseGrantResponse.encode(granted));
   };
 
@@ -70,6 +74,13 @@ export function leaseHandlers(options: LeaseServiceOptions): Handlers {
     ]),
   };
 }
+
+/** What a promise is rejected with; undefined when it is resolved. */
+const outcomeOf = (promise: Promise<void>): Promise<StatusError | undefined> =>
+  promise.then(
+    () => undefined,
+    (reason) => StatusError.from(reason),
+  );
 
 /** One client's keep-alive stream. Answers come in the order of the requests for each lease. */
 class KeepAliveStream {

@@ -1,0 +1,191 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { Code, StatusError } from "../../src/status/error.js";
+import { type Relay, startRelay } from "../shard/support.js";
+import { type EtcdProcess, startEtcd, startEtcds } from "../support/etcd.js";
+import { until } from "../support/until.js";
+import { text } from "./model.js";
+import { type Ask, between, key, openPlain, openProxy, outcome, put, type TestProxy } from "./pair.js";
+
+/*
+ * The timeline host does not answer, and the proxy knows it: writes are refused before they are sent. Keys: "a" first shard, "b"
+ * second, "c" third.
+ */
+
+const LIMITS = { limits: { requestTimeoutMs: 1_500, connectTimeoutMs: 400 } };
+const ALL = between("a", "d");
+
+interface Setting {
+  readonly proxy: TestProxy;
+  readonly ask: Ask;
+  readonly host: EtcdProcess;
+  /** In front of the host. */
+  readonly relay: Relay;
+  /** Revisions that the shards have reached. */
+  reached(): Promise<number[]>;
+}
+
+async function withHost(body: (setting: Setting) => Promise<void>): Promise<void> {
+  const [etcds, host] = await Promise.all([startEtcds(3), startEtcd({ name: "host" })]);
+  const relay = await startRelay(host.endpoint);
+  const proxy = await openProxy(etcds, { ...LIMITS, timeline: { endpoints: [relay.endpoint] } });
+  const shards = etcds.map(openPlain);
+  const reached = async () =>
+    (await Promise.all(shards.map(({ ask }) => ask("range", key("x"))))).map(
+      ({ header }) => header!.revision,
+    );
+  try {
+    for (const name of ["a", "b", "c"]) await proxy.ask("put", put(name, "sealed"));
+    await body({ proxy, ask: proxy.ask, host, relay, reached });
+  } finally {
+    for (const shard of shards) shard.close();
+    proxy.stop();
+    await relay.close();
+    await Promise.all([...etcds, host].map((etcd) => etcd.remove()));
+  }
+}
+
+/** Every kind of write → how it is asked for. */
+const writes = (ask: Ask, lease: bigint): Readonly<Record<string, () => Promise<unknown>>> => ({
+  put: () => ask("put", put("b", "refused")),
+  "put with a lease": () => ask("put", put("b", "refused", lease)),
+  deletion: () => ask("deleteRange", key("b")),
+  "deletion on all shards": () => ask("deleteRange", ALL),
+  transaction: () => ask("txn", { success: [{ kind: "put", request: put("c", "refused") }] }),
+  "lease grant": () => ask("grant", { id: 4711n, ttl: 60 }),
+  "lease revocation": () => ask("revoke", { id: lease }),
+});
+
+async function allRefused({ ask, reached }: Setting, lease: bigint): Promise<void> {
+  const before = await reached();
+  for (const [what, write] of Object.entries(writes(ask, lease))) {
+    const error = await outcome(write());
+    assert.ok(error instanceof StatusError, `${what} was not refused`);
+    assert.equal(error.code, Code.UNAVAILABLE, what);
+    assert.match(
+      error.message,
+      /^etcd-braid: .*the timeline host can not be reached: .*nothing was written/,
+      what,
+    );
+  }
+  assert.deepEqual(await reached(), before);
+}
+
+async function writesAgain({ ask }: Setting, head: number): Promise<void> {
+  const { header } = await ask("put", put("c", "again"));
+  assert.equal(header!.revision, head + 1, "no write had to find out, and none has left a revision");
+  const { kvs } = await ask("range", ALL);
+  assert.deepEqual(
+    kvs.map((kv) => text(kv.value)),
+    ["sealed", "sealed", "again"],
+  );
+}
+
+test("the host is not connected: every write is refused and takes no effect, until it is back", async () => {
+  await withHost(async (setting) => {
+    const { proxy, ask, host } = setting;
+    const { id } = await ask("grant", { id: 0n, ttl: 600 });
+    const { head } = proxy.store.timeline;
+    await host.kill();
+    await until("the proxy knows", () => !proxy.store.host.isConnected);
+    await allRefused(setting, id);
+    const waiting = outcome(ask("put", put("b", "refused")));
+    assert.ok((await waiting) instanceof StatusError);
+    await host.restart();
+    await until("it is connected again", () => proxy.store.host.isConnected);
+    await writesAgain(setting, head);
+    assert.equal(
+      (await ask("revoke", { id })).header!.revision,
+      head + 1,
+      "the lease was not revoked before",
+    );
+  });
+});
+
+test("the host is connected and does not answer: all but the first writes are refused, until it answers", async () => {
+  await withHost(async (setting) => {
+    const { proxy, ask, host } = setting;
+    const { id } = await ask("grant", { id: 0n, ttl: 600 });
+    await host.kill("SIGSTOP");
+    const first = await outcome(ask("put", put("a", "sealed")));
+    assert.ok(first instanceof StatusError);
+    assert.match(first.message, /; the write has taken effect$/);
+    await allRefused(setting, id);
+    await host.kill("SIGCONT");
+    await until("what waits for its seal has it", () => !proxy.store.timeline.isHostAway);
+    const { header } = await ask("range", key("a"));
+    await writesAgain(setting, header!.revision);
+  });
+});
+
+test("a compaction that has failed leaves nothing to be appended: the host is looked at until it answers", async () => {
+  await withHost(async (setting) => {
+    const { proxy, host } = setting;
+    const { timeline } = proxy.store;
+    const { head } = timeline;
+    await host.kill("SIGSTOP");
+    await assert.rejects(timeline.compact(head));
+    assert.ok(timeline.isHostAway);
+    await host.kill("SIGCONT");
+    await until("it is known to be back", () => !timeline.isHostAway);
+    await writesAgain(setting, head);
+  });
+});
+
+test("a moment without a connection refuses nothing: writes wait for the next one", async () => {
+  await withHost(async ({ proxy, ask, relay }) => {
+    for (let i = 0; i < 5; i++) {
+      relay.cut();
+      await until("the proxy knows", () => !proxy.store.host.isConnected);
+      await ask("put", put("b", "x"));
+    }
+  });
+});
+
+/*
+ * The share of failed writes that took effect. Writers go on over an outage of the host; a write that had begun before the
+ * proxy knew may have any outcome, and each writer can have one of those.
+ */
+const WRITERS = 64;
+
+test("an outage of the host under load: what begins when it is known takes no effect", async (t) => {
+  await withHost(async ({ proxy, ask, host }) => {
+    const answered = new Set<string>();
+    const failed = new Map<string, boolean>();
+    let stopping = false;
+    let known = false;
+    const write = async (writer: number) => {
+      for (let i = 0; !stopping; i++) {
+        const name = `${"abc"[writer % 3]}/${writer}/${i}`;
+        const late = known;
+        const result = await outcome(ask("put", put(name, "x")));
+        if (result instanceof StatusError) failed.set(name, late);
+        else answered.add(name);
+        await pause(1);
+      }
+    };
+    const writers = Array.from({ length: WRITERS }, (_, writer) => write(writer));
+    await until("all write", () => answered.size > 500);
+    await host.kill();
+    await until("the proxy knows", () => !proxy.store.host.isConnected);
+    known = true;
+    const before = failed.size;
+    await until("writes are refused", () => failed.size > before + 3 * WRITERS);
+    await host.restart();
+    const { size } = answered;
+    known = false;
+    await until("all write again", () => answered.size > size + 500);
+    stopping = true;
+    await Promise.all(writers);
+    const stored = new Set((await ask("range", ALL)).kvs.map((kv) => text(kv.key)));
+    for (const name of answered) assert.ok(stored.has(name), `${name} is lost`);
+    const effective = [...failed].filter(([name]) => stored.has(name));
+    t.diagnostic(`${failed.size} writes failed, ${effective.length} of them took effect`);
+    assert.deepEqual(
+      effective.filter(([, late]) => late),
+      [],
+    );
+    assert.ok(effective.length <= WRITERS, `${effective.length} took effect`);
+  });
+});
