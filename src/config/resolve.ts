@@ -15,8 +15,8 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
   checkShards(shape, find);
   checkMetrics(shape, find);
   checkCommonTls(shape, find);
-  const { listen, workers, shards, limits, http2, watch, http, transport, log, metrics, shutdown, tracing } =
-    shape;
+  const { listen, workers, shards, limits, reads, http2, watch, http } = shape;
+  const { transport, log, metrics, shutdown, tracing } = shape;
   return {
     listen,
     advertise: resolveAdvertise(shape, find),
@@ -31,6 +31,7 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
     map: { shards: shards.map(({ name, weight }) => ({ name, weight })), rules: resolveRules(shape, find) },
     auth: resolveAuth(shape.auth, find),
     limits,
+    reads,
     http2,
     watch,
     http,

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { maxShards } from "../routing/create.js";
 import { AddressError, formatHostPort, parseClientUrl, parseEndpoint, parseHostPort } from "./address.js";
 import { listenTlsSchema, shardTlsSchema } from "./tls.js";
-import { logLevels, transports } from "./types.js";
+import { logLevels, readModes, transports } from "./types.js";
 
 /** A string that `parse` turns into its one spelling, its `AddressError` becoming the problem. */
 function address(parse: (text: string) => string) {
@@ -144,6 +144,7 @@ export const schema = z.strictObject({
       hosts: z.array(z.string().min(1)).default([]),
     })
     .prefault({}),
+  reads: z.enum(readModes).default("linearizable"),
   transport: z.enum(transports).default("native"),
   log: z
     .strictObject({

@@ -20,6 +20,8 @@ export interface Config {
   readonly map: ShardMap;
   readonly auth: AuthConfig;
   readonly limits: LimitsConfig;
+  /** Whether the header of a linearizable answer covers every revision acknowledged before the call, through whichever proxy. */
+  readonly reads: (typeof readModes)[number];
   readonly http2: Http2Config;
   readonly watch: WatchConfig;
   readonly http: HttpConfig;
@@ -31,6 +33,8 @@ export interface Config {
   /** Undefined: no tracing. */
   readonly tracing: TracingConfig | undefined;
 }
+
+export const readModes = ["linearizable", "relaxed"] as const;
 
 export const transports = ["native", "grpc-js"] as const;
 

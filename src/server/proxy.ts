@@ -126,6 +126,7 @@ export async function startProxy(
   const follow = () => {
     log.level = config.log.level;
     observer.slowMs = config.log.slowRequestMs;
+    timeline.relaxedReads = config.reads === "relaxed";
   };
   follow();
   const connections = new ConnectionStats();

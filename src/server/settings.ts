@@ -10,6 +10,7 @@ export interface Reloaded {
 /** Settings that are looked at anew each time they are needed. */
 const LIVE: ReadonlySet<string> = new Set([
   "limits.maxTxnOps",
+  "reads",
   "watch.streamBufferBytes",
   "watch.progressNotifyMs",
   "http.cors",
@@ -42,8 +43,9 @@ export class Settings {
         needsRestart.push(path);
         continue;
       }
-      const [section, key] = path.split(".") as [keyof Config, string];
-      (this.config[section] as unknown as Section)[key] = (next[section] as unknown as Section)[key];
+      const [section, key] = path.split(".") as [keyof Config, string | undefined];
+      if (key === undefined) (this.config as unknown as Section)[section] = next[section];
+      else (this.config[section] as unknown as Section)[key] = (next[section] as unknown as Section)[key];
       applied.push(path);
     }
     return { applied, needsRestart };

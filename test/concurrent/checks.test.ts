@@ -205,14 +205,22 @@ const BROKEN: Readonly<Record<string, readonly [(history: Draft) => void, RegExp
       });
       assert.equal(call.id, CALL.lastScan);
     },
-    /revision 9 was known, then older read/,
+    /revision 9 was known, then older header/,
+  ],
+  "a read of one key whose header is older than another shard's write": [
+    (h) => setRevision(h.calls[CALL.getA], 2),
+    /revision 3 was known, then older header/,
+  ],
+  "a lease grant whose header is older than a write": [
+    (h) => setRevision(h.calls[CALL.grant], 3),
+    /revision 6 was known, then older header/,
   ],
   "a read of all shards that is stale": [
     (h) => {
       h.calls[CALL.scan].invoked = 100_000;
       h.calls[CALL.scan].returned = 100_001;
     },
-    /revision 9 was known, then older read/,
+    /revision 9 was known, then older header/,
   ],
   "a read of a value that was not there at its revision": [
     (h) => {

@@ -6,6 +6,8 @@ import { pause } from "./recorder.js";
 
 export interface Targets {
   readonly etcds: readonly EtcdProcess[];
+  /** Members of one cluster, of which it can do without one: that is stopped often. May be empty. */
+  readonly host: readonly EtcdProcess[];
   readonly proxies: readonly ProxyProcess[];
   /** Compacts the store somewhere; absent in a run without compactions. */
   readonly compact?: () => Promise<unknown>;
@@ -65,7 +67,11 @@ export async function torment(random: Random, targets: Targets): Promise<string[
     const proxy = random.pick(targets.proxies);
     return freeze(proxy, `proxy ${proxy.port}`);
   };
-  const { compact } = targets;
+  const freezeMember = () => {
+    const member = random.pick(targets.host);
+    return freeze(member, `member ${member.endpoint} of the timeline host`);
+  };
+  const { compact, host } = targets;
   const strokes = [
     killEtcd,
     killEtcd,
@@ -78,6 +84,7 @@ export async function torment(random: Random, targets: Targets): Promise<string[
     freezeProxy,
     () => Promise.all([killEtcd(), killProxy()]),
     ...(compact ? [compact, compact, compact] : []),
+    ...(host.length > 0 ? [freezeMember, freezeMember, freezeMember, freezeMember] : []),
   ];
   await pause(CALM);
   while (!targets.over()) {

@@ -5,7 +5,7 @@ import { performance } from "node:perf_hooks";
 import { createRouter } from "../../src/routing/create.js";
 import { defaultRules } from "../../src/routing/map.js";
 import { Random } from "../kv/model.js";
-import { type EtcdProcess, startEtcd } from "../support/etcd.js";
+import { type EtcdProcess, startCluster } from "../support/etcd.js";
 import { startStore, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
 import { check, TRUTH } from "./check.js";
@@ -21,8 +21,8 @@ export interface RunOptions {
   /** How long clients are at work and processes die, seconds. */
   readonly seconds: number;
   readonly compactions: boolean;
-  /** True keeps the timeline on an etcd of its own, false on the first shard. */
-  readonly dedicatedHost: boolean;
+  /** Members of the timeline host of its own; 0 keeps the timeline on the first shard. */
+  readonly hostMembers: number;
   /** Processes behind each proxy's port, among which clients' connections are dealt out. */
   readonly workers: number;
 }
@@ -45,18 +45,24 @@ export interface Summary {
  * Rejects when the history is not one of a single etcd, with the file that it was written to.
  */
 export async function run(options: RunOptions): Promise<Summary> {
-  const host = options.dedicatedHost ? await startEtcd({ name: "host" }) : undefined;
-  const timeline = host && { timeline: { endpoints: [host.endpoint] } };
-  const config = { workers: options.workers, ...timeline };
+  const { workers, hostMembers } = options;
+  const host = hostMembers > 0 ? await startCluster(hostMembers, { name: "host" }) : undefined;
+  const config = (proxy: number) => ({
+    workers,
+    ...(host && { timeline: { endpoints: rotate(host.endpoints, proxy) } }),
+  });
   const store = await startStore({ shards: SHARDS, proxies: 2, config });
   try {
-    const stage = await Stage.open(options, store, host ? [...store.shards, host] : store.shards);
+    const stage = await Stage.open(options, store, host?.members ?? []);
     return await stage.play();
   } finally {
     await store.remove();
     await host?.remove();
   }
 }
+
+/** Proxies that are given their endpoints in different orders mostly use different ones. */
+const rotate = <T>(list: readonly T[], by: number): T[] => list.map((_, i) => list[(i + by) % list.length]!);
 
 class Stage {
   private readonly calls: Call[] = [];
@@ -71,7 +77,8 @@ class Stage {
   private constructor(
     private readonly options: RunOptions,
     private readonly store: TestStore,
-    private readonly etcds: readonly EtcdProcess[],
+    /** Members of the timeline host, if it is no shard. */
+    private readonly host: readonly EtcdProcess[],
     private readonly groups: readonly string[],
     private readonly shards: Readonly<Record<string, number>>,
   ) {
@@ -79,7 +86,7 @@ class Stage {
     this.random = new Random(options.seed);
   }
 
-  static async open(options: RunOptions, store: TestStore, etcds: readonly EtcdProcess[]): Promise<Stage> {
+  static async open(options: RunOptions, store: TestStore, host: readonly EtcdProcess[]): Promise<Stage> {
     const entries = store.shards.map((_, i) => ({ name: `shard${i}`, weight: 1 }));
     const router = await createRouter({ shards: entries, rules: defaultRules });
     const shardOf = (key: string) => router.shardOf(Buffer.from(key, "latin1"));
@@ -92,7 +99,7 @@ class Stage {
     // Neighbours in the list are on different shards.
     const groups = Array.from({ length: GROUPS_PER_SHARD }, (_, i) => byShard.map((list) => list[i])).flat();
     const shards = Object.fromEntries(groups.flatMap(keysOf).map((key) => [key, shardOf(key)]));
-    return new Stage(options, store, etcds, groups, shards);
+    return new Stage(options, store, host, groups, shards);
   }
 
   async play(): Promise<Summary> {
@@ -151,7 +158,7 @@ class Stage {
   private async work(truth: StreamRecorder): Promise<void> {
     const end = performance.now() + this.options.seconds * 1_000;
     const over = () => performance.now() > end;
-    const { groups, random, options, etcds, store } = this;
+    const { groups, random, options, host, store } = this;
     const workers = Array.from({ length: CLIENTS }, (_, i) => {
       const scene = { groups, over, compacted: () => this.compacted };
       return new Worker(this.recorder(`c${i}`, i % 2), new Random(random.below(2 ** 31)), scene).run();
@@ -165,7 +172,8 @@ class Stage {
       await compactor.call({ kind: "compact", revision });
     };
     const fate = torment(new Random(random.below(2 ** 31)), {
-      etcds,
+      etcds: [...store.shards, ...host],
+      host: host.length > 1 ? host : [],
       proxies: store.proxies,
       compact: options.compactions ? compact : undefined,
       over,

@@ -57,6 +57,7 @@ test("shards alone are enough", () => {
     http2: { maxStreams: 10_000, keepaliveIntervalMs: 7_200_000, keepaliveTimeoutMs: 20_000 },
     watch: { historyBytes: 16_777_216, streamBufferBytes: 4_194_304, progressNotifyMs: 600_000 },
     http: { cors: [], hosts: [] },
+    reads: "linearizable",
     transport: "native",
     log: { level: "info", slowRequestMs: 500 },
     metrics: { listen: undefined },
@@ -300,7 +301,7 @@ colour: red
       "limits.requestTimeoutMs: must be a number, not text (line 18)",
       "limits.maxTxnOp: is unknown; did you mean maxTxnOps? (line 18)",
       "log.level: must be one of trace, debug, info, warn, error, fatal, silent (line 19)",
-      "colour: is unknown; possible here: listen, advertise, tls, shardTls, workers, shards, timeline, routing, auth, limits, http2, watch, http, transport, log, metrics, shutdown, tracing (line 20)",
+      "colour: is unknown; possible here: listen, advertise, tls, shardTls, workers, shards, timeline, routing, auth, limits, reads, http2, watch, http, transport, log, metrics, shutdown, tracing (line 20)",
     ],
   );
 });
@@ -544,10 +545,10 @@ test("the example in the repository is valid, also with everything in it uncomme
       : given;
     await t.test(section.split("\n")[0], () => void parseConfig(`${around}${section}`, "shards.yaml"));
   }
-  const transport = /^# (transport: .*\n)/m.exec(text)![1];
+  const single = ["transport", "reads"].map((name) => new RegExp(`^# (${name}: .*\n)`, "m").exec(text)![1]);
   const defaults =
     sections.filter((section) => /^(limits|http2|watch|http|log|shutdown):/.test(section)).join("") +
-    transport;
+    single.join("");
   assert.deepEqual(parseConfig(`${given}${defaults}`, "shards.yaml"), example);
 });
 

@@ -101,8 +101,9 @@ describe("a running proxy", () => {
     const reloaded = await change((config) => {
       config.limits = { ...(config.limits as object), maxTxnOps: 2 };
       config.watch = { historyBytes: 1_000 };
+      config.reads = "relaxed";
     })(/reloaded; some/);
-    assert.deepEqual(reloaded.applied, ["limits.maxTxnOps"]);
+    assert.deepEqual(reloaded.applied, ["limits.maxTxnOps", "reads"]);
     assert.deepEqual(reloaded.needsRestart, ["watch.historyBytes"]);
     const refused = await post("/v3/kv/txn", three);
     assert.match(((await refused.json()) as { error: string }).error, /too many operations/);
@@ -115,7 +116,7 @@ describe("a running proxy", () => {
 
     writeFileSync(proxy.configFile, before);
     const back = await change(() => {})(/reloaded/);
-    assert.deepEqual(back.applied, ["limits.maxTxnOps"]);
+    assert.deepEqual(back.applied, ["limits.maxTxnOps", "reads"]);
     assert.equal((await post("/v3/kv/txn", three)).status, 200);
   });
 

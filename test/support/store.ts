@@ -15,8 +15,8 @@ export interface TestStoreOptions {
   etcd?: EtcdOptions;
   /** Number of proxies; default 1. */
   proxies?: number;
-  /** Further configuration, as in shards.yaml: `{ routing: …, limits: … }`. */
-  config?: Readonly<Record<string, unknown>>;
+  /** Further configuration, as in shards.yaml: `{ routing: …, limits: … }`; may depend on the number of the proxy. */
+  config?: Readonly<Record<string, unknown>> | ((proxy: number) => Readonly<Record<string, unknown>>);
 }
 
 /** Several etcds and proxies over them, every one a process of its own. */
@@ -40,7 +40,11 @@ export async function startStore(options: TestStoreOptions = {}): Promise<TestSt
     if (!options.backends) await Promise.all(shards.map((shard) => shard.remove()));
   };
   const addProxy = async () => {
-    const proxy = await startProxyProcess(shards, options.config);
+    const { config } = options;
+    const proxy = await startProxyProcess(
+      shards,
+      typeof config === "function" ? config(proxies.length) : config,
+    );
     proxies.push(proxy);
     return proxy;
   };
