@@ -3,7 +3,8 @@ import type { Context } from "@opentelemetry/api";
 import type { Started, Tracing } from "../ops/tracing.js";
 import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
-import type { Timeline } from "../timeline/view.js";
+import { FOLDED } from "../timeline/ends.js";
+import type { LogEnd, Timeline } from "../timeline/view.js";
 import type { Handlers, UnaryHandler } from "./transport.js";
 
 /** `StatusCode.ERROR` of OpenTelemetry. */
@@ -78,6 +79,16 @@ export function traceTimeline(timeline: Timeline, tracing: Tracing): void {
       current.run(parent!, done, error);
     });
   };
+  const traceEnd = (logEnd: LogEnd): LogEnd => {
+    const parent = current.getStore();
+    const started = parent && logEnd !== FOLDED && tracing.start("timeline sync", "internal", parent);
+    if (started) logEnd.whenFolded((error) => end(started, error));
+    return logEnd;
+  };
+  const beginRead = timeline.beginRead.bind(timeline);
+  timeline.beginRead = (shard) => traceEnd(beginRead(shard));
+  const beginScan = timeline.beginScan.bind(timeline);
+  timeline.beginScan = (shards) => traceEnd(beginScan(shards));
   const sync = timeline.sync.bind(timeline);
   timeline.sync = () => {
     const parent = current.getStore();
