@@ -12,7 +12,8 @@ export async function nativeChanges(etcd: EtcdProcess): Promise<NativeChange[][]
   try {
     const { response } = await client.call("Range", { ...ALL, count_only: true });
     const newest = Number((response!.header as Message).revision);
-    const events = await replay(client, 1, newest);
+    // Nothing happens at revision 1.
+    const events = await replay(client, 2, newest);
     const byRevision = new Map<number, NativeChange[]>();
     for (const { type, kv } of events) {
       if (kv.key.startsWith("\0")) continue;

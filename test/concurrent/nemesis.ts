@@ -84,7 +84,7 @@ export async function torment(random: Random, targets: Targets): Promise<string[
     freezeProxy,
     () => Promise.all([killEtcd(), killProxy()]),
     ...(compact ? [compact, compact, compact] : []),
-    ...(host.length > 0 ? [freezeMember, freezeMember, freezeMember, freezeMember] : []),
+    ...(host.length > 0 ? Array(8).fill(freezeMember) : []),
   ];
   await pause(CALM);
   while (!targets.over()) {

@@ -27,7 +27,8 @@ export interface RunOptions {
   readonly workers: number;
 }
 
-const SHARDS = 3;
+/** All but the last are written to: only what is told of the others' writes makes the header of a read of that one newer. */
+const SHARDS = 4;
 const GROUPS_PER_SHARD = 2;
 const CLIENTS = 6;
 /** How long all watchers may take to see the end of the history, and a leap's watchers what they missed, ms. */
@@ -80,6 +81,8 @@ class Stage {
     /** Members of the timeline host, if it is no shard. */
     private readonly host: readonly EtcdProcess[],
     private readonly groups: readonly string[],
+    /** A group that nobody writes to, on a shard of its own. */
+    private readonly quiet: string,
     private readonly shards: Readonly<Record<string, number>>,
   ) {
     this.endpoints = store.proxies.map(({ endpoint }) => endpoint);
@@ -97,9 +100,10 @@ class Stage {
       if (groups.length < GROUPS_PER_SHARD) groups.push(group);
     }
     // Neighbours in the list are on different shards.
+    const quiet = byShard.pop()![0];
     const groups = Array.from({ length: GROUPS_PER_SHARD }, (_, i) => byShard.map((list) => list[i])).flat();
-    const shards = Object.fromEntries(groups.flatMap(keysOf).map((key) => [key, shardOf(key)]));
-    return new Stage(options, store, host, groups, shards);
+    const shards = Object.fromEntries([...groups, quiet].flatMap(keysOf).map((key) => [key, shardOf(key)]));
+    return new Stage(options, store, host, groups, quiet, shards);
   }
 
   async play(): Promise<Summary> {
@@ -158,11 +162,19 @@ class Stage {
   private async work(truth: StreamRecorder): Promise<void> {
     const end = performance.now() + this.options.seconds * 1_000;
     const over = () => performance.now() > end;
-    const { groups, random, options, host, store } = this;
+    const { groups, quiet, random, options, host, store } = this;
+    const scene = { groups, quiet, over, compacted: () => this.compacted };
     const workers = Array.from({ length: CLIENTS }, (_, i) => {
-      const scene = { groups, over, compacted: () => this.compacted };
       return new Worker(this.recorder(`c${i}`, i % 2), new Random(random.below(2 ** 31)), scene).run();
     });
+    // One at each proxy.
+    const lookers = [0, 1].map((proxy) =>
+      new Worker(
+        this.recorder(`looker ${proxy}`, proxy),
+        new Random(random.below(2 ** 31)),
+        scene,
+      ).watchQuiet(),
+    );
     const compactor = this.recorder("compactor", 0);
     const compact = async () => {
       // What the truth has not been told yet must stay.
@@ -179,7 +191,7 @@ class Stage {
       over,
     });
     const wander = this.wander(truth, over);
-    [this.done] = await Promise.all([fate, wander, ...workers]);
+    [this.done] = await Promise.all([fate, wander, ...workers, ...lookers]);
   }
 
   /** A watcher that goes away again and again and comes back for what is long past. */

@@ -6,6 +6,8 @@ import { pause, type Recorder } from "./recorder.js";
 export interface Scene {
   /** Prefixes with a slash at the end; each is a routing group, and so on one shard. */
   readonly groups: readonly string[];
+  /** A group that is only read. */
+  readonly quiet: string;
   readonly over: () => boolean;
   /** The newest revision that a compaction was asked for. */
   readonly compacted: () => number;
@@ -67,6 +69,22 @@ export class Worker {
       })!;
       await act();
       await pause(this.random.below(MAX_PAUSE));
+    }
+  }
+
+  /** Only reads the group that nobody writes to. */
+  async watchQuiet(): Promise<void> {
+    const { scene, random } = this;
+    const key = keysOf(scene.quiet)[0];
+    const looks: readonly Op[] = [
+      this.get(key),
+      this.range(groupRange(scene.quiet)),
+      { kind: "delete", key, end: "" },
+      { kind: "txn", compares: [], success: [this.get(key)], failure: [] },
+    ];
+    while (!scene.over()) {
+      await this.call(random.pick(looks));
+      await pause(random.below(MAX_PAUSE));
     }
   }
 

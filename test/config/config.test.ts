@@ -301,7 +301,7 @@ colour: red
       "limits.requestTimeoutMs: must be a number, not text (line 18)",
       "limits.maxTxnOp: is unknown; did you mean maxTxnOps? (line 18)",
       "log.level: must be one of trace, debug, info, warn, error, fatal, silent (line 19)",
-      "colour: is unknown; possible here: listen, advertise, tls, shardTls, workers, shards, timeline, routing, auth, limits, reads, http2, watch, http, transport, log, metrics, shutdown, tracing (line 20)",
+      "colour: is unknown; possible here: listen, advertise, tls, shardTls, workers, shards, timeline, routing, auth, limits, http2, watch, http, reads, transport, log, metrics, shutdown, tracing (line 20)",
     ],
   );
 });
