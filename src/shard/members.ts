@@ -77,7 +77,8 @@ export class Members {
 
   /** True when a call can be sent to some endpoint right now. */
   get isConnected(): boolean {
-    return this.endpoints.some((endpoint) => endpoint.ready);
+    for (const endpoint of this.endpoints) if (endpoint.ready) return true;
+    return false;
   }
 
   close(): void {

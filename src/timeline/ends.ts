@@ -68,10 +68,10 @@ class EndRead implements LogEnd {
   }
 }
 
-/** What need not be read: it is folded already, or nobody asks for it. */
+/** The end of a log that a call need not read. */
 export const FOLDED: LogEnd = { whenFolded: (done) => done(undefined) };
 
-/** The end of a log that cannot be read any more. */
+/** The end of a log that cannot be read. */
 export const unreadable = (error: StatusError): LogEnd => ({ whenFolded: (done) => done(error) });
 
 /** `whenFolded` as a promise, for what is not hot. */

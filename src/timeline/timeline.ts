@@ -68,7 +68,7 @@ export class SharedTimeline implements Timeline {
       advanced: () => this.advanced(),
       failed: (error) => this.fail(error),
     });
-    this.ends = this.createEnds(() => this.log.sync());
+    this.ends = new LogEnds(() => this.log.sync(), options.runtime.soon, this.log.stats);
   }
 
   /** Loads the log, or begins one. Rejects with UNAVAILABLE (try again) or with what makes it impossible. */
@@ -87,11 +87,6 @@ export class SharedTimeline implements Timeline {
   /** Seam for the simulation, which puts a log with a mutation here. */
   protected createLog(...args: ConstructorParameters<typeof TimelineLog>): TimelineLog {
     return new TimelineLog(...args);
-  }
-
-  /** Seam for the simulation. */
-  protected createEnds(read: () => Promise<void>): LogEnds {
-    return new LogEnds(read, (step) => this.runtime.soon(step), this.log.stats);
   }
 
   get stats(): TimelineStats {
@@ -181,26 +176,24 @@ export class SharedTimeline implements Timeline {
   }
 
   get isHostAway(): boolean {
-    return this.appendFailure !== undefined || !this.log.isConnected;
+    return this.failure !== undefined || this.appendFailure !== undefined || !this.log.isConnected;
   }
 
   whenWritable(done: Sealed): void {
-    if (this.failure !== undefined || !this.isHostAway) {
-      done(this.failure);
-      return;
-    }
-    if (this.held.push({ until: turnTime() + HOST_WAIT_MS, done }) === 1) this.lookAtHost();
+    if (this.failure !== undefined || !this.isHostAway) done(this.failure);
+    else if (this.held.push({ until: turnTime() + HOST_WAIT_MS, done }) === 1) this.lookAtHost();
   }
 
   private lookAtHost(): void {
     this.runtime.timer(HOST_LOOK_MS, () => {
-      const { held } = this;
       const now = turnTime();
       const away = this.failure === undefined && this.isHostAway;
-      this.held = away ? held.filter(({ until }) => until > now) : [];
+      // All wait for the same time, so the first are the first to go.
+      const next = away ? this.held.findIndex(({ until }) => until > now) : -1;
+      const settled = this.held.splice(0, next < 0 ? this.held.length : next);
       if (this.held.length > 0) this.lookAtHost();
       const refusal = away ? notWritten(this.appendFailure) : this.failure;
-      for (const write of held) if (!this.held.includes(write)) write.done(refusal);
+      for (const { done } of settled) done(refusal);
     });
   }
 
@@ -274,7 +267,7 @@ export class SharedTimeline implements Timeline {
    */
   private readonly appendPending = (): void => {
     const entry = this.closed || this.failure !== undefined ? undefined : this.takePending();
-    if (entry === undefined && this.appendFailure !== undefined && !this.closed) {
+    if (entry === undefined && this.appendFailure !== undefined && this.failure === undefined) {
       this.probeHost();
       return;
     }
@@ -288,7 +281,8 @@ export class SharedTimeline implements Timeline {
     if (entry.compact > 0) this.operations.sent(key, entry.compact);
     const since = turnTime();
     this.log.append(key, entry, (error, landed) => {
-      // Said twice it is as good as said once, but for a compaction, whose client is told whether it was the first.
+      // Appended again at once, through another member: an entry may land twice. A compaction may not, since the second one
+      // would answer that it was compacted before.
       if (error instanceof AbandonedError && entry.compact === 0) {
         this.putBack(key, entry);
         this.runtime.soon(this.appendPending);

@@ -62,8 +62,8 @@ export interface Timeline extends TimelineView {
    */
   readonly isHostFull: boolean;
   /**
-   * True while the host is known not to answer: it is not connected, or the last append has failed and none has landed since.
-   * What is written meanwhile could not be sealed.
+   * True while the host is known not to answer: it is not connected, or the last append has failed and none has landed since; and
+   * once the timeline can not go on. What is written meanwhile could not be sealed.
    */
   readonly isHostAway: boolean;
   /**
@@ -85,7 +85,7 @@ export interface Timeline extends TimelineView {
   /**
    * For a linearizable call on `shard` that begins now: the read of the log's end that its header has to wait for, so that it
    * covers every revision acknowledged before. The calls of a turn of the event loop share one. The timeline host's own answers
-   * need none: whatever they were read after is folded once their shard revision is sealed. Nor do relaxed reads.
+   * need none: the log's entries before them are folded once their shard revision is sealed. Nor do relaxed reads.
    */
   beginRead(shard: number): LogEnd;
   /** `beginRead` for a call that reads all of `shards`. */

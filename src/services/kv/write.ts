@@ -33,7 +33,8 @@ export interface Write {
 export function sendWrite(context: KvContext, call: Call, write: Write, done: Done): void {
   if (write.leases.length === 0) send(context, call, write, done);
   // The placing of a lease would have to be logged as well.
-  else ifWritable(context, done, () => sendWithLeases(context, call, write, done));
+  else if (context.timeline.isHostAway) whenWritable(context, call, write, done, sendWithLeases);
+  else sendWithLeases(context, call, write, done);
 }
 
 /** `sendWrite` as a promise, for what is not hot. Rejects with `StatusError`. */
@@ -47,14 +48,16 @@ export function sendWriteAsync(context: KvContext, call: Call, write: Write): Pr
 }
 
 /** A write is not sent while it could not be sealed: it would take effect, and its client would be told that it failed. */
-function ifWritable({ timeline }: KvContext, done: Done, step: () => void): void {
-  if (!timeline.isHostAway) {
-    step();
-    return;
-  }
-  timeline.whenWritable((error) => {
+function whenWritable(
+  context: KvContext,
+  call: Call,
+  write: Write,
+  done: Done,
+  step: typeof sendWrite,
+): void {
+  context.timeline.whenWritable((error) => {
     if (error !== undefined) done(error, NO_RESPONSE);
-    else step();
+    else step(context, call, write, done);
   });
 }
 
@@ -128,10 +131,16 @@ function sendPlaced(context: KvContext, call: Call, write: Write, done: Done): v
 }
 
 function send(context: KvContext, call: Call, write: Write, done: Done): void {
-  ifWritable(context, done, () => {
-    const options = callOptions(call, "write", context.limits);
-    ask(call, context.shards[write.shard], write.path, write.payload, options, done);
-  });
+  if (context.timeline.isHostAway) {
+    whenWritable(context, call, write, done, sendNow);
+    return;
+  }
+  sendNow(context, call, write, done);
+}
+
+function sendNow(context: KvContext, call: Call, write: Write, done: Done): void {
+  const options = callOptions(call, "write", context.limits);
+  ask(call, context.shards[write.shard], write.path, write.payload, options, done);
 }
 
 async function tolerant(placement: Promise<void>, write: Write): Promise<void> {
