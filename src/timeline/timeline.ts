@@ -396,7 +396,8 @@ interface HeldWrite {
 const isNoSpace = ({ message }: StatusError): boolean => message === etcd.noSpace().message;
 
 function notWritten(reason: StatusError | undefined): StatusError {
-  const why = reason?.message ?? "it is not connected";
+  // What the append says of itself would be taken for this write.
+  const why = reason?.message.split("; whether ")[0] ?? "it is not connected";
   const text = `etcd-braid: the timeline host can not be reached: ${why}; nothing was written`;
   return new StatusError(Code.UNAVAILABLE, text, { cause: reason });
 }

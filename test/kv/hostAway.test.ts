@@ -63,6 +63,7 @@ async function allRefused({ ask, reached }: Setting, lease: bigint): Promise<voi
     const error = await outcome(write());
     assert.ok(error instanceof StatusError, `${what} was not refused`);
     assert.equal(error.code, Code.UNAVAILABLE, what);
+    assert.doesNotMatch(error.message, /unknown/, what);
     assert.match(
       error.message,
       /^etcd-braid: .*the timeline host can not be reached: .*nothing was written/,

@@ -126,7 +126,7 @@ test("a compaction waits for no shard that is down, which follows when it is bac
 });
 
 test("without the timeline's host nothing is invented, and serializable reads go on", async () => {
-  await withStore(async ({ etcds, ask }) => {
+  await withStore(async ({ etcds, proxy, ask }) => {
     await ask("put", put("b1", "sealed"));
     const { revision } = (await ask("put", put("c1", "sealed"))).header!;
     await etcds[0].kill();
@@ -146,6 +146,7 @@ test("without the timeline's host nothing is invented, and serializable reads go
     assert.match((await refused(ask("put", put("c1", "refused")))).message, /; nothing was written$/);
 
     await etcds[0].restart();
+    await until("the host is connected", async () => proxy.store.host.isConnected);
     // Nobody was told of this write: it may still have no revision, but a read that sees it gives it one.
     assert.equal(text((await ask("range", key("b1"))).kvs[0].value), "without a revision");
     assert.equal(text((await ask("range", key("c1"))).kvs[0].value), "sealed");
