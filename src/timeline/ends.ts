@@ -6,7 +6,7 @@ import type { LogEnd, Sealed } from "./view.js";
  * Most reads of the log's end in flight. A call that finds as many joins the next one, which is sent when one of them is
  * answered: it waits for a fraction of a round trip more, and a slow host is not asked ever more often.
  */
-const MAX_IN_FLIGHT = 4;
+const MAX_IN_FLIGHT = 16;
 
 /** Reads of the log's end. The calls of one turn of the event loop share one. */
 export class LogEnds {
