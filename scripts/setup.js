@@ -116,7 +116,7 @@ export function build() {
     listFiles("src", "test", "bench", "examples").map((path) => path.replace(/\.ts$/, "")),
   );
   for (const path of listFiles("dist")) {
-    const source = path.slice("dist/".length).replace(/\.js(\.map)?$/, "");
+    const source = path.slice("dist/".length).replace(/(\.js(\.map)?|\.d\.ts)$/, "");
     if (!sources.has(source)) rmSync(join(root, path));
   }
   removeEmptyFolders(join(root, "dist"));

@@ -52,6 +52,8 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "config",
     "ops",
   ],
+  /** What users of the package import; nothing in the package does. */
+  "index.ts": ["server", "routing", "config", "ops"],
 };
 /** The interfaces that services and transports share; types only, so nothing depends on the server's code. */
 const TRANSPORT = "server/transport.js";
