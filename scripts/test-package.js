@@ -1,0 +1,20 @@
+// npm run test:package: what users install. The npm package is packed from a fresh copy of the sources, installed in another
+// folder and used. npm test leaves these tests out: they take minutes and install packages.
+import { spawnSync } from "node:child_process";
+import { build, checkNode, installEtcd, installPackages, listFiles, root, say } from "./setup.js";
+
+/** Longest time of one test, packing and installing included, ms. */
+const TEST_TIMEOUT = 600_000;
+
+checkNode();
+installPackages();
+installEtcd();
+say("Compiling …");
+build();
+const files = listFiles("dist/test/package").filter((path) => path.endsWith(".test.js"));
+const result = spawnSync(
+  process.execPath,
+  ["--enable-source-maps", "--test", `--test-timeout=${TEST_TIMEOUT}`, "--test-reporter=spec", ...files],
+  { cwd: root, stdio: "inherit", env: { ...process.env, BRAID_TEST_PACKAGE: "1" } },
+);
+process.exit(result.status ?? 1);
