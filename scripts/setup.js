@@ -112,10 +112,9 @@ export function build() {
   run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.json"], {
     stdio: ["ignore", process.stderr, "inherit"],
   });
-  const sources = new Set(
-    listFiles("src", "test", "bench", "examples").map((path) => path.replace(/\.ts$/, "")),
-  );
-  for (const path of listFiles("dist")) {
+  const folders = ["src", "test", "bench", "examples"];
+  const sources = new Set(listFiles(...folders).map((path) => path.replace(/\.ts$/, "")));
+  for (const path of listFiles(...folders.map((folder) => `dist/${folder}`))) {
     const source = path.slice("dist/".length).replace(/(\.js(\.map)?|\.d\.ts)$/, "");
     if (!sources.has(source)) rmSync(join(root, path));
   }

@@ -1,7 +1,8 @@
 // npm run test:package: what users install. The npm package is packed from a fresh copy of the sources, installed in another
-// folder and used. npm test leaves these tests out: they take minutes and install packages.
+// folder and used; so is the single executable. npm test leaves these tests out: they take minutes and install packages.
 import { spawnSync } from "node:child_process";
-import { build, checkNode, installEtcd, installPackages, listFiles, root, say } from "./setup.js";
+import { join } from "node:path";
+import { checkNode, installEtcd, installPackages, listFiles, root, run } from "./setup.js";
 
 /** Longest time of one test, packing and installing included, ms. */
 const TEST_TIMEOUT = 600_000;
@@ -9,12 +10,21 @@ const TEST_TIMEOUT = 600_000;
 checkNode();
 installPackages();
 installEtcd();
-say("Compiling …");
-build();
+// It compiles everything else as well. The tests run what lies in dist/, so nothing may build while they run.
+run(process.execPath, [join(root, "scripts/build-binary.js")], {
+  stdio: ["ignore", process.stderr, "inherit"],
+});
 const files = listFiles("dist/test/package").filter((path) => path.endsWith(".test.js"));
 const result = spawnSync(
   process.execPath,
-  ["--enable-source-maps", "--test", `--test-timeout=${TEST_TIMEOUT}`, "--test-reporter=spec", ...files],
+  [
+    "--enable-source-maps",
+    "--test",
+    "--test-concurrency=1",
+    `--test-timeout=${TEST_TIMEOUT}`,
+    "--test-reporter=spec",
+    ...files,
+  ],
   { cwd: root, stdio: "inherit", env: { ...process.env, BRAID_TEST_PACKAGE: "1" } },
 );
 process.exit(result.status ?? 1);

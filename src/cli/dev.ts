@@ -1,8 +1,6 @@
 import { once } from "node:events";
-import { existsSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
-import { fileURLToPath } from "node:url";
 import { FolderInUse } from "../dev/lock.js";
 import { isFree } from "../dev/ports.js";
 import { type Store, startStore } from "../dev/store.js";
@@ -87,11 +85,9 @@ async function choosePort(asked: number | undefined): Promise<number> {
   return next;
 }
 
-/** How this very program is started as `braid serve`, compiled or from its sources. */
+/** How this very program is started as `braid serve`, compiled, from its sources, or as the single executable. */
 function serveCommand(): string[] {
-  const compiled = fileURLToPath(new URL("main.js", import.meta.url));
-  const main = existsSync(compiled) ? compiled : fileURLToPath(new URL("main.ts", import.meta.url));
-  return [process.execPath, ...process.execArgv, main, "serve"];
+  return [process.execPath, ...process.execArgv, process.argv[1]!, "serve"];
 }
 
 function welcome(store: Store, dir: string): string {

@@ -36,7 +36,10 @@ function tell(code: number, message: string): number {
   return code;
 }
 
-// The code is set, not exited with, so that what is still being written gets out.
-process.exitCode = await main(process.argv);
-// A message channel to whoever started us is no reason to go on.
-process.channel?.unref();
+// No top-level await: the single executable is a CommonJS bundle, which has none.
+void main(process.argv).then((code) => {
+  // The code is set, not exited with, so that what is still being written gets out.
+  process.exitCode = code;
+  // A message channel to whoever started us is no reason to go on.
+  process.channel?.unref();
+});

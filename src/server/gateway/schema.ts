@@ -1,6 +1,4 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { packageRoot } from "../../ops/package.js";
+import { readProto } from "../../ops/package.js";
 import { type ProtoField, ProtoFiles } from "./proto.js";
 
 /** How a value looks on the wire and in JSON. */
@@ -56,7 +54,7 @@ const LENGTH_DELIMITED = 2;
 /** Every method of the services in `proto/`, by its full gRPC path. Read once, with the first call. */
 export function loadMethods(): ReadonlyMap<string, Method> {
   const files = new ProtoFiles();
-  for (const file of FILES) files.read(readFileSync(join(packageRoot, "proto", file), "utf8"));
+  for (const file of FILES) files.read(readProto(file));
   const types = new Map<string, MessageType>();
   const methods = new Map<string, Method>();
   for (const { service, name, request, response, requestStream, responseStream } of files.methods) {

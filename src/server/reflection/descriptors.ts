@@ -1,8 +1,6 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import protobuf from "protobufjs";
 import descriptor from "protobufjs/ext/descriptor.js";
-import { packageRoot } from "../../ops/package.js";
+import { readProto } from "../../ops/package.js";
 
 /** What is served, as gRPC's reflection tells it. */
 export interface Descriptors {
@@ -38,7 +36,7 @@ interface File {
 export function loadDescriptors(): Descriptors {
   const root = new protobuf.Root();
   const parsed = FILES.map((name) => {
-    const source = readFileSync(join(packageRoot, "proto", name), "utf8");
+    const source = readProto(name);
     const { package: space, imports = [] } = protobuf.parse(source, root, { keepCase: true });
     return { name, space: space!, imports };
   });

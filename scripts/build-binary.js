@@ -1,0 +1,113 @@
+// npm run build:binary: dist/braid, one executable that needs neither Node.js nor npm packages: a copy of the Node.js that runs this
+// script, with the program inside (a "single executable application").
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { build, capture, checkNode, fail, installPackages, root, run, say } from "./setup.js";
+
+const BLOB = "NODE_SEA_BLOB";
+const FUSE = "NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2";
+
+if (process.platform !== "linux") fail("The single executable is built on Linux only.");
+checkNode();
+installPackages();
+say("Compiling …");
+build();
+
+const { build: bundle } = await import("esbuild");
+const { inject } = await import("postject");
+const work = join(root, "dist/binary");
+const binary = join(root, "dist/braid");
+
+/**
+ * The arguments of a single executable are [executable, its name as it was called, …]. Code that starts this program again (cluster,
+ * `braid dev`) passes the script's path first, which is the executable here: it is left out, as Node.js itself does with a script.
+ */
+const PRELUDE = `process.argv[1] = process.execPath;
+if (process.argv[2] === process.execPath) process.argv.splice(2, 1);`;
+
+/** Replaces src/ops/package.ts: the executable carries the version and what is in proto/. */
+function carriedFiles() {
+  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const files = readdirSync(join(root, "proto")).map((name) => [
+    name,
+    readFileSync(join(root, "proto", name), "utf8"),
+  ]);
+  return `export const version = ${JSON.stringify(version)};
+const files = ${JSON.stringify(Object.fromEntries(files))};
+export const readProto = (name) => files[name];`;
+}
+
+/** The licences of all packages that the bundled files belong to. */
+function notices(files) {
+  const folders = new Set(
+    files.map((file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]).filter(Boolean),
+  );
+  const parts = [...folders].sort().map((folder) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));
+    const texts = readdirSync(join(root, folder)).filter((file) =>
+      /^(licen[cs]e|copying|notice)/i.test(file),
+    );
+    const text = texts.map((file) => readFileSync(join(root, folder, file), "utf8").trim()).join("\n\n");
+    return `${name} ${version} (${license})\n\n${text}`;
+  });
+  const line = `\n\n${"-".repeat(72)}\n\n`;
+  return [
+    `braid contains Node.js ${process.version}, whose LICENSE file lists its own parts, and these packages:`,
+    ...parts,
+  ].join(line);
+}
+
+const plugin = {
+  name: "braid",
+  setup({ onLoad }) {
+    onLoad({ filter: /dist\/src\/ops\/package\.js$/ }, () => ({ contents: carriedFiles() }));
+    // grpc-js is loaded late and synchronously; the bundler knows `require` only.
+    onLoad({ filter: /dist\/src\/shard\/grpcLink\.js$/ }, ({ path }) => ({
+      contents: readFileSync(path, "utf8").replace("createRequire(import.meta.url)(", "require("),
+    }));
+  },
+};
+
+say("Bundling …");
+rmSync(work, { recursive: true, force: true });
+mkdirSync(work, { recursive: true });
+const main = join(work, "main.cjs");
+const result = await bundle({
+  entryPoints: [join(root, "dist/src/cli/main.js")],
+  outfile: main,
+  bundle: true,
+  platform: "node",
+  target: `node${process.versions.node}`,
+  format: "cjs",
+  banner: { js: PRELUDE },
+  legalComments: "none", // all of them are in the notices
+  plugins: [plugin],
+  metafile: true,
+  // What would read a file beside the program cannot work.
+  logOverride: { "empty-import-meta": "error" },
+});
+if (result.warnings.length > 0) fail("The bundle has warnings.");
+writeFileSync(`${binary}-notices.txt`, notices(Object.keys(result.metafile.inputs)));
+
+say("Writing dist/braid …");
+writeFileSync(
+  join(work, "sea.json"),
+  JSON.stringify({ main, output: join(work, "blob"), disableExperimentalSEAWarning: true }),
+);
+run(process.execPath, ["--experimental-sea-config", join(work, "sea.json")], {
+  stdio: ["ignore", "ignore", "inherit"],
+});
+rmSync(binary, { force: true });
+copyFileSync(process.execPath, binary);
+await inject(binary, BLOB, readFileSync(join(work, "blob")), { sentinelFuse: FUSE });
+chmodSync(binary, 0o755);
+rmSync(work, { recursive: true });
+say(`dist/braid ${capture(binary, ["--version"])?.trim() ?? fail("dist/braid does not run.")}`);
