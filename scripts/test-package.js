@@ -1,8 +1,9 @@
 // npm run test:package: what users install. The npm package is packed from a fresh copy of the sources, installed in another
-// folder and used; so is the single executable. npm test leaves these tests out: they take minutes and install packages.
+// folder and used; so are the single executable and, where this is root on Debian, the Debian package. npm test leaves these tests
+// out: they take minutes and install packages.
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { checkNode, installEtcd, installPackages, listFiles, root, run } from "./setup.js";
+import { capture, checkNode, installEtcd, installPackages, listFiles, root, run } from "./setup.js";
 
 /** Longest time of one test, packing and installing included, ms. */
 const TEST_TIMEOUT = 600_000;
@@ -10,10 +11,9 @@ const TEST_TIMEOUT = 600_000;
 checkNode();
 installPackages();
 installEtcd();
-// It compiles everything else as well. The tests run what lies in dist/, so nothing may build while they run.
-run(process.execPath, [join(root, "scripts/build-binary.js")], {
-  stdio: ["ignore", process.stderr, "inherit"],
-});
+// Either compiles everything else as well. The tests run what lies in dist/, so nothing may build while they run.
+const builds = capture("dpkg", ["--version"]) === undefined ? "build-binary.js" : "build-deb.js";
+run(process.execPath, [join(root, "scripts", builds)], { stdio: ["ignore", process.stderr, "inherit"] });
 const files = listFiles("dist/test/package").filter((path) => path.endsWith(".test.js"));
 const result = spawnSync(
   process.execPath,

@@ -10,6 +10,7 @@ import { WorkerLink } from "../server/workers/link.js";
 import { type Post, readPost } from "../server/workers/messages.js";
 import { startError } from "./contradictions.js";
 import { CommandError, Exit } from "./exit.js";
+import { notifySystemd } from "./notify.js";
 import { onSignals } from "./signals.js";
 
 /**
@@ -51,10 +52,14 @@ async function serveOne(
   log.info({ version, addresses: proxy.addresses, shards: config.shards.length }, "serving");
   reload = () => reloadConfig(proxy, configFile, log, post);
   if (link !== undefined) link.serving(proxy.addresses);
-  // Whoever started us with a message channel waits for this.
-  else process.send?.({ addresses: proxy.addresses });
+  else {
+    // Whoever started us with a message channel waits for this.
+    process.send?.({ addresses: proxy.addresses });
+    notifySystemd(log, "READY=1", `STATUS=Serving on ${proxy.addresses.join(", ")}`);
+  }
   if (!stop.signal.aborted) await once(stop.signal, "abort");
   log.info("stopping");
+  if (link === undefined) notifySystemd(log, "STOPPING=1");
   await proxy.stop();
   return Exit.ok;
 }

@@ -5,6 +5,7 @@ import { version } from "../ops/package.js";
 import { choosePorts } from "../server/ports.js";
 import { Primary } from "../server/workers/primary.js";
 import { CommandError, Exit } from "./exit.js";
+import { notifySystemd } from "./notify.js";
 import { onSignals } from "./signals.js";
 
 /** `braid serve` with several workers: this process watches over them. */
@@ -25,7 +26,10 @@ export async function serveWorkers(config: Config, configFile: string): Promise<
     },
     () => primary.signal("SIGHUP"),
   );
-  const stopped = once(stop.signal, "abort").then(() => primary.stop());
+  const stopped = once(stop.signal, "abort").then(() => {
+    notifySystemd(log, "STOPPING=1");
+    return primary.stop();
+  });
   const started = await primary.start().catch((error: Error) => {
     throw new CommandError(Exit.failure, `the proxy did not start: ${error.message}`);
   });
@@ -34,6 +38,7 @@ export async function serveWorkers(config: Config, configFile: string): Promise<
     log.info({ version, addresses: started, workers: config.workers }, "all workers serve");
     // Whoever started us with a message channel waits for this.
     process.send?.({ addresses: started });
+    notifySystemd(log, "READY=1", `STATUS=Serving on ${started.join(", ")} with ${config.workers} workers`);
   }
   return (await stopped) ? Exit.ok : Exit.failure;
 }
