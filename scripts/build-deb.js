@@ -1,6 +1,15 @@
 // npm run build:deb: dist/etcd-braid_<version>_<architecture>.deb, the single executable with a systemd unit, a user and a configuration.
 import { createHash } from "node:crypto";
-import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { capture, fail, listFiles, root, run } from "./setup.js";
 
@@ -35,7 +44,8 @@ function write(path, content, mode = 0o644) {
 }
 
 rmSync(stage, { recursive: true, force: true });
-for (const name of readdirSync(join(root, "dist"))) if (name.endsWith(".deb")) rmSync(join(root, "dist", name));
+for (const name of readdirSync(join(root, "dist")))
+  if (name.endsWith(".deb")) rmSync(join(root, "dist", name));
 for (const [target, from] of Object.entries(contents)) {
   mkdirSync(dirname(join(stage, target)), { recursive: true, mode: 0o755 });
   cpSync(join(root, from), join(stage, target));
