@@ -67,6 +67,25 @@ ${exitCodes}`,
     });
 
   program
+    .command("health")
+    .description("ask the proxy on this machine whether it is alive")
+    .option(...CONFIG)
+    .addHelpText(
+      "after",
+      `
+For health checks of containers, where there is no other HTTP client. It asks for /livez at metrics.listen, else at the first
+listen address. A proxy that demands client certificates (tls.clientCaFile) needs metrics.listen for this.
+
+Example:
+  braid health --config /etc/braid/shards.yaml
+${exitCodes}`,
+    )
+    .action(async (options: { config: string }) => {
+      const { health } = await import("./health.js");
+      finish(await health(options.config));
+    });
+
+  program
     .command("route")
     .description("show where keys live: their routing group, its hash, the shard and the rule")
     .argument("<key...>", "keys")

@@ -36,7 +36,7 @@ test("braid --version prints the version of package.json", async () => {
 test("help names every command, and each command's help has an example and the exit codes", async () => {
   const { code, stdout } = await braid("--help");
   assert.equal(code, 0);
-  for (const command of ["serve", "dev", "route", "check", "adopt", "snapshot"]) {
+  for (const command of ["serve", "dev", "route", "check", "health", "adopt", "snapshot"]) {
     assert.match(stdout, new RegExp(`^  ${command} `, "m"));
     const help = await braid(command, "--help");
     assert.equal(help.code, 0);
@@ -69,7 +69,7 @@ test("a wrong command line ends with 2 and says on standard error what is wrong"
 
 test("a configuration that cannot be used ends every command with 2 and all its problems", async () => {
   const wrong = configFile("wrong.yaml", `shards:\n  - name: a\n    endpoints: ["nowhere"]\nbogus: 1\n`);
-  for (const args of [["serve"], ["check"], ["route", "/k"], ["adopt", "a"]]) {
+  for (const args of [["serve"], ["check"], ["health"], ["route", "/k"], ["adopt", "a"]]) {
     const { code, stderr } = await braid(...args, "--config", wrong);
     assert.equal(code, 2, args.join(" "));
     assert.match(stderr, /shards\[0\]\.endpoints\[0\]: /);
