@@ -41,6 +41,8 @@ test("what compose calls shards and proxies are its services", () => {
     ...advertise!.map((url) => url.slice("http://".length)),
   ];
   assert.deepEqual(hosts.map((host) => parseHostPort(host).host).sort(), Object.keys(services).sort());
+  for (const service of Object.values(services) as { depends_on?: object }[])
+    for (const name of Object.keys(service.depends_on ?? {})) assert.ok(name in services, name);
 });
 
 test("every selector in Kubernetes chooses the pods and nothing else", () => {
