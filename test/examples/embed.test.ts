@@ -3,9 +3,10 @@ import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { pino } from "pino";
 import { endWithParent } from "../../src/dev/guard.js";
 import { freePort } from "../../src/dev/ports.js";
-import { openRouter, parseConfig } from "../../src/index.js";
+import { openRouter, parseConfig, startProxy } from "../../src/index.js";
 import { packageRoot } from "../../src/ops/package.js";
 import { temporaryFolder } from "../support/braid.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
@@ -49,6 +50,30 @@ describe("the package in a program", () => {
     running.kill("SIGTERM");
     assert.equal(await running.ended, 0, running.output);
     assert.match(running.output, /^stopped$/m);
+  });
+
+  test("a proxy logs to the program's log, whose level stays as it is", async () => {
+    const lines: string[] = [];
+    const log = pino({ level: "silent" }, { write: (line: string) => lines.push(line) });
+    const config = parseConfig(storeConfig(shards, await freePort()), "inline");
+    const proxy = await startProxy(config, { log });
+    await proxy.stop();
+    assert.equal(log.level, "silent");
+    assert.match(lines.join(""), /endpoint connected/);
+  });
+
+  test("aborting the signal ends the wait for shards that are down", async () => {
+    const endpoint = `127.0.0.1:${await freePort()}`;
+    const config = parseConfig(
+      `listen: ["127.0.0.1:0"]\nshards: [{ name: a, endpoints: ["${endpoint}"] }]`,
+      "inline",
+    );
+    const stop = new AbortController();
+    const waits = pino(
+      { level: "info" },
+      { write: (line: string) => /waiting for the backends/.test(line) && stop.abort() },
+    );
+    await assert.rejects(startProxy(config, { log: waits, signal: stop.signal }));
   });
 
   test("prints what is wrong with a configuration", async () => {
