@@ -28,7 +28,11 @@ export interface StartOptions {
  * `workers` is ignored: several processes are a matter of `braid serve`. Signals are left to the caller.
  */
 export function startProxy(config: Config, { log, signal }: StartOptions = {}): Promise<RunningProxy> {
-  return start(config, log === undefined ? createLog(config.log.level) : log.child({}, { level: config.log.level }), signal);
+  return start(
+    config,
+    log === undefined ? createLog(config.log.level) : log.child({}, { level: config.log.level }),
+    signal,
+  );
 }
 
 /** Where a key lives. */
