@@ -5,9 +5,10 @@ import { Client, credentials } from "@grpc/grpc-js";
 import { ClientConnection } from "../src/http2/client.js";
 import { serveGrpc } from "../src/server/grpc/serve.js";
 import { serveHttp2 } from "../src/server/http2/serve.js";
+import { callNodeHttp2, serveNodeHttp2 } from "./nodeHttp2.js";
 
 /*
- * Processor time per unary call of the two transports, each side measured in its own process:
+ * Processor time per unary call of the two transports, and of Node's bare HTTP/2, each side measured in its own process:
  * `node --import tsx bench/http2.ts [calls] [side]`. The other side is always ours, so that it does not hold up the one that
  * is measured. Medians of interleaved rounds.
  */
@@ -18,7 +19,8 @@ const RESPONSE = Buffer.alloc(300, 2);
 const ROUNDS = 3;
 const calls = Number(process.argv[2] ?? 40_000);
 
-type Kind = "native" | "grpc-js";
+const KINDS = ["native", "grpc-js", "node:http2"] as const;
+type Kind = (typeof KINDS)[number];
 
 interface Load {
   readonly kind: Kind;
@@ -34,11 +36,15 @@ const spent = () => {
 };
 
 async function server(kind: Kind): Promise<void> {
+  process.on("message", () => process.send!(spent()));
+  if (kind === "node:http2") {
+    process.send!(await serveNodeHttp2(RESPONSE));
+    return;
+  }
   const handlers = { unary: new Map([[PATH, answer]]), stream: new Map() };
   const serve = kind === "native" ? serveHttp2 : serveGrpc;
   const { addresses } = await serve(handlers, { listen: ["127.0.0.1:0"], maxReceiveBytes: 2_000_000 });
   process.send!(addresses[0]);
-  process.on("message", () => process.send!(spent()));
 }
 
 function answer(
@@ -92,12 +98,13 @@ async function grpcCaller(address: string): Promise<Begin> {
   };
 }
 
+function openCaller(kind: Kind, address: string): Promise<Begin> {
+  if (kind === "native") return nativeCaller(address);
+  return kind === "grpc-js" ? grpcCaller(address) : callNodeHttp2(address, PATH, REQUEST);
+}
+
 async function load({ kind, connections, inFlight, calls, address }: Load): Promise<number> {
-  const callers = await Promise.all(
-    Array.from({ length: connections }, () =>
-      kind === "native" ? nativeCaller(address) : grpcCaller(address),
-    ),
-  );
+  const callers = await Promise.all(Array.from({ length: connections }, () => openCaller(kind, address)));
   const run = (count: number) =>
     new Promise<void>((resolve) => {
       let begun = 0;
@@ -165,19 +172,14 @@ if (role === "server") {
       [1, 64],
       [16, 16],
     ]) {
-      const results: Record<Kind, number[]> = { native: [], "grpc-js": [] };
+      const results: Record<Kind, number[]> = { native: [], "grpc-js": [], "node:http2": [] };
       for (let round = 0; round < ROUNDS; round++) {
-        for (const kind of ["native", "grpc-js"] as const) {
+        for (const kind of KINDS) {
           results[kind].push(await measure(side, kind, connections, inFlight));
         }
       }
-      const [native, library] = [median(results.native), median(results["grpc-js"])];
-      console.log(
-        `${side} ${connections}x${inFlight}`.padEnd(14),
-        `native ${native.toFixed(1)}`.padEnd(14),
-        `grpc-js ${library.toFixed(1)}`.padEnd(16),
-        `ratio ${(native / library).toFixed(2)}`,
-      );
+      const figures = KINDS.map((kind) => `${kind} ${median(results[kind]).toFixed(1)}`.padEnd(18));
+      console.log(`${side} ${connections}x${inFlight}`.padEnd(14), ...figures);
     }
   }
 }

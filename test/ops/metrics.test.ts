@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Client, credentials } from "@grpc/grpc-js";
 import { freePort } from "../../src/dev/ports.js";
+import { packageRoot } from "../../src/ops/package.js";
 import { etcdctl, startEtcdctl } from "../support/etcdctl.js";
 import { startStore, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
@@ -160,6 +163,22 @@ describe("metrics", () => {
     const shown = new Set(queries.map(({ metric }) => metric.replace(/_(bucket|sum|count)$/, "")));
     const hidden = [...now.types.keys()].filter((name) => name.startsWith("braid_") && !shown.has(name));
     assert.deepEqual(hidden, []);
+  });
+
+  test("docs/metrics.md explains every metric, and no other", async () => {
+    const page = readFileSync(join(packageRoot, "docs/metrics.md"), "utf8");
+    const sections = page.slice(page.indexOf("\n## Metrics\n"), page.indexOf("\n## Logs\n"));
+    const tables = sections.split("\n").filter((line) => line.startsWith("| `"));
+    const cells = tables.map((line) => line.split(" | ", 1)[0]!);
+    const explained = cells.flatMap((cell) => [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name!));
+    const exported = [...(await scrape()).types.keys(), "braid_workers", "braid_worker_restarts_total"];
+    assert.deepEqual(explained.sort(), exported.sort());
+    const known = new Set(exported);
+    const mentioned = [...page.matchAll(/\b(?:braid|process|nodejs|grpc)_\w+/g)].map(([name]) => name);
+    assert.deepEqual(
+      mentioned.filter((name) => !known.has(name)),
+      [],
+    );
   });
 
   test("connections are counted by what they speak", async () => {
