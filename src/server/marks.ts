@@ -35,6 +35,7 @@ import {
   storeOf,
   unmarked,
 } from "./contradictions.js";
+import { findMisplacedKeys, isUnmade } from "./placement.js";
 
 /** The clusters of a configuration. */
 export interface Clusters {
@@ -90,6 +91,9 @@ export async function inspectClusters(store: Clusters): Promise<Inspection> {
     // The clusters are not read at one moment, and another proxy may be making the store. What is missing only for that
     // is there when they are read again.
     const found = JSON.stringify(contradictions);
+    if (contradictions.length === 0 && isUnmade(read.clusters)) {
+      return { ...read, contradictions: await findMisplacedKeys(store.config, store.all, read.clusters) };
+    }
     if (contradictions.length === 0 || found === before) return { ...read, contradictions };
     before = found;
   }

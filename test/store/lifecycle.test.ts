@@ -96,6 +96,25 @@ test("clusters that hold data keep it, with revisions of their own, the same aft
   }
 });
 
+test("clusters with a key that belongs on another shard are refused, and nothing is written to them", async () => {
+  const shards = await startEtcds(3);
+  const keys = await keysByShard();
+  try {
+    await put(shards[0].endpoint, keys[0], "in its place");
+    await put(shards[1].endpoint, keys[1], "in its place");
+    await put(shards[1].endpoint, keys[2], "in another's place");
+    await assert.rejects(
+      startProxyProcess(shards, {}),
+      /shards\.yaml:\d+: shard "shard1" .* holds the key "[^"]+", which belongs on shard "shard2"/,
+    );
+    for (const [index, revision] of [2, 3, 1].entries()) {
+      assert.equal((await all(shards[index].endpoint)).header.revision, revision);
+    }
+  } finally {
+    await Promise.all(shards.map((shard) => shard.remove()));
+  }
+});
+
 test("a proxy with another shard map refuses to start and says what differs", async () => {
   await withStore({}, async ({ shards, endpoint }) => {
     await put(endpoint, "/a/b/c", "1");
@@ -189,20 +208,19 @@ test("a shard that is down fails what needs it, by name, and nothing else", asyn
   });
 });
 
-test("without the timeline host writes fail fast and by name; what was written is sealed when it is back", async () => {
+test("without the timeline host writes fail fast and by name, and take no effect; they go on when it is back", async () => {
   await withStore({ config: { limits: { connectTimeoutMs: 500 } } }, async ({ shards, endpoint }) => {
     const keys = await keysByShard();
     for (const key of keys) await put(endpoint, key, "1");
     await shards[0].kill();
     const begin = Date.now();
-    const failed = await etcdctl(endpoint, "put", keys[1], "written");
-    assert.match(failed.stderr, /timeline host.*shard "shard0"/);
+    const failed = await etcdctl(endpoint, "put", keys[1], "refused");
+    assert.match(failed.stderr, /timeline host.*shard "shard0".*nothing was written/);
     assert.ok(Date.now() - begin < 5_000);
     await shards[0].restart();
-    // Reading the key seals what is there; until then the unanswered put has no number.
     const { kvs } = await json<Listing>(endpoint, "get", keys[1]);
-    assert.equal(text(kvs?.[0].value ?? ""), "written");
-    assert.equal(kvs?.[0].mod_revision, 5);
-    assert.equal(await put(endpoint, keys[1], "after"), 6);
+    assert.equal(text(kvs?.[0].value ?? ""), "1");
+    assert.equal(kvs?.[0].mod_revision, 3);
+    assert.equal(await put(endpoint, keys[1], "after"), 5);
   });
 });
