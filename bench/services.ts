@@ -100,6 +100,7 @@ function memoryHost(shard: MemoryShard): LogHost {
   let tail = 0;
   let changed: (change: Parameters<Parameters<LogHost["watch"]>[1]["changes"]>[0]) => void = () => {};
   return {
+    label: "it",
     isConnected: true,
     load: async () => ({ revision: shard.revision, raftTerm: 2, keys: [...keys.values()] }),
     tail: async () => tail,

@@ -32,6 +32,10 @@ export class EtcdHost implements LogHost {
 
   constructor(private readonly etcd: Shard & Pick<ShardClient, "isConnected">) {}
 
+  get label(): string {
+    return this.etcd.index < 0 ? "it" : `shard "${this.etcd.name}"`;
+  }
+
   get isConnected(): boolean {
     return this.etcd.isConnected;
   }

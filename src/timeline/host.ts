@@ -38,6 +38,8 @@ export interface HostWatchEvents {
  * `commit` it is unknown whether it took effect.
  */
 export interface LogHost {
+  /** Names the etcd in errors, without its addresses. */
+  readonly label: string;
   /** False while no call can be sent. */
   readonly isConnected: boolean;
   /** All keys of the timeline at one revision (linearizable). */

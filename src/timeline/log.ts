@@ -150,6 +150,11 @@ export class TimelineLog {
     this.truncateWhenLong();
   }
 
+  /** Names the host in errors. */
+  get hostLabel(): string {
+    return this.options.host.label;
+  }
+
   /** False while nothing can be sent to the host. */
   get isConnected(): boolean {
     return this.options.host.isConnected;

@@ -192,7 +192,7 @@ export class SharedTimeline implements Timeline {
       const next = away ? this.held.findIndex(({ until }) => until > now) : -1;
       const settled = this.held.splice(0, next < 0 ? this.held.length : next);
       if (this.held.length > 0) this.lookAtHost();
-      const refusal = away ? notWritten(this.appendFailure) : this.failure;
+      const refusal = away ? notWritten(this.log.hostLabel, this.appendFailure) : this.failure;
       for (const { done } of settled) done(refusal);
     });
   }
@@ -395,9 +395,9 @@ interface HeldWrite {
 
 const isNoSpace = ({ message }: StatusError): boolean => message === etcd.noSpace().message;
 
-function notWritten(reason: StatusError | undefined): StatusError {
+function notWritten(host: string, reason: StatusError | undefined): StatusError {
   // What the append says of itself would be taken for this write.
-  const why = reason?.message.split("; whether ")[0] ?? "it is not connected";
+  const why = reason?.message.split("; whether ")[0] ?? `${host} is not connected`;
   const text = `etcd-braid: the timeline host can not be reached: ${why}; nothing was written`;
   return new StatusError(Code.UNAVAILABLE, text, { cause: reason });
 }

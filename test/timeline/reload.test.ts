@@ -14,6 +14,7 @@ import { appendByCommit } from "./sim/network.js";
 /** One proxy's way to the log. */
 class FakeHost implements LogHost {
   private watching: { events: HostWatchEvents; end: () => void } | undefined;
+  readonly label = "it";
   readonly isConnected = true;
   /** Changes are lost on their way here. */
   deaf = false;

@@ -118,6 +118,7 @@ const PREFIX = "\0braid/";
 /** The timeline host as a proxy reaches it. `guarded: false` is a mutation: transactions without their compare. */
 export function simHost(network: Network, etcd: SimEtcd, guarded = true): LogHost {
   const host: LogHost = {
+    label: "it",
     isConnected: true,
     load: () => network.call(() => ({ revision: etcd.revision, raftTerm: 1, keys: etcd.list(PREFIX) })),
     tail: () => network.call(() => etcd.get(`${PREFIX}tail`)?.modRevision ?? 0),
