@@ -70,12 +70,12 @@ async function askGrpc(client: EtcdClient, method: UnaryMethod, request: Message
   return Number((response!.header as { revision: string }).revision);
 }
 
-/** The endpoint of the timeline host that a proxy uses. */
-async function endpointInUse(proxy: ProxyProcess): Promise<string> {
+/** The endpoint of the timeline host, of those configured, that a proxy uses. */
+async function endpointInUse(proxy: ProxyProcess, endpoints: readonly string[]): Promise<string> {
   const metrics = await (await fetch(`http://${proxy.endpoint}/metrics`)).text();
-  const found = /^braid_shard_endpoint_in_use\{shard="timeline host",endpoint="([^"]+)"\} 1$/m.exec(metrics);
+  const found = /^braid_shard_endpoint_in_use\{shard="timeline host",endpoint="(\d+)"\} 1$/m.exec(metrics);
   assert.ok(found, "no endpoint in use");
-  return found[1]!;
+  return endpoints[Number(found[1]) - 1]!;
 }
 
 /** A proxy that uses a member other than the leader. It takes the one that is connected first, which is left to chance. */
@@ -83,12 +83,12 @@ async function proxyOnFollower(
   start: (endpoints: readonly string[]) => Promise<ProxyProcess>,
   { endpoints }: EtcdCluster,
   leader: string,
-): Promise<{ proxy: ProxyProcess; endpoint: string }> {
+): Promise<{ proxy: ProxyProcess; endpoint: string; order: readonly string[] }> {
   const order = [...endpoints.filter((each) => each !== leader), leader];
   for (;;) {
     const proxy = await start(order);
-    const endpoint = await endpointInUse(proxy);
-    if (endpoint !== leader) return { proxy, endpoint };
+    const endpoint = await endpointInUse(proxy, order);
+    if (endpoint !== leader) return { proxy, endpoint, order };
     await proxy.kill();
   }
 }
@@ -102,7 +102,8 @@ test("a proxy on a member of the timeline host that stops answering moves to ano
     startProxyProcess(shards, { timeline: { endpoints }, routing: { rules } });
   let frozen: EtcdProcess | undefined;
   try {
-    const { proxy, endpoint } = await proxyOnFollower(start, host, (await host.leader()).endpoint);
+    const leader = (await host.leader()).endpoint;
+    const { proxy, endpoint, order } = await proxyOnFollower(start, host, leader);
     proxies.push(proxy);
     const others = host.endpoints.filter((each) => each !== endpoint);
     proxies.push(await start(others));
@@ -127,7 +128,7 @@ test("a proxy on a member of the timeline host that stops answering moves to ano
       });
     }
     assert.ok((await write) > acknowledged, "a write that waited for the member is sealed through another");
-    assert.notEqual(await endpointInUse(proxy), endpoint);
+    assert.notEqual(await endpointInUse(proxy, order), endpoint);
     // It stays there, and its watch of the log with it.
     const next = await askGrpc(writer, "Put", { key: bytes("a") });
     assert.ok((await askGrpc(behind, "Range", { key: bytes("b") })) >= next);
