@@ -13,6 +13,8 @@ export class LogEnds {
   /** Not sent yet: it may be joined. */
   private next: EndRead | undefined;
   private inFlight = 0;
+  /** True while a read of the host waits for the turn's end, to carry `next`. */
+  private isCarrierDue = false;
 
   constructor(
     /** Reads the log's end and folds up to it. */
@@ -30,10 +32,27 @@ export class LogEnds {
     return this.next;
   }
 
-  private readonly send = (): void => {
+  /** Announces a read of the host that leaves at the end of this turn: it calls `take`, and its answer tells the log's end. */
+  expectCarrier(): void {
+    this.isCarrierDue = true;
+  }
+
+  /** The read that has not been sent, for the carrier to settle. */
+  take(): EndRead | undefined {
     const end = this.next;
-    if (end === undefined) return;
     this.next = undefined;
+    this.isCarrierDue = false;
+    return end;
+  }
+
+  private readonly send = (): void => {
+    if (this.isCarrierDue) return;
+    const end = this.take();
+    if (end !== undefined) this.transmit(end);
+  };
+
+  /** Reads the log's end for `end` alone. */
+  transmit(end: EndRead): void {
     this.inFlight++;
     const since = performance.now();
     const settle = (error: StatusError | undefined) => {
@@ -47,10 +66,10 @@ export class LogEnds {
       () => settle(undefined),
       (reason) => settle(StatusError.from(reason)),
     );
-  };
+  }
 }
 
-class EndRead implements LogEnd {
+export class EndRead implements LogEnd {
   /** Undefined once it is settled. */
   private waiting: Sealed[] | undefined = [];
   private failure: StatusError | undefined;

@@ -8,7 +8,7 @@ import type { Fold } from "./fold.js";
 import { type LogOptions, TimelineLog } from "./log.js";
 import { Operations } from "./operations.js";
 import type { TimelineStats } from "./stats.js";
-import type { LogEnd, Placements, Run, Sealed, Timeline } from "./view.js";
+import type { EndCarrier, LogEnd, Placements, Run, Sealed, Timeline } from "./view.js";
 
 /**
  * How long a read that sees an unsealed shard revision waits for the entry of whoever wrote it, in
@@ -199,6 +199,19 @@ export class SharedTimeline implements Timeline {
 
   beginRead(shard: number): LogEnd {
     return this.relaxedReads || shard === this.hostShard ? FOLDED : this.readEnd();
+  }
+
+  announceRead(shard: number): void {
+    if (shard === this.hostShard) this.ends.expectCarrier();
+  }
+
+  carryEnd(shard: number): EndCarrier | undefined {
+    const end = shard === this.hostShard ? this.ends.take() : undefined;
+    if (end === undefined) return undefined;
+    return (shardRevision) => {
+      if (shardRevision === undefined) this.ends.transmit(end);
+      else this.whenSealed(shard, shardRevision, false, (error) => end.settle(error));
+    };
   }
 
   beginScan(shards: readonly number[]): LogEnd {

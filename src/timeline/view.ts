@@ -55,6 +55,12 @@ export interface LogEnd {
   whenFolded(done: Sealed): void;
 }
 
+/**
+ * Tells the log's end by the answer to a linearizable read of the host: `shardRevision` is what it was read at, undefined when it
+ * failed.
+ */
+export type EndCarrier = (shardRevision: number | undefined) => void;
+
 export interface Timeline extends TimelineView {
   /**
    * True while the host is known to take no entries for want of space, until one is taken again (tried after 1.5 s at the latest): what
@@ -88,6 +94,13 @@ export interface Timeline extends TimelineView {
    * need none: the log's entries before them are folded once their shard revision is sealed. Nor do relaxed reads.
    */
   beginRead(shard: number): LogEnd;
+  /** Announces a linearizable read of `shard` that leaves at the end of this turn, and calls `carryEnd` then. */
+  announceRead(shard: number): void;
+  /**
+   * For an announced read, when it leaves: if its shard is the host, its answer spares the turn's read of the log's end. The result is to be called
+   * exactly once. Undefined when there is nothing to carry.
+   */
+  carryEnd(shard: number): EndCarrier | undefined;
   /** `beginRead` for a call that reads all of `shards`. */
   beginScan(shards: readonly number[]): LogEnd;
   /** `whenSealed` for the answer to a call that changed nothing: `done` waits for `end` as well. */

@@ -55,8 +55,8 @@ test("reads that come together are few requests for a shard, however many they a
   });
   assert.equal(calls, 2, "no group is larger than 64");
   const onTwo = () => Promise.all([read(key("a0")), read(key("b0"))]);
-  assert.equal(await answeredAt(etcds, ["Range", "Txn"], onTwo), 3, "one of them at the log's end");
-  assert.equal(await answeredAt(etcds, ["Range"], onTwo), 3);
+  assert.equal(await answeredAt(etcds, ["Range", "Txn"], onTwo), 2, "the host's answer tells the log's end");
+  assert.equal(await answeredAt(etcds, ["Range"], onTwo), 2);
   const onOthers = () =>
     Promise.all(["b", "c"].flatMap((prefix) => names(prefix, 5)).map((name) => read(key(name))));
   assert.equal(
@@ -124,6 +124,22 @@ test("one that is refused, or whose client goes away, takes no other with it", a
   assert.match(((await refused) as StatusError).message, /required revision is a future revision/);
 });
 
+for (const [when, wait] of [
+  ["before it is sent", () => {}],
+  ["while it is under way", () => new Promise(setImmediate)],
+] as const) {
+  test(`a read of the host whose client goes away ${when} still brings the log's end to others`, async () => {
+    const call = new TestCall(KV.Range);
+    const given = outcome(read(key("a0"), call));
+    const other = read(key("b0"));
+    await wait();
+    call.cancel();
+    assert.equal(contents(await other), "of b0");
+    const ended = await given;
+    assert.ok(ended instanceof StatusError && ended.code === Code.CANCELLED);
+  });
+}
+
 test("a read without an answer in time ends alone, as its client's deadline says", async () => {
   await etcds[1].kill("SIGSTOP");
   try {
@@ -145,6 +161,11 @@ test("where an etcd takes fewer operations than the proxy is told, all are answe
   const narrow = await openProxy(small);
   try {
     await narrow.ask("put", put("a0", "first"));
+    await narrow.ask("put", put("b0", "other"));
+    const host = names("a", 20).map((name) => read(key(name), undefined, narrow));
+    const other = read(key("b0"), undefined, narrow);
+    assert.equal(contents(await other), "other", "the log's end comes although the host's group is refused");
+    await Promise.all(host);
     for (let round = 0; round < 6; round++) {
       const all = await Promise.all(names("a", 20).map((name) => read(key(name), undefined, narrow)));
       assert.deepEqual(all.map(contents), ["first", ...Array(19).fill(undefined)]);

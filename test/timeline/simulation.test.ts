@@ -4,7 +4,7 @@ import type { Entry } from "../../src/timeline/entry.js";
 import { Fold } from "../../src/timeline/fold.js";
 import type { Committed } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
-import type { LogEnd } from "../../src/timeline/view.js";
+import type { EndCarrier, LogEnd } from "../../src/timeline/view.js";
 import { Random } from "./sim/scheduler.js";
 import { type Mutation, type Scenario, ShortEpochLog, World } from "./sim/world.js";
 
@@ -116,6 +116,35 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
       timeline: class extends SharedTimeline {
         override beginRead(shard: number): LogEnd {
           return shard === 0 ? FOLDED : super.beginRead(shard);
+        }
+      },
+    },
+  ],
+  [
+    "take the log's end from the host's answer before it is sealed",
+    {
+      timeline: class extends SharedTimeline {
+        override carryEnd(shard: number): EndCarrier | undefined {
+          const carry = super.carryEnd(shard);
+          return carry && ((shardRevision) => carry(shardRevision && 1));
+        }
+      },
+    },
+  ],
+  [
+    "take the log's end from a read of the host that was sent before",
+    {
+      timeline: class extends SharedTimeline {
+        private newest = 1;
+        override carryEnd(shard: number): EndCarrier | undefined {
+          const carry = super.carryEnd(shard);
+          return (
+            carry &&
+            ((shardRevision) => {
+              carry(shardRevision && this.newest);
+              this.newest = shardRevision ?? this.newest;
+            })
+          );
         }
       },
     },

@@ -6,7 +6,7 @@ import { beforeDeparture } from "../../shard/departures.js";
 import type { Origin, Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
-import type { LogEnd, Timeline } from "../../timeline/view.js";
+import type { EndCarrier, LogEnd, Timeline } from "../../timeline/view.js";
 import { KV } from "../../wire/paths.js";
 import { encodeRangeGroup, findRanges } from "../../wire/rangeGroup.js";
 import { peekRevision } from "../../wire/rewrite.js";
@@ -47,6 +47,8 @@ export class PointReads {
   private waiting: PointRead[] = [];
   /** The read of the log's end for `waiting`: it is sent in the same turn, and so after all of them have begun. */
   private end: LogEnd | undefined;
+  /** For the first request that is sent for `waiting`. */
+  private carrier: EndCarrier | undefined;
   private readonly shard: Shard;
   /** Most operations that the shard takes in a transaction, as far as is known. */
   private maxOperations = MAX_GROUP;
@@ -57,7 +59,7 @@ export class PointReads {
     private readonly index: number,
     private readonly deps: {
       readonly shards: readonly Shard[];
-      readonly timeline: Pick<Timeline, "beginRead" | "whenRead">;
+      readonly timeline: Pick<Timeline, "announceRead" | "beginRead" | "carryEnd" | "whenRead">;
       readonly limits: KvLimits;
     },
   ) {
@@ -76,6 +78,7 @@ export class PointReads {
       this.sendOne(read, this.deps.timeline.beginRead(this.index));
     } else if (this.waiting.push(read) === 1) {
       this.end = this.deps.timeline.beginRead(this.index);
+      this.deps.timeline.announceRead(this.index);
       beforeDeparture(this.leave);
     }
   }
@@ -86,7 +89,11 @@ export class PointReads {
     const end = this.end!;
     this.waiting = [];
     this.end = undefined;
-    if (waiting.length === 0) return;
+    this.carrier = this.deps.timeline.carryEnd(this.index);
+    if (waiting.length === 0) {
+      this.takeCarrier()?.(undefined);
+      return;
+    }
     const { caller } = waiting[0].call;
     if (waiting.every(({ call }) => call.caller === caller)) {
       this.send(caller, waiting, end);
@@ -127,10 +134,21 @@ export class PointReads {
 
   private sendOne(read: PointRead, end: LogEnd): void {
     const options = callOptions(read.call, "read", this.deps.limits);
-    read.cancelAtShard = this.shard.unary(KV.Range, read.request, options, (error, response) => {
-      const failure = error ?? this.tryAnswer([read], end, response, () => [0, response.length]);
-      if (failure !== undefined) read.fail(failure);
+    const carrier = this.takeCarrier();
+    const cancel = this.shard.unary(KV.Range, read.request, options, (error, response) => {
+      const failure = error ?? this.tryAnswer([read], end, response, () => [0, response.length], carrier);
+      if (failure === undefined) return;
+      carrier?.(undefined);
+      read.fail(failure);
     });
+    // Others wait for what it carries.
+    if (carrier === undefined) read.cancelAtShard = cancel;
+  }
+
+  private takeCarrier(): EndCarrier | undefined {
+    const { carrier } = this;
+    this.carrier = undefined;
+    return carrier;
   }
 
   private sendGroup(caller: Caller | undefined, reads: readonly PointRead[], end: LogEnd): void {
@@ -138,10 +156,13 @@ export class PointReads {
     const request = encodeRangeGroup(reads.map((read) => read.request));
     // Each client's own deadline and cancellation end only its own read. Nor is the group cancelled when none of them waits any
     // more: an etcd before 3.4.23 or 3.5.7 may crash when it is (etcd issues 14110 and 14891).
+    const carrier = this.takeCarrier();
     this.shard.unary(KV.Txn, request, { idempotent: true, origin, caller }, (error, response) => {
       if (origin.slowest !== undefined) for (const read of reads) read.call.slowest ??= origin.slowest;
-      const failure = error ?? this.tryAnswer(reads, end, response, findRanges);
-      if (failure !== undefined) this.failed(caller, reads, end, failure);
+      const failure = error ?? this.tryAnswer(reads, end, response, findRanges, carrier);
+      if (failure === undefined) return;
+      carrier?.(undefined);
+      this.failed(caller, reads, end, failure);
     });
   }
 
@@ -168,6 +189,7 @@ export class PointReads {
     end: LogEnd,
     response: Uint8Array,
     find: (response: Uint8Array) => readonly number[],
+    carrier: EndCarrier | undefined,
   ): StatusError | undefined {
     let bounds: readonly number[];
     let revision: number;
@@ -181,6 +203,7 @@ export class PointReads {
       return new StatusError(Code.INTERNAL, `etcd-braid: shard ${this.shard.name}: reads without answers`);
     }
     this.answerBytes += NEWEST * (response.length / reads.length - this.answerBytes);
+    carrier?.(revision);
     this.deps.timeline.whenRead(this.index, revision, end, (unsealed) => {
       for (let i = 0; i < reads.length; i++) {
         if (unsealed !== undefined) reads[i].fail(unsealed);

@@ -394,7 +394,15 @@ export class SimProxy {
     const shard = this.world.shardOf(key);
     const etcd = this.world.shards[shard];
     const end = this.timeline.beginRead(shard);
-    const { found, at } = await this.network.call(() => ({ found: etcd.get(key), at: etcd.revision }));
+    this.timeline.announceRead(shard);
+    await new Promise<void>((resolve) => this.world.scheduler.after(0, resolve));
+    const carry = this.timeline.carryEnd(shard);
+    const read = this.network.call(() => ({ found: etcd.get(key), at: etcd.revision }));
+    read.then(
+      ({ at }) => carry?.(at),
+      () => carry?.(undefined),
+    );
+    const { found, at } = await read;
     await new Promise<void>((resolve, reject) => {
       this.timeline.whenRead(shard, at, end, (error) => (error === undefined ? resolve() : reject(error)));
     });
