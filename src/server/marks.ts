@@ -105,17 +105,16 @@ interface Inspection extends Pick<MarkedStore, "clusters" | "unreachable"> {
 
 async function readClusters({ all }: Clusters): Promise<Pick<MarkedStore, "clusters" | "unreachable">> {
   const unreachable = new Map<number, StatusError>();
-  const clusters = await Promise.all(
-    all.map(async (client): Promise<ConfiguredCluster> => {
-      const reading = await readCluster(client).catch((reason) => {
-        const error = StatusError.from(reason);
-        if (!isUnreachable(error)) throw error;
-        unreachable.set(client.index, error);
-        return undefined;
-      });
-      return { index: client.index, name: client.name, reading };
-    }),
-  );
+  // Of several errors, the one of the first cluster counts.
+  const results = await Promise.allSettled(all.map(readCluster));
+  const clusters = all.map(({ index, name }, i): ConfiguredCluster => {
+    const result = results[i]!;
+    if (result.status === "fulfilled") return { index, name, reading: result.value };
+    const error = StatusError.from(result.reason);
+    if (!isUnreachable(error)) throw error;
+    unreachable.set(index, error);
+    return { index, name, reading: undefined };
+  });
   return { clusters, unreachable };
 }
 
