@@ -45,12 +45,14 @@ export async function check(configFile: string): Promise<number> {
   // Newer etcds tell their status only to the role root.
   const answers = ({ answer, error }: Probe) => answer !== undefined || isDenied({ message: error ?? "" });
   const answering = new Set(probes.filter(answers).map(({ cluster }) => cluster));
-  const problems = [
+  const found = [
     ...findListenProblems(config),
     ...findProblems(probes),
     ...(await findUserProblems(config, answering)),
     ...(await findContradictions(config, configFile)),
   ];
+  // What keeps several checks from being made is said once.
+  const problems = [...new Set(found)];
   const host =
     config.timeline.kind === "shard"
       ? `shard ${config.shards[config.timeline.shard].name}`

@@ -9,7 +9,10 @@ import { Auth } from "../wire/paths.js";
 /** What keeps the proxies' users from what they have to do, on the clusters (of those that answer). */
 export async function findUserProblems(config: Config, answering: ReadonlySet<string>): Promise<string[]> {
   if (answering.size === 0) return [];
-  const { shards, host, close } = await connectShards(config, createLog("silent"));
+  const connections = await connectShards(config, createLog("silent")).catch((error: Error) => error);
+  // A certificate that cannot be used with a user, for example.
+  if (connections instanceof Error) return [connections.message];
+  const { shards, host, close } = connections;
   try {
     const problems = await Promise.all(
       [...new Set([...shards, host])].map(async (shard) => {

@@ -5,6 +5,7 @@ import { after, before, test } from "node:test";
 import { mayCrash } from "../../src/cli/check.js";
 import { freePort } from "../../src/dev/ports.js";
 import { braid, temporaryFolder } from "../support/braid.js";
+import { Authority } from "../support/certificates.js";
 import { type EtcdCluster, type EtcdProcess, startCluster, startEtcd } from "../support/etcd.js";
 
 const folder = temporaryFolder();
@@ -79,4 +80,18 @@ test("etcds with a known crash are named, others are not", () => {
     assert.ok(mayCrash(version), version);
   for (const version of ["3.4.23", "3.4.44", "3.5.7", "3.5.30", "3.6.0-rc.1", "3.7.3", "4.0.0"])
     assert.ok(!mayCrash(version), version);
+});
+
+test("a certificate that cannot be used with a user of the proxies' own is named among the problems", async () => {
+  const authority = new Authority();
+  const { certFile, keyFile } = authority.issue({ commonName: "root" });
+  const { code, stdout, stderr } = await check(
+    ["https://127.0.0.1:1"],
+    [single.endpoint],
+    `auth: { user: braid, password: secret }
+shardTls: ${JSON.stringify({ caFile: authority.caFile, certFile, keyFile })}`,
+  );
+  assert.equal(code, 1, stderr);
+  assert.match(stdout, /Problems:.*its CommonName is "root"/s);
+  assert.equal(stderr, "");
 });
