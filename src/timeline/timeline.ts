@@ -210,7 +210,13 @@ export class SharedTimeline implements Timeline {
     if (end === undefined) return undefined;
     return (shardRevision) => {
       if (shardRevision === undefined) this.ends.transmit(end);
-      else this.whenSealed(shard, shardRevision, false, (error) => end.settle(error));
+      // What keeps the host's own revision from its seal does not concern those that only need the end.
+      else {
+        this.whenSealed(shard, shardRevision, false, (error) => {
+          if (error === undefined) end.settle(undefined);
+          else this.ends.transmit(end);
+        });
+      }
     };
   }
 

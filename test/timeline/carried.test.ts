@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { etcd } from "../../src/status/etcd.js";
+import { type HostKey, type LogHost, systemRuntime } from "../../src/timeline/host.js";
+import { SharedTimeline } from "../../src/timeline/timeline.js";
+
+/** A host whose log takes a first base, and then no entries. */
+function fullHost(): LogHost {
+  const keys = new Map<string, HostKey>();
+  let revision = 5;
+  return {
+    label: "it",
+    isConnected: true,
+    load: async () => ({ revision, raftTerm: 1, keys: [...keys.values()] }),
+    tail: async () => revision,
+    commit: async (_guard, puts) => {
+      revision++;
+      for (const put of puts) keys.set(put.key, { ...put, createRevision: revision, modRevision: revision });
+      return { committed: true, revision, previous: 0, raftTerm: 1 };
+    },
+    append: (_guard, _key, _entry, done) =>
+      setImmediate(() => done(etcd.noSpace(), { committed: false, revision: 0, previous: 0, raftTerm: 0 })),
+    watch: () => () => {},
+  };
+}
+
+test("a host's revision that cannot be sealed fails no read that only needs the log's end", async () => {
+  const timeline = new SharedTimeline(2, {
+    host: fullHost(),
+    hostShard: 0,
+    proxy: "p",
+    map: "",
+    runtime: systemRuntime,
+    genesis: async () => ({ revisions: [5, 5], clusterIds: ["1", "2"] }),
+    accept() {},
+  });
+  await timeline.open();
+  try {
+    timeline.announceRead(0);
+    const end = timeline.beginRead(1);
+    const carry = timeline.carryEnd(0);
+    assert.ok(carry !== undefined, "the read of the host carries the end");
+    const read = new Promise((resolve) => end.whenFolded(resolve));
+    // A lease has ended on the host.
+    carry(20);
+    assert.equal(await read, undefined);
+  } finally {
+    timeline.close();
+  }
+});
