@@ -62,7 +62,7 @@ export class Stream implements ShardStream {
   leaveSilent(): void {
     const { endpoint } = this;
     if (endpoint?.isSilent && this.members.hasOther(endpoint)) {
-      this.fail(this.members.error(`no answer from ${endpoint.label}`));
+      this.fail(this.members.error("no answer", { detail: endpoint.label }));
     }
   }
 

@@ -85,8 +85,10 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
       this.abandon();
       this.send();
     } else {
-      const { code, message } = this.members.error(`no answer from ${endpoint.label}${this.doubt}`);
-      this.fail(new AbandonedError(code, message));
+      const { code, message, detail } = this.members.error(`no answer${this.doubt}`, {
+        detail: endpoint.label,
+      });
+      this.fail(new AbandonedError(code, message, { detail }));
     }
   }
 
