@@ -54,6 +54,14 @@ test("nested, and over several shards", async () => {
   await refused(times(20, range("a", "c")));
 });
 
+test("as many single keys as etcd takes by default are asked for once", async () => {
+  const gets = Array.from(
+    { length: 128 },
+    (_, i): Init<RequestOp> => ({ kind: "range", request: key(`b/get${i}`) }),
+  );
+  assert.equal(await rangesReadAt([shards[1]!], () => ask("txn", { success: gets as RequestOp[] })), 128);
+});
+
 test("what reads less is carried out: a few large ranges, many small ones, many keys", async () => {
   const counts = async (success: readonly Init<RequestOp>[]) => {
     const { responses } = await ask("txn", { success: success as RequestOp[] });

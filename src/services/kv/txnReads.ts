@@ -14,6 +14,8 @@ import { readAt, translateRange } from "./translate.js";
 
 /** Bytes that one transaction may read, when it reads more than `FREE_RANGES` ranges or many keys. */
 const MAX_BYTES = 128 * 1024 * 1024;
+/** Keys that a transaction may read by themselves without a look at their size: as many as etcd's default of operations. */
+const FREE_KEYS = 128;
 /** A range with at most this limit counts as so many keys. */
 const SMALL_LIMIT = 16;
 /** Ranges without a small limit that a transaction may read without a look at their size. */
@@ -63,7 +65,7 @@ export function manyReads(
     else if (range.limit > 0 && range.limit <= SMALL_LIMIT) keys += times * range.limit;
     else ranges += times;
   }
-  return ranges > FREE_RANGES || keys * maxValueBytes > MAX_BYTES ? reads : undefined;
+  return ranges > FREE_RANGES || (keys > FREE_KEYS && keys * maxValueBytes > MAX_BYTES) ? reads : undefined;
 }
 
 /** Compares and operations, of nested transactions too. */
