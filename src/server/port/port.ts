@@ -145,11 +145,12 @@ export class Port {
     if (stats.open > this.maxConnections) {
       const fields = { limit: this.maxConnections };
       // Accepted and closed by us: the system would close it unseen, and the proxy have no handle left for itself.
-      if (this.maxConnections < this.connectionHandles)
-        this.countRefusal("limit", fields, "too many connections");
+      const isOfHandles = this.maxConnections === this.connectionHandles;
+      if (!isOfHandles) this.countRefusal("limit", fields, "too many connections");
       else this.countRefusal("handles", fields, "too many connections for the limit of open files");
-      // A handshake would cost more than the refusal is worth.
-      if (tls !== undefined || stats.open > this.maxConnections + MAX_REFUSED) socket.destroy();
+      // A handshake would cost more than the refusal is worth, and whoever waits for a reason keeps a handle.
+      if (tls !== undefined || isOfHandles || stats.open > this.maxConnections + MAX_REFUSED)
+        socket.destroy();
       else
         sniff(
           socket,
