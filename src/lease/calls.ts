@@ -11,8 +11,9 @@ import {
   LeaseRevokeRequest,
   LeaseTimeToLiveRequest,
   LeaseTimeToLiveResponse,
+  RangeRequest,
 } from "../wire/messages.js";
-import { Lease } from "../wire/paths.js";
+import { KV, Lease } from "../wire/paths.js";
 import { peekRevision } from "../wire/rewrite.js";
 
 /** What one shard knows of a lease. */
@@ -33,6 +34,8 @@ export interface For extends Origin {
   readonly deadline?: number;
 }
 
+/** Asks for a shard's revision: any key will do, and this one does not exist. */
+const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
 const ITSELF: For = {};
 /** Seconds that no etcd grants a lease for. */
 const TOO_LONG = 2 ** 53;
@@ -75,6 +78,14 @@ export class LeaseCalls {
       if (isLeaseNotFound(error)) return 0;
       throw error;
     }
+  }
+
+  /** The revision of a shard's newest write, which is sealed then. */
+  async newest(shard: number): Promise<number> {
+    const response = await this.shards[shard].call(KV.Range, PROBE, { idempotent: true });
+    const shardRevision = peekRevision(response);
+    await this.timeline.seal(shard, shardRevision, true);
+    return this.timeline.toRevision(shard, shardRevision);
   }
 
   /** What a shard knows of a lease; undefined when it has none of that id. */

@@ -147,16 +147,19 @@ export class Endings {
     const ending = this.endings.get(lease);
     if (ending === undefined) return;
     if (shard === this.homeOf(lease)) {
-      if (ending.tried && (await this.isOver(lease, ending))) {
+      const retried = ending.tried;
+      if (retried && (await this.isOver(lease, ending))) {
+        await this.noteNewest(shard, ending);
         this.finish(lease, ending);
         return;
       }
       ending.tried = true;
       if (await this.revokePart(lease, shard, ending)) ending.homeHadIt = true;
+      else if (retried) await this.noteNewest(shard, ending);
       ending.homeGone = true;
     } else {
       const counts = ending.complete;
-      await this.revokePart(lease, shard, ending);
+      if (!(await this.revokePart(lease, shard, ending)) && counts) await this.noteNewest(shard, ending);
       if (!counts) return;
       ending.remaining.delete(shard);
     }
@@ -167,6 +170,11 @@ export class Endings {
     const revision = await this.calls.revoke(shard, lease);
     ending.revision = Math.max(ending.revision, revision);
     return revision > 0;
+  }
+
+  /** For a part that something else has ended, or an earlier try whose answer was lost: when that was is not known. */
+  private async noteNewest(shard: number, ending: Ending): Promise<void> {
+    ending.revision = Math.max(ending.revision, await this.calls.newest(shard));
   }
 
   /** Goes on once the home is gone, and once a part is: completes what has to be done, and ends it when all is done. */

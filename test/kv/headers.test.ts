@@ -6,7 +6,7 @@ import type { HostChange } from "../../src/timeline/host.js";
 import { CompareResult, CompareTarget } from "../../src/wire/messages.js";
 import { type EtcdProcess, startEtcd, startEtcds } from "../support/etcd.js";
 import { text } from "./model.js";
-import { type Ask, between, key, openProxy, put, type TestProxy } from "./pair.js";
+import { type Ask, between, key, openPlain, openProxy, put, type TestProxy } from "./pair.js";
 
 /*
  * Headers of answers that make no revision of their own, through a proxy that has not heard of the newest entries yet: its watch of
@@ -153,6 +153,31 @@ test("a revocation answers the revision of its deletions, of several shards the 
     stopping = true;
     await Promise.all(writers);
     for (const proxy of proxies) proxy.stop();
+    await Promise.all(etcds.map((etcd) => etcd.remove()));
+  }
+});
+
+test("a revocation whose parts somebody else has ended covers these deletions", async () => {
+  const etcds = await startEtcds(3);
+  const proxy = await openProxy(etcds);
+  const plain = etcds.map((etcd) => openPlain(etcd));
+  const { ask, store } = proxy;
+  try {
+    for (let round = 0; round < 5; round++) {
+      const { id } = await ask("grant", { id: 0n, ttl: 60 });
+      for (const name of ["a", "b", "c"]) await ask("put", put(`${name}/leased`, "x", id));
+      const others = plain.filter((_, shard) => shard !== store.router.homeOf(id));
+      await Promise.all(others.map((each) => each.ask("revoke", { id })));
+      const { header } = await ask("revoke", { id });
+      const { kvs } = await ask("range", { ...between("a", "d"), revision: header!.revision });
+      assert.deepEqual(
+        kvs.map((kv) => text(kv.key)),
+        [],
+      );
+    }
+  } finally {
+    proxy.stop();
+    for (const each of plain) each.close();
     await Promise.all(etcds.map((etcd) => etcd.remove()));
   }
 });
