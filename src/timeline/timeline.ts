@@ -18,7 +18,7 @@ import type { EndCarrier, LogEnd, Placements, Run, Sealed, Timeline } from "./vi
 const READ_PATIENCE = 4;
 const MAX_BACKOFF = 1_000;
 /** How long a write waits for a host that is away before it is refused, and how often that is looked at meanwhile, ms. */
-const HOST_WAIT_MS = 500;
+const HOST_WAIT_MS = 1_500;
 const HOST_LOOK_MS = 25;
 
 /**
