@@ -208,8 +208,10 @@ export function recognitionOf(
     // A store made by an older version; the shard was away when this proxy started.
     const reading = await readCluster(shard);
     const isWritten = await writeMark(shard, reading, id, host, false).catch((reason) => {
-      const { message } = StatusError.from(reason);
-      log.warn({ cluster: shard.name, error: message }, "the cluster could not be marked as the store's");
+      log.warn(
+        { cluster: shard.name, error: withDetail(reason) },
+        "the cluster could not be marked as the store's",
+      );
       return true;
     });
     return isWritten ? undefined : judge(await shard.call(KV.Range, READ_MARKS, { idempotent: true }));
