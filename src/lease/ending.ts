@@ -81,7 +81,8 @@ export class Endings {
   }
 
   /**
-   * Ends a lease, or joins its end under way. Resolves when all parts are gone and sealed. Rejects when a part can not be reached; the ending goes on.
+   * Ends a lease, or joins its end under way. Resolves when all parts are gone and sealed. Rejects when a
+   * part can not be reached; the ending goes on.
    * `more` are shards that may have a part which the timeline does not know (any more).
    */
   end(lease: bigint, more: readonly number[] = []): Promise<Ended> {

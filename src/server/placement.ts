@@ -45,8 +45,8 @@ export async function findMisplacedKeys(
       const key = await findKey(shard, (each) => router.shardOf(each) !== index);
       if (key === undefined) return [];
       const message =
-        `shard "${shards[index].name}": the etcd cluster ${reading.clusterId} holds the key "${printable(key.subarray(0, SHOWN))}", which belongs on ` +
-        `shard "${shards[router.shardOf(key)].name}" by the routing rules: ` +
+        `shard "${shards[index].name}": the etcd cluster ${reading.clusterId} holds the key ` +
+        `"${printable(key.subarray(0, SHOWN))}", which belongs on shard "${shards[router.shardOf(key)].name}" by the routing rules: ` +
         "begin with clusters whose keys are where the rules place them, or with empty ones";
       return [{ path: ["shards", index, "endpoints"], cluster: index, message }];
     }),

@@ -97,8 +97,8 @@ export interface Timeline extends TimelineView {
   /** Announces a linearizable read of `shard` that leaves at the end of this turn, and calls `carryEnd` then. */
   announceRead(shard: number): void;
   /**
-   * For an announced read, when it leaves: if its shard is the host, its answer spares the turn's read of the log's end. The result is to be called
-   * exactly once. Undefined when there is nothing to carry.
+   * For an announced read, when it leaves: if its shard is the host, its answer spares the turn's read of the log's end.
+   * The result is to be called exactly once. Undefined when there is nothing to carry.
    */
   carryEnd(shard: number): EndCarrier | undefined;
   /** `beginRead` for a call that reads all of `shards`. */
