@@ -64,7 +64,7 @@ const endpointsPath = (index: number): Path =>
 
 /**
  * The store that most of the clusters are marked for; if there are several, the timeline host's. Marks with names that the
- * configuration does not have count on the host alone. Undefined when none is left, and there is no claim either.
+ * configuration does not have count on the host alone. Where none is left, the claim of a cluster without marks counts.
  */
 export function storeOf(clusters: readonly ConfiguredCluster[], host: number): string | undefined {
   const votes = new Map<string, number>();
@@ -75,7 +75,10 @@ export function storeOf(clusters: readonly ConfiguredCluster[], host: number): s
       votes.set(store, (votes.get(store) ?? 0) + (index === host ? 1.5 : 1));
     }
   }
-  if (votes.size === 0) return clusters.flatMap(({ reading }) => reading?.marks.claims ?? [])[0]?.store;
+  if (votes.size === 0) {
+    const unmarked = clusters.filter(({ reading }) => reading?.marks.marks.length === 0);
+    return unmarked.flatMap(({ reading }) => reading?.marks.claims ?? [])[0]?.store;
+  }
   return [...votes].reduce((most, each) => (each[1] > most[1] ? each : most))[0];
 }
 
