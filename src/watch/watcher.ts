@@ -6,8 +6,8 @@ import type { KeyRange } from "./keys.js";
 export interface Outlet {
   /** True when so much is queued for the client that no more events may be sent until it has taken some. */
   readonly blocked: boolean;
-  /** `events`: how many are in it. */
-  send(parts: readonly Uint8Array[], events: number): void;
+  /** Sends a frame with this many events, whose header has this revision. */
+  send(parts: readonly Uint8Array[], events: number, revision: number): void;
   /** The response header field for a revision. */
   header(revision: number): Uint8Array;
   /** What the watcher needs next was compacted; it is detached already. */
@@ -140,10 +140,10 @@ export class Watcher {
       return false;
     }
     if (idField === undefined) {
-      outlet.send(frame.parts, frame.events);
+      outlet.send(frame.parts, frame.events, covered);
     } else {
       frame.partsWithId[0] = idField;
-      outlet.send(frame.partsWithId, frame.events);
+      outlet.send(frame.partsWithId, frame.events, covered);
     }
     this.active = true;
     this.pass(covered);
@@ -168,7 +168,7 @@ export class Watcher {
       }
       const header = outlet.header(covered);
       const message = idField === undefined ? [header, ...parts] : [header, idField, ...parts];
-      outlet.send(message, parts.length);
+      outlet.send(message, parts.length, covered);
       this.active = true;
     }
     this.pass(covered);
@@ -188,7 +188,7 @@ export class Watcher {
         return false;
       }
       const head = encodeWatchHead(outlet.header(revision), id, { fragment });
-      outlet.send([head, ...events.slice(from, to)], to - from);
+      outlet.send([head, ...events.slice(from, to)], to - from, revision);
       this.active = true;
     }
     this.pass(covered);

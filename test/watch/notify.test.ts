@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { createRouter } from "../../src/routing/create.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { WatchSession } from "../../src/services/watch/session.js";
 import type { Timeline } from "../../src/timeline/view.js";
 import { Hub } from "../../src/watch/hub.js";
+import { WatchRequest } from "../../src/wire/messages.js";
 import { Watch } from "../../src/wire/paths.js";
 import { FakeShard, FakeTimeline } from "./fakes.js";
 import { TestStream } from "./service.js";
@@ -91,4 +93,33 @@ test("a watch that a replay serves is told of progress once the replay has been 
   told();
   pass();
   assert.deepEqual(told(), [[1, 3]]);
+});
+
+test("a progress answer for all watches is not below what one of them has been given", async (t) => {
+  const { fake, shard, stream } = await openSession(t);
+  stream.create({ key: Buffer.from("k"), rangeEnd: Buffer.from("l") });
+  const upstream = await shard.nth(0);
+  upstream.created();
+  // It has no previous keys, so a replay serves the next watch for good.
+  upstream.bring([4]);
+  stream.create({ key: Buffer.from("a"), rangeEnd: Buffer.of(0), startRevision: 2, prevKv: true });
+  const replay = await shard.nth(2);
+  replay.created();
+  stream.receive(WatchRequest.encode({ kind: "progress" }));
+  // All promises are settled: the request has to be answered at 3.
+  await setImmediate();
+  fake.add(0);
+  const given = () => stream.frames.slice(2).map(({ watchId, header }) => [watchId, header?.revision]);
+  await stream.until(() => given().length === 1);
+  // Now the second watch is where the request has to be answered, and the first one is further.
+  replay.bring([2, 3]);
+  await stream.until(() => given().length === 2);
+  replay.bring([4]);
+  await stream.until(() => given().some(([watchId]) => watchId === -1));
+  assert.deepEqual(given(), [
+    [0, 4],
+    [1, 3],
+    [1, 4],
+    [-1, 4],
+  ]);
 });

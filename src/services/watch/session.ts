@@ -49,6 +49,8 @@ export class WatchSession implements Outlet {
   private progressAsked = false;
   private progressAskedAgain = false;
   private progressTarget: number | undefined;
+  /** The highest revision in the header of any frame so far. */
+  private newest = 0;
   private progressTimer: NodeJS.Timeout | undefined;
   private stopListening: (() => void) | undefined;
   /** Set for a client that wants to hear of it when a shard of its watches has lost its leader. */
@@ -77,8 +79,9 @@ export class WatchSession implements Outlet {
     return this.full;
   }
 
-  send(parts: readonly Uint8Array[], events = 0): void {
+  send(parts: readonly Uint8Array[], events: number, revision: number): void {
     const { stats } = this.deps.hub;
+    if (revision > this.newest) this.newest = revision;
     stats.eventsOut += events;
     const flowing = this.stream.send(parts);
     // Only then the stream will tell when it has drained.
@@ -313,10 +316,13 @@ export class WatchSession implements Outlet {
     );
   }
 
-  /** Answers a progress request once all watches have been given what it asks for. */
+  /**
+   * Answers a progress request once all watches have been given what it asks for. The answer is for all of them, so none
+   * of them may have been given more: clients would see revisions go back.
+   */
   private answerProgress(): void {
-    const target = this.progressTarget;
-    if (target === undefined) return;
+    if (this.progressTarget === undefined) return;
+    const target = Math.max(this.progressTarget, this.newest);
     let revision = this.deps.timeline.head;
     for (const watch of this.watches.values()) {
       revision = Math.min(revision, this.watermark(watch));
@@ -350,7 +356,7 @@ export class WatchSession implements Outlet {
   }
 
   private control(revision: number, id: number, flags?: WatchFlags): void {
-    this.send([encodeWatchHead(this.header(revision), id, flags)]);
+    this.send([encodeWatchHead(this.header(revision), id, flags)], 0, revision);
   }
 
   private hold(): void {
