@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { Client, credentials } from "@grpc/grpc-js";
 import { ClientConnection } from "../src/http2/client.js";
-import { serveGrpc } from "../src/server/grpc/serve.js";
-import { serveHttp2 } from "../src/server/http2/serve.js";
+import { serveGrpc } from "../src/transport/grpc/serve.js";
+import { serveHttp2 } from "../src/transport/http2/serve.js";
 import { callNodeHttp2, serveNodeHttp2 } from "./nodeHttp2.js";
 
 /*

@@ -1,5 +1,5 @@
 import { createRouter } from "../src/routing/create.js";
-import type { Call, Reply } from "../src/server/transport.js";
+import type { Call, Reply } from "../src/rpc/call.js";
 import { createIdentity } from "../src/services/identity.js";
 import { createKv } from "../src/services/kv.js";
 import type { ShardClient } from "../src/shard/client.js";

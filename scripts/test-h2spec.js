@@ -20,7 +20,7 @@ if (!existsSync(binary)) {
 say("Compiling …");
 build();
 
-const { serveHttp2 } = await import(join(root, "dist/src/server/http2/serve.js"));
+const { serveHttp2 } = await import(join(root, "dist/src/transport/http2/serve.js"));
 const server = await serveHttp2(
   { unary: new Map(), stream: new Map() },
   { listen: ["127.0.0.1:0"], maxReceiveBytes: 1 << 20 },

@@ -2,18 +2,19 @@
  * The public interface of the package `etcd-braid`: a program can run a proxy in its own process, and can ask where keys live.
  * What is not exported here may change in any version.
  */
+
+import { type Proxy as RunningProxy, startProxy as start } from "./app/proxy.js";
 import type { Config } from "./config/types.js";
 import { createLog, type Log } from "./ops/log.js";
 import { createRouter } from "./routing/create.js";
-import { type Proxy as RunningProxy, startProxy as start } from "./server/proxy.js";
 
+export type { Proxy as RunningProxy } from "./app/proxy.js";
+export type { Reloaded } from "./app/settings.js";
 export { ConfigError, type Problem } from "./config/error.js";
 export { loadConfig, parseConfig } from "./config/load.js";
 export type { Config } from "./config/types.js";
 export type { Log } from "./ops/log.js";
 export { version } from "./ops/package.js";
-export type { Proxy as RunningProxy } from "./server/proxy.js";
-export type { Reloaded } from "./server/settings.js";
 
 export interface StartOptions {
   /** A pino logger. `log.level` of the configuration applies to it here only. Default: standard error, as `braid serve`. */

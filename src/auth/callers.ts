@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from "node:crypto";
-import type { Metadata } from "../server/transport.js";
+import type { Metadata } from "../rpc/call.js";
 import type { Caller } from "../shard/caller.js";
 import type { ShardClient } from "../shard/client.js";
 import { BAD_TOKEN, type LoginCounts, NO_TOKEN } from "./login.js";

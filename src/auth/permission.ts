@@ -1,4 +1,4 @@
-import type { Call } from "../server/transport.js";
+import type { Call } from "../rpc/call.js";
 import { isDenied } from "../shard/access.js";
 import type { Caller } from "../shard/caller.js";
 import type { CallOptions, Shard } from "../shard/shard.js";

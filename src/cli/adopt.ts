@@ -1,6 +1,6 @@
+import { adoptCluster } from "../app/store/adoption.js";
 import { loadConfig } from "../config/load.js";
 import { createLog } from "../ops/log.js";
-import { adoptCluster } from "../server/adoption.js";
 import { TIMELINE_CLUSTER } from "../snapshot/restore.js";
 import { startError } from "./contradictions.js";
 import { CommandError, Exit } from "./exit.js";

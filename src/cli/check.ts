@@ -1,9 +1,9 @@
+import { asOwnUser } from "../app/store/auth.js";
+import { findStoreContradictions } from "../app/store/store.js";
+import { shardTls } from "../app/store/tls.js";
 import { loadConfig } from "../config/load.js";
 import type { Config } from "../config/types.js";
 import { createLog } from "../ops/log.js";
-import { asOwnUser } from "../server/auth.js";
-import { findStoreContradictions } from "../server/store.js";
-import { shardTls } from "../server/tls.js";
 import { isDenied } from "../shard/access.js";
 import { openShard, type ShardClient } from "../shard/client.js";
 import { withDetail } from "../status/error.js";

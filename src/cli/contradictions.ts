@@ -1,6 +1,10 @@
+import {
+  type Contradiction,
+  ContradictionError,
+  describeContradiction,
+} from "../app/store/contradictions.js";
 import { placesIn } from "../config/load.js";
 import type { Config } from "../config/types.js";
-import { type Contradiction, ContradictionError, describeContradiction } from "../server/contradictions.js";
 import { withDetail } from "../status/error.js";
 
 /** One line for each contradiction, with the place in the file: `shards.yaml:12: shard "b" (10.0.0.1:2379): …`. */

@@ -1,13 +1,13 @@
 import { once } from "node:events";
+import { type Proxy as RunningProxy, startProxy } from "../app/proxy.js";
+import { WorkerLink } from "../app/workers/link.js";
+import { type Post, readPost } from "../app/workers/messages.js";
 import { loadConfig } from "../config/load.js";
 import type { Config } from "../config/types.js";
 import { isOutOfHandles } from "../ops/handles.js";
 import { tuneHeap } from "../ops/heap.js";
 import { createLog, type Log } from "../ops/log.js";
 import { version } from "../ops/package.js";
-import { type Proxy as RunningProxy, startProxy } from "../server/proxy.js";
-import { WorkerLink } from "../server/workers/link.js";
-import { type Post, readPost } from "../server/workers/messages.js";
 import { startError } from "./contradictions.js";
 import { CommandError, Exit } from "./exit.js";
 import { notifySystemd } from "./notify.js";

@@ -1,9 +1,9 @@
 import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { saveStore } from "../app/store/store.js";
 import { loadConfig } from "../config/load.js";
 import { createLog } from "../ops/log.js";
 import { version } from "../ops/package.js";
-import { saveStore } from "../server/store.js";
 import { configurationOf } from "../snapshot/fragment.js";
 import { filesOf, type Manifest, readManifest, verifyFiles } from "../snapshot/manifest.js";
 import type { NewMember } from "../snapshot/members.js";

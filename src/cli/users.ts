@@ -1,6 +1,6 @@
+import { connectShards } from "../app/store/store.js";
 import type { Config } from "../config/types.js";
 import { createLog } from "../ops/log.js";
-import { connectShards } from "../server/store.js";
 import { withDetail } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import { EMPTY } from "../wire/messages.js";

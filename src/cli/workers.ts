@@ -1,9 +1,9 @@
 import { once } from "node:events";
+import { choosePorts } from "../app/ports.js";
+import { Primary } from "../app/workers/primary.js";
 import type { Config } from "../config/types.js";
 import { createLog } from "../ops/log.js";
 import { version } from "../ops/package.js";
-import { choosePorts } from "../server/ports.js";
-import { Primary } from "../server/workers/primary.js";
 import { CommandError, Exit } from "./exit.js";
 import { notifySystemd } from "./notify.js";
 import { onSignals } from "./signals.js";

@@ -8,6 +8,9 @@ export interface Finding {
   readonly message: string;
 }
 
+/** Reports a problem at a place in the file. */
+export type Find = (path: Path, message: string) => void;
+
 /** `["shards", 1, "name"]` as `shards[1].name`. */
 export function formatPath(path: Path): string {
   let text = "";

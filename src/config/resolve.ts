@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { printable } from "../routing/bytes.js";
 import type { RoutingRule } from "../routing/map.js";
 import { hostPortOf, isWildcard, parseHostPort } from "./address.js";
-import type { Finding, Path } from "./problems.js";
+import type { Find, Finding, Path } from "./problems.js";
 import { maxWorkers, type Shape } from "./schema.js";
 import { resolveAuth, resolveOwnAuth } from "./secrets.js";
 import { checkShardTls, resolveListenTls, resolveShardTls } from "./tls.js";
@@ -42,8 +42,6 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
     tracing,
   };
 }
-
-export type Find = (path: Path, message: string) => void;
 
 function checkListen({ listen }: Shape, find: Find): void {
   listen.forEach((address, i) => {

@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { Path } from "./problems.js";
-import type { Find } from "./resolve.js";
+import type { Find, Path } from "./problems.js";
 import type { Shape } from "./schema.js";
 import type { AuthConfig, CredentialsConfig, SecretConfig } from "./types.js";
 

@@ -1,7 +1,6 @@
 import { z } from "zod";
 import { cipherOf, withTls13 } from "./ciphers.js";
-import type { Path } from "./problems.js";
-import type { Find } from "./resolve.js";
+import type { Find, Path } from "./problems.js";
 import type { ListenTlsConfig, ShardTlsConfig } from "./types.js";
 
 const file = z.string().min(1);

@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
 import { SharedBytes } from "../stats/connections.js";
 import { Code } from "../status/error.js";
+import { Fifo } from "../turn/fifo.js";
 import { Connection } from "./connection.js";
-import { Fifo } from "./fifo.js";
 import { Block, type OutField } from "./hpack/encoder.js";
 import type { ConnectionLimits } from "./limits.js";
 import { ErrorCode, errorName, MAX_WINDOW, PREFACE, protocolError, Setting } from "./protocol.js";

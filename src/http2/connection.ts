@@ -22,7 +22,7 @@ import {
 } from "./protocol.js";
 import { FrameReader, type FrameSink } from "./reader.js";
 import { Sender } from "./sender.js";
-import type { Stream } from "./stream.js";
+import type { Stream, StreamConnection } from "./stream.js";
 import { StreamTable } from "./streamTable.js";
 
 /** How many streams that we have reset are remembered, because frames for them may still be on their way. */
@@ -44,12 +44,11 @@ export interface SharedMemory {
  * One HTTP/2 connection, of either side: frames, header blocks, settings, flow control and keep-alive. `H` is
  * what a header block means to the side (see `HpackDecoder`).
  */
-export abstract class Connection<H> implements FrameSink {
+export abstract class Connection<H> implements FrameSink, StreamConnection {
   readonly streams = new StreamTable<Stream>();
   readonly sender: Sender;
   /** Streams that we may have open, as the peer has set it. */
   protected peerMaxStreams = Number.POSITIVE_INFINITY;
-  /** How many times a part of what came from the socket was handed on as it is. */
   lends = 0;
   protected readonly idleFrames: IdleFrames;
   /** Highest id of a stream that the peer has opened. */
@@ -115,7 +114,6 @@ export abstract class Connection<H> implements FrameSink {
   /** Whether `streamId` has ever been used. */
   protected abstract isIdle(streamId: number): boolean;
 
-  /** Counts bytes that are to be held for the peer; false when it has too many and they are not `free`. */
   buffer(bytes: number, free: boolean): boolean {
     const { limits, received } = this;
     const buffered = this.buffered + bytes;
@@ -127,7 +125,6 @@ export abstract class Connection<H> implements FrameSink {
     return true;
   }
 
-  /** Bytes that `buffer` has counted are held no more. */
   unbuffer(bytes: number): void {
     this.buffered -= bytes;
     this.received.bytes -= bytes;
@@ -165,7 +162,6 @@ export abstract class Connection<H> implements FrameSink {
     sender.windowUpdate(0, limits.connectionWindow - DEFAULT_WINDOW);
   }
 
-  /** Resets a stream; its owner is told with the reason. */
   resetStream(stream: Stream, code: ErrorCode, reason: string): void {
     if (stream.closed) return;
     this.writeReset(stream.id, code);
@@ -481,7 +477,6 @@ export abstract class Connection<H> implements FrameSink {
     this.resetStream(stream, code, reason);
   }
 
-  /** Lets go of a stream both of whose sides have ended. */
   settle(stream: Stream): void {
     if (stream.localEnded && stream.remoteEnded && !stream.closed && !stream.holding) this.remove(stream);
   }

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
-import { sent } from "./buffers.js";
-import { Fifo } from "./fifo.js";
+import { sent } from "../turn/buffers.js";
+import { type Departing, departures, departWithTurn, MAX_COLLECTING } from "../turn/departures.js";
+import { Fifo } from "../turn/fifo.js";
 import { FRAME_HEADER, FrameType } from "./protocol.js";
 
 /** Frames are put together in slabs of this size, bytes. */
@@ -8,9 +9,7 @@ const SLAB = 64 * 1024;
 /** A slab with less room than this is not used again, bytes. */
 const SCRAP = 4 * 1024;
 /** Most slabs kept for use by others. */
-const MAX_SPARE = 64;
-/** Connections that may collect frames at the same time; when there are more, those that began first write theirs early. */
-const MAX_COLLECTING = MAX_SPARE;
+const MAX_SPARE = MAX_COLLECTING;
 /** Pieces above this are not copied but written as they are, bytes. */
 const COPY_LIMIT = 4 * 1024;
 /** Bytes of the prefix of a gRPC message. */
@@ -30,56 +29,14 @@ interface Slab {
 /** Slabs with room; a connection holds one only while it has something to write. */
 const spare: Slab[] = [];
 
-let dirty: Outbox[] = [];
-/** Those before it have written in the midst of the turn. */
-let firstDirty = 0;
-let last: (() => void)[] = [];
-let leaving = false;
-
-/**
- * `count` changes whenever frames of any connection leave. What was queued on one is still here, all of it, as long
- * as it has not changed since.
- */
-export const departures = { count: 0 };
-
 function giveBack(slab: Slab, written: boolean): void {
   if (!written) slab.leaving = true;
   if (!slab.leaving) slab.used = 0;
   if (SLAB - slab.used >= SCRAP && spare.length < MAX_SPARE) spare.push(slab);
 }
 
-/**
- * Calls `step` when all that has come in this turn of the event loop has been dealt with, before what is to be sent leaves. What
- * `step` sends leaves with it.
- */
-export function beforeDeparture(step: () => void): void {
-  last.push(step);
-  leave();
-}
-
-function leave(): void {
-  if (leaving) return;
-  leaving = true;
-  setImmediate(flushAll);
-}
-
-/** Everything that was written in this turn of the event loop leaves now. */
-function flushAll(): void {
-  const steps = last;
-  last = [];
-  for (const step of steps) step();
-  const batch = dirty;
-  const first = firstDirty;
-  dirty = [];
-  firstDirty = 0;
-  leaving = false;
-  for (let i = first; i < batch.length; i++) batch[i].depart();
-  // A step may have asked for another.
-  if (last.length > 0) leave();
-}
-
 /** Collects the frames of one turn of the event loop and writes them to the socket at once. */
-export class Outbox {
+export class Outbox implements Departing {
   private slab: Slab | undefined;
   private runStart = 0;
   private parts: Buffer[] = [];
@@ -89,7 +46,7 @@ export class Outbox {
   private partBytes = 0;
   /** There are parts of messages among them. */
   private tells = false;
-  /** It is in `dirty`, from where it is taken once. */
+  /** It departs with this turn. */
   private scheduled = false;
   /** Bytes that the socket has been given. */
   private given = 0;
@@ -212,7 +169,6 @@ export class Outbox {
     else this.tells = true;
   }
 
-  /** Called when it is taken from `dirty`. */
   depart(): void {
     this.scheduled = false;
     this.flush();
@@ -309,9 +265,6 @@ export class Outbox {
   private schedule(): void {
     if (this.scheduled) return;
     this.scheduled = true;
-    dirty.push(this);
-    leave();
-    // Each holds a slab: an event for thousands of connections must not take hundreds of megabytes.
-    if (dirty.length - firstDirty > MAX_COLLECTING) dirty[firstDirty++].depart();
+    departWithTurn(this);
   }
 }

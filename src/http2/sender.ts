@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import type { SharedBytes } from "../stats/connections.js";
-import { Fifo } from "./fifo.js";
+import { Fifo } from "../turn/fifo.js";
 import { Block, HpackEncoder, type OutField } from "./hpack/encoder.js";
 import { type ConnectionLimits, MAX_BACKLOG } from "./limits.js";
 import { Outbox } from "./outbox.js";
@@ -14,14 +14,14 @@ import {
   MAX_WINDOW,
   protocolError,
 } from "./protocol.js";
-import type { Stream } from "./stream.js";
+import type { Stream, StreamSender } from "./stream.js";
 import type { StreamTable } from "./streamTable.js";
 
 /**
  * What a connection sends: header blocks, data as far as the peer's windows and the socket allow, and frames that
  * neither holds up. Streams that have to wait send one frame each in turn.
  */
-export class Sender {
+export class Sender implements StreamSender {
   /** Data frames sent so far. */
   dataFrames = 0;
   /** Window that streams begin with, as the peer has set it. */

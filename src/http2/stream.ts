@@ -1,11 +1,42 @@
-import { lend } from "./buffers.js";
-import type { Connection } from "./connection.js";
-import { Fifo } from "./fifo.js";
+import { lend } from "../turn/buffers.js";
+import { Fifo } from "../turn/fifo.js";
 import type { Block, OutField } from "./hpack/encoder.js";
+import type { ConnectionLimits } from "./limits.js";
 import { ErrorCode } from "./protocol.js";
 
 /** How a stream's sending side ends. */
 export type Ending = Block | readonly OutField[] | "data";
+
+/** What a stream needs of the connection that it belongs to. */
+export interface StreamConnection {
+  readonly limits: ConnectionLimits;
+  readonly sender: StreamSender;
+  /** How many times a part of what came from the socket was handed on as it is. */
+  lends: number;
+  /** Counts bytes that are to be held for the peer; false when it has too many and they are not `free`. */
+  buffer(bytes: number, free: boolean): boolean;
+  /** Bytes that `buffer` has counted are held no more. */
+  unbuffer(bytes: number): void;
+  /** Resets a stream, and calls its `onAborted` with the reason. */
+  resetStream(stream: Stream, code: ErrorCode, reason: string): void;
+  /** Resets a stream without a word to its owner. */
+  abandon(stream: Stream, code: ErrorCode): void;
+  /** Removes a stream both of whose sides have ended. */
+  settle(stream: Stream): void;
+}
+
+/** What a stream needs of its connection's `Sender`. */
+export interface StreamSender {
+  sendNow(stream: Stream, parts: readonly Uint8Array[], length: number, ends: boolean): boolean;
+  sendEnd(stream: Stream): void;
+  makeReady(stream: Stream): void;
+  countQueued(bytes: number): void;
+  windowUpdate(streamId: number, bytes: number): void;
+  /** Sends a header block: call it right after the block was made, for the order in which blocks are encoded counts. */
+  headers(streamId: number, fields: Block | readonly OutField[], ends: boolean): void;
+  /** The peer asks on and on but does not read: it gets no more answers. */
+  readonly overfull: boolean;
+}
 
 const EMPTY = Buffer.alloc(0);
 const PREFIX = 5;
@@ -53,7 +84,7 @@ export abstract class Stream {
   private messageHave = 0;
 
   constructor(
-    protected readonly connection: Connection<unknown>,
+    protected readonly connection: StreamConnection,
     public id: number,
     private readonly maxMessageBytes: number,
   ) {

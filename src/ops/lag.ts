@@ -1,5 +1,5 @@
 import { createHistogram } from "node:perf_hooks";
-import type { Aggregator } from "./prometheus.js";
+import type { Aggregator } from "./samples.js";
 
 /** How often it is looked at, ms: this wakes an idle process. Node's own measurement, ten times as often, counts its pause as lag. */
 const INTERVAL = 100;

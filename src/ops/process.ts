@@ -1,10 +1,10 @@
-import type { Metrics } from "./prometheus.js";
+import type { MetricSink } from "./samples.js";
 
 /**
  * What a process has used since it began, under the names that prom-client gives them: its own counters begin when they
  * are made, and its start time is left out of the totals of several processes.
  */
-export function addProcessMetrics(metrics: Metrics): void {
+export function addProcessMetrics(metrics: MetricSink): void {
   const cpu = (name: string, help: string, read: (used: NodeJS.CpuUsage) => number) =>
     metrics.counter(name, help, () => [[{}, read(process.cpuUsage()) / 1e6]]);
   cpu("process_cpu_user_seconds_total", "Total user CPU time spent in seconds.", ({ user }) => user);

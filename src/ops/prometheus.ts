@@ -2,15 +2,10 @@ import type { Gauge, Registry } from "prom-client";
 import { BOUNDS, type Histogram } from "../stats/histogram.js";
 import { EventLoopLag } from "./lag.js";
 import { addProcessMetrics } from "./process.js";
+import type { Aggregator, Labels, MetricSink, Sample } from "./samples.js";
 
-export type Labels = Readonly<Record<string, string>>;
-/** One value of a metric, under its labels. */
-export type Sample = readonly [labels: Labels, value: number];
 /** One histogram of durations, under its labels. */
 export type HistogramSample = readonly [labels: Labels, histogram: Histogram];
-
-/** How the values of several processes make one: added up, the largest, the smallest, or their mean. */
-export type Aggregator = "sum" | "max" | "min" | "average";
 
 /** The values of one process's metrics, as they are handed to another. */
 export type Values = Awaited<ReturnType<Registry["getMetricsAsJSON"]>>;
@@ -19,7 +14,7 @@ export type Values = Awaited<ReturnType<Registry["getMetricsAsJSON"]>>;
  * Prometheus metrics that are read where they are counted, when somebody asks for them: between two scrapes they
  * cost nothing, nor before the first, with which the library for them is loaded. They are all added before that.
  */
-export class Metrics {
+export class Metrics implements MetricSink {
   static readonly contentType = "text/plain; version=0.0.4; charset=utf-8";
   private readonly added: (Gauge & { readonly name: string })[] = [];
   private loading: Promise<Registry> | undefined;

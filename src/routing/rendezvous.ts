@@ -1,6 +1,6 @@
 import type { Hasher } from "./hash.js";
-import { minusLog } from "./log.js";
 import type { ShardEntry } from "./map.js";
+import { minusLog } from "./negativeLog.js";
 
 interface Candidate {
   readonly shard: number;

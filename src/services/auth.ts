@@ -1,5 +1,6 @@
 import { mayAdminister } from "../auth/permission.js";
-import type { Call, UnaryHandler } from "../server/transport.js";
+import { fromAsync } from "../rpc/async.js";
+import type { Call, UnaryHandler } from "../rpc/call.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import {
@@ -10,7 +11,6 @@ import {
   AuthUserAddRequest,
 } from "../wire/messages.js";
 import { Auth } from "../wire/paths.js";
-import { fromAsync } from "./async.js";
 import { change } from "./auth/change.js";
 import type { AuthContext, AuthDeps } from "./auth/context.js";
 import { enable } from "./auth/enable.js";

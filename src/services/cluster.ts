@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { mayAdminister } from "../auth/permission.js";
-import type { Call, UnaryHandler } from "../server/transport.js";
+import { fromAsync } from "../rpc/async.js";
+import type { Call, UnaryHandler } from "../rpc/call.js";
 import { isDenied } from "../shard/access.js";
 import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
@@ -14,7 +15,6 @@ import {
   MemberUpdateRequest,
 } from "../wire/messages.js";
 import { Cluster } from "../wire/paths.js";
-import { fromAsync } from "./async.js";
 import type { Identity } from "./identity.js";
 
 export interface ClusterDeps {

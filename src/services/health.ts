@@ -1,7 +1,7 @@
-import type { ServerStream, StreamHandler, UnaryHandler } from "../server/transport.js";
+import { onRequest } from "../rpc/async.js";
+import type { ServerStream, StreamHandler, UnaryHandler } from "../rpc/call.js";
 import { Code, StatusError } from "../status/error.js";
 import { malformed, Reader } from "../wire/reader.js";
-import { onRequest } from "./async.js";
 
 /** Full method paths; not among etcd's, whose server offers them beside its own. */
 export const Health = {

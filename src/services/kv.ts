@@ -1,4 +1,4 @@
-import type { UnaryHandler } from "../server/transport.js";
+import type { UnaryHandler } from "../rpc/call.js";
 import { KV } from "../wire/paths.js";
 import { Compactor } from "./kv/compact.js";
 import { createContext, type KvDeps } from "./kv/context.js";
@@ -9,7 +9,8 @@ import { rangeHandler } from "./kv/range.js";
 import { sharing } from "./kv/sharing.js";
 import { txnHandler } from "./kv/txn.js";
 
-export type { KvDeps, KvLimits, LeasePlacer } from "./kv/context.js";
+export type { KvDeps, LeasePlacer } from "./kv/context.js";
+export type { KvLimits } from "./kv/limits.js";
 
 export interface KvService {
   /** Method path → handler: Range, Put, DeleteRange, Txn, Compact. */

@@ -1,5 +1,6 @@
 import type { Leases } from "../lease/leases.js";
-import type { Call, Handlers, ServerStream, StreamHandler, UnaryHandler } from "../server/transport.js";
+import { fromAsync } from "../rpc/async.js";
+import type { Call, Handlers, ServerStream, StreamHandler, UnaryHandler } from "../rpc/call.js";
 import { isDenied } from "../shard/access.js";
 import { StatusError } from "../status/error.js";
 import type { Timeline } from "../timeline/view.js";
@@ -14,7 +15,6 @@ import {
   LeaseTimeToLiveResponse,
 } from "../wire/messages.js";
 import { Lease } from "../wire/paths.js";
-import { fromAsync } from "./async.js";
 import type { Identity } from "./identity.js";
 import { unsealedWrite } from "./kv/calls.js";
 

@@ -1,8 +1,8 @@
 import { mayMaintain } from "../auth/permission.js";
-import type { UnaryHandler } from "../server/transport.js";
+import { fromAsync } from "../rpc/async.js";
+import type { UnaryHandler } from "../rpc/call.js";
 import { Code, StatusError } from "../status/error.js";
 import { Maintenance } from "../wire/paths.js";
-import { fromAsync } from "./async.js";
 import { Alarms } from "./maintenance/alarms.js";
 import type { MaintenanceDeps } from "./maintenance/context.js";
 import { Defragmenter } from "./maintenance/defragment.js";

@@ -1,5 +1,6 @@
 import type { Router } from "../routing/router.js";
-import type { Call, Handlers, ServerStream, StreamHandler, UnaryHandler } from "../server/transport.js";
+import { fromAsync, onRequest } from "../rpc/async.js";
+import type { Call, Handlers, ServerStream, StreamHandler, UnaryHandler } from "../rpc/call.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import {
@@ -19,7 +20,6 @@ import {
   UnlockResponse,
 } from "../wire/messages.js";
 import { Election, Lock } from "../wire/paths.js";
-import { fromAsync, onRequest } from "./async.js";
 import { Client } from "./recipes/client.js";
 import { campaign, leaderNow, observe, proclaim, resign } from "./recipes/election.js";
 import { lock, unlock } from "./recipes/lock.js";

@@ -1,5 +1,5 @@
 import type { Router } from "../routing/router.js";
-import type { StreamHandler } from "../server/transport.js";
+import type { StreamHandler } from "../rpc/call.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
 import { Hub } from "../watch/hub.js";

@@ -1,4 +1,4 @@
-import type { UnaryHandler } from "../server/transport.js";
+import type { UnaryHandler } from "../rpc/call.js";
 import { StatusError } from "../status/error.js";
 import type { Codec } from "../wire/codec.js";
 import { message } from "../wire/message.js";

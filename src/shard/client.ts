@@ -1,5 +1,5 @@
-import { Deadlines } from "../http2/deadlines.js";
 import { CallStats } from "../stats/methods.js";
+import { Deadlines } from "../turn/deadlines.js";
 import type { Endpoint, EndpointHealth } from "./endpoint.js";
 import type { Transport } from "./link.js";
 import { Members } from "./members.js";

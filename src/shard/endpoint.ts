@@ -2,7 +2,8 @@ import { turnTime } from "../stats/clock.js";
 import { Maintenance } from "../wire/paths.js";
 import type { EndpointAddress } from "./address.js";
 import { classify } from "./errors.js";
-import { type CallListener, type Link, type LinkCall, openLink, type Transport } from "./link.js";
+import type { CallListener, Link, LinkCall, Transport } from "./link.js";
+import { openLink } from "./openLink.js";
 import type { ShardTlsContext } from "./tls.js";
 
 /**

@@ -1,8 +1,4 @@
-import type { EndpointAddress } from "./address.js";
 import type { RawStatus } from "./errors.js";
-import { GrpcLink } from "./grpcLink.js";
-import { Http2Link } from "./http2Link.js";
-import type { ShardTlsContext } from "./tls.js";
 
 /** What carries the calls to an endpoint: our own HTTP/2, or the library. */
 export type Transport = "native" | "grpc-js";
@@ -44,14 +40,4 @@ export interface Link {
     listener: CallListener,
   ): LinkCall;
   close(): void;
-}
-
-/** `tls` is undefined where the endpoint does not speak it. */
-export function openLink(
-  transport: Transport,
-  address: EndpointAddress,
-  tls: ShardTlsContext | undefined,
-  events: LinkEvents,
-): Link {
-  return transport === "native" ? new Http2Link(address, tls, events) : new GrpcLink(address, tls, events);
 }

@@ -1,7 +1,7 @@
-import type { Deadlines, Timed } from "../http2/deadlines.js";
 import { turnTime } from "../stats/clock.js";
 import type { MethodStats } from "../stats/methods.js";
 import { Code, type StatusError } from "../status/error.js";
+import type { Deadlines, Timed } from "../turn/deadlines.js";
 import type { Endpoint } from "./endpoint.js";
 import { AbandonedError, answered, classify, type Failure, type RawStatus, unsent } from "./errors.js";
 import type { CallListener, LinkCall } from "./link.js";

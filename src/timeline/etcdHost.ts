@@ -1,7 +1,7 @@
 import type { ShardClient } from "../shard/client.js";
-import { beforeDeparture } from "../shard/departures.js";
 import type { CallOptions, Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
+import { beforeDeparture } from "../turn/departures.js";
 import {
   EventType,
   RangeRequest,

@@ -1,5 +1,5 @@
-import { beforeDeparture } from "../shard/departures.js";
 import type { StatusError } from "../status/error.js";
+import { beforeDeparture } from "../turn/departures.js";
 
 /** A key of the timeline as the host stores it. `key` is latin1 text: all of them are the proxies' own. */
 export interface HostKey {

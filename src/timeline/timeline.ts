@@ -5,9 +5,9 @@ import { etcd } from "../status/etcd.js";
 import { FOLDED, folded, LogEnds, unreadable } from "./ends.js";
 import type { Entry, LeaseOp } from "./entry.js";
 import type { Fold } from "./fold.js";
-import { type LogOptions, TimelineLog } from "./log.js";
 import { Operations } from "./operations.js";
 import type { TimelineStats } from "./stats.js";
+import { type LogOptions, TimelineLog } from "./timelineLog.js";
 import type { EndCarrier, LogEnd, Placements, Run, Sealed, Timeline } from "./view.js";
 
 /**

@@ -1,10 +1,10 @@
 import type { Shard, ShardStream } from "../shard/shard.js";
 import { withDetail } from "../status/error.js";
+import { Slabs } from "../turn/slabs.js";
 import { RangeRequest, WatchRequest } from "../wire/messages.js";
 import { KV, Watch } from "../wire/paths.js";
 import { decodeWatch, type RawEvent } from "../wire/watch.js";
 import type { Log } from "./log.js";
-import { Slabs } from "./slabs.js";
 import type { UpstreamStats } from "./stats.js";
 
 export interface FeedOptions {

@@ -1,7 +1,8 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { beforeDeparture } from "../shard/departures.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
+import { beforeDeparture } from "../turn/departures.js";
+import { Slabs } from "../turn/slabs.js";
 import { encodeEvent } from "../wire/watch.js";
 import { CatchUp } from "./catchUp.js";
 import { compactRevisionOf, firstNeeded } from "./compaction.js";
@@ -13,7 +14,6 @@ import type { Log } from "./log.js";
 import { Merger } from "./merger.js";
 import { Replays } from "./replay.js";
 import { Sealer } from "./sealer.js";
-import { Slabs } from "./slabs.js";
 import type { WatchStats, WatchStatus } from "./stats.js";
 import type { Watcher } from "./watcher.js";
 

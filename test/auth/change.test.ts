@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Call } from "../../src/server/transport.js";
+import type { Call } from "../../src/rpc/call.js";
 import { change } from "../../src/services/auth/change.js";
 import type { AuthContext } from "../../src/services/auth/context.js";
 import { enable } from "../../src/services/auth/enable.js";

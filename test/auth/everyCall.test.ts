@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { renderMessage } from "../../src/server/gateway/render.js";
-import { routes } from "../../src/server/gateway/routes.js";
-import { loadMethods } from "../../src/server/gateway/schema.js";
 import { isDenied } from "../../src/shard/access.js";
 import { Code } from "../../src/status/error.js";
+import { renderMessage } from "../../src/transport/gateway/render.js";
+import { routes } from "../../src/transport/gateway/routes.js";
+import { loadMethods } from "../../src/transport/gateway/schema.js";
 import {
   AuthRoleAddRequest,
   AuthRoleGrantPermissionRequest,

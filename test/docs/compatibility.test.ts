@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { packageRoot } from "../../src/ops/package.js";
-import { routes } from "../../src/server/gateway/routes.js";
+import { routes } from "../../src/transport/gateway/routes.js";
 import * as paths from "../../src/wire/paths.js";
 
 const page = readFileSync(join(packageRoot, "docs/compatibility.md"), "utf8");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { routes } from "../../src/server/gateway/routes.js";
 import { Code } from "../../src/status/error.js";
+import { routes } from "../../src/transport/gateway/routes.js";
 import { CHEAP, OWN } from "../auth/support.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
 import { startStore, type TestStore } from "../support/store.js";

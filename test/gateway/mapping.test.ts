@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { encodeJson } from "../../src/server/gateway/encode.js";
-import { renderMessage, renderPieces } from "../../src/server/gateway/render.js";
-import { routes } from "../../src/server/gateway/routes.js";
-import { type Field, loadMethods, type MessageType } from "../../src/server/gateway/schema.js";
 import { Code, StatusError } from "../../src/status/error.js";
+import { encodeJson } from "../../src/transport/gateway/encode.js";
+import { renderMessage, renderPieces } from "../../src/transport/gateway/render.js";
+import { routes } from "../../src/transport/gateway/routes.js";
+import { type Field, loadMethods, type MessageType } from "../../src/transport/gateway/schema.js";
 import * as paths from "../../src/wire/paths.js";
 import { newSeed, random } from "../watch/random.js";
 import { root } from "../wire/reference.js";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import protobuf from "protobufjs";
 import { packageRoot } from "../../src/ops/package.js";
-import { ProtoFiles } from "../../src/server/gateway/proto.js";
+import { ProtoFiles } from "../../src/transport/gateway/proto.js";
 
 function read(...sources: string[]): ProtoFiles {
   const files = new ProtoFiles();

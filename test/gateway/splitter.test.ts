@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { JsonSplitter } from "../../src/server/gateway/splitter.js";
+import { JsonSplitter } from "../../src/transport/gateway/splitter.js";
 import { newSeed, random } from "../watch/random.js";
 
 const VALUES = [

@@ -4,59 +4,21 @@ import { dirname, join, normalize } from "node:path";
 import { test } from "node:test";
 import { packageRoot } from "../../src/ops/package.js";
 
-/** What each room may import from; itself always. docs/ARCHITECTURE.md explains the rooms. */
-const ROOMS: Readonly<Record<string, readonly string[]>> = {
-  status: [],
-  stats: [],
-  tls: [],
-  wire: ["status"],
-  http2: ["stats", "status"],
-  routing: [],
-  shard: ["http2", "tls", "wire", "stats", "status"],
-  timeline: ["shard", "wire", "stats", "status"],
-  lease: ["auth", "timeline", "routing", "shard", "wire", "status"],
-  watch: ["timeline", "routing", "shard", "wire", "stats", "status"],
-  auth: ["timeline", "shard", "wire", "status"],
-  services: ["auth", "lease", "watch", "timeline", "routing", "shard", "wire", "stats", "status"],
-  snapshot: ["lease", "timeline", "routing", "shard", "wire", "status"],
-  config: ["routing"],
-  ops: ["stats"],
-  server: [
-    "services",
-    "auth",
-    "snapshot",
-    "lease",
-    "watch",
-    "timeline",
-    "routing",
-    "shard",
-    "http2",
-    "tls",
-    "wire",
-    "stats",
-    "status",
-    "config",
-    "ops",
-  ],
-  dev: ["config", "ops"],
-  cli: [
-    "server",
-    "dev",
-    "services",
-    "snapshot",
-    "routing",
-    "shard",
-    "tls",
-    "wire",
-    "status",
-    "config",
-    "ops",
-  ],
-  /** What users of the package import; nothing in the package does. */
-  "index.ts": ["server", "routing", "config", "ops"],
-};
-/** The interfaces that services and transports share; types only, so nothing depends on the server's code. */
-const TRANSPORT = "server/transport.js";
+/** The floors of the house, from the top. A room imports from lower floors only. docs/ARCHITECTURE.md explains the rooms. */
+const FLOORS: readonly (readonly string[])[] = [
+  ["cli", "index.ts"],
+  ["dev"],
+  ["app"],
+  ["transport"],
+  ["services", "snapshot"],
+  ["lease"],
+  ["watch", "auth"],
+  ["timeline", "rpc"],
+  ["shard"],
+  ["http2", "wire", "ops", "config"],
+  ["turn", "routing", "tls", "stats", "status"],
+];
+const floors = new Map(FLOORS.flatMap((rooms, floor) => rooms.map((name) => [name, floor] as const)));
 
 const src = join(packageRoot, "src");
 const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".ts"));
@@ -84,10 +46,10 @@ const imports = files.flatMap(importsOf);
 
 test("rooms import only from rooms below them", () => {
   assert.ok(imports.length > 200, "the imports were found");
-  const wrong = imports.filter(({ file, target, typeOnly }) => {
-    if (room(file) === room(target)) return false;
-    if (target === TRANSPORT && typeOnly) return false;
-    return !ROOMS[room(file)]?.includes(room(target));
+  assert.deepEqual(new Set(files.map(room)), new Set(floors.keys()), "each room has a floor");
+  const wrong = imports.filter(({ file, target }) => {
+    const [own, other] = [room(file), room(target)];
+    return own !== other && floors.get(other)! <= floors.get(own)!;
   });
   assert.deepEqual(
     wrong.map(({ file, target }) => `${file} imports ${target}`),
@@ -97,8 +59,7 @@ test("rooms import only from rooms below them", () => {
 
 test("no file imports itself through others", () => {
   const graph = new Map<string, string[]>();
-  for (const { file, target, typeOnly } of imports) {
-    if (typeOnly) continue;
+  for (const { file, target } of imports) {
     const from = file.replace(/\.ts$/, ".js");
     graph.set(from, [...(graph.get(from) ?? []), target]);
   }

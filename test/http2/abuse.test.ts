@@ -3,11 +3,11 @@ import { connect } from "node:net";
 import { afterEach, describe, test } from "node:test";
 import type { ConnectionLimits } from "../../src/http2/limits.js";
 import { ErrorCode, Flag, FrameType, PREFACE, Setting } from "../../src/http2/protocol.js";
-import type { GrpcServer } from "../../src/server/grpc/serve.js";
-import { serveHttp2 } from "../../src/server/http2/serve.js";
-import type { Handlers, ServerStream } from "../../src/server/transport.js";
+import type { Handlers, ServerStream } from "../../src/rpc/call.js";
 import { ConnectionStats, type Refusal } from "../../src/stats/connections.js";
 import { Code } from "../../src/status/error.js";
+import type { GrpcServer } from "../../src/transport/grpc/serve.js";
+import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import { frame, grpc, RawPeer, requestFields, setting, uint32 } from "./raw.js";
 
 const UNARY = "/test.Test/Unary";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { giveBack, lend, lendUntilSent, sent, share } from "../../src/http2/buffers.js";
+import { giveBack, lend, lendUntilSent, sent, share } from "../../src/turn/buffers.js";
 
 const SIZE = 200_000;
 const memory = (bytes: Uint8Array) => bytes.buffer;

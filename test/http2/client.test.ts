@@ -4,9 +4,9 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { type CallStatus, type ClientCall, ClientConnection } from "../../src/http2/client.js";
 import { ErrorCode, Flag, FrameType, PREFACE, Setting } from "../../src/http2/protocol.js";
-import { SERVER_LIMITS } from "../../src/server/http2/serve.js";
 import { SharedBytes } from "../../src/stats/connections.js";
 import { Code } from "../../src/status/error.js";
+import { SERVER_LIMITS } from "../../src/transport/http2/serve.js";
 import { frame, grpc, RawPeer, setting, uint32 } from "./raw.js";
 import { randomOf } from "./support.js";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Deadlines, type Timed } from "../../src/http2/deadlines.js";
+import { Deadlines, type Timed } from "../../src/turn/deadlines.js";
 
 class Call implements Timed<Call> {
   before: Call | undefined;

@@ -3,10 +3,10 @@ import { connect } from "node:net";
 import { afterEach, describe, mock, test } from "node:test";
 import { ErrorCode, Flag, FrameType, PREFACE, Setting } from "../../src/http2/protocol.js";
 import { StreamTable } from "../../src/http2/streamTable.js";
-import type { GrpcServer } from "../../src/server/grpc/serve.js";
-import { serveHttp2 } from "../../src/server/http2/serve.js";
-import type { Handlers, ServerStream } from "../../src/server/transport.js";
+import type { Handlers, ServerStream } from "../../src/rpc/call.js";
 import { ConnectionStats } from "../../src/stats/connections.js";
+import type { GrpcServer } from "../../src/transport/grpc/serve.js";
+import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import { frame, grpc, RawPeer, requestFields, setting, uint32 } from "./raw.js";
 
 /* Floods that hide behind frames which do work, and clients that look like a flood but are none. */

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import type { Socket } from "node:net";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { lendUntilSent } from "../../src/http2/buffers.js";
 import { Outbox } from "../../src/http2/outbox.js";
 import { FRAME_HEADER, FrameType } from "../../src/http2/protocol.js";
+import { lendUntilSent } from "../../src/turn/buffers.js";
 
 /** A socket that takes everything at once. */
 class Sink {

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
-import { serveGrpc } from "../../src/server/grpc/serve.js";
-import { serveHttp2 } from "../../src/server/http2/serve.js";
-import type { Handlers } from "../../src/server/transport.js";
+import type { Handlers } from "../../src/rpc/call.js";
 import { parseEndpoint } from "../../src/shard/address.js";
-import { type Link, openLink, type Transport } from "../../src/shard/link.js";
+import type { Link, Transport } from "../../src/shard/link.js";
+import { openLink } from "../../src/shard/openLink.js";
 import { Code, StatusError } from "../../src/status/error.js";
+import { serveGrpc } from "../../src/transport/grpc/serve.js";
+import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import { randomOf } from "./support.js";
 
 const ECHO = "/test.Test/Echo";

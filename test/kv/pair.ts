@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
+import { openStore, type Store } from "../../src/app/store/store.js";
 import { parseConfig } from "../../src/config/load.js";
 import { Leases } from "../../src/lease/leases.js";
 import { createLog } from "../../src/ops/log.js";
-import { openStore, type Store } from "../../src/server/store.js";
-import type { Call, UnaryHandler } from "../../src/server/transport.js";
+import type { Call, UnaryHandler } from "../../src/rpc/call.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { createKv } from "../../src/services/kv.js";
 import { leaseHandlers } from "../../src/services/lease.js";

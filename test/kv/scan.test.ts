@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Call } from "../../src/server/transport.js";
+import type { Call } from "../../src/rpc/call.js";
 import { createContext, type KvContext } from "../../src/services/kv/context.js";
 import { visible } from "../../src/services/kv/keyspace.js";
 import { isScan, scan } from "../../src/services/kv/scan.js";

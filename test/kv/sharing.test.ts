@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import type { Reply } from "../../src/server/transport.js";
+import type { Reply } from "../../src/rpc/call.js";
 import { sharing } from "../../src/services/kv/sharing.js";
 import type { Caller } from "../../src/shard/caller.js";
 import { Code, StatusError } from "../../src/status/error.js";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
-import type { ServerStream } from "../../src/server/transport.js";
+import type { ServerStream } from "../../src/rpc/call.js";
 import { leaseHandlers } from "../../src/services/lease.js";
 import { LeaseKeepAliveRequest, LeaseKeepAliveResponse } from "../../src/wire/messages.js";
 import { Lease } from "../../src/wire/paths.js";

@@ -3,7 +3,6 @@ import { randomUUID } from "node:crypto";
 import { Leases } from "../../src/lease/leases.js";
 import { createRouter } from "../../src/routing/create.js";
 import type { Router } from "../../src/routing/router.js";
-import { type GrpcServer, serveGrpc } from "../../src/server/grpc/serve.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { createKv } from "../../src/services/kv.js";
 import { leaseHandlers } from "../../src/services/lease.js";
@@ -12,6 +11,7 @@ import type { Shard } from "../../src/shard/shard.js";
 import { EtcdHost } from "../../src/timeline/etcdHost.js";
 import { type HostWatchEvents, systemRuntime } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
+import { type GrpcServer, serveGrpc } from "../../src/transport/grpc/serve.js";
 import {
   LeaseGrantRequest,
   LeaseGrantResponse,

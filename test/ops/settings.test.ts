@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Settings } from "../../src/app/settings.js";
 import { parseConfig } from "../../src/config/load.js";
-import { Settings } from "../../src/server/settings.js";
 
 const config = (more: object) =>
   parseConfig(JSON.stringify({ shards: [{ name: "a", endpoints: ["10.0.0.1:2379"] }], ...more }), "test");

@@ -9,7 +9,7 @@ import { after, before, describe, test } from "node:test";
 import { Client, credentials } from "@grpc/grpc-js";
 import { freePort } from "../../src/dev/ports.js";
 import { packageRoot, version } from "../../src/ops/package.js";
-import { loadDescriptors } from "../../src/server/reflection/descriptors.js";
+import { loadDescriptors } from "../../src/transport/reflection/descriptors.js";
 import { temporaryFolder } from "../support/braid.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";

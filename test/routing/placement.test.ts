@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { createRouter } from "../../src/routing/create.js";
 import { Hasher } from "../../src/routing/hash.js";
-import { minusLog } from "../../src/routing/log.js";
 import type { ShardEntry } from "../../src/routing/map.js";
 import { ShardMapError } from "../../src/routing/map.js";
+import { minusLog } from "../../src/routing/negativeLog.js";
 import { Rendezvous } from "../../src/routing/rendezvous.js";
 import { bytes, Random, rule, seed, shards } from "./support.js";
 

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { type GrpcServer, serveGrpc } from "../../src/server/grpc/serve.js";
 import { authHandlers } from "../../src/services/auth.js";
 import { clusterHandlers, memberIdOf } from "../../src/services/cluster.js";
 import { createIdentity } from "../../src/services/identity.js";
@@ -8,6 +7,7 @@ import { lowest } from "../../src/services/maintenance/versions.js";
 import { maintenanceHandlers } from "../../src/services/maintenance.js";
 import { openShard, type ShardClient } from "../../src/shard/client.js";
 import { Code, StatusError } from "../../src/status/error.js";
+import { type GrpcServer, serveGrpc } from "../../src/transport/grpc/serve.js";
 import { MemberListResponse, StatusResponse } from "../../src/wire/messages.js";
 import { Auth, Cluster, KV, Maintenance } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";

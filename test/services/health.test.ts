@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import * as grpc from "@grpc/grpc-js";
-import { type GrpcServer, serveGrpc } from "../../src/server/grpc/serve.js";
 import { Health, healthHandlers } from "../../src/services/health.js";
 import { Code } from "../../src/status/error.js";
+import { type GrpcServer, serveGrpc } from "../../src/transport/grpc/serve.js";
 
 let server: GrpcServer;
 let client: grpc.Client;

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { serveGrpc } from "../../src/server/grpc/serve.js";
-import type { Reply, UnaryHandler } from "../../src/server/transport.js";
+import type { Reply, UnaryHandler } from "../../src/rpc/call.js";
 import { UnsentError } from "../../src/shard/errors.js";
 import { Code, StatusError, withDetail } from "../../src/status/error.js";
+import { serveGrpc } from "../../src/transport/grpc/serve.js";
 import { RangeRequest } from "../../src/wire/messages.js";
 import { KV, Maintenance } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import type { Proxy as Braid } from "../../src/server/proxy.js";
+import type { Proxy as Braid } from "../../src/app/proxy.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { bytes, EtcdClient, openProxy } from "../watch/support.js";
 

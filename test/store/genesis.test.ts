@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { connect } from "../../src/app/store/connect.js";
+import { markStore } from "../../src/app/store/marks.js";
+import { openStore } from "../../src/app/store/store.js";
 import { createLog } from "../../src/ops/log.js";
-import { connect } from "../../src/server/connect.js";
-import { markStore } from "../../src/server/marks.js";
-import { openStore } from "../../src/server/store.js";
 import type { ShardClient } from "../../src/shard/client.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import { KV } from "../../src/wire/paths.js";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { openStore } from "../../src/app/store/store.js";
 import { createLog } from "../../src/ops/log.js";
-import { openStore } from "../../src/server/store.js";
 import type { EtcdProcess } from "../support/etcd.js";
 import { until } from "../support/until.js";
 import {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import type { Proxy as Braid } from "../../src/server/proxy.js";
+import type { Proxy as Braid } from "../../src/app/proxy.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { until } from "../support/until.js";
 import { bytes, EtcdClient, EVERYTHING, NO_END, openProxy, prefixEnd, show, text } from "./support.js";

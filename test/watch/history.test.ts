@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Slabs } from "../../src/turn/slabs.js";
 import { History, type KeyedEvent } from "../../src/watch/history.js";
-import { Slabs } from "../../src/watch/slabs.js";
 import { WatchResponse } from "../../src/wire/messages.js";
 import { decodeWatch, encodeEvent } from "../../src/wire/watch.js";
 

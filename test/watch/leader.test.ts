@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import type { Proxy as Braid } from "../../src/server/proxy.js";
+import type { Proxy as Braid } from "../../src/app/proxy.js";
 import { Code } from "../../src/status/error.js";
 import { type EtcdCluster, type EtcdProcess, startCluster, startEtcd } from "../support/etcd.js";
 import { until } from "../support/until.js";

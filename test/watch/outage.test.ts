@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
+import type { Proxy as Braid } from "../../src/app/proxy.js";
+import { openStore, type Store } from "../../src/app/store/store.js";
 import { createLog } from "../../src/ops/log.js";
-import type { Proxy as Braid } from "../../src/server/proxy.js";
-import { openStore, type Store } from "../../src/server/store.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { createWatch, type WatchService } from "../../src/services/watch.js";
 import type { Caller } from "../../src/shard/caller.js";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import type { Proxy as Braid } from "../../src/server/proxy.js";
+import type { Proxy as Braid } from "../../src/app/proxy.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { EtcdClient, EVERYTHING, openProxy } from "./support.js";
 

@@ -1,6 +1,6 @@
+import { openStore, type Store } from "../../src/app/store/store.js";
 import { createLog } from "../../src/ops/log.js";
-import { openStore, type Store } from "../../src/server/store.js";
-import type { ServerStream } from "../../src/server/transport.js";
+import type { ServerStream } from "../../src/rpc/call.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { createWatch, type WatchLimits, type WatchService } from "../../src/services/watch.js";
 import type { StatusError } from "../../src/status/error.js";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Slabs } from "../../src/watch/slabs.js";
+import { Slabs } from "../../src/turn/slabs.js";
 
 test("pieces have memory of their own, and what is kept of them is about what is held", () => {
   const { allocate } = new Slabs();

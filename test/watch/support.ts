@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { Client, type ClientDuplexStream, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { type Proxy as Braid, startProxy } from "../../src/app/proxy.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { Config } from "../../src/config/types.js";
 import { createLog } from "../../src/ops/log.js";
-import { type Proxy as Braid, startProxy } from "../../src/server/proxy.js";
 import {
   type Codec,
   CompactionRequest,

@@ -1,4 +1,4 @@
-import type { Call } from "../../server/transport.js";
+import type { Call } from "../../rpc/call.js";
 import { UnsentError } from "../../shard/errors.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";

@@ -1,6 +1,6 @@
 import type { Authenticator } from "../../auth/authenticator.js";
 import type { OwnCaller } from "../../auth/own.js";
-import type { Call } from "../../server/transport.js";
+import type { Call } from "../../rpc/call.js";
 import type { CallOptions, Shard } from "../../shard/shard.js";
 import { Code, type StatusError } from "../../status/error.js";
 import type { Timeline } from "../../timeline/view.js";

@@ -1,6 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import { ADMIN_LOCK } from "../../lease/reserved.js";
-import type { Call } from "../../server/transport.js";
+import type { Call } from "../../rpc/call.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";

@@ -1,7 +1,7 @@
-import type { Call, Reply } from "../../server/transport.js";
+import type { Call, Reply } from "../../rpc/call.js";
 import type { CallOptions, Done, Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
-import type { KvLimits } from "./context.js";
+import type { KvLimits } from "./limits.js";
 
 /*
  * One client call's calls to shards: the client's deadline and cancellation reach them. Callbacks, because a put or

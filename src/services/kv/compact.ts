@@ -1,4 +1,4 @@
-import type { Call, UnaryHandler } from "../../server/transport.js";
+import type { Call, UnaryHandler } from "../../rpc/call.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError, withDetail } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";

@@ -3,18 +3,10 @@ import type { Shard } from "../../shard/shard.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { ToRevision } from "../../wire/rewrite.js";
 import type { Identity } from "../identity.js";
+import type { KvLimits } from "./limits.js";
 import { PointReads } from "./pointReads.js";
 import { Unrest } from "./unrest.js";
 import { Unseen } from "./unseen.js";
-
-export interface KvLimits {
-  /** Largest write request in bytes, measured as etcd measures it (its `--max-request-bytes`, 1.5 MiB by default). */
-  readonly maxRequestBytes: number;
-  /** Most compares, or operations of one branch, in a transaction (etcd's `--max-txn-ops`, 128 by default). */
-  readonly maxTxnOps: number;
-  /** Longest that one request may take at a shard, ms; a client's nearer deadline counts. */
-  readonly requestTimeoutMs: number;
-}
 
 /**
  * Makes leases usable on the shards of the keys that are bound to them. A lease lives on a home shard; on another

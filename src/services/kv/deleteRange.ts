@@ -1,5 +1,5 @@
 import { mayCarryOut } from "../../auth/permission.js";
-import type { Call, Reply, UnaryHandler } from "../../server/transport.js";
+import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
 import { StatusError } from "../../status/error.js";
 import type { Sealed } from "../../timeline/view.js";
 import { DeleteRangeRequest, DeleteRangeResponse } from "../../wire/messages.js";

@@ -1,5 +1,5 @@
 import { mayCarryOut, mayRead } from "../../auth/permission.js";
-import type { Call, UnaryHandler } from "../../server/transport.js";
+import type { Call, UnaryHandler } from "../../rpc/call.js";
 import { isDenied } from "../../shard/access.js";
 import { Code, StatusError } from "../../status/error.js";
 import { DeleteRangeRequest, EMPTY, PutRequest, RangeRequest, TxnRequest } from "../../wire/messages.js";

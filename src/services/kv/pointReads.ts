@@ -1,17 +1,17 @@
 import { AsyncResource } from "node:async_hooks";
-import type { Call } from "../../server/transport.js";
-import { giveBack } from "../../shard/buffers.js";
+import type { Call } from "../../rpc/call.js";
 import type { Caller } from "../../shard/caller.js";
-import { beforeDeparture } from "../../shard/departures.js";
 import type { Origin, Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import type { EndCarrier, LogEnd, Timeline } from "../../timeline/view.js";
+import { giveBack } from "../../turn/buffers.js";
+import { beforeDeparture } from "../../turn/departures.js";
 import { KV } from "../../wire/paths.js";
 import { encodeRangeGroup, findRanges } from "../../wire/rangeGroup.js";
 import { peekRevision } from "../../wire/rewrite.js";
 import { callOptions, cancellation } from "./calls.js";
-import type { KvLimits } from "./context.js";
+import type { KvLimits } from "./limits.js";
 
 /** Most reads in a group: an etcd answers it with one of its cores, and all of it at once. */
 const MAX_GROUP = 64;

@@ -1,4 +1,4 @@
-import type { UnaryHandler } from "../../server/transport.js";
+import type { UnaryHandler } from "../../rpc/call.js";
 import { PutRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewritePut } from "../../wire/rewrite.js";

@@ -1,7 +1,7 @@
 import { mayRead } from "../../auth/permission.js";
-import type { Call, Reply, UnaryHandler } from "../../server/transport.js";
-import { giveBack, lendUntilSent } from "../../shard/buffers.js";
+import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
 import { FOLDED } from "../../timeline/ends.js";
+import { giveBack, lendUntilSent } from "../../turn/buffers.js";
 import { GIVEN_EMPTY, RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewriteRange } from "../../wire/rewrite.js";

@@ -1,6 +1,6 @@
-import type { Call } from "../../server/transport.js";
-import { giveBack, lendUntilSent } from "../../shard/buffers.js";
+import type { Call } from "../../rpc/call.js";
 import { FOLDED, folded } from "../../timeline/ends.js";
+import { giveBack, lendUntilSent } from "../../turn/buffers.js";
 import { type Memory, RangeMerge } from "../../wire/merge.js";
 import { RangeRequest, SortOrder, SortTarget } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";

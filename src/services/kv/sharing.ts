@@ -1,7 +1,7 @@
-import type { Call, Reply, UnaryHandler } from "../../server/transport.js";
-import { share } from "../../shard/buffers.js";
-import { departures } from "../../shard/departures.js";
+import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
 import { Code, type StatusError } from "../../status/error.js";
+import { share } from "../../turn/buffers.js";
+import { departures } from "../../turn/departures.js";
 
 /** A power of two. Two requests in one place of the table only cost each other the chance to be shared. */
 const PLACES = 256;

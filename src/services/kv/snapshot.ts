@@ -1,4 +1,4 @@
-import type { Call } from "../../server/transport.js";
+import type { Call } from "../../rpc/call.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { RangeRequest, RangeResponse } from "../../wire/messages.js";

@@ -1,5 +1,5 @@
 import { mayCarryOut } from "../../auth/permission.js";
-import type { Call } from "../../server/transport.js";
+import type { Call } from "../../rpc/call.js";
 import {
   type Compare,
   CompareTarget,

@@ -1,4 +1,4 @@
-import type { Call, Reply, UnaryHandler } from "../../server/transport.js";
+import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
 import type { Done } from "../../shard/shard.js";
 import { FOLDED } from "../../timeline/ends.js";
 import type { LogEnd, Sealed } from "../../timeline/view.js";

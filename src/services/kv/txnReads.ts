@@ -1,4 +1,4 @@
-import type { Call } from "../../server/transport.js";
+import type { Call } from "../../rpc/call.js";
 import { Turns } from "../../shard/turns.js";
 import { Code, StatusError } from "../../status/error.js";
 import { RangeRequest, SortOrder, type TxnRequest } from "../../wire/messages.js";

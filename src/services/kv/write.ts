@@ -1,5 +1,5 @@
 import { mayWrite } from "../../auth/permission.js";
-import type { Call } from "../../server/transport.js";
+import type { Call } from "../../rpc/call.js";
 import type { Done } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";

@@ -1,4 +1,4 @@
-import type { Call, UnaryHandler } from "../../server/transport.js";
+import type { Call, UnaryHandler } from "../../rpc/call.js";
 import type { CallOptions, Shard } from "../../shard/shard.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { CompactionTimeline } from "../../watch/compaction.js";

@@ -1,5 +1,5 @@
 import { mayMaintain } from "../../auth/permission.js";
-import type { Call } from "../../server/transport.js";
+import type { Call } from "../../rpc/call.js";
 import type { CallOptions, Shard } from "../../shard/shard.js";
 import { Code, StatusError, withDetail } from "../../status/error.js";
 import { StatusResponse } from "../../wire/messages.js";

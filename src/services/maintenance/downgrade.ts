@@ -1,4 +1,4 @@
-import type { Call } from "../../server/transport.js";
+import type { Call } from "../../rpc/call.js";
 import { DowngradeAction, DowngradeRequest, DowngradeResponse } from "../../wire/messages.js";
 import { Maintenance } from "../../wire/paths.js";
 import { type Backend, connected, type MaintenanceDeps, optionsFor } from "./context.js";

@@ -1,5 +1,5 @@
 import { mayMoveLeaders } from "../../auth/permission.js";
-import type { Call } from "../../server/transport.js";
+import type { Call } from "../../rpc/call.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { MemberListResponse, MoveLeaderRequest, StatusResponse } from "../../wire/messages.js";

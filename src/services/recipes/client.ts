@@ -1,4 +1,4 @@
-import type { Call, Handlers } from "../../server/transport.js";
+import type { Call, Handlers } from "../../rpc/call.js";
 import { Code, StatusError } from "../../status/error.js";
 import {
   type Codec,

@@ -1,4 +1,4 @@
-import type { Call, Metadata, ServerStream } from "../../server/transport.js";
+import type { Call, Metadata, ServerStream } from "../../rpc/call.js";
 import type { Caller } from "../../shard/caller.js";
 import { Code, StatusError } from "../../status/error.js";
 

@@ -1,6 +1,6 @@
 import { mayRead } from "../../auth/permission.js";
 import type { Router } from "../../routing/router.js";
-import type { Call } from "../../server/transport.js";
+import type { Call } from "../../rpc/call.js";
 import { problemOf } from "../../shard/access.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";

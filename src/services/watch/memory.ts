@@ -1,4 +1,4 @@
-import type { Usage } from "../../server/transport.js";
+import type { Usage } from "../../rpc/call.js";
 import type { SharedBytes } from "../../stats/connections.js";
 
 /** What a watch costs on top of its keys, bytes. */

@@ -1,5 +1,5 @@
 import type { Router } from "../../routing/router.js";
-import type { ServerStream } from "../../server/transport.js";
+import type { ServerStream } from "../../rpc/call.js";
 import type { Shard } from "../../shard/shard.js";
 import { StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";

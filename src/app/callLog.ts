@@ -1,0 +1,82 @@
+import { randomBytes } from "node:crypto";
+import { LogGate } from "../ops/gate.js";
+import type { Log } from "../ops/log.js";
+import type { Call } from "../rpc/call.js";
+import { Code, type StatusError, withDetail } from "../status/error.js";
+import { etcd } from "../status/etcd.js";
+import { Election, Lock } from "../wire/paths.js";
+import { codeName } from "./metrics/calls.js";
+
+/** What is the store's fault, or its operator's to know. Everything else is between the client and its request. */
+const LEVELS: Partial<Record<Code, "warn" | "error">> = {
+  [Code.UNKNOWN]: "warn",
+  [Code.DEADLINE_EXCEEDED]: "warn",
+  [Code.RESOURCE_EXHAUSTED]: "warn",
+  [Code.UNAVAILABLE]: "warn",
+  [Code.INTERNAL]: "error",
+  [Code.DATA_LOSS]: "error",
+};
+
+/** They wait for others by their nature. */
+const WAITING: ReadonlySet<string> = new Set([Lock.Lock, Election.Campaign]);
+const STOPPED = etcd.stopped().message;
+const MAX_ID = 128;
+
+/** Writes a line for calls that failed, and for slow ones; of many alike only some. */
+export class CallLog {
+  private readonly run = randomBytes(3).toString("hex");
+  private counter = 0;
+  private readonly gate: LogGate;
+
+  constructor(
+    private readonly log: Log,
+    gate?: { readonly lines: number; readonly intervalMs: number },
+  ) {
+    const held = (kind: string, more: number) =>
+      log.warn({ kind, more }, "more lines like these were left out");
+    this.gate = new LogGate(held, gate?.lines, gate?.intervalMs);
+  }
+
+  /** What `CallObserver` reports. */
+  readonly report = (call: Call, error: StatusError | undefined, ms: number): void => {
+    const { log } = this;
+    if (error === undefined) {
+      if (!WAITING.has(call.path) && this.gate.passes("slow"))
+        log.warn(this.fields(call, error, ms), "slow request");
+      return;
+    }
+    // Every client is told so when the proxy stops.
+    const level = error.message === STOPPED ? "debug" : (LEVELS[error.code] ?? "debug");
+    if (level === "debug") {
+      if (log.isLevelEnabled("debug")) log.debug(this.fields(call, error, ms), "request failed");
+    } else if (this.gate.passes(codeName(error.code))) {
+      log[level](this.fields(call, error, ms), "request failed");
+    }
+  };
+
+  private fields(call: Call, error: StatusError | undefined, ms: number): object {
+    const { path, slowest, trace } = call;
+    return {
+      request: this.idOf(call),
+      ...(trace && { trace }),
+      method: path,
+      code: codeName(error?.code ?? Code.OK),
+      ms: Math.round(ms),
+      ...(slowest && {
+        shard: slowest.shard,
+        endpoint: slowest.endpoint,
+        shardMethod: slowest.path,
+        shardMs: Math.round(slowest.ms),
+        attempts: slowest.attempts,
+      }),
+      ...(error && { error: withDetail(error) }),
+    };
+  }
+
+  /** The client's own name for its request (`x-request-id`, or the trace that it is part of), else one of ours. */
+  private idOf({ metadata }: Call): string {
+    const given = metadata.get("x-request-id") ?? metadata.get("traceparent")?.split("-")[1];
+    if (given !== undefined && /^[\x21-\x7e]+$/.test(given)) return given.slice(0, MAX_ID);
+    return `${this.run}-${++this.counter}`;
+  }
+}

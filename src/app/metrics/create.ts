@@ -1,0 +1,237 @@
+import type { LeaseCounts } from "../../lease/leases.js";
+import { version } from "../../ops/package.js";
+import { Metrics } from "../../ops/prometheus.js";
+import type { Sample } from "../../ops/samples.js";
+import type { ShardClient } from "../../shard/client.js";
+import { type ConnectionStats, REFUSALS } from "../../stats/connections.js";
+import type { CallStats } from "../../stats/methods.js";
+import type { SharedTimeline } from "../../timeline/timeline.js";
+import type { Hub } from "../../watch/hub.js";
+import type { StoreAuth } from "../store/auth.js";
+import { addAuthMetrics } from "./auth.js";
+import { callDurations, callsInFlight, codeName, endedCalls } from "./calls.js";
+import { addTimelineMetrics } from "./timeline.js";
+import { addWatchMetrics } from "./watch.js";
+
+/** Where the numbers are. */
+export interface MetricSources {
+  /** Of the clients' calls. */
+  readonly calls: CallStats;
+  readonly connections: ConnectionStats;
+  /** When the certificate that clients are shown expires, ms since the epoch; undefined without TLS. */
+  certificateExpiresAt(): number | undefined;
+  /** Undefined without authentication. */
+  readonly auth: Pick<StoreAuth, "callers" | "counts"> | undefined;
+  /** In configured order, and the timeline host's if that is a cluster of its own. */
+  readonly backends: readonly ShardClient[];
+  readonly host: ShardClient;
+  /** In configured order. */
+  readonly shardNames: readonly string[];
+  readonly timeline: SharedTimeline;
+  readonly hub: Hub;
+  readonly leases: { counts(): LeaseCounts };
+}
+
+/** All metrics of a proxy. docs/grafana/etcd-braid.json shows what they are for. */
+export function createMetrics(sources: MetricSources): Metrics {
+  const metrics = new Metrics(true);
+  metrics.gauge("braid_build_info", "1, with the version of the proxy.", () => [[{ version }, 1]], "max");
+  addClientMetrics(metrics, sources.calls);
+  addConnectionMetrics(metrics, sources.connections);
+  addCertificateMetrics(metrics, sources);
+  addShardMetrics(metrics, sources.backends);
+  addTimelineMetrics(metrics, sources.timeline, sources.shardNames);
+  addWatchMetrics(metrics, sources.hub, sources.shardNames);
+  addLeaseMetrics(metrics, sources.leases);
+  addAuthMetrics(metrics, sources.auth);
+  addEtcdMetrics(metrics, sources);
+  return metrics;
+}
+
+function addClientMetrics(metrics: Metrics, calls: CallStats): void {
+  metrics.counter(
+    "braid_requests_total",
+    "Calls of clients that have ended, by method and gRPC code. Streams count when they end.",
+    () => endedCalls(calls),
+  );
+  metrics.histogram(
+    "braid_request_duration_seconds",
+    "Time from the arrival of a client's unary call to its answer.",
+    () => callDurations(calls),
+  );
+  metrics.gauge("braid_requests_in_flight", "Calls of clients under way, streams included.", () =>
+    callsInFlight(calls),
+  );
+}
+
+function addConnectionMetrics(metrics: Metrics, stats: ConnectionStats): void {
+  const byProtocol = (counts: ConnectionStats["openBy"]) => (): Sample[] => [
+    [{ protocol: "http2" }, counts.http2],
+    [{ protocol: "http1" }, counts.http1],
+  ];
+  metrics.gauge(
+    "braid_connections",
+    "Connections of clients that are open: HTTP/2 (gRPC) and HTTP/1.1 (JSON gateway, pages).",
+    byProtocol(stats.openBy),
+  );
+  metrics.counter(
+    "braid_connections_accepted_total",
+    "Connections of clients.",
+    byProtocol(stats.acceptedBy),
+  );
+  metrics.counter(
+    "braid_connections_refused_total",
+    "Connections refused, or ended because of how the client behaved.",
+    () => REFUSALS.map((reason) => [{ reason }, stats.refused[reason]]),
+  );
+  metrics.gauge(
+    "braid_connections_queued_bytes",
+    "Answers and events that wait for clients to read them.",
+    () => [[{}, stats.queued.bytes]],
+  );
+  metrics.gauge(
+    "braid_connections_request_bytes",
+    "Requests of clients that have come in part, wait, or are in progress.",
+    () => [[{}, stats.requests.bytes]],
+  );
+  metrics.counter(
+    "braid_streams_refused_total",
+    "HTTP/2 streams refused because their connection had as many as it may have.",
+    () => [[{}, stats.refusedStreams]],
+  );
+}
+
+function addCertificateMetrics(metrics: Metrics, sources: MetricSources): void {
+  metrics.gauge(
+    "braid_tls_certificate_expiry_timestamp_seconds",
+    "When the proxy's own certificates expire: the one for clients, and those for shards.",
+    () => {
+      const shards = sources.backends.map(({ name, certificateExpiresAt }): Sample => {
+        return [{ use: "shard", shard: name }, certificateExpiresAt / 1_000];
+      });
+      const clients: Sample = [
+        { use: "clients", shard: "" },
+        (sources.certificateExpiresAt() ?? Infinity) / 1_000,
+      ];
+      return [clients, ...shards].filter(([, seconds]) => Number.isFinite(seconds));
+    },
+    "min",
+  );
+}
+
+const STATES = ["idle", "connecting", "ready", "silent", "failed"] as const;
+
+function addShardMetrics(metrics: Metrics, backends: readonly ShardClient[]): void {
+  metrics.counter(
+    "braid_shard_requests_total",
+    "Unary calls to a shard that have ended, by method and gRPC code. Reads that go there together are one KV.Txn.",
+    () => backends.flatMap(({ name, stats }) => [...endedCalls(stats, { shard: name })]),
+  );
+  metrics.histogram(
+    "braid_shard_request_duration_seconds",
+    "Time that unary calls to a shard took, repetitions included. Reads that go there together are one KV.Txn.",
+    () => backends.flatMap(({ name, stats }) => [...callDurations(stats, { shard: name })]),
+  );
+  metrics.gauge("braid_shard_requests_in_flight", "Unary calls to a shard under way.", () =>
+    backends.flatMap(({ name, stats }) => [...callsInFlight(stats, { shard: name })]),
+  );
+  metrics.gauge("braid_shard_streams", "Streams to a shard that are open or wait for an endpoint.", () =>
+    backends.map(({ name, openStreams }) => [{ shard: name }, openStreams]),
+  );
+  // The page is open to everybody: of an endpoint it has the place in the configuration, and no address.
+  const endpoints = () =>
+    backends.flatMap((client) =>
+      client
+        .endpoints()
+        .map((health, i) => ({ labels: { shard: client.name, endpoint: String(i + 1) }, health })),
+    );
+  metrics.gauge(
+    "braid_shard_endpoint_state",
+    "1 for the state that an endpoint is in: idle, connecting, ready, silent (connected, does not answer) or failed. " +
+      "Endpoints are numbered as in the shard's configuration, from 1.",
+    () =>
+      endpoints().flatMap(({ labels, health: { state } }) =>
+        STATES.map((each): Sample => [{ ...labels, state: each }, each === state ? 1 : 0]),
+      ),
+    "max",
+  );
+  metrics.gauge(
+    "braid_shard_endpoint_in_use",
+    "1 for the endpoint of a shard that calls go to, as long as it works.",
+    () => endpoints().map(({ labels, health: { inUse } }) => [labels, Number(inUse)]),
+    "max",
+  );
+  metrics.counter("braid_shard_connects_total", "Connections made to an endpoint.", () =>
+    endpoints().map(({ labels, health: { connects } }) => [labels, connects]),
+  );
+  metrics.counter(
+    "braid_shard_connection_failures_total",
+    "Connections to an endpoint that were lost or could not be made.",
+    () => endpoints().map(({ labels, health: { failures } }) => [labels, failures]),
+  );
+}
+
+function addLeaseMetrics(metrics: Metrics, leases: { counts(): LeaseCounts }): void {
+  const plain = (read: (counts: LeaseCounts) => number) => (): Sample[] => [[{}, read(leases.counts())]];
+  metrics.counter(
+    "braid_leases_granted_total",
+    "Leases granted through this proxy.",
+    plain((c) => c.granted),
+  );
+  metrics.counter(
+    "braid_lease_parts_granted_total",
+    "Parts of leases that this proxy granted on shards besides the home.",
+    plain((c) => c.parts),
+  );
+  metrics.counter(
+    "braid_lease_renewals_total",
+    "Keep-alives of clients.",
+    plain((c) => c.renewals),
+  );
+  metrics.counter(
+    "braid_lease_renewals_missed_total",
+    "Keep-alives to shards that had no answer in time.",
+    plain((c) => c.missedRenewals),
+  );
+  metrics.counter(
+    "braid_leases_ended_total",
+    "Leases whose end this proxy carried through on all shards.",
+    plain((c) => c.ended),
+  );
+  metrics.gauge(
+    "braid_leases_placed",
+    "Leases in the store with parts besides their home.",
+    plain((c) => c.placed),
+    "max",
+  );
+  metrics.gauge(
+    "braid_leases_ending",
+    "Leases that have ended and whose last parts are still to be revoked by this proxy.",
+    plain((c) => c.ending),
+  );
+}
+
+/** What the dashboards and alerts for etcd read that has a true meaning here. */
+function addEtcdMetrics(metrics: Metrics, { calls, host }: MetricSources): void {
+  const labels = (path: string, streams: boolean) => {
+    const [, service = "", method = ""] = path.split("/");
+    return { grpc_type: streams ? "bidi_stream" : "unary", grpc_service: service, grpc_method: method };
+  };
+  const known = () => [...calls.all()].filter(({ path }) => path.startsWith("/"));
+  metrics.counter("grpc_server_started_total", "As etcd's: calls of clients begun.", () =>
+    known().map(({ path, streams, started }) => [labels(path, streams), started]),
+  );
+  metrics.counter("grpc_server_handled_total", "As etcd's: calls of clients ended, by code.", () =>
+    known().flatMap(({ path, streams, ended }) =>
+      [...ended.entries()]
+        .filter(([, count]) => count > 0)
+        .map(([code, count]): Sample => [{ ...labels(path, streams), grpc_code: codeName(code) }, count]),
+    ),
+  );
+  metrics.gauge(
+    "etcd_server_has_leader",
+    "As etcd's, for the store: 1 while an endpoint of the timeline host answers, without which there are no writes.",
+    () => [[{}, Number(host.endpoints().some(({ state }) => state === "ready"))]],
+    "max",
+  );
+}

@@ -1,0 +1,98 @@
+import type { Metrics } from "../../ops/prometheus.js";
+import type { Sample } from "../../ops/samples.js";
+import type { SharedTimeline } from "../../timeline/timeline.js";
+
+/** How the timeline does: latency of sealing, size of the log and of the table. */
+export function addTimelineMetrics(
+  metrics: Metrics,
+  timeline: SharedTimeline,
+  shardNames: readonly string[],
+): void {
+  const { stats } = timeline;
+  const plain = (read: () => number) => (): Sample[] => [[{}, read()]];
+  const results = (counts: () => readonly [result: string, count: number][]) => (): Sample[] =>
+    counts().map(([result, count]) => [{ result }, count]);
+  metrics.histogram(
+    "braid_timeline_seal_duration_seconds",
+    "How long writes and reads waited for a shard revision to be sealed, of those that had to.",
+    () => [[{}, stats.seals]],
+  );
+  metrics.histogram(
+    "braid_timeline_append_duration_seconds",
+    "How long the timeline host took to take an entry.",
+    () => [[{}, stats.appends]],
+  );
+  metrics.counter(
+    "braid_timeline_appends_total",
+    "Entries that this proxy appended: taken, refused because of a new base (and tried again), or failed.",
+    results(() => [
+      ["taken", stats.appends.count],
+      ["refused", stats.appendsRefused],
+      ["failed", stats.appendsFailed],
+    ]),
+  );
+  metrics.histogram(
+    "braid_timeline_sync_duration_seconds",
+    "How long linearizable looks at the log's end took.",
+    () => [[{}, stats.syncs]],
+  );
+  metrics.counter(
+    "braid_timeline_syncs_failed_total",
+    "Looks at the log's end that failed.",
+    plain(() => stats.syncsFailed),
+  );
+  metrics.counter(
+    "braid_timeline_entries_total",
+    "Entries of all proxies that were folded.",
+    plain(() => stats.entries),
+  );
+  metrics.counter(
+    "braid_timeline_bases_total",
+    "Bases that replaced the log's older part: written by this proxy, or by another one.",
+    results(() => [
+      ["own", stats.ownBases],
+      ["other", Math.max(0, stats.bases - stats.ownBases)],
+    ]),
+  );
+  metrics.counter(
+    "braid_timeline_reloads_total",
+    "How often the log could not be followed and was read anew.",
+    plain(() => stats.reloads),
+  );
+  metrics.gauge(
+    "braid_timeline_log_entries",
+    "Entries in the log above its base.",
+    plain(() => timeline.log.length),
+    "max",
+  );
+  const table = () => timeline.log.fold.snapshot().table;
+  metrics.gauge(
+    "braid_timeline_segments",
+    "Segments of the table that maps revisions to shard revisions.",
+    plain(() => table().count),
+    "max",
+  );
+  metrics.gauge(
+    "braid_timeline_table_bytes",
+    "Memory of that table.",
+    plain(() => table().bytes),
+  );
+  metrics.gauge(
+    "braid_timeline_revision",
+    "Newest revision known to this proxy.",
+    plain(() => timeline.head),
+    "max",
+  );
+  metrics.gauge(
+    "braid_timeline_compact_revision",
+    "Newest compacted revision.",
+    plain(() => timeline.compactRevision),
+    "max",
+  );
+  metrics.gauge(
+    "braid_timeline_sealed_shard_revision",
+    "Newest sealed revision of each shard, as the shard counts.",
+    () => shardNames.map((shard, i) => [{ shard }, timeline.cut(i)]),
+    "max",
+  );
+}

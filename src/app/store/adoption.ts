@@ -1,0 +1,71 @@
+import type { Config } from "../../config/types.js";
+import type { Log } from "../../ops/log.js";
+import type { ShardClient } from "../../shard/client.js";
+import { Code, StatusError } from "../../status/error.js";
+import type { SharedTimeline } from "../../timeline/timeline.js";
+import { type Connections, connect } from "./connect.js";
+import { ContradictionError, type Reading, storeOf } from "./contradictions.js";
+import { changeHost, inspectClusters, placeOf, writeMark } from "./marks.js";
+
+/**
+ * Makes the cluster that is behind a shard's endpoints now, or behind those of the timeline host (-1), the one that belongs to the
+ * store, after the old one was rebuilt from its newest data. Rejects when it belongs to something else, or holds less
+ * than the timeline has sealed. Resolves to false when it belongs to the store already. Running proxies have to be restarted
+ * afterwards.
+ */
+export async function adoptCluster(config: Config, index: number, log: Log): Promise<boolean> {
+  const connections = await connect(config, log);
+  try {
+    return await adopt(connections, index);
+  } finally {
+    connections.disconnect();
+  }
+}
+
+async function adopt(connections: Connections, index: number): Promise<boolean> {
+  const { config, all, host, timeline } = connections;
+  const { clusters, unreachable, contradictions } = await inspectClusters(connections);
+  for (const [failed, error] of unreachable) {
+    // Where the timeline is, all marks say.
+    if (failed === index || failed === host.index || index === host.index) throw error;
+  }
+  const others = contradictions.filter((each) => !(each.isAdoptable && each.cluster === index));
+  if (others.length > 0) throw new ContradictionError(others, config);
+  const at = all.findIndex((cluster) => cluster.index === index);
+  const [cluster, reading] = [all[at], clusters[at].reading as Reading];
+  await timeline.open();
+  if (index >= 0) refuseOlder(cluster, reading, timeline);
+  const place = placeOf(host, clusters[all.indexOf(host)].reading as Reading);
+  const store = storeOf(clusters, host.index);
+  let isChanged = false;
+  // A store made by an older version is marked by the first proxy that opens it.
+  if (store !== undefined && reading.marks.marks.length === 0) {
+    isChanged = await writeMark(cluster, reading, store, place, index === host.index);
+  }
+  if (store !== undefined && index === host.index) {
+    for (const each of all) {
+      if (await changeHost(each, store, place, each === host)) isChanged = true;
+    }
+  }
+  return (index >= 0 && (await writeClusterId(timeline, index, reading.clusterId))) || isChanged;
+}
+
+function refuseOlder({ name, index }: ShardClient, { revision }: Reading, timeline: SharedTimeline): void {
+  if (revision >= timeline.cut(index)) return;
+  throw new StatusError(
+    Code.DATA_LOSS,
+    `shard "${name}" is at revision ${revision}, the timeline has sealed ${timeline.cut(index)}: ` +
+      "this cluster lacks data that clients were told is stored",
+  );
+}
+
+/** False when the base has it already. */
+async function writeClusterId(timeline: SharedTimeline, index: number, clusterId: string): Promise<boolean> {
+  for (;;) {
+    const clusterIds = [...timeline.log.base.clusterIds];
+    if (clusterIds[index] === clusterId) return false;
+    clusterIds[index] = clusterId;
+    if (await timeline.log.writeBase({ clusterIds })) return true;
+    await timeline.sync();
+  }
+}

@@ -1,0 +1,101 @@
+import { Authenticator } from "../../auth/authenticator.js";
+import { Callers } from "../../auth/callers.js";
+import type { Credentials, LoginCounts } from "../../auth/login.js";
+import { OwnCaller } from "../../auth/own.js";
+import { Seal } from "../../auth/seal.js";
+import { loadTokenKey } from "../../auth/tokenKey.js";
+import { readSecret } from "../../config/secrets.js";
+import type { AuthConfig, Config, CredentialsConfig, SecretConfig } from "../../config/types.js";
+import { problemOf, withAccess } from "../../shard/access.js";
+import type { ShardClient } from "../../shard/client.js";
+import type { Shard } from "../../shard/shard.js";
+import { Code, StatusError } from "../../status/error.js";
+
+/** The proxy's users, and what logs clients in with them. */
+export interface StoreAuth {
+  readonly own: OwnCaller;
+  readonly callers: Callers;
+  readonly authenticator: Authenticator;
+  readonly counts: LoginCounts;
+}
+
+/** The proxy's users, and the shards that they log in to, without any access of their own. */
+export interface OwnUsers {
+  readonly raw: readonly ShardClient[];
+  readonly own: OwnCaller;
+  readonly counts: LoginCounts;
+}
+
+/** Reads the key of clients' tokens, at the timeline host if it is nowhere else. `store` names the store. */
+export async function openCallers(
+  { raw, own, counts }: OwnUsers,
+  { tokenKey, tokenTtlSeconds }: AuthConfig,
+  host: Shard,
+  store: string,
+): Promise<StoreAuth> {
+  const secret = tokenKey === undefined ? await loadTokenKey(host) : keyOf(tokenKey);
+  const callers = new Callers(new Seal(secret, store), raw, counts, tokenTtlSeconds * 1_000);
+  return { own, callers, authenticator: new Authenticator(callers, raw, counts), counts };
+}
+
+function keyOf(secret: SecretConfig): string {
+  try {
+    const key = readSecret(secret);
+    if (key.length >= 16) return key;
+    throw new Error("must be at least 16 characters");
+  } catch (reason) {
+    throw new StatusError(Code.FAILED_PRECONDITION, `auth.tokenKey: ${(reason as Error).message}`);
+  }
+}
+
+/** The proxy's users; undefined where it has none. */
+export function openOwnUsers(
+  config: Config,
+  raw: readonly ShardClient[],
+  host: ShardClient,
+): OwnUsers | undefined {
+  const { auth, shards, timeline } = config;
+  const users = new Map(shards.map((shard, i) => [raw[i], shard.auth ?? auth.own]));
+  if (timeline.kind === "dedicated") users.set(host, timeline.auth ?? auth.own);
+  if ([...users.values()].every((user) => user === undefined)) return undefined;
+  const counts = { authenticates: 0 };
+  const own = new OwnCaller(counts);
+  for (const [client, user] of users) own.add(client, user && credentialsOf(user, client.name));
+  return { raw, own, counts };
+}
+
+/** A connection to one cluster whose calls are those of the proxy's user there, if it has one. */
+export function asOwnUser(config: Config, client: ShardClient): ShardClient {
+  const { auth, shards, timeline } = config;
+  const cluster = client.index < 0 ? timeline : shards[client.index]!;
+  const user = ("auth" in cluster ? cluster.auth : undefined) ?? auth.own;
+  if (user === undefined) return client;
+  const own = new OwnCaller({ authenticates: 0 });
+  own.add(client, credentialsOf(user, client.name));
+  return withAccess(client, own);
+}
+
+function credentialsOf({ user, password }: CredentialsConfig, name: string): Credentials {
+  return {
+    user,
+    password: () => {
+      try {
+        return readSecret(password);
+      } catch (reason) {
+        const text = `the password of the proxy's user "${user}" for "${name}" cannot be read`;
+        throw new StatusError(Code.FAILED_PRECONDITION, text, { detail: (reason as Error).message });
+      }
+    },
+  };
+}
+
+/** A proxy without credentials cannot serve shards that ask for them. */
+export function withoutCredentials(reason: unknown): unknown {
+  const error = StatusError.from(reason);
+  if (problemOf(error.message) !== "missing") return reason;
+  return new StatusError(
+    Code.FAILED_PRECONDITION,
+    "the shards have authentication on, but the proxy has no user: give it one in auth, see shards.yaml",
+    { cause: reason },
+  );
+}

@@ -1,0 +1,105 @@
+import { randomBytes } from "node:crypto";
+import type { Config } from "../../config/types.js";
+import type { Log } from "../../ops/log.js";
+import { diffMaps, fingerprint, parseMap } from "../../routing/fingerprint.js";
+import type { Backend } from "../../services/maintenance.js";
+import { withAccess } from "../../shard/access.js";
+import { openShard, type ShardClient, type ShardLog } from "../../shard/client.js";
+import { Code, StatusError } from "../../status/error.js";
+import type { Base } from "../../timeline/base.js";
+import { EtcdHost } from "../../timeline/etcdHost.js";
+import type { Genesis } from "../../timeline/genesis.js";
+import { systemRuntime } from "../../timeline/host.js";
+import { HOST_NAME } from "../../timeline/mark.js";
+import { SharedTimeline } from "../../timeline/timeline.js";
+import { type OwnUsers, openOwnUsers } from "./auth.js";
+import type { Clusters } from "./marks.js";
+import { shardTls } from "./tls.js";
+
+/** A store's clusters, connected when first used, and its timeline, which is not open yet. */
+export interface Connections extends Clusters {
+  /** The shards in their order. */
+  readonly clients: readonly ShardClient[];
+  readonly timeline: SharedTimeline;
+  readonly backends: readonly Backend[];
+  /** Identifies the shard map; never 0. */
+  readonly mapId: bigint;
+  readonly users: OwnUsers | undefined;
+  disconnect(): void;
+}
+
+/** Connections for a moment are nobody's news. */
+const QUIET: ShardLog = { debug() {}, info() {}, warn() {} };
+
+/** `genesis` tells where the shards stand when a store is made; absent: there has to be one already. */
+export async function connect(
+  config: Config,
+  log: Log,
+  genesis: (shards: readonly ShardClient[]) => Promise<Genesis> = noStore,
+): Promise<Connections> {
+  const map = await fingerprint(config.map);
+  const open = (index: number, name: string, endpoints: readonly string[], to: ShardLog = log) =>
+    openShard({
+      index,
+      name,
+      endpoints,
+      requestTimeoutMs: config.limits.requestTimeoutMs,
+      connectTimeoutMs: config.limits.connectTimeoutMs,
+      transport: config.transport,
+      tls: shardTls(config, index),
+      log: to,
+    });
+  const raw = config.shards.map(({ name, endpoints }, index) => open(index, name, endpoints));
+  const { timeline: place } = config;
+  const rawHost = place.kind === "shard" ? raw[place.shard] : open(-1, HOST_NAME, place.endpoints);
+  const users = openOwnUsers(config, raw, rawHost);
+  const admitted = (client: ShardClient) => (users === undefined ? client : withAccess(client, users.own));
+  const clients = raw.map(admitted);
+  const host = place.kind === "shard" ? clients[place.shard] : admitted(rawHost);
+  const backend = (index: number, name: string, endpoints: readonly string[]): Backend => ({
+    index,
+    name: `shard "${name}"`,
+    endpoints,
+    open: (endpoint) => admitted(open(index, name, endpoint === undefined ? endpoints : [endpoint], QUIET)),
+  });
+  const backends = config.shards.map(({ name, endpoints }, index) => backend(index, name, endpoints));
+  if (place.kind === "dedicated") backends.push(backend(-1, HOST_NAME, place.endpoints));
+  const timeline = new SharedTimeline(
+    clients.length,
+    {
+      host: new EtcdHost(host),
+      hostShard: host.index,
+      proxy: randomBytes(8).toString("hex"),
+      map: map.text,
+      runtime: systemRuntime,
+      genesis: () => genesis(clients),
+      accept: (base) => acceptMap(base, map.text),
+    },
+    (error) => log.fatal({ err: error }, "the timeline can not go on"),
+  );
+  const all = [...new Set([...clients, host])];
+  const disconnect = () => {
+    timeline.close();
+    for (const client of all) client.close();
+  };
+  const mapId = map.id || 1n;
+  return { config, map: map.text, all, clients, host, timeline, backends, mapId, users, disconnect };
+}
+
+async function noStore(): Promise<never> {
+  throw new StatusError(
+    Code.FAILED_PRECONDITION,
+    "the timeline host holds no timeline: there is no store on these clusters, `braid serve` makes one",
+  );
+}
+
+/** Keys would be looked for on other shards than they were written to. */
+function acceptMap(base: Base, map: string): void {
+  if (base.map === map) return;
+  const differences = diffMaps(parseMap(base.map), parseMap(map));
+  throw new StatusError(
+    Code.FAILED_PRECONDITION,
+    `this store was made with another shard map; what differs: ${differences.join("; ")}. ` +
+      "Give this proxy the shards and routing rules that the store has.",
+  );
+}

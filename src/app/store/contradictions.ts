@@ -1,0 +1,306 @@
+import type { Path } from "../../config/problems.js";
+import type { Config } from "../../config/types.js";
+import { compareBytes } from "../../routing/bytes.js";
+import { compareMaps, type MapDifference, parseMap } from "../../routing/fingerprint.js";
+import { Code, StatusError } from "../../status/error.js";
+import { type Base, decodeBaseHead } from "../../timeline/base.js";
+import { HOST_NAME, type HostPlace, type Mark, type Marks } from "../../timeline/mark.js";
+
+/** What one cluster says of itself, read linearizably. */
+export interface Reading {
+  /** Decimal. */
+  readonly clusterId: string;
+  readonly revision: number;
+  readonly marks: Marks;
+  /** The base of the timeline log that it keeps. */
+  readonly base: Uint8Array | undefined;
+}
+
+/** A cluster of the configuration: a shard, or with index -1 a timeline host that is none. */
+export interface ConfiguredCluster {
+  readonly index: number;
+  readonly name: string;
+  /** Undefined while the cluster can not be reached. */
+  readonly reading: Reading | undefined;
+}
+
+/** One way in which the configuration and the clusters disagree. */
+export interface Contradiction {
+  /** The setting that is wrong. */
+  readonly path: Path;
+  /** The cluster that shows it; undefined when it is not about one of them. */
+  readonly cluster: number | undefined;
+  /** What is wrong, without any address. */
+  readonly message: string;
+  /** True when `braid adopt` may make it right. */
+  readonly isAdoptable?: boolean;
+}
+
+/** Refuses a configuration that the clusters contradict. */
+export class ContradictionError extends StatusError {
+  constructor(
+    readonly contradictions: readonly Contradiction[],
+    readonly config: Config,
+  ) {
+    super(Code.FAILED_PRECONDITION, contradictions.map(({ message }) => message).join("; "));
+  }
+}
+
+/** The same for operators: with the cluster's endpoints. */
+export function describeContradiction({ cluster, message }: Contradiction, config: Config): string {
+  if (cluster === undefined) return message;
+  const { timeline, shards } = config;
+  const endpoints =
+    cluster < 0 ? (timeline.kind === "dedicated" ? timeline.endpoints : []) : shards[cluster].endpoints;
+  const subject = subjectOf(cluster, config);
+  return `${subject} (${endpoints.join(", ")}): ${message.replace(`${subject}: `, "")}`;
+}
+
+const subjectOf = (index: number, { shards }: Config): string =>
+  index < 0 ? "timeline host" : `shard "${shards[index].name}"`;
+
+const endpointsPath = (index: number): Path =>
+  index < 0 ? ["timeline", "endpoints"] : ["shards", index, "endpoints"];
+
+/**
+ * The store that most of the clusters are marked for; if there are several, the timeline host's. Marks with names that the
+ * configuration does not have count on the host alone. Where none is left, the claim of a cluster without marks counts.
+ */
+export function storeOf(clusters: readonly ConfiguredCluster[], host: number): string | undefined {
+  const votes = new Map<string, number>();
+  const names = new Set(clusters.map(({ name }) => name));
+  for (const { index, reading } of clusters) {
+    for (const { store, name } of reading?.marks.marks ?? []) {
+      if (index !== host && !names.has(name)) continue;
+      votes.set(store, (votes.get(store) ?? 0) + (index === host ? 1.5 : 1));
+    }
+  }
+  if (votes.size === 0) {
+    const unmarked = clusters.filter(({ reading }) => reading?.marks.marks.length === 0);
+    return unmarked.flatMap(({ reading }) => reading?.marks.claims ?? [])[0]?.store;
+  }
+  return [...votes].reduce((most, each) => (each[1] > most[1] ? each : most))[0];
+}
+
+/** All contradictions between a configuration and the clusters that could be read. Pure. */
+export function findContradictions(
+  config: Config,
+  map: string,
+  clusters: readonly ConfiguredCluster[],
+): Contradiction[] {
+  return new Inquiry(config, map, clusters).run();
+}
+
+/**
+ * What the marks of one cluster contradict: `store` is the one that it should belong to. Undefined when there is nothing,
+ * and when the cluster is not marked.
+ */
+export function judgeMarks(
+  index: number,
+  clusterId: string,
+  { marks, claims }: Marks,
+  store: string | undefined,
+  config: Config,
+): Contradiction | undefined {
+  const cluster = `the etcd cluster ${clusterId}`;
+  const wrong = (text: string, path = endpointsPath(index)): Contradiction => ({
+    path,
+    cluster: index,
+    message: `${subjectOf(index, config)}: ${cluster} ${text}`,
+  });
+  const foreign = marks.find((mark) => mark.store !== store);
+  if (foreign !== undefined)
+    return wrong(`belongs to another store (${foreign.store}), as its ${roleOf(foreign)}`);
+  const claim = claims.find((each) => each.store !== store);
+  if (claim !== undefined)
+    return wrong(`belongs to another store (${claim.store}), which is not complete yet`);
+  const mark = marks[0];
+  if (mark === undefined) return undefined;
+  const names = config.shards.map(({ name }) => name);
+  if (index < 0 || mark.index < 0) {
+    return index === mark.index ? undefined : wrong(`is the ${roleOf(mark)} of this store`);
+  }
+  if (mark.name !== names[index]) {
+    if (names.includes(mark.name)) return wrong(`is shard "${mark.name}" of this store`);
+    return wrong(`is shard "${mark.name}" of this store, and the name of a shard can not change`, [
+      "shards",
+      index,
+      "name",
+    ]);
+  }
+  if (mark.index === index) return undefined;
+  const text = `is shard number ${mark.index + 1} of this store, not ${index + 1}: the order can not change`;
+  return wrong(text, ["shards", index, "name"]);
+}
+
+const roleOf = ({ index, name }: Mark): string => (index < 0 ? "timeline host" : `shard "${name}"`);
+
+class Inquiry {
+  private readonly found: Contradiction[] = [];
+  private readonly hostIndex: number;
+  private readonly host: Reading | undefined;
+  private readonly hostName: string;
+  private readonly hostPath: Path;
+  private readonly base: (Base & { readonly cut: readonly number[] }) | undefined;
+  private readonly store: string | undefined;
+
+  constructor(
+    private readonly config: Config,
+    private readonly map: string,
+    private readonly clusters: readonly ConfiguredCluster[],
+  ) {
+    const { timeline, shards } = config;
+    this.hostIndex = timeline.kind === "shard" ? timeline.shard : -1;
+    this.hostName = this.hostIndex < 0 ? HOST_NAME : shards[this.hostIndex].name;
+    this.hostPath = ["timeline", this.hostIndex < 0 ? "endpoints" : "host"];
+    this.host = clusters.find(({ index }) => index === this.hostIndex)?.reading;
+    this.base = this.host?.base && decodeBaseHead(this.host.base);
+    this.store = storeOf(clusters, this.hostIndex);
+  }
+
+  run(): Contradiction[] {
+    this.findSameClusters();
+    for (const { index, reading } of this.clusters) {
+      if (reading === undefined || this.isAccused(index)) continue;
+      const wrong = judgeMarks(index, reading.clusterId, reading.marks, this.store, this.config);
+      if (wrong !== undefined) this.found.push(wrong);
+    }
+    this.compareMap();
+    for (const cluster of this.clusters) this.compareWithBase(cluster);
+    this.compareHost();
+    this.findOtherTimelines();
+    return this.found;
+  }
+
+  private isAccused(index: number): boolean {
+    return this.found.some(({ cluster }) => cluster === index);
+  }
+
+  private add(path: Path, index: number, text: string, isAdoptable = false): void {
+    const message = `${subjectOf(index, this.config)}: ${text}`;
+    this.found.push({ path, cluster: index, message, isAdoptable });
+  }
+
+  private findSameClusters(): void {
+    const first = new Map<string, number>();
+    for (const { index, reading } of this.clusters) {
+      if (reading === undefined) continue;
+      const other = first.get(reading.clusterId);
+      if (other === undefined) first.set(reading.clusterId, index);
+      else {
+        const text = `is the same etcd cluster as ${subjectOf(other, this.config)} (id ${reading.clusterId})`;
+        this.add(endpointsPath(index), index, text);
+      }
+    }
+  }
+
+  /** Keys would be looked for on other shards than they were written to. */
+  private compareMap(): void {
+    if (this.base === undefined || this.base.map === this.map) return;
+    const known = this.found.some(({ path }) => path[0] === "shards");
+    for (const difference of compareMaps(parseMap(this.base.map), parseMap(this.map))) {
+      // The marks have told it already, more exactly.
+      if (known && difference.of === "shards") continue;
+      const message = `this store was made with another shard map: ${difference.message}`;
+      this.found.push({ path: this.pathOf(difference), cluster: undefined, message });
+    }
+  }
+
+  private pathOf({ of, shard, rule }: MapDifference): Path {
+    const { shards, rules } = this.config.map;
+    const place = shards.findIndex(({ name }) => name === shard);
+    if (place >= 0) return ["shards", place, of === "weight" ? "weight" : "name"];
+    if (rule === undefined) return ["shards"];
+    if (rule.length === 0) return ["routing", "default"];
+    const own = rules.filter(({ prefix }) => prefix.length > 0);
+    const at = own.findIndex(({ prefix }) => compareBytes(prefix, rule) === 0);
+    return at < 0 ? ["routing", "rules"] : ["routing", "rules", at];
+  }
+
+  /** A shard that is another cluster than the timeline knows, or that has lost what the timeline knows. */
+  private compareWithBase({ index, name, reading }: ConfiguredCluster): void {
+    const { base } = this;
+    if (base === undefined || reading === undefined || this.isAccused(index)) return;
+    const place = parseMap(base.map).shards.findIndex((shard) => shard.name === name);
+    const path = endpointsPath(index);
+    const { clusterId, revision, marks } = reading;
+    if (place >= 0 && base.clusterIds[place] !== clusterId) {
+      this.add(path, index, otherCluster(name, clusterId, base.clusterIds[place]), true);
+    } else if (base.store !== undefined && marks.marks.length === 0) {
+      this.add(path, index, unmarked(clusterId, name), true);
+    } else if (place >= 0 && revision < base.cut[place]) {
+      const text = `the etcd cluster ${clusterId} is at revision ${revision}, below ${base.cut[place]} that the timeline has sealed`;
+      this.add(path, index, `${text}: it lost data; give it its newest data back`);
+    }
+  }
+
+  /** A store has one timeline, on the cluster that the marks name. */
+  private compareHost(): void {
+    const told = new Set<string>();
+    for (const { index, reading } of this.clusters) {
+      const own = ({ store }: { readonly store: string }) => store === this.store;
+      const record = [...(reading?.marks.marks ?? []), ...(reading?.marks.claims ?? [])].find(own)?.host;
+      if (record === undefined || told.has(record.clusterId)) continue;
+      told.add(record.clusterId);
+      this.comparePlace(record, index);
+    }
+    const isMarked = this.clusters.some(({ reading }) => (reading?.marks.marks.length ?? 0) > 0);
+    if (!isMarked || this.host === undefined || this.host.marks.marks.length > 0) return;
+    if (this.base !== undefined || this.isAccused(this.hostIndex)) return;
+    const path = endpointsPath(this.hostIndex);
+    this.add(
+      path,
+      this.hostIndex,
+      `the etcd cluster ${this.host.clusterId} has lost the timeline of this store`,
+    );
+  }
+
+  /** `record` is where the mark of `witness` says that the timeline is. */
+  private comparePlace({ name, clusterId }: HostPlace, witness: number): void {
+    const { host, hostIndex, hostName } = this;
+    if (host?.clusterId === clusterId) return;
+    if (name !== hostName) {
+      const [place, remedy] =
+        name === HOST_NAME
+          ? ["a cluster that is no shard", "give its endpoints in timeline.endpoints"]
+          : [`shard "${name}"`, `set timeline.host to ${name}`];
+      this.found.push({
+        path: this.hostPath,
+        cluster: hostIndex,
+        message:
+          `${subjectOf(hostIndex, this.config)}: the timeline of this store is on ${place} (etcd cluster ${clusterId}) ` +
+          `and can not be moved: ${remedy}`,
+      });
+      return;
+    }
+    if (host === undefined || this.isAccused(hostIndex)) return;
+    if (witness === hostIndex || !this.isAccused(witness)) {
+      const text = otherCluster(adoptName(name), host.clusterId, clusterId);
+      this.add(endpointsPath(hostIndex), hostIndex, text, true);
+    }
+  }
+
+  /** A log on another cluster than the host: this store's before it had marks, or a second one. */
+  private findOtherTimelines(): void {
+    if (this.isAccused(this.hostIndex)) return;
+    for (const { index, reading } of this.clusters) {
+      if (index === this.hostIndex || reading?.base === undefined || this.isAccused(index)) continue;
+      const text = `the etcd cluster ${reading.clusterId} holds a timeline, but the timeline host is ${
+        this.hostIndex < 0 ? "another cluster" : subjectOf(this.hostIndex, this.config)
+      }`;
+      const remedy =
+        this.base === undefined ? "" : ", which holds one as well: only one of them can be the store's";
+      this.add(this.hostPath, index, text + remedy);
+    }
+  }
+}
+
+const adoptName = (name: string): string => (name === HOST_NAME ? "_timeline" : name);
+
+const otherCluster = (name: string, found: string, expected: string): string =>
+  `it is the etcd cluster ${found}, but the store was made with cluster ${expected}: look at its endpoints; ` +
+  `if the cluster was rebuilt from its newest data, make it known with \`braid adopt ${name}\``;
+
+export const unmarked = (clusterId: string, name: string): string =>
+  `the etcd cluster ${clusterId} carries no mark of this store, so it lost data; if it was rebuilt from its newest data, ` +
+  `make it known with \`braid adopt ${adoptName(name)}\``;

@@ -1,0 +1,310 @@
+import type { Config } from "../../config/types.js";
+import type { Log } from "../../ops/log.js";
+import type { ShardClient } from "../../shard/client.js";
+import type { Recognition } from "../../shard/guard.js";
+import type { Shard } from "../../shard/shard.js";
+import { Code, StatusError, withDetail } from "../../status/error.js";
+import { BASE_KEY, MARKS_BEGIN, MARKS_END, markKey, TAIL_KEY } from "../../timeline/keys.js";
+import {
+  decodeMarks,
+  encodeClaim,
+  encodeMark,
+  HOST_NAME,
+  type HostPlace,
+  newStoreId,
+  withHost,
+} from "../../timeline/mark.js";
+import {
+  CompareResult,
+  CompareTarget,
+  EMPTY,
+  RangeRequest,
+  RangeResponse,
+  TxnRequest,
+  TxnResponse,
+} from "../../wire/messages.js";
+import { KV } from "../../wire/paths.js";
+import {
+  type ConfiguredCluster,
+  type Contradiction,
+  ContradictionError,
+  describeContradiction,
+  findContradictions,
+  judgeMarks,
+  type Reading,
+  storeOf,
+  unmarked,
+} from "./contradictions.js";
+import { findMisplacedKeys, isUnmade } from "./placement.js";
+
+/** The clusters of a configuration. */
+export interface Clusters {
+  readonly config: Config;
+  /** The shard map's canonical text. */
+  readonly map: string;
+  /** The shards in their order, then the timeline host if it is none. */
+  readonly all: readonly ShardClient[];
+  readonly host: ShardClient;
+}
+
+/** A store whose clusters have been checked, and marked where they were not. */
+export interface MarkedStore {
+  /** Undefined for a store of an older version whose host is out of space and so takes no mark. */
+  readonly id: string | undefined;
+  readonly clusters: readonly ConfiguredCluster[];
+  readonly host: HostPlace;
+  /** Why clusters could not be read, by index. */
+  readonly unreachable: ReadonlyMap<number, StatusError>;
+}
+
+const RANGE = { key: MARKS_BEGIN, rangeEnd: MARKS_END };
+const READ_MARKS = RangeRequest.encode(RANGE);
+const READ = TxnRequest.encode({
+  success: [
+    { kind: "range", request: RANGE },
+    { kind: "range", request: { key: BASE_KEY } },
+  ],
+});
+
+/** Reads what a cluster says of itself, linearizably. */
+export async function readCluster(cluster: Shard): Promise<Reading> {
+  const { header, responses } = TxnResponse.decode(await cluster.call(KV.Txn, READ, { idempotent: true }));
+  const [marks, base] = responses.map((each) => (each.kind === "range" ? each.response.kvs : []));
+  if (header === undefined)
+    throw new StatusError(Code.INTERNAL, `${nameOf(cluster)} answers without a header`);
+  return {
+    clusterId: header.clusterId.toString(),
+    revision: header.revision,
+    marks: named(cluster, () => decodeMarks(marks)),
+    base: base[0]?.value,
+  };
+}
+
+/**
+ * Reads all clusters and compares them with the configuration. Rejects when one of them answers with an error; those out of
+ * reach are left out.
+ */
+export async function inspectClusters(store: Clusters): Promise<Inspection> {
+  for (let before = ""; ; ) {
+    const read = await readClusters(store);
+    const contradictions = findContradictions(store.config, store.map, read.clusters);
+    // The clusters are not read at one moment, and another proxy may be making the store. What is missing only for that
+    // is there when they are read again.
+    const found = JSON.stringify(contradictions);
+    if (contradictions.length === 0 && isUnmade(read.clusters)) {
+      return { ...read, contradictions: await findMisplacedKeys(store.config, store.all, read.clusters) };
+    }
+    if (contradictions.length === 0 || found === before) return { ...read, contradictions };
+    before = found;
+  }
+}
+
+interface Inspection extends Pick<MarkedStore, "clusters" | "unreachable"> {
+  readonly contradictions: readonly Contradiction[];
+}
+
+async function readClusters({ all }: Clusters): Promise<Pick<MarkedStore, "clusters" | "unreachable">> {
+  const unreachable = new Map<number, StatusError>();
+  // Of several errors, the one of the first cluster counts.
+  const results = await Promise.allSettled(all.map(readCluster));
+  const clusters = all.map(({ index, name }, i): ConfiguredCluster => {
+    const result = results[i]!;
+    if (result.status === "fulfilled") return { index, name, reading: result.value };
+    const error = StatusError.from(result.reason);
+    if (!isUnreachable(error)) throw error;
+    unreachable.set(index, error);
+    return { index, name, reading: undefined };
+  });
+  return { clusters, unreachable };
+}
+
+export const isUnreachable = ({ code }: StatusError): boolean =>
+  code === Code.UNAVAILABLE || code === Code.DEADLINE_EXCEEDED;
+
+/**
+ * Checks that the clusters are the ones of the configuration, and marks those that carry no mark yet: all of them when a
+ * store is made, else those of a store made by an older version. Resolves when the timeline may be loaded or begun.
+ * Rejects with `ContradictionError`, and with UNAVAILABLE when the host can not be reached, or any cluster of a new store.
+ *
+ * A new store first claims the cluster with the lowest id, so that of proxies with different configurations one wins.
+ * Then the host is marked, then the others, then the first base is written. Wherever a proxy dies, the next one can go
+ * on; and a host without a mark among marked shards has lost its data.
+ */
+export async function markStore(store: Clusters, log: Log): Promise<MarkedStore> {
+  const { config, all, host } = store;
+  const failed = new Set<number>();
+  for (;;) {
+    const { clusters, unreachable, contradictions } = await inspectClusters(store);
+    if (contradictions.length > 0) throw new ContradictionError(contradictions, config);
+    const reading = clusters.find(({ index }) => index === host.index)?.reading;
+    if (reading === undefined) throw unreachable.get(host.index);
+    const isNew = reading.base === undefined;
+    for (const error of unreachable.values()) if (isNew) throw error;
+    const place = placeOf(host, reading);
+    const known = storeOf(clusters, host.index);
+    const id = known ?? newStoreId();
+    const rest = clusters.filter((each) => each.reading?.marks.marks.length === 0 && !failed.has(each.index));
+    if (known === undefined && isNew) {
+      await claim(all[lowestId(clusters)], id, place);
+      continue;
+    }
+    const isHostMarked = rest.every(({ index }) => index !== host.index);
+    if (isHostMarked && rest.length === 0) return { id, clusters, host: place, unreachable };
+    const next = isHostMarked ? rest : rest.filter(({ index }) => index === host.index);
+    const results = await Promise.allSettled(
+      next.map((each) => {
+        const cluster = all.find(({ index }) => index === each.index) as ShardClient;
+        return writeMark(cluster, each.reading as Reading, id, place, !isNew && each.index === host.index);
+      }),
+    );
+    for (const [i, result] of results.entries()) {
+      if (result.status === "fulfilled") continue;
+      const error = StatusError.from(result.reason);
+      // A store that serves already goes on without.
+      const isHost = next[i].index === host.index;
+      if (isNew || (isHost && error.code !== Code.RESOURCE_EXHAUSTED)) throw error;
+      log.warn(
+        { cluster: next[i].name, error: withDetail(error) },
+        "the cluster could not be marked as the store's",
+      );
+      if (isHost) return { id: known, clusters, host: place, unreachable };
+      failed.add(next[i].index);
+    }
+  }
+}
+
+/** How a shard is recognised whenever it may have been exchanged. */
+export function recognitionOf(
+  shard: ShardClient,
+  store: { readonly id: string | undefined; readonly host: HostPlace; readonly config: Config },
+  /** The store's id in the newest base, see `Base`. */
+  markedStore: () => string | undefined,
+  log: Log,
+): Recognition {
+  const { id, host, config } = store;
+  const judge = async (response: Uint8Array): Promise<StatusError | undefined> => {
+    const { header, kvs } = RangeResponse.decode(response);
+    const clusterId = String(header?.clusterId);
+    const marks = named(shard, () => decodeMarks(kvs));
+    // Nothing is marked while the host is full.
+    if (id === undefined) return undefined;
+    const wrong = judgeMarks(shard.index, clusterId, marks, id, config);
+    if (wrong !== undefined) {
+      log.error(
+        { setting: wrong.path.join("."), error: describeContradiction(wrong, config) },
+        "shard refused",
+      );
+      return new StatusError(Code.FAILED_PRECONDITION, wrong.message);
+    }
+    const [mark] = marks.marks;
+    if (mark !== undefined && mark.host.clusterId !== host.clusterId) {
+      const text = `the timeline is on the etcd cluster ${mark.host.clusterId} by now, this proxy has it on ${host.clusterId}`;
+      return new StatusError(Code.FAILED_PRECONDITION, `${nameOf(shard)}: ${text}: restart the proxy`);
+    }
+    if (mark !== undefined) return undefined;
+    if (markedStore() !== undefined) {
+      return new StatusError(Code.DATA_LOSS, `${nameOf(shard)}: ${unmarked(clusterId, shard.name)}`);
+    }
+    // A store made by an older version; the shard was away when this proxy started.
+    const reading = await readCluster(shard);
+    const isWritten = await writeMark(shard, reading, id, host, false).catch((reason) => {
+      log.warn(
+        { cluster: shard.name, error: withDetail(reason) },
+        "the cluster could not be marked as the store's",
+      );
+      return true;
+    });
+    return isWritten ? undefined : judge(await shard.call(KV.Range, READ_MARKS, { idempotent: true }));
+  };
+  return { request: READ_MARKS, judge };
+}
+
+/** What marks say of where the timeline is. */
+export const placeOf = ({ index, name }: Shard, { clusterId }: Reading): HostPlace => ({
+  name: index < 0 ? HOST_NAME : name,
+  clusterId,
+});
+
+/** Claims a cluster for a new store. Another claim, or a mark, or a timeline, may be faster: read again. */
+async function claim(cluster: Shard, store: string, host: HostPlace): Promise<void> {
+  const request = TxnRequest.encode({
+    compare: [NOTHING_IN_RANGE, NO_BASE],
+    success: [{ kind: "put", request: encodeClaim(store, host) }],
+  });
+  await cluster.call(KV.Txn, request, { idempotent: false });
+}
+
+/**
+ * Marks a cluster that carries no mark. False when it carries one by now, or a timeline that it did not: read again.
+ * `hasLog`: the cluster is the host of a timeline, whose log is to know of the revision that this takes.
+ */
+export async function writeMark(
+  cluster: Shard,
+  { marks }: Reading,
+  store: string,
+  host: HostPlace,
+  hasLog: boolean,
+): Promise<boolean> {
+  const mark = encodeMark({
+    store,
+    name: cluster.index < 0 ? HOST_NAME : cluster.name,
+    index: cluster.index,
+    host,
+  });
+  // A claim for this store keeps all others away.
+  const isClaimed = marks.claims.some((each) => each.store === store);
+  const request = TxnRequest.encode({
+    compare: [isClaimed ? { ...ABSENT, key: mark.key } : NOTHING_IN_RANGE, hasLog ? A_BASE : NO_BASE],
+    success: [{ kind: "put", request: mark }, ...(hasLog ? [PUT_TAIL] : [])],
+  });
+  return TxnResponse.decode(await cluster.call(KV.Txn, request, { idempotent: false })).succeeded;
+}
+
+/** Has the mark of a cluster name another timeline host. False when it does already. `hasLog`: see `writeMark`. */
+export async function changeHost(
+  cluster: Shard,
+  store: string,
+  host: HostPlace,
+  hasLog: boolean,
+): Promise<boolean> {
+  const key = markKey(store);
+  for (;;) {
+    const read = await cluster.call(KV.Range, RangeRequest.encode({ key }), { idempotent: true });
+    const { kvs } = RangeResponse.decode(read);
+    if (kvs.length === 0 || decodeMarks(kvs).marks[0].host.clusterId === host.clusterId) return false;
+    const [{ value, modRevision }] = kvs;
+    const request = TxnRequest.encode({
+      compare: [{ target: CompareTarget.MOD, result: CompareResult.EQUAL, key, modRevision }],
+      success: [
+        { kind: "put", request: { key, value: withHost(value, host) } },
+        ...(hasLog ? [PUT_TAIL] : []),
+      ],
+    });
+    const answer = TxnResponse.decode(await cluster.call(KV.Txn, request, { idempotent: false }));
+    if (answer.succeeded) return true;
+  }
+}
+
+/** Every change to the log puts the tail: that tells the next append that there is something before it. */
+const PUT_TAIL = { kind: "put" as const, request: { key: TAIL_KEY, value: EMPTY } };
+const ABSENT = { target: CompareTarget.CREATE, result: CompareResult.EQUAL, createRevision: 0 };
+const NOTHING_IN_RANGE = { ...ABSENT, ...RANGE };
+const NO_BASE = { ...ABSENT, key: BASE_KEY };
+const A_BASE = { ...NO_BASE, result: CompareResult.GREATER };
+
+/** Place of the cluster with the lowest id: the same one for all proxies, whatever their order of shards is. */
+function lowestId(clusters: readonly ConfiguredCluster[]): number {
+  const ids = clusters.map(({ reading }) => BigInt(reading?.clusterId ?? 0));
+  return ids.reduce((lowest, id, i) => (id < ids[lowest] ? i : lowest), 0);
+}
+
+const nameOf = ({ index, name }: Shard): string => (index < 0 ? "timeline host" : `shard "${name}"`);
+
+function named<T>(cluster: Shard, read: () => T): T {
+  try {
+    return read();
+  } catch (reason) {
+    const { code, message } = StatusError.from(reason);
+    throw new StatusError(code, `${nameOf(cluster)}: ${message}`);
+  }
+}

@@ -1,2 +1,0 @@
-/** The moments at which requests leave for shards; see `Outbox.flush`. */
-export { beforeDeparture, departures } from "../http2/outbox.js";

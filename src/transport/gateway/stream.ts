@@ -1,0 +1,196 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerStream } from "../../rpc/call.js";
+import { StatusError } from "../../status/error.js";
+import { Fifo } from "../../turn/fifo.js";
+import { tooLarge } from "../grpc/limit.js";
+import { httpStatus, sendError, streamError } from "./answers.js";
+import { type Endpoint, HttpCall } from "./call.js";
+import { renderMessage } from "./render.js";
+import { JsonSplitter } from "./splitter.js";
+import { encodeRequest, unreadable } from "./unary.js";
+
+/** What a message that waits costs on top of its bytes. */
+const MESSAGE_COST = 128;
+
+/**
+ * A stream over HTTP: the messages of the body go in one after the other, answers come out as lines `{"result":…}`. The
+ * end of the body ends the client's half only: a watch goes on.
+ */
+export class HttpStream extends HttpCall implements ServerStream {
+  private readonly splitter = new JsonSplitter();
+  /** Messages that came while the handler wanted none. */
+  private readonly waiting = new Fifo<Uint8Array>();
+  private waitingBytes = 0;
+  private paused = false;
+  /** The client's half has ended, in whatever way. */
+  private inputOver = false;
+  private received = 0;
+  private blocked = false;
+  private messageListener: ((message: Uint8Array) => void) | undefined;
+  private endListener: (() => void) | undefined;
+  private drainListener: (() => void) | undefined;
+
+  constructor(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse) {
+    super(endpoint, request, response);
+  }
+
+  /** Begins to read the body. The handler has set its listeners. */
+  start(): void {
+    const { request } = this;
+    if (!this.endpoint.method.requestStream) {
+      this.readBody((error, text) => {
+        if (error !== undefined) this.refuse(error);
+        else if (this.take(text)) this.endInput();
+      });
+      return;
+    }
+    request.on("data", (chunk: Buffer) => {
+      if (!this.over && !this.inputOver) this.takeAll(this.splitter.push(chunk));
+    });
+    request.on("end", () => {
+      const rest = this.splitter.end();
+      if (rest === undefined || this.take(rest)) this.endInput();
+    });
+  }
+
+  get queuedBytes(): number {
+    return this.over ? 0 : this.response.writableLength;
+  }
+
+  onMessage(listener: (message: Uint8Array) => void): void {
+    this.messageListener = listener;
+  }
+
+  onEnd(listener: () => void): void {
+    this.endListener = listener;
+  }
+
+  onDrain(listener: () => void): void {
+    this.drainListener = listener;
+  }
+
+  send(parts: readonly Uint8Array[]): boolean {
+    if (this.over) return true;
+    let text: string;
+    try {
+      text = renderMessage(
+        this.endpoint.method.response,
+        parts.length === 1 ? parts[0] : Buffer.concat(parts),
+      );
+    } catch {
+      this.abort(unreadable());
+      return true;
+    }
+    this.head(200);
+    const line = `{"result":${text}}\n`;
+    this.countAnswer(line.length);
+    this.response.write(line, "latin1", () => this.written(line.length));
+    this.blocked ||= this.queuedBytes > this.endpoint.highWaterBytes || this.isOverfull;
+    return !this.blocked;
+  }
+
+  get isOverfull(): boolean {
+    return this.isFull(0);
+  }
+
+  pause(): void {
+    this.paused = true;
+    this.request.pause();
+  }
+
+  resume(): void {
+    this.paused = false;
+    this.deliver();
+    if (!this.paused) this.request.resume();
+  }
+
+  end(error?: StatusError): void {
+    if (!this.finish(error)) return;
+    if (error !== undefined) this.fail(error);
+    else {
+      this.head(200);
+      this.response.end();
+    }
+  }
+
+  protected fail(error: StatusError): void {
+    if (this.received === 0 && !this.response.headersSent) {
+      this.closeUnlessRead();
+      sendError(this.response, error, this.path);
+      return;
+    }
+    this.head(httpStatus(error, this.path));
+    this.response.end(streamError(error, this.path));
+  }
+
+  private head(status: number): void {
+    if (this.response.headersSent) return;
+    if (this.over) this.closeUnlessRead();
+    this.response.writeHead(status, { "content-type": "application/json" });
+  }
+
+  private takeAll(texts: readonly string[]): void {
+    for (const text of texts) if (!this.take(text)) return;
+    const size = this.splitter.pendingBytes;
+    if (size <= this.endpoint.textBytes) {
+      this.countRequest(size + this.waitingBytes);
+      return;
+    }
+    this.splitter.end();
+    this.refuse(tooLarge(size, this.endpoint.messageBytes));
+  }
+
+  /** Takes one JSON value of the body; false when nothing after it counts. */
+  private take(text: string): boolean {
+    if (this.over || this.inputOver) return false;
+    let message: Uint8Array;
+    try {
+      message = encodeRequest(this.endpoint, text);
+    } catch (reason) {
+      this.refuse(StatusError.from(reason));
+      return false;
+    }
+    this.received++;
+    this.waiting.push(message);
+    this.waitingBytes += message.length + MESSAGE_COST;
+    this.deliver();
+    return true;
+  }
+
+  /** The body can not be read on: an error when it is the first message, and the end of the client's half later. */
+  private refuse(error: StatusError): void {
+    if (this.over || this.inputOver) return;
+    if (this.received > 0) {
+      this.endInput();
+      return;
+    }
+    this.abort(error);
+  }
+
+  private endInput(): void {
+    if (this.inputOver) return;
+    this.inputOver = true;
+    this.deliver();
+  }
+
+  private deliver(): void {
+    while (!this.paused && !this.over) {
+      const message = this.waiting.shift();
+      if (message === undefined) break;
+      this.waitingBytes -= message.length + MESSAGE_COST;
+      this.messageListener?.(message);
+    }
+    if (this.inputOver && this.waitingBytes === 0 && !this.paused && !this.over) {
+      const listener = this.endListener;
+      this.endListener = undefined;
+      listener?.();
+    }
+  }
+
+  private written(bytes: number): void {
+    this.countAnswer(-bytes);
+    if (!this.blocked || this.over || this.queuedBytes > this.endpoint.highWaterBytes / 2) return;
+    this.blocked = false;
+    this.drainListener?.();
+  }
+}

@@ -1,0 +1,141 @@
+import {
+  type ConnectionInjector,
+  logVerbosity,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type sendUnaryData,
+  setLogVerbosity,
+} from "@grpc/grpc-js";
+import type { Handlers, UnaryHandler } from "../../rpc/call.js";
+import { etcd } from "../../status/etcd.js";
+import { HTTP2_DEFAULTS, type Http2Settings } from "../http2Settings.js";
+import { CallObserver } from "../observer.js";
+import { Port, type PortOptions } from "../port/port.js";
+import { failure, GrpcCall } from "./call.js";
+import { tooLarge } from "./limit.js";
+import { GrpcStream } from "./stream.js";
+
+export interface GrpcOptions extends PortOptions {
+  /** Largest request message in bytes; what is larger is refused with RESOURCE_EXHAUSTED, as etcd's gRPC server does. */
+  readonly maxReceiveBytes: number;
+  /** Bytes queued for one stream above which `send` answers false. Default 1 MiB. */
+  readonly highWaterBytes?: number;
+  /** Counts the calls, and is told how they end. */
+  readonly observer?: CallObserver;
+  readonly http2?: Http2Settings;
+}
+
+export interface GrpcServer {
+  /** Where it listens, with the actual ports, in the order of `listen`. */
+  readonly addresses: readonly string[];
+  /**
+   * Stops: accepts nothing new, ends streams with UNAVAILABLE at once, lets unary calls finish for up to
+   * `graceMs`, then cuts all connections. Resolves when all is closed.
+   */
+  shutdown(graceMs: number): Promise<void>;
+  /** Reads the files of TLS again, for the connections to come. */
+  reloadCertificates(): void;
+  /** When the certificate in use expires, ms since the epoch; undefined without TLS. */
+  readonly certificateExpiresAt: number | undefined;
+}
+
+/**
+ * The library would buffer a message of any announced size up to its limit. Ours is checked on the complete
+ * message, for etcd's text; the library's own, a multiple of it, bounds the memory.
+ */
+const HARD_LIMIT_FACTOR = 4;
+const DEFAULT_HIGH_WATER = 1 << 20;
+
+/** Serves `handlers` with grpc-js. Rejects as `Port.open` does. */
+export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promise<GrpcServer> {
+  // Failures reach our own log through errors; the library would write them to stderr besides.
+  setLogVerbosity(logVerbosity.NONE);
+  const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER, observer = new CallObserver() } = options;
+  const { maxStreams, pingIntervalMs, pingTimeoutMs } = options.http2 ?? HTTP2_DEFAULTS;
+  const server = new Server({
+    "grpc.max_receive_message_length": maxReceiveBytes * HARD_LIMIT_FACTOR,
+    "grpc.max_send_message_length": -1,
+    "grpc.max_concurrent_streams": maxStreams,
+    "grpc.keepalive_time_ms": pingIntervalMs,
+    "grpc.keepalive_timeout_ms": pingTimeoutMs,
+    "grpc.enable_channelz": 0,
+  });
+  const streams = new Set<GrpcStream>();
+  for (const [path, handler] of handlers.unary) {
+    const method = observer.stats.of(path);
+    const serve = (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) =>
+      serveUnary(new GrpcCall(call, method, observer), handler, maxReceiveBytes, call, done);
+    server.register(path, serve, identity, identity, "unary");
+  }
+  for (const [path, handler] of handlers.stream) {
+    const method = observer.stats.of(path, true);
+    const limits = { maxReceiveBytes, highWaterBytes };
+    const serve = (call: ServerDuplexStream<Buffer, Buffer>) => {
+      const stream = new GrpcStream(call, method, observer, limits, () => streams.delete(stream));
+      streams.add(stream);
+      handler(stream);
+    };
+    server.register(path, serve, identity, identity, "bidi");
+  }
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const port = await Port.open(options, (socket, first) => {
+    socket.pause();
+    socket.unshift(first);
+    injector.injectConnection(socket);
+  });
+  return {
+    addresses: port.addresses,
+    shutdown: (graceMs) => shutdown(server, injector, port, streams, graceMs),
+    reloadCertificates: () => port.reloadCertificates(),
+    get certificateExpiresAt() {
+      return port.certificateExpiresAt;
+    },
+  };
+}
+
+function identity(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+function serveUnary(
+  context: GrpcCall,
+  handler: UnaryHandler,
+  limit: number,
+  call: ServerUnaryCall<Buffer, Buffer>,
+  done: sendUnaryData<Buffer>,
+): void {
+  const { request } = call;
+  if (request.length > limit) {
+    const error = tooLarge(request.length, limit);
+    if (context.finish(error)) done(failure(error));
+    return;
+  }
+  handler(context, request, (error, response) => {
+    if (!context.finish(error)) return;
+    if (error) done(failure(error));
+    else done(null, toBuffer(response));
+  });
+}
+
+function toBuffer(bytes: Uint8Array | undefined): Buffer {
+  if (bytes === undefined) return Buffer.alloc(0);
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+async function shutdown(
+  server: Server,
+  injector: ConnectionInjector,
+  port: Port,
+  streams: ReadonlySet<GrpcStream>,
+  graceMs: number,
+): Promise<void> {
+  const closed = port.close(graceMs);
+  // Not forceShutdown: without channelz it does not know the connections. First drain, because it would pass
+  // over connections that tryShutdown has begun to close.
+  injector.drain(graceMs);
+  server.tryShutdown(() => {});
+  for (const stream of [...streams]) stream.shutdown(etcd.stopped());
+  await closed;
+}

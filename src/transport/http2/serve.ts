@@ -1,0 +1,149 @@
+import type { Socket } from "node:net";
+import type { ConnectionLimits } from "../../http2/limits.js";
+import { readIntoSharedSlabs } from "../../http2/reading.js";
+import type { RequestHead } from "../../http2/request.js";
+import { ServerConnection } from "../../http2/server.js";
+import type { Stream } from "../../http2/stream.js";
+import type { Handlers, StreamHandler, UnaryHandler } from "../../rpc/call.js";
+import { ConnectionStats } from "../../stats/connections.js";
+import type { MethodStats } from "../../stats/methods.js";
+import { Code, StatusError } from "../../status/error.js";
+import { etcd } from "../../status/etcd.js";
+import { Deadlines } from "../../turn/deadlines.js";
+import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES } from "../grpc/limit.js";
+import type { GrpcOptions, GrpcServer } from "../grpc/serve.js";
+import { HTTP2_DEFAULTS } from "../http2Settings.js";
+import { CallObserver } from "../observer.js";
+import { Port } from "../port/port.js";
+import { adopt } from "./adopt.js";
+import { BidiStream } from "./bidi.js";
+import { type CallContext, ResponseBlocks, type ServerCall } from "./call.js";
+import { PlainAnswer } from "./plain.js";
+import { UnaryCall } from "./unary.js";
+import { unknownMethod } from "./unknown.js";
+
+const DEFAULT_HIGH_WATER = 1 << 20;
+
+/** Bounds on one client's connection. */
+export const SERVER_LIMITS: ConnectionLimits = {
+  ...HTTP2_DEFAULTS,
+  streamWindow: 512 * 1024,
+  connectionWindow: 16 * 1024 * 1024,
+  maxHeaderBytes: 64 * 1024,
+  maxBufferedBytes: 256 * 1024 * 1024,
+  maxBufferedTotal: MAX_REQUEST_BYTES,
+  freeMessageBytes: 0,
+  messageRoom: 16 * 1024,
+  maxQueuedBytes: 512 * 1024 * 1024,
+  maxQueuedTotal: MAX_UNREAD_BYTES,
+  pingOnlyWithStreams: false,
+};
+
+export interface Http2Options extends GrpcOptions {
+  readonly limits?: Partial<ConnectionLimits>;
+}
+
+/** Serves `handlers` over our own HTTP/2. Rejects as `Port.open` does. */
+export async function serveHttp2(handlers: Handlers, options: Http2Options): Promise<GrpcServer> {
+  const service = new Service(handlers, options);
+  const port = await Port.open(options, (socket, first) => service.take(socket, first));
+  return {
+    addresses: port.addresses,
+    shutdown: (graceMs) => service.shutdown(port, graceMs),
+    reloadCertificates: () => port.reloadCertificates(),
+    get certificateExpiresAt() {
+      return port.certificateExpiresAt;
+    },
+  };
+}
+
+class Service {
+  private readonly limits: ConnectionLimits;
+  private readonly connections = new Set<ServerConnection>();
+  private readonly deadlines = new Deadlines<ServerCall>();
+  private readonly stats: ConnectionStats;
+  private stopping = false;
+  private readonly observer: CallObserver;
+  private readonly unary = new Map<string, Method<UnaryHandler>>();
+  private readonly stream = new Map<string, Method<StreamHandler>>();
+  private readonly services = new Set<string>();
+
+  constructor(
+    handlers: Handlers,
+    private readonly options: Http2Options,
+  ) {
+    this.limits = { ...SERVER_LIMITS, ...options.http2, ...options.limits };
+    this.observer = options.observer ?? new CallObserver();
+    this.stats = options.connections ?? new ConnectionStats();
+    const { stats } = this.observer;
+    for (const [path, handler] of handlers.unary) this.unary.set(path, { handler, stats: stats.of(path) });
+    for (const [path, handler] of handlers.stream) {
+      this.stream.set(path, { handler, stats: stats.of(path, true) });
+    }
+    for (const path of [...this.unary.keys(), ...this.stream.keys()]) {
+      this.services.add(path.slice(1, path.lastIndexOf("/")));
+    }
+  }
+
+  private accept(connection: ServerConnection, id: number, head: RequestHead, context: CallContext): Stream {
+    if (!head.isGrpc && !head.tooLarge)
+      return new PlainAnswer(connection, id, head.method === "POST" ? 415 : 405);
+    const unary = this.unary.get(head.path);
+    if (unary !== undefined) return new UnaryCall(connection, id, head, context, unary.stats, unary.handler);
+    const stream = this.stream.get(head.path);
+    if (stream !== undefined && !this.stopping) {
+      return new BidiStream(connection, id, head, context, stream.stats, stream.handler);
+    }
+    const stats = stream?.stats ?? this.observer.unknown;
+    return new BidiStream(connection, id, head, context, stats, (call) =>
+      call.end(this.refusal(head, stream !== undefined)),
+    );
+  }
+
+  async shutdown(port: Port, graceMs: number): Promise<void> {
+    this.stopping = true;
+    const closed = port.close(graceMs);
+    for (const connection of [...this.connections]) {
+      connection.drain();
+      for (const stream of connection.streams) {
+        if (stream instanceof BidiStream) stream.shutdown(etcd.stopped());
+      }
+    }
+    const cut = setTimeout(() => {
+      for (const connection of [...this.connections]) connection.destroy("the server stops");
+    }, graceMs);
+    await closed;
+    clearTimeout(cut);
+  }
+
+  /** Serves a connection of which `first` has been read. */
+  take(accepted: Socket, first: Buffer): void {
+    const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER } = this.options;
+    const { observer, deadlines, stats } = this;
+    const blocks = new ResponseBlocks();
+    const usage = { watchBytes: 0, requestBytes: 0 };
+    const context = { blocks, maxReceiveBytes, highWaterBytes, observer, deadlines, usage };
+    const socket = adopt(accepted, () => readIntoSharedSlabs((piece) => connection.take(piece))) ?? accepted;
+    const connection: ServerConnection = new ServerConnection(socket, this.limits, {
+      accept: (connection, id, head) => this.accept(connection, id, head, context),
+      onClosed: (connection) => this.connections.delete(connection),
+      queued: stats.queued,
+      received: stats.requests,
+      onFault: ({ bound }) => this.stats.refused[bound ?? "protocol"]++,
+      onStreamRefused: () => this.stats.refusedStreams++,
+    });
+    this.connections.add(connection);
+    connection.receive(first);
+  }
+
+  private refusal(head: RequestHead, known: boolean): StatusError {
+    if (head.tooLarge) return new StatusError(Code.RESOURCE_EXHAUSTED, "the request's metadata is too large");
+    if (known) return etcd.stopped();
+    return unknownMethod(head.path, this.services);
+  }
+}
+
+interface Method<Handler> {
+  readonly handler: Handler;
+  readonly stats: MethodStats;
+}
