@@ -184,7 +184,7 @@ for (const inFlight of [1, 64, 256]) {
   await measure(`range, ${inFlight} in flight`, KV.Range, ranges, inFlight);
 }
 await measure(`scan of ${KEYS * SHARDS} keys`, KV.Range, [scan], 1, SCANS);
-kv.stop();
+kv.stop?.();
 timeline.close();
 
 async function measure(
@@ -205,7 +205,7 @@ async function measure(
 }
 
 function run(path: string, requests: Uint8Array[], inFlight: number, count: number): Promise<void> {
-  const handler = kv.handlers.get(path)!;
+  const handler = kv.unary.get(path)!;
   return new Promise((resolve, reject) => {
     let sent = 0;
     let answered = 0;

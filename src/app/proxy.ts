@@ -6,14 +6,14 @@ import { connectionRoom, handleLimit, tooFewHandles } from "../ops/handles.js";
 import type { Log } from "../ops/log.js";
 import { Metrics } from "../ops/prometheus.js";
 import { openTracing } from "../ops/tracing.js";
-import type { Handlers } from "../rpc/call.js";
-import { authHandlers } from "../services/auth.js";
-import { clusterHandlers, memberIdOf } from "../services/cluster.js";
-import { healthHandlers } from "../services/health.js";
+import { combine, type Service } from "../rpc/service.js";
+import { createAuth } from "../services/auth.js";
+import { createCluster, memberIdOf } from "../services/cluster.js";
+import { createHealth } from "../services/health.js";
 import { createIdentity } from "../services/identity.js";
 import { createKv } from "../services/kv.js";
-import { leaseHandlers } from "../services/lease.js";
-import { maintenanceHandlers } from "../services/maintenance.js";
+import { createLease } from "../services/lease.js";
+import { createMaintenance } from "../services/maintenance.js";
 import { createProbes } from "../services/probes.js";
 import { createRecipes } from "../services/recipes.js";
 import { createWatch } from "../services/watch.js";
@@ -24,16 +24,19 @@ import { createPages, type Page } from "../transport/gateway/pages.js";
 import type { GrpcServer } from "../transport/grpc/serve.js";
 import { serveHttp2 } from "../transport/http2/serve.js";
 import { CallObserver } from "../transport/observer.js";
-import { reflectionHandlers } from "../transport/reflection/handlers.js";
+import { createReflection } from "../transport/reflection/handlers.js";
 import { KV } from "../wire/paths.js";
 import { identified } from "./callers.js";
 import { CallLog } from "./callLog.js";
+import { Closers } from "./closers.js";
 import { createMetrics } from "./metrics/create.js";
-import { type PageServer, servePages } from "./metrics/serve.js";
+import { servePages } from "./metrics/serve.js";
 import { choosePorts } from "./ports.js";
 import { type Reloaded, Settings } from "./settings.js";
 import { openStore } from "./store/store.js";
-import { traceHandlers, traceShard, traceTimeline } from "./tracing.js";
+import { traceHandlers } from "./tracing/handlers.js";
+import { traceShard } from "./tracing/shard.js";
+import { traceTimeline } from "./tracing/timeline.js";
 
 export interface Proxy {
   /** Where it listens, `host:port` each. */
@@ -55,7 +58,7 @@ const RECEIVE_OVERHEAD = 512 * 1024;
 
 /**
  * Puts the rooms together: backends and timeline, the services on top, the transport in front. `signal` ends the waiting
- * for backends that are down.
+ * for backends that are down. Rejects when something cannot be opened; then all is closed again.
  */
 export async function startProxy(
   initial: Config,
@@ -63,83 +66,75 @@ export async function startProxy(
   signal?: AbortSignal,
   siblings?: Siblings,
 ): Promise<Proxy> {
+  const closers = new Closers();
+  try {
+    return await open(initial, log, closers, signal, siblings);
+  } catch (error) {
+    await closers.close();
+    throw error;
+  }
+}
+
+/** What is opened here closes through `closers`: the transport first, then what it stands on, floor by floor. */
+async function open(
+  initial: Config,
+  log: Log,
+  closers: Closers,
+  signal: AbortSignal | undefined,
+  siblings: Siblings | undefined,
+): Promise<Proxy> {
   const settings = new Settings(initial);
   const { config } = settings;
   const connectionHandles = roomFor(config, log);
-  const store = await openStore(config, log, signal);
-  const { router, shards, timeline, backends, hostShard } = store;
   const tracing = config.tracing && (await openTracing(config.tracing, log));
-  if (tracing !== undefined) {
-    for (const shard of shards) traceShard(shard, tracing);
-    traceTimeline(timeline, tracing);
-  }
+  closers.add(() => tracing?.close());
+  const store = await openStore(config, log, signal);
+  closers.add(() => store.close());
+  const shards = tracing ? store.shards.map((shard) => traceShard(shard, tracing)) : store.shards;
+  const timeline = tracing ? traceTimeline(store.timeline, tracing) : store.timeline;
+  const { router, backends, host, hostShard, auth } = store;
   const leases = new Leases({ shards, router, timeline, log });
+  closers.add(() => leases.stop());
+
   const listen = await choosePorts(config.listen);
   const members = membersOf(config, listen);
-  const identity = createIdentity({
-    clusterId: store.id,
-    memberId: ownMemberId(members, listen),
-    timeline,
-  });
-  const kv = createKv({
-    router,
-    timeline,
-    shards,
-    identity,
-    leases,
-    limits: config.limits,
-    log,
-  });
-  const lease = leaseHandlers({ leases, timeline, identity });
+  const memberId = ownMemberId(members, listen);
+  const identity = createIdentity({ clusterId: store.id, memberId, timeline });
+  const kv = createKv({ router, timeline, shards, identity, leases, limits: config.limits, log });
   const watch = createWatch({ router, timeline, shards, identity, limits: config.watch, log });
-  const health = healthHandlers();
-  const data: Handlers = {
-    unary: new Map([...kv.handlers, ...lease.unary]),
-    stream: new Map([...lease.stream, ...watch.stream]),
-  };
-  const recipes = createRecipes({ handlers: data, router });
-  const known = identified(store.auth?.callers, {
-    unary: wellFormed(
-      new Map([
-        ...health.unary,
-        ...data.unary,
-        ...recipes.unary,
-        ...authHandlers({ shards, host: store.host, timeline, identity, access: store.auth }),
-        ...clusterHandlers({ identity, shards, members }),
-        ...maintenanceHandlers({
-          shards,
-          backends,
-          timeline,
-          identity,
-          range: kv.handlers.get(KV.Range)!,
-          host: store.host,
-          hostShard,
-          log,
-        }),
-      ]),
-    ),
-    stream: new Map([...health.stream, ...reflectionHandlers(), ...data.stream, ...recipes.stream]),
-  });
-  const handlers = tracing === undefined ? known : traceHandlers(known, tracing);
-  const maxReceiveBytes = config.limits.maxRequestBytes + RECEIVE_OVERHEAD;
+  const data = [kv, createLease({ leases, timeline, identity }), watch];
+  const range = kv.unary.get(KV.Range)!;
+  const services: readonly Service[] = [
+    ...data,
+    createRecipes({ handlers: combine(data), router }),
+    createAuth({ shards, host, timeline, identity, access: auth }),
+    createCluster({ identity, shards, members }),
+    createMaintenance({ shards, backends, timeline, identity, range, host, hostShard, log }),
+    createHealth(),
+    createReflection(),
+  ];
+  for (const service of services) closers.add(() => service.stop?.());
+  const known = identified(auth?.callers, wellFormed(combine(services)));
+  const handlers = tracing ? traceHandlers(known, tracing) : known;
+
+  const connections = new ConnectionStats();
   const observer = new CallObserver(new CallLog(log).report);
   const follow = () => {
     log.level = config.log.level;
     observer.slowMs = config.log.slowRequestMs;
-    timeline.relaxedReads = config.reads === "relaxed";
+    store.timeline.relaxedReads = config.reads === "relaxed";
   };
   follow();
-  const connections = new ConnectionStats();
   let server: GrpcServer | undefined;
   const metrics = createMetrics({
     calls: observer.stats,
     connections,
     certificateExpiresAt: () => server?.certificateExpiresAt,
-    auth: store.auth,
-    backends: [...new Set([...store.clients, store.host])],
-    host: store.host,
+    auth,
+    backends: [...new Set([...store.clients, host])],
+    host,
     shardNames: shards.map(({ name }) => name),
-    timeline,
+    timeline: store.timeline,
     hub: watch.hub,
     leases,
   });
@@ -147,70 +142,48 @@ export async function startProxy(
   const extra = new Map<string, Page>([
     ["/metrics", async () => ({ contentType: Metrics.contentType, body: await metricsText() })],
   ]);
-  const probes = createProbes({ shards, host: store.host, timeline });
-  const gateway = createGateway({
-    handlers,
-    probes,
-    extra,
-    access: config.http,
-    connections,
-    observer,
-    maxReceiveBytes,
-    log,
-  });
-  let pageServer: PageServer | undefined;
-  const close = () => {
-    pageServer?.close();
-    watch.stop();
-    kv.stop();
-    leases.stop();
-    store.close();
-  };
-  try {
-    const { listen: metricsListen } = config.metrics;
-    if (metricsListen !== undefined) {
-      pageServer = await servePages(metricsListen, createPages(probes, extra, log), log);
-    }
-    const serve =
-      config.transport === "native" ? serveHttp2 : (await import("../transport/grpc/serve.js")).serveGrpc;
-    const serving = await serve(handlers, {
-      listen,
-      http1: gateway.handle,
-      tls: config.tls,
-      maxConnections: config.limits.maxConnections,
-      connectionHandles,
-      connections,
-      http2: {
-        maxStreams: config.http2.maxStreams,
-        pingIntervalMs: config.http2.keepaliveIntervalMs,
-        pingTimeoutMs: config.http2.keepaliveTimeoutMs,
-      },
-      log,
-      maxReceiveBytes,
-      observer,
-    });
-    server = serving;
-    return {
-      addresses: serving.addresses,
-      stop: async () => {
-        recipes.stop();
-        gateway.stop();
-        await serving.shutdown(config.shutdown.graceMs);
-        close();
-        await tracing?.close();
-      },
-      reload: (next) => {
-        const reloaded = settings.reload(next);
-        follow();
-        serving.reloadCertificates();
-        for (const client of new Set([...store.clients, store.host])) client.reloadCertificates();
-        return reloaded;
-      },
-    };
-  } catch (error) {
-    close();
-    throw error;
+  const probes = createProbes({ shards: store.shards, host, timeline });
+  if (config.metrics.listen !== undefined) {
+    const pages = await servePages(config.metrics.listen, createPages(probes, extra, log), log);
+    closers.add(() => pages.close());
   }
+  const maxReceiveBytes = config.limits.maxRequestBytes + RECEIVE_OVERHEAD;
+  const access = config.http;
+  const common = { handlers, connections, observer, maxReceiveBytes, log };
+  const gateway = createGateway({ ...common, probes, extra, access });
+  const serve =
+    config.transport === "native" ? serveHttp2 : (await import("../transport/grpc/serve.js")).serveGrpc;
+  const serving = await serve(handlers, {
+    listen,
+    http1: gateway.handle,
+    tls: config.tls,
+    maxConnections: config.limits.maxConnections,
+    connectionHandles,
+    connections,
+    http2: {
+      maxStreams: config.http2.maxStreams,
+      pingIntervalMs: config.http2.keepaliveIntervalMs,
+      pingTimeoutMs: config.http2.keepaliveTimeoutMs,
+    },
+    log,
+    maxReceiveBytes,
+    observer,
+  });
+  server = serving;
+  closers.add(() => serving.shutdown(config.shutdown.graceMs));
+  closers.add(() => gateway.stop());
+  for (const service of services) closers.add(() => service.drain?.());
+  return {
+    addresses: serving.addresses,
+    stop: () => closers.close(),
+    reload: (next) => {
+      const reloaded = settings.reload(next);
+      follow();
+      serving.reloadCertificates();
+      for (const client of new Set([...store.clients, host])) client.reloadCertificates();
+      return reloaded;
+    },
+  };
 }
 
 /** How many clients' connections there are file handles for. Throws when they are too few for a proxy. */

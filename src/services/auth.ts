@@ -1,6 +1,7 @@
 import { mayAdminister } from "../auth/permission.js";
 import { fromAsync } from "../rpc/async.js";
 import type { Call, UnaryHandler } from "../rpc/call.js";
+import { NONE, type Service } from "../rpc/service.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import {
@@ -38,16 +39,16 @@ const CHANGES = [
 ];
 
 /** etcd's Auth service: all shards have the same users and roles, and are changed as one. */
-export function authHandlers(deps: AuthDeps): Map<string, UnaryHandler> {
+export function createAuth(deps: AuthDeps): Service {
   const context: AuthContext = { ...deps, lock: new AdminLock(deps.host) };
   const { access } = deps;
-  const handlers = new Map<string, UnaryHandler>([
+  const unary = new Map<string, UnaryHandler>([
     [Auth.Authenticate, fromAsync((_call, request) => authenticate(context, request))],
     [Auth.AuthStatus, current(context, (call, request) => status(context, call, request))],
     [Auth.AuthEnable, current(context, (call) => enable(context, call))],
   ]);
   for (const path of LOOKS) {
-    handlers.set(
+    unary.set(
       path,
       current(context, (call, request) => look(context, call, path, request)),
     );
@@ -58,12 +59,12 @@ export function authHandlers(deps: AuthDeps): Map<string, UnaryHandler> {
       check(path, request);
       if (access !== undefined) await protectOwnUser(access.own, deps.shards, call, path, request);
     };
-    handlers.set(
+    unary.set(
       path,
       current(context, (call, request) => change(context, call, path, request, admit(call, request))),
     );
   }
-  return handlers;
+  return { unary, stream: NONE };
 }
 
 /**

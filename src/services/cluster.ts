@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { mayAdminister } from "../auth/permission.js";
 import { fromAsync } from "../rpc/async.js";
 import type { Call, UnaryHandler } from "../rpc/call.js";
+import { NONE, type Service } from "../rpc/service.js";
 import { isDenied } from "../shard/access.js";
 import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
@@ -34,11 +35,7 @@ const IN_THE_CONFIGURATION =
  * to every listed URL (AutoSync, `etcdctl --cluster`) must come to a proxy and not past it. The configuration says who
  * they are, so no request changes them; what etcd refuses is refused with etcd's own errors.
  */
-export function clusterHandlers({
-  identity,
-  shards,
-  members: proxies,
-}: ClusterDeps): Map<string, UnaryHandler> {
+export function createCluster({ identity, shards, members: proxies }: ClusterDeps): Service {
   const ids = new Set(proxies.map((clientUrls) => memberIdOf(clientUrls[0])));
   const members = MemberListResponse.encode({
     members: proxies.map((clientUrls) => ({
@@ -60,7 +57,7 @@ export function clusterHandlers({
     });
   const refused = (id: bigint): StatusError =>
     ids.has(id) ? new StatusError(Code.FAILED_PRECONDITION, IN_THE_CONFIGURATION) : etcd.memberNotFound();
-  return new Map<string, UnaryHandler>([
+  const unary = new Map<string, UnaryHandler>([
     // As in etcd, the header of a member list has no revision.
     [
       Cluster.MemberList,
@@ -87,6 +84,7 @@ export function clusterHandlers({
       }),
     ],
   ]);
+  return { unary, stream: NONE };
 }
 
 /** Whether etcd takes these as peer URLs: at least one, each with a scheme, host and port and nothing else. */

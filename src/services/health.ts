@@ -1,5 +1,6 @@
 import { onRequest } from "../rpc/async.js";
-import type { ServerStream, StreamHandler, UnaryHandler } from "../rpc/call.js";
+import type { ServerStream, UnaryHandler } from "../rpc/call.js";
+import type { Service } from "../rpc/service.js";
 import { Code, StatusError } from "../status/error.js";
 import { malformed, Reader } from "../wire/reader.js";
 
@@ -17,10 +18,7 @@ const SERVICE_UNKNOWN = Uint8Array.of(0x08, 3);
  * gRPC's health checking, which load balancers and probes use. As with etcd it is about the process alone, under the
  * empty service name: a proxy that answers is healthy, whatever its shards are.
  */
-export function healthHandlers(): {
-  readonly unary: ReadonlyMap<string, UnaryHandler>;
-  readonly stream: ReadonlyMap<string, StreamHandler>;
-} {
+export function createHealth(): Service {
   const check: UnaryHandler = (_call, request, reply) => {
     try {
       if (serviceOf(request) !== "") throw new StatusError(Code.NOT_FOUND, "unknown service");

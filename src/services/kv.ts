@@ -1,4 +1,5 @@
 import type { UnaryHandler } from "../rpc/call.js";
+import { NONE, type Service } from "../rpc/service.js";
 import { KV } from "../wire/paths.js";
 import { Compactor } from "./kv/compact.js";
 import { createContext, type KvDeps } from "./kv/context.js";
@@ -12,26 +13,20 @@ import { txnHandler } from "./kv/txn.js";
 export type { KvDeps, LeasePlacer } from "./kv/context.js";
 export type { KvLimits } from "./kv/limits.js";
 
-export interface KvService {
-  /** Method path → handler: Range, Put, DeleteRange, Txn, Compact. */
-  readonly handlers: ReadonlyMap<string, UnaryHandler>;
-  /** Ends what runs in the background. The handlers must not be called afterwards. */
-  stop(): void;
-}
-
-/** The KV service over the shards. */
-export function createKv(deps: KvDeps): KvService {
+/** etcd's KV service over the shards. */
+export function createKv(deps: KvDeps): Service {
   const context = createContext(deps);
   const compactor = new Compactor(context);
   const handler = (path: string, given: UnaryHandler) => judged(context, path, given);
   return {
-    handlers: new Map([
+    unary: new Map([
       [KV.Range, sharing(handler(KV.Range, rangeHandler(context)))],
       [KV.Put, handler(KV.Put, putHandler(context))],
       [KV.DeleteRange, handler(KV.DeleteRange, deleteRangeHandler(context))],
       [KV.Txn, handler(KV.Txn, txnHandler(context))],
       [KV.Compact, compactor.handler],
     ]),
+    stream: NONE,
     stop: () => compactor.stop(),
   };
 }

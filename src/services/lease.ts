@@ -1,6 +1,7 @@
 import type { Leases } from "../lease/leases.js";
 import { fromAsync } from "../rpc/async.js";
-import type { Call, Handlers, ServerStream, StreamHandler, UnaryHandler } from "../rpc/call.js";
+import type { Call, ServerStream, StreamHandler, UnaryHandler } from "../rpc/call.js";
+import type { Service } from "../rpc/service.js";
 import { isDenied } from "../shard/access.js";
 import { StatusError } from "../status/error.js";
 import type { Timeline } from "../timeline/view.js";
@@ -31,7 +32,7 @@ export interface LeaseServiceOptions {
 }
 
 /** etcd's Lease service. */
-export function leaseHandlers(options: LeaseServiceOptions): Handlers {
+export function createLease(options: LeaseServiceOptions): Service {
   const { leases, timeline, identity } = options;
   /**
    * The answer to one call: the header of now, then the other fields. As in etcd, LeaseTimeToLive, LeaseLeases and LeaseKeepAlive

@@ -1,6 +1,7 @@
 import { mayMaintain } from "../auth/permission.js";
 import { fromAsync } from "../rpc/async.js";
 import type { UnaryHandler } from "../rpc/call.js";
+import { NONE, type Service } from "../rpc/service.js";
 import { Code, StatusError } from "../status/error.js";
 import { Maintenance } from "../wire/paths.js";
 import { Alarms } from "./maintenance/alarms.js";
@@ -18,12 +19,12 @@ const NO_SNAPSHOT =
   "`braid snapshot save <folder> --config shards.yaml` saves all of them at one revision";
 
 /** The Maintenance service, with the meaning that each method has for a store of several clusters. */
-export function maintenanceHandlers(deps: MaintenanceDeps): Map<string, UnaryHandler> {
+export function createMaintenance(deps: MaintenanceDeps): Service {
   const status = new StoreStatus(deps);
   const alarms = new Alarms(deps);
   const defragmenter = new Defragmenter(deps);
   const kvHash = new KvHash(deps);
-  return new Map<string, UnaryHandler>([
+  const unary = new Map<string, UnaryHandler>([
     [Maintenance.Status, fromAsync((call) => status.answer(call))],
     [Maintenance.Alarm, fromAsync((call, request) => alarms.answer(call, request))],
     [Maintenance.Defragment, fromAsync((call) => defragmenter.answer(call))],
@@ -45,4 +46,5 @@ export function maintenanceHandlers(deps: MaintenanceDeps): Map<string, UnaryHan
       }),
     ],
   ]);
+  return { unary, stream: NONE };
 }

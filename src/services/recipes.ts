@@ -1,6 +1,7 @@
 import type { Router } from "../routing/router.js";
 import { fromAsync, onRequest } from "../rpc/async.js";
 import type { Call, Handlers, ServerStream, StreamHandler, UnaryHandler } from "../rpc/call.js";
+import type { Service } from "../rpc/service.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import {
@@ -30,13 +31,8 @@ export interface RecipeDeps {
   readonly router: Pick<Router, "shardsOf">;
 }
 
-export interface RecipeService extends Handlers {
-  /** Ends all waiting, with etcd's UNAVAILABLE for a server that stops; who waits leaves the line first. */
-  stop(): void;
-}
-
 /** etcd's Lock and Election services, on top of the proxy's own KV, Lease and Watch. */
-export function createRecipes({ handlers, router }: RecipeDeps): RecipeService {
+export function createRecipes({ handlers, router }: RecipeDeps): Service {
   const clients = new Set<Client>();
   let stopped = false;
 
@@ -87,7 +83,8 @@ export function createRecipes({ handlers, router }: RecipeDeps): RecipeService {
       [Election.Resign, unary(ResignRequest, ResignResponse, resign)],
     ]),
     stream: new Map([[Election.Observe, observing]]),
-    stop: () => {
+    // With etcd's UNAVAILABLE for a server that stops. A client that waits for a lock leaves the queue first.
+    drain: () => {
       stopped = true;
       for (const client of clients) client.leave(etcd.stopped());
     },

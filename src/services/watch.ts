@@ -1,5 +1,6 @@
 import type { Router } from "../routing/router.js";
 import type { StreamHandler } from "../rpc/call.js";
+import { NONE, type Service } from "../rpc/service.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
 import { Hub } from "../watch/hub.js";
@@ -30,14 +31,12 @@ export interface WatchLimits {
   readonly progressNotifyMs: number;
 }
 
-/** The Watch service of a proxy. */
-export interface WatchService {
-  readonly stream: ReadonlyMap<string, StreamHandler>;
+export interface WatchService extends Service {
+  /** What all streams share, for its figures. */
   readonly hub: Hub;
-  /** Ends the upstream watches; for after the transport has ended the streams. */
-  stop(): void;
 }
 
+/** etcd's Watch service over the shards. */
 export function createWatch(deps: WatchDeps): WatchService {
   const { timeline, shards, log, limits } = deps;
   const hub = new Hub({ timeline, shards, log, historyBytes: limits.historyBytes });
@@ -46,5 +45,5 @@ export function createWatch(deps: WatchDeps): WatchService {
   const handler: StreamHandler = (stream) => {
     new WatchSession(sessionDeps, stream);
   };
-  return { hub, stream: new Map([[Watch.Watch, handler]]), stop: () => hub.close() };
+  return { hub, unary: NONE, stream: new Map([[Watch.Watch, handler]]), stop: () => hub.close() };
 }

@@ -1,4 +1,4 @@
-import type { UnaryHandler } from "../rpc/call.js";
+import type { Handlers } from "../rpc/call.js";
 import { StatusError } from "../status/error.js";
 import type { Codec } from "../wire/codec.js";
 import { message } from "../wire/message.js";
@@ -52,10 +52,10 @@ const REQUESTS: readonly (readonly [path: string, request: Pick<Codec<unknown>, 
  * The handlers, with malformed requests refused before any of them runs, as in etcd, which decodes first. Handlers that
  * decode their requests at once stay as they are.
  */
-export function wellFormed(handlers: ReadonlyMap<string, UnaryHandler>): Map<string, UnaryHandler> {
-  const checked = new Map(handlers);
+export function wellFormed({ unary, stream }: Handlers): Handlers {
+  const checked = new Map(unary);
   for (const [path, codec] of REQUESTS) {
-    const handler = handlers.get(path)!;
+    const handler = unary.get(path)!;
     checked.set(path, (call, request, reply) => {
       try {
         codec.decode(request);
@@ -65,5 +65,5 @@ export function wellFormed(handlers: ReadonlyMap<string, UnaryHandler>): Map<str
       handler(call, request, reply);
     });
   }
-  return checked;
+  return { unary: checked, stream };
 }

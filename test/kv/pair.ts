@@ -6,7 +6,7 @@ import { createLog } from "../../src/ops/log.js";
 import type { Call, UnaryHandler } from "../../src/rpc/call.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { createKv } from "../../src/services/kv.js";
-import { leaseHandlers } from "../../src/services/lease.js";
+import { createLease } from "../../src/services/lease.js";
 import { openShard } from "../../src/shard/client.js";
 import { StatusError } from "../../src/status/error.js";
 import {
@@ -127,14 +127,14 @@ export async function openProxy(
   const identity = createIdentity({ clusterId: id, memberId: 7n, timeline });
   const leases = new Leases({ shards: guarded, router, timeline, log });
   const kv = createKv({ router, timeline, shards: guarded, identity, leases, limits: parsed.limits, log });
-  const handlers = new Map([...kv.handlers, ...leaseHandlers({ leases, timeline, identity }).unary]);
+  const handlers = new Map([...kv.unary, ...createLease({ leases, timeline, identity }).unary]);
   const handler = (path: string) => handlers.get(path) as UnaryHandler;
   return {
     ask: asker((path, request) => invoke(handler(path), new TestCall(path), request)),
     store,
     handler,
     stop: () => {
-      kv.stop();
+      kv.stop?.();
       leases.stop();
       store.close();
     },

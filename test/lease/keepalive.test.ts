@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
 import type { ServerStream } from "../../src/rpc/call.js";
-import { leaseHandlers } from "../../src/services/lease.js";
+import { createLease } from "../../src/services/lease.js";
 import { LeaseKeepAliveRequest, LeaseKeepAliveResponse } from "../../src/wire/messages.js";
 import { Lease } from "../../src/wire/paths.js";
 import { type Client, type TestProxy, TestStore, within } from "./support.js";
@@ -117,7 +117,7 @@ describe("keep-alive streams", () => {
     await client.grant(300, id);
     const stream = new FullStream();
     const { leases, timeline } = proxy;
-    const service = leaseHandlers({ leases, timeline, identity: { header: () => new Uint8Array(0) } });
+    const service = createLease({ leases, timeline, identity: { header: () => new Uint8Array(0) } });
     service.stream.get(Lease.LeaseKeepAlive)!(stream);
     stream.message(request(id));
     await within(5_000, "an answer", () => stream.sent === 1);

@@ -5,7 +5,7 @@ import { createRouter } from "../../src/routing/create.js";
 import type { Router } from "../../src/routing/router.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { createKv } from "../../src/services/kv.js";
-import { leaseHandlers } from "../../src/services/lease.js";
+import { createLease } from "../../src/services/lease.js";
 import { openShard, type ShardClient } from "../../src/shard/client.js";
 import type { Shard } from "../../src/shard/shard.js";
 import { EtcdHost } from "../../src/timeline/etcdHost.js";
@@ -203,8 +203,8 @@ export class TestProxy {
     const leases = new Leases({ shards, router, timeline, log: silent });
     const limits = { maxRequestBytes: 1_572_864, maxTxnOps: 128, requestTimeoutMs: 5_000 };
     const kv = createKv({ shards, router, timeline, identity, leases, limits, log: silent });
-    const lease = leaseHandlers({ leases, timeline, identity });
-    const handlers = { unary: new Map([...kv.handlers, ...lease.unary]), stream: lease.stream };
+    const lease = createLease({ leases, timeline, identity });
+    const handlers = { unary: new Map([...kv.unary, ...lease.unary]), stream: lease.stream };
     const server: GrpcServer = await serveGrpc(handlers, {
       listen: ["127.0.0.1:0"],
       maxReceiveBytes: 2 ** 21,
@@ -215,7 +215,7 @@ export class TestProxy {
     return new TestProxy(timeline, leases, client, address, [
       () => client.shard.close(),
       () => leases.stop(),
-      () => kv.stop(),
+      () => kv.stop?.(),
       () => timeline.close(),
       () => shards.map((shard) => shard.close()),
       () => server.shutdown(0),

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { authHandlers } from "../../src/services/auth.js";
-import { clusterHandlers, memberIdOf } from "../../src/services/cluster.js";
+import { combine } from "../../src/rpc/service.js";
+import { createAuth } from "../../src/services/auth.js";
+import { createCluster, memberIdOf } from "../../src/services/cluster.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { lowest } from "../../src/services/maintenance/versions.js";
-import { maintenanceHandlers } from "../../src/services/maintenance.js";
+import { createMaintenance } from "../../src/services/maintenance.js";
 import { openShard, type ShardClient } from "../../src/shard/client.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import { type GrpcServer, serveGrpc } from "../../src/transport/grpc/serve.js";
@@ -54,8 +55,8 @@ describe("Status, MemberList and what is not there", () => {
     shards = etcds.map((etcd, i) => open(`s${i}`, etcd.endpoint, i));
     const clientUrls: string[] = [OTHER_PROXY];
     const identity = createIdentity({ clusterId: 5n, memberId: memberIdOf(OTHER_PROXY), timeline });
-    const unary = new Map([
-      ...maintenanceHandlers({
+    const handlers = combine([
+      createMaintenance({
         shards,
         backends: [],
         timeline,
@@ -65,13 +66,10 @@ describe("Status, MemberList and what is not there", () => {
         hostShard: 0,
         log,
       }),
-      ...clusterHandlers({ identity, shards, members: [clientUrls] }),
-      ...authHandlers({ shards, host: shards[0]!, timeline, identity, access: undefined }),
+      createCluster({ identity, shards, members: [clientUrls] }),
+      createAuth({ shards, host: shards[0]!, timeline, identity, access: undefined }),
     ]);
-    server = await serveGrpc(
-      { unary, stream: new Map() },
-      { listen: ["127.0.0.1:0"], maxReceiveBytes: 2_000_000 },
-    );
+    server = await serveGrpc(handlers, { listen: ["127.0.0.1:0"], maxReceiveBytes: 2_000_000 });
     proxy = open("proxy", server.addresses[0]!);
   });
   after(async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import * as grpc from "@grpc/grpc-js";
-import { Health, healthHandlers } from "../../src/services/health.js";
+import { createHealth, Health } from "../../src/services/health.js";
 import { Code } from "../../src/status/error.js";
 import { type GrpcServer, serveGrpc } from "../../src/transport/grpc/serve.js";
 
@@ -9,7 +9,7 @@ let server: GrpcServer;
 let client: grpc.Client;
 
 before(async () => {
-  server = await serveGrpc(healthHandlers(), { listen: ["127.0.0.1:0"], maxReceiveBytes: 1_000_000 });
+  server = await serveGrpc(createHealth(), { listen: ["127.0.0.1:0"], maxReceiveBytes: 1_000_000 });
   client = new grpc.Client(server.addresses[0]!, grpc.credentials.createInsecure());
 });
 

@@ -7,7 +7,7 @@ import { Health } from "../../src/services/health.js";
 import { Code } from "../../src/status/error.js";
 import { type GrpcServer, serveGrpc } from "../../src/transport/grpc/serve.js";
 import { loadDescriptors } from "../../src/transport/reflection/descriptors.js";
-import { reflectionHandlers } from "../../src/transport/reflection/handlers.js";
+import { createReflection } from "../../src/transport/reflection/handlers.js";
 import * as paths from "../../src/wire/paths.js";
 
 /* Reflection as grpcurl uses it: all that is served can be found, and the descriptors are complete. */
@@ -16,8 +16,7 @@ let server: GrpcServer;
 let client: Client;
 
 before(async () => {
-  const handlers = { unary: new Map(), stream: reflectionHandlers() };
-  server = await serveGrpc(handlers, { listen: ["127.0.0.1:0"], maxReceiveBytes: 1_000_000 });
+  server = await serveGrpc(createReflection(), { listen: ["127.0.0.1:0"], maxReceiveBytes: 1_000_000 });
   client = new Client(server.addresses[0]!, credentials.createInsecure());
 });
 after(async () => {

@@ -147,7 +147,7 @@ test("a shard that can not judge a client: refused after a second, or served whe
   await denied.until(() => denied.frames.length > 0);
   assert.equal(setting.asked, 5);
   denied.cancel();
-  setting.service.stop();
+  setting.service.stop?.();
   setting.store.close();
 });
 
@@ -164,6 +164,6 @@ test("a client that goes while its refusal is held leaves nothing behind", async
   assert.ok(timers() < before + 10);
   assert.equal(setting.asked, 100, "nobody is asked for a client that has gone");
   assert.equal(setting.service.hub.stats.streams, 0);
-  setting.service.stop();
+  setting.service.stop?.();
   setting.store.close();
 });

@@ -25,7 +25,7 @@ export async function openWatchService(
   const identity = createIdentity({ clusterId: store.id, memberId: 7n, timeline });
   const service = createWatch({ timeline, shards: store.shards, router, identity, limits, log });
   const close = () => {
-    service.stop();
+    service.stop?.();
     store.close();
   };
   return { service, store, close };

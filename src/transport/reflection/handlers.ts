@@ -1,5 +1,6 @@
 import type { Message, Type } from "protobufjs";
 import type { ServerStream, StreamHandler } from "../../rpc/call.js";
+import { NONE, type Service } from "../../rpc/service.js";
 import { Code, StatusError } from "../../status/error.js";
 import { malformed, Reader } from "../../wire/reader.js";
 import type { Descriptors } from "./descriptors.js";
@@ -24,10 +25,10 @@ interface Request {
  * gRPC's server reflection over `proto/`, for grpcurl and the like; etcd has none. The files, and the library for
  * them, are read with the first call.
  */
-export function reflectionHandlers(): ReadonlyMap<string, StreamHandler> {
+export function createReflection(): Service {
   let loading: Promise<Descriptors> | undefined;
   const load = async () => (await import("./descriptors.js")).loadDescriptors();
-  return new Map(
+  const stream = new Map<string, StreamHandler>(
     PACKAGES.map((space) => [
       `/${space}.ServerReflection/ServerReflectionInfo`,
       (stream) => {
@@ -36,6 +37,7 @@ export function reflectionHandlers(): ReadonlyMap<string, StreamHandler> {
       },
     ]),
   );
+  return { unary: NONE, stream };
 }
 
 function reflect(stream: ServerStream, loading: Promise<Descriptors>, space: string): void {
