@@ -1,4 +1,4 @@
-import { keyRange } from "../src/watch/keys.js";
+import { textRange } from "../src/watch/keys.js";
 import { RangeIndex } from "../src/watch/rangeIndex.js";
 
 /*
@@ -20,9 +20,9 @@ const end = (prefix: string): Buffer => {
 function rangeOf(n: number) {
   const key = name(n);
   const none = new Uint8Array(0);
-  if (n % 3 === 0) return keyRange(Buffer.from(key), none);
+  if (n % 3 === 0) return textRange(Buffer.from(key), none);
   const prefix = n % 3 === 1 ? key.slice(0, -1) : `/registry/pods/ns${n % 100}/`;
-  return keyRange(Buffer.from(prefix), end(prefix));
+  return textRange(Buffer.from(prefix), end(prefix));
 }
 
 function nanoseconds(count: number, work: () => void): number {

@@ -1,6 +1,6 @@
 import { createIdentity } from "../src/services/identity.js";
 import { Fanout } from "../src/watch/fanout.js";
-import { keyRange, keyText } from "../src/watch/keys.js";
+import { keyText, textRange } from "../src/watch/keys.js";
 import { type Outlet, Watcher } from "../src/watch/watcher.js";
 import { WatchResponse } from "../src/wire/messages.js";
 import { decodeWatch, encodeEvent } from "../src/wire/watch.js";
@@ -36,7 +36,7 @@ for (const perBatch of [1, 10]) {
   ] as const) {
     const fanout = new Fanout();
     for (let i = 0; i < WATCHERS; i++) {
-      const range = keyRange(Buffer.from("/watched"), Buffer.from("/watchee"));
+      const range = textRange(Buffer.from("/watched"), Buffer.from("/watchee"));
       const options = { prevKv: false, fragment: false, noPut: false, noDelete: false };
       const watcher = new Watcher(outlet, { id: idOf(i), range, shards: [0, 1, 2], next: 1, ...options });
       watcher.state = "synced";

@@ -19,7 +19,6 @@ const LEVELS: Partial<Record<Code, "warn" | "error">> = {
 
 /** They wait for others by their nature. */
 const WAITING: ReadonlySet<string> = new Set([Lock.Lock, Election.Campaign]);
-const STOPPED = etcd.stopped().message;
 const MAX_ID = 128;
 
 /** Writes a line for calls that failed, and for slow ones; of many alike only some. */
@@ -46,7 +45,7 @@ export class CallLog {
       return;
     }
     // Every client is told so when the proxy stops.
-    const level = error.message === STOPPED ? "debug" : (LEVELS[error.code] ?? "debug");
+    const level = etcd.stopped.is(error) ? "debug" : (LEVELS[error.code] ?? "debug");
     if (level === "debug") {
       if (log.isLevelEnabled("debug")) log.debug(this.fields(call, error, ms), "request failed");
     } else if (this.gate.passes(codeName(error.code))) {

@@ -1,11 +1,12 @@
 import { setTimeout } from "node:timers/promises";
 import { isAuthOff, problemOf } from "../shard/access.js";
 import type { ShardClient } from "../shard/client.js";
+import { describeShard } from "../shard/name.js";
 import { Turns } from "../shard/turns.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
-import { RangeRequest } from "../wire/messages.js";
 import { KV } from "../wire/paths.js";
+import { PROBE } from "../wire/probe.js";
 import type { Callers } from "./callers.js";
 import { authenticate, isRefusal, type LoginCounts } from "./login.js";
 import { MAX_CREDENTIALS } from "./seal.js";
@@ -19,8 +20,6 @@ const PATIENCE = 1_000;
 /** Logins that shards are asked about at the same time, and more that may wait: each costs every shard a bcrypt. */
 const MAX_LOGINS = 8;
 const MAX_WAITING_LOGINS = 256;
-// etcd looks at the token before it looks at the permission. Linearizable: a member that lags knows old users.
-const TRY = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
 
 /** What a shard says of a user and password. */
 type Verdict =
@@ -101,7 +100,7 @@ export class Authenticator {
   private disagreement(user: string, verdicts: readonly (Verdict | undefined)[]): StatusError {
     const tales = verdicts.flatMap((verdict, i) => {
       const text = verdict && TALES[verdict.kind];
-      return text === undefined ? [] : `shard "${this.shards[i]!.name}" ${text}`;
+      return text === undefined ? [] : `${describeShard(this.shards[i]!)} ${text}`;
     });
     return new StatusError(
       Code.FAILED_PRECONDITION,
@@ -123,7 +122,8 @@ export class Authenticator {
         if (metadata === undefined) return undefined;
         if (metadata.token === undefined) return false;
         try {
-          await shard.call(KV.Range, TRY, { idempotent: true, metadata, deadline });
+          // etcd checks the token before the permission. Linearizable: a member that lags knows old users.
+          await shard.call(KV.Range, PROBE, { idempotent: true, metadata, deadline });
           return true;
         } catch (reason) {
           const error = StatusError.from(reason);

@@ -1,5 +1,6 @@
 import type { Access, Caller, CallMetadata } from "../shard/caller.js";
 import type { ShardClient } from "../shard/client.js";
+import { describeShard } from "../shard/name.js";
 import { Code, StatusError } from "../status/error.js";
 import { type Credentials, Login, type LoginCounts, NO_TOKEN } from "./login.js";
 
@@ -55,7 +56,7 @@ function ownLogin(shard: ShardClient, credentials: Credentials, counts: LoginCou
   const login: Login = new Login(shard, credentials, counts, (reason) => {
     // With credentials that never worked a start is in vain; those that did may do so again.
     const code = login.succeeded ? Code.UNAVAILABLE : Code.FAILED_PRECONDITION;
-    const text = `shard "${shard.name}" refuses the proxy's own user "${credentials.user}": ${reason.message}`;
+    const text = `${describeShard(shard)} refuses the proxy's own user "${credentials.user}": ${reason.message}`;
     return new StatusError(code, text, { cause: reason });
   });
   return login;

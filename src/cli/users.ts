@@ -21,7 +21,7 @@ export async function findUserProblems(config: Config, answering: ReadonlySet<st
         // With authentication off for everybody, with it on for the role root alone.
         return shard.call(Auth.UserList, EMPTY, { idempotent: true }).then(
           () => [],
-          (error: Error) => [`${name}: ${describe(error.message) ?? withDetail(error)}`],
+          (error) => [`${name}: ${describe(error) ?? withDetail(error)}`],
         );
       }),
     );
@@ -31,8 +31,8 @@ export async function findUserProblems(config: Config, answering: ReadonlySet<st
   }
 }
 
-function describe(message: string): string | undefined {
-  if (message === etcd.permissionDenied().message) return "the proxy's user does not have the role root";
-  if (message === etcd.userEmpty().message) return "authentication is on, but the proxy has no user (auth)";
+function describe(error: unknown): string | undefined {
+  if (etcd.permissionDenied.is(error)) return "the proxy's user does not have the role root";
+  if (etcd.userEmpty.is(error)) return "authentication is on, but the proxy has no user (auth)";
   return undefined;
 }

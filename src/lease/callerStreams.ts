@@ -1,6 +1,6 @@
+import type { Logger } from "../ops/log.js";
 import type { Caller } from "../shard/caller.js";
 import type { Shard } from "../shard/shard.js";
-import type { LeaseLog } from "./log.js";
 import { type RenewalCounts, RenewalStream } from "./upstream.js";
 
 /** Streams of a caller that has renewed nothing for one to two of these are closed, ms. */
@@ -24,7 +24,7 @@ export class CallerStreams {
 
   constructor(
     private readonly shards: readonly Shard[],
-    private readonly log: LeaseLog,
+    private readonly log: Pick<Logger, "warn">,
   ) {
     this.own = this.streamsFor(undefined);
   }

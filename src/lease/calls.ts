@@ -1,6 +1,5 @@
 import type { Caller } from "../shard/caller.js";
 import type { CallOptions, Origin, Shard } from "../shard/shard.js";
-import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
 import {
@@ -11,9 +10,9 @@ import {
   LeaseRevokeRequest,
   LeaseTimeToLiveRequest,
   LeaseTimeToLiveResponse,
-  RangeRequest,
 } from "../wire/messages.js";
 import { KV, Lease } from "../wire/paths.js";
+import { PROBE } from "../wire/probe.js";
 import { peekRevision } from "../wire/rewrite.js";
 
 /** What one shard knows of a lease. */
@@ -34,8 +33,6 @@ export interface For extends Origin {
   readonly deadline?: number;
 }
 
-/** Asks for a shard's revision: any key will do, and this one does not exist. */
-const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
 const ITSELF: For = {};
 /** Seconds that no etcd grants a lease for. */
 const TOO_LONG = 2 ** 53;
@@ -58,7 +55,7 @@ export class LeaseCalls {
   async mayGrant(shard: number, asked: For): Promise<void> {
     if (asked.caller === undefined) return;
     await this.grant(shard, 0n, TOO_LONG, asked).catch((error) => {
-      if (!isError(error, Code.OUT_OF_RANGE, etcd.leaseTtlTooLarge().message)) throw error;
+      if (!etcd.leaseTtlTooLarge.is(error)) throw error;
     });
   }
 
@@ -75,7 +72,7 @@ export class LeaseCalls {
       await this.timeline.seal(shard, shardRevision, true);
       return this.timeline.toRevision(shard, shardRevision);
     } catch (error) {
-      if (isLeaseNotFound(error)) return 0;
+      if (etcd.leaseNotFound.is(error)) return 0;
       throw error;
     }
   }
@@ -109,16 +106,4 @@ export class LeaseCalls {
 function optionsOf(asked: For): CallOptions {
   const { caller, deadline } = asked;
   return { idempotent: true, caller, deadline, origin: asked === ITSELF ? undefined : asked };
-}
-
-export function isLeaseNotFound(error: unknown): boolean {
-  return isError(error, Code.NOT_FOUND, etcd.leaseNotFound().message);
-}
-
-export function isLeaseExists(error: unknown): boolean {
-  return isError(error, Code.FAILED_PRECONDITION, etcd.leaseExists().message);
-}
-
-function isError(error: unknown, code: Code, message: string): boolean {
-  return error instanceof StatusError && error.code === code && error.message === message;
 }

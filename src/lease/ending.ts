@@ -1,8 +1,8 @@
+import type { Logger } from "../ops/log.js";
 import { Code, StatusError, withDetail } from "../status/error.js";
 import type { Timeline } from "../timeline/view.js";
 import type { LeaseCalls } from "./calls.js";
 import { Lane } from "./lane.js";
-import type { LeaseLog } from "./log.js";
 import type { Parts } from "./parts.js";
 
 /** How long somebody who asked for the end of a lease waits for it, ms. It goes on without them. */
@@ -60,7 +60,7 @@ export class Endings {
     private readonly parts: Parts,
     private readonly timeline: Timeline,
     private readonly homeOf: (lease: bigint) => number,
-    log: LeaseLog,
+    log: Pick<Logger, "warn">,
     private readonly shardNames: readonly string[],
   ) {
     this.lanes = shardNames.map((name, shard) => {
@@ -211,7 +211,11 @@ export class Endings {
   }
 
   /** What a lane does with its failures. */
-  private reporter(log: LeaseLog, where: string, shard?: number): (lease: bigint, reason: unknown) => void {
+  private reporter(
+    log: Pick<Logger, "warn">,
+    where: string,
+    shard?: number,
+  ): (lease: bigint, reason: unknown) => void {
     let lastLog = Number.NEGATIVE_INFINITY;
     return (lease, reason) => {
       const error = StatusError.from(reason);

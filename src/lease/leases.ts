@@ -1,4 +1,5 @@
 import { mayWrite } from "../auth/permission.js";
+import type { Logger } from "../ops/log.js";
 import type { Router } from "../routing/router.js";
 import type { Caller } from "../shard/caller.js";
 import type { Shard } from "../shard/shard.js";
@@ -6,10 +7,9 @@ import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
 import type { LeaseGrantResponse } from "../wire/messages.js";
 import { CallerStreams } from "./callerStreams.js";
-import { type For, isLeaseExists, LeaseCalls, type Part } from "./calls.js";
+import { type For, LeaseCalls, type Part } from "./calls.js";
 import { Endings } from "./ending.js";
 import { LeaseIds } from "./ids.js";
-import type { LeaseLog } from "./log.js";
 import { Parts } from "./parts.js";
 import { Placing } from "./placing.js";
 import { Reaper } from "./reaper.js";
@@ -22,7 +22,7 @@ export interface LeasesOptions {
   readonly router: Pick<Router, "homeOf">;
   /** Loaded: its placements are where the leases stand. */
   readonly timeline: Timeline;
-  readonly log: LeaseLog;
+  readonly log: Pick<Logger, "warn">;
 }
 
 /** Keys that a lease has on one shard. */
@@ -265,7 +265,7 @@ export class Leases {
         return lease;
       } catch (error) {
         // Another proxy has drawn the same.
-        if (!isLeaseExists(error)) throw error;
+        if (!etcd.leaseExists.is(error)) throw error;
       }
     }
   }

@@ -1,9 +1,9 @@
+import type { Logger } from "../ops/log.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
-import { isLeaseExists, type LeaseCalls } from "./calls.js";
+import type { LeaseCalls } from "./calls.js";
 import type { Endings } from "./ending.js";
-import type { LeaseLog } from "./log.js";
 import type { Parts } from "./parts.js";
 
 /** Rounds of placing against somebody who ends leases of the same id over and over. */
@@ -29,7 +29,7 @@ export class Placing {
     private readonly endings: Endings,
     private readonly timeline: Timeline,
     private readonly homeOf: (lease: bigint) => number,
-    private readonly log: LeaseLog,
+    private readonly log: Pick<Logger, "warn">,
     shardCount: number,
   ) {
     this.underWay = Array.from({ length: shardCount }, () => new Map());
@@ -162,7 +162,7 @@ export class Placing {
       this.granted++;
       return true;
     } catch (error) {
-      if (!isLeaseExists(error)) throw error;
+      if (!etcd.leaseExists.is(error)) throw error;
       return (await this.calls.look(shard, lease)) !== undefined;
     }
   }

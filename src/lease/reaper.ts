@@ -1,8 +1,8 @@
+import type { Logger } from "../ops/log.js";
 import { StatusError, withDetail } from "../status/error.js";
 import type { Timeline } from "../timeline/view.js";
 import type { LeaseCalls } from "./calls.js";
 import type { Endings } from "./ending.js";
-import type { LeaseLog } from "./log.js";
 import type { Parts } from "./parts.js";
 import type { Placing } from "./placing.js";
 
@@ -37,7 +37,7 @@ export class Reaper {
     placing: Placing,
     endings: Endings,
     timeline: Timeline,
-    log: LeaseLog,
+    log: Pick<Logger, "warn">,
     shardNames: readonly string[],
   ) {
     this.sweeps = shardNames.map(
@@ -79,7 +79,7 @@ class Sweep {
     private readonly placing: Placing,
     private readonly endings: Endings,
     private readonly timeline: Timeline,
-    private readonly log: LeaseLog,
+    private readonly log: Pick<Logger, "warn">,
     private readonly shard: number,
     private readonly name: string,
     private readonly refresh: () => void,

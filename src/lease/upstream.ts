@@ -1,10 +1,11 @@
+import type { Logger } from "../ops/log.js";
 import { isDenied, problemOf } from "../shard/access.js";
 import type { Caller } from "../shard/caller.js";
+import { describeShard } from "../shard/name.js";
 import type { Shard, ShardStream } from "../shard/shard.js";
 import { Code, StatusError, withDetail } from "../status/error.js";
 import { LeaseKeepAliveRequest, LeaseKeepAliveResponse } from "../wire/messages.js";
 import { Lease } from "../wire/paths.js";
-import type { LeaseLog } from "./log.js";
 
 /** The shard's answer: the TTL from now on in seconds, 0 when the shard does not have the lease. */
 export type Renewed = (error: StatusError | undefined, ttl: number) => void;
@@ -68,7 +69,7 @@ export class RenewalStream {
 
   constructor(
     private readonly shard: Shard,
-    private readonly log: LeaseLog,
+    private readonly log: Pick<Logger, "warn">,
     private readonly counts: RenewalCounts,
     private readonly caller?: Caller,
   ) {}
@@ -224,7 +225,7 @@ export class RenewalStream {
     this.restWhenIdle();
     if (this.stream !== undefined && this.isBusy && now - this.lastSign > STALL) {
       this.lost(
-        new StatusError(Code.UNAVAILABLE, `shard "${this.shard.name}": the keep-alive stream is silent`),
+        new StatusError(Code.UNAVAILABLE, `${describeShard(this.shard)}: the keep-alive stream is silent`),
       );
     }
   }
@@ -255,7 +256,7 @@ export class RenewalStream {
       this.unlogged = 0;
     }
     const cause = lastError === undefined ? "" : `: ${lastError.message}`;
-    const text = `shard "${this.shard.name}": no answer to a lease keep-alive within ${RENEWAL_TIMEOUT} ms${cause}`;
+    const text = `${describeShard(this.shard)}: no answer to a lease keep-alive within ${RENEWAL_TIMEOUT} ms${cause}`;
     const error = new StatusError(Code.UNAVAILABLE, text, { cause: lastError });
     for (const { done } of late) done(error, 0);
   }

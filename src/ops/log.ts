@@ -1,7 +1,14 @@
-import { type DestinationStream, destination, type Level, type Logger, pino } from "pino";
+import { type DestinationStream, destination, type Level, type Logger as PinoLogger, pino } from "pino";
 
-/** The log that rooms are handed; structured fields first, then the text: `log.warn({ shard }, "lost")`. */
-export type Log = Logger;
+/** The process's log. Structured fields come first, then the text: `log.warn({ shard }, "lost")`. */
+export type Log = PinoLogger;
+
+/** What the rooms below `app` need of a log; each takes the levels that it uses. */
+export interface Logger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
 
 /** Fields that are never written, wherever they appear at the top or one level down. */
 const SECRETS = ["password", "token", "authorization", "credentials"];

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { GuardedShard } from "../shard/guard.js";
+import { describeShard } from "../shard/name.js";
 import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
 import type { Timeline } from "../timeline/view.js";
@@ -118,6 +119,6 @@ export function createProbes({ shards, host, timeline }: ProbesDeps): Probes {
   };
 }
 
-function whereOf({ index, name }: Pick<Shard, "index" | "name">): string {
-  return index < 0 ? "the timeline host" : `shard "${name}"`;
+function whereOf(shard: Pick<Shard, "index" | "name">): string {
+  return shard.index < 0 ? "the timeline host" : describeShard(shard);
 }

@@ -1,10 +1,10 @@
+import type { Logger } from "../ops/log.js";
 import type { Router } from "../routing/router.js";
 import type { StreamHandler } from "../rpc/call.js";
 import { NONE, type Service } from "../rpc/service.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
 import { Hub } from "../watch/hub.js";
-import type { Log } from "../watch/log.js";
 import { Watch } from "../wire/paths.js";
 import type { Identity } from "./identity.js";
 import { WatchSession } from "./watch/session.js";
@@ -16,7 +16,7 @@ export interface WatchDeps {
   readonly router: Router;
   readonly identity: Identity;
   readonly limits: WatchLimits;
-  readonly log: Log;
+  readonly log: Pick<Logger, "info" | "warn">;
 }
 
 export interface WatchLimits {

@@ -1,5 +1,5 @@
 import type { CallStats } from "../stats/methods.js";
-import { Code, StatusError } from "../status/error.js";
+import { StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import { Watch } from "../wire/paths.js";
 import { decodeWatch } from "../wire/watch.js";
@@ -280,5 +280,5 @@ const DENIED = ending(etcd.permissionDenied());
 
 /** True for an answer that says that the shard has authentication turned off. */
 export function isAuthOff(error: StatusError): boolean {
-  return error.code === Code.FAILED_PRECONDITION && error.message === etcd.authNotEnabled().message;
+  return etcd.authNotEnabled.is(error);
 }

@@ -1,3 +1,4 @@
+import type { Logger } from "../ops/log.js";
 import { CallStats } from "../stats/methods.js";
 import { Deadlines } from "../turn/deadlines.js";
 import type { Endpoint, EndpointHealth } from "./endpoint.js";
@@ -7,13 +8,6 @@ import type { CallOptions, Done, Shard, ShardStream, StreamEvents, StreamOptions
 import { Stream } from "./stream.js";
 import type { ShardTls } from "./tls.js";
 import { UnaryCall } from "./unary.js";
-
-/** What a shard logs through; a pino logger is one. */
-export interface ShardLog {
-  debug(fields: object, message: string): void;
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
 
 export interface ShardOptions {
   /** Place in the configured order; -1 for a timeline host that is no shard. */
@@ -25,7 +19,7 @@ export interface ShardOptions {
   readonly requestTimeoutMs: number;
   /** How long a call waits for a connection while no endpoint is connected, ms. */
   readonly connectTimeoutMs: number;
-  readonly log: ShardLog;
+  readonly log: Logger;
   /** What carries the calls. Default: grpc-js. */
   readonly transport?: Transport;
   /** For the endpoints that begin with `https://`. */
@@ -63,7 +57,7 @@ class Client implements ShardClient {
   readonly index: number;
   readonly name: string;
   readonly stats = new CallStats();
-  private readonly log: ShardLog;
+  private readonly log: Logger;
   private readonly members: Members;
   private readonly calls = new Deadlines<UnaryCall>();
   private readonly streams = new Set<Stream>();

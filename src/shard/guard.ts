@@ -1,11 +1,12 @@
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
-import { RangeRequest } from "../wire/messages.js";
 import { KV, Lease } from "../wire/paths.js";
+import { PROBE } from "../wire/probe.js";
 import { peekHeader, peekRevision } from "../wire/rewrite.js";
 import { isDenied } from "./access.js";
 import type { ShardClient } from "./client.js";
 import { unsent } from "./errors.js";
+import { describeShard } from "./name.js";
 import type { CallOptions, Done, Shard, ShardStream, StreamEvents, StreamOptions } from "./shard.js";
 
 export interface GuardedShard extends Shard {
@@ -59,10 +60,9 @@ const EMPTY = new Uint8Array(0);
 const PROBE_RETRY_MS = 1_000;
 /** Any key will do; this one is nobody's. */
 const ANY_CLUSTER: Recognition = {
-  request: RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true }),
+  request: PROBE,
   judge: async () => undefined,
 };
-const FUTURE = etcd.futureRevision().message;
 
 class Guard implements GuardedShard {
   readonly index: number;
@@ -187,7 +187,7 @@ class Guard implements GuardedShard {
     const cancel = this.shard.unary(path, request, options, (error, response) => {
       this.note(error);
       if (error === undefined) this.compare(response, least);
-      if (error?.message !== FUTURE) {
+      if (!etcd.futureRevision.is(error)) {
         done(this.loss ?? error, response);
         return;
       }
@@ -261,7 +261,7 @@ class Guard implements GuardedShard {
     this.refuse(
       new StatusError(
         Code.DATA_LOSS,
-        `shard "${this.name}" answers revision ${revision} below ${least} that the timeline has sealed: ` +
+        `${describeShard(this)} answers revision ${revision} below ${least} that the timeline has sealed: ` +
           "it lost data (restored from a backup, or started with another data directory); " +
           "give it its newest data back and restart the proxies",
       ),
@@ -275,7 +275,7 @@ class Guard implements GuardedShard {
     this.refuse(
       new StatusError(
         Code.FAILED_PRECONDITION,
-        `shard "${this.name}" is the etcd cluster ${found}, but the store was made with cluster ${expected}: ` +
+        `${describeShard(this)} is the etcd cluster ${found}, but the store was made with cluster ${expected}: ` +
           "look at the shard's endpoints; if the cluster was rebuilt from its newest data, " +
           `make it known with \`braid adopt ${this.name}\``,
       ),

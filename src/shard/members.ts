@@ -4,6 +4,7 @@ import type { TlsLog } from "../tls/reloading.js";
 import { parseEndpoint } from "./address.js";
 import { Endpoint, type EndpointHealth } from "./endpoint.js";
 import type { Transport } from "./link.js";
+import { describeShard } from "./name.js";
 import { type ShardTls, ShardTlsContext } from "./tls.js";
 
 /** Longest time without any answer before calls and streams go to another endpoint, ms. */
@@ -147,7 +148,7 @@ export class Members {
     text: string,
     { code = Code.UNAVAILABLE, detail }: { code?: Code; detail?: string } = {},
   ): StatusError {
-    return new StatusError(code, `shard "${this.name}": ${text}`, { detail });
+    return new StatusError(code, `${describeShard(this)}: ${text}`, { detail });
   }
 
   /** The error of a call that no endpoint can take; its detail says of each endpoint why. */

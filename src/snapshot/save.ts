@@ -3,8 +3,9 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Shard } from "../shard/shard.js";
 import type { SharedTimeline } from "../timeline/timeline.js";
-import { RangeRequest, StatusResponse } from "../wire/messages.js";
+import { StatusResponse } from "../wire/messages.js";
 import { KV, Maintenance } from "../wire/paths.js";
+import { PROBE } from "../wire/probe.js";
 import { EMPTY } from "../wire/reader.js";
 import { peekHeader } from "../wire/rewrite.js";
 import { BoltReader } from "./bolt/reader.js";
@@ -24,8 +25,6 @@ import { encodeTimeline } from "./timeline.js";
 /** How often all is begun anew because a compaction overtook it, or a member lagged behind. */
 const ROUNDS = 3;
 const READ = { idempotent: true } as const;
-/** A linearizable read that returns nothing. */
-const LOOK = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
 
 export interface SaveInput {
   /** The shards in their order, then the timeline host if it is a cluster of its own (index -1). */
@@ -103,7 +102,7 @@ async function takeCut({ clusters, timeline }: SaveInput): Promise<Cut> {
   // What nobody has sealed, such as the end of a lease; and the members that answer have caught up afterwards.
   await Promise.all(
     clusters.map(async (cluster) => {
-      const { clusterId, revision } = peekHeader(await cluster.call(KV.Range, LOOK, READ));
+      const { clusterId, revision } = peekHeader(await cluster.call(KV.Range, PROBE, READ));
       if (cluster.index < 0) return;
       if (timeline.log.base.clusterIds[cluster.index] !== clusterId.toString()) {
         throw new SnapshotError(`shard "${cluster.name}" is not the etcd cluster that belongs to the store`);
@@ -144,7 +143,7 @@ async function downloadAll(
       const path = join(partial, file);
       try {
         // Leases have no revisions: that the file of a member that lags behind lacks one, nothing could tell. It catches up first.
-        await cluster.call(KV.Range, LOOK, READ);
+        await cluster.call(KV.Range, PROBE, READ);
         const { bytes, sha256 } = await download(cluster, path, failure.signal, (bytes, rest) => {
           come[i] = bytes;
           remaining[i] = rest;

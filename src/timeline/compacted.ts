@@ -1,31 +1,29 @@
+import { describeShard } from "../shard/name.js";
 import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
-import { RangeRequest, WatchRequest, WatchResponse } from "../wire/messages.js";
+import { NO_KEY } from "../wire/keyRange.js";
+import { WatchRequest, WatchResponse } from "../wire/messages.js";
 import { KV, Watch } from "../wire/paths.js";
+import { probeAt } from "../wire/probe.js";
 
 /** How long etcd may take to refuse a watch that starts in what is compacted, ms; it looks ten times a second. */
 const REFUSAL_MS = 5_000;
-/** A key that nobody has, so that a watch which does start has nothing to say. */
-const NOBODYS_KEY = Uint8Array.of(0);
-const COMPACTED = etcd.compacted().message;
-const FUTURE = etcd.futureRevision().message;
 
+/** A watch of a key that nobody has: where it does start, it has nothing to say. */
 const FROM_THE_BEGINNING = WatchRequest.encode({
   kind: "create",
-  request: { key: NOBODYS_KEY, startRevision: 1 },
+  request: { key: NO_KEY, startRevision: 1 },
 });
 
 /** Whether a shard still has its state at `shardRevision`, at least 1, and all events from there on. */
 export async function isServed(shard: Shard, shardRevision: number): Promise<boolean> {
   try {
-    const request = RangeRequest.encode({ key: NOBODYS_KEY, countOnly: true, revision: shardRevision });
-    await shard.call(KV.Range, request, { idempotent: true });
+    await shard.call(KV.Range, probeAt(shardRevision), { idempotent: true });
     return true;
   } catch (reason) {
-    const { message } = StatusError.from(reason);
-    if (message === FUTURE) return true;
-    if (message === COMPACTED) return false;
+    if (etcd.futureRevision.is(reason)) return true;
+    if (etcd.compacted.is(reason)) return false;
     throw reason;
   }
 }
@@ -47,7 +45,7 @@ function askByWatch(shard: Shard): Promise<number> {
       action();
     };
     const timer = setTimeout(() => {
-      const text = `shard "${shard.name}" did not say at which revision it is compacted`;
+      const text = `${describeShard(shard)} did not say at which revision it is compacted`;
       finish(() => reject(new StatusError(Code.UNAVAILABLE, text)));
     }, REFUSAL_MS);
     const stream = shard.stream(Watch.Watch, {

@@ -1,4 +1,5 @@
 import type { ShardClient } from "../shard/client.js";
+import { describeShard } from "../shard/name.js";
 import type { CallOptions, Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
 import { beforeDeparture } from "../turn/departures.js";
@@ -33,7 +34,7 @@ export class EtcdHost implements LogHost {
   constructor(private readonly etcd: Shard & Pick<ShardClient, "isConnected">) {}
 
   get label(): string {
-    return this.etcd.index < 0 ? "it" : `shard "${this.etcd.name}"`;
+    return this.etcd.index < 0 ? "it" : describeShard(this.etcd);
   }
 
   get isConnected(): boolean {

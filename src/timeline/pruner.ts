@@ -1,6 +1,7 @@
+import type { Logger } from "../ops/log.js";
 import type { Shard } from "../shard/shard.js";
-import { StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
+import { TO_LAST_KEY } from "../wire/keyRange.js";
 import { RangeRequest, RangeResponse } from "../wire/messages.js";
 import { KV } from "../wire/paths.js";
 import { compactedAt } from "./compacted.js";
@@ -16,12 +17,6 @@ const PAGE = 5_000;
 const MAX_WAIT = 15_000;
 
 const FIRST_KEY = Uint8Array.of(1);
-const NO_END = Uint8Array.of(0);
-
-export interface PrunerLog {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
 
 /** How often at most the shards are asked whether they compact themselves, ms. */
 const ASK_INTERVAL = 60_000;
@@ -45,7 +40,7 @@ export class Pruner {
     private readonly timeline: SharedTimeline,
     private readonly shards: readonly Shard[],
     private readonly runtime: Runtime,
-    private readonly log: PrunerLog,
+    private readonly log: Pick<Logger, "info" | "warn">,
     /** See `SLACK`; smaller in tests. */
     private readonly slack = SLACK,
   ) {
@@ -125,7 +120,7 @@ async function shownRevisions(shard: Shard, shardRevision: number): Promise<Floa
   try {
     return await liveRevisions(shard, shardRevision);
   } catch (reason) {
-    if (StatusError.from(reason).message !== etcd.compacted().message) throw reason;
+    if (!etcd.compacted.is(reason)) throw reason;
     return await liveRevisions(shard, await compactedAt(shard));
   }
 }
@@ -137,7 +132,7 @@ async function liveRevisions(shard: Shard, shardRevision: number): Promise<Float
   for (;;) {
     const request = RangeRequest.encode({
       key,
-      rangeEnd: NO_END,
+      rangeEnd: TO_LAST_KEY,
       revision: shardRevision,
       limit: PAGE,
       keysOnly: true,

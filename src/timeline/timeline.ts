@@ -307,7 +307,7 @@ export class SharedTimeline implements Timeline {
         this.runtime.soon(this.appendPending);
         return;
       }
-      this.isHostFull = error !== undefined && isNoSpace(error);
+      this.isHostFull = error !== undefined && etcd.noSpace.is(error);
       if (error !== undefined) {
         this.stats.appendsFailed++;
         this.putBack(key, entry);
@@ -412,8 +412,6 @@ interface HeldWrite {
   readonly done: Sealed;
 }
 
-const isNoSpace = ({ message }: StatusError): boolean => message === etcd.noSpace().message;
-
 function notWritten(host: string, reason: StatusError | undefined): StatusError {
   // What the append says of itself would be taken for this write.
   const why = reason?.message.split("; whether ")[0] ?? `${host} is not connected`;
@@ -425,7 +423,7 @@ function unavailable(reason: StatusError): StatusError {
   const { code, message } = reason;
   if (code === Code.DATA_LOSS) return new StatusError(code, message);
   // Not etcd's own error: a write that has only not been sealed is there.
-  const text = isNoSpace(reason)
+  const text = etcd.noSpace.is(reason)
     ? `the timeline host takes no more entries until it has space again: ${message}`
     : `the timeline host can not be reached: ${message}`;
   return new StatusError(Code.UNAVAILABLE, `etcd-braid: ${text}`, { cause: reason });

@@ -1,10 +1,12 @@
+import type { Logger } from "../ops/log.js";
 import type { Shard, ShardStream } from "../shard/shard.js";
 import { withDetail } from "../status/error.js";
 import { Slabs } from "../turn/slabs.js";
-import { RangeRequest, WatchRequest } from "../wire/messages.js";
+import { NO_KEY, TO_LAST_KEY } from "../wire/keyRange.js";
+import { WatchRequest } from "../wire/messages.js";
 import { KV, Watch } from "../wire/paths.js";
+import { PROBE } from "../wire/probe.js";
 import { decodeWatch, type RawEvent } from "../wire/watch.js";
-import type { Log } from "./log.js";
 import type { UpstreamStats } from "./stats.js";
 
 export interface FeedOptions {
@@ -18,7 +20,7 @@ export interface FeedOptions {
   readonly fromCompacted: boolean;
   /** Whether the events come with their previous keys. For that an etcd reads each key once more, see `bringPrevKv`. */
   readonly prevKv: boolean;
-  readonly log: Log;
+  readonly log: Pick<Logger, "info" | "warn">;
   readonly stats: UpstreamStats;
   /** `reached` has moved. */
   arrived(): void;
@@ -44,9 +46,6 @@ const STABLE = 2 * MAX_BACKOFF;
 const COMPACTED_PATIENCE = 1_000;
 /** An etcd that takes longer for an answer may also be late with those events, ms. */
 const PROMPT = 500;
-const PROBE = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
-
-const ZERO = Uint8Array.of(0);
 const NOTHING: readonly RawEvent[] = [];
 
 /**
@@ -203,7 +202,7 @@ export class Feed {
     stream.send(
       WatchRequest.encode({
         kind: "create",
-        request: { key: ZERO, rangeEnd: ZERO, startRevision, prevKv: this.prevKv, fragment: true },
+        request: { key: NO_KEY, rangeEnd: TO_LAST_KEY, startRevision, prevKv: this.prevKv, fragment: true },
       }),
     );
     if (this.paused) stream.pause();

@@ -1,4 +1,4 @@
-import type { KeyRange } from "./keys.js";
+import type { TextRange } from "./keys.js";
 
 /**
  * Values by the range of keys that they belong to. Finds those in whose ranges a key lies in less time than looking at
@@ -13,12 +13,12 @@ export class RangeIndex<T> {
   private root: Node<T> | undefined;
 
   /** The value of exactly this range. */
-  get(range: KeyRange): T | undefined {
+  get(range: TextRange): T | undefined {
     return isSingle(range) ? this.singles.get(range.begin) : this.nodeOf(range)?.value;
   }
 
   /** Gives the range, which has no value yet, one. */
-  set(range: KeyRange, value: T): void {
+  set(range: TextRange, value: T): void {
     if (isSingle(range)) {
       this.singles.set(range.begin, value);
       return;
@@ -29,7 +29,7 @@ export class RangeIndex<T> {
   }
 
   /** Takes the range's value away, if it has one. */
-  delete(range: KeyRange): void {
+  delete(range: TextRange): void {
     if (isSingle(range)) this.singles.delete(range.begin);
     else this.root = remove(this.root, range);
   }
@@ -52,7 +52,7 @@ export class RangeIndex<T> {
     }
   }
 
-  private nodeOf(range: KeyRange): Node<T> | undefined {
+  private nodeOf(range: TextRange): Node<T> | undefined {
     let node = this.root;
     while (node !== undefined) {
       const order = compare(range, node);
@@ -63,7 +63,7 @@ export class RangeIndex<T> {
   }
 }
 
-interface Node<T> extends KeyRange {
+interface Node<T> extends TextRange {
   /** Highest end in this subtree. */
   max: string;
   /** Above those of the nodes below: random, so that the tree is balanced whatever comes. */
@@ -73,10 +73,10 @@ interface Node<T> extends KeyRange {
   right: Node<T> | undefined;
 }
 
-const isSingle = ({ begin, end }: KeyRange): boolean =>
+const isSingle = ({ begin, end }: TextRange): boolean =>
   end.length === begin.length + 1 && end.charCodeAt(begin.length) === 0 && end.startsWith(begin);
 
-function compare(a: KeyRange, b: KeyRange): number {
+function compare(a: TextRange, b: TextRange): number {
   if (a.begin !== b.begin) return a.begin < b.begin ? -1 : 1;
   if (a.end !== b.end) return a.end < b.end ? -1 : 1;
   return 0;
@@ -100,7 +100,7 @@ function insert<T>(node: Node<T> | undefined, added: Node<T>): Node<T> {
   return node.right.priority > node.priority ? rotateLeft(node) : update(node);
 }
 
-function remove<T>(node: Node<T> | undefined, range: KeyRange): Node<T> | undefined {
+function remove<T>(node: Node<T> | undefined, range: TextRange): Node<T> | undefined {
   if (node === undefined) return undefined;
   const order = compare(range, node);
   if (order === 0) return join(node.left, node.right);

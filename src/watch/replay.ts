@@ -1,3 +1,4 @@
+import type { Logger } from "../ops/log.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
 import { type EncodedEvent, encodeEvent, type RawEvent } from "../wire/watch.js";
@@ -6,7 +7,6 @@ import { Fanout } from "./fanout.js";
 import { Feed } from "./feed.js";
 import type { History } from "./history.js";
 import { keyText } from "./keys.js";
-import type { Log } from "./log.js";
 import { Merger } from "./merger.js";
 import type { WatchStats } from "./stats.js";
 import type { Watcher } from "./watcher.js";
@@ -16,7 +16,7 @@ export interface ReplayDeps {
   readonly timeline: Timeline;
   readonly shards: readonly Shard[];
   readonly history: History;
-  readonly log: Log;
+  readonly log: Pick<Logger, "info" | "warn">;
   readonly stats: WatchStats;
   /** The watcher, in no place now, goes on from its `next`. */
   place(watcher: Watcher): void;

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
+import type { Logger } from "../ops/log.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
 import { beforeDeparture } from "../turn/departures.js";
@@ -10,7 +11,6 @@ import { Fanout } from "./fanout.js";
 import { Feed } from "./feed.js";
 import { History, type KeyedEvent } from "./history.js";
 import { keyText } from "./keys.js";
-import type { Log } from "./log.js";
 import { Merger } from "./merger.js";
 import { Replays } from "./replay.js";
 import { Sealer } from "./sealer.js";
@@ -21,7 +21,7 @@ export interface RunDeps {
   readonly timeline: Timeline;
   /** In configured order. */
   readonly shards: readonly Shard[];
-  readonly log: Log;
+  readonly log: Pick<Logger, "info" | "warn">;
   readonly stats: WatchStats;
   /** Memory for the events of recent revisions, bytes. */
   readonly historyBytes: number;

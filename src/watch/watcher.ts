@@ -1,6 +1,6 @@
 import { type EncodedEvent, encodeWatchHead } from "../wire/watch.js";
 import { FRAME_BYTES, planFrames } from "./frames.js";
-import type { KeyRange } from "./keys.js";
+import type { TextRange } from "./keys.js";
 
 /** Where a watcher's frames go. */
 export interface Outlet {
@@ -16,7 +16,7 @@ export interface Outlet {
 
 export interface WatcherOptions {
   readonly id: number;
-  readonly range: KeyRange;
+  readonly range: TextRange;
   /** Shards that can hold a key of the range. */
   readonly shards: readonly number[];
   /** First revision that it is to be shown, at least 1. */
@@ -68,7 +68,7 @@ export class Watcher {
   /** No event below it is shown any more. For a synced watcher that the hub has passed, the hub's place counts. */
   next: number;
   readonly id: number;
-  readonly range: KeyRange;
+  readonly range: TextRange;
   readonly shards: readonly number[];
   readonly variant: Variant;
   /** Events were sent since somebody last set this to false. */

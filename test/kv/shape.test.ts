@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Router } from "../../src/routing/router.js";
-import { quoteExtent, visible } from "../../src/services/kv/keyspace.js";
+import { quoteRange, visible } from "../../src/services/kv/keyspace.js";
 import { acrossShards, shapeOf } from "../../src/services/kv/txnShape.js";
 import { StatusError } from "../../src/status/error.js";
 import {
@@ -130,7 +130,7 @@ test("only what lies outside the reserved keyspace is visible", () => {
 });
 
 test("keys in messages are one line of ASCII, and not endless", () => {
-  assert.equal(quoteExtent({ key: bytes("a\n\xff"), rangeEnd: EMPTY }), '"a\\x0a\\xff"');
-  assert.equal(quoteExtent({ key: bytes("a"), rangeEnd: bytes("\0") }), '["a", end)');
-  assert.ok(quoteExtent({ key: new Uint8Array(5000).fill(97), rangeEnd: EMPTY }).length < 100);
+  assert.equal(quoteRange({ key: bytes("a\n\xff"), rangeEnd: EMPTY }), '"a\\x0a\\xff"');
+  assert.equal(quoteRange({ key: bytes("a"), rangeEnd: bytes("\0") }), '["a", end)');
+  assert.ok(quoteRange({ key: new Uint8Array(5000).fill(97), rangeEnd: EMPTY }).length < 100);
 });

@@ -1,5 +1,6 @@
 import { connect, createServer, type Socket } from "node:net";
-import { openShard, type ShardClient, type ShardLog, type ShardOptions } from "../../src/shard/client.js";
+import type { Logger } from "../../src/ops/log.js";
+import { openShard, type ShardClient, type ShardOptions } from "../../src/shard/client.js";
 import type { Transport } from "../../src/shard/link.js";
 import type { StreamEvents } from "../../src/shard/shard.js";
 import type { StatusError } from "../../src/status/error.js";
@@ -13,7 +14,7 @@ export interface LogLine {
 }
 
 /** A log that keeps its lines. */
-export function recordingLog(lines: LogLine[] = []): ShardLog & { lines: LogLine[] } {
+export function recordingLog(lines: LogLine[] = []): Logger & { lines: LogLine[] } {
   const at = (level: LogLine["level"]) => (fields: object, message: string) => {
     lines.push({ level, fields, message });
   };

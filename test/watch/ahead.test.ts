@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { keyRange } from "../../src/watch/keys.js";
+import { textRange } from "../../src/watch/keys.js";
 import { Watcher } from "../../src/watch/watcher.js";
 import { FakeClient, FakeShard, FakeTimeline, openHub, type Upstream } from "./fakes.js";
 
@@ -10,7 +10,7 @@ test("while a shard owes its events, what the others bring is neither lost nor c
   const hub = openHub(timeline, fakes);
   const client = new FakeClient();
   const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
-  const range = keyRange(Buffer.from("b"), Buffer.from("c"));
+  const range = textRange(Buffer.from("b"), Buffer.from("c"));
   const watcher = new Watcher(client, { id: 0, range, shards: [1], next: 2, ...flags });
   hub.attach(watcher);
   const upstreams: Upstream[] = await Promise.all(fakes.map((fake) => fake.nth(0)));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Run } from "../../src/timeline/view.js";
-import { keyRange } from "../../src/watch/keys.js";
+import { textRange } from "../../src/watch/keys.js";
 import { type Outlet, Watcher } from "../../src/watch/watcher.js";
 import { WatchResponse } from "../../src/wire/messages.js";
 import { encodeHeader } from "../../src/wire/rewrite.js";
@@ -71,7 +71,7 @@ test("a proxy that finds the timeline compacted and pruned beyond it tells its w
   const hub = openHub(timeline, [shard]);
   const watch = (next: number) => {
     const outlet = new FakeOutlet();
-    const range = keyRange(Buffer.of(1), Buffer.of(0));
+    const range = textRange(Buffer.of(1), Buffer.of(0));
     const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
     const watcher = new Watcher(outlet, { id: 0, range, shards: [0], next, ...flags });
     hub.attach(watcher);
@@ -112,7 +112,7 @@ test("a full feed whose events the timeline has forgotten goes on", async () => 
   const timeline = new FakeTimeline();
   const shard = new FakeShard();
   const hub = openHub(timeline, [shard]);
-  const range = keyRange(Buffer.of(1), Buffer.of(0));
+  const range = textRange(Buffer.of(1), Buffer.of(0));
   const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
   const watcher = new Watcher(new FakeOutlet(), { id: 0, range, shards: [0], next: 70, ...flags });
   hub.attach(watcher);

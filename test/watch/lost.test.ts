@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import type { Hub } from "../../src/watch/hub.js";
-import { keyRange } from "../../src/watch/keys.js";
+import { textRange } from "../../src/watch/keys.js";
 import { Watcher } from "../../src/watch/watcher.js";
 import { FakeClient, FakeShard, FakeTimeline, openHub, type Upstream } from "./fakes.js";
 
@@ -24,7 +24,7 @@ function setUp(): Setting {
   const hub = openHub(timeline, fakes);
   const watch = (shard: number, next: number) => {
     const client = new FakeClient();
-    const range = keyRange(Buffer.from("ab"[shard]), Buffer.from("bc"[shard]));
+    const range = textRange(Buffer.from("ab"[shard]), Buffer.from("bc"[shard]));
     const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
     const watcher = new Watcher(client, { id: 0, range, shards: [shard], next, ...flags });
     hub.attach(watcher);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { keyRange } from "../../src/watch/keys.js";
+import { textRange } from "../../src/watch/keys.js";
 import { Watcher } from "../../src/watch/watcher.js";
 import { startEtcds } from "../support/etcd.js";
 import { until } from "../support/until.js";
@@ -22,7 +22,7 @@ test("the shards are asked for previous keys while somebody wants them; what cam
   const watch = (prevKv: boolean) => {
     const client = new FakeClient();
     const flags = { prevKv, fragment: false, noPut: false, noDelete: false };
-    const range = keyRange(Buffer.of(0), Buffer.of(0));
+    const range = textRange(Buffer.of(0), Buffer.of(0));
     const watcher = new Watcher(client, { id: 0, range, shards: [0, 1], next: timeline.head + 1, ...flags });
     hub.attach(watcher);
     return { client, watcher };
@@ -89,7 +89,7 @@ test("while a shard that is out keeps the others' events back, whoever wants pre
   const watch = (shard: number, prevKv: boolean, next: number) => {
     const client = new FakeClient();
     const flags = { prevKv, fragment: false, noPut: false, noDelete: false };
-    const range = keyRange(Buffer.of(1), Buffer.of(0));
+    const range = textRange(Buffer.of(1), Buffer.of(0));
     const watcher = new Watcher(client, { id: 0, range, shards: [shard], next, ...flags });
     hub.attach(watcher);
     return { client, watcher };
@@ -238,7 +238,7 @@ test("a feed that owes something goes on with previous keys; none has them for g
   t.after(() => hub.close());
   const watch = (prevKv: boolean) => {
     const flags = { prevKv, fragment: false, noPut: false, noDelete: false };
-    const range = keyRange(Buffer.of(0), Buffer.of(0));
+    const range = textRange(Buffer.of(0), Buffer.of(0));
     const watcher = new Watcher(new FakeClient(), {
       id: 0,
       range,

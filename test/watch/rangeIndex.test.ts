@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type KeyRange, keyRange, NO_END } from "../../src/watch/keys.js";
+import { AFTER_ALL_KEYS, type TextRange, textRange } from "../../src/watch/keys.js";
 import { RangeIndex } from "../../src/watch/rangeIndex.js";
 import { newSeed, random } from "./random.js";
 
@@ -10,12 +10,12 @@ test("finds exactly the values of the ranges that hold a key, while ranges come 
   const letters = ["", "a", "b", "ab", "ba", "\x01", "\xff", "\x00", "aa", "b\x00"];
   const text = () => Array.from({ length: 1 + next(4) }, () => letters[next(letters.length)]).join("");
   const index = new RangeIndex<number>();
-  const members = new Map<number, KeyRange>();
+  const members = new Map<number, TextRange>();
   for (let step = 0; step < 20_000; step++) {
     const choice = next(10);
     if (choice < 4) {
       const [begin, other] = [text(), text()].sort();
-      const end = next(4) === 0 ? `${begin}\0` : next(8) === 0 ? NO_END : other;
+      const end = next(4) === 0 ? `${begin}\0` : next(8) === 0 ? AFTER_ALL_KEYS : other;
       const known = [...members].find(([, range]) => range.begin === begin && range.end === end);
       assert.equal(index.get({ begin, end }), known?.[0]);
       if (begin < end && known === undefined) {
@@ -53,7 +53,7 @@ test("a key's lookup does not look at the other watchers", () => {
   const index = new RangeIndex<number>();
   const count = 200_000;
   const name = (i: number) => Buffer.from(`/registry/pods/${String(i).padStart(8, "0")}/`);
-  for (let i = 0; i < count; i++) index.set(keyRange(name(i), name(i + 1)), i);
+  for (let i = 0; i < count; i++) index.set(textRange(name(i), name(i + 1)), i);
   const started = process.cpuUsage();
   for (let i = 0; i < 10_000; i++) {
     const wanted = (i * 7919) % count;
@@ -67,7 +67,7 @@ test("a key's lookup does not look at the other watchers", () => {
 
 test("range ends follow etcd's rules", () => {
   const bytes = (...values: number[]) => Uint8Array.from(values);
-  assert.deepEqual(keyRange(bytes(97), bytes()), { begin: "a", end: "a\0" });
-  assert.deepEqual(keyRange(bytes(97), bytes(0)), { begin: "a", end: NO_END });
-  assert.deepEqual(keyRange(bytes(97, 255), bytes(98)), { begin: "a\xff", end: "b" });
+  assert.deepEqual(textRange(bytes(97), bytes()), { begin: "a", end: "a\0" });
+  assert.deepEqual(textRange(bytes(97), bytes(0)), { begin: "a", end: AFTER_ALL_KEYS });
+  assert.deepEqual(textRange(bytes(97, 255), bytes(98)), { begin: "a\xff", end: "b" });
 });

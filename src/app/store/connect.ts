@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import type { Config } from "../../config/types.js";
-import type { Log } from "../../ops/log.js";
+import type { Log, Logger } from "../../ops/log.js";
 import { diffMaps, fingerprint, parseMap } from "../../routing/fingerprint.js";
 import type { Backend } from "../../services/maintenance.js";
 import { withAccess } from "../../shard/access.js";
-import { openShard, type ShardClient, type ShardLog } from "../../shard/client.js";
+import { openShard, type ShardClient } from "../../shard/client.js";
 import { Code, StatusError } from "../../status/error.js";
 import type { Base } from "../../timeline/base.js";
 import { EtcdHost } from "../../timeline/etcdHost.js";
@@ -29,7 +29,7 @@ export interface Connections extends Clusters {
 }
 
 /** Connections for a moment are nobody's news. */
-const QUIET: ShardLog = { debug() {}, info() {}, warn() {} };
+const QUIET: Logger = { debug() {}, info() {}, warn() {} };
 
 /** `genesis` tells where the shards stand when a store is made; absent: there has to be one already. */
 export async function connect(
@@ -38,7 +38,7 @@ export async function connect(
   genesis: (shards: readonly ShardClient[]) => Promise<Genesis> = noStore,
 ): Promise<Connections> {
   const map = await fingerprint(config.map);
-  const open = (index: number, name: string, endpoints: readonly string[], to: ShardLog = log) =>
+  const open = (index: number, name: string, endpoints: readonly string[], to: Logger = log) =>
     openShard({
       index,
       name,

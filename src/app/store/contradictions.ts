@@ -2,9 +2,10 @@ import type { Path } from "../../config/problems.js";
 import type { Config } from "../../config/types.js";
 import { compareBytes } from "../../routing/bytes.js";
 import { compareMaps, type MapDifference, parseMap } from "../../routing/fingerprint.js";
+import { describeShard } from "../../shard/name.js";
 import { Code, StatusError } from "../../status/error.js";
 import { type Base, decodeBaseHead } from "../../timeline/base.js";
-import { HOST_NAME, type HostPlace, type Mark, type Marks } from "../../timeline/mark.js";
+import { HOST_NAME, type HostPlace, type Marks } from "../../timeline/mark.js";
 
 /** What one cluster says of itself, read linearizably. */
 export interface Reading {
@@ -57,7 +58,7 @@ export function describeContradiction({ cluster, message }: Contradiction, confi
 }
 
 const subjectOf = (index: number, { shards }: Config): string =>
-  index < 0 ? "timeline host" : `shard "${shards[index].name}"`;
+  describeShard({ index, name: shards[index]?.name ?? "" });
 
 const endpointsPath = (index: number): Path =>
   index < 0 ? ["timeline", "endpoints"] : ["shards", index, "endpoints"];
@@ -110,7 +111,7 @@ export function judgeMarks(
   });
   const foreign = marks.find((mark) => mark.store !== store);
   if (foreign !== undefined)
-    return wrong(`belongs to another store (${foreign.store}), as its ${roleOf(foreign)}`);
+    return wrong(`belongs to another store (${foreign.store}), as its ${describeShard(foreign)}`);
   const claim = claims.find((each) => each.store !== store);
   if (claim !== undefined)
     return wrong(`belongs to another store (${claim.store}), which is not complete yet`);
@@ -118,7 +119,7 @@ export function judgeMarks(
   if (mark === undefined) return undefined;
   const names = config.shards.map(({ name }) => name);
   if (index < 0 || mark.index < 0) {
-    return index === mark.index ? undefined : wrong(`is the ${roleOf(mark)} of this store`);
+    return index === mark.index ? undefined : wrong(`is the ${describeShard(mark)} of this store`);
   }
   if (mark.name !== names[index]) {
     if (names.includes(mark.name)) return wrong(`is shard "${mark.name}" of this store`);
@@ -132,8 +133,6 @@ export function judgeMarks(
   const text = `is shard number ${mark.index + 1} of this store, not ${index + 1}: the order can not change`;
   return wrong(text, ["shards", index, "name"]);
 }
-
-const roleOf = ({ index, name }: Mark): string => (index < 0 ? "timeline host" : `shard "${name}"`);
 
 class Inquiry {
   private readonly found: Contradiction[] = [];

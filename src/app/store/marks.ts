@@ -2,6 +2,7 @@ import type { Config } from "../../config/types.js";
 import type { Log } from "../../ops/log.js";
 import type { ShardClient } from "../../shard/client.js";
 import type { Recognition } from "../../shard/guard.js";
+import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError, withDetail } from "../../status/error.js";
 import { BASE_KEY, MARKS_BEGIN, MARKS_END, markKey, TAIL_KEY } from "../../timeline/keys.js";
@@ -71,7 +72,7 @@ export async function readCluster(cluster: Shard): Promise<Reading> {
   const { header, responses } = TxnResponse.decode(await cluster.call(KV.Txn, READ, { idempotent: true }));
   const [marks, base] = responses.map((each) => (each.kind === "range" ? each.response.kvs : []));
   if (header === undefined)
-    throw new StatusError(Code.INTERNAL, `${nameOf(cluster)} answers without a header`);
+    throw new StatusError(Code.INTERNAL, `${describeShard(cluster)} answers without a header`);
   return {
     clusterId: header.clusterId.toString(),
     revision: header.revision,
@@ -199,11 +200,11 @@ export function recognitionOf(
     const [mark] = marks.marks;
     if (mark !== undefined && mark.host.clusterId !== host.clusterId) {
       const text = `the timeline is on the etcd cluster ${mark.host.clusterId} by now, this proxy has it on ${host.clusterId}`;
-      return new StatusError(Code.FAILED_PRECONDITION, `${nameOf(shard)}: ${text}: restart the proxy`);
+      return new StatusError(Code.FAILED_PRECONDITION, `${describeShard(shard)}: ${text}: restart the proxy`);
     }
     if (mark !== undefined) return undefined;
     if (markedStore() !== undefined) {
-      return new StatusError(Code.DATA_LOSS, `${nameOf(shard)}: ${unmarked(clusterId, shard.name)}`);
+      return new StatusError(Code.DATA_LOSS, `${describeShard(shard)}: ${unmarked(clusterId, shard.name)}`);
     }
     // A store made by an older version; the shard was away when this proxy started.
     const reading = await readCluster(shard);
@@ -298,13 +299,11 @@ function lowestId(clusters: readonly ConfiguredCluster[]): number {
   return ids.reduce((lowest, id, i) => (id < ids[lowest] ? i : lowest), 0);
 }
 
-const nameOf = ({ index, name }: Shard): string => (index < 0 ? "timeline host" : `shard "${name}"`);
-
 function named<T>(cluster: Shard, read: () => T): T {
   try {
     return read();
   } catch (reason) {
     const { code, message } = StatusError.from(reason);
-    throw new StatusError(code, `${nameOf(cluster)}: ${message}`);
+    throw new StatusError(code, `${describeShard(cluster)}: ${message}`);
   }
 }

@@ -1,7 +1,9 @@
 import type { Config } from "../../config/types.js";
 import { printable } from "../../routing/bytes.js";
 import { createRouter } from "../../routing/create.js";
+import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
+import { TO_LAST_KEY } from "../../wire/keyRange.js";
 import { RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import type { ConfiguredCluster, Contradiction } from "./contradictions.js";
@@ -12,8 +14,6 @@ const PAGE = 50_000;
 const SHOWN = 200;
 /** The first key that clients can have. */
 const FIRST = Uint8Array.of(1);
-/** As an end: everything from the first key on. */
-const NO_END = Uint8Array.of(0);
 
 /** True when no cluster says anything of a store yet: the next start makes one. */
 export const isUnmade = (clusters: readonly ConfiguredCluster[]): boolean =>
@@ -45,8 +45,8 @@ export async function findMisplacedKeys(
       const key = await findKey(shard, (each) => router.shardOf(each) !== index);
       if (key === undefined) return [];
       const message =
-        `shard "${shards[index].name}": the etcd cluster ${reading.clusterId} holds the key ` +
-        `"${printable(key.subarray(0, SHOWN))}", which belongs on shard "${shards[router.shardOf(key)].name}" by the routing rules: ` +
+        `${describeShard(shards[index])}: the etcd cluster ${reading.clusterId} holds the key ` +
+        `"${printable(key.subarray(0, SHOWN))}", which belongs on ${describeShard(shards[router.shardOf(key)])} by the routing rules: ` +
         "begin with clusters whose keys are where the rules place them, or with empty ones";
       return [{ path: ["shards", index, "endpoints"], cluster: index, message }];
     }),
@@ -58,7 +58,7 @@ export async function findMisplacedKeys(
 async function findKey(shard: Shard, matches: (key: Uint8Array) => boolean): Promise<Uint8Array | undefined> {
   let from: Uint8Array = FIRST;
   for (;;) {
-    const request = { key: from, rangeEnd: NO_END, limit: PAGE, keysOnly: true, serializable: true };
+    const request = { key: from, rangeEnd: TO_LAST_KEY, limit: PAGE, keysOnly: true, serializable: true };
     const answer = await shard.call(KV.Range, RangeRequest.encode(request), { idempotent: true });
     const { kvs, more } = RangeResponse.decode(answer);
     const found = kvs.find(({ key }) => matches(key));

@@ -1,5 +1,6 @@
 import type { Call } from "../../rpc/call.js";
 import { UnsentError } from "../../shard/errors.js";
+import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import {
@@ -9,14 +10,12 @@ import {
   AuthUserDeleteRequest,
   AuthUserGrantRoleRequest,
   AuthUserRevokeRoleRequest,
-  RangeRequest,
 } from "../../wire/messages.js";
 import { Auth, KV } from "../../wire/paths.js";
-import { type AuthContext, inTheNameOf, isEtcds, named, tale } from "./context.js";
+import { PROBE } from "../../wire/probe.js";
+import { type AuthContext, inTheNameOf, isEtcds, tale } from "./context.js";
 
 const REPAIR = "`braid auth repair` shows how the shards differ, and mends it";
-// Any key will do; this one is nobody's.
-const LOOK = RangeRequest.encode({ key: Uint8Array.of(0), countOnly: true });
 
 /**
  * Changes users or roles on all shards, as the client. All of them have to be there, or nothing is begun; the first
@@ -53,7 +52,7 @@ export async function change(
 
 /** Rejects unless every shard has a quorum: most of what could go wrong half way does so before anything is done. */
 export async function allThere(shards: readonly Shard[]): Promise<void> {
-  await Promise.all(shards.map((shard) => shard.call(KV.Range, LOOK, { idempotent: true })));
+  await Promise.all(shards.map((shard) => shard.call(KV.Range, PROBE, { idempotent: true })));
 }
 
 /** Resolves to the shards on which the change is still in effect. */
@@ -114,8 +113,8 @@ export function incomplete(
   left: readonly Shard[],
 ): StatusError {
   const tales = failed.map(({ shard, error }) => tale(shard, error)).join("; ");
-  const there = left.map(named).join(", ");
-  const undone = done.filter((shard) => !left.includes(shard)).map(named);
+  const there = left.map(describeShard).join(", ");
+  const undone = done.filter((shard) => !left.includes(shard)).map(describeShard);
   const state = [
     ...(left.length > 0 ? [`carried out on ${there}`] : []),
     ...(undone.length > 0 ? [`taken back on ${undone.join(", ")}`] : []),

@@ -1,6 +1,7 @@
 import type { Authenticator } from "../../auth/authenticator.js";
 import type { OwnCaller } from "../../auth/own.js";
 import type { Call } from "../../rpc/call.js";
+import { describeShard } from "../../shard/name.js";
 import type { CallOptions, Shard } from "../../shard/shard.js";
 import { Code, type StatusError } from "../../status/error.js";
 import type { Timeline } from "../../timeline/view.js";
@@ -40,12 +41,9 @@ export function inTheNameOf(call: Call, deadline?: number): CallOptions {
   return { idempotent: false, origin: call, caller: call.caller, deadline };
 }
 
-/** `shard "a"`, as messages name it. */
-export const named = (shard: Shard): string => `shard "${shard.name}"`;
-
 /** What went wrong on a shard, with its name once. */
 export function tale(shard: Shard, error: Error): string {
-  return `${named(shard)}: ${error.message.replace(`${named(shard)}: `, "")}`;
+  return `${describeShard(shard)}: ${error.message.replace(`${describeShard(shard)}: `, "")}`;
 }
 
 /** True for an etcd's own answer; every other error leaves open what the shard would say, or has done. */

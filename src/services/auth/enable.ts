@@ -1,12 +1,13 @@
 import type { OwnCaller } from "../../auth/own.js";
 import type { Call } from "../../rpc/call.js";
+import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { AuthUserGetRequest, AuthUserGetResponse, EMPTY } from "../../wire/messages.js";
 import { Auth } from "../../wire/paths.js";
 import { allThere, incomplete, unclear } from "./change.js";
-import { type AuthContext, asClient, inTheNameOf, named } from "./context.js";
+import { type AuthContext, asClient, inTheNameOf } from "./context.js";
 
 const ROOT = "root";
 
@@ -53,7 +54,7 @@ async function checkUsers(shard: Shard, call: Call, own: OwnCaller): Promise<voi
   if (roles?.includes(ROOT)) return;
   throw new StatusError(
     Code.FAILED_PRECONDITION,
-    `etcd-braid: the proxies would be locked out: on ${named(shard)} their user "${user}" ` +
+    `etcd-braid: the proxies would be locked out: on ${describeShard(shard)} their user "${user}" ` +
       (roles === undefined ? "does not exist" : "does not have the role root"),
   );
 }
@@ -63,7 +64,7 @@ async function rolesOf(shard: Shard, call: Call, user: string): Promise<readonly
     const request = AuthUserGetRequest.encode({ name: user });
     return AuthUserGetResponse.decode(await shard.call(Auth.UserGet, request, asClient(call))).roles;
   } catch (reason) {
-    if (StatusError.from(reason).message === etcd.userNotFound().message) return undefined;
+    if (etcd.userNotFound.is(reason)) return undefined;
     throw reason;
   }
 }

@@ -57,8 +57,7 @@ export class AdminLock {
         await this.host.call(Lease.LeaseGrant, GRANT, { idempotent: false });
         return;
       } catch (reason) {
-        const { message } = StatusError.from(reason);
-        if (message !== etcd.leaseExists().message) throw reason;
+        if (!etcd.leaseExists.is(reason)) throw reason;
       }
       if (Date.now() > giveUp) {
         throw new StatusError(

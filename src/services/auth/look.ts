@@ -1,5 +1,6 @@
 import type { Call } from "../../rpc/call.js";
 import { isAuthOff } from "../../shard/access.js";
+import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import {
@@ -11,7 +12,7 @@ import {
 } from "../../wire/messages.js";
 import { Auth } from "../../wire/paths.js";
 import { replaceHeader } from "../../wire/rewrite.js";
-import { type AuthContext, asClient, isEtcds, named } from "./context.js";
+import { type AuthContext, asClient, isEtcds } from "./context.js";
 
 /** Asks all shards, as the client, and answers what all of them say. */
 export async function look(
@@ -58,8 +59,8 @@ function difference(
   const says = (error: StatusError | undefined) => (error === undefined ? "has an answer" : error.message);
   const tales =
     errorOfOne?.message === errorOfOther?.message
-      ? `${named(one)} and ${named(other)} have different answers`
-      : `${named(one)}: ${says(errorOfOne)}; ${named(other)}: ${says(errorOfOther)}`;
+      ? `${describeShard(one)} and ${describeShard(other)} have different answers`
+      : `${describeShard(one)}: ${says(errorOfOne)}; ${describeShard(other)}: ${says(errorOfOther)}`;
   return new StatusError(
     Code.FAILED_PRECONDITION,
     `etcd-braid: the shards do not have the same users and roles: ${tales}; ` +
@@ -72,7 +73,7 @@ export async function status(context: AuthContext, call: Call, request: Uint8Arr
   const { shards, identity, timeline } = context;
   const all = await Promise.all(shards.map((shard) => statusOf(shard, call, request)));
   const [on, off] = [true, false].map((enabled) =>
-    shards.filter((_, i) => all[i]!.enabled === enabled).map(named),
+    shards.filter((_, i) => all[i]!.enabled === enabled).map(describeShard),
   );
   if (on!.length > 0 && off!.length > 0) {
     throw new StatusError(

@@ -1,14 +1,13 @@
 import type { Call, UnaryHandler } from "../../rpc/call.js";
+import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
-import { Code, StatusError, withDetail } from "../../status/error.js";
+import { StatusError, withDetail } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { CompactionRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { answerAsync, askAsync, attempt, callOptions } from "./calls.js";
 import type { KvContext } from "./context.js";
 
-const COMPACTED = etcd.compacted().message;
-const FUTURE = etcd.futureRevision().message;
 /** A compaction that no etcd carries out. */
 const IN_THE_FUTURE = CompactionRequest.encode({ revision: 2 ** 63 });
 
@@ -68,7 +67,7 @@ export class Compactor {
     try {
       await askAsync(call, shard, KV.Compact, IN_THE_FUTURE, callOptions(call, "read", this.context.limits));
     } catch (reason) {
-      if (StatusError.from(reason).message !== FUTURE) throw reason;
+      if (!etcd.futureRevision.is(reason)) throw reason;
     }
   }
 
@@ -127,12 +126,12 @@ export class Compactor {
 }
 
 function isCompacted(error: StatusError): boolean {
-  return error.code === Code.OUT_OF_RANGE && error.message === COMPACTED;
+  return etcd.compacted.is(error);
 }
 
 /** A shard's failure with the shard's name, which connection failures have already. */
 function named(error: StatusError, shard: Shard): StatusError {
-  const name = `shard "${shard.name}"`;
+  const name = describeShard(shard);
   if (error.message.startsWith(name)) return error;
   return new StatusError(error.code, `${name}: ${error.message}`, { cause: error });
 }

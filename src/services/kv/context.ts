@@ -1,3 +1,4 @@
+import type { Logger } from "../../ops/log.js";
 import type { Router } from "../../routing/router.js";
 import type { Shard } from "../../shard/shard.js";
 import type { Timeline } from "../../timeline/view.js";
@@ -29,10 +30,6 @@ export interface LeasePlacer {
   ): Promise<readonly { readonly shard: number; readonly keys: readonly Uint8Array[] }[]>;
 }
 
-export interface Log {
-  warn(fields: object, message: string): void;
-}
-
 export interface KvDeps {
   readonly router: Router;
   readonly timeline: Timeline;
@@ -41,7 +38,7 @@ export interface KvDeps {
   readonly identity: Identity;
   readonly leases: LeasePlacer;
   readonly limits: KvLimits;
-  readonly log: Log;
+  readonly log: Pick<Logger, "warn">;
 }
 
 /** What the KV handlers share. */

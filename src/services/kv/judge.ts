@@ -2,11 +2,12 @@ import { mayCarryOut, mayRead } from "../../auth/permission.js";
 import type { Call, UnaryHandler } from "../../rpc/call.js";
 import { isDenied } from "../../shard/access.js";
 import { Code, StatusError } from "../../status/error.js";
+import type { KeyRange } from "../../wire/keyRange.js";
 import { DeleteRangeRequest, EMPTY, PutRequest, RangeRequest, TxnRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { checkDeleteRange, checkPut, checkRange, checkTxn } from "./check.js";
 import type { KvContext } from "./context.js";
-import { type Extent, visible } from "./keyspace.js";
+import { visible } from "./keyspace.js";
 import { extentsOf } from "./txnShape.js";
 
 /**
@@ -52,7 +53,7 @@ export async function mayMake(
   bytes: Uint8Array,
   shard?: number,
 ): Promise<void> {
-  const at = (extent: Extent | undefined) => context.shards[shard ?? shardOf(context, extent)];
+  const at = (extent: KeyRange | undefined) => context.shards[shard ?? shardOf(context, extent)];
   if (path === KV.Range) {
     const request = RangeRequest.decode(bytes);
     checkRange(request);
@@ -76,7 +77,7 @@ export async function mayMake(
 }
 
 /** The first shard that can have keys of an extent; any where none can. */
-function shardOf({ router }: KvContext, extent: Extent | undefined): number {
+function shardOf({ router }: KvContext, extent: KeyRange | undefined): number {
   const seen = extent && visible(extent);
   if (seen === undefined) return 0;
   if (seen.rangeEnd.length === 0) return router.shardOf(seen.key);

@@ -1,32 +1,26 @@
 import { printable } from "../../routing/bytes.js";
 import { Code, StatusError } from "../../status/error.js";
+import { KEY_ALONE, type KeyRange, NO_KEY } from "../../wire/keyRange.js";
 
 /*
  * The reserved keyspace: keys that begin with a zero byte. Clients do not see it and cannot write it; the
  * timeline keeps its log there.
  */
 
-/** `[key, rangeEnd)` by etcd's rules: an empty `rangeEnd` is the one key, a single zero byte has no end. */
-export interface Extent {
-  readonly key: Uint8Array;
-  readonly rangeEnd: Uint8Array;
-}
-
-const NO_BYTES = new Uint8Array(0);
 const FIRST_KEY = Uint8Array.of(1);
 
 /**
  * A single key that is never written, neither by clients (it is reserved) nor by the timeline. An operation on
  * nothing that has to be sent along in a transaction is aimed at it.
  */
-export const ABSENT: Extent = { key: Uint8Array.of(0), rangeEnd: NO_BYTES };
+export const ABSENT: KeyRange = { key: NO_KEY, rangeEnd: KEY_ALONE };
 
 export function isReserved(key: Uint8Array): boolean {
   return key[0] === 0 && key.length > 0;
 }
 
 /** True for an extent that begins inside the reserved keyspace, so that `visible` would change it. */
-export function touchesReserved(extent: Extent): boolean {
+export function touchesReserved(extent: KeyRange): boolean {
   return isReserved(extent.key);
 }
 
@@ -35,7 +29,7 @@ function isUnbounded(rangeEnd: Uint8Array): boolean {
 }
 
 /** The part of an extent that clients can see; undefined when it lies in the reserved keyspace as a whole. */
-export function visible(extent: Extent): Extent | undefined {
+export function visible(extent: KeyRange): KeyRange | undefined {
   if (!isReserved(extent.key)) return extent;
   if (extent.rangeEnd.length === 0) return undefined;
   if (isUnbounded(extent.rangeEnd)) return { key: FIRST_KEY, rangeEnd: extent.rangeEnd };
@@ -60,7 +54,7 @@ export function quoteKey(key: Uint8Array): string {
 }
 
 /** An extent for a message: the key, or the range in interval notation. */
-export function quoteExtent(extent: Extent): string {
+export function quoteRange(extent: KeyRange): string {
   if (extent.rangeEnd.length === 0) return quoteKey(extent.key);
   const end = isUnbounded(extent.rangeEnd) ? "end" : quoteKey(extent.rangeEnd);
   return `[${quoteKey(extent.key)}, ${end})`;

@@ -23,7 +23,6 @@ const ANSWER_BYTES = 128 * 1024;
 const NEWEST = 0.25;
 
 const NO_RESPONSE = new Uint8Array(0);
-const TOO_MANY = etcd.tooManyOps().message;
 
 /**
  * The RangeResponse of a read is what is between `from` and `to` of `response`, which is only valid until this returns; it was read at
@@ -177,7 +176,7 @@ export class PointReads {
       return;
     }
     // etcd's own `--max-txn-ops` is below what this proxy is told.
-    if (error.message === TOO_MANY) this.maxOperations = Math.min(this.maxOperations, reads.length >> 1);
+    if (etcd.tooManyOps.is(error)) this.maxOperations = Math.min(this.maxOperations, reads.length >> 1);
     // Most likely one of them is to blame: smaller groups find it with few requests.
     const open = reads.filter(({ settled }) => !settled);
     this.sendGroups(caller, open, end, Math.floor(Math.sqrt(reads.length)));

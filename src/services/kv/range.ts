@@ -2,13 +2,14 @@ import { mayRead } from "../../auth/permission.js";
 import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
 import { FOLDED } from "../../timeline/ends.js";
 import { giveBack, lendUntilSent } from "../../turn/buffers.js";
+import type { KeyRange } from "../../wire/keyRange.js";
 import { GIVEN_EMPTY, RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewriteRange } from "../../wire/rewrite.js";
 import { after, answer, answerAsync, ask, attempt, callOptions } from "./calls.js";
 import { checkRange } from "./check.js";
 import type { KvContext } from "./context.js";
-import { type Extent, visible } from "./keyspace.js";
+import { visible } from "./keyspace.js";
 import { isScan, scan } from "./scan.js";
 import { atHead, readSnapshot } from "./snapshot.js";
 import { checkReadable, hasBounds, rangeHorizon, readAt, translateRange } from "./translate.js";
@@ -40,7 +41,7 @@ interface Given {
   /** The request as it came. */
   readonly bytes: Uint8Array;
   /** What of it clients can see; the request itself when that is all. */
-  readonly extent: Extent;
+  readonly extent: KeyRange;
 }
 
 function rangeOnShard(context: KvContext, call: Call, given: Given, shard: number, reply: Reply): void {

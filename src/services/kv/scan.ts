@@ -1,6 +1,7 @@
 import type { Call } from "../../rpc/call.js";
 import { FOLDED, folded } from "../../timeline/ends.js";
 import { giveBack, lendUntilSent } from "../../turn/buffers.js";
+import type { KeyRange } from "../../wire/keyRange.js";
 import { type Memory, RangeMerge } from "../../wire/merge.js";
 import { RangeRequest, SortOrder, SortTarget } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
@@ -8,7 +9,6 @@ import { RangePart } from "../../wire/rangePart.js";
 import { peekRevision } from "../../wire/rewrite.js";
 import { askAsync, callOptions } from "./calls.js";
 import type { KvContext } from "./context.js";
-import type { Extent } from "./keyspace.js";
 import { atHead, readPart, SnapshotGone } from "./snapshot.js";
 import { checkReadable, hasBounds, rangeHorizon } from "./translate.js";
 
@@ -22,7 +22,7 @@ export interface Scan {
   readonly call: Call;
   readonly request: RangeRequest;
   /** What of it clients can see. */
-  readonly extent: Extent;
+  readonly extent: KeyRange;
   /** At least two. */
   readonly shards: readonly number[];
 }
@@ -185,7 +185,7 @@ function isDescending(request: RangeRequest): boolean {
 }
 
 /** Bytes that all keys of an extent begin with. */
-function commonLength({ key, rangeEnd }: Extent): number {
+function commonLength({ key, rangeEnd }: KeyRange): number {
   let length = 0;
   while (length < key.length && key[length] === rangeEnd[length]) length++;
   return length;

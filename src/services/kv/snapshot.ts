@@ -1,21 +1,18 @@
 import type { Call } from "../../rpc/call.js";
-import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
+import { PROBE } from "../../wire/probe.js";
 import { peekRevision, type ToRevision } from "../../wire/rewrite.js";
 import { askAsync, callOptions } from "./calls.js";
 import type { KvContext } from "./context.js";
-import { ABSENT, visible } from "./keyspace.js";
+import { visible } from "./keyspace.js";
 import { mergeParts, partRequest } from "./merge.js";
 import { readAt, translateRange } from "./translate.js";
 import type { ReadBudget } from "./txnReads.js";
 
 /** Attempts to find a snapshot that is not compacted away while it is read. */
 const ATTEMPTS = 5;
-
-const COMPACTED = etcd.compacted().message;
-const FUTURE = etcd.futureRevision().message;
 
 /** The state to be read was compacted, at least on this shard. */
 export class SnapshotGone extends Error {
@@ -56,10 +53,9 @@ export async function atHead<T>(
  */
 async function bringUpToDate(context: KvContext, call: Call, shard: number): Promise<void> {
   const { timeline, shards, limits } = context;
-  const request = RangeRequest.encode({ ...ABSENT, countOnly: true });
   // For all, and nothing of it is told: not as the client, who need not be allowed to read this key.
   const options = { ...callOptions(call, "read", limits), caller: undefined };
-  const response = await askAsync(call, shards[shard], KV.Range, request, options);
+  const response = await askAsync(call, shards[shard], KV.Range, PROBE, options);
   await timeline.seal(shard, peekRevision(response), false);
 }
 
@@ -111,11 +107,11 @@ export async function readPart(
   try {
     return await read(true).catch((reason) => {
       // The member lags behind the cut; a linearizable read waits until it does not.
-      if (!isError(reason, FUTURE)) throw reason;
+      if (!etcd.futureRevision.is(reason)) throw reason;
       return read(false);
     });
   } catch (reason) {
-    throw mendable && isError(reason, COMPACTED) ? new SnapshotGone(shard) : reason;
+    throw mendable && etcd.compacted.is(reason) ? new SnapshotGone(shard) : reason;
   }
 }
 
@@ -127,8 +123,4 @@ function decodePart(response: Uint8Array, toRevision: ToRevision): RangeResponse
     kv.modRevision = toRevision(kv.modRevision);
   }
   return answer;
-}
-
-function isError(reason: unknown, message: string): boolean {
-  return reason instanceof StatusError && reason.code === Code.OUT_OF_RANGE && reason.message === message;
 }

@@ -1,7 +1,8 @@
 import type { Router } from "../../routing/router.js";
 import { Code, StatusError } from "../../status/error.js";
+import { KEY_ALONE, type KeyRange } from "../../wire/keyRange.js";
 import type { TxnRequest } from "../../wire/messages.js";
-import { type Extent, quoteExtent, reservedKey, visible } from "./keyspace.js";
+import { quoteRange, reservedKey, visible } from "./keyspace.js";
 
 /** What a transaction touches, over all its compares and operations in all branches, nested ones too. */
 export interface TxnShape {
@@ -49,14 +50,14 @@ function collect(request: TxnRequest, router: Router, shape: Shape): void {
 }
 
 interface Touch {
-  readonly extent: Extent;
+  readonly extent: KeyRange;
   readonly use: "read" | "put" | "delete";
   /** 0 for none. */
   readonly lease: bigint;
 }
 
 /** All extents that a transaction names. */
-export function* extentsOf(request: TxnRequest): Generator<Extent> {
+export function* extentsOf(request: TxnRequest): Generator<KeyRange> {
   for (const { extent } of extents(request)) yield extent;
 }
 
@@ -73,17 +74,15 @@ function* extents(request: TxnRequest): Generator<Touch> {
   }
 }
 
-const NO_END = new Uint8Array(0);
-
-function oneKey(key: Uint8Array): Extent {
-  return { key, rangeEnd: NO_END };
+function oneKey(key: Uint8Array): KeyRange {
+  return { key, rangeEnd: KEY_ALONE };
 }
 
-function isReservedWrite(extent: Extent, use: Touch["use"]): boolean {
+function isReservedWrite(extent: KeyRange, use: Touch["use"]): boolean {
   return use !== "read" && extent.rangeEnd.length === 0 && visible(extent) === undefined;
 }
 
-function shardsOf(extent: Extent, router: Router): readonly number[] {
+function shardsOf(extent: KeyRange, router: Router): readonly number[] {
   const seen = visible(extent);
   if (seen === undefined) return [];
   return seen.rangeEnd.length === 0 ? [router.shardOf(seen.key)] : router.shardsOf(seen.key, seen.rangeEnd);
@@ -102,7 +101,7 @@ export function acrossShards(
   for (const { extent } of extents(request)) {
     const on = shardsOf(extent, router).map((shard) => `"${shards[shard].name}"`);
     if (on.length === 0) continue;
-    places.set(quoteExtent(extent), on.length === 1 ? `shard ${on[0]}` : `shards ${on.join(", ")}`);
+    places.set(quoteRange(extent), on.length === 1 ? `shard ${on[0]}` : `shards ${on.join(", ")}`);
   }
   const named = [...representatives(places)].map(([extent, place]) => `${extent} is on ${place}`);
   const more = places.size - named.length;

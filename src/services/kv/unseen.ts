@@ -1,9 +1,8 @@
 import type { Shard } from "../../shard/shard.js";
 import type { Timeline } from "../../timeline/view.js";
-import { RangeRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
+import { PROBE } from "../../wire/probe.js";
 import { peekRevision } from "../../wire/rewrite.js";
-import { ABSENT } from "./keyspace.js";
 
 /** How long a shard counts as looked at, ms. etcd itself looks for expired leases twice a second. */
 const FRESH = 250;
@@ -11,7 +10,6 @@ const FRESH = 250;
 const TIMEOUT = 1_000;
 
 const DONE = Promise.resolve();
-const LOOK = RangeRequest.encode({ ...ABSENT, countOnly: true });
 
 /**
  * What happens on a shard without any proxy's doing, above all that leases expire, is sealed by whoever sees it: a
@@ -49,7 +47,7 @@ export class Unseen {
 
   private async look(shard: number): Promise<void> {
     const options = { idempotent: true, deadline: Date.now() + TIMEOUT };
-    const response = await this.shards[shard].call(KV.Range, LOOK, options);
+    const response = await this.shards[shard].call(KV.Range, PROBE, options);
     await this.timeline.seal(shard, peekRevision(response), false);
   }
 }

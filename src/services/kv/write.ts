@@ -1,7 +1,6 @@
 import { mayWrite } from "../../auth/permission.js";
 import type { Call } from "../../rpc/call.js";
 import type { Done } from "../../shard/shard.js";
-import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { KV } from "../../wire/paths.js";
 import { after, ask, callOptions } from "./calls.js";
@@ -9,8 +8,6 @@ import type { KvContext } from "./context.js";
 import { mayMake } from "./judge.js";
 
 export const NO_LEASES: readonly bigint[] = [];
-
-const LEASE_NOT_FOUND = etcd.leaseNotFound().message;
 
 export interface Write {
   readonly path: string;
@@ -121,7 +118,7 @@ function sendPlaced(context: KvContext, call: Call, write: Write, done: Done): v
     return;
   }
   send(context, call, write, (error, response) => {
-    if (!isLeaseNotFound(error)) return done(error, response);
+    if (!etcd.leaseNotFound.is(error)) return done(error, response);
     const mended = parts.map((lease) => tolerant(context.leases.repair(lease, write.shard), write));
     after(Promise.all(mended), (failure) => {
       if (failure !== undefined) done(failure, NO_RESPONSE);
@@ -147,14 +144,8 @@ async function tolerant(placement: Promise<void>, write: Write): Promise<void> {
   try {
     await placement;
   } catch (reason) {
-    if (!(write.shardJudgesLeases && isLeaseNotFound(reason))) throw reason;
+    if (!(write.shardJudgesLeases && etcd.leaseNotFound.is(reason))) throw reason;
   }
-}
-
-function isLeaseNotFound(reason: unknown): boolean {
-  return (
-    reason instanceof StatusError && reason.code === Code.NOT_FOUND && reason.message === LEASE_NOT_FOUND
-  );
 }
 
 const NO_RESPONSE = new Uint8Array(0);

@@ -1,5 +1,6 @@
 import type { Call } from "../../rpc/call.js";
 import { isDenied } from "../../shard/access.js";
+import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import { AlarmAction, type AlarmMember, AlarmRequest, AlarmResponse } from "../../wire/messages.js";
@@ -46,7 +47,7 @@ export class Alarms {
       throw new StatusError(Code.INVALID_ARGUMENT, `etcd-braid: there is no alarm ${alarm} to raise`);
     }
     const ask = (clusters: readonly Alarmed[]) =>
-      everywhere(clusters, nameOf, async (cluster) => {
+      everywhere(clusters, describeShard, async (cluster) => {
         // Raised or disarmed twice is as good as once.
         const options = optionsFor(call, true, cluster);
         return AlarmResponse.decode(await cluster.call(Maintenance.Alarm, bytes, options)).alarms;
@@ -76,8 +77,6 @@ export class Alarms {
     else this.deps.log.warn(fields, `the ${who} has alarms`);
   }
 }
-
-const nameOf = ({ index, name }: Alarmed): string => (index < 0 ? name : `shard "${name}"`);
 
 function describe({ memberId, alarm }: AlarmMember): string {
   return `${NAMES[alarm] ?? alarm} of member ${memberId.toString(16)}`;

@@ -1,3 +1,4 @@
+import type { Logger } from "../../ops/log.js";
 import type { Call, UnaryHandler } from "../../rpc/call.js";
 import type { CallOptions, Shard } from "../../shard/shard.js";
 import type { Timeline } from "../../timeline/view.js";
@@ -16,11 +17,6 @@ export interface Backend {
   open(endpoint?: string): Pick<Shard, "call" | "close">;
 }
 
-export interface MaintenanceLog {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
-
 export interface MaintenanceDeps {
   readonly shards: readonly Shard[];
   /** The shards in their order, then the timeline host if it is a cluster of its own. */
@@ -33,7 +29,7 @@ export interface MaintenanceDeps {
   readonly host: Pick<Shard, "call" | "stream">;
   /** Index of the shard that keeps the timeline log, or -1. */
   readonly hostShard: number;
-  readonly log: MaintenanceLog;
+  readonly log: Pick<Logger, "info" | "warn">;
 }
 
 /** Opens a connection (see `Backend.open`) for as long as `use` takes. */

@@ -1,9 +1,11 @@
 import { createHash, type Hash } from "node:crypto";
 import type { Call } from "../../rpc/call.js";
+import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { Compactions } from "../../watch/compaction.js";
+import { NO_KEY, TO_LAST_KEY } from "../../wire/keyRange.js";
 import {
   HashKVRequest,
   HashKVResponse,
@@ -26,11 +28,8 @@ const ROUNDS = 5;
 const PAGE_BYTES = 1 << 20;
 const PAGE_KEYS = 1_000;
 const FIRST_KEYS = 64;
-const COMPACTED = etcd.compacted().message;
-const FUTURE = etcd.futureRevision().message;
 /** Judged by a shard before it looks at the revision, which no etcd reaches. */
 const IN_THE_FUTURE = HashKVRequest.encode({ revision: Number.MAX_SAFE_INTEGER });
-const ZERO = Uint8Array.of(0);
 
 /**
  * HashKV of the store at a revision: the first 32 bits of the SHA-256 of all keys that clients see in the state at that
@@ -58,11 +57,11 @@ export class KvHash {
 
   /** The shards judge the client, by their own rules. */
   private async admit(call: Call): Promise<void> {
-    const outcomes = await everywhere(this.deps.shards, nameOf, async (shard) => {
+    const outcomes = await everywhere(this.deps.shards, describeShard, async (shard) => {
       try {
         await shard.call(Maintenance.HashKV, IN_THE_FUTURE, optionsFor(call, true));
       } catch (reason) {
-        if (StatusError.from(reason).message !== FUTURE) throw reason;
+        if (!etcd.futureRevision.is(reason)) throw reason;
       }
     });
     answersOf(outcomes);
@@ -83,7 +82,7 @@ export class KvHash {
         const body = HashKVResponse.encode({ hash, compactRevision: compacted || -1, hashRevision });
         return Buffer.concat([header, body]);
       } catch (reason) {
-        if (StatusError.from(reason).message !== COMPACTED || wanted > 0 || round === ROUNDS) throw reason;
+        if (!etcd.compacted.is(reason) || wanted > 0 || round === ROUNDS) throw reason;
       }
     }
   }
@@ -92,17 +91,17 @@ export class KvHash {
   private async hashAt(call: Call, wanted: number): Promise<{ hash: number; revision: number }> {
     const digest = createHash("sha256");
     let revision = wanted;
-    let key = ZERO;
+    let key = NO_KEY;
     let limit = FIRST_KEYS;
     for (;;) {
       if (call.cancelled) throw new StatusError(Code.CANCELLED, "context canceled");
-      const { header, kvs, more } = await this.read(call, { key, rangeEnd: ZERO, revision, limit });
+      const { header, kvs, more } = await this.read(call, { key, rangeEnd: TO_LAST_KEY, revision, limit });
       // The first page is read at the newest revision, which its header has.
       if (revision === 0) revision = header!.revision;
       const page = RangeResponse.encode({ kvs });
       digest.update(page);
       if (!more) return { hash: first32Bits(digest), revision };
-      key = Buffer.concat([kvs.at(-1)!.key, ZERO]);
+      key = Buffer.concat([kvs.at(-1)!.key, Uint8Array.of(0)]);
       limit = Math.max(1, Math.min(PAGE_KEYS, Math.floor((PAGE_BYTES * kvs.length) / page.length)));
     }
   }
@@ -129,7 +128,7 @@ export class KvHash {
 /** Hash of all that the backends hold, for the curious: it depends on which member answers and on what is in progress. */
 export async function hash(deps: MaintenanceDeps, call: Call): Promise<Uint8Array> {
   const { shards, timeline, identity } = deps;
-  const outcomes = await everywhere(shards, nameOf, async (shard) => {
+  const outcomes = await everywhere(shards, describeShard, async (shard) => {
     const answer = await shard.call(Maintenance.Hash, EMPTY, optionsFor(call, true));
     return HashResponse.decode(answer).hash;
   });
@@ -146,5 +145,3 @@ function combine(hashes: readonly number[]): number {
 }
 
 const first32Bits = (digest: Hash): number => digest.digest().readUInt32BE(0);
-
-const nameOf = (shard: Shard): string => `shard "${shard.name}"`;

@@ -32,9 +32,8 @@ export class DefragmentLock {
         await this.host.call(Lease.LeaseGrant, GRANT, { idempotent: false });
         return;
       } catch (reason) {
-        const { message } = StatusError.from(reason);
-        if (message === etcd.noSpace().message) return;
-        if (message !== etcd.leaseExists().message) throw reason;
+        if (etcd.noSpace.is(reason)) return;
+        if (!etcd.leaseExists.is(reason)) throw reason;
       }
       await setTimeout(RETRY * (0.5 + Math.random()));
     }

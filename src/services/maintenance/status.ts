@@ -1,5 +1,6 @@
 import type { Call } from "../../rpc/call.js";
 import { isDenied } from "../../shard/access.js";
+import { describeShard } from "../../shard/name.js";
 import { Code, StatusError } from "../../status/error.js";
 import { StatusResponse } from "../../wire/messages.js";
 import { Maintenance } from "../../wire/paths.js";
@@ -28,7 +29,7 @@ export class StoreStatus {
     const [synced, ...asked] = await Promise.allSettled([
       inTime("the timeline host", timeline.sync()),
       ...shards.map((shard) =>
-        inTime(`shard "${shard.name}"`, shard.call(Maintenance.Status, EMPTY, optionsFor(call, true))),
+        inTime(describeShard(shard), shard.call(Maintenance.Status, EMPTY, optionsFor(call, true))),
       ),
     ]);
     const errors: string[] = [];
@@ -41,7 +42,7 @@ export class StoreStatus {
       }
       const status = StatusResponse.decode(result.value);
       this.known[i] = status;
-      for (const error of status.errors) errors.push(`shard "${shards[i]!.name}": ${error}`);
+      for (const error of status.errors) errors.push(`${describeShard(shards[i]!)}: ${error}`);
     });
     if (synced.status === "rejected") errors.push(`timeline: ${synced.reason.message}`);
     const known = this.known.filter((status) => status !== undefined);

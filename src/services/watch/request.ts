@@ -1,5 +1,5 @@
 import type { Router } from "../../routing/router.js";
-import { type KeyRange, keyRange } from "../../watch/keys.js";
+import { type TextRange, textRange } from "../../watch/keys.js";
 import { FilterType, type WatchCreateRequest } from "../../wire/messages.js";
 import { visible } from "../kv/keyspace.js";
 
@@ -8,7 +8,7 @@ export type WatchPlan =
   | { readonly kind: "hidden" }
   | {
       readonly kind: "visible";
-      readonly range: KeyRange;
+      readonly range: TextRange;
       readonly shards: readonly number[];
       readonly prevKv: boolean;
       readonly fragment: boolean;
@@ -23,13 +23,13 @@ export function describeWatch(request: WatchCreateRequest, router: Router): Watc
   // As in etcd an empty key is the first of all.
   const key = request.key.length === 0 ? FIRST : request.key;
   const { rangeEnd, filters, prevKv, fragment } = request;
-  const { begin, end } = keyRange(key, rangeEnd);
+  const { begin, end } = textRange(key, rangeEnd);
   if (begin >= end) return undefined;
   const extent = visible({ key, rangeEnd });
   if (extent === undefined) return { kind: "hidden" };
   return {
     kind: "visible",
-    range: keyRange(extent.key, extent.rangeEnd),
+    range: textRange(extent.key, extent.rangeEnd),
     shards: router.shardsOf(extent.key, extent.rangeEnd),
     prevKv,
     fragment,

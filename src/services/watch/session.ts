@@ -212,7 +212,7 @@ export class WatchSession implements Outlet {
     const { startRevision } = request;
     if (startRevision < 0) {
       // As newer etcds refuse it, whoever asks (3.4.38, 3.5.24, 3.6.6 on); older ones take some for the first revision.
-      const cancelReason = etcd.compacted().message;
+      const cancelReason = etcd.compacted.message;
       this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason });
       return;
     }

@@ -1,4 +1,0 @@
-/** Where the lease room reports what an operator should know; a pino logger is one. */
-export interface LeaseLog {
-  warn(details: object, message: string): void;
-}
