@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { after, before, test } from "node:test";
 import { Client, type ClientDuplexStream, credentials } from "@grpc/grpc-js";
+import { freePort } from "../../src/dev/ports.js";
 import { ErrorCode, Flag, FrameType, PREFACE, Setting } from "../../src/http2/protocol.js";
 import { packageRoot } from "../../src/ops/package.js";
 import {
@@ -28,13 +29,20 @@ const REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 let plain: TestStore;
 let guarded: TestStore;
+/** Where `plain` serves its metrics. */
+let metricsPort: number;
 const good = new Map<TestStore, GoodClient>();
 
 before(async () => {
+  metricsPort = await freePort();
   [plain, guarded] = await Promise.all([
     startStore({
       shards: 2,
-      config: { limits: { maxConnections: MAX_CONNECTIONS }, http2: { maxStreams: MAX_STREAMS } },
+      config: {
+        limits: { maxConnections: MAX_CONNECTIONS },
+        http2: { maxStreams: MAX_STREAMS },
+        metrics: { listen: `127.0.0.1:${metricsPort}` },
+      },
     }),
     startGuardedStore({ shards: 2 }),
   ]);
@@ -270,6 +278,18 @@ const attacks: readonly Attack[] = [
       socket.resume();
       flood(socket, Buffer.from("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), 200);
     }),
+  },
+  {
+    what: "The pages of `metrics.listen`",
+    begin: async () => {
+      const requests = Buffer.from("GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000));
+      const retreat = dialMany({ port: metricsPort }, 50, (socket) => flood(socket, requests, 60));
+      const more = dialMany({ port: metricsPort }, 600, (socket) => socket.resume());
+      return () => {
+        retreat();
+        more();
+      };
+    },
   },
 ];
 

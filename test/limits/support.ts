@@ -112,7 +112,7 @@ export async function withstand(
 }
 
 /** A connection that reads nothing. */
-export function dial({ port }: ProxyProcess): Socket {
+export function dial({ port }: Pick<ProxyProcess, "port">): Socket {
   const socket = connect({ host: "127.0.0.1", port, noDelay: true });
   socket.on("error", () => {});
   socket.pause();
@@ -120,7 +120,11 @@ export function dial({ port }: ProxyProcess): Socket {
 }
 
 /** Many of them; ends them all. */
-export function dialMany(proxy: ProxyProcess, count: number, each: (socket: Socket) => void): Retreat {
+export function dialMany(
+  proxy: Pick<ProxyProcess, "port">,
+  count: number,
+  each: (socket: Socket) => void,
+): Retreat {
   const sockets = Array.from({ length: count }, () => dial(proxy));
   for (const socket of sockets) each(socket);
   return () => {

@@ -1,41 +1,30 @@
-import { createServer, type RequestListener } from "node:http";
-import type { AddressInfo } from "node:net";
-import { formatHostPort, parseHostPort } from "../../config/address.js";
+import type { RequestListener } from "node:http";
 import type { Log } from "../../ops/log.js";
 import { sendText } from "../../transport/gateway/answers.js";
 import type { PageHandler } from "../../transport/gateway/pages.js";
+import { Port } from "../../transport/port/port.js";
 
 export interface PageServer {
-  /** `host:port`. */
-  readonly address: string;
-  close(): void;
+  close(): Promise<void>;
 }
 
-/** How long a client may take to send its request, ms. */
-const PATIENCE = 10_000;
+/** Connections that may be open at the same time: each scraper and probe needs one. */
+const MAX_CONNECTIONS = 256;
 
-/** Serves pages over plain HTTP/1.1 at `address` (`host:port`). Rejects when it cannot be listened on. */
-export function servePages(
+/**
+ * Serves pages over plain HTTP/1.1 at `address` (`host:port`), with the bounds that clients' connections have. Rejects when
+ * it cannot listen there.
+ */
+export async function servePages(
   address: string,
   pages: ReadonlyMap<string, PageHandler>,
   log: Log,
 ): Promise<PageServer> {
-  const server = createServer({ requestTimeout: PATIENCE, headersTimeout: PATIENCE }, answer(pages, log));
-  const { host, port } = parseHostPort(address);
-  return new Promise((resolve, reject) => {
-    server.once("error", (error) => {
-      reject(new Error(`cannot listen on ${address} for metrics: ${error.message}`, { cause: error }));
-    });
-    server.listen({ host, port }, () => {
-      resolve({
-        address: formatHostPort({ host, port: (server.address() as AddressInfo).port }),
-        close: () => {
-          server.close();
-          server.closeAllConnections();
-        },
-      });
-    });
+  const options = { listen: [address], http1: answer(pages, log), maxConnections: MAX_CONNECTIONS, log };
+  const port = await Port.open(options, (socket) => socket.destroy()).catch((error: Error) => {
+    throw new Error(`metrics.listen: ${error.message}`, { cause: error });
   });
+  return { close: () => port.close(0) };
 }
 
 function answer(pages: ReadonlyMap<string, PageHandler>, log: Log): RequestListener {
