@@ -282,8 +282,8 @@ const attacks: readonly Attack[] = [
   {
     what: "The pages of `metrics.listen`",
     begin: async () => {
-      const requests = Buffer.from("GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000));
-      const retreat = dialMany({ port: metricsPort }, 50, (socket) => flood(socket, requests, 60));
+      const requests = Buffer.from("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000));
+      const retreat = dialMany({ port: metricsPort }, 50, (socket) => flood(socket, requests, 4));
       const more = dialMany({ port: metricsPort }, 600, (socket) => socket.resume());
       return () => {
         retreat();
