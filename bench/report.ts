@@ -9,8 +9,8 @@ export interface Report {
   readonly options: Options;
   readonly idleMemory: Outcome["idleMemory"];
   readonly figures: readonly Figures[];
-  /** Answers per second of two workers against one, by load; absent when they were not measured. */
-  readonly twoWorkers?: Readonly<Record<string, number>>;
+  /** Answers per second of two workers against one, by load; undefined when they were not measured. */
+  readonly twoWorkers: Readonly<Record<string, number>> | undefined;
   readonly targets: readonly Target[];
 }
 

@@ -90,7 +90,7 @@ export class Gateway {
       method: "POST",
       body: JSON.stringify(body),
       headers: this.token === undefined ? {} : { authorization: this.token },
-      signal,
+      signal: signal ?? null,
     });
   }
 }

@@ -31,7 +31,7 @@ const FUTURE_HASH = HashKVRequest.encode({ revision: 2 ** 63 });
 
 interface Asked {
   readonly caller?: Caller | undefined;
-  readonly deadline?: number;
+  readonly deadline?: number | undefined;
 }
 
 type Op = Init<RequestOp>;

@@ -86,22 +86,22 @@ export interface ListenTlsConfig {
   readonly certFile: string;
   readonly keyFile: string;
   /** When given, clients have to show a certificate of one of its authorities. */
-  readonly clientCaFile?: string;
+  readonly clientCaFile?: string | undefined;
   readonly minVersion: "TLSv1.2" | "TLSv1.3";
   /** OpenSSL's names, most wanted first; undefined: Node's default. */
-  readonly ciphers?: readonly string[];
+  readonly ciphers?: readonly string[] | undefined;
 }
 
 /** How a cluster is reached over TLS. */
 export interface ShardTlsConfig {
   /** Undefined: the authorities that the system trusts. */
-  readonly caFile?: string;
+  readonly caFile?: string | undefined;
   /** Both or none. */
-  readonly certFile?: string;
-  readonly keyFile?: string;
+  readonly certFile?: string | undefined;
+  readonly keyFile?: string | undefined;
   /** What the endpoints' certificates are for; undefined: the host of each. */
-  readonly serverName?: string;
-  readonly insecureSkipVerify?: boolean;
+  readonly serverName?: string | undefined;
+  readonly insecureSkipVerify?: boolean | undefined;
 }
 
 /** Bounds on clients' HTTP/2 connections. */

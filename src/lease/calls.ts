@@ -30,7 +30,7 @@ const NEEDS_LEADER = { hasleader: "true" };
 /** Whom a call is made for, and by when (milliseconds since the epoch). The proxy itself, and in its own time, if neither is given. */
 export interface For extends Origin {
   readonly caller?: Caller | undefined;
-  readonly deadline?: number;
+  readonly deadline?: number | undefined;
 }
 
 const ITSELF: For = {};

@@ -20,7 +20,7 @@ export interface RoutingRule {
   /** How many segments after the prefix belong to the group: an integer >= 0; with 0 the prefix is one group. */
   readonly segments: number;
   /** Name of the shard that every key under the prefix is pinned to; without it the group's hash decides. */
-  readonly shard?: string;
+  readonly shard?: string | undefined;
 }
 
 /** Everything that decides where a key lives. Shards are in configured order. */

@@ -23,7 +23,7 @@ export interface ShardOptions {
   /** What carries the calls. Default: grpc-js. */
   readonly transport?: Transport;
   /** For the endpoints that begin with `https://`. */
-  readonly tls?: ShardTls;
+  readonly tls?: ShardTls | undefined;
 }
 
 /** A shard over the network, with its endpoints' health. */

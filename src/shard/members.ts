@@ -18,7 +18,7 @@ export interface MembersOptions {
   /** Default: grpc-js. */
   readonly transport?: Transport;
   /** For the endpoints that begin with `https://`. */
-  readonly tls?: ShardTls;
+  readonly tls?: ShardTls | undefined;
   readonly log: TlsLog;
   /** Called after each change of an endpoint's state. */
   onChange(endpoint: Endpoint): void;
@@ -146,7 +146,7 @@ export class Members {
   /** An error in the name of this shard. Addresses and what Node says of them belong into `detail`. */
   error(
     text: string,
-    { code = Code.UNAVAILABLE, detail }: { code?: Code; detail?: string } = {},
+    { code = Code.UNAVAILABLE, detail }: { code?: Code | undefined; detail?: string | undefined } = {},
   ): StatusError {
     return new StatusError(code, `${describeShard(this)}: ${text}`, { detail });
   }

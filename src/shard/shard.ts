@@ -12,11 +12,11 @@ export interface CallOptions {
   /** True when the answer may come from a member that lags (a serializable read): its revision proves nothing. */
   readonly mayLag?: boolean;
   /** Milliseconds since the epoch; default: the shard's own request timeout from now. */
-  readonly deadline?: number;
+  readonly deadline?: number | undefined;
   /** Request metadata to add (e.g. `hasleader`). */
-  readonly metadata?: CallMetadata;
+  readonly metadata?: CallMetadata | undefined;
   /** The client's call that this one is made for; it is told when this one takes long. */
-  readonly origin?: Origin;
+  readonly origin?: Origin | undefined;
   /** Whom the call is made for: it carries that caller's token. Absent: the proxy itself, with its own credentials. */
   readonly caller?: Caller | undefined;
 }

@@ -12,9 +12,9 @@ import { Reloading, type TlsLog } from "../tls/reloading.js";
 /** How a shard is reached over TLS. Without `caFile` the system's authorities are trusted. */
 export interface ShardTls extends TlsFiles {
   /** What the certificates of the endpoints are for, where it is not the host of each. */
-  readonly serverName?: string;
+  readonly serverName?: string | undefined;
   /** Takes any certificate, and so anybody for the shard. */
-  readonly insecureSkipVerify?: boolean;
+  readonly insecureSkipVerify?: boolean | undefined;
   /**
    * Refuses an own certificate with a CommonName: with authentication on, a shard takes requests without a token for
    * requests of the user of that name.

@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 /** Which files one side of TLS uses. */
 export interface TlsFiles {
   /** The authorities whose certificates are accepted from the other side. */
-  readonly caFile?: string;
+  readonly caFile?: string | undefined;
   /** What this side shows: its certificate, followed by the intermediate ones, and its private key. Both or none. */
-  readonly certFile?: string;
-  readonly keyFile?: string;
+  readonly certFile?: string | undefined;
+  readonly keyFile?: string | undefined;
 }
 
 /** What the files hold, all of it usable together. */

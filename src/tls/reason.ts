@@ -1,3 +1,5 @@
+import type { TlsFiles } from "./material.js";
+
 /** A failed handshake as Node or OpenSSL tells of it. */
 export interface TlsFailure {
   readonly code?: string;
@@ -23,7 +25,7 @@ const UNKNOWN_AUTHORITY =
  */
 export function serverProblem(
   failure: TlsFailure,
-  client: { readonly caFile?: string; readonly certFile?: string; readonly name: string },
+  client: Pick<TlsFiles, "caFile" | "certFile"> & { readonly name: string },
   isHandshakeDone: boolean,
 ): string | undefined {
   const text = `${failure.code ?? ""} ${failure.message}`;

@@ -1,12 +1,12 @@
 import { type Read, Reader } from "./reader.js";
 import { type Write, writer } from "./writer.js";
 
-/** A message to be encoded: any field may be left out, at any depth, and then has its zero value. */
+/** A message to be encoded: any field may be left out or undefined, at any depth, and then has its zero value. */
 export type Init<T> = T extends Uint8Array | bigint | number | string | boolean | undefined
   ? T
   : T extends readonly (infer E)[]
     ? readonly Init<E>[]
-    : { readonly [K in keyof T]?: Init<T[K]> };
+    : { readonly [K in keyof T]?: Init<T[K]> | undefined };
 
 /** Bytes of a message type to objects and back. */
 export interface Codec<T> {

@@ -10,7 +10,7 @@ type Flat<T> = { [K in keyof T]: T[K] };
 /** The message that a table of fields describes. */
 type Described<F> = Flat<
   { [K in keyof F as undefined extends Value<F[K]> ? never : K]: Value<F[K]> } & {
-    [K in keyof F as undefined extends Value<F[K]> ? K : never]?: Value<F[K]>;
+    [K in keyof F as undefined extends Value<F[K]> ? K : never]?: Exclude<Value<F[K]>, undefined>;
   } & { unknown?: Uint8Array }
 >;
 

@@ -254,7 +254,10 @@ function readRawKeyValue(r: Reader, m: RawEvent): void {
   r.limit = outer;
 }
 
-function writeWatchHead(w: Writer, m: { header: Uint8Array; watchId: number; flags?: WatchFlags }): void {
+function writeWatchHead(
+  w: Writer,
+  m: { header: Uint8Array; watchId: number; flags: WatchFlags | undefined },
+): void {
   const { flags } = m;
   if (flags !== undefined) {
     w.bool(0x38, flags.fragment);

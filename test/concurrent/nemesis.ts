@@ -9,8 +9,8 @@ export interface Targets {
   /** Members of one cluster, of which it can do without one: that is stopped often. May be empty. */
   readonly host: readonly EtcdProcess[];
   readonly proxies: readonly ProxyProcess[];
-  /** Compacts the store somewhere; absent in a run without compactions. */
-  readonly compact?: () => Promise<unknown>;
+  /** Compacts the store somewhere; undefined in a run without compactions. */
+  readonly compact: (() => Promise<unknown>) | undefined;
   readonly over: () => boolean;
 }
 

@@ -23,7 +23,7 @@ export interface SequenceOptions {
   /** True leaves the proxies no memory for recent events, so that watches of the past read them from the shards. */
   readonly forgetful: boolean;
   /** Operations to run instead of random ones. */
-  readonly replay?: readonly Op[];
+  readonly replay?: readonly Op[] | undefined;
 }
 
 /**

@@ -282,7 +282,7 @@ function comparableEvent(event: Event, watcher: Watcher, leases: LeaseNames): Me
 
 /** What the watcher is owed, of an event of the history, which has the previous state always. */
 function owedEvent({ prev_kv, ...event }: Event, watcher: Watcher): Event {
-  return watcher.request.prev_kv ? { ...event, prev_kv } : event;
+  return watcher.request.prev_kv && prev_kv ? { ...event, prev_kv } : event;
 }
 
 /**

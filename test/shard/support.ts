@@ -23,10 +23,11 @@ export function recordingLog(lines: LogLine[] = []): Logger & { lines: LogLine[]
 
 /** A shard named "a" with generous timeouts. */
 export function shardOf(endpoints: readonly string[], options: Partial<ShardOptions> = {}): ShardClient {
+  const transport = process.env.SHARD_TRANSPORT as Transport | undefined;
   const defaults = { index: 0, name: "a", requestTimeoutMs: 20_000, connectTimeoutMs: 20_000 };
   return openShard({
     ...defaults,
-    transport: process.env.SHARD_TRANSPORT as Transport | undefined,
+    ...(transport && { transport }),
     log: recordingLog(),
     ...options,
     endpoints,

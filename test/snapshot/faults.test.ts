@@ -59,7 +59,7 @@ function beforeSnapshot(shard: Shard, action: () => Promise<void>): Shard {
     call: (...args) => shard.call(...args),
     close: () => {},
     stream: (path, events) => {
-      const sent: [message: Uint8Array, last?: boolean][] = [];
+      const sent: Parameters<ShardStream["send"]>[] = [];
       let stream: ShardStream | undefined;
       let cancelled = false;
       void action().then(() => {

@@ -209,10 +209,8 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdProcess>
 }
 
 /** Starts `count` independent single-node etcds, named shard0, shard1, … */
-export function startEtcds(count: number, options: EtcdOptions = {}): Promise<EtcdProcess[]> {
-  return Promise.all(
-    Array.from({ length: count }, (_, i) => startEtcd({ name: `shard${i}`, ...options, dir: undefined })),
-  );
+export function startEtcds(count: number, options: Omit<EtcdOptions, "dir"> = {}): Promise<EtcdProcess[]> {
+  return Promise.all(Array.from({ length: count }, (_, i) => startEtcd({ name: `shard${i}`, ...options })));
 }
 
 /** A real cluster: its members share one Raft group. */

@@ -75,10 +75,10 @@ const ended = (socket: Socket) => {
 
 for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": serveGrpc })) {
   describe(name, () => {
-    async function serve(options: Partial<GrpcOptions> = {}): Promise<GrpcServer> {
+    async function serve(options: Partial<GrpcOptions> = { http1 }): Promise<GrpcServer> {
       const server = await transport(
         { unary: new Map([[UNARY, (_call, bytes, reply) => reply(undefined, bytes)]]), stream: new Map() },
-        { listen: ["127.0.0.1:0"], maxReceiveBytes: 2_000_000, http1, ...options },
+        { listen: ["127.0.0.1:0"], maxReceiveBytes: 2_000_000, ...options },
       );
       cleanups.push(() => server.shutdown(0));
       return server;
@@ -149,6 +149,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       const stats = new ConnectionStats();
       const log: string[] = [];
       const { addresses } = await serve({
+        http1,
         maxConnections: 2,
         connections: stats,
         log: { info: () => {}, warn: (fields, text) => log.push(`${text} ${JSON.stringify(fields)}`) },
@@ -199,7 +200,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
 
     test("a client that sends on and on behind a request without an answer is disconnected after a minute", async () => {
       const stats = new ConnectionStats();
-      const { addresses } = await serve({ connections: stats });
+      const { addresses } = await serve({ http1, connections: stats });
       mock.timers.enable({ apis: ["setTimeout"] });
       cleanups.push(() => mock.timers.reset());
       const ahead = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -231,7 +232,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
     });
 
     test("nothing is found where nobody serves HTTP/1.1", async () => {
-      const { addresses } = await serve({ http1: undefined });
+      const { addresses } = await serve({});
       const answer = await fetchText(addresses[0], "/v3/kv/range");
       assert.deepEqual([answer.status, answer.body], [404, "404 page not found\n"]);
       assert.equal(answer.headers["content-type"], "text/plain; charset=utf-8");

@@ -14,7 +14,7 @@ export interface PortOptions {
   /** Serves HTTP/1.1. Default: nothing is found. */
   readonly http1?: RequestListener;
   /** Default: no TLS. */
-  readonly tls?: ListenTls;
+  readonly tls?: ListenTls | undefined;
   /** Connections that may be open at the same time, on all addresses together. Default 20,000. */
   readonly maxConnections?: number;
   /** Connections that the process has file handles for. Default: no limit. */

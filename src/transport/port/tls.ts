@@ -7,10 +7,10 @@ export interface ListenTls {
   readonly certFile: string;
   readonly keyFile: string;
   /** When given, a client has to show a certificate of an authority in this file. */
-  readonly clientCaFile?: string;
+  readonly clientCaFile?: string | undefined;
   readonly minVersion: SecureVersion;
   /** In OpenSSL's names, most wanted first. Default: Node's. */
-  readonly ciphers?: readonly string[];
+  readonly ciphers?: readonly string[] | undefined;
 }
 
 /** How long a handshake may take, ms. */
