@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { saveStore } from "../app/store/store.js";
+import { formatHostPort, parseEndpoint } from "../config/address.js";
 import { loadConfig } from "../config/load.js";
 import { createLog } from "../ops/log.js";
 import { version } from "../ops/package.js";
@@ -128,14 +129,19 @@ function layoutOf(
   if (given === undefined) return { cluster, members: [local] };
   return {
     cluster,
-    members: given.map((member) => ({ ...member, client: `${new URL(member.peerUrl).hostname}:2379` })),
+    members: given.map((member) => ({ ...member, client: clientOf(member.peerUrl) })),
   };
+}
+
+/** Where clients reach the member with this peer URL, if it uses etcd's default port. */
+function clientOf(peerUrl: string): string {
+  return formatHostPort({ host: parseEndpoint(peerUrl).host, port: 2379 });
 }
 
 function parseMembers(texts: readonly string[], clusters: readonly string[]): Map<string, NewMember[]> {
   const members = new Map<string, NewMember[]>();
   for (const text of texts) {
-    const [, cluster, name, peerUrl] = /^([^/]+)\/([^/=,]+)=(https?:\/\/[^/,]+:\d+)$/.exec(text) ?? [];
+    const [, cluster, name, peerUrl] = /^([^/]+)\/([^/=,]+)=(https?:\/\/[^/,]+)$/.exec(text) ?? [];
     if (cluster === undefined || name === undefined || peerUrl === undefined) {
       const form = "<cluster>/<name>=<peer URL>, e.g. east/m1=http://10.0.0.1:2380";
       throw new CommandError(Exit.usage, `--member ${text}: it must be ${form}`);
@@ -146,6 +152,11 @@ function parseMembers(texts: readonly string[], clusters: readonly string[]): Ma
         Exit.usage,
         `--member ${text}: the snapshot has no cluster "${cluster}", but ${names}`,
       );
+    }
+    try {
+      parseEndpoint(peerUrl);
+    } catch (error) {
+      throw new CommandError(Exit.usage, `--member ${text}: its peer URL: ${(error as Error).message}`);
     }
     const others = members.get(cluster) ?? [];
     if (others.some((other) => other.name === name || other.peerUrl === peerUrl)) {

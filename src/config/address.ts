@@ -35,11 +35,14 @@ export function formatHostPort({ host, port }: HostPort): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/**
- * An etcd client endpoint in one spelling: `host:port` for itself and for `http://host:port`, `https://host:port` where
- * TLS is spoken. Throws `AddressError`.
- */
-export function parseEndpoint(text: string): string {
+/** An etcd member as clients reach it. */
+export interface EtcdEndpoint extends HostPort {
+  /** Whether TLS is spoken there. */
+  readonly secure: boolean;
+}
+
+/** Takes `host:port`, `http://host:port` or `https://host:port` apart. The port is not 0. Throws `AddressError`. */
+export function parseEndpoint(text: string): EtcdEndpoint {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text);
   const name = scheme?.[1].toLowerCase() ?? "http";
   if (name !== "http" && name !== "https") {
@@ -49,22 +52,33 @@ export function parseEndpoint(text: string): string {
   }
   const address = parseHostPort(scheme ? text.slice(scheme[0].length).replace(/\/$/, "") : text);
   if (address.port === 0) throw new AddressError("the port must not be 0");
-  return name === "https" ? `https://${formatHostPort(address)}` : formatHostPort(address);
+  return { ...address, secure: name === "https" };
 }
 
-/** `host:port` of an endpoint, however it is spoken to. */
+/** An endpoint in one spelling: `host:port`, or `https://host:port` where TLS is spoken. */
+export function formatEndpoint(endpoint: EtcdEndpoint): string {
+  return `${endpoint.secure ? "https://" : ""}${formatHostPort(endpoint)}`;
+}
+
+/** `host:port` of an endpoint, with TLS or without. Throws `AddressError`. */
 export function hostPortOf(endpoint: string): string {
-  return endpoint.replace(/^https:\/\//, "");
+  return formatHostPort(parseEndpoint(endpoint));
 }
 
 /** A client URL to hand out, `http://host:port` or `https://host:port`, in one spelling. Throws `AddressError`. */
 export function parseClientUrl(text: string): string {
-  const match = /^(https?):\/\/(.*?)\/?$/i.exec(text);
-  if (!match) throw new AddressError("must be http://host:port or https://host:port");
-  const address = parseHostPort(match[2]);
-  if (address.port === 0) throw new AddressError("the port must not be 0");
-  if (isWildcard(address.host)) throw new AddressError("clients cannot connect to a wildcard address");
-  return `${match[1].toLowerCase()}://${formatHostPort(address)}`;
+  if (!/^https?:\/\//i.test(text)) throw new AddressError("must be http://host:port or https://host:port");
+  const endpoint = parseEndpoint(text);
+  if (isWildcard(endpoint.host)) throw new AddressError("clients cannot connect to a wildcard address");
+  return `${endpoint.secure ? "https" : "http"}://${formatHostPort(endpoint)}`;
+}
+
+/** The path of a Unix socket, `unix:/path` or `unix:///path`; undefined for other addresses. Throws `AddressError`. */
+export function unixPath(text: string): string | undefined {
+  if (!text.startsWith("unix:")) return undefined;
+  const path = text.slice("unix:".length).replace(/^\/\/(?=\/)/, "");
+  if (path === "") throw new AddressError("the path is missing (unix:/path)");
+  return path;
 }
 
 /** True for the addresses that mean "all of this machine's". */

@@ -1,6 +1,13 @@
 import { z } from "zod";
 import { maxShards } from "../routing/create.js";
-import { AddressError, formatHostPort, parseClientUrl, parseEndpoint, parseHostPort } from "./address.js";
+import {
+  AddressError,
+  formatEndpoint,
+  formatHostPort,
+  parseClientUrl,
+  parseEndpoint,
+  parseHostPort,
+} from "./address.js";
 import { listenTlsSchema, shardTlsSchema } from "./tls.js";
 import { logLevels, readModes, transports } from "./types.js";
 
@@ -17,7 +24,7 @@ function address(parse: (text: string) => string) {
   });
 }
 
-const endpoints = z.array(address(parseEndpoint)).min(1);
+const endpoints = z.array(address((text) => formatEndpoint(parseEndpoint(text)))).min(1);
 const positive = (max = Number.MAX_SAFE_INTEGER) => z.int().min(1).max(max);
 /** What `setTimeout` can wait at most. */
 const milliseconds = positive(2 ** 31 - 1);

@@ -1,7 +1,7 @@
 import { Code, StatusError } from "../status/error.js";
 import { TlsFileError } from "../tls/material.js";
 import type { TlsLog } from "../tls/reloading.js";
-import { parseEndpoint } from "./address.js";
+import { endpointAddress } from "./address.js";
 import { Endpoint, type EndpointHealth } from "./endpoint.js";
 import type { Transport } from "./link.js";
 import { describeShard } from "./name.js";
@@ -43,7 +43,7 @@ export class Members {
     this.requestTimeoutMs = options.requestTimeoutMs;
     this.connectTimeoutMs = options.connectTimeoutMs;
     const silenceMs = Math.min(SILENCE_MAX_MS, Math.ceil(options.requestTimeoutMs / 3));
-    const addresses = options.endpoints.map(parseEndpoint);
+    const addresses = options.endpoints.map(endpointAddress);
     if (addresses.some(({ secure }) => secure)) {
       this.tls = this.openTls(options);
     }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import type { Handlers } from "../../src/rpc/call.js";
-import { parseEndpoint } from "../../src/shard/address.js";
+import { endpointAddress } from "../../src/shard/address.js";
 import type { Link, Transport } from "../../src/shard/link.js";
 import { openLink } from "../../src/shard/openLink.js";
 import { Code, StatusError } from "../../src/status/error.js";
@@ -86,7 +86,7 @@ function perform(link: Link, { path, note, messages }: Operation): Promise<Outco
 
 function opened(transport: Transport, address: string): Promise<Link> {
   return new Promise((resolve) => {
-    const link: Link = openLink(transport, parseEndpoint(address), undefined, {
+    const link: Link = openLink(transport, endpointAddress(address), undefined, {
       changed: (state) => state === "ready" && resolve(link),
       heard: () => {},
     });

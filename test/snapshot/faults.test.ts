@@ -282,6 +282,7 @@ test("folders in use, unknown members and missing programs are refused before an
   writeFileSync(join(out, "something"), "");
   const table: [args: string[], code: number, text: RegExp][] = [
     [[], 1, /out exists and is not empty/],
+    [["-m", "shard0/m1=http://10.0.0.1"], 2, /: its peer URL: must be host:port/],
     [["-m", "shard0"], 2, /--member shard0: it must be <cluster>\/<name>=<peer URL>/],
     [["-m", "x/m1=http://h:1"], 2, /the snapshot has no cluster "x", but shard0, shard1, _timeline/],
     [["-m", "shard0/a=http://h:1", "-m", "shard0/a=http://h:2"], 2, /is given twice/],

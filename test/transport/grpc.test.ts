@@ -423,6 +423,13 @@ for (const [name, implementation, certificate] of transports) {
         });
       });
 
+      test("a malformed address is a ListenError that says why", async () => {
+        await assert.rejects(serve({}, { listen: ["127.0.0.1:99999"] }), {
+          name: "ListenError",
+          message: "cannot listen on 127.0.0.1:99999: port 99999 is above 65535",
+        });
+      });
+
       test("several addresses and unix sockets", async () => {
         const dir = mkdtempSync(join(tmpdir(), "braid-grpc-"));
         cleanups.push(() => rmSync(dir, { recursive: true }));

@@ -1,4 +1,5 @@
 import { createServer, type ListenOptions, type Server, type Socket } from "node:net";
+import { formatHostPort, parseHostPort, unixPath } from "../../config/address.js";
 
 /** An address that cannot be listened on. */
 export class ListenError extends Error {
@@ -34,10 +35,6 @@ export function listen(
 ): Promise<{ server: Server; address: string }> {
   return new Promise((resolve, reject) => {
     const options = listenOptions(address);
-    if (options === undefined) {
-      reject(new ListenError(address, undefined, "expected host:port, [ipv6]:port or unix:/path"));
-      return;
-    }
     const server = createServer(
       { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE },
       onSocket,
@@ -48,16 +45,21 @@ export function listen(
     server.listen(options, () => {
       server.off("error", refused).on("error", failed);
       const bound = server.address();
-      const port = bound !== null && typeof bound === "object" ? bound.port : 0;
-      resolve({ server, address: options.path ? address : address.replace(/:\d+$/, `:${port}`) });
+      const { host } = options;
+      const isPort = host !== undefined && bound !== null && typeof bound === "object";
+      resolve({ server, address: isPort ? formatHostPort({ host, port: bound.port }) : address });
     });
   });
 }
 
-function listenOptions(address: string): ListenOptions | undefined {
-  if (address.startsWith("unix:")) return { path: address.slice("unix:".length).replace(/^\/\/(?=\/)/, "") };
-  const match = /^(?:\[([^[\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(address);
-  if (match === null || Number(match[3]) > 65_535) return undefined;
-  // Many clients may connect at once, after this proxy has been restarted for instance.
-  return { host: match[1] ?? match[2], port: Number(match[3]), backlog: 4096 };
+/** Throws `ListenError` for a malformed address. */
+function listenOptions(address: string): ListenOptions {
+  try {
+    const path = unixPath(address);
+    if (path !== undefined) return { path };
+    // Many clients may connect at once, after this proxy has been restarted for instance.
+    return { ...parseHostPort(address), backlog: 4096 };
+  } catch (error) {
+    throw new ListenError(address, undefined, (error as Error).message);
+  }
 }
