@@ -160,11 +160,7 @@ async function open(
     maxConnections: config.limits.maxConnections,
     connectionHandles,
     connections,
-    http2: {
-      maxStreams: config.http2.maxStreams,
-      pingIntervalMs: config.http2.keepaliveIntervalMs,
-      pingTimeoutMs: config.http2.keepaliveTimeoutMs,
-    },
+    http2: config.http2,
     log,
     maxReceiveBytes,
     observer,

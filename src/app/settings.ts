@@ -1,3 +1,5 @@
+import { fieldAt } from "../config/problems.js";
+import { schema } from "../config/schema.js";
 import type { Config } from "../config/types.js";
 
 /** What came of a changed configuration; names of settings as in the file, never values. */
@@ -6,19 +8,6 @@ export interface Reloaded {
   /** Changed, and in effect only after a restart. */
   readonly needsRestart: readonly string[];
 }
-
-/** Settings that are looked at anew each time they are needed. */
-const LIVE: ReadonlySet<string> = new Set([
-  "limits.maxTxnOps",
-  "reads",
-  "watch.streamBufferBytes",
-  "watch.progressNotifyMs",
-  "http.cors",
-  "http.hosts",
-  "log.level",
-  "log.slowRequestMs",
-  "shutdown.graceMs",
-]);
 
 type Section = Record<string, unknown>;
 
@@ -39,7 +28,7 @@ export class Settings {
     const applied: string[] = [];
     const needsRestart: string[] = [];
     for (const path of differences(this.config, next)) {
-      if (!LIVE.has(path)) {
+      if (!isLive(path)) {
         needsRestart.push(path);
         continue;
       }
@@ -50,6 +39,11 @@ export class Settings {
     }
     return { applied, needsRestart };
   }
+}
+
+/** Whether a change of the setting, such as `limits.maxTxnOps`, can be taken over: the schema says so. */
+function isLive(path: string): boolean {
+  return fieldAt(schema, path.split("."))?.meta()?.live === true;
 }
 
 /** Names of the settings in which two configurations differ: `listen`, `limits.maxTxnOps`. */

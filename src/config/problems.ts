@@ -92,15 +92,22 @@ function unknownKey(key: string, known: readonly string[]): string {
 
 /** The field names that the schema has at `path`. */
 function keysAt(schema: z.ZodType, path: Path): string[] {
-  let at = unwrap(schema);
-  for (const part of path) {
-    if (at instanceof z.ZodArray) at = unwrap(at.element as z.ZodType);
-    else if (at instanceof z.ZodObject) at = unwrap(at.shape[part]);
-  }
+  const at = unwrap(fieldAt(schema, path));
   return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
 }
 
-function unwrap(schema: z.ZodType): z.ZodType {
+/** The schema of the field at `path`; undefined where there is none. */
+export function fieldAt(schema: z.ZodType, path: Path): z.ZodType | undefined {
+  let field: z.ZodType | undefined = schema;
+  for (const part of path) {
+    const around = unwrap(field);
+    if (around instanceof z.ZodArray) field = around.element as z.ZodType;
+    else field = around instanceof z.ZodObject ? around.shape[part] : undefined;
+  }
+  return field;
+}
+
+function unwrap(schema: z.ZodType | undefined): z.ZodType | undefined {
   let at = schema;
   while (at instanceof z.ZodOptional || at instanceof z.ZodDefault || at instanceof z.ZodPrefault) {
     at = at.unwrap() as z.ZodType;

@@ -1,9 +1,7 @@
 import { z } from "zod";
 import { cipherOf, withTls13 } from "./ciphers.js";
+import { type ReadOnly, text } from "./fields.js";
 import type { Find, Path } from "./problems.js";
-import type { ListenTlsConfig, ShardTlsConfig } from "./types.js";
-
-const file = z.string().min(1);
 
 const cipher = z.string().transform((text, context) => {
   const name = cipherOf(text);
@@ -14,21 +12,66 @@ const cipher = z.string().transform((text, context) => {
 
 /** TLS on the listen addresses. */
 export const listenTlsSchema = z.strictObject({
-  certFile: file,
-  keyFile: file,
-  clientCaFile: file.optional(),
-  minVersion: z.enum(["TLS1.2", "TLS1.3"]).default("TLS1.2"),
-  cipherSuites: z.array(cipher).min(1).optional(),
+  certFile: text.meta({
+    description: "The proxy's certificate, followed by the intermediate ones.",
+    form: "PEM file",
+  }),
+  keyFile: text.meta({ description: "The private key of the certificate.", form: "PEM file" }),
+  clientCaFile: text.optional().meta({
+    description: "Authorities. Every client must show a certificate of one of them.",
+    form: "PEM file",
+    absent: "clients need no certificate",
+  }),
+  minVersion: z
+    .enum(["TLS1.2", "TLS1.3"])
+    .default("TLS1.2")
+    .meta({ description: "Oldest version that a client may use, as etcd's `--tls-min-version`." }),
+  cipherSuites: z.array(cipher).min(1).optional().meta({
+    description:
+      "Cipher suites for TLS 1.2, most wanted first, as etcd's `--cipher-suites`. Those of TLS 1.3 stay in use.",
+    form: "etcd's or OpenSSL's names",
+    absent: "the list of Node.js",
+  }),
 });
 
 /** TLS to a cluster, or to all of them. */
 export const shardTlsSchema = z.strictObject({
-  caFile: file.optional(),
-  certFile: file.optional(),
-  keyFile: file.optional(),
-  serverName: z.string().min(1).optional(),
-  insecureSkipVerify: z.boolean().optional(),
+  caFile: text.optional().meta({
+    description: "Authorities of the endpoints' certificates.",
+    form: "PEM file",
+    absent: "the authorities that the system trusts",
+  }),
+  certFile: text.optional().meta({
+    description:
+      "The proxy's client certificate, for etcds with `--client-cert-auth`. Where the proxy has a user (`auth`) it must " +
+      "have [no CommonName](security.md#commonname-is-not-an-identity).",
+    form: "PEM file",
+    absent: "no client certificate",
+  }),
+  keyFile: text.optional().meta({
+    description: "The private key of the certificate.",
+    form: "PEM file",
+    absent: "no client certificate",
+  }),
+  serverName: text.optional().meta({
+    description: "The name that the endpoints' certificates must be for.",
+    absent: "the host of each endpoint",
+  }),
+  insecureSkipVerify: z.boolean().optional().meta({
+    description: "Takes any certificate, so that anybody can pass for the cluster. For tests only.",
+    absent: "`false`",
+  }),
 });
+
+export type ListenTlsConfig = ReadOnly<
+  Omit<z.output<typeof listenTlsSchema>, "minVersion" | "cipherSuites">
+> & {
+  readonly minVersion: "TLSv1.2" | "TLSv1.3";
+  /** OpenSSL's names, most wanted first; undefined: Node's default. */
+  readonly ciphers?: readonly string[] | undefined;
+};
+
+export type ShardTlsConfig = ReadOnly<z.output<typeof shardTlsSchema>>;
 
 type ShardTlsShape = z.output<typeof shardTlsSchema>;
 

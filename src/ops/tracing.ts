@@ -3,6 +3,7 @@ import { LogGate } from "./gate.js";
 import type { Log } from "./log.js";
 import { version } from "./package.js";
 
+/** As the section `tracing`: this room and `config` lie on one floor, so neither imports the other. */
 export interface TracingOptions {
   /** Where spans are sent (OTLP over HTTP). */
   readonly endpoint: string;

@@ -1,3 +1,4 @@
+import type { Config } from "../config/types.js";
 import type { Logger } from "../ops/log.js";
 import type { Router } from "../routing/router.js";
 import type { StreamHandler } from "../rpc/call.js";
@@ -19,17 +20,11 @@ export interface WatchDeps {
   readonly log: Pick<Logger, "info" | "warn">;
 }
 
-export interface WatchLimits {
-  /** Memory for recent events, from which watchers start in the past or catch up, bytes. */
-  readonly historyBytes: number;
-  /**
-   * Bytes queued for one stream above which its watchers fall back to the history; in effect at least the
-   * transport's high-water mark. Beyond it a stream holds at most one more frame: 1 MiB of events, or one revision.
-   */
-  readonly streamBufferBytes: number;
-  /** How long a watcher that wants to know hears nothing before it is told of progress, ms. */
-  readonly progressNotifyMs: number;
-}
+/**
+ * `streamBufferBytes` is in effect at least the transport's high-water mark. Beyond it a stream holds at most one more frame:
+ * 1 MiB of events, or one revision.
+ */
+export type WatchLimits = Config["watch"];
 
 export interface WatchService extends Service {
   /** What all streams share, for its figures. */

@@ -1,24 +1,20 @@
+import type { Config, Transport } from "../config/types.js";
 import type { Logger } from "../ops/log.js";
 import { CallStats } from "../stats/methods.js";
 import { Deadlines } from "../turn/deadlines.js";
 import type { Endpoint, EndpointHealth } from "./endpoint.js";
-import type { Transport } from "./link.js";
 import { Members } from "./members.js";
 import type { CallOptions, Done, Shard, ShardStream, StreamEvents, StreamOptions } from "./shard.js";
 import { Stream } from "./stream.js";
 import type { ShardTls } from "./tls.js";
 import { UnaryCall } from "./unary.js";
 
-export interface ShardOptions {
+export interface ShardOptions extends Pick<Config["limits"], "requestTimeoutMs" | "connectTimeoutMs"> {
   /** Place in the configured order; -1 for a timeline host that is no shard. */
   readonly index: number;
   readonly name: string;
   /** At least one; the first that works is used. `host:port`, `[ipv6]:port`, either with `http://` or `https://`, or `unix:/path`. */
   readonly endpoints: readonly string[];
-  /** How long a call without a deadline of its own may take, ms. */
-  readonly requestTimeoutMs: number;
-  /** How long a call waits for a connection while no endpoint is connected, ms. */
-  readonly connectTimeoutMs: number;
   readonly log: Logger;
   /** What carries the calls. Default: grpc-js. */
   readonly transport?: Transport;

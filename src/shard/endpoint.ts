@@ -1,8 +1,9 @@
+import type { Transport } from "../config/types.js";
 import { turnTime } from "../stats/clock.js";
 import { Maintenance } from "../wire/paths.js";
 import type { EndpointAddress } from "./address.js";
 import { classify } from "./errors.js";
-import type { CallListener, Link, LinkCall, Transport } from "./link.js";
+import type { CallListener, Link, LinkCall } from "./link.js";
 import { openLink } from "./openLink.js";
 import type { ShardTlsContext } from "./tls.js";
 

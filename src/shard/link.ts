@@ -1,8 +1,5 @@
 import type { RawStatus } from "./errors.js";
 
-/** What carries the calls to an endpoint: our own HTTP/2, or the library. */
-export type Transport = "native" | "grpc-js";
-
 export interface CallListener {
   message(message: Buffer): void;
   /** Called once, and not after `cancel`; code 0 is success. */

@@ -1,20 +1,18 @@
+import type { Config, Transport } from "../config/types.js";
 import { Code, StatusError } from "../status/error.js";
 import { TlsFileError } from "../tls/material.js";
 import type { TlsLog } from "../tls/reloading.js";
 import { endpointAddress } from "./address.js";
 import { Endpoint, type EndpointHealth } from "./endpoint.js";
-import type { Transport } from "./link.js";
 import { describeShard } from "./name.js";
 import { type ShardTls, ShardTlsContext } from "./tls.js";
 
 /** Longest time without any answer before calls and streams go to another endpoint, ms. */
 const SILENCE_MAX_MS = 1_000;
 
-export interface MembersOptions {
+export interface MembersOptions extends Pick<Config["limits"], "requestTimeoutMs" | "connectTimeoutMs"> {
   readonly name: string;
   readonly endpoints: readonly string[];
-  readonly requestTimeoutMs: number;
-  readonly connectTimeoutMs: number;
   /** Default: grpc-js. */
   readonly transport?: Transport;
   /** For the endpoints that begin with `https://`. */

@@ -1,7 +1,8 @@
+import type { Transport } from "../config/types.js";
 import type { EndpointAddress } from "./address.js";
 import { GrpcLink } from "./grpcLink.js";
 import { Http2Link } from "./http2Link.js";
-import type { Link, LinkEvents, Transport } from "./link.js";
+import type { Link, LinkEvents } from "./link.js";
 import type { ShardTlsContext } from "./tls.js";
 
 /** Opens a link to one endpoint; `tls` is undefined for an endpoint without TLS. */

@@ -5,16 +5,13 @@ import {
   createSecureContext,
   type SecureContext,
 } from "node:tls";
-import { TlsFileError, type TlsFiles } from "../tls/material.js";
+import type { ShardTlsConfig } from "../config/tls.js";
+import { TlsFileError } from "../tls/material.js";
 import { serverProblem, type TlsFailure } from "../tls/reason.js";
 import { Reloading, type TlsLog } from "../tls/reloading.js";
 
-/** How a shard is reached over TLS. Without `caFile` the system's authorities are trusted. */
-export interface ShardTls extends TlsFiles {
-  /** What the certificates of the endpoints are for, where it is not the host of each. */
-  readonly serverName?: string | undefined;
-  /** Takes any certificate, and so anybody for the shard. */
-  readonly insecureSkipVerify?: boolean | undefined;
+/** How a shard is reached over TLS. */
+export interface ShardTls extends ShardTlsConfig {
   /**
    * Refuses an own certificate with a CommonName: with authentication on, a shard takes requests without a token for
    * requests of the user of that name.

@@ -1,15 +1,16 @@
-/** Bounds on a connection that operators set. */
-export interface Http2Settings {
-  /** Streams that may be open at the same time. */
-  readonly maxStreams: number;
-  /** Silence after which a client is asked whether it is still there, and how long it may take to answer, ms. */
-  readonly pingIntervalMs: number;
-  readonly pingTimeoutMs: number;
-}
+import { schema } from "../config/schema.js";
+import type { Config } from "../config/types.js";
+import type { ConnectionLimits } from "../http2/limits.js";
 
-/** Pings as etcd's by default: `--grpc-keepalive-interval` and `-timeout`. */
-export const HTTP2_DEFAULTS: Http2Settings = {
-  maxStreams: 10_000,
-  pingIntervalMs: 2 * 60 * 60 * 1000,
-  pingTimeoutMs: 20_000,
-};
+/** Bounds on a connection that operators set. */
+export type Http2Settings = Config["http2"];
+
+export const HTTP2_DEFAULTS: Http2Settings = schema.shape.http2.parse(undefined);
+
+/** The settings as a connection takes them. */
+export function limitsOf(
+  settings: Http2Settings,
+): Pick<ConnectionLimits, "maxStreams" | "pingIntervalMs" | "pingTimeoutMs"> {
+  const { maxStreams, keepaliveIntervalMs, keepaliveTimeoutMs } = settings;
+  return { maxStreams, pingIntervalMs: keepaliveIntervalMs, pingTimeoutMs: keepaliveTimeoutMs };
+}

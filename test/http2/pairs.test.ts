@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
+import type { Transport } from "../../src/config/types.js";
 import type { Handlers } from "../../src/rpc/call.js";
 import { endpointAddress } from "../../src/shard/address.js";
-import type { Link, Transport } from "../../src/shard/link.js";
+import type { Link } from "../../src/shard/link.js";
 import { openLink } from "../../src/shard/openLink.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import { serveGrpc } from "../../src/transport/grpc/serve.js";

@@ -1,7 +1,7 @@
 import { connect, createServer, type Socket } from "node:net";
+import type { Transport } from "../../src/config/types.js";
 import type { Logger } from "../../src/ops/log.js";
 import { openShard, type ShardClient, type ShardOptions } from "../../src/shard/client.js";
-import type { Transport } from "../../src/shard/link.js";
 import type { StreamEvents } from "../../src/shard/shard.js";
 import type { StatusError } from "../../src/status/error.js";
 import { PutRequest, RangeRequest, RangeResponse, WatchRequest } from "../../src/wire/messages.js";

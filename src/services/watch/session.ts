@@ -1,3 +1,4 @@
+import type { Config } from "../../config/types.js";
 import type { Router } from "../../routing/router.js";
 import type { ServerStream } from "../../rpc/call.js";
 import type { Shard } from "../../shard/shard.js";
@@ -20,7 +21,7 @@ export interface SessionDeps {
   readonly router: Router;
   readonly identity: Identity;
   readonly hub: Hub;
-  readonly limits: { readonly streamBufferBytes: number; readonly progressNotifyMs: number };
+  readonly limits: Pick<Config["watch"], "streamBufferBytes" | "progressNotifyMs">;
 }
 
 /** What etcd puts for "no watch", and for "all of this stream". */

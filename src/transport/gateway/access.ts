@@ -1,14 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { TLSSocket } from "node:tls";
+import type { Config } from "../../config/types.js";
 import { sendText } from "./answers.js";
-
-/** Who may use HTTP, as etcd's `--cors` and `--host-whitelist`. */
-export interface AccessOptions {
-  /** Origins whose pages may read answers; `*` means every one. None: browsers keep answers from other sites' pages. */
-  readonly cors: readonly string[];
-  /** Names under which this proxy may be asked without TLS; none, or `*` among them: every one. */
-  readonly hosts: readonly string[];
-}
 
 /**
  * Sets the CORS headers, and answers what goes no further: OPTIONS, and requests to a name that is not allowed, which
@@ -16,7 +9,7 @@ export interface AccessOptions {
  * certificate protects from that. True when the request is answered.
  */
 export function controlAccess(
-  { cors, hosts }: AccessOptions,
+  { cors, hosts }: Config["http"],
   request: IncomingMessage,
   response: ServerResponse,
 ): boolean {

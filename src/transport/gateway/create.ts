@@ -1,4 +1,5 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import type { Config } from "../../config/types.js";
 import type { Log } from "../../ops/log.js";
 import type { Handlers } from "../../rpc/call.js";
 import type { Probes } from "../../services/probes.js";
@@ -6,7 +7,7 @@ import { ConnectionStats } from "../../stats/connections.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { CallObserver } from "../observer.js";
-import { type AccessOptions, controlAccess } from "./access.js";
+import { controlAccess } from "./access.js";
 import { sendError, sendText } from "./answers.js";
 import type { Endpoint, HttpCall } from "./call.js";
 import { createPages, type Page, type PageHandler } from "./pages.js";
@@ -20,7 +21,7 @@ export interface GatewayDeps {
   readonly probes: Probes;
   /** Further pages to be served to GET, by path: `/metrics`. */
   readonly extra?: ReadonlyMap<string, Page>;
-  readonly access: AccessOptions;
+  readonly access: Config["http"];
   /** Counts what waits on connections. */
   readonly connections?: ConnectionStats;
   /** Counts the calls, and is told how they end. */

@@ -53,13 +53,13 @@ export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promi
   // Failures reach our own log through errors; the library would write them to stderr besides.
   setLogVerbosity(logVerbosity.NONE);
   const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER, observer = new CallObserver() } = options;
-  const { maxStreams, pingIntervalMs, pingTimeoutMs } = options.http2 ?? HTTP2_DEFAULTS;
+  const { maxStreams, keepaliveIntervalMs, keepaliveTimeoutMs } = options.http2 ?? HTTP2_DEFAULTS;
   const server = new Server({
     "grpc.max_receive_message_length": maxReceiveBytes * HARD_LIMIT_FACTOR,
     "grpc.max_send_message_length": -1,
     "grpc.max_concurrent_streams": maxStreams,
-    "grpc.keepalive_time_ms": pingIntervalMs,
-    "grpc.keepalive_timeout_ms": pingTimeoutMs,
+    "grpc.keepalive_time_ms": keepaliveIntervalMs,
+    "grpc.keepalive_timeout_ms": keepaliveTimeoutMs,
     "grpc.enable_channelz": 0,
   });
   const streams = new Set<GrpcStream>();

@@ -12,7 +12,7 @@ import { etcd } from "../../status/etcd.js";
 import { Deadlines } from "../../turn/deadlines.js";
 import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES } from "../grpc/limit.js";
 import type { GrpcOptions, GrpcServer } from "../grpc/serve.js";
-import { HTTP2_DEFAULTS } from "../http2Settings.js";
+import { HTTP2_DEFAULTS, limitsOf } from "../http2Settings.js";
 import { CallObserver } from "../observer.js";
 import { Port } from "../port/port.js";
 import { adopt } from "./adopt.js";
@@ -26,7 +26,7 @@ const DEFAULT_HIGH_WATER = 1 << 20;
 
 /** Bounds on one client's connection. */
 export const SERVER_LIMITS: ConnectionLimits = {
-  ...HTTP2_DEFAULTS,
+  ...limitsOf(HTTP2_DEFAULTS),
   streamWindow: 512 * 1024,
   connectionWindow: 16 * 1024 * 1024,
   maxHeaderBytes: 64 * 1024,
@@ -72,7 +72,8 @@ class Service {
     handlers: Handlers,
     private readonly options: Http2Options,
   ) {
-    this.limits = { ...SERVER_LIMITS, ...options.http2, ...options.limits };
+    const { http2 = HTTP2_DEFAULTS, limits } = options;
+    this.limits = { ...SERVER_LIMITS, ...limitsOf(http2), ...limits };
     this.observer = options.observer ?? new CallObserver();
     this.stats = options.connections ?? new ConnectionStats();
     const { stats } = this.observer;

@@ -1,5 +1,6 @@
 import type { RequestListener } from "node:http";
 import type { Server, Socket } from "node:net";
+import { schema } from "../../config/schema.js";
 import { ConnectionStats, type Refusal } from "../../stats/connections.js";
 import type { TlsLog } from "../../tls/reloading.js";
 import { Http1Server, notFound } from "./http1.js";
@@ -15,7 +16,7 @@ export interface PortOptions {
   readonly http1?: RequestListener;
   /** Default: no TLS. */
   readonly tls?: ListenTls | undefined;
-  /** Connections that may be open at the same time, on all addresses together. Default 20,000. */
+  /** As `limits.maxConnections`, and by default that setting's default. */
   readonly maxConnections?: number;
   /** Connections that the process has file handles for. Default: no limit. */
   readonly connectionHandles?: number;
@@ -27,7 +28,7 @@ export interface PortOptions {
 /** Takes over a connection that speaks HTTP/2, of which `first` has been read. */
 export type Http2Taker = (socket: Socket, first: Buffer) => void;
 
-const MAX_CONNECTIONS = 20_000;
+const MAX_CONNECTIONS = schema.shape.limits.parse(undefined).maxConnections;
 /** So many more are told why they are refused; what comes on top is closed without a word. */
 const MAX_REFUSED = 100;
 /** Refusals for the same reason are logged once in this time, ms. */

@@ -1,17 +1,10 @@
 import type { Socket } from "node:net";
-import { createServer, type SecureVersion, type Server, type TLSSocket } from "node:tls";
+import { createServer, type Server, type TLSSocket } from "node:tls";
+import type { ListenTlsConfig } from "../../config/tls.js";
 import { clientProblem, type TlsFailure } from "../../tls/reason.js";
 import { Reloading, type TlsLog } from "../../tls/reloading.js";
 
-export interface ListenTls {
-  readonly certFile: string;
-  readonly keyFile: string;
-  /** When given, a client has to show a certificate of an authority in this file. */
-  readonly clientCaFile?: string | undefined;
-  readonly minVersion: SecureVersion;
-  /** In OpenSSL's names, most wanted first. Default: Node's. */
-  readonly ciphers?: readonly string[] | undefined;
-}
+export type ListenTls = ListenTlsConfig;
 
 /** How long a handshake may take, ms. */
 const HANDSHAKE_TIMEOUT = 10_000;
