@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { maxShards } from "../routing/create.js";
 import { formatEndpoint, parseEndpoint } from "./address.js";
-import { address, positive, text } from "./fields.js";
+import { address, nonEmpty, positive } from "./fields.js";
 import { shardTlsSchema } from "./tls.js";
 
 const endpoints = z.array(address((text) => formatEndpoint(parseEndpoint(text)))).min(1);
@@ -9,21 +9,22 @@ const ENDPOINT = "host:port, http://host:port or https://host:port";
 
 /** The proxy's user at an etcd; that there is exactly one password is checked in `resolve`. */
 const credentials = z.strictObject({
-  user: text.meta({
+  user: nonEmpty.meta({
     description:
       "Name of the proxy's user. It needs the role `root`, because the proxy keeps the timeline with it.",
   }),
-  password: text.optional().meta({
+  password: nonEmpty.optional().meta({
     description: "Password of the user.",
-    absent: "`passwordFile` or `passwordEnv` has it",
+    absent: "none",
   }),
-  passwordFile: text.optional().meta({
-    description: "File with the password. It is read again at every login.",
-    absent: "`password` or `passwordEnv` has it",
+  passwordFile: nonEmpty.optional().meta({
+    description:
+      "File with the password. It is read at every login; a line end at the end of the file does not count.",
+    absent: "none",
   }),
-  passwordEnv: text.optional().meta({
+  passwordEnv: nonEmpty.optional().meta({
     description: "Name of an environment variable with the password.",
-    absent: "`password` or `passwordFile` has it",
+    absent: "none",
   }),
 });
 
@@ -67,7 +68,7 @@ export const shardsSchema = z
   .meta({
     description:
       "The etcd clusters that hold the keys. All proxies of a store need the same shards, in the same order.",
-    examples: [
+    excerpts: [
       {
         shards: [
           { name: "east", endpoints: ["10.0.0.1:2379", "10.0.0.2:2379", "10.0.0.3:2379"] },
@@ -116,7 +117,7 @@ export const timelineSchema = z
       "The etcd cluster that keeps the timeline, which gives the whole store one revision: a shard (`host`) or another " +
       "cluster (`endpoints`). Decide before the first start. The timeline cannot be moved, and a proxy with another " +
       "timeline host than its store refuses to start. See [The timeline host](operations.md#the-timeline-host).",
-    examples: [
+    excerpts: [
       { timeline: { host: "east" } },
       {
         timeline: {
@@ -148,18 +149,18 @@ const grouping = {
 
 const rule = z.strictObject({
   prefix: z.string().optional().meta({
-    description: "The rule is for keys that begin with this text.",
+    description: "The rule is for keys that begin with this text. A rule has `prefix` or `prefixBase64`.",
     form: "text of 1 to 1024 bytes",
-    absent: "`prefixBase64` has it",
+    absent: "none",
   }),
   prefixBase64: z
     .string()
     .refine((text) => Buffer.from(text, "base64").toString("base64") === text, "must be base64 with padding")
     .optional()
     .meta({
-      description: "The prefix in base64, for one that is not text. A rule has `prefix` or `prefixBase64`.",
+      description: "The prefix in base64, for one that is not text.",
       form: "base64 with padding",
-      absent: "`prefix` has it",
+      absent: "none",
     }),
   ...grouping,
 });
@@ -171,7 +172,7 @@ export const routingSchema = z
       absent: "the group is one segment, and one more below `/apisix/` and `/registry/`",
       fieldsOf: "routing.rules",
     }),
-    rules: z.array(rule).max(10_000).default([]).meta({
+    rules: z.array(rule).max(10_000).prefault([]).meta({
       description:
         "Rules for keys by prefix. The rule with the longest prefix that a key begins with applies.",
     }),
@@ -181,7 +182,7 @@ export const routingSchema = z
     description:
       "The rules that decide which keys stay together: all keys of one group live on one shard. They must not change " +
       "once the store has data. See [Choosing routing rules](routing.md).",
-    examples: [
+    excerpts: [
       {
         routing: {
           default: { delimiter: "/", segments: 2 },
@@ -201,7 +202,7 @@ export const authSchema = credentials
   .extend({
     user: credentials.shape.user.optional().meta({
       ...credentials.shape.user.meta(),
-      absent: "the shards have authentication off",
+      absent: "no user: the shards have authentication off",
     }),
     tokenKey: z
       .string()
@@ -212,13 +213,13 @@ export const authSchema = credentials
         form: "at least 16 characters",
         absent: "a random key that the proxies keep on the timeline host",
       }),
-    tokenKeyFile: text.optional().meta({
+    tokenKeyFile: nonEmpty.optional().meta({
       description: "File with that secret.",
-      absent: "see `tokenKey`",
+      absent: "none",
     }),
-    tokenKeyEnv: text.optional().meta({
+    tokenKeyEnv: nonEmpty.optional().meta({
       description: "Name of an environment variable with that secret.",
-      absent: "see `tokenKey`",
+      absent: "none",
     }),
     tokenTtlSeconds: positive(10 * 365 * 86_400)
       .default(86_400)
@@ -233,7 +234,7 @@ export const authSchema = credentials
       "The proxy's user on the shards and the timeline host, and the tokens of clients. Needed where authentication is on. " +
       "Give one of `password`, `passwordFile` and `passwordEnv`, and at most one of `tokenKey`, `tokenKeyFile` and " +
       "`tokenKeyEnv`. See [Authentication](security.md#authentication).",
-    examples: [
+    excerpts: [
       {
         auth: {
           user: "braid",

@@ -18,7 +18,7 @@ export type Setting = {
   /** The section that has the same fields, and explains them. */
   readonly fieldsOf?: string;
   /** Parts of a file that show the section. Default: its fields with their defaults. */
-  readonly examples?: readonly object[];
+  readonly excerpts?: readonly object[];
 };
 
 /** `T` with all that is in it read-only. */
@@ -38,7 +38,7 @@ export function address(parse: (text: string) => string) {
 }
 
 /** A text with at least one character. */
-export const text = z.string().min(1);
+export const nonEmpty = z.string().min(1);
 
 export const positive = (max = Number.MAX_SAFE_INTEGER) => z.int().min(1).max(max);
 

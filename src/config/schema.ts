@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { formatHostPort, parseClientUrl, parseHostPort } from "./address.js";
 import { authSchema, routingSchema, shardsSchema, timelineSchema } from "./clusters.js";
-import { address, milliseconds, positive, text } from "./fields.js";
+import { address, milliseconds, nonEmpty, positive } from "./fields.js";
 import { listenTlsSchema, shardTlsSchema } from "./tls.js";
 
 const hostPort = address((text) => formatHostPort(parseHostPort(text)));
@@ -17,13 +17,13 @@ export const schema = z.strictObject({
   listen: z
     .array(hostPort)
     .min(1)
-    .default(["127.0.0.1:2379"])
+    .prefault(["127.0.0.1:2379"])
     .meta({
       description:
         "Addresses that clients connect to. Each serves gRPC, the JSON gateway, health checks and metrics. With port 0 " +
         "the system chooses the port.",
       form: "host:port, IPv6 as [::1]:2379",
-      examples: [{ listen: ["10.0.1.1:2379", "127.0.0.1:2379"] }],
+      excerpts: [{ listen: ["10.0.1.1:2379", "127.0.0.1:2379"] }],
     }),
   advertise: z
     .array(address(parseClientUrl))
@@ -35,14 +35,14 @@ export const schema = z.strictObject({
         "auto-sync connect to them. Needed with more than one proxy, and when `listen` has a wildcard (0.0.0.0).",
       form: "http://host:port or https://host:port",
       absent: "this proxy's `listen` addresses",
-      examples: [{ advertise: ["http://braid-1.example:2379", "http://braid-2.example:2379"] }],
+      excerpts: [{ advertise: ["http://braid-1.example:2379", "http://braid-2.example:2379"] }],
     }),
   tls: listenTlsSchema.optional().meta({
     description:
       "TLS for clients, on all `listen` addresses. New content of the files is used without a restart. " +
       "See [TLS](security.md#tls).",
     absent: "no TLS",
-    examples: [
+    excerpts: [
       {
         tls: {
           certFile: "/etc/braid/server.crt",
@@ -59,7 +59,7 @@ export const schema = z.strictObject({
       "TLS to the shards and the timeline host, for all endpoints that begin with `https://`. New content of the files is " +
       "used without a restart. See [TLS to the shards](security.md#to-the-shards).",
     absent: "`https://` endpoints are checked against the authorities that the system trusts",
-    examples: [
+    excerpts: [
       {
         shardTls: {
           caFile: "/etc/braid/shards-ca.crt",
@@ -140,7 +140,7 @@ export const schema = z.strictObject({
       }),
     })
     .prefault({})
-    .meta({ description: "HTTP/2 connections of clients." }),
+    .meta({ description: "Bounds on clients' HTTP/2 connections." }),
   watch: z
     .strictObject({
       historyBytes: positive()
@@ -161,25 +161,26 @@ export const schema = z.strictObject({
         }),
       progressNotifyMs: milliseconds.default(600_000).meta({
         description:
-          "Time without events after which a watch that asked for progress notifications gets one. Kubernetes wants 5000.",
+          "Time without events after which a watch that asked for progress notifications gets one. " +
+          "[Kubernetes](guides/kubernetes.md) needs 5000.",
         unit: "milliseconds",
         live: true,
       }),
     })
     .prefault({})
-    .meta({ description: "Watches." }),
+    .meta({ description: "Memory for watches, and their progress notifications." }),
   http: z
     .strictObject({
-      cors: z.array(text).default([]).meta({
+      cors: z.array(nonEmpty).default([]).meta({
         description:
           "Origins whose web pages may read responses, as etcd's `--cors`. `*` allows all, an empty list none.",
-        form: "origins, or *",
+        form: "origins, or `*`",
         live: true,
       }),
-      hosts: z.array(text).default([]).meta({
+      hosts: z.array(nonEmpty).default([]).meta({
         description:
           "Host names that clients may use without TLS, as etcd's `--host-whitelist`. `*` or an empty list allows all.",
-        form: "host names, or *",
+        form: "host names, or `*`",
         live: true,
       }),
     })
@@ -187,7 +188,7 @@ export const schema = z.strictObject({
     .meta({
       description:
         "HTTP/1.1 on the `listen` addresses: etcd's JSON gateway, `/version`, `/metrics` and the health checks.",
-      examples: [{ http: { cors: ["https://console.example"], hosts: ["etcd.example", "127.0.0.1"] } }],
+      excerpts: [{ http: { cors: ["https://console.example"], hosts: ["etcd.example", "127.0.0.1"] } }],
     }),
   reads: z
     .enum(["linearizable", "relaxed"])
@@ -235,7 +236,7 @@ export const schema = z.strictObject({
     .prefault({})
     .meta({
       description: "Metrics for Prometheus. They are always at `/metrics` of every `listen` address.",
-      examples: [{ metrics: { listen: "127.0.0.1:2381" } }],
+      excerpts: [{ metrics: { listen: "127.0.0.1:2381" } }],
     }),
   shutdown: z
     .strictObject({
@@ -246,7 +247,7 @@ export const schema = z.strictObject({
       }),
     })
     .prefault({})
-    .meta({ description: "How the proxy stops." }),
+    .meta({ description: "How a proxy stops." }),
   tracing: z
     .strictObject({
       endpoint: z.url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" }).meta({
@@ -257,14 +258,14 @@ export const schema = z.strictObject({
         description:
           "Share of the requests without a client's trace that are traced. With a client's trace, its decision counts.",
       }),
-      serviceName: text.default("etcd-braid").meta({ description: "Name of the service in the traces." }),
+      serviceName: nonEmpty.default("etcd-braid").meta({ description: "Name of the service in the traces." }),
     })
     .optional()
     .meta({
       description:
         "Traces for an OpenTelemetry collector, by OTLP over HTTP. See [Traces](metrics.md#traces).",
       absent: "no traces",
-      examples: [
+      excerpts: [
         {
           tracing: {
             endpoint: "http://127.0.0.1:4318/v1/traces",

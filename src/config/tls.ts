@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { cipherOf, withTls13 } from "./ciphers.js";
-import { type ReadOnly, text } from "./fields.js";
+import { nonEmpty, type ReadOnly } from "./fields.js";
 import type { Find, Path } from "./problems.js";
 
 const cipher = z.string().transform((text, context) => {
@@ -12,12 +12,12 @@ const cipher = z.string().transform((text, context) => {
 
 /** TLS on the listen addresses. */
 export const listenTlsSchema = z.strictObject({
-  certFile: text.meta({
+  certFile: nonEmpty.meta({
     description: "The proxy's certificate, followed by the intermediate ones.",
     form: "PEM file",
   }),
-  keyFile: text.meta({ description: "The private key of the certificate.", form: "PEM file" }),
-  clientCaFile: text.optional().meta({
+  keyFile: nonEmpty.meta({ description: "The private key of the certificate.", form: "PEM file" }),
+  clientCaFile: nonEmpty.optional().meta({
     description: "Authorities. Every client must show a certificate of one of them.",
     form: "PEM file",
     absent: "clients need no certificate",
@@ -26,34 +26,39 @@ export const listenTlsSchema = z.strictObject({
     .enum(["TLS1.2", "TLS1.3"])
     .default("TLS1.2")
     .meta({ description: "Oldest version that a client may use, as etcd's `--tls-min-version`." }),
-  cipherSuites: z.array(cipher).min(1).optional().meta({
-    description:
-      "Cipher suites for TLS 1.2, most wanted first, as etcd's `--cipher-suites`. Those of TLS 1.3 stay in use.",
-    form: "etcd's or OpenSSL's names",
-    absent: "the list of Node.js",
-  }),
+  cipherSuites: z
+    .array(cipher)
+    .min(1)
+    .optional()
+    .meta({
+      description:
+        "Cipher suites for TLS 1.2, most wanted first, as etcd's `--cipher-suites`. Those of TLS 1.3 stay in use, " +
+        "unless the list has some.",
+      form: "etcd's or OpenSSL's names",
+      absent: "the list of Node.js",
+    }),
 });
 
 /** TLS to a cluster, or to all of them. */
 export const shardTlsSchema = z.strictObject({
-  caFile: text.optional().meta({
+  caFile: nonEmpty.optional().meta({
     description: "Authorities of the endpoints' certificates.",
     form: "PEM file",
     absent: "the authorities that the system trusts",
   }),
-  certFile: text.optional().meta({
+  certFile: nonEmpty.optional().meta({
     description:
       "The proxy's client certificate, for etcds with `--client-cert-auth`. Where the proxy has a user (`auth`) it must " +
       "have [no CommonName](security.md#commonname-is-not-an-identity).",
     form: "PEM file",
     absent: "no client certificate",
   }),
-  keyFile: text.optional().meta({
+  keyFile: nonEmpty.optional().meta({
     description: "The private key of the certificate.",
     form: "PEM file",
     absent: "no client certificate",
   }),
-  serverName: text.optional().meta({
+  serverName: nonEmpty.optional().meta({
     description: "The name that the endpoints' certificates must be for.",
     absent: "the host of each endpoint",
   }),

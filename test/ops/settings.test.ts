@@ -38,3 +38,18 @@ test("the sections that others hold are the ones that change", () => {
   settings.reload(config({ limits: { maxTxnOps: 5 }, watch: { progressNotifyMs: 77 } }));
   assert.deepEqual([limits.maxTxnOps, watch.progressNotifyMs], [5, 77]);
 });
+
+test("every live setting is taken over", () => {
+  const settings = new Settings(config({}));
+  const next = config({
+    limits: { maxTxnOps: 1 },
+    reads: "relaxed",
+    watch: { streamBufferBytes: 2, progressNotifyMs: 3 },
+    http: { cors: ["*"], hosts: ["h"] },
+    log: { level: "debug", slowRequestMs: 4 },
+    shutdown: { graceMs: 5 },
+  });
+  const { applied, needsRestart } = settings.reload(next);
+  assert.deepEqual([applied.length, needsRestart], [9, []]);
+  assert.deepEqual(settings.config, next);
+});

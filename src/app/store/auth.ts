@@ -95,7 +95,7 @@ export function withoutCredentials(reason: unknown): unknown {
   if (problemOf(error.message) !== "missing") return reason;
   return new StatusError(
     Code.FAILED_PRECONDITION,
-    "the shards have authentication on, but the proxy has no user: give it one in auth, see shards.yaml",
+    "the shards have authentication on, but the proxy has no user: give it one (auth in shards.yaml)",
     { cause: reason },
   );
 }
