@@ -336,9 +336,14 @@ test("large answers on their way are bounded for all connections together; small
       server.write(frame(FrameType.DATA, 0, id, bytes.subarray(at, at + 16_384)));
     }
   };
+  const buffered = async (bytes: number) => {
+    while (answers.bytes < bytes) await new Promise((resolve) => setImmediate(resolve));
+  };
+  // One after the other: the first, which has more than a half, would be refused if it came last.
   send(first.server, 1, part(70_000, 60_000));
+  await buffered(60_000);
   send(second.server, 1, part(70_000, 45_000));
-  while (answers.bytes < 100_000) await new Promise((resolve) => setImmediate(resolve));
+  await buffered(100_000);
   // All have more than they may; the first has more than a half of it.
   send(first.server, 3, part(20_000, 5_000));
   const { code, details, fate } = await first.calls[1].ended;
