@@ -1,5 +1,8 @@
+import * as tags from "./generated/tags.js";
 import type { RangePart } from "./rangePart.js";
 import { int64Size, putInt64 } from "./varint.js";
+
+const { more: MORE, count: COUNT } = tags.RangeResponse;
 
 /*
  * RangeResponses of several shards put together in key order, as bytes: keys are found and compared where they are,
@@ -87,11 +90,11 @@ export class RangeMerge {
     let at = header.length;
     for (let i = 0; i < runParts.length; i++) at = runParts[i].write(runFrom[i], runTo[i], response, at);
     if (more) {
-      response[at++] = 0x18;
+      response[at++] = MORE;
       response[at++] = 1;
     }
     if (count > 0) {
-      response[at++] = 0x20;
+      response[at++] = COUNT;
       putInt64(response, at, count);
     }
     for (const part of this.all) memory.release(part.release());

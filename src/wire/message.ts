@@ -22,7 +22,7 @@ type Loose = Record<string, unknown> & { unknown?: Uint8Array };
 
 /**
  * The codec of the messages with these fields, for messages that are not on the path of each request: it looks
- * each field up, where the codecs written out by hand (kv.ts, watchmessages.ts) need no more than a jump.
+ * each field up, where the codecs that are written out (generated/codecs.ts) need no more than a jump.
  */
 export function message<F extends Fields>(fields: F): MessageCodec<Described<F>> {
   const table = Object.entries(fields)

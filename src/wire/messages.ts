@@ -5,7 +5,39 @@
  * int64 fields are numbers (beyond 2^53 the nearest double; encoding clamps to int64), ids and leases are
  * bigints. Absent byte fields decode to `EMPTY`. Enums decode to whatever number was sent, known or not.
  */
+export type { Codec, Init } from "./codec.js";
 export {
+  Compare,
+  DeleteRangeRequest,
+  DeleteRangeResponse,
+  Event,
+  KeyValue,
+  PutRequest,
+  PutResponse,
+  RangeRequest,
+  RangeResponse,
+  RequestOp,
+  ResponseHeader,
+  ResponseOp,
+  TxnRequest,
+  TxnResponse,
+  WatchCreateRequest,
+  WatchResponse,
+} from "./generated/codecs.js";
+export {
+  AlarmAction,
+  CompareResult,
+  CompareTarget,
+  DowngradeAction,
+  EventType,
+  FilterType,
+  SortOrder,
+  SortTarget,
+} from "./generated/enums.js";
+export {
+  AlarmMember,
+  AlarmRequest,
+  AlarmResponse,
   AuthenticateRequest,
   AuthenticateResponse,
   AuthRoleAddRequest,
@@ -24,35 +56,19 @@ export {
   AuthUserGrantRoleRequest,
   AuthUserListResponse,
   AuthUserRevokeRoleRequest,
-  Permission,
-  UserAddOptions,
-} from "./auth.js";
-export type { Codec, Init } from "./codec.js";
-export { CompactionRequest, CompactionResponse } from "./compaction.js";
-export {
   CampaignRequest,
   CampaignResponse,
+  CompactionRequest,
+  CompactionResponse,
+  DowngradeInfo,
+  DowngradeRequest,
+  DowngradeResponse,
+  HashKVRequest,
+  HashKVResponse,
+  HashResponse,
   LeaderKey,
   LeaderRequest,
   LeaderResponse,
-  ProclaimRequest,
-  ProclaimResponse,
-  ResignRequest,
-  ResignResponse,
-} from "./election.js";
-export { ResponseHeader } from "./header.js";
-export { Event, EventType, KeyValue } from "./keyvalue.js";
-export {
-  DeleteRangeRequest,
-  DeleteRangeResponse,
-  PutRequest,
-  PutResponse,
-  RangeRequest,
-  RangeResponse,
-  SortOrder,
-  SortTarget,
-} from "./kv.js";
-export {
   LeaseGrantRequest,
   LeaseGrantResponse,
   LeaseKeepAliveRequest,
@@ -63,42 +79,27 @@ export {
   LeaseRevokeResponse,
   LeaseTimeToLiveRequest,
   LeaseTimeToLiveResponse,
-} from "./lease.js";
-export { LockRequest, LockResponse, UnlockRequest, UnlockResponse } from "./lock.js";
-export {
-  DowngradeInfo,
+  LockRequest,
+  LockResponse,
   Member,
+  MemberAddRequest,
   MemberListRequest,
   MemberListResponse,
-  StatusRequest,
-  StatusResponse,
-} from "./maintenance.js";
-export { EMPTY, GIVEN_EMPTY } from "./reader.js";
-export {
-  Compare,
-  CompareResult,
-  CompareTarget,
-  RequestOp,
-  ResponseOp,
-  TxnRequest,
-  TxnResponse,
-} from "./txn.js";
-export {
-  AlarmAction,
-  AlarmMember,
-  AlarmRequest,
-  AlarmResponse,
-  DowngradeAction,
-  DowngradeRequest,
-  DowngradeResponse,
-  HashKVRequest,
-  HashKVResponse,
-  HashResponse,
-  MemberAddRequest,
   MemberPromoteRequest,
   MemberRemoveRequest,
   MemberUpdateRequest,
   MoveLeaderRequest,
+  Permission,
+  ProclaimRequest,
+  ProclaimResponse,
+  ResignRequest,
+  ResignResponse,
   SnapshotResponse,
-} from "./upkeep.js";
-export { FilterType, WatchCreateRequest, WatchRequest, WatchResponse } from "./watchmessages.js";
+  StatusRequest,
+  StatusResponse,
+  UnlockRequest,
+  UnlockResponse,
+  UserAddOptions,
+} from "./generated/tables.js";
+export { EMPTY, GIVEN_EMPTY } from "./reader.js";
+export { WatchRequest } from "./watchRequest.js";

@@ -1,5 +1,15 @@
+import * as tags from "./generated/tags.js";
 import type { Reader } from "./reader.js";
 import { int64Size, putInt64 } from "./varint.js";
+
+const {
+  key: KEY,
+  createRevision: CREATE_REVISION,
+  modRevision: MOD_REVISION,
+  version: VERSION,
+  value: VALUE,
+  lease: LEASE,
+} = tags.KeyValue;
 
 /** A shard's revision → the revision that clients see. Never asked for 0, which stays 0. */
 export type ToRevision = (shardRevision: number) => number;
@@ -147,8 +157,8 @@ export function patchKeyValue(r: Reader, p: Patches, map: ToRevision): void {
   while (r.more()) {
     const tag = r.tag();
     switch (tag) {
-      case 0x10:
-      case 0x18: {
+      case CREATE_REVISION:
+      case MOD_REVISION: {
         const from = r.pos;
         const revision = r.int64();
         if (revision === 0) break;
@@ -159,18 +169,18 @@ export function patchKeyValue(r: Reader, p: Patches, map: ToRevision): void {
         p.varint(from, r.pos, mapped);
         break;
       }
-      case 0x0a: {
+      case KEY: {
         const length = r.length();
         p.keyStart = r.pos;
         r.pos += length;
         p.keyEnd = r.pos;
         break;
       }
-      case 0x2a:
+      case VALUE:
         r.skipData();
         break;
-      case 0x20:
-      case 0x30:
+      case VERSION:
+      case LEASE:
         r.int64();
         break;
       default:

@@ -1,9 +1,15 @@
+import * as tags from "./generated/tags.js";
 import { Reader } from "./reader.js";
 import { int64Size, putInt64 } from "./varint.js";
 
 /*
  * Ranges that an etcd answers together, as a transaction of nothing else: for it that is one request, and one consistent read.
  */
+
+const { success: SUCCESS } = tags.TxnRequest;
+const { requestRange: REQUEST_RANGE } = tags.RequestOp;
+const { responses: RESPONSES } = tags.TxnResponse;
+const { responseRange: RESPONSE_RANGE } = tags.ResponseOp;
 
 /** The TxnRequest of `requests`, encoded RangeRequests. */
 export function encodeRangeGroup(requests: readonly Uint8Array[]): Uint8Array {
@@ -17,9 +23,9 @@ export function encodeRangeGroup(requests: readonly Uint8Array[]): Uint8Array {
   for (const request of requests) {
     const { length } = request;
     // A RequestOp of the success branch, in it the RangeRequest.
-    bytes[at++] = 0x12;
+    bytes[at++] = SUCCESS;
     at = putInt64(bytes, at, 1 + int64Size(length) + length);
-    bytes[at++] = 0x0a;
+    bytes[at++] = REQUEST_RANGE;
     at = putInt64(bytes, at, length);
     bytes.set(request, at);
     at += length;
@@ -36,14 +42,14 @@ export function findRanges(response: Uint8Array): number[] {
   const r = new Reader(response);
   while (r.more()) {
     const tag = r.tag();
-    if (tag !== 0x1a) {
+    if (tag !== RESPONSES) {
       r.skip(tag, 0, 3);
       continue;
     }
     const outer = r.enter();
     while (r.more()) {
       const inner = r.tag();
-      if (inner !== 0x0a) {
+      if (inner !== RESPONSE_RANGE) {
         r.skip(inner, 0, 4);
         continue;
       }

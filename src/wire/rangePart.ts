@@ -1,3 +1,4 @@
+import * as tags from "./generated/tags.js";
 import { patches, patchKeyValue, type ToRevision } from "./patch.js";
 import { Reader } from "./reader.js";
 import { int64Size, putInt64 } from "./varint.js";
@@ -21,13 +22,15 @@ const MAX_SPARE_KEYS = 2_048;
 /** Byte ranges up to this length are cheaper to copy in a loop than with a view. */
 const SHORT = 24;
 
-const KV = 0x12;
-const KEY = 0x0a;
-const CREATE_REVISION = 0x10;
-const MOD_REVISION = 0x18;
-const VERSION = 0x20;
-const VALUE = 0x2a;
-const LEASE = 0x30;
+const { header: HEADER, kvs: KVS, more: MORE, count: COUNT } = tags.RangeResponse;
+const {
+  key: KEY,
+  createRevision: CREATE_REVISION,
+  modRevision: MOD_REVISION,
+  version: VERSION,
+  value: VALUE,
+  lease: LEASE,
+} = tags.KeyValue;
 
 const NOTHING = new Uint8Array(0);
 
@@ -141,7 +144,7 @@ export class RangePart {
     this.next = 0;
     this.rows[GROWTH] = 0;
     while (r.more()) {
-      if (response[r.pos] === KV) {
+      if (response[r.pos] === KVS) {
         if (2 * this.keys === this.revisions.length) this.grow();
         const end = this.readPlain(r.pos, response.length, map);
         if (end > 0) r.pos = end;
@@ -151,22 +154,22 @@ export class RangePart {
       }
       const tag = r.tag();
       switch (tag) {
-        case KV:
+        case KVS:
           // Its tag is longer than it need be.
           if (2 * this.keys === this.revisions.length) this.grow();
           r.pos = r.start;
           this.readOdd(r, map);
           this.keys++;
           break;
-        case 0x18:
+        case MORE:
           this.more = r.bool();
           break;
-        case 0x20:
+        case COUNT:
           this.count = r.int64();
           break;
         default:
           // The header, and what a later etcd may add.
-          r.skip(tag, tag === 0x0a ? 0 : 4);
+          r.skip(tag, tag === HEADER ? 0 : 4);
       }
     }
   }
@@ -269,7 +272,7 @@ export class RangePart {
     const length = this.varint();
     const body = this.pos;
     const sizes = 2 + int64Size(revisions[2 * key]) + int64Size(revisions[2 * key + 1]);
-    target[at] = KV;
+    target[at] = KVS;
     let next = put(target, at + 1, length + sizes - (rows[row + REST] - rows[row + KEY_END]));
     next = copyBytes(this.bytes, body, rows[row + KEY_END], target, next);
     return this.putRevisions(key, target, next);

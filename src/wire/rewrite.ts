@@ -1,9 +1,29 @@
-import { ResponseHeader } from "./header.js";
+import { ResponseHeader } from "./generated/codecs.js";
+import * as tags from "./generated/tags.js";
 import { type Patches, patches, patchKeyValue, type ToRevision } from "./patch.js";
 import { Reader } from "./reader.js";
 import { int64Size, putInt64 } from "./varint.js";
 
 export type { ToRevision };
+
+/** The first field of every response. */
+const { header: HEADER } = tags.RangeResponse;
+const {
+  clusterId: CLUSTER_ID,
+  memberId: MEMBER_ID,
+  revision: REVISION,
+  raftTerm: RAFT_TERM,
+} = tags.ResponseHeader;
+const { kvs: KVS, more: MORE, count: COUNT } = tags.RangeResponse;
+const { prevKv: PREV_KV } = tags.PutResponse;
+const { deleted: DELETED, prevKvs: PREV_KVS } = tags.DeleteRangeResponse;
+const { succeeded: SUCCEEDED, responses: RESPONSES } = tags.TxnResponse;
+const {
+  responseRange: RANGE,
+  responsePut: PUT,
+  responseDeleteRange: DELETE_RANGE,
+  responseTxn: TXN,
+} = tags.ResponseOp;
 
 /*
  * Responses of a shard turned into responses to a client, without objects in between. Everywhere here `header` is
@@ -15,7 +35,7 @@ export type { ToRevision };
 export function encodeHeader(header: ResponseHeader): Uint8Array {
   const payload = ResponseHeader.encode(header);
   const field = new Uint8Array(1 + int64Size(payload.length) + payload.length);
-  field[0] = 0x0a;
+  field[0] = HEADER;
   field.set(payload, putInt64(field, 1, payload.length));
   return field;
 }
@@ -25,7 +45,7 @@ export function peekHeader(response: Uint8Array): ResponseHeader {
   const r = new Reader(response);
   while (r.more()) {
     const tag = r.tag();
-    if (tag === 0x0a) return ResponseHeader.decode(r.data());
+    if (tag === HEADER) return ResponseHeader.decode(r.data());
     r.skip(tag, 1);
   }
   return { clusterId: 0n, memberId: 0n, revision: 0, raftTerm: 0 };
@@ -42,14 +62,14 @@ export function peekRevision(response: Uint8Array): number {
  * is looked at, so that this does without a reader.
  */
 function leadingRevision(response: Uint8Array): number {
-  if (response.length < 2 || response[0] !== 0x0a || response[1] >= 0x80) return -1;
+  if (response.length < 2 || response[0] !== HEADER || response[1] >= 0x80) return -1;
   const end = 2 + response[1];
   if (end > response.length) return -1;
   let revision = 0;
   let at = 2;
   while (at < end) {
     const tag = response[at++];
-    if (tag !== 0x08 && tag !== 0x10 && tag !== 0x18 && tag !== 0x20) return -1;
+    if (tag !== CLUSTER_ID && tag !== MEMBER_ID && tag !== REVISION && tag !== RAFT_TERM) return -1;
     let value = 0;
     let weight = 1;
     let byte = 0x80;
@@ -60,7 +80,7 @@ function leadingRevision(response: Uint8Array): number {
       value += (byte & 0x7f) * weight;
       weight *= 0x80;
     }
-    if (tag === 0x18) revision = value;
+    if (tag === REVISION) revision = value;
   }
   return revision < Number.MAX_SAFE_INTEGER ? revision : -1;
 }
@@ -73,14 +93,14 @@ function searchRevision(response: Uint8Array): number {
   let revision = 0;
   while (r.more()) {
     const tag = r.tag();
-    if (tag !== 0x0a) {
+    if (tag !== HEADER) {
       r.skip(tag, 1);
       continue;
     }
     r.enter();
     while (r.more()) {
       const inner = r.tag();
-      if (inner === 0x18) revision = r.int64();
+      if (inner === REVISION) revision = r.int64();
       else r.skip(inner, 0, 3);
     }
     break;
@@ -171,14 +191,14 @@ const patchRange: Patch = (r, p, map, headers) => {
   while (r.more()) {
     const tag = r.tag();
     switch (tag) {
-      case 0x0a:
+      case HEADER:
         patchHeader(r, p, headers);
         break;
-      case 0x12:
+      case KVS:
         patchKeyValue(r, p, map);
         break;
-      case 0x18:
-      case 0x20:
+      case MORE:
+      case COUNT:
         r.int64();
         break;
       default:
@@ -190,8 +210,8 @@ const patchRange: Patch = (r, p, map, headers) => {
 const patchPut: Patch = (r, p, map, headers) => {
   while (r.more()) {
     const tag = r.tag();
-    if (tag === 0x0a) patchHeader(r, p, headers);
-    else if (tag === 0x12) patchKeyValue(r, p, map);
+    if (tag === HEADER) patchHeader(r, p, headers);
+    else if (tag === PREV_KV) patchKeyValue(r, p, map);
     else r.skip(tag, 2);
   }
 };
@@ -199,9 +219,9 @@ const patchPut: Patch = (r, p, map, headers) => {
 const patchDeleteRange: Patch = (r, p, map, headers) => {
   while (r.more()) {
     const tag = r.tag();
-    if (tag === 0x0a) patchHeader(r, p, headers);
-    else if (tag === 0x10) r.int64();
-    else if (tag === 0x1a) patchKeyValue(r, p, map);
+    if (tag === HEADER) patchHeader(r, p, headers);
+    else if (tag === DELETED) r.int64();
+    else if (tag === PREV_KVS) patchKeyValue(r, p, map);
     else r.skip(tag, 3);
   }
 };
@@ -210,9 +230,9 @@ const patchTxn: Patch = (r, p, map, headers, inner) => {
   r.descend();
   while (r.more()) {
     const tag = r.tag();
-    if (tag === 0x0a) patchHeader(r, p, headers);
-    else if (tag === 0x10) r.int64();
-    else if (tag === 0x1a) patchNested(patchResponseOp, r, p, map, inner);
+    if (tag === HEADER) patchHeader(r, p, headers);
+    else if (tag === SUCCEEDED) r.int64();
+    else if (tag === RESPONSES) patchNested(patchResponseOp, r, p, map, inner);
     else r.skip(tag, 3);
   }
   r.rise();
@@ -222,16 +242,16 @@ const patchResponseOp: Patch = (r, p, map, inner) => {
   while (r.more()) {
     const tag = r.tag();
     switch (tag) {
-      case 0x0a:
+      case RANGE:
         patchNested(patchRange, r, p, map, inner);
         break;
-      case 0x12:
+      case PUT:
         patchNested(patchPut, r, p, map, inner);
         break;
-      case 0x1a:
+      case DELETE_RANGE:
         patchNested(patchDeleteRange, r, p, map, inner);
         break;
-      case 0x22:
+      case TXN:
         patchNested(patchTxn, r, p, map, inner);
         break;
       default:
@@ -244,7 +264,7 @@ const patchResponseOp: Patch = (r, p, map, inner) => {
 const patchOther: Patch = (r, p) => {
   while (r.more()) {
     const tag = r.tag();
-    if (tag === 0x0a) patchHeader(r, p);
+    if (tag === HEADER) patchHeader(r, p);
     else r.skip(tag, 1);
   }
 };
@@ -268,12 +288,12 @@ function patchHeader(r: Reader, p: Patches, headers?: ToRevision): void {
   while (r.more()) {
     const tag = r.tag();
     switch (tag) {
-      case 0x08:
-      case 0x10:
-      case 0x20:
+      case CLUSTER_ID:
+      case MEMBER_ID:
+      case RAFT_TERM:
         r.int64();
         break;
-      case 0x18: {
+      case REVISION: {
         const from = r.pos;
         const revision = r.int64();
         if (headers !== undefined && revision !== 0) p.varint(from, r.pos, headers(revision));
@@ -298,16 +318,16 @@ function wrote(r: Reader): boolean {
   let found = false;
   while (r.more() && !found) {
     const tag = r.tag();
-    if (tag !== 0x1a) {
+    if (tag !== RESPONSES) {
       r.skip(tag, 0, 3);
       continue;
     }
     const outer = r.enter();
     while (r.more() && !found) {
       const op = r.tag();
-      if (op === 0x12) found = true;
-      else if (op === 0x1a) found = r.message(deleted) > 0;
-      else if (op === 0x22) found = r.message(wrote);
+      if (op === PUT) found = true;
+      else if (op === DELETE_RANGE) found = r.message(deleted) > 0;
+      else if (op === TXN) found = r.message(wrote);
       else r.skip(op);
     }
     r.limit = outer;
@@ -321,7 +341,7 @@ function deleted(r: Reader): number {
   let count = 0;
   while (r.more()) {
     const tag = r.tag();
-    if (tag === 0x10) count = r.int64();
+    if (tag === DELETED) count = r.int64();
     else r.skip(tag, 0, 2);
   }
   return count;

@@ -1,12 +1,29 @@
-import type { EventType } from "./keyvalue.js";
+import type { EventType } from "./generated/enums.js";
+import * as tags from "./generated/tags.js";
 import { type Patches, patches, patchKeyValue, type ToRevision } from "./patch.js";
 import { EMPTY, Reader } from "./reader.js";
 import type { Allocate } from "./rewrite.js";
 import { int64Size, putInt64 } from "./varint.js";
 import { type Writer, writer } from "./writer.js";
 
-/** Tag of `WatchResponse.events`. */
-const EVENTS = 0x5a;
+const {
+  header: HEADER,
+  watchId: WATCH_ID,
+  created: CREATED,
+  canceled: CANCELED,
+  compactRevision: COMPACT_REVISION,
+  cancelReason: CANCEL_REASON,
+  fragment: FRAGMENT,
+  events: EVENTS,
+} = tags.WatchResponse;
+const { type: TYPE, kv: KV, prevKv: PREV_KV } = tags.Event;
+const { key: KEY, modRevision: MOD_REVISION } = tags.KeyValue;
+const {
+  clusterId: CLUSTER_ID,
+  memberId: MEMBER_ID,
+  revision: REVISION,
+  raftTerm: RAFT_TERM,
+} = tags.ResponseHeader;
 
 /** A response of a shard's watch, its events not decoded any further than a watcher needs to be chosen. */
 export interface ShardWatchResponse {
@@ -55,25 +72,25 @@ export function decodeWatch(response: Uint8Array): ShardWatchResponse {
   while (r.more()) {
     const tag = r.tag();
     switch (tag) {
-      case 0x0a:
+      case HEADER:
         skipHeader(r);
         break;
-      case 0x10:
+      case WATCH_ID:
         m.watchId = r.int64();
         break;
-      case 0x18:
+      case CREATED:
         m.created = r.bool();
         break;
-      case 0x20:
+      case CANCELED:
         m.canceled = r.bool();
         break;
-      case 0x28:
+      case COMPACT_REVISION:
         m.compactRevision = r.int64();
         break;
-      case 0x32:
+      case CANCEL_REASON:
         m.cancelReason = r.text();
         break;
-      case 0x38:
+      case FRAGMENT:
         m.fragment = r.bool();
         break;
       case EVENTS:
@@ -96,17 +113,17 @@ export function peekWatchRevision(response: Uint8Array): number {
   while (r.more()) {
     const tag = r.tag();
     switch (tag) {
-      case 0x0a: {
+      case HEADER: {
         const outer = r.enter();
         while (r.more()) {
           const inner = r.tag();
-          if (inner === 0x18) revision = r.int64();
+          if (inner === REVISION) revision = r.int64();
           else r.skip(inner, 0, 3);
         }
         r.limit = outer;
         break;
       }
-      case 0x10:
+      case WATCH_ID:
         r.int64();
         break;
       case EVENTS:
@@ -134,10 +151,10 @@ export function encodeEvent(
   while (r.more()) {
     const tag = r.tag();
     const { start } = r;
-    if (tag === 0x12 || tag === 0x1a) patchKeyValue(r, p, map);
-    else if (tag === 0x08) r.int32();
+    if (tag === KV || tag === PREV_KV) patchKeyValue(r, p, map);
+    else if (tag === TYPE) r.int32();
     else r.skip(tag, 3);
-    if (tag === 0x1a) previous += r.pos - start;
+    if (tag === PREV_KV) previous += r.pos - start;
   }
   const full = eventField(p, raw, 0, raw.length, allocate);
   return new SharedEvent(event.type, full, previous, allocate);
@@ -196,7 +213,7 @@ function withoutPrevKv(full: Uint8Array, allocate: Allocate): Uint8Array {
     const tag = r.tag();
     const start = r.start;
     r.skip(tag);
-    if (tag === 0x1a) p.drop(start, r.pos);
+    if (tag === PREV_KV) p.drop(start, r.pos);
   }
   return eventField(p, full, from, full.length, allocate);
 }
@@ -221,9 +238,9 @@ function skipHeader(r: Reader): void {
   const outer = r.enter();
   while (r.more()) {
     const tag = r.tag();
-    if (tag === 0x08 || tag === 0x10) r.skip(tag);
-    else if (tag === 0x18) r.int64();
-    else if (tag === 0x20) r.uint64();
+    if (tag === CLUSTER_ID || tag === MEMBER_ID) r.skip(tag);
+    else if (tag === REVISION) r.int64();
+    else if (tag === RAFT_TERM) r.uint64();
     else r.skip(tag, 4);
   }
   r.limit = outer;
@@ -235,8 +252,8 @@ function readRawEvent(r: Reader): RawEvent {
   const m: RawEvent = { type: 0, key: EMPTY, modRevision: 0, raw: r.bytes.subarray(r.pos, r.limit) };
   while (r.more()) {
     const tag = r.tag();
-    if (tag === 0x08) m.type = r.int32() as EventType;
-    else if (tag === 0x12) readRawKeyValue(r, m);
+    if (tag === TYPE) m.type = r.int32() as EventType;
+    else if (tag === KV) readRawKeyValue(r, m);
     else r.skip(tag, 2);
   }
   r.limit = outer;
@@ -247,8 +264,8 @@ function readRawKeyValue(r: Reader, m: RawEvent): void {
   const outer = r.enter();
   while (r.more()) {
     const tag = r.tag();
-    if (tag === 0x0a) m.key = r.data();
-    else if (tag === 0x18) m.modRevision = r.int64();
+    if (tag === KEY) m.key = r.data();
+    else if (tag === MOD_REVISION) m.modRevision = r.int64();
     else r.skip(tag, 1, 3);
   }
   r.limit = outer;
@@ -260,12 +277,12 @@ function writeWatchHead(
 ): void {
   const { flags } = m;
   if (flags !== undefined) {
-    w.bool(0x38, flags.fragment);
-    w.text(0x32, flags.cancelReason);
-    w.int64(0x28, flags.compactRevision);
-    w.bool(0x20, flags.canceled);
-    w.bool(0x18, flags.created);
+    w.bool(FRAGMENT, flags.fragment);
+    w.text(CANCEL_REASON, flags.cancelReason);
+    w.int64(COMPACT_REVISION, flags.compactRevision);
+    w.bool(CANCELED, flags.canceled);
+    w.bool(CREATED, flags.created);
   }
-  w.int64(0x10, m.watchId);
+  w.int64(WATCH_ID, m.watchId);
   w.raw(m.header);
 }
