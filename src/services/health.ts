@@ -2,7 +2,9 @@ import { onRequest } from "../rpc/async.js";
 import type { ServerStream, UnaryHandler } from "../rpc/call.js";
 import type { Service } from "../rpc/service.js";
 import { Code, StatusError } from "../status/error.js";
-import { malformed, Reader } from "../wire/reader.js";
+import * as tags from "../wire/generated/tags.js";
+import { Reader } from "../wire/reader.js";
+import { strictText } from "../wire/strictText.js";
 
 /** Full method paths; not among etcd's, whose server offers them beside its own. */
 export const Health = {
@@ -10,9 +12,12 @@ export const Health = {
   Watch: "/grpc.health.v1.Health/Watch",
 } as const;
 
+const { service: SERVICE } = tags.HealthCheckRequest;
+const { status: STATUS } = tags.HealthCheckResponse;
+
 /** `HealthCheckResponse.status`: SERVING and SERVICE_UNKNOWN of the gRPC health checking protocol. */
-const SERVING = Uint8Array.of(0x08, 1);
-const SERVICE_UNKNOWN = Uint8Array.of(0x08, 3);
+const SERVING = Uint8Array.of(STATUS, 1);
+const SERVICE_UNKNOWN = Uint8Array.of(STATUS, 3);
 
 /**
  * gRPC's health checking, which load balancers and probes use. As with etcd it is about the process alone, under the
@@ -43,18 +48,8 @@ function serviceOf(request: Uint8Array): string {
   while (reader.more()) {
     const tag = reader.tag();
     // As in etcd, whose newer protobuf library serves this one: other wire types are unknown fields, texts are UTF-8.
-    if (tag === 0x0a) service = utf8(reader.data());
+    if (tag === SERVICE) service = strictText(reader.data());
     else reader.skip(tag);
   }
   return service;
-}
-
-const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-function utf8(bytes: Uint8Array): string {
-  try {
-    return strict.decode(bytes);
-  } catch {
-    throw malformed("a text that is not UTF-8");
-  }
 }

@@ -1,8 +1,15 @@
+import * as tags from "../wire/generated/tags.js";
 import { TxnRequest } from "../wire/messages.js";
 import { Reader } from "../wire/reader.js";
 import { int64Size, putInt64 } from "../wire/varint.js";
 import type { Committed } from "./host.js";
 import { BASE_KEY, TAIL_KEY } from "./keys.js";
+
+const { success: SUCCESS } = tags.TxnRequest;
+const { requestPut: REQUEST_PUT } = tags.RequestOp;
+const { key: KEY, value: VALUE } = tags.PutRequest;
+const { header: HEADER, succeeded: SUCCEEDED, responses: RESPONSES } = tags.TxnResponse;
+const { revision: REVISION, raftTerm: RAFT_TERM } = tags.ResponseHeader;
 
 /*
  * The transaction that appends an entry, and its answer: read and written directly, because every group of writes waits for
@@ -35,14 +42,14 @@ export class AppendEncoder {
     bytes.set(compare);
     let at = compare.length;
     // A RequestOp of the success branch, in it a PutRequest, in it key and value.
-    bytes[at++] = 0x12;
+    bytes[at++] = SUCCESS;
     at = putInt64(bytes, at, operation);
-    bytes[at++] = 0x12;
+    bytes[at++] = REQUEST_PUT;
     at = putInt64(bytes, at, put);
-    bytes[at++] = 0x0a;
+    bytes[at++] = KEY;
     at = putInt64(bytes, at, key.length);
     at += bytes.write(key, at, "latin1");
-    bytes[at++] = 0x12;
+    bytes[at++] = VALUE;
     at = putInt64(bytes, at, entry.length);
     at += bytes.write(entry, at, "latin1");
     bytes.set(TAIL, at);
@@ -59,20 +66,20 @@ export function decodeAppended(bytes: Uint8Array): Committed {
   let previous = 0;
   while (r.more()) {
     const tag = r.tag();
-    if (tag === 0x0a) {
+    if (tag === HEADER) {
       const outer = r.enter();
       while (r.more()) {
         const inner = r.tag();
-        if (inner === 0x18) revision = r.int64();
-        else if (inner === 0x20) raftTerm = r.uint64();
+        if (inner === REVISION) revision = r.int64();
+        else if (inner === RAFT_TERM) raftTerm = r.uint64();
         else r.skip(inner);
       }
       r.limit = outer;
-    } else if (tag === 0x10) {
+    } else if (tag === SUCCEEDED) {
       committed = r.bool();
-    } else if (tag === 0x1a) {
+    } else if (tag === RESPONSES) {
       // Of the two puts the tail's is the last one.
-      previous = readPrevious(r, PREVIOUS_PATH);
+      previous = readPrevious(r);
     } else {
       r.skip(tag);
     }
@@ -80,18 +87,21 @@ export function decodeAppended(bytes: Uint8Array): Committed {
   return { committed, revision, previous, raftTerm };
 }
 
-/** ResponseOp → PutResponse → the KeyValue that was there before. */
-const PREVIOUS_PATH = 2;
+/** From a ResponseOp to the mod revision that the key had before. */
+const PREVIOUS_PATH: readonly number[] = [
+  tags.ResponseOp.responsePut,
+  tags.PutResponse.prevKv,
+  tags.KeyValue.modRevision,
+];
 
-/** `modRevision` of the message that field 2 leads to through `depth` more messages; 0 if there is none. */
-function readPrevious(r: Reader, depth: number): number {
+/** The number at the end of `PREVIOUS_PATH`, from its field `step` on; 0 if there is none. */
+function readPrevious(r: Reader, step = 0): number {
   const outer = r.enter();
   let found = 0;
   while (r.more()) {
     const tag = r.tag();
-    if (depth > 0 && tag === 0x12) found = readPrevious(r, depth - 1);
-    else if (depth === 0 && tag === 0x18) found = r.int64();
-    else r.skip(tag);
+    if (tag !== PREVIOUS_PATH[step]) r.skip(tag);
+    else found = step + 1 < PREVIOUS_PATH.length ? readPrevious(r, step + 1) : r.int64();
   }
   r.limit = outer;
   return found;

@@ -1,5 +1,4 @@
-import { readProto } from "../../ops/package.js";
-import { type ProtoField, ProtoFiles } from "./proto.js";
+import { enums, type FieldSchema, messages, services } from "../../wire/generated/schema.js";
 
 /** How a value looks on the wire and in JSON. */
 export type Kind = "bool" | "int32" | "uint32" | "int64" | "uint64" | "enum" | "string" | "bytes" | "message";
@@ -47,36 +46,33 @@ export interface Method {
   readonly responseStream: boolean;
 }
 
-const FILES = ["kv.proto", "auth.proto", "rpc.proto", "v3lock.proto", "v3election.proto"];
 const VARINT = 0;
 const LENGTH_DELIMITED = 2;
 
-/** Every method of the services in `proto/`, by its full gRPC path. Read once, with the first call. */
+/** gRPC's own services have no place in etcd's gateway. */
+const FOREIGN = "grpc.";
+
+/** Every method of etcd's services, by its full gRPC path. */
 export function loadMethods(): ReadonlyMap<string, Method> {
-  const files = new ProtoFiles();
-  for (const file of FILES) files.read(readProto(file));
   const types = new Map<string, MessageType>();
   const methods = new Map<string, Method>();
-  for (const { service, name, request, response, requestStream, responseStream } of files.methods) {
-    const path = `/${service}/${name}`;
-    methods.set(path, {
-      path,
-      request: compile(nameOf(request, service, files), files, types),
-      response: compile(nameOf(response, service, files), files, types),
-      requestStream,
-      responseStream,
-    });
+  for (const [service, members] of Object.entries(services)) {
+    if (service.startsWith(FOREIGN)) continue;
+    for (const [name, method] of Object.entries(members)) {
+      const path = `/${service}/${name}`;
+      methods.set(path, {
+        path,
+        request: compile(method.request, types),
+        response: compile(method.response, types),
+        requestStream: method.requestStream === true,
+        responseStream: method.responseStream === true,
+      });
+    }
   }
   return methods;
 }
 
-function nameOf(type: string, scope: string, files: ProtoFiles): string {
-  const name = files.resolve(type, scope);
-  if (name === undefined) throw new Error(`${scope}: there is no ${type}`);
-  return name;
-}
-
-function compile(name: string, files: ProtoFiles, types: Map<string, MessageType>): MessageType {
+function compile(name: string, types: Map<string, MessageType>): MessageType {
   const known = types.get(name);
   if (known !== undefined) return known;
   const fields: Field[] = [];
@@ -85,16 +81,16 @@ function compile(name: string, files: ProtoFiles, types: Map<string, MessageType
   const type: MessageType = { name, fields, byName, byTag };
   // Before its fields: a transaction contains transactions.
   types.set(name, type);
-  const sources = files.messages.get(name)!.toSorted((a, b) => a.id - b.id);
+  const sources = messages[name]!.toSorted((a, b) => a.id - b.id);
   for (const [slot, source] of sources.entries()) {
     const rivals = sources.flatMap(({ oneof }, i) => (oneof === source.oneof && i !== slot ? [i] : []));
     const field: Field = {
       slot,
       name: source.name,
       label: `${JSON.stringify(source.name)}:`,
-      repeated: source.repeated,
+      repeated: source.repeated === true,
       rivals: source.oneof === undefined ? undefined : rivals,
-      ...compileType(source, name, files, types),
+      ...compileType(source, types),
     };
     fields.push(field);
     byName.set(field.name, field);
@@ -106,35 +102,31 @@ function compile(name: string, files: ProtoFiles, types: Map<string, MessageType
 }
 
 function compileType(
-  { id, type }: ProtoField,
-  message: string,
-  files: ProtoFiles,
+  { id, type }: FieldSchema,
   types: Map<string, MessageType>,
 ): Pick<Field, "kind" | "tag" | "type" | "values"> {
-  const name = files.resolve(type, message);
-  if (name === undefined) {
-    if (!SCALARS.has(type)) throw new Error(`${message}: the gateway does not know the type ${type}`);
-    const wireType = type === "string" || type === "bytes" ? LENGTH_DELIMITED : VARINT;
-    return { kind: type as Kind, tag: id * 8 + wireType, type: undefined, values: undefined };
+  if (type in messages) {
+    return {
+      kind: "message",
+      tag: id * 8 + LENGTH_DELIMITED,
+      type: compile(type, types),
+      values: undefined,
+    };
   }
-  const values = files.enums.get(name);
-  return values === undefined
-    ? { kind: "message", tag: id * 8 + LENGTH_DELIMITED, type: compile(name, files, types), values }
-    : { kind: "enum", tag: id * 8 + VARINT, type: undefined, values: enumValues(values) };
+  const values = enums[type];
+  if (values !== undefined) {
+    return { kind: "enum", tag: id * 8 + VARINT, type: undefined, values: enumValues(values) };
+  }
+  const wireType = type === "string" || type === "bytes" ? LENGTH_DELIMITED : VARINT;
+  return { kind: type as Kind, tag: id * 8 + wireType, type: undefined, values: undefined };
 }
 
-const SCALARS: ReadonlySet<string> = new Set<Kind>([
-  "bool",
-  "int32",
-  "uint32",
-  "int64",
-  "uint64",
-  "string",
-  "bytes",
-]);
-
-function enumValues(byName: ReadonlyMap<string, number>): EnumValues {
-  return { byName, labels: new Map([...byName].map(([name, number]) => [number, JSON.stringify(name)])) };
+function enumValues(numbers: Readonly<Record<string, number>>): EnumValues {
+  const values = Object.entries(numbers);
+  return {
+    byName: new Map(values),
+    labels: new Map(values.map(([name, number]) => [number, JSON.stringify(name)])),
+  };
 }
 
 /** `range_end` as `rangeEnd`, by the rule of protobuf's JSON mapping. */
