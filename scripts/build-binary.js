@@ -33,16 +33,10 @@ const binary = join(root, "dist/braid");
 const PRELUDE = `process.argv[1] = process.execPath;
 if (process.argv[2] === process.execPath) process.argv.splice(2, 1);`;
 
-/** Replaces src/ops/package.ts: the executable carries the version and what is in proto/. */
-function carriedFiles() {
+/** Replaces src/ops/package.ts: the executable carries the version. */
+function carriedVersion() {
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const files = readdirSync(join(root, "proto")).map((name) => [
-    name,
-    readFileSync(join(root, "proto", name), "utf8"),
-  ]);
-  return `export const version = ${JSON.stringify(version)};
-const files = ${JSON.stringify(Object.fromEntries(files))};
-export const readProto = (name) => files[name];`;
+  return `export const version = ${JSON.stringify(version)};`;
 }
 
 /** The licences of all packages that the bundled files belong to. */
@@ -68,7 +62,7 @@ function notices(files) {
 const plugin = {
   name: "braid",
   setup({ onLoad }) {
-    onLoad({ filter: /dist\/src\/ops\/package\.js$/ }, () => ({ contents: carriedFiles() }));
+    onLoad({ filter: /dist\/src\/ops\/package\.js$/ }, () => ({ contents: carriedVersion() }));
     // grpc-js is loaded late and synchronously; the bundler knows `require` only.
     onLoad({ filter: /dist\/src\/shard\/grpcLink\.js$/ }, ({ path }) => ({
       contents: readFileSync(path, "utf8").replace("createRequire(import.meta.url)(", "require("),

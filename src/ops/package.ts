@@ -2,18 +2,13 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-// The single executable has no folder: scripts/build-binary.js replaces this module by one that carries the version and proto/.
+// The single executable has no folder: scripts/build-binary.js replaces this module by one that carries the version.
 
 /** The folder that holds this package's package.json, whether the code runs from `src` or compiled. */
 export const packageRoot = findRoot(dirname(fileURLToPath(import.meta.url)));
 
 /** This package's version, as in package.json. */
 export const version: string = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")).version;
-
-/** Reads a file in `proto/`. */
-export function readProto(name: string): string {
-  return readFileSync(join(packageRoot, "proto", name), "utf8");
-}
 
 function findRoot(folder: string): string {
   return existsSync(join(folder, "package.json")) ? folder : findRoot(dirname(folder));

@@ -9,10 +9,10 @@ import { after, before, describe, test } from "node:test";
 import { Client, credentials } from "@grpc/grpc-js";
 import { freePort } from "../../src/dev/ports.js";
 import { packageRoot, version } from "../../src/ops/package.js";
-import { loadDescriptors } from "../../src/transport/reflection/descriptors.js";
 import { temporaryFolder } from "../support/braid.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";
+import { loadProto } from "../support/proto.js";
 import { storeConfig } from "../support/store.js";
 import { until } from "../support/until.js";
 import { skip, start } from "./support.js";
@@ -24,8 +24,10 @@ const cwd = temporaryFolder();
 /** The names of all services, as reflection lists them. */
 async function listServices(endpoint: string): Promise<string[]> {
   const space = "grpc.reflection.v1";
-  const { type } = loadDescriptors();
-  const [request, response] = ["Request", "Response"].map((end) => type(`${space}.ServerReflection${end}`));
+  const root = loadProto("reflection_v1.proto");
+  const [request, response] = ["Request", "Response"].map((end) =>
+    root.lookupType(`${space}.ServerReflection${end}`),
+  );
   const client = new Client(endpoint, credentials.createInsecure());
   const same = (bytes: Buffer): Buffer => bytes;
   const stream = client.makeBidiStreamRequest(`/${space}.ServerReflection/ServerReflectionInfo`, same, same);
@@ -81,7 +83,7 @@ describe("the single executable", { skip }, () => {
     const put = await etcdctl(endpoint, "put", "/a/b", "c");
     assert.equal(put.stdout, "OK\n", put.stderr);
     assert.equal((await etcdctl(endpoint, "get", "/a/b")).stdout, "/a/b\nc\n");
-    // JSON and reflection need the files in proto/.
+    // JSON and reflection are loaded with their first call.
     const range = await fetch(`http://${endpoint}/v3/kv/range`, {
       method: "POST",
       body: '{"key":"L2EvYg=="}',

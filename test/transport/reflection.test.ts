@@ -6,9 +6,9 @@ import descriptor from "protobufjs/ext/descriptor.js";
 import { Health } from "../../src/services/health.js";
 import { Code } from "../../src/status/error.js";
 import { type GrpcServer, serveGrpc } from "../../src/transport/grpc/serve.js";
-import { loadDescriptors } from "../../src/transport/reflection/descriptors.js";
 import { createReflection } from "../../src/transport/reflection/handlers.js";
 import * as paths from "../../src/wire/paths.js";
+import { loadProto } from "../support/proto.js";
 
 /* Reflection as grpcurl uses it: all that is served can be found, and the descriptors are complete. */
 
@@ -24,6 +24,15 @@ after(async () => {
   await server.shutdown(0);
 });
 
+/** Everything in proto/. */
+const declared = loadProto(
+  "rpc.proto",
+  "v3lock.proto",
+  "v3election.proto",
+  "health.proto",
+  "reflection_v1.proto",
+  "reflection_v1alpha.proto",
+);
 const same = (value: Buffer): Buffer => value;
 const methods = [
   ...Object.values(paths).flatMap((service) => Object.values(service)),
@@ -42,8 +51,9 @@ interface Response {
 /** Asks all of it on one stream. */
 async function ask(version: string, ...requests: object[]): Promise<Response[]> {
   const space = `grpc.reflection.${version}`;
-  const { type } = loadDescriptors();
-  const [request, response] = ["Request", "Response"].map((end) => type(`${space}.ServerReflection${end}`));
+  const [request, response] = ["Request", "Response"].map((end) =>
+    declared.lookupType(`${space}.ServerReflection${end}`),
+  );
   const path = `/${space}.ServerReflection/ServerReflectionInfo`;
   const stream: ClientDuplexStream<Buffer, Buffer> = client.makeBidiStreamRequest(path, same, same);
   for (const each of requests) stream.write(Buffer.from(request.encode(request.fromObject(each)).finish()));
@@ -82,11 +92,10 @@ for (const version of ["v1", "v1alpha"]) {
       const [service, method] = methods[i].slice(1).split("/");
       const { resolvedRequestType, resolvedResponseType } =
         rootOf(answer).lookupService(service).methods[method];
-      const known = loadDescriptors();
       for (const type of [resolvedRequestType!, resolvedResponseType!]) {
         const fields = (each: protobuf.Type) =>
           each.fieldsArray.map(({ name, id, type }) => [protobuf.util.camelCase(name), id, type]);
-        assert.deepEqual(fields(type), fields(known.type(type.fullName.slice(1))), type.fullName);
+        assert.deepEqual(fields(type), fields(declared.lookupType(type.fullName)), type.fullName);
       }
     }
   });

@@ -1,80 +1,51 @@
-import protobuf from "protobufjs";
-import descriptor from "protobufjs/ext/descriptor.js";
-import { readProto } from "../../ops/package.js";
+import { type FileSchema, files } from "../../wire/generated/descriptors.js";
+import { enums, messages, services } from "../../wire/generated/schema.js";
 
-/** What is served, as gRPC's reflection tells it. */
+/** What is served, as gRPC's reflection describes it. */
 export interface Descriptors {
   /** Full names, sorted. */
   readonly services: readonly string[];
   /** A file and all that it imports, as encoded `FileDescriptorProto`s; undefined for an unknown name. */
   file(name: string): readonly Uint8Array[] | undefined;
-  /** The name of the file that defines a symbol: a service, method, message, field, enum or enum value. */
+  /** The name of the file that defines a symbol: a service, method, message, field or enum. */
   fileOf(symbol: string): string | undefined;
-  /** A message type by its full name, which must be there. */
-  type(name: string): protobuf.Type;
+  /** Whether a full name is that of a message. */
   isType(name: string): boolean;
 }
 
-const FILES = [
-  "kv.proto",
-  "auth.proto",
-  "rpc.proto",
-  "v3lock.proto",
-  "v3election.proto",
-  "health.proto",
-  "reflection_v1.proto",
-  "reflection_v1alpha.proto",
-];
-
-interface File {
-  readonly name: string;
-  readonly imports: readonly string[];
-  readonly bytes: Uint8Array;
-}
-
-/** Reads `proto/`, one package in each file. */
+/** Descriptors of everything in `proto/`. */
 export function loadDescriptors(): Descriptors {
-  const root = new protobuf.Root();
-  const parsed = FILES.map((name) => {
-    const source = readProto(name);
-    const { package: space, imports = [] } = protobuf.parse(source, root, { keepCase: true });
-    return { name, space: space!, imports };
-  });
-  root.resolveAll();
-  const { file: descriptions } = root.toDescriptor("proto3");
-  const files = new Map<string, File>();
-  const symbols = new Map<string, string>();
-  const services: string[] = [];
-  for (const { name, space, imports } of parsed) {
-    const description = descriptions.find((file) => file.package === space)!;
-    Object.assign(description, { name, dependency: imports });
-    files.set(name, { name, imports, bytes: descriptor.FileDescriptorProto.encode(description).finish() });
-    for (const object of objectsIn(root.lookup(space) as protobuf.Namespace)) {
-      symbols.set(object.fullName.slice(1), name);
-      if (object instanceof protobuf.Service) services.push(object.fullName.slice(1));
-    }
-  }
+  const byName = new Map(files.map((file) => [file.name, file]));
+  const symbols = allSymbols();
   return {
-    services: services.sort(),
-    file: (name) => withImports(files, name),
-    fileOf: (symbol) => symbols.get(symbol),
-    type: (name) => root.lookupType(name),
-    isType: (name) => symbols.has(name) && root.lookup(name) instanceof protobuf.Type,
+    services: Object.keys(services).sort(),
+    file: (name) => withImports(byName, name),
+    fileOf: (symbol) => (symbols.has(symbol) ? fileWith(symbol) : undefined),
+    isType: (name) => Object.hasOwn(messages, name),
   };
 }
 
-/** Everything inside a namespace that has a name, at any depth. */
-function objectsIn(space: protobuf.NamespaceBase): protobuf.ReflectionObject[] {
-  return space.nestedArray.flatMap((object) => {
-    if (object instanceof protobuf.Service) return [object, ...object.methodsArray];
-    if (object instanceof protobuf.Type) return [object, ...object.fieldsArray, ...objectsIn(object)];
-    return [object];
-  });
+function allSymbols(): ReadonlySet<string> {
+  const symbols = new Set(Object.keys(enums));
+  for (const [service, methods] of Object.entries(services)) {
+    symbols.add(service);
+    for (const method of Object.keys(methods)) symbols.add(`${service}.${method}`);
+  }
+  for (const [message, fields] of Object.entries(messages)) {
+    symbols.add(message);
+    for (const { name } of fields) symbols.add(`${message}.${name}`);
+  }
+  return symbols;
 }
 
-function withImports(files: ReadonlyMap<string, File>, name: string): Uint8Array[] | undefined {
-  if (!files.has(name)) return undefined;
+/** Each file has a package of its own. */
+function fileWith(symbol: string): string | undefined {
+  return files.find(({ space }) => symbol.startsWith(`${space}.`))?.name;
+}
+
+function withImports(byName: ReadonlyMap<string, FileSchema>, name: string): Uint8Array[] | undefined {
+  if (!byName.has(name)) return undefined;
   const wanted = new Set([name]);
-  for (const each of wanted) for (const imported of files.get(each)!.imports) wanted.add(imported);
-  return [...wanted].map((each) => files.get(each)!.bytes);
+  for (const each of wanted) for (const imported of byName.get(each)!.imports) wanted.add(imported);
+  return [...wanted].map((each) => Buffer.from(byName.get(each)!.descriptor, "base64"));
 }
