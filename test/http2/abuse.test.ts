@@ -6,8 +6,8 @@ import { ErrorCode, Flag, FrameType, PREFACE, Setting } from "../../src/http2/pr
 import type { Handlers, ServerStream } from "../../src/rpc/call.js";
 import { ConnectionStats, type Refusal } from "../../src/stats/connections.js";
 import { Code } from "../../src/status/error.js";
-import type { GrpcServer } from "../../src/transport/grpc/serve.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
+import type { GrpcServer } from "../../src/transport/server.js";
 import { frame, grpc, RawPeer, requestFields, setting, uint32 } from "./raw.js";
 
 const UNARY = "/test.Test/Unary";

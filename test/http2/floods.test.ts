@@ -5,8 +5,8 @@ import { ErrorCode, Flag, FrameType, PREFACE, Setting } from "../../src/http2/pr
 import { StreamTable } from "../../src/http2/streamTable.js";
 import type { Handlers, ServerStream } from "../../src/rpc/call.js";
 import { ConnectionStats } from "../../src/stats/connections.js";
-import type { GrpcServer } from "../../src/transport/grpc/serve.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
+import type { GrpcServer } from "../../src/transport/server.js";
 import { frame, grpc, RawPeer, requestFields, setting, uint32 } from "./raw.js";
 
 /* Floods that hide behind frames which do work, and clients that look like a flood but are none. */

@@ -3,8 +3,8 @@ import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { HpackDecoder } from "../../src/http2/hpack/decoder.js";
 import { ConnectionError, ErrorCode, Flag, FrameType, PREFACE } from "../../src/http2/protocol.js";
-import type { GrpcServer } from "../../src/transport/grpc/serve.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
+import type { GrpcServer } from "../../src/transport/server.js";
 import { frame, grpc, RawPeer, requestFields } from "./raw.js";
 import { type Random, randomOf } from "./support.js";
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, constants } from "node:http2";
 import { after, before, test } from "node:test";
-import type { GrpcServer } from "../../src/transport/grpc/serve.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
+import type { GrpcServer } from "../../src/transport/server.js";
 
 const PATH = "/test.Test/Stream";
 

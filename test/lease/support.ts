@@ -11,7 +11,8 @@ import type { Shard } from "../../src/shard/shard.js";
 import { EtcdHost } from "../../src/timeline/etcdHost.js";
 import { type HostWatchEvents, systemRuntime } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
-import { type GrpcServer, serveGrpc } from "../../src/transport/grpc/serve.js";
+import { serveGrpc } from "../../src/transport/grpc/serve.js";
+import type { GrpcServer } from "../../src/transport/server.js";
 import {
   LeaseGrantRequest,
   LeaseGrantResponse,

@@ -3,7 +3,8 @@ import { after, before, test } from "node:test";
 import * as grpc from "@grpc/grpc-js";
 import { createHealth, Health } from "../../src/services/health.js";
 import { Code } from "../../src/status/error.js";
-import { type GrpcServer, serveGrpc } from "../../src/transport/grpc/serve.js";
+import { serveGrpc } from "../../src/transport/grpc/serve.js";
+import type { GrpcServer } from "../../src/transport/server.js";
 
 let server: GrpcServer;
 let client: grpc.Client;

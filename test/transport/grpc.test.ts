@@ -8,10 +8,11 @@ import { Client, type ClientDuplexStream, credentials, Metadata, type ServiceErr
 import { fromAsync } from "../../src/rpc/async.js";
 import type { ServerStream, StreamHandler, UnaryHandler } from "../../src/rpc/call.js";
 import { Code, StatusError } from "../../src/status/error.js";
-import { type GrpcOptions, type GrpcServer, serveGrpc } from "../../src/transport/grpc/serve.js";
+import { serveGrpc } from "../../src/transport/grpc/serve.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import { ListenError } from "../../src/transport/port/listen.js";
 import type { ListenTls } from "../../src/transport/port/tls.js";
+import type { GrpcOptions, GrpcServer } from "../../src/transport/server.js";
 import { Authority } from "../support/certificates.js";
 
 const identity = (bytes: Buffer) => bytes;
@@ -19,7 +20,7 @@ const UNARY = "/test.Test/Unary";
 const STREAM = "/test.Test/Stream";
 
 /** The transport under test, and its certificate; the tests run once for each. */
-let transport: typeof serveGrpc = serveGrpc;
+let transport: typeof serveHttp2 = serveHttp2;
 let tls: ListenTls | undefined;
 const authority = new Authority();
 const transports = [

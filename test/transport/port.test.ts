@@ -5,8 +5,9 @@ import { afterEach, describe, mock, test } from "node:test";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
 import { ErrorCode, Flag, FrameType, PREFACE } from "../../src/http2/protocol.js";
 import { ConnectionStats } from "../../src/stats/connections.js";
-import { type GrpcOptions, type GrpcServer, serveGrpc } from "../../src/transport/grpc/serve.js";
+import { serveGrpc } from "../../src/transport/grpc/serve.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
+import type { GrpcOptions, GrpcServer } from "../../src/transport/server.js";
 import { frame, grpc, RawPeer, requestFields } from "../http2/raw.js";
 import { until } from "../support/until.js";
 

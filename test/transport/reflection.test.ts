@@ -5,8 +5,9 @@ import protobuf from "protobufjs";
 import descriptor from "protobufjs/ext/descriptor.js";
 import { Health } from "../../src/services/health.js";
 import { Code } from "../../src/status/error.js";
-import { type GrpcServer, serveGrpc } from "../../src/transport/grpc/serve.js";
+import { serveGrpc } from "../../src/transport/grpc/serve.js";
 import { createReflection } from "../../src/transport/reflection/handlers.js";
+import type { GrpcServer } from "../../src/transport/server.js";
 import * as paths from "../../src/wire/paths.js";
 import { loadProto } from "../support/proto.js";
 

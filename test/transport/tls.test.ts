@@ -6,9 +6,10 @@ import { afterEach, describe, test } from "node:test";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
 import { ConnectionStats } from "../../src/stats/connections.js";
-import { type GrpcServer, serveGrpc } from "../../src/transport/grpc/serve.js";
+import { serveGrpc } from "../../src/transport/grpc/serve.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import type { ListenTls } from "../../src/transport/port/tls.js";
+import type { GrpcServer } from "../../src/transport/server.js";
 import { Authority, type Pair } from "../support/certificates.js";
 import { until } from "../support/until.js";
 

@@ -6,7 +6,7 @@ import type { ConnectionStats } from "../../stats/connections.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
-import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES, tooLarge } from "../grpc/limit.js";
+import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES, tooLarge } from "../limit.js";
 import { type CallObserver, cancelled } from "../observer.js";
 import { Collected } from "./collected.js";
 import type { Method } from "./schema.js";

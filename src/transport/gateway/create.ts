@@ -7,6 +7,7 @@ import { ConnectionStats } from "../../stats/connections.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { CallObserver } from "../observer.js";
+import { HIGH_WATER_BYTES } from "../server.js";
 import { controlAccess } from "./access.js";
 import { sendError, sendText } from "./answers.js";
 import type { Endpoint, HttpCall } from "./call.js";
@@ -28,7 +29,7 @@ export interface GatewayDeps {
   readonly observer?: CallObserver;
   /** Largest request message in bytes of protobuf; what is larger is refused with RESOURCE_EXHAUSTED. */
   readonly maxReceiveBytes: number;
-  /** Bytes queued for one stream above which `send` answers false. Default 1 MiB. */
+  /** Bytes queued for one stream above which `send` answers false. Default `HIGH_WATER_BYTES`. */
   readonly highWaterBytes?: number;
   readonly log: Log;
 }
@@ -40,7 +41,6 @@ export interface Gateway {
   stop(): void;
 }
 
-const DEFAULT_HIGH_WATER = 1 << 20;
 /** Base64 is 4/3 of its bytes; the rest is for names, white space and escapes. */
 const TEXT_FACTOR = 2;
 
@@ -142,7 +142,7 @@ async function loadEndpoints({
   observer = new CallObserver(),
   connections = new ConnectionStats(),
   maxReceiveBytes,
-  highWaterBytes = DEFAULT_HIGH_WATER,
+  highWaterBytes = HIGH_WATER_BYTES,
 }: GatewayDeps): Promise<ReadonlyMap<string, Endpoint>> {
   const { loadMethods } = await import("./schema.js");
   const endpoints = new Map<string, Endpoint>();

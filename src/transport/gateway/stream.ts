@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ServerStream } from "../../rpc/call.js";
 import { StatusError } from "../../status/error.js";
 import { Fifo } from "../../turn/fifo.js";
-import { tooLarge } from "../grpc/limit.js";
+import { tooLarge } from "../limit.js";
 import { httpStatus, sendError, streamError } from "./answers.js";
 import { type Endpoint, HttpCall } from "./call.js";
 import { renderMessage } from "./render.js";

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { UnaryHandler } from "../../rpc/call.js";
 import { Code, StatusError } from "../../status/error.js";
-import { tooLarge, unread } from "../grpc/limit.js";
+import { tooLarge, unread } from "../limit.js";
 import { sendAscii, sendError } from "./answers.js";
 import { type Endpoint, HttpCall } from "./call.js";
 import { encodeJson } from "./encode.js";

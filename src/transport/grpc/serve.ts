@@ -10,49 +10,25 @@ import {
 } from "@grpc/grpc-js";
 import type { Handlers, UnaryHandler } from "../../rpc/call.js";
 import { etcd } from "../../status/etcd.js";
-import { HTTP2_DEFAULTS, type Http2Settings } from "../http2Settings.js";
+import { HTTP2_DEFAULTS } from "../http2Settings.js";
+import { tooLarge } from "../limit.js";
 import { CallObserver } from "../observer.js";
-import { Port, type PortOptions } from "../port/port.js";
+import { Port } from "../port/port.js";
+import { type GrpcOptions, type GrpcServer, HIGH_WATER_BYTES } from "../server.js";
 import { failure, GrpcCall } from "./call.js";
-import { tooLarge } from "./limit.js";
 import { GrpcStream } from "./stream.js";
-
-export interface GrpcOptions extends PortOptions {
-  /** Largest request message in bytes; what is larger is refused with RESOURCE_EXHAUSTED, as etcd's gRPC server does. */
-  readonly maxReceiveBytes: number;
-  /** Bytes queued for one stream above which `send` answers false. Default 1 MiB. */
-  readonly highWaterBytes?: number;
-  /** Counts the calls, and is told how they end. */
-  readonly observer?: CallObserver;
-  readonly http2?: Http2Settings;
-}
-
-export interface GrpcServer {
-  /** Where it listens, with the actual ports, in the order of `listen`. */
-  readonly addresses: readonly string[];
-  /**
-   * Stops: accepts nothing new, ends streams with UNAVAILABLE at once, lets unary calls finish for up to
-   * `graceMs`, then cuts all connections. Resolves when all is closed.
-   */
-  shutdown(graceMs: number): Promise<void>;
-  /** Reads the files of TLS again, for the connections to come. */
-  reloadCertificates(): void;
-  /** When the certificate in use expires, ms since the epoch; undefined without TLS. */
-  readonly certificateExpiresAt: number | undefined;
-}
 
 /**
  * The library would buffer a message of any announced size up to its limit. Ours is checked on the complete
  * message, for etcd's text; the library's own, a multiple of it, bounds the memory.
  */
 const HARD_LIMIT_FACTOR = 4;
-const DEFAULT_HIGH_WATER = 1 << 20;
 
 /** Serves `handlers` with grpc-js. Rejects as `Port.open` does. */
 export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promise<GrpcServer> {
   // Failures reach our own log through errors; the library would write them to stderr besides.
   setLogVerbosity(logVerbosity.NONE);
-  const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER, observer = new CallObserver() } = options;
+  const { maxReceiveBytes, highWaterBytes = HIGH_WATER_BYTES, observer = new CallObserver() } = options;
   const { maxStreams, keepaliveIntervalMs, keepaliveTimeoutMs } = options.http2 ?? HTTP2_DEFAULTS;
   const server = new Server({
     "grpc.max_receive_message_length": maxReceiveBytes * HARD_LIMIT_FACTOR,

@@ -2,9 +2,9 @@ import type { ServerDuplexStream } from "@grpc/grpc-js";
 import type { ServerStream } from "../../rpc/call.js";
 import type { MethodStats } from "../../stats/methods.js";
 import type { StatusError } from "../../status/error.js";
+import { tooLarge } from "../limit.js";
 import type { CallObserver } from "../observer.js";
 import { failure, GrpcCall } from "./call.js";
-import { tooLarge } from "./limit.js";
 
 export interface StreamLimits {
   readonly maxReceiveBytes: number;

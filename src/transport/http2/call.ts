@@ -11,7 +11,7 @@ import type { SlowCall } from "../../shard/shard.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import type { Deadlines, Timed } from "../../turn/deadlines.js";
-import { tooLarge } from "../grpc/limit.js";
+import { tooLarge } from "../limit.js";
 import type { CallObserver } from "../observer.js";
 import { cancelled } from "../observer.js";
 

@@ -10,19 +10,17 @@ import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { Deadlines } from "../../turn/deadlines.js";
-import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES } from "../grpc/limit.js";
-import type { GrpcOptions, GrpcServer } from "../grpc/serve.js";
 import { HTTP2_DEFAULTS, limitsOf } from "../http2Settings.js";
+import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES } from "../limit.js";
 import { CallObserver } from "../observer.js";
 import { Port } from "../port/port.js";
+import { type GrpcOptions, type GrpcServer, HIGH_WATER_BYTES } from "../server.js";
 import { adopt } from "./adopt.js";
 import { BidiStream } from "./bidi.js";
 import { type CallContext, ResponseBlocks, type ServerCall } from "./call.js";
 import { PlainAnswer } from "./plain.js";
 import { UnaryCall } from "./unary.js";
 import { unknownMethod } from "./unknown.js";
-
-const DEFAULT_HIGH_WATER = 1 << 20;
 
 /** Bounds on one client's connection. */
 export const SERVER_LIMITS: ConnectionLimits = {
@@ -119,7 +117,7 @@ class Service {
 
   /** Serves a connection of which `first` has been read. */
   take(accepted: Socket, first: Buffer): void {
-    const { maxReceiveBytes, highWaterBytes = DEFAULT_HIGH_WATER } = this.options;
+    const { maxReceiveBytes, highWaterBytes = HIGH_WATER_BYTES } = this.options;
     const { observer, deadlines, stats } = this;
     const blocks = new ResponseBlocks();
     const usage = { watchBytes: 0, requestBytes: 0 };

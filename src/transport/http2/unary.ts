@@ -4,7 +4,7 @@ import type { UnaryHandler } from "../../rpc/call.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
-import { unread } from "../grpc/limit.js";
+import { unread } from "../limit.js";
 import { type CallContext, ServerCall } from "./call.js";
 
 const EMPTY = new Uint8Array(0);

@@ -1,4 +1,4 @@
-import { Code, StatusError } from "../../status/error.js";
+import { Code, StatusError } from "../status/error.js";
 
 /** Bytes of requests that have come in part, wait or are in progress, of all connections together. */
 export const MAX_REQUEST_BYTES = 1024 * 1024 * 1024;
