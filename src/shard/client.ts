@@ -16,7 +16,7 @@ export interface ShardOptions extends Pick<Config["limits"], "requestTimeoutMs" 
   /** At least one; the first that works is used. `host:port`, `[ipv6]:port`, either with `http://` or `https://`, or `unix:/path`. */
   readonly endpoints: readonly string[];
   readonly log: Logger;
-  /** What carries the calls. Default: grpc-js. */
+  /** What carries the calls. Default: the setting's. */
   readonly transport?: Transport;
   /** For the endpoints that begin with `https://`. */
   readonly tls?: ShardTls | undefined;

@@ -1,3 +1,4 @@
+import { schema } from "../config/schema.js";
 import type { Config, Transport } from "../config/types.js";
 import { Code, StatusError } from "../status/error.js";
 import { TlsFileError } from "../tls/material.js";
@@ -9,11 +10,12 @@ import { type ShardTls, ShardTlsContext } from "./tls.js";
 
 /** Longest time without any answer before calls and streams go to another endpoint, ms. */
 const SILENCE_MAX_MS = 1_000;
+const DEFAULT_TRANSPORT: Transport = schema.shape.transport.parse(undefined);
 
 export interface MembersOptions extends Pick<Config["limits"], "requestTimeoutMs" | "connectTimeoutMs"> {
   readonly name: string;
   readonly endpoints: readonly string[];
-  /** Default: grpc-js. */
+  /** Default: the setting's. */
   readonly transport?: Transport;
   /** For the endpoints that begin with `https://`. */
   readonly tls?: ShardTls | undefined;
@@ -52,7 +54,7 @@ export class Members {
         if (endpoint.ready) for (const waiter of [...this.waiters]) waiter();
       };
       const tls = address.secure ? this.tls : undefined;
-      const { transport = "grpc-js", waitingSince } = options;
+      const { transport = DEFAULT_TRANSPORT, waitingSince } = options;
       return new Endpoint(address, transport, tls, silenceMs, changed, waitingSince);
     });
   }

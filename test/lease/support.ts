@@ -11,7 +11,7 @@ import type { Shard } from "../../src/shard/shard.js";
 import { EtcdHost } from "../../src/timeline/etcdHost.js";
 import { type HostWatchEvents, systemRuntime } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
-import { serveGrpc } from "../../src/transport/grpc/serve.js";
+import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import type { GrpcServer } from "../../src/transport/server.js";
 import {
   LeaseGrantRequest,
@@ -206,7 +206,7 @@ export class TestProxy {
     const kv = createKv({ shards, router, timeline, identity, leases, limits, log: silent });
     const lease = createLease({ leases, timeline, identity });
     const handlers = { unary: new Map([...kv.unary, ...lease.unary]), stream: lease.stream };
-    const server: GrpcServer = await serveGrpc(handlers, {
+    const server: GrpcServer = await serveHttp2(handlers, {
       listen: ["127.0.0.1:0"],
       maxReceiveBytes: 2 ** 21,
       highWaterBytes: 2 ** 16,

@@ -8,7 +8,7 @@ import { lowest } from "../../src/services/maintenance/versions.js";
 import { createMaintenance } from "../../src/services/maintenance.js";
 import { openShard, type ShardClient } from "../../src/shard/client.js";
 import { Code, StatusError } from "../../src/status/error.js";
-import { serveGrpc } from "../../src/transport/grpc/serve.js";
+import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import type { GrpcServer } from "../../src/transport/server.js";
 import { MemberListResponse, StatusResponse } from "../../src/wire/messages.js";
 import { Auth, Cluster, KV, Maintenance } from "../../src/wire/paths.js";
@@ -70,7 +70,7 @@ describe("Status, MemberList and what is not there", () => {
       createCluster({ identity, shards, members: [clientUrls] }),
       createAuth({ shards, host: shards[0]!, timeline, identity, access: undefined }),
     ]);
-    server = await serveGrpc(handlers, { listen: ["127.0.0.1:0"], maxReceiveBytes: 2_000_000 });
+    server = await serveHttp2(handlers, { listen: ["127.0.0.1:0"], maxReceiveBytes: 2_000_000 });
     proxy = open("proxy", server.addresses[0]!);
   });
   after(async () => {

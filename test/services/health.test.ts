@@ -3,14 +3,14 @@ import { after, before, test } from "node:test";
 import * as grpc from "@grpc/grpc-js";
 import { createHealth, Health } from "../../src/services/health.js";
 import { Code } from "../../src/status/error.js";
-import { serveGrpc } from "../../src/transport/grpc/serve.js";
+import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import type { GrpcServer } from "../../src/transport/server.js";
 
 let server: GrpcServer;
 let client: grpc.Client;
 
 before(async () => {
-  server = await serveGrpc(createHealth(), { listen: ["127.0.0.1:0"], maxReceiveBytes: 1_000_000 });
+  server = await serveHttp2(createHealth(), { listen: ["127.0.0.1:0"], maxReceiveBytes: 1_000_000 });
   client = new grpc.Client(server.addresses[0]!, grpc.credentials.createInsecure());
 });
 

@@ -3,7 +3,7 @@ import { after, before, describe, test } from "node:test";
 import type { Reply, UnaryHandler } from "../../src/rpc/call.js";
 import { UnsentError } from "../../src/shard/errors.js";
 import { Code, StatusError, withDetail } from "../../src/status/error.js";
-import { serveGrpc } from "../../src/transport/grpc/serve.js";
+import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import { RangeRequest } from "../../src/wire/messages.js";
 import { KV, Maintenance } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
@@ -298,7 +298,7 @@ describe("an etcd that comes and goes", () => {
 
 describe("endpoints with a part in the answer", () => {
   const serve = async (handler: UnaryHandler, address = "127.0.0.1:0") =>
-    serveGrpc(
+    serveHttp2(
       {
         unary: new Map([
           [KV.Range, handler],

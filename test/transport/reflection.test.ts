@@ -5,7 +5,7 @@ import protobuf from "protobufjs";
 import descriptor from "protobufjs/ext/descriptor.js";
 import { Health } from "../../src/services/health.js";
 import { Code } from "../../src/status/error.js";
-import { serveGrpc } from "../../src/transport/grpc/serve.js";
+import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import { createReflection } from "../../src/transport/reflection/handlers.js";
 import type { GrpcServer } from "../../src/transport/server.js";
 import * as paths from "../../src/wire/paths.js";
@@ -17,7 +17,7 @@ let server: GrpcServer;
 let client: Client;
 
 before(async () => {
-  server = await serveGrpc(createReflection(), { listen: ["127.0.0.1:0"], maxReceiveBytes: 1_000_000 });
+  server = await serveHttp2(createReflection(), { listen: ["127.0.0.1:0"], maxReceiveBytes: 1_000_000 });
   client = new Client(server.addresses[0]!, credentials.createInsecure());
 });
 after(async () => {
