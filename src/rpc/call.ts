@@ -23,7 +23,7 @@ export interface Call extends Origin {
   /** True once the client has cancelled, its deadline has passed, or its connection is gone. */
   readonly cancelled: boolean;
   /** The trace that it is part of, 32 hexadecimal digits; only where it is recorded. */
-  trace?: string;
+  trace?: string | undefined;
   /** Calls `listener` once when the call is cancelled (at once if it already is). Returns a function that takes it back. */
   onCancel(listener: () => void): () => void;
 }
@@ -61,7 +61,7 @@ export interface ServerStream extends Call {
   /** True while the client, or all clients together, leave too much unread: nothing is to be queued that can be had later. */
   readonly isOverfull?: boolean;
   /** Absent where connections are not known; the stream counts alone then. */
-  readonly usage?: Usage;
+  readonly usage?: Usage | undefined;
   /** Stops and restarts delivery of messages (flow control towards the client). */
   pause(): void;
   resume(): void;

@@ -1,10 +1,7 @@
 import type { Call } from "../rpc/call.js";
 import { turnTime } from "../stats/clock.js";
 import { CallStats, type MethodStats } from "../stats/methods.js";
-import { Code, StatusError } from "../status/error.js";
-
-/** How calls end whose client has gone. */
-export const cancelled = new StatusError(Code.CANCELLED, "context canceled");
+import type { StatusError } from "../status/error.js";
 
 /** What becomes of the calls of clients, whatever transport carries them: counted, and told of when it is worth a line. */
 export class CallObserver {

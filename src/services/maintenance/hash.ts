@@ -17,7 +17,7 @@ import {
 } from "../../wire/messages.js";
 import { KV, Maintenance } from "../../wire/paths.js";
 import { EMPTY } from "../../wire/reader.js";
-import { InnerCall } from "../recipes/inner.js";
+import { internalCall } from "../internalCall.js";
 import { type MaintenanceDeps, optionsFor } from "./context.js";
 import { answersOf, everywhere } from "./everywhere.js";
 import { since36 } from "./newer.js";
@@ -115,9 +115,9 @@ export class KvHash {
 
   /** A Range in the proxy's own name, without the client's deadline. */
   private read(call: Call, request: Init<RangeRequest>): Promise<RangeResponse> {
-    const inner = new InnerCall(KV.Range, { metadata: call.metadata });
+    const own = internalCall(KV.Range, { metadata: call.metadata });
     return new Promise((resolve, reject) => {
-      this.deps.range(inner, RangeRequest.encode(request), (error, response) => {
+      this.deps.range(own, RangeRequest.encode(request), (error, response) => {
         if (error === undefined) resolve(RangeResponse.decode(response!));
         else reject(error);
       });

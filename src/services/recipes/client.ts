@@ -18,7 +18,7 @@ import {
   WatchResponse,
 } from "../../wire/messages.js";
 import { KV, Lease, Watch } from "../../wire/paths.js";
-import { InnerCall, InnerStream } from "./inner.js";
+import { InternalStream, internalCall } from "../internalCall.js";
 
 /**
  * A client for whom the proxy calls its own KV, Lease and Watch services: what the client may not do, is not done
@@ -83,12 +83,12 @@ export class Client {
    * client has gone.
    */
   async *watch(request: Init<WatchCreateRequest>): AsyncGenerator<WatchResponse, void> {
-    const stream = new InnerStream(Watch.Watch, this.call);
-    this.onGone = () => stream.end(this.gone);
+    const stream = new InternalStream(Watch.Watch, this.call);
+    this.onGone = () => stream.fail(this.gone!);
     try {
       this.check();
-      this.handlers.stream.get(Watch.Watch)!(stream);
-      stream.request(WatchRequest.encode({ kind: "create", request }));
+      this.handlers.stream.get(Watch.Watch)!(stream.call);
+      stream.call.deliver(WatchRequest.encode({ kind: "create", request }));
       for (;;) {
         const response = WatchResponse.decode(await stream.take());
         if (response.events.length > 0) yield response;
@@ -98,14 +98,14 @@ export class Client {
       }
     } finally {
       this.onGone = undefined;
-      stream.cancel();
+      stream.call.cancel();
     }
   }
 
   private unary<T>(path: string, request: Uint8Array, codec: Codec<T>): Promise<T> {
     const handler = this.handlers.unary.get(path)!;
     return new Promise((resolve, reject) => {
-      handler(new InnerCall(path, this.call), request, (error, response) => {
+      handler(internalCall(path, this.call), request, (error, response) => {
         if (error === undefined) resolve(codec.decode(response!));
         else reject(error);
       });

@@ -1,18 +1,15 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Call, Metadata } from "../../rpc/call.js";
-import type { Caller } from "../../shard/caller.js";
-import type { SlowCall } from "../../shard/shard.js";
+import type { Metadata } from "../../rpc/call.js";
+import type { CallState, Carrier } from "../../rpc/callState.js";
 import type { ConnectionStats } from "../../stats/connections.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
+import type { Deadlines } from "../../turn/deadlines.js";
 import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES, tooLarge } from "../limit.js";
-import { type CallObserver, cancelled } from "../observer.js";
+import type { CallObserver } from "../observer.js";
 import { Collected } from "./collected.js";
 import type { Method } from "./schema.js";
-
-/** Longest delay that a Node timer can hold, ms. */
-const MAX_DELAY = 2 ** 31 - 1;
 
 /** Headers that are metadata under their own name; others need the prefix. */
 const PLAIN = new Set(["authorization", "x-request-id", "traceparent", "tracestate"]);
@@ -43,60 +40,42 @@ export interface Endpoint {
   readonly highWaterBytes: number;
   /** Counts what waits, in both directions. */
   readonly connections: ConnectionStats;
+  /** The calls that have a deadline, of all methods. */
+  readonly deadlines: Deadlines<CallState>;
 }
 
-/** One call that came over HTTP/1.1, as handlers see it. */
-export abstract class HttpCall implements Call {
-  readonly path: string;
-  readonly deadline: number;
-  caller: Caller | undefined = undefined;
-  slowest: SlowCall | undefined = undefined;
-  private finished = false;
-  private wasCancelled = false;
-  private timer: NodeJS.Timeout | undefined;
-  private listeners: Set<() => void> | undefined;
+/** One call that came over HTTP/1.1. */
+export abstract class HttpCarrier implements Carrier {
+  abstract readonly call: CallState;
   private readonly since: number;
   private requestBytes = 0;
   private answerBytes = 0;
 
-  /** Throws INVALID_ARGUMENT when the header `Grpc-Timeout` is malformed. */
   constructor(
     protected readonly endpoint: Endpoint,
     protected readonly request: IncomingMessage,
     protected readonly response: ServerResponse,
   ) {
-    this.path = endpoint.method.path;
-    this.deadline = deadlineOf(request);
     this.since = endpoint.observer.began(endpoint.stats);
     response.once("close", () => {
-      this.cancel();
+      this.call.cancel();
       this.countAnswer(-this.answerBytes);
     });
     // A write to a client that has gone; "close" tells.
     response.on("error", () => {});
-    if (this.deadline !== Number.POSITIVE_INFINITY) this.timer = setTimeout(() => this.armDeadline());
   }
-
-  /** Answers with an error. */
-  protected abstract fail(error: StatusError): void;
 
   get metadata(): Metadata {
     return new HeaderMetadata(this.request);
   }
 
-  get cancelled(): boolean {
-    return this.wasCancelled;
-  }
+  abstract fail(error: StatusError): void;
 
-  onCancel(listener: () => void): () => void {
-    if (this.wasCancelled) {
-      listener();
-      return () => {};
-    }
-    if (this.finished) return () => {};
-    this.listeners ??= new Set();
-    this.listeners.add(listener);
-    return () => this.listeners?.delete(listener);
+  ended(error: StatusError | undefined): void {
+    const { observer, stats, connections } = this.endpoint;
+    connections.requests.bytes -= this.requestBytes;
+    this.requestBytes = 0;
+    observer.ended(this.call, stats, this.since, error);
   }
 
   /**
@@ -104,12 +83,12 @@ export abstract class HttpCall implements Call {
    * has ended then.
    */
   protected countRequest(bytes: number): boolean {
-    if (this.over) return false;
+    if (this.call.over) return false;
     const { requests } = this.endpoint.connections;
     requests.bytes += bytes - this.requestBytes;
     this.requestBytes = bytes;
     if (!requests.isExceeded(MAX_REQUEST_BYTES, bytes)) return true;
-    this.abort(etcd.tooManyRequests());
+    this.call.abort(etcd.tooManyRequests());
     return false;
   }
 
@@ -127,27 +106,6 @@ export abstract class HttpCall implements Call {
     return queued.isExceeded(MAX_UNREAD_BYTES, this.answerBytes + more);
   }
 
-  /** True once the handler is done, or nobody waits for it any more. */
-  protected get over(): boolean {
-    return this.finished || this.wasCancelled;
-  }
-
-  /** The handler is done. False when the call was over before. */
-  protected finish(error?: StatusError): boolean {
-    if (this.over) return false;
-    this.finished = true;
-    this.listeners = undefined;
-    this.ended(error);
-    return true;
-  }
-
-  /** Ends the call with `error`; the handler sees a cancellation. */
-  abort(error: StatusError): void {
-    if (this.over) return;
-    this.cancel(error);
-    this.fail(error);
-  }
-
   /**
    * Calls `done` with the whole body, or with RESOURCE_EXHAUSTED as soon as it is too long, or with CANCELLED when it takes
    * too long. Not at all when the call is over before.
@@ -161,10 +119,10 @@ export abstract class HttpCall implements Call {
       isDone = true;
       clearTimeout(timer);
       const text = body.take();
-      if (!this.over) done(error, text);
+      if (!this.call.over) done(error, text);
     };
     const timer = setTimeout(() => finish(tooSlow()), BODY_TIMEOUT_MS);
-    this.onCancel(() => clearTimeout(timer));
+    this.call.onCancel(() => clearTimeout(timer));
     request.on("data", (chunk: Buffer) => {
       if (isDone) return;
       const size = body.size + chunk.length;
@@ -179,35 +137,6 @@ export abstract class HttpCall implements Call {
   protected closeUnlessRead(): void {
     if (!this.request.complete) this.response.setHeader("connection", "close");
   }
-
-  private cancel(error: StatusError = cancelled): void {
-    if (this.over) return;
-    this.wasCancelled = true;
-    this.ended(error);
-    const { listeners } = this;
-    this.listeners = undefined;
-    for (const listener of listeners ?? []) listener();
-  }
-
-  private ended(error: StatusError | undefined): void {
-    clearTimeout(this.timer);
-    const { observer, stats, connections } = this.endpoint;
-    connections.requests.bytes -= this.requestBytes;
-    this.requestBytes = 0;
-    observer.ended(this, stats, this.since, error);
-  }
-
-  private armDeadline(): void {
-    const left = this.deadline - Date.now();
-    if (left > 0) this.timer = setTimeout(() => this.armDeadline(), Math.min(left, MAX_DELAY));
-    else this.expire();
-  }
-
-  /** Ends the call if its deadline has passed. */
-  protected expire(): void {
-    if (this.deadline > Date.now()) return;
-    this.abort(new StatusError(Code.DEADLINE_EXCEEDED, "context deadline exceeded"));
-  }
 }
 
 function tooSlow(): StatusError {
@@ -218,7 +147,8 @@ function tooSlow(): StatusError {
 /** Milliseconds in one of each unit of `Grpc-Timeout`. */
 const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
 
-function deadlineOf(request: IncomingMessage): number {
+/** When a call that comes now is to be over, ms since the epoch. Throws INVALID_ARGUMENT for a malformed `Grpc-Timeout`. */
+export function deadlineOf(request: IncomingMessage): number {
   const header = request.headers["grpc-timeout"];
   if (header === undefined || header === "") return Number.POSITIVE_INFINITY;
   const text = String(header);

@@ -2,15 +2,17 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import type { Config } from "../../config/types.js";
 import type { Log } from "../../ops/log.js";
 import type { Handlers } from "../../rpc/call.js";
+import type { CallState } from "../../rpc/callState.js";
 import type { Probes } from "../../services/probes.js";
 import { ConnectionStats } from "../../stats/connections.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
+import { Deadlines } from "../../turn/deadlines.js";
 import { CallObserver } from "../observer.js";
 import { HIGH_WATER_BYTES } from "../server.js";
 import { controlAccess } from "./access.js";
 import { sendError, sendText } from "./answers.js";
-import type { Endpoint, HttpCall } from "./call.js";
+import type { Endpoint } from "./call.js";
 import { createPages, type Page, type PageHandler } from "./pages.js";
 import { isGatewayPath, routes } from "./routes.js";
 import { HttpStream } from "./stream.js";
@@ -57,7 +59,7 @@ class JsonGateway implements Gateway {
   private endpoints: ReadonlyMap<string, Endpoint> | undefined;
   private loading: Promise<ReadonlyMap<string, Endpoint>> | undefined;
   private readonly pages: ReadonlyMap<string, PageHandler>;
-  private readonly streams = new Set<HttpCall>();
+  private readonly streams = new Set<HttpStream>();
   private stopping = false;
 
   constructor(private readonly deps: GatewayDeps) {
@@ -81,7 +83,7 @@ class JsonGateway implements Gateway {
 
   stop(): void {
     this.stopping = true;
-    for (const stream of [...this.streams]) stream.abort(etcd.stopped());
+    for (const stream of [...this.streams]) stream.call.abort(etcd.stopped());
   }
 
   /** A call before the messages' descriptions have been read: many proxies never need them. */
@@ -109,9 +111,9 @@ class JsonGateway implements Gateway {
         const stream = new HttpStream(endpoint, request, response);
         this.streams.add(stream);
         response.once("close", () => this.streams.delete(stream));
-        if (this.stopping) stream.abort(etcd.stopped());
+        if (this.stopping) stream.call.abort(etcd.stopped());
         else {
-          handler(stream);
+          handler(stream.call);
           stream.start();
         }
       } else if (unary !== undefined) {
@@ -146,12 +148,14 @@ async function loadEndpoints({
 }: GatewayDeps): Promise<ReadonlyMap<string, Endpoint>> {
   const { loadMethods } = await import("./schema.js");
   const endpoints = new Map<string, Endpoint>();
+  const deadlines = new Deadlines<CallState>();
   for (const method of loadMethods().values()) {
     endpoints.set(method.path, {
       method,
       stats: observer.stats.of(method.path, method.requestStream || method.responseStream),
       observer,
       connections,
+      deadlines,
       messageBytes: maxReceiveBytes,
       textBytes: maxReceiveBytes * TEXT_FACTOR,
       highWaterBytes,

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { ServerStream } from "../../rpc/call.js";
+import { type StreamCarrier, StreamState } from "../../rpc/streamState.js";
 import { StatusError } from "../../status/error.js";
 import { Fifo } from "../../turn/fifo.js";
 import { tooLarge } from "../limit.js";
 import { httpStatus, sendError, streamError } from "./answers.js";
-import { type Endpoint, HttpCall } from "./call.js";
+import { deadlineOf, type Endpoint, HttpCarrier } from "./call.js";
 import { renderMessage } from "./render.js";
 import { JsonSplitter } from "./splitter.js";
 import { encodeRequest, unreadable } from "./unary.js";
@@ -16,7 +16,8 @@ const MESSAGE_COST = 128;
  * A stream over HTTP: the messages of the body go in one after the other, answers come out as lines `{"result":…}`. The
  * end of the body ends the client's half only: a watch goes on.
  */
-export class HttpStream extends HttpCall implements ServerStream {
+export class HttpStream extends HttpCarrier implements StreamCarrier {
+  readonly call: StreamState;
   private readonly splitter = new JsonSplitter();
   /** Messages that came while the handler wanted none. */
   private readonly waiting = new Fifo<Uint8Array>();
@@ -25,13 +26,15 @@ export class HttpStream extends HttpCall implements ServerStream {
   /** The client's half has ended, in whatever way. */
   private inputOver = false;
   private received = 0;
-  private blocked = false;
-  private messageListener: ((message: Uint8Array) => void) | undefined;
-  private endListener: (() => void) | undefined;
-  private drainListener: (() => void) | undefined;
+  /** Its handler has been told so. */
+  private endDelivered = false;
 
+  /** Throws INVALID_ARGUMENT when the header `Grpc-Timeout` is malformed. */
   constructor(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse) {
+    const deadline = deadlineOf(request);
     super(endpoint, request, response);
+    const { method, highWaterBytes, deadlines } = endpoint;
+    this.call = new StreamState(method.path, deadline, this, highWaterBytes, deadlines);
   }
 
   /** Begins to read the body. The handler has set its listeners. */
@@ -45,7 +48,7 @@ export class HttpStream extends HttpCall implements ServerStream {
       return;
     }
     request.on("data", (chunk: Buffer) => {
-      if (!this.over && !this.inputOver) this.takeAll(this.splitter.push(chunk));
+      if (!this.call.over && !this.inputOver) this.takeAll(this.splitter.push(chunk));
     });
     request.on("end", () => {
       const rest = this.splitter.end();
@@ -54,23 +57,10 @@ export class HttpStream extends HttpCall implements ServerStream {
   }
 
   get queuedBytes(): number {
-    return this.over ? 0 : this.response.writableLength;
+    return this.response.writableLength;
   }
 
-  onMessage(listener: (message: Uint8Array) => void): void {
-    this.messageListener = listener;
-  }
-
-  onEnd(listener: () => void): void {
-    this.endListener = listener;
-  }
-
-  onDrain(listener: () => void): void {
-    this.drainListener = listener;
-  }
-
-  send(parts: readonly Uint8Array[]): boolean {
-    if (this.over) return true;
+  write(parts: readonly Uint8Array[]): void {
     let text: string;
     try {
       text = renderMessage(
@@ -78,15 +68,16 @@ export class HttpStream extends HttpCall implements ServerStream {
         parts.length === 1 ? parts[0] : Buffer.concat(parts),
       );
     } catch {
-      this.abort(unreadable());
-      return true;
+      this.call.abort(unreadable());
+      return;
     }
     this.head(200);
     const line = `{"result":${text}}\n`;
     this.countAnswer(line.length);
-    this.response.write(line, "latin1", () => this.written(line.length));
-    this.blocked ||= this.queuedBytes > this.endpoint.highWaterBytes || this.isOverfull;
-    return !this.blocked;
+    this.response.write(line, "latin1", () => {
+      this.countAnswer(-line.length);
+      this.call.taken();
+    });
   }
 
   get isOverfull(): boolean {
@@ -104,28 +95,26 @@ export class HttpStream extends HttpCall implements ServerStream {
     if (!this.paused) this.request.resume();
   }
 
-  end(error?: StatusError): void {
-    if (!this.finish(error)) return;
-    if (error !== undefined) this.fail(error);
-    else {
-      this.head(200);
-      this.response.end();
-    }
+  complete(): void {
+    this.head(200);
+    this.response.end();
   }
 
-  protected fail(error: StatusError): void {
-    if (this.received === 0 && !this.response.headersSent) {
+  fail(error: StatusError): void {
+    const { response } = this;
+    const { path } = this.call;
+    if (this.received === 0 && !response.headersSent) {
       this.closeUnlessRead();
-      sendError(this.response, error, this.path);
+      sendError(response, error, path);
       return;
     }
-    this.head(httpStatus(error, this.path));
-    this.response.end(streamError(error, this.path));
+    this.head(httpStatus(error, path));
+    response.end(streamError(error, path));
   }
 
   private head(status: number): void {
     if (this.response.headersSent) return;
-    if (this.over) this.closeUnlessRead();
+    if (this.call.over) this.closeUnlessRead();
     this.response.writeHead(status, { "content-type": "application/json" });
   }
 
@@ -142,7 +131,7 @@ export class HttpStream extends HttpCall implements ServerStream {
 
   /** Takes one JSON value of the body; false when nothing after it counts. */
   private take(text: string): boolean {
-    if (this.over || this.inputOver) return false;
+    if (this.call.over || this.inputOver) return false;
     let message: Uint8Array;
     try {
       message = encodeRequest(this.endpoint, text);
@@ -159,12 +148,12 @@ export class HttpStream extends HttpCall implements ServerStream {
 
   /** The body can not be read on: an error when it is the first message, and the end of the client's half later. */
   private refuse(error: StatusError): void {
-    if (this.over || this.inputOver) return;
+    if (this.call.over || this.inputOver) return;
     if (this.received > 0) {
       this.endInput();
       return;
     }
-    this.abort(error);
+    this.call.abort(error);
   }
 
   private endInput(): void {
@@ -174,23 +163,15 @@ export class HttpStream extends HttpCall implements ServerStream {
   }
 
   private deliver(): void {
-    while (!this.paused && !this.over) {
+    const { call } = this;
+    while (!this.paused && !call.over) {
       const message = this.waiting.shift();
       if (message === undefined) break;
       this.waitingBytes -= message.length + MESSAGE_COST;
-      this.messageListener?.(message);
+      call.deliver(message);
     }
-    if (this.inputOver && this.waitingBytes === 0 && !this.paused && !this.over) {
-      const listener = this.endListener;
-      this.endListener = undefined;
-      listener?.();
-    }
-  }
-
-  private written(bytes: number): void {
-    this.countAnswer(-bytes);
-    if (!this.blocked || this.over || this.queuedBytes > this.endpoint.highWaterBytes / 2) return;
-    this.blocked = false;
-    this.drainListener?.();
+    if (!this.inputOver || this.endDelivered || this.waitingBytes > 0 || this.paused) return;
+    this.endDelivered = true;
+    call.deliverEnd();
   }
 }

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { UnaryHandler } from "../../rpc/call.js";
+import { CallState } from "../../rpc/callState.js";
 import { Code, StatusError } from "../../status/error.js";
 import { tooLarge, unread } from "../limit.js";
 import { sendAscii, sendError } from "./answers.js";
-import { type Endpoint, HttpCall } from "./call.js";
+import { deadlineOf, type Endpoint, HttpCarrier } from "./call.js";
 import { encodeJson } from "./encode.js";
 import { renderMessage, renderPieces } from "./render.js";
 
@@ -11,23 +12,28 @@ import { renderMessage, renderPieces } from "./render.js";
 const LARGE = 256 * 1024;
 
 /** One unary call over HTTP. */
-export class HttpUnary extends HttpCall {
+export class HttpUnary extends HttpCarrier {
+  readonly call: CallState;
+
+  /** Throws INVALID_ARGUMENT when the header `Grpc-Timeout` is malformed. */
   constructor(
     endpoint: Endpoint,
     private readonly handler: UnaryHandler,
     request: IncomingMessage,
     response: ServerResponse,
   ) {
+    const deadline = deadlineOf(request);
     super(endpoint, request, response);
+    this.call = new CallState(endpoint.method.path, deadline, this, endpoint.deadlines);
   }
 
   /** Reads the body, then runs the handler. */
   start(): void {
+    const { call } = this;
     this.readBody((error, text) => {
       // A deadline that has passed already must not be a matter of luck.
-      this.expire();
-      if (this.over) return;
-      if (error !== undefined) this.abort(error);
+      if (call.deadline <= Date.now()) call.expire();
+      else if (error !== undefined) call.abort(error);
       else this.run(text);
     });
   }
@@ -37,13 +43,12 @@ export class HttpUnary extends HttpCall {
     try {
       message = encodeRequest(this.endpoint, text);
     } catch (reason) {
-      this.abort(StatusError.from(reason));
+      this.call.abort(StatusError.from(reason));
       return;
     }
-    this.handler(this, message, (error, answer) => {
-      if (!this.finish(error)) return;
-      if (error !== undefined) this.fail(error);
-      else this.answer(answer);
+    this.handler(this.call, message, (error, answer) => {
+      if (error !== undefined) this.call.fail(error);
+      else if (this.call.finish()) this.answer(answer);
     });
   }
 
@@ -85,9 +90,9 @@ export class HttpUnary extends HttpCall {
     next();
   }
 
-  protected fail(error: StatusError): void {
+  fail(error: StatusError): void {
     this.closeUnlessRead();
-    sendError(this.response, error, this.path);
+    sendError(this.response, error, this.call.path);
   }
 }
 

@@ -8,15 +8,14 @@ import {
   type sendUnaryData,
   setLogVerbosity,
 } from "@grpc/grpc-js";
-import type { Handlers, UnaryHandler } from "../../rpc/call.js";
+import type { Handlers } from "../../rpc/call.js";
 import { etcd } from "../../status/etcd.js";
 import { HTTP2_DEFAULTS } from "../http2Settings.js";
-import { tooLarge } from "../limit.js";
 import { CallObserver } from "../observer.js";
 import { Port } from "../port/port.js";
 import { type GrpcOptions, type GrpcServer, HIGH_WATER_BYTES } from "../server.js";
-import { failure, GrpcCall } from "./call.js";
 import { GrpcStream } from "./stream.js";
+import { GrpcUnary } from "./unary.js";
 
 /**
  * The library would buffer a message of any announced size up to its limit. Ours is checked on the complete
@@ -42,7 +41,7 @@ export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promi
   for (const [path, handler] of handlers.unary) {
     const method = observer.stats.of(path);
     const serve = (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) =>
-      serveUnary(new GrpcCall(call, method, observer), handler, maxReceiveBytes, call, done);
+      new GrpcUnary(call, done, method, observer).run(handler, maxReceiveBytes);
     server.register(path, serve, identity, identity, "unary");
   }
   for (const [path, handler] of handlers.stream) {
@@ -51,7 +50,7 @@ export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promi
     const serve = (call: ServerDuplexStream<Buffer, Buffer>) => {
       const stream = new GrpcStream(call, method, observer, limits, () => streams.delete(stream));
       streams.add(stream);
-      handler(stream);
+      handler(stream.call);
     };
     server.register(path, serve, identity, identity, "bidi");
   }
@@ -75,31 +74,6 @@ function identity(bytes: Buffer): Buffer {
   return bytes;
 }
 
-function serveUnary(
-  context: GrpcCall,
-  handler: UnaryHandler,
-  limit: number,
-  call: ServerUnaryCall<Buffer, Buffer>,
-  done: sendUnaryData<Buffer>,
-): void {
-  const { request } = call;
-  if (request.length > limit) {
-    const error = tooLarge(request.length, limit);
-    if (context.finish(error)) done(failure(error));
-    return;
-  }
-  handler(context, request, (error, response) => {
-    if (!context.finish(error)) return;
-    if (error) done(failure(error));
-    else done(null, toBuffer(response));
-  });
-}
-
-function toBuffer(bytes: Uint8Array | undefined): Buffer {
-  if (bytes === undefined) return Buffer.alloc(0);
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
 async function shutdown(
   server: Server,
   injector: ConnectionInjector,
@@ -112,6 +86,6 @@ async function shutdown(
   // over connections that tryShutdown has begun to close.
   injector.drain(graceMs);
   server.tryShutdown(() => {});
-  for (const stream of [...streams]) stream.shutdown(etcd.stopped());
+  for (const stream of [...streams]) stream.call.abort(etcd.stopped());
   await closed;
 }

@@ -1,16 +1,13 @@
 import type { RequestHead } from "../../http2/request.js";
 import type { ServerConnection } from "../../http2/server.js";
-import type { ServerStream, StreamHandler, Usage } from "../../rpc/call.js";
+import type { StreamHandler, Usage } from "../../rpc/call.js";
+import { type StreamCarrier, StreamState } from "../../rpc/streamState.js";
 import type { MethodStats } from "../../stats/methods.js";
-import type { StatusError } from "../../status/error.js";
-import { type CallContext, ServerCall } from "./call.js";
+import { type CallContext, CallStream, deadlineOf } from "./call.js";
 
 /** One bidirectional stream. */
-export class BidiStream extends ServerCall implements ServerStream {
-  private blocked = false;
-  private messageListener: ((message: Uint8Array) => void) | undefined;
-  private endListener: (() => void) | undefined;
-  private drainListener: (() => void) | undefined;
+export class BidiStream extends CallStream implements StreamCarrier {
+  readonly call: StreamState;
 
   constructor(
     connection: ServerConnection,
@@ -21,15 +18,17 @@ export class BidiStream extends ServerCall implements ServerStream {
     private readonly handler: StreamHandler,
   ) {
     super(connection, id, head, context, method);
+    const { deadlines, highWaterBytes } = context;
+    this.call = new StreamState(head.path, deadlineOf(head), this, highWaterBytes, deadlines);
   }
 
   override onOpen(): void {
     super.onOpen();
-    if (!this.over) this.handler(this);
+    if (!this.call.over) this.handler(this.call);
   }
 
   get queuedBytes(): number {
-    return this.over ? 0 : this.pendingBytes;
+    return this.pendingBytes;
   }
 
   get isOverfull(): boolean {
@@ -40,28 +39,11 @@ export class BidiStream extends ServerCall implements ServerStream {
     return this.context.usage;
   }
 
-  onMessage(listener: (message: Uint8Array) => void): void {
-    this.messageListener = listener;
-  }
-
-  onEnd(listener: () => void): void {
-    this.endListener = listener;
-  }
-
-  onDrain(listener: () => void): void {
-    this.drainListener = listener;
-  }
-
-  send(parts: readonly Uint8Array[]): boolean {
-    if (this.over) return true;
+  write(parts: readonly Uint8Array[]): void {
     let length = 0;
     for (let i = 0; i < parts.length; i++) length += parts[i].length;
     this.sendHead();
     this.sendMessage(parts, length);
-    const { pendingBytes } = this;
-    if (pendingBytes <= this.context.highWaterBytes && (pendingBytes === 0 || !this.isOverfull)) return true;
-    this.blocked = true;
-    return false;
   }
 
   pause(): void {
@@ -72,22 +54,16 @@ export class BidiStream extends ServerCall implements ServerStream {
     this.resumeReading();
   }
 
-  end(error?: StatusError): void {
-    this.finish(error);
-  }
-
   protected onMessageBytes(message: Buffer): void {
-    if (!this.over) this.messageListener?.(keepable(message));
+    if (!this.call.over) this.call.deliver(keepable(message));
   }
 
   protected onRemoteEnd(): void {
-    if (!this.over) this.endListener?.();
+    this.call.deliverEnd();
   }
 
   protected onSent(): void {
-    if (!this.blocked || this.over || this.pendingBytes > this.context.highWaterBytes / 2) return;
-    this.blocked = false;
-    this.drainListener?.();
+    this.call.taken();
   }
 }
 

@@ -5,15 +5,13 @@ import type { RequestHead } from "../../http2/request.js";
 import type { ServerConnection } from "../../http2/server.js";
 import { Stream } from "../../http2/stream.js";
 import { encodeMessage } from "../../http2/text.js";
-import type { Call, Metadata, Usage } from "../../rpc/call.js";
-import type { Caller } from "../../shard/caller.js";
-import type { SlowCall } from "../../shard/shard.js";
+import type { Metadata, Usage } from "../../rpc/call.js";
+import type { CallState, Carrier } from "../../rpc/callState.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
-import type { Deadlines, Timed } from "../../turn/deadlines.js";
+import type { Deadlines } from "../../turn/deadlines.js";
 import { tooLarge } from "../limit.js";
 import type { CallObserver } from "../observer.js";
-import { cancelled } from "../observer.js";
 
 const HEAD: readonly OutField[] = [
   { name: ":status", value: "200" },
@@ -34,7 +32,7 @@ export interface CallContext {
   readonly highWaterBytes: number;
   readonly observer: CallObserver;
   /** The calls that have a deadline. */
-  readonly deadlines: Deadlines<ServerCall>;
+  readonly deadlines: Deadlines<CallState>;
   readonly usage: Usage;
 }
 
@@ -49,22 +47,10 @@ class HeadMetadata implements Metadata {
   }
 }
 
-/** One gRPC call as handlers see it, and the stream that carries it. */
-export abstract class ServerCall extends Stream implements Call, Timed<ServerCall> {
-  before: ServerCall | undefined = undefined;
-  after: ServerCall | undefined = undefined;
-  readonly path: string;
-  readonly deadline: number;
-  slowest: SlowCall | undefined = undefined;
-  caller: Caller | undefined = undefined;
-  /** In the list of those that have a deadline. */
-  private timed = false;
+/** One gRPC call on its HTTP/2 stream. */
+export abstract class CallStream extends Stream implements Carrier {
+  abstract readonly call: CallState;
   private headSent = false;
-  private finished = false;
-  private wasCancelled = false;
-  /** Who wants to know of a cancellation; nearly always one at most. */
-  private listener: (() => void) | undefined = undefined;
-  private moreListeners: Set<() => void> | undefined = undefined;
   private readonly since: number;
 
   constructor(
@@ -76,46 +62,22 @@ export abstract class ServerCall extends Stream implements Call, Timed<ServerCal
   ) {
     super(connection, id, context.maxReceiveBytes);
     this.since = context.observer.began(method);
-    this.path = head.path;
-    const { timeoutMs } = head;
-    this.deadline = timeoutMs === Number.POSITIVE_INFINITY ? timeoutMs : Date.now() + timeoutMs;
   }
 
   get metadata(): Metadata {
     return new HeadMetadata(this.head.fields);
   }
 
-  get cancelled(): boolean {
-    return this.wasCancelled;
-  }
-
-  onCancel(listener: () => void): () => void {
-    if (this.wasCancelled) {
-      listener();
-      return () => {};
-    }
-    if (this.finished) return () => {};
-    if (this.listener === undefined) this.listener = listener;
-    else {
-      this.moreListeners ??= new Set();
-      this.moreListeners.add(listener);
-    }
-    return () => {
-      if (this.listener === listener) this.listener = undefined;
-      else this.moreListeners?.delete(listener);
-    };
+  ended(error: StatusError | undefined): void {
+    this.context.observer.ended(this.call, this.method, this.since, error);
   }
 
   onOpen(): void {
-    if (this.head.badTimeout) this.finish(new StatusError(Code.INTERNAL, "malformed grpc-timeout"));
-    else if (this.deadline !== Number.POSITIVE_INFINITY) {
-      this.timed = true;
-      this.context.deadlines.add(this);
-    }
+    if (this.head.badTimeout) this.call.fail(new StatusError(Code.INTERNAL, "malformed grpc-timeout"));
   }
 
   onAborted(_code: ErrorCode | undefined, _reason: string): void {
-    this.cancel();
+    this.call.cancel();
   }
 
   onLocalEnd(): void {
@@ -123,53 +85,11 @@ export abstract class ServerCall extends Stream implements Call, Timed<ServerCal
     this.connection.abandon(this, ErrorCode.NO_ERROR);
   }
 
-  /** True once the handler is done, or nobody waits for it any more. */
-  protected get over(): boolean {
-    return this.finished || this.wasCancelled;
-  }
-
-  /** Ends the call with a status, after all that was sent. False when it was over before. */
-  protected finish(error?: StatusError): boolean {
-    if (this.over) return false;
-    this.finished = true;
-    this.settled();
-    this.stopListening();
-    this.sendStatus(error);
-    this.context.observer.ended(this, this.method, this.since, error);
-    return true;
-  }
-
-  /** Tells the handler, unless it is done, that nobody waits for it any more. */
-  protected cancel(error: StatusError = cancelled): void {
-    if (this.over) return;
-    this.wasCancelled = true;
-    this.context.observer.ended(this, this.method, this.since, error);
-    const { listener, moreListeners } = this;
-    this.settled();
-    listener?.();
-    if (moreListeners !== undefined) for (const listener of moreListeners) listener();
-  }
-
-  private settled(): void {
-    this.listener = undefined;
-    this.moreListeners = undefined;
-    if (this.timed) this.context.deadlines.delete(this);
-    this.timed = false;
-  }
-
-  /** Ends the call with `error`; the handler sees a cancellation. */
-  shutdown(error: StatusError): void {
-    if (this.over) return;
-    this.stopListening();
-    this.sendStatus(error);
-    this.cancel(error);
-  }
-
   protected onBadMessage(problem: "too large" | "compressed" | "truncated", size: number): void {
-    if (problem === "too large") this.shutdown(tooLarge(size, this.context.maxReceiveBytes));
+    if (problem === "too large") this.call.abort(tooLarge(size, this.context.maxReceiveBytes));
     else if (problem === "compressed") {
-      this.shutdown(new StatusError(Code.UNIMPLEMENTED, "grpc: compressed messages are not supported"));
-    } else this.shutdown(new StatusError(Code.INTERNAL, "the request ended inside of a message"));
+      this.call.abort(new StatusError(Code.UNIMPLEMENTED, "grpc: compressed messages are not supported"));
+    } else this.call.abort(new StatusError(Code.INTERNAL, "the request ended inside of a message"));
   }
 
   /** Sends the response's header block unless it has been sent. */
@@ -179,13 +99,17 @@ export abstract class ServerCall extends Stream implements Call, Timed<ServerCal
     this.connection.sender.headers(this.id, this.context.blocks.head, false);
   }
 
-  private sendStatus(error: StatusError | undefined): void {
+  /** Sends OK as the status. */
+  complete(): void {
+    this.stopListening();
     if (this.closed) return;
-    if (error === undefined) {
-      this.sendHead();
-      this.endSending(this.context.blocks.ok);
-      return;
-    }
+    this.sendHead();
+    this.endSending(this.context.blocks.ok);
+  }
+
+  fail(error: StatusError): void {
+    this.stopListening();
+    if (this.closed) return;
     const fields: OutField[] = this.headSent ? [] : [...HEAD];
     this.headSent = true;
     fields.push({ name: "grpc-status", value: String(error.code) });
@@ -193,9 +117,9 @@ export abstract class ServerCall extends Stream implements Call, Timed<ServerCal
     if (error.code === Code.UNIMPLEMENTED) fields.push({ name: "grpc-accept-encoding", value: "identity" });
     this.endSending(fields);
   }
+}
 
-  /** The deadline has passed. */
-  expire(): void {
-    this.shutdown(new StatusError(Code.DEADLINE_EXCEEDED, "context deadline exceeded"));
-  }
+/** When the call of a request that has just come is to be over, ms since the epoch. */
+export function deadlineOf({ timeoutMs }: RequestHead): number {
+  return timeoutMs === Number.POSITIVE_INFINITY ? timeoutMs : Date.now() + timeoutMs;
 }

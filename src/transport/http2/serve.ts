@@ -5,6 +5,7 @@ import type { RequestHead } from "../../http2/request.js";
 import { ServerConnection } from "../../http2/server.js";
 import type { Stream } from "../../http2/stream.js";
 import type { Handlers, StreamHandler, UnaryHandler } from "../../rpc/call.js";
+import type { CallState } from "../../rpc/callState.js";
 import { ConnectionStats } from "../../stats/connections.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
@@ -17,9 +18,9 @@ import { Port } from "../port/port.js";
 import { type GrpcOptions, type GrpcServer, HIGH_WATER_BYTES } from "../server.js";
 import { adopt } from "./adopt.js";
 import { BidiStream } from "./bidi.js";
-import { type CallContext, ResponseBlocks, type ServerCall } from "./call.js";
+import { type CallContext, ResponseBlocks } from "./call.js";
 import { PlainAnswer } from "./plain.js";
-import { UnaryCall } from "./unary.js";
+import { UnaryStream } from "./unary.js";
 import { unknownMethod } from "./unknown.js";
 
 /** Bounds on one client's connection. */
@@ -58,7 +59,7 @@ export async function serveHttp2(handlers: Handlers, options: Http2Options): Pro
 class Service {
   private readonly limits: ConnectionLimits;
   private readonly connections = new Set<ServerConnection>();
-  private readonly deadlines = new Deadlines<ServerCall>();
+  private readonly deadlines = new Deadlines<CallState>();
   private readonly stats: ConnectionStats;
   private stopping = false;
   private readonly observer: CallObserver;
@@ -88,7 +89,8 @@ class Service {
     if (!head.isGrpc && !head.tooLarge)
       return new PlainAnswer(connection, id, head.method === "POST" ? 415 : 405);
     const unary = this.unary.get(head.path);
-    if (unary !== undefined) return new UnaryCall(connection, id, head, context, unary.stats, unary.handler);
+    if (unary !== undefined)
+      return new UnaryStream(connection, id, head, context, unary.stats, unary.handler);
     const stream = this.stream.get(head.path);
     if (stream !== undefined && !this.stopping) {
       return new BidiStream(connection, id, head, context, stream.stats, stream.handler);
@@ -105,7 +107,7 @@ class Service {
     for (const connection of [...this.connections]) {
       connection.drain();
       for (const stream of connection.streams) {
-        if (stream instanceof BidiStream) stream.shutdown(etcd.stopped());
+        if (stream instanceof BidiStream) stream.call.abort(etcd.stopped());
       }
     }
     const cut = setTimeout(() => {
