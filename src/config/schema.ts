@@ -198,7 +198,8 @@ export const schema = z.strictObject({
         "What the revision in the header of a linearizable answer promises. `linearizable`: it is at least every revision " +
         "that any proxy has acknowledged before the call, as with one etcd. `relaxed`: values are just as fresh, but the " +
         "revision may be lower than what another proxy acknowledged a moment before. Reads of one shard then cost the " +
-        "timeline host nothing, and go on while it is down.",
+        "timeline host nothing, and go on while it is down. A lease grant costs it nothing either, unless the client chooses " +
+        "the id, but while the host is down no lease is granted.",
       live: true,
     }),
   transport: z

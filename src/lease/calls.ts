@@ -31,6 +31,8 @@ const NEEDS_LEADER = { hasleader: "true" };
 export interface For extends Origin {
   readonly caller?: Caller | undefined;
   readonly deadline?: number | undefined;
+  /** True once the client waits for no answer any more. */
+  readonly cancelled?: boolean;
 }
 
 const ITSELF: For = {};

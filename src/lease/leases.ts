@@ -3,6 +3,7 @@ import type { Logger } from "../ops/log.js";
 import type { Router } from "../routing/router.js";
 import type { Caller } from "../shard/caller.js";
 import type { Shard } from "../shard/shard.js";
+import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
 import type { LeaseGrantResponse } from "../wire/messages.js";
@@ -113,16 +114,17 @@ export class Leases {
   /**
    * Grants a lease of at least `ttl` seconds at its home; `id` 0 lets the proxy choose one. Parts that an
    * earlier lease of the same id has left behind are removed first. An id that the proxies have reserved is taken for ever.
+   * Unless reads are relaxed, the timeline's head then covers what was acknowledged before the call.
    */
   async grant(id: bigint, ttl: number, asked: For = {}): Promise<LeaseGrantResponse> {
-    await this.writable();
+    // Only an id that the client has chosen can have left parts behind.
+    await this.begin(asked, id !== 0n);
     if (id === 0n) return this.grantFresh(ttl, asked);
     const home = this.homeOf(id);
     if (isReserved(id)) {
       await this.calls.mayGrant(home, asked);
       throw etcd.leaseExists();
     }
-    await this.timeline.sync();
     const leftOver = this.parts.isPlaced(id) || this.endings.isEnding(id);
     if (leftOver) {
       await this.calls.mayGrant(home, asked);
@@ -141,18 +143,16 @@ export class Leases {
   async revoke(given: bigint, asked: For = {}): Promise<number> {
     const id = visible(given);
     const { timeline, endings } = this;
-    await this.writable();
+    // With a caller it must be known which parts there are: keys put through another proxy may have made one that is news here.
+    await this.begin(asked, asked.caller !== undefined);
+    // From before anything is deleted: a deletion is above it, and what is not above it is none.
+    const { head } = timeline;
     if (asked.caller === undefined) {
-      // Read before anything is deleted: a deletion is above it, and what is not above it is none.
-      await timeline.refresh();
-      const { head } = timeline;
       const { found, revision } = await endings.end(id);
       if (!found) throw etcd.leaseNotFound();
       return Math.max(head, revision);
     }
     const home = this.homeOf(id);
-    await timeline.sync(); // keys put through another proxy may have made a part that is news here
-    const { head } = timeline;
     const elsewhere = await this.keysElsewhere(id, home);
     await Promise.all(elsewhere.map(({ shard, keys }) => mayWrite(this.shards[shard], asked, keys)));
     // The home's own keys are judged by the home, which has the first part to go.
@@ -249,11 +249,10 @@ export class Leases {
     this.streams.stop();
   }
 
-  /** Resolves when the timeline host takes entries, as far as is known. Rejects when it does not soon: nothing may be done then. */
-  private writable(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.timeline.whenWritable((error) => (error === undefined ? resolve() : reject(error)));
-    });
+  /** Before anything is done for a client: `Timeline.beginWrite`, after which the client may have gone. */
+  private async begin(asked: For, needsEnd: boolean): Promise<void> {
+    await this.timeline.beginWrite(needsEnd);
+    if (asked.cancelled) throw new StatusError(Code.CANCELLED, "context canceled");
   }
 
   private async grantFresh(ttl: number, asked: For): Promise<LeaseGrantResponse> {

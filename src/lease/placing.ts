@@ -138,8 +138,12 @@ export class Placing {
     const home = this.homeOf(lease);
     let begun = this.parts.isPlaced(lease);
     for (let round = 0; round < ROUNDS; round++) {
-      // Looking at the shard first spares the lease a placement where it can have no part now.
-      const [found] = await Promise.all([this.calls.look(home, lease), this.calls.look(shard, lease)]);
+      // Looking at the shard and the host first spares the lease a placement where it can have no part now.
+      const [found] = await Promise.all([
+        this.calls.look(home, lease),
+        this.calls.look(shard, lease),
+        this.timeline.beginWrite(true),
+      ]);
       if (found === undefined) break;
       if (!this.parts.has(lease, shard)) await this.timeline.place(lease, shard);
       this.parts.placedHere(lease);

@@ -45,7 +45,7 @@ export function createAuth(deps: AuthDeps): Service {
   const unary = new Map<string, UnaryHandler>([
     [Auth.Authenticate, fromAsync((_call, request) => authenticate(context, request))],
     [Auth.AuthStatus, current(context, (call, request) => status(context, call, request))],
-    [Auth.AuthEnable, current(context, (call) => enable(context, call))],
+    [Auth.AuthEnable, current(context, (call) => enable(context, call), true)],
   ]);
   for (const path of LOOKS) {
     unary.set(
@@ -61,7 +61,7 @@ export function createAuth(deps: AuthDeps): Service {
     };
     unary.set(
       path,
-      current(context, (call, request) => change(context, call, path, request, admit(call, request))),
+      current(context, (call, request) => change(context, call, path, request, admit(call, request)), true),
     );
   }
   return { unary, stream: NONE };
@@ -69,14 +69,16 @@ export function createAuth(deps: AuthDeps): Service {
 
 /**
  * A handler whose header covers all that was acknowledged before the call, as of an etcd, which answers these through its Raft log.
- * Logins do without: they must not depend on the timeline host, and nobody uses their revision.
+ * Logins do without: they must not depend on the timeline host, and nobody uses their revision. A change is `locked` on the host,
+ * which has to answer in any case.
  */
 function current(
   { timeline }: AuthContext,
   run: (call: Call, request: Uint8Array) => Promise<Uint8Array>,
+  locked = false,
 ): UnaryHandler {
   return fromAsync(async (call, request) => {
-    await timeline.refresh();
+    await (locked ? timeline.beginWrite(true) : timeline.refresh());
     return run(call, request);
   });
 }

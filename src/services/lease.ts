@@ -17,7 +17,6 @@ import {
 } from "../wire/messages.js";
 import { Lease } from "../wire/paths.js";
 import type { Identity } from "./identity.js";
-import { unsealedWrite } from "./kv/calls.js";
 
 /** A stream with more keep-alives under way than this is not read until half of them are answered. */
 const MAX_UNDER_WAY = 16_384;
@@ -27,7 +26,7 @@ const FEW = 16;
 
 export interface LeaseServiceOptions {
   readonly leases: Leases;
-  readonly timeline: Pick<Timeline, "head" | "refresh">;
+  readonly timeline: Pick<Timeline, "head">;
   readonly identity: Pick<Identity, "header">;
 }
 
@@ -42,10 +41,7 @@ export function createLease(options: LeaseServiceOptions): Service {
 
   const grant = async (call: Call, request: Uint8Array) => {
     const { id, ttl } = LeaseGrantRequest.decode(request);
-    const current = outcomeOf(timeline.refresh());
     const { header: _, ...granted } = await leases.grant(id, ttl, call);
-    const failure = await current;
-    if (failure !== undefined) throw unsealedWrite(failure);
     return answer(LeaseGrantResponse.encode(granted));
   };
 
@@ -75,13 +71,6 @@ export function createLease(options: LeaseServiceOptions): Service {
     ]),
   };
 }
-
-/** What a promise is rejected with; undefined when it is resolved. */
-const outcomeOf = (promise: Promise<void>): Promise<StatusError | undefined> =>
-  promise.then(
-    () => undefined,
-    (reason) => StatusError.from(reason),
-  );
 
 /** One client's keep-alive stream. Answers come in the order of the requests for each lease. */
 class KeepAliveStream {

@@ -20,6 +20,8 @@ const MAX_BACKOFF = 1_000;
 /** How long a write waits for a host that is away before it is refused, and how often that is looked at meanwhile, ms. */
 const HOST_WAIT_MS = 1_500;
 const HOST_LOOK_MS = 25;
+/** Longest pause between two reads of a host that is away, ms: well below the time that a write waits for it. */
+const MAX_PROBE_BACKOFF = 250;
 
 /**
  * The timeline of one proxy: the log's fold, and all who wait for something to be sealed in it.
@@ -40,8 +42,13 @@ export class SharedTimeline implements Timeline {
   private backoff = 0;
   /** Only while something is pending, whose next append finds out when it is over. */
   isHostFull = false;
-  /** Why the last append has failed; undefined when the host has answered since. */
+  /**
+   * Why the last append has failed; undefined when the host has answered since. While there is something to append only that
+   * counts as an answer: a host whose disk is stuck serves reads.
+   */
   private appendFailure: StatusError | undefined;
+  /** Why the last read of the log's end has failed; undefined when the host has answered since. */
+  private readFailure: StatusError | undefined;
   /** Writes that wait for the host. */
   private held: HeldWrite[] = [];
   private failure: StatusError | undefined;
@@ -66,6 +73,7 @@ export class SharedTimeline implements Timeline {
       applied: (key, result) => this.operations.applied(key, result),
       reloaded: () => this.operations.reloaded(this.compactRevision, this.placements),
       advanced: () => this.advanced(),
+      endRead: (error) => this.endRead(error),
       failed: (error) => this.fail(error),
     });
     this.ends = new LogEnds(() => this.log.sync(), options.runtime.soon, this.log.stats);
@@ -176,7 +184,12 @@ export class SharedTimeline implements Timeline {
   }
 
   get isHostAway(): boolean {
-    return this.failure !== undefined || this.appendFailure !== undefined || !this.log.isConnected;
+    return this.failure !== undefined || this.hostFailure !== undefined || !this.log.isConnected;
+  }
+
+  /** Why the host is taken not to answer, although it may be connected. */
+  private get hostFailure(): StatusError | undefined {
+    return this.appendFailure ?? this.readFailure;
   }
 
   whenWritable(done: Sealed): void {
@@ -192,9 +205,21 @@ export class SharedTimeline implements Timeline {
       const next = away ? this.held.findIndex(({ until }) => until > now) : -1;
       const settled = this.held.splice(0, next < 0 ? this.held.length : next);
       if (this.held.length > 0) this.lookAtHost();
-      const refusal = away ? notWritten(this.log.hostLabel, this.appendFailure) : this.failure;
+      const refusal = away ? notWritten(this.log.hostLabel, this.hostFailure) : this.failure;
       for (const { done } of settled) done(refusal);
     });
+  }
+
+  async beginWrite(needsEnd: boolean): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.whenWritable((error) => (error === undefined ? resolve() : reject(error)));
+    });
+    if (this.relaxedReads && !needsEnd) return;
+    try {
+      await this.sync();
+    } catch (reason) {
+      throw this.failure ?? notWritten(this.log.hostLabel, StatusError.from(reason));
+    }
   }
 
   beginRead(shard: number): LogEnd {
@@ -286,7 +311,7 @@ export class SharedTimeline implements Timeline {
    */
   private readonly appendPending = (): void => {
     const entry = this.closed || this.failure !== undefined ? undefined : this.takePending();
-    if (entry === undefined && this.appendFailure !== undefined && this.failure === undefined) {
+    if (entry === undefined && this.hostFailure !== undefined && this.failure === undefined) {
       this.probeHost();
       return;
     }
@@ -313,10 +338,11 @@ export class SharedTimeline implements Timeline {
         this.putBack(key, entry);
         this.appendFailure = this.isHostFull ? undefined : error;
         this.rejectAll(unavailable(error));
-        this.appendLater();
+        this.appendLater(MAX_BACKOFF);
         return;
       }
       this.appendFailure = undefined;
+      this.readFailure = undefined;
       this.backoff = 0;
       if (landed) this.stats.appends.observe(turnTime() - since);
       else this.putBack(key, entry);
@@ -324,20 +350,26 @@ export class SharedTimeline implements Timeline {
     });
   };
 
-  private appendLater(): void {
-    this.backoff = Math.min(MAX_BACKOFF, this.backoff * 2 || 50);
+  private appendLater(longest: number): void {
+    this.backoff = Math.min(longest, this.backoff * 2 || 50);
     this.runtime.timer(this.backoff * (0.5 + this.runtime.random()), this.appendPending);
   }
 
   /** Nothing is pending whose next append would find out that the host answers again. */
   private probeHost(): void {
-    this.log.probe().then(
+    this.log.readEnd().then(
       () => {
         this.appendFailure = undefined;
         this.appendPending();
       },
-      () => this.appendLater(),
+      () => this.appendLater(MAX_PROBE_BACKOFF),
     );
+  }
+
+  /** A host that does not answer a read will not answer an append: writes wait until something succeeds. */
+  private endRead(error: StatusError | undefined): void {
+    this.readFailure = error;
+    if (error !== undefined) this.startAppending();
   }
 
   private takePending(): Entry | undefined {
@@ -414,7 +446,8 @@ interface HeldWrite {
 
 function notWritten(host: string, reason: StatusError | undefined): StatusError {
   // What the append says of itself would be taken for this write.
-  const why = reason?.message.split("; whether ")[0] ?? `${host} is not connected`;
+  const known = reason?.message.split("; whether ")[0].replace(/^etcd-braid: /, "");
+  const why = known ?? `${host} is not connected`;
   const text = `etcd-braid: the timeline host can not be reached: ${why}; nothing was written`;
   return new StatusError(Code.UNAVAILABLE, text, { cause: reason });
 }

@@ -31,6 +31,8 @@ export interface LogEvents {
   reloaded(): void;
   /** A batch has been folded: look again. */
   advanced(): void;
+  /** The log's end was read, or, with an error, the host did not answer. */
+  endRead(error: StatusError | undefined): void;
   /** The store can not be served any more: the host has lost data. */
   failed(error: StatusError): void;
 }
@@ -160,14 +162,22 @@ export class TimelineLog {
     return this.options.host.isConnected;
   }
 
-  /** Resolves when the host answers. */
-  async probe(): Promise<void> {
-    await this.options.host.tail();
+  /** Resolves to the log's end, a revision of the host. */
+  async readEnd(): Promise<number> {
+    try {
+      const end = await this.options.host.tail();
+      this.events.endRead(undefined);
+      return end;
+    } catch (reason) {
+      const error = StatusError.from(reason);
+      this.events.endRead(error);
+      throw error;
+    }
   }
 
   /** Reads the log's end and folds up to it. */
   async sync(): Promise<void> {
-    const end = await this.options.host.tail();
+    const end = await this.readEnd();
     await this.waiters.until(() => this.seen >= end);
   }
 

@@ -68,8 +68,8 @@ export interface Timeline extends TimelineView {
    */
   readonly isHostFull: boolean;
   /**
-   * True while the host is known not to answer: it is not connected, or the last append has failed and none has landed since; and
-   * once the timeline can not go on. What is written meanwhile could not be sealed.
+   * True while the host is known not to answer: it is not connected, or the last append or the last read of the log's end has
+   * failed; and once the timeline can not go on. What is written meanwhile could not be sealed.
    */
   readonly isHostAway: boolean;
   /**
@@ -77,6 +77,12 @@ export interface Timeline extends TimelineView {
    * with UNAVAILABLE, which says that nothing was written.
    */
   whenWritable(done: Sealed): void;
+  /**
+   * For a change that begins now and is not hot: resolves when a write may be sent (`whenWritable`), and the log's end is read
+   * and folded, so that the host has just answered. For relaxed reads the end is only read if the change `needsEnd`. Rejects with
+   * UNAVAILABLE, which says that nothing was written.
+   */
+  beginWrite(needsEnd: boolean): Promise<void>;
   /** True at once when `shardRevision` of `shard` is sealed. */
   isSealed(shard: number, shardRevision: number): boolean;
   /**

@@ -1,12 +1,33 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import { createAuth } from "../../src/services/auth.js";
+import { createRecipes } from "../../src/services/recipes.js";
 import { Code, StatusError } from "../../src/status/error.js";
+import {
+  AuthRoleAddRequest,
+  AuthRoleListResponse,
+  LeaseGrantRequest,
+  LeaseLeasesResponse,
+  LockRequest,
+} from "../../src/wire/messages.js";
+import { Auth, KV, Lease, Lock } from "../../src/wire/paths.js";
 import { type Relay, startRelay } from "../shard/support.js";
 import { type EtcdProcess, startEtcd, startEtcds } from "../support/etcd.js";
 import { until } from "../support/until.js";
 import { text } from "./model.js";
-import { type Ask, between, key, openPlain, openProxy, outcome, put, type TestProxy } from "./pair.js";
+import {
+  type Ask,
+  between,
+  invoke,
+  key,
+  openPlain,
+  openProxy,
+  outcome,
+  put,
+  TestCall,
+  type TestProxy,
+} from "./pair.js";
 
 /*
  * The timeline host does not answer, and the proxy knows it: writes are refused before they are sent. Keys: "a" first shard, "b"
@@ -15,6 +36,9 @@ import { type Ask, between, key, openPlain, openProxy, outcome, put, type TestPr
 
 const LIMITS = { limits: { requestTimeoutMs: 1_500, connectTimeoutMs: 400 } };
 const ALL = between("a", "d");
+const EMPTY = new Uint8Array(0);
+/** A refused write is answered within the time limits and a pause, ms: this is far more, for a busy machine. */
+const BOUND = 10_000;
 
 interface Setting {
   readonly proxy: TestProxy;
@@ -55,22 +79,59 @@ const writes = (ask: Ask, lease: bigint): Readonly<Record<string, () => Promise<
   transaction: () => ask("txn", { success: [{ kind: "put", request: put("c", "refused") }] }),
   "lease grant": () => ask("grant", { id: 4711n, ttl: 60 }),
   "lease revocation": () => ask("revoke", { id: lease }),
+  compaction: () => ask("compact", { revision: 2 }),
 });
 
 async function allRefused({ ask, reached }: Setting, lease: bigint): Promise<void> {
   const before = await reached();
-  for (const [what, write] of Object.entries(writes(ask, lease))) {
-    const error = await outcome(write());
-    assert.ok(error instanceof StatusError, `${what} was not refused`);
-    assert.equal(error.code, Code.UNAVAILABLE, what);
-    assert.doesNotMatch(error.message, /unknown/, what);
-    assert.match(
-      error.message,
-      /^etcd-braid: .*the timeline host can not be reached: .*nothing was written/,
-      what,
-    );
-  }
+  await Promise.all(Object.entries(writes(ask, lease)).map(([what, write]) => isRefused(what, write)));
   assert.deepEqual(await reached(), before);
+}
+
+async function isRefused(what: string, write: () => Promise<unknown>): Promise<void> {
+  const since = performance.now();
+  const error = await outcome<unknown>(write());
+  assert.ok(error instanceof StatusError, `${what} was not refused`);
+  assert.equal(error.code, Code.UNAVAILABLE, what);
+  assert.doesNotMatch(error.message, /unknown/, what);
+  assert.match(
+    error.message,
+    /^etcd-braid: .*the timeline host can not be reached: .*nothing was written/,
+    what,
+  );
+  assert.ok(performance.now() - since < BOUND, `${what} was refused in time`);
+}
+
+/** A lock below "b"; without a lease it is granted one. */
+function lock({ handler, store }: TestProxy, lease = 0n): Promise<Uint8Array> {
+  const paths = [KV.Range, KV.Txn, KV.DeleteRange, Lease.LeaseGrant, Lease.LeaseRevoke];
+  const unary = new Map(paths.map((path) => [path, handler(path)]));
+  const recipes = createRecipes({ handlers: { unary, stream: new Map() }, router: store.router });
+  const request = LockRequest.encode({ name: Buffer.from("b/lock"), lease });
+  return invoke(recipes.unary.get(Lock.Lock)!, new TestCall(Lock.Lock), request);
+}
+
+/** What writes, lease calls and compactions change: revisions and leases of the shards, and the compacted revision. */
+async function effects({ proxy, reached }: Setting): Promise<object> {
+  const leases = proxy.store.shards.map(async (shard) => {
+    const response = await shard.call(Lease.LeaseLeases, EMPTY, { idempotent: true });
+    return LeaseLeasesResponse.decode(response).leases.toSorted();
+  });
+  const { compactRevision } = proxy.store.timeline;
+  return { reached: await reached(), leases: await Promise.all(leases), compactRevision };
+}
+
+/** An id of a lease that lives on `shard`. */
+function atHome({ store }: TestProxy, shard: number): bigint {
+  let id = 1_000n;
+  while (store.router.homeOf(id) !== shard) id++;
+  return id;
+}
+
+async function hostAnswers({ proxy, host }: Setting): Promise<void> {
+  await host.kill("SIGCONT");
+  await until("the host is known to be back", () => !proxy.store.timeline.isHostAway);
+  await proxy.store.timeline.sync();
 }
 
 async function writesAgain({ ask }: Setting, head: number): Promise<void> {
@@ -117,6 +178,126 @@ test("the host is connected and does not answer: all but the first writes are re
     await until("what waits for its seal has it", () => !proxy.store.timeline.isHostAway);
     const { header } = await ask("range", key("a"));
     await writesAgain(setting, header!.revision);
+  });
+});
+
+test("the host freezes while nobody writes: grant, put, revocation and lock are refused in time, and nothing happens", async () => {
+  await withHost(async (setting) => {
+    const { proxy, ask, host } = setting;
+    const { id } = await ask("grant", { id: 0n, ttl: 600 });
+    await ask("put", put("b", "sealed", id));
+    const { head } = proxy.store.timeline;
+    const before = await effects(setting);
+    await host.kill("SIGSTOP");
+    await isRefused("lease grant", () => ask("grant", { id: 0n, ttl: 60 }));
+    await isRefused("put", () => ask("put", put("b", "refused")));
+    await isRefused("lease revocation", () => ask("revoke", { id }));
+    await isRefused("lock", () => lock(proxy));
+    await isRefused("lock under a lease", () => lock(proxy, id));
+    assert.ok(proxy.store.host.isConnected, "its link has been open all the time");
+    await hostAnswers(setting);
+    assert.deepEqual(await effects(setting), before);
+    await writesAgain(setting, head);
+    assert.equal((await ask("revoke", { id })).header!.revision, head + 2, "the lease had its key");
+  });
+});
+
+test("the first write after the host froze has no effect where it reads the log, or its error says that it has", async () => {
+  await withHost(async (setting) => {
+    const { proxy, ask, host } = setting;
+    const { id } = await ask("grant", { id: atHome(proxy, 0), ttl: 600 });
+    const { id: ofB } = await ask("grant", { id: atHome(proxy, 1), ttl: 600 });
+    const readFirst = new Set(["put with a lease", "lease grant", "lease revocation", "compaction", "lock"]);
+    const all: Readonly<Record<string, () => Promise<unknown>>> = {
+      ...writes(ask, id),
+      "put with a lease of its shard": () => ask("put", put("b", "refused", ofB)),
+      lock: () => lock(proxy),
+      "lock under a lease": () => lock(proxy, ofB),
+    };
+    for (const [what, write] of Object.entries(all)) {
+      const before = await effects(setting);
+      await host.kill("SIGSTOP");
+      const error = await outcome(write());
+      assert.ok(error instanceof StatusError, `${what} was answered`);
+      assert.equal(error.code, Code.UNAVAILABLE, what);
+      assert.match(error.message, /timeline host/, what);
+      await hostAnswers(setting);
+      if (readFirst.has(what)) {
+        assert.match(error.message, /; nothing was written$/, what);
+        assert.deepEqual(await effects(setting), before, what);
+      } else {
+        assert.match(error.message, /; the write has taken effect$|^etcd-braid: range deleted in part/, what);
+      }
+    }
+  });
+});
+
+test("a lease is not granted to a client that has gone before the host answers", async () => {
+  await withHost(async (setting) => {
+    const { proxy, host } = setting;
+    const before = await effects(setting);
+    await host.kill("SIGSTOP");
+    const call = new TestCall(Lease.LeaseGrant);
+    const request = LeaseGrantRequest.encode({ id: 4711n, ttl: 60 });
+    const granted = outcome(invoke(proxy.handler(Lease.LeaseGrant), call, request));
+    call.cancel();
+    await host.kill("SIGCONT");
+    assert.ok((await granted) instanceof StatusError);
+    assert.deepEqual(await effects(setting), before);
+  });
+});
+
+test("a read finds out that the host does not answer, and another one that it does", async () => {
+  await withHost(async (setting) => {
+    const { proxy, ask, host } = setting;
+    const { timeline } = proxy.store;
+    const { head } = timeline;
+    await host.kill("SIGSTOP");
+    assert.ok((await outcome(ask("range", key("b")))) instanceof StatusError);
+    assert.ok(timeline.isHostAway);
+    await allRefused(setting, 1n);
+    await host.kill("SIGCONT");
+    await ask("range", key("b"));
+    assert.ok(!timeline.isHostAway);
+    await writesAgain(setting, head);
+  });
+});
+
+test("relaxed reads: a lease with an id of the proxy's choice needs no answer of the host, until it is known to be away", async () => {
+  await withHost(async (setting) => {
+    const { proxy, ask, host } = setting;
+    proxy.store.timeline.relaxedReads = true;
+    await host.kill("SIGSTOP");
+    const { id } = await ask("grant", { id: 0n, ttl: 600 });
+    const before = await effects(setting);
+    assert.match(String(await outcome(ask("grant", { id: 4711n, ttl: 60 }))), /nothing was written/);
+    assert.match(String(await outcome(ask("grant", { id: 0n, ttl: 60 }))), /nothing was written/);
+    await hostAnswers(setting);
+    assert.deepEqual(await effects(setting), before);
+    await ask("revoke", { id });
+  });
+});
+
+test("relaxed reads: a change of roles is refused before it asks for its lock, which would be left on the host", async () => {
+  await withHost(async (setting) => {
+    const { proxy, host } = setting;
+    const { store } = proxy;
+    const { timeline } = store;
+    timeline.relaxedReads = true;
+    const identity = { header: () => EMPTY };
+    const { unary } = createAuth({ ...store, identity, access: undefined });
+    const add = (name: string) =>
+      invoke(unary.get(Auth.RoleAdd)!, new TestCall(Auth.RoleAdd), AuthRoleAddRequest.encode({ name }));
+    await host.kill("SIGSTOP");
+    await isRefused("change of roles", () => add("refused"));
+    await hostAnswers(setting);
+    const locks = await store.host.call(Lease.LeaseLeases, EMPTY, { idempotent: true });
+    assert.deepEqual(LeaseLeasesResponse.decode(locks).leases, []);
+    await add("added");
+    for (const shard of store.shards) {
+      const response = await shard.call(Auth.RoleList, EMPTY, { idempotent: true });
+      assert.deepEqual(AuthRoleListResponse.decode(response).roles, ["added"]);
+    }
   });
 });
 

@@ -59,6 +59,7 @@ describe("a part that was missing a moment ago", () => {
     } as unknown as Endings;
     timeline = {
       sync: async () => {},
+      beginWrite: async () => {},
       place: async (lease: bigint, shard: number) => {
         const there = placements.get(lease) ?? new Set();
         placements.set(lease, there.add(shard));

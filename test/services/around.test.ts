@@ -49,6 +49,9 @@ describe("Status, MemberList and what is not there", () => {
     async refresh() {
       this.head = 42;
     },
+    async beginWrite() {
+      this.head = 42;
+    },
   };
 
   before(async () => {

@@ -61,6 +61,10 @@ class TracedTimeline implements Timeline {
     return this.traceSync(() => this.timeline.refresh());
   }
 
+  beginWrite(needsEnd: boolean): Promise<void> {
+    return this.traceSync(() => this.timeline.beginWrite(needsEnd));
+  }
+
   private start(name: string): Started | undefined {
     const parent = current.getStore();
     return parent && this.tracing.start(name, "internal", parent);

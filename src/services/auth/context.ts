@@ -19,7 +19,7 @@ export interface AuthDeps {
   readonly shards: readonly Shard[];
   /** The timeline host. */
   readonly host: Shard;
-  readonly timeline: Pick<Timeline, "head" | "refresh">;
+  readonly timeline: Pick<Timeline, "head" | "refresh" | "beginWrite">;
   readonly identity: Pick<Identity, "header">;
   readonly access: AuthAccess | undefined;
 }

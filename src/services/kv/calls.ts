@@ -88,7 +88,9 @@ export function cancellation(call: Call): StatusError {
 /** What is told of a write that its shard has taken, but that got no revision because of `error`. What is lost may be that very write. */
 export function unsealedWrite(error: StatusError): StatusError {
   if (error.code === Code.DATA_LOSS) return error;
-  return new StatusError(error.code, `${error.message}; the write has taken effect`, { cause: error });
+  // What the append says of itself would be taken for this write.
+  const [reason] = error.message.split("; whether ");
+  return new StatusError(error.code, `${reason}; the write has taken effect`, { cause: error });
 }
 
 /** A promise's end as a callback. */

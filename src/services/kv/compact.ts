@@ -48,7 +48,7 @@ export class Compactor {
   private async compact(call: Call, { revision, physical }: CompactionRequest): Promise<Uint8Array> {
     const { timeline, shards, identity } = this.context;
     if (call.caller !== undefined) await Promise.all(shards.map((shard) => this.admit(call, shard)));
-    await timeline.sync();
+    await timeline.beginWrite(true);
     if (revision > timeline.head) throw etcd.futureRevision();
     if (revision <= timeline.compactRevision) throw etcd.compacted();
     // Looked up before the entry: after it the timeline may forget what lies below.
