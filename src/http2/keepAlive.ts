@@ -1,4 +1,4 @@
-import { turnTime } from "../stats/clock.js";
+import { turnTime } from "../turn/clock.js";
 import type { ConnectionLimits } from "./limits.js";
 import type { Sender } from "./sender.js";
 

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { sent } from "../turn/buffers.js";
+import { markSent } from "../turn/buffers.js";
 import { type Departing, departures, departWithTurn, MAX_COLLECTING } from "../turn/departures.js";
 import { Fifo } from "../turn/fifo.js";
 import { FRAME_HEADER, FrameType } from "./protocol.js";
@@ -29,7 +29,7 @@ interface Slab {
 /** Slabs with room; a connection holds one only while it has something to write. */
 const spare: Slab[] = [];
 
-function giveBack(slab: Slab, written: boolean): void {
+function release(slab: Slab, written: boolean): void {
   if (!written) slab.leaving = true;
   if (!slab.leaving) slab.used = 0;
   if (SLAB - slab.used >= SCRAP && spare.length < MAX_SPARE) spare.push(slab);
@@ -165,7 +165,7 @@ export class Outbox implements Departing {
   /** Bytes of a large message: `sent` is told when they are written. */
   piece(bytes: Uint8Array): void {
     this.bytes(bytes);
-    if (bytes.length <= COPY_LIMIT) sent(bytes);
+    if (bytes.length <= COPY_LIMIT) markSent(bytes);
     else this.tells = true;
   }
 
@@ -209,7 +209,7 @@ export class Outbox implements Departing {
     const gone = this.given - this.socket.writableLength;
     let next = this.departing.peek();
     while (next !== undefined && next.end <= gone) {
-      sent(next.part);
+      markSent(next.part);
       this.departing.shift();
       next = this.departing.peek();
     }
@@ -226,10 +226,10 @@ export class Outbox implements Departing {
   private release(written: boolean): void {
     const { slab, filled } = this;
     this.slab = undefined;
-    if (slab !== undefined) giveBack(slab, written);
+    if (slab !== undefined) release(slab, written);
     if (filled.length === 0) return;
     this.filled = [];
-    for (const each of filled) giveBack(each, written);
+    for (const each of filled) release(each, written);
   }
 
   private reserve(length: number): Slab {

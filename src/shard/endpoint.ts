@@ -1,5 +1,5 @@
 import type { Transport } from "../config/types.js";
-import { turnTime } from "../stats/clock.js";
+import { turnTime } from "../turn/clock.js";
 import { Maintenance } from "../wire/paths.js";
 import type { EndpointAddress } from "./address.js";
 import { classify } from "./errors.js";

@@ -1,6 +1,6 @@
-import { turnTime } from "../stats/clock.js";
 import type { MethodStats } from "../stats/methods.js";
 import { Code, type StatusError } from "../status/error.js";
+import { turnTime } from "../turn/clock.js";
 import type { Deadlines, Timed } from "../turn/deadlines.js";
 import type { Endpoint } from "./endpoint.js";
 import { AbandonedError, answered, classify, type Failure, type RawStatus, unsent } from "./errors.js";

@@ -1,41 +1,44 @@
-/** Why clients' connections were refused or ended by us. */
+/** Why the proxy refused or closed a client's connection; labels of `braid_connections_refused_total`. */
 export const REFUSALS = [
-  /** There were as many connections as may be. */
+  /** The limit of connections was reached. */
   "limit",
-  /** There were as many as the process may have file handles for. */
+  /** The process had no file descriptor left for it. */
   "handles",
-  /** The client did not say in time what it speaks. */
+  /** The client did not start to speak HTTP in time. */
   "silent",
   /** The TLS handshake failed. */
   "tls",
-  /** Streams begun and reset, one after the other. */
+  /** Too many streams were opened and reset. */
   "resets",
-  /** Frames that carry nothing. */
+  /** Too many frames that carry nothing. */
   "empty_frames",
-  /** A header block without end. */
+  /** A header block was too large. */
   "header_block",
-  /** Answers asked for and not read. */
+  /** The client did not read the answers it asked for. */
   "unread_answers",
-  /** Pings not answered: nobody is there any more. */
+  /** The client did not answer a ping. */
   "unresponsive",
-  /** Any other breach of HTTP/2. */
+  /** Any other violation of HTTP/2. */
   "protocol",
-  /** What is neither HTTP/2 nor HTTP/1.1. */
+  /** The first bytes were neither HTTP/2 nor HTTP/1.1. */
   "malformed",
-  /** HTTP/1.1 requests sent on and on while an earlier one had no answer. */
+  /** HTTP/1.1 requests kept coming while an earlier one had no answer. */
   "pipelined",
 ] as const;
 
 export type Refusal = (typeof REFUSALS)[number];
 export type Protocol = "http1" | "http2";
 
-/** Bytes that all connections hold together, against one bound. */
+/** Bytes that several connections hold together, compared with one bound. */
 export class SharedBytes {
   bytes = 0;
-  /** Connections among which they are shared. */
+  /** Connections that share the bound. */
   connections = 0;
 
-  /** Whether the bound is passed with `more` bytes, and a connection that holds `own` then has more than its fair share. */
+  /**
+   * Whether `more` bytes would exceed `bound`, for a connection that would then hold `own` bytes, more than its
+   * fair share. A fair share is the bound divided by the number of connections.
+   */
   isExceeded(bound: number, own: number, more = 0): boolean {
     return this.bytes + more > bound && own * this.connections > bound;
   }
@@ -43,18 +46,18 @@ export class SharedBytes {
 
 /** Counters of clients' connections. */
 export class ConnectionStats {
-  /** Connections that are open, of whatever kind. */
+  /** Open connections of any kind. */
   open = 0;
-  /** Of those, the ones that have shown what they speak. */
+  /** Open connections whose protocol is known. */
   readonly openBy: Record<Protocol, number> = { http1: 0, http2: 0 };
-  /** All that ever came. */
+  /** All connections since the start. */
   accepted = 0;
   readonly acceptedBy: Record<Protocol, number> = { http1: 0, http2: 0 };
   readonly refused = Object.fromEntries(REFUSALS.map((each) => [each, 0])) as Record<Refusal, number>;
-  /** Answers and events that wait for clients to read them. */
+  /** Answers and events waiting for clients to read them. */
   readonly queued = new SharedBytes();
-  /** Requests that have come in part, wait, or are in progress. */
+  /** Requests that are incomplete, waiting or in progress. */
   readonly requests = new SharedBytes();
-  /** Streams refused because their connection had as many as it may have. */
+  /** Streams refused because their connection was at its limit. */
   refusedStreams = 0;
 }

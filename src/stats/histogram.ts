@@ -1,6 +1,6 @@
 /** Number of finite buckets. */
 const BUCKETS = 16;
-/** Upper bound of the first bucket, ms; each further one has twice the bound of the one before. */
+/** Upper bound of the first bucket. Each further bound is twice the one before. */
 const FIRST_MS = 0.25;
 const LAST_MS = FIRST_MS * 2 ** (BUCKETS - 1);
 
@@ -10,16 +10,17 @@ export const BOUNDS: readonly number[] = Array.from(
   (_, i) => (FIRST_MS * 2 ** i) / 1_000,
 );
 
-/** A histogram of durations with fixed buckets. Counting one takes a few nanoseconds and no memory. */
+/** A histogram of durations with fixed buckets. `observe` takes a few nanoseconds and allocates nothing. */
 export class Histogram {
-  /** How many fell into each bucket alone (not cumulative); the last one has no bound. */
+  /** Count of each bucket alone, not cumulative. The last bucket has no upper bound. */
   readonly buckets = new Float64Array(BUCKETS + 1);
-  /** Sum of all durations, ms. */
+  /** Sum of all durations in milliseconds. */
   sumMs = 0;
 
   observe(ms: number): void {
     this.sumMs += ms;
-    this.buckets[bucketOf(ms)]++;
+    // `bucketOf` is always in range.
+    this.buckets[bucketOf(ms)]!++;
   }
 
   get count(): number {
@@ -30,6 +31,6 @@ export class Histogram {
 function bucketOf(ms: number): number {
   if (ms <= FIRST_MS) return 0;
   if (ms > LAST_MS) return BUCKETS;
-  // The binary exponent: bounds are powers of two of the first, and inclusive.
+  // Bounds are inclusive powers of two of the first, so the bucket is a binary exponent.
   return 32 - Math.clz32(Math.ceil(ms / FIRST_MS) - 1);
 }

@@ -5,15 +5,15 @@ const CODES = 17;
 
 /** Counters of the calls of one method. */
 export class MethodStats {
-  /** Calls begun. */
+  /** Calls started. */
   started = 0;
-  /** Calls ended, by gRPC status code; a call whose caller has left counts as CANCELLED. */
+  /** Calls ended, by gRPC status code. A call that its client gave up counts as CANCELLED. */
   readonly ended = new Float64Array(CODES);
-  /** How long each call took; nothing is counted here for streams, whose length says nothing. */
+  /** Durations of unary calls. Streams are not counted: their length has no meaning. */
   readonly latency = new Histogram();
 
   constructor(
-    /** Full method, e.g. `/etcdserverpb.KV/Range`. */
+    /** Full method name, e.g. `/etcdserverpb.KV/Range`. */
     readonly path: string,
     readonly streams: boolean,
   ) {}
@@ -23,7 +23,7 @@ export class MethodStats {
   }
 }
 
-/** Counters by method, made when a method is first called. The methods must come from a fixed list, not from clients. */
+/** Counters by method, created at a method's first call. Methods must come from a fixed set, not from clients. */
 export class CallStats {
   private readonly methods = new Map<string, MethodStats>();
 

@@ -1,4 +1,4 @@
-/** gRPC status codes, by the numbers of the gRPC specification. */
+/** gRPC status codes, as numbered by the gRPC specification. */
 export const Code = {
   OK: 0,
   CANCELLED: 1,
@@ -22,13 +22,13 @@ export const Code = {
 export type Code = (typeof Code)[keyof typeof Code];
 
 /**
- * The one error type that leaves a service: a gRPC code and the text that the client sees.
+ * The only error type that leaves a service: a gRPC code and the text that the client sees.
  *
- * `message` is etcd's exact text where etcd has one for the condition, because clients compare it.
+ * `message` is etcd's exact text where etcd has one for the condition: clients compare it.
  */
 export class StatusError extends Error {
   override readonly name = "StatusError";
-  /** What operators may know and clients may not, such as addresses. */
+  /** For operators only, such as addresses. Clients never see it. */
   readonly detail: string | undefined;
 
   constructor(
@@ -40,7 +40,7 @@ export class StatusError extends Error {
     this.detail = options?.detail;
   }
 
-  /** Any thrown value as a `StatusError`; what is not one already becomes INTERNAL with its cause kept. */
+  /** Returns `reason` if it is a `StatusError`, else an INTERNAL error with `reason` as its cause. */
   static from(reason: unknown): StatusError {
     if (reason instanceof StatusError) return reason;
     const text = reason instanceof Error ? reason.message : String(reason);
@@ -48,7 +48,7 @@ export class StatusError extends Error {
   }
 }
 
-/** An error's text for the log and the command line: with its detail, or that of its cause. */
+/** Returns an error's text for the log and the command line, with the first `detail` along its chain of causes. */
 export function withDetail(error: unknown): string {
   const { message } = StatusError.from(error);
   for (let at = error; at instanceof Error; at = at.cause) {

@@ -1,11 +1,11 @@
 import { Code, StatusError } from "./error.js";
 
-/** One of etcd's errors: called, it makes an error with the stack of the place that raises it. */
+/** One of etcd's errors. Calling it makes a new error, whose stack starts at the caller. */
 export interface EtcdError {
   (): StatusError;
   /** The exact text that clients see and compare. */
   readonly message: string;
-  /** Whether `reason` is this error, by its text: the codes of some differ between etcd's versions. */
+  /** Whether `reason` has this error's text. Codes are not compared: some differ between versions of etcd. */
   is(reason: unknown): boolean;
 }
 
@@ -15,7 +15,7 @@ function define(code: Code, message: string): EtcdError {
   return Object.assign(create, { message, is });
 }
 
-/** etcd's own errors: code and exact text as etcd's `rpctypes` package has them. */
+/** etcd's own errors, with the codes and exact texts of its package `api/v3rpc/rpctypes` (error.go). */
 export const etcd = {
   emptyKey: define(Code.INVALID_ARGUMENT, "etcdserver: key is not provided"),
   keyNotFound: define(Code.INVALID_ARGUMENT, "etcdserver: key not found"),

@@ -1,7 +1,7 @@
 import { AbandonedError } from "../shard/errors.js";
-import { turnTime } from "../stats/clock.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
+import { turnTime } from "../turn/clock.js";
 import { FOLDED, folded, LogEnds, unreadable } from "./ends.js";
 import type { Entry, LeaseOp } from "./entry.js";
 import type { Fold } from "./fold.js";

@@ -1,27 +1,28 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 
-/** Which files one side of TLS uses. */
+/** The files of one side of TLS, in PEM form. */
 export interface TlsFiles {
-  /** The authorities whose certificates are accepted from the other side. */
+  /** Authorities that must have signed the peer's certificate. */
   readonly caFile?: string | undefined;
-  /** What this side shows: its certificate, followed by the intermediate ones, and its private key. Both or none. */
+  /** This side's own certificate, followed by intermediate ones. Set with `keyFile` or not at all. */
   readonly certFile?: string | undefined;
+  /** The private key of `certFile`, unencrypted. */
   readonly keyFile?: string | undefined;
 }
 
-/** What the files hold, all of it usable together. */
+/** The contents of the files, checked to belong together. */
 export interface Material {
   readonly ca: string | undefined;
   readonly cert: string | undefined;
   readonly key: string | undefined;
-  /** Milliseconds since the epoch at which the own certificate expires; `Infinity` without one. */
+  /** When the own certificate expires, in milliseconds since the epoch; `Infinity` without one. */
   readonly expiresAt: number;
   /** CommonName of the own certificate; empty when it has none. */
   readonly commonName: string;
 }
 
-/** A file that cannot be used for TLS; the message begins with its name. */
+/** A file that cannot be used for TLS. The message starts with its name. */
 export class TlsFileError extends Error {
   override readonly name = "TlsFileError";
 
@@ -33,10 +34,9 @@ export class TlsFileError extends Error {
   }
 }
 
-/** Reads the files (PEM) and checks that they belong together. Throws `TlsFileError`. */
+/** Reads the files and checks that they belong together. Throws `TlsFileError`. */
 export function readMaterial({ caFile, certFile, keyFile }: TlsFiles): Material {
-  const ca = caFile === undefined ? undefined : readText(caFile);
-  if (ca !== undefined) parseCertificate(caFile!, ca);
+  const ca = caFile === undefined ? undefined : readAuthorities(caFile);
   if (certFile === undefined || keyFile === undefined) {
     return { ca, cert: undefined, key: undefined, expiresAt: Number.POSITIVE_INFINITY, commonName: "" };
   }
@@ -53,6 +53,12 @@ export function readMaterial({ caFile, certFile, keyFile }: TlsFiles): Material 
     expiresAt: Date.parse(certificate.validTo),
     commonName: /^CN=(.*)$/m.exec(certificate.subject ?? "")?.[1] ?? "",
   };
+}
+
+function readAuthorities(file: string): string {
+  const text = readText(file);
+  parseCertificate(file, text);
+  return text;
 }
 
 const READ_ERRORS: Readonly<Record<string, string>> = {

@@ -1,26 +1,26 @@
 import { statSync } from "node:fs";
 import { type Material, readMaterial, TlsFileError, type TlsFiles } from "./material.js";
 
-/** What this room logs through; a pino logger is one. */
+/** The log that this room writes to, such as a pino logger. */
 export interface TlsLog {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
 }
 
-/** How often at most the files are looked at, ms. */
-const LOOK_INTERVAL = 1_000;
+/** Least time between two checks whether the files have changed. */
+const CHECK_INTERVAL_MS = 1_000;
 
 /**
- * What is made of the files of one side of TLS, made anew when they change. Files that cannot be used leave what there
- * was in place, and the log says which file and why.
+ * A value built from TLS files, such as a secure context, and rebuilt when they change. If the new files cannot be
+ * used, the old value stays, and the log says which file is wrong and why.
  */
 export class Reloading<T> {
   private made: T;
   private current: Material;
   private stamp: string;
-  private lookedAt = Date.now();
+  private checkedAt = Date.now();
 
-  /** `make` gets the content of the files. `owner` names who uses them, for the log. Throws `TlsFileError`. */
+  /** Reads the files. `owner` names their user in the log; `make` builds the value. Throws `TlsFileError`. */
   constructor(
     private readonly files: TlsFiles,
     private readonly owner: string,
@@ -35,29 +35,29 @@ export class Reloading<T> {
     }
   }
 
-  /** The content of the files in use. */
+  /** The contents of the files in use. */
   get material(): Material {
     return this.current;
   }
 
-  /** What was made of the files as they are now. Looks for changes once a second at most. */
+  /** The value for the files as they are now. Checks for changes at most once a second. */
   get(): T {
     const now = Date.now();
-    if (Math.abs(now - this.lookedAt) >= LOOK_INTERVAL) {
-      this.lookedAt = now;
+    if (Math.abs(now - this.checkedAt) >= CHECK_INTERVAL_MS) {
+      this.checkedAt = now;
       const stamp = stampOf(this.files);
       if (stamp !== this.stamp) this.load(stamp);
     }
     return this.made;
   }
 
-  /** Reads the files again, whether they look changed or not. */
+  /** Reads the files again even if they seem unchanged. */
   reload(): void {
     this.load(stampOf(this.files));
   }
 
   private load(stamp: string): void {
-    // Read as they are, they are not looked at again before they change.
+    // Even unusable files are not read again until they change.
     this.stamp = stamp;
     const { owner, log } = this;
     try {
@@ -67,7 +67,7 @@ export class Reloading<T> {
       }
       this.made = this.build(material);
       this.current = material;
-      log.info({ owner, expires: when(material) }, "TLS files loaded anew");
+      log.info({ owner, expires: when(material) }, "TLS files reloaded");
     } catch (error) {
       if (!(error instanceof TlsFileError)) throw error;
       log.warn({ owner, error: error.message }, "new TLS files cannot be used, the old ones stay in use");
@@ -93,12 +93,12 @@ function when({ expiresAt }: Material): string | undefined {
   return Number.isFinite(expiresAt) ? new Date(expiresAt).toISOString() : undefined;
 }
 
-/** Changes whenever one of the files does. */
+/** A text that changes whenever one of the files does. */
 function stampOf({ caFile, certFile, keyFile }: TlsFiles): string {
   return [caFile, certFile, keyFile].map((file) => (file === undefined ? "" : stampOfFile(file))).join(" ");
 }
 
-/** Never throws: what is wrong with a file is told, with its name, by whoever reads it. */
+/** Never throws: `readMaterial` reports what is wrong with a file. */
 function stampOfFile(file: string): string {
   try {
     const { ino, size, mtimeMs } = statSync(file);

@@ -1,7 +1,7 @@
 import type { Call } from "../rpc/call.js";
-import { turnTime } from "../stats/clock.js";
 import { CallStats, type MethodStats } from "../stats/methods.js";
 import type { StatusError } from "../status/error.js";
+import { turnTime } from "../turn/clock.js";
 
 /** What becomes of the calls of clients, whatever transport carries them: counted, and told of when it is worth a line. */
 export class CallObserver {

@@ -1,26 +1,26 @@
-/** Longest delay that a Node timer can hold, ms. */
-const MAX_DELAY = 2 ** 31 - 1;
+/** Longest delay of a Node timer. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
 
-/** A call that ends by itself when its time is up. It is in at most one list. */
+/** A call with a deadline. It is in at most one list. */
 export interface Timed<T> {
   /** Milliseconds since the epoch; `Infinity` for never. */
   readonly deadline: number;
-  /** Its neighbours in the list; the list's own. */
+  /** Its neighbours in the list. Only the list sets them. */
   before: T | undefined;
   after: T | undefined;
-  /** The deadline has passed. */
+  /** Called once the deadline has passed. It must take the call out of the list. */
   expire(): void;
 }
 
 /**
- * Calls in flight, oldest first, and one timer for all their deadlines: nearly all calls end long before theirs, and a timer
- * for each would be set and cleared for nothing.
+ * A list of calls in flight, oldest first, with one timer for all their deadlines. Nearly all calls end long
+ * before their deadline, so a timer for each would be set and cleared in vain.
  */
 export class Deadlines<T extends Timed<T>> implements Iterable<T> {
   private first: T | undefined;
   private last: T | undefined;
   private timer: NodeJS.Timeout | undefined;
-  /** When the timer fires; at the earliest deadline or before it. */
+  /** When the timer fires, in milliseconds since the epoch: at the earliest deadline or before it. */
   private due = Number.POSITIVE_INFINITY;
 
   add(call: T): void {
@@ -32,7 +32,7 @@ export class Deadlines<T extends Timed<T>> implements Iterable<T> {
     if (call.deadline < this.due) this.arm(call.deadline);
   }
 
-  /** Takes out a call that is in the list. */
+  /** Removes a call, which must be in the list. */
   delete(call: T): void {
     const { before, after } = call;
     if (before === undefined) this.first = after;
@@ -50,7 +50,7 @@ export class Deadlines<T extends Timed<T>> implements Iterable<T> {
   private arm(at: number): void {
     clearTimeout(this.timer);
     this.due = at;
-    this.timer = setTimeout(() => this.sweep(), Math.min(Math.max(0, at - Date.now()), MAX_DELAY)).unref();
+    this.timer = setTimeout(() => this.sweep(), Math.min(Math.max(0, at - Date.now()), MAX_DELAY_MS)).unref();
   }
 
   private sweep(): void {

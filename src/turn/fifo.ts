@@ -1,4 +1,4 @@
-/** A queue with cheap ends. */
+/** A queue whose operations at either end take constant time on average. */
 export class Fifo<T> {
   private items: (T | undefined)[] = [];
   private head = 0;
@@ -11,7 +11,7 @@ export class Fifo<T> {
     this.items.push(item);
   }
 
-  /** Puts an item before all others. */
+  /** Inserts an item before all others. */
   unshift(item: T): void {
     if (this.head > 0) this.items[--this.head] = item;
     else this.items.unshift(item);
@@ -35,7 +35,7 @@ export class Fifo<T> {
     return item;
   }
 
-  /** Replaces the first item. */
+  /** Replaces the first item. The queue must not be empty. */
   replaceFirst(item: T): void {
     this.items[this.head] = item;
   }

@@ -1,18 +1,18 @@
-/** Size of a slab, and of the longest piece that is cut from one, bytes. */
 const SLAB_BYTES = 64 * 1024;
-const LONGEST = SLAB_BYTES / 8;
+/** Longest piece that is cut from a slab. */
+const MAX_PIECE_BYTES = SLAB_BYTES / 8;
 
 /**
- * Memory for what is kept for about the same time. Node's own pool is shared with all else in the process: an event that
- * is kept would keep 8 KiB of it, most of which nobody needs any more.
+ * Memory for pieces that are kept for about the same time. Node's own pool is shared by the whole process: each
+ * kept event would pin 8 KiB of it, most of which is no longer needed.
  */
 export class Slabs {
   private slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
   private used = 0;
 
-  /** `length` bytes, of any content. */
+  /** Returns `length` uninitialized bytes. */
   readonly allocate = (length: number): Buffer => {
-    if (length > LONGEST) return Buffer.allocUnsafeSlow(length);
+    if (length > MAX_PIECE_BYTES) return Buffer.allocUnsafeSlow(length);
     if (this.used + length > SLAB_BYTES) {
       this.slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
       this.used = 0;

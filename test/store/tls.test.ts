@@ -117,7 +117,7 @@ test("SIGHUP reads the files again: what cannot be used is named in the log, and
   writeFileSync(server.keyFile, key);
   process.kill(running.pid, "SIGHUP");
   await until("the log tells that it is good", () =>
-    /TLS files loaded anew/.test(running.logs().split(problem)[1]!),
+    /TLS files reloaded/.test(running.logs().split(problem)[1]!),
   );
 });
 

@@ -131,7 +131,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       assert.equal(await get(address, pair), "404 404 page not found\n");
       await assert.rejects(get(address));
       await until("the log says why", () =>
-        log.some((line) => line.includes("the client has no certificate")),
+        log.some((line) => line.includes("the client sent no certificate")),
       );
       await assert.rejects(get(address, authority.issue()));
       await assert.rejects(call(address, "other", clients.issue({ hours: -1 })));

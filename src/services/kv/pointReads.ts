@@ -5,7 +5,7 @@ import type { Origin, Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import type { EndCarrier, LogEnd, Timeline } from "../../timeline/view.js";
-import { giveBack } from "../../turn/buffers.js";
+import { release } from "../../turn/buffers.js";
 import { beforeDeparture } from "../../turn/departures.js";
 import { KV } from "../../wire/paths.js";
 import { encodeRangeGroup, findRanges } from "../../wire/rangeGroup.js";
@@ -208,7 +208,7 @@ export class PointReads {
         if (unsealed !== undefined) reads[i].fail(unsealed);
         else reads[i].succeed(response, bounds[2 * i], bounds[2 * i + 1], revision);
       }
-      giveBack(response);
+      release(response);
     });
     return undefined;
   }

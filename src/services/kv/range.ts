@@ -1,7 +1,7 @@
 import { mayRead } from "../../auth/permission.js";
 import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
 import { FOLDED } from "../../timeline/ends.js";
-import { giveBack, lendUntilSent } from "../../turn/buffers.js";
+import { lendUntilSent, release } from "../../turn/buffers.js";
 import type { KeyRange } from "../../wire/keyRange.js";
 import { GIVEN_EMPTY, RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
@@ -132,7 +132,7 @@ function answerAndGiveBack(
   reply: Reply,
 ): void {
   answerRange(context, shard, shardRevision, response, reply, 0, response.length);
-  giveBack(response);
+  release(response);
 }
 
 /** Answers with the RangeResponse between `from` and `to` of `response`. */

@@ -1,6 +1,6 @@
 import type { Call } from "../../rpc/call.js";
 import { FOLDED, folded } from "../../timeline/ends.js";
-import { giveBack, lendUntilSent } from "../../turn/buffers.js";
+import { lendUntilSent, release } from "../../turn/buffers.js";
 import type { KeyRange } from "../../wire/keyRange.js";
 import { type Memory, RangeMerge } from "../../wire/merge.js";
 import { RangeRequest, SortOrder, SortTarget } from "../../wire/messages.js";
@@ -15,7 +15,7 @@ import { checkReadable, hasBounds, rangeHorizon } from "./translate.js";
 /** A limit below this is asked of every shard: what they read too much costs less than asking twice. */
 const SMALL_LIMIT = 64;
 
-const MEMORY: Memory = { allocate: lendUntilSent, release: giveBack };
+const MEMORY: Memory = { allocate: lendUntilSent, release };
 
 /** A Range over several shards. */
 export interface Scan {

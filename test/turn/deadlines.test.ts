@@ -19,7 +19,7 @@ class Call implements Timed<Call> {
 
 const names = (calls: Deadlines<Call>) => [...calls].map(({ name }) => name);
 
-test("calls are listed oldest first, and leave from anywhere", () => {
+test("calls are listed oldest first, and can be removed from anywhere", () => {
   const calls = new Deadlines<Call>();
   const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => new Call(name, Number.POSITIVE_INFINITY));
   for (const call of [a, b, c, d]) calls.add(call);
@@ -35,7 +35,7 @@ test("calls are listed oldest first, and leave from anywhere", () => {
   assert.deepEqual(names(calls), []);
 });
 
-test("each call expires once, not before its deadline, in whatever order they came; one that left does not", async () => {
+test("each call expires once, not before its deadline and in any order; a removed call does not", async () => {
   const calls = new Deadlines<Call>();
   const expired: string[] = [];
   const alive = setInterval(() => {}, 1_000);
@@ -45,7 +45,7 @@ test("each call expires once, not before its deadline, in whatever order they ca
       assert.ok(Date.now() >= call.deadline, call.name);
       calls.delete(call);
       expired.push(call.name);
-      // An expired call may well begin another one.
+      // An expired call may start another one.
       if (call.name === "second") calls.add(new Call("fourth", begin + 120, over));
       if (call.name === "fourth") resolve();
     };

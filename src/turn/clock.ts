@@ -1,6 +1,6 @@
 /*
- * The time, for what asks often: read once for everything that one callback of the event loop does, such as all messages of one
- * piece of data from a socket. That is exact to a fraction of a millisecond.
+ * A clock for hot paths: it is read once per callback of the event loop, such as all messages in one chunk from a
+ * socket. The time is exact to a fraction of a millisecond.
  */
 
 let known = false;
@@ -10,7 +10,7 @@ const forget = () => {
   known = false;
 };
 
-/** Milliseconds since some moment in the past, as `performance.now()`. */
+/** Monotonic time in milliseconds, on the scale of `performance.now()`. */
 export function turnTime(): number {
   if (!known) {
     time = performance.now();
