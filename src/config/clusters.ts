@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { maxShards } from "../routing/create.js";
+import { MAX_SHARDS } from "../routing/create.js";
 import { formatEndpoint, parseEndpoint } from "./address.js";
 import { address, nonEmpty, positive } from "./fields.js";
 import { shardTlsSchema } from "./tls.js";
@@ -64,7 +64,7 @@ const shard = z.strictObject({
 export const shardsSchema = z
   .array(shard)
   .min(1)
-  .max(maxShards)
+  .max(MAX_SHARDS)
   .meta({
     description:
       "The etcd clusters that hold the keys. All proxies of a store need the same shards, in the same order.",

@@ -1,11 +1,13 @@
-/** Lexicographic order of bytes, as etcd orders keys: negative, 0 or positive. */
+// Indices below are in range by construction; `!` keeps the hot loops free of checks.
+
+/** Compares bytes lexicographically, as etcd orders keys. Returns a negative number, 0 or a positive number. */
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   const length = Math.min(a.length, b.length);
   const same = commonPrefix(a, b);
-  return same < length ? a[same] - b[same] : a.length - b.length;
+  return same < length ? a[same]! - b[same]! : a.length - b.length;
 }
 
-/** Number of leading bytes that `a` and `b` share. */
+/** Returns the number of leading bytes that `a` and `b` share. */
 export function commonPrefix(a: Uint8Array, b: Uint8Array): number {
   const length = Math.min(a.length, b.length);
   let i = 0;
@@ -13,7 +15,7 @@ export function commonPrefix(a: Uint8Array, b: Uint8Array): number {
   return i;
 }
 
-/** Bytes as one line of ASCII for messages: printable characters as they are, `\\` doubled, the rest as `\xNN`. */
+/** Formats bytes as one line of ASCII for messages. Backslashes are doubled; unprintable bytes become `\xNN`. */
 export function printable(bytes: Uint8Array): string {
   let text = "";
   for (const byte of bytes) {

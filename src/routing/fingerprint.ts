@@ -2,24 +2,24 @@ import { compareBytes, printable } from "./bytes.js";
 import { Hasher } from "./hash.js";
 import { type RoutingRule, rulesInForce, type ShardMap, ShardMapError } from "./map.js";
 
-/** What tells one shard map from another. */
+/** The identity of a shard map. */
 export interface Fingerprint {
-  /** The map in one spelling, as JSON; `parseMap` reads it. */
+  /** The map as canonical JSON. `parseMap` reads it. */
   readonly text: string;
   /** xxh64 of `text`, unsigned. */
   readonly id: bigint;
 }
 
-/** Version of the placement itself (groups and hash), part of every fingerprint. */
-const version = 1;
+/** Version of the placement algorithm (groups and hash). It is part of every fingerprint. */
+const PLACEMENT_VERSION = 1;
 
 /**
- * The fingerprint of a shard map: names in order, weights and the rules in force. Rules in another order, or the
- * default rules written out, make no difference; everything else does.
+ * Returns the fingerprint of a shard map: shard names in order, weights, and the rules in force. The order of the
+ * rules makes no difference, nor does writing out the default rules.
  */
 export async function fingerprint(map: ShardMap): Promise<Fingerprint> {
   const text = JSON.stringify({
-    version,
+    version: PLACEMENT_VERSION,
     shards: map.shards.map(({ name, weight }) => ({ name, weight })),
     rules: rulesInForce(map).map(({ prefix, delimiter, segments, shard }) => ({
       prefix: Buffer.from(prefix).toString("base64"),
@@ -32,7 +32,7 @@ export async function fingerprint(map: ShardMap): Promise<Fingerprint> {
   return { text, id: hasher.hash(new TextEncoder().encode(text)) };
 }
 
-/** The map of a fingerprint's `text`. Throws `ShardMapError` for a text of another version or of no fingerprint. */
+/** Returns the map of a fingerprint's `text`. Throws `ShardMapError` if the text is malformed or of another version. */
 export function parseMap(text: string): ShardMap {
   let parsed: {
     version: number;
@@ -42,10 +42,12 @@ export function parseMap(text: string): ShardMap {
   try {
     parsed = JSON.parse(text);
   } catch (cause) {
-    throw new ShardMapError("this is no shard map", { cause });
+    throw new ShardMapError("not a shard map", { cause });
   }
-  if (parsed?.version !== version) {
-    throw new ShardMapError(`the shard map has version ${parsed?.version}, this program knows ${version}`);
+  if (parsed?.version !== PLACEMENT_VERSION) {
+    throw new ShardMapError(
+      `the shard map has version ${parsed?.version}, this program knows ${PLACEMENT_VERSION}`,
+    );
   }
   const rules = parsed.rules.map((rule) => ({
     ...rule,
@@ -56,7 +58,7 @@ export function parseMap(text: string): ShardMap {
 
 /** One difference between two maps. */
 export interface MapDifference {
-  /** For people. */
+  /** The difference in words. */
   readonly message: string;
   readonly of: "shards" | "weight" | "rule";
   /** The shard that differs, if it is in the second map. */
@@ -65,12 +67,12 @@ export interface MapDifference {
   readonly rule?: Uint8Array;
 }
 
-/** What differs from map `before` to map `after`, one sentence for people each; empty when they are the same map. */
+/** Describes each difference between two maps in words. Returns an empty list for equal maps. */
 export function diffMaps(before: ShardMap, after: ShardMap): string[] {
   return compareMaps(before, after).map(({ message }) => message);
 }
 
-/** The same with where the differences are. */
+/** Returns the differences between two maps, with their locations. */
 export function compareMaps(before: ShardMap, after: ShardMap): MapDifference[] {
   return [...diffShards(before, after), ...diffRules(rulesInForce(before), rulesInForce(after))];
 }

@@ -1,6 +1,6 @@
 import type { RoutingRule } from "./map.js";
 
-/** A rule made ready: what the scan of a key needs, in numbers. */
+/** A routing rule, prepared for scanning keys. */
 export class Grouping {
   readonly rule: RoutingRule;
   /** Index of the shard that the rule pins its keys to, or -1. */
@@ -21,13 +21,13 @@ export class Grouping {
   }
 
   /**
-   * Length of the group of `key`, which begins with the rule's prefix: the group is that many leading bytes.
+   * Returns the length of the group of `key`, which starts with the rule's prefix. The group is that many leading bytes.
    *
-   * Segments are the non-empty pieces between delimiters in what follows the prefix; so delimiters that
-   * follow each other, and one right after the prefix, separate nothing. The group is the key up to the end
-   * of its n-th segment, n being the rule's `segments`. A key with fewer segments, and the prefix itself when n
-   * is 0, is its own group without trailing delimiters. So `/a/b`, `/a/b/` and `/a/b/c` are one group for n = 2, `/a` and
-   * `/a/` are another. Two keys are in the same group if the bytes of their groups are the same, whichever rules made them.
+   * Segments are the non-empty pieces between delimiters after the prefix. So consecutive delimiters separate
+   * nothing, nor does one right after the prefix. The group is the key up to the end of its n-th segment, where n
+   * is the rule's `segments`. For n = 0, it is the prefix. A key with fewer segments is its own group. Trailing
+   * delimiters never belong to a group. With n = 2, `/a/b`, `/a/b/` and `/a/b/c` are one group; `/a` and `/a/` are
+   * another. Two keys are in the same group if the bytes of their groups are equal, even under different rules.
    */
   groupEnd(key: Uint8Array): number {
     const end = this.closedEnd(key, key.length);
@@ -35,8 +35,8 @@ export class Grouping {
   }
 
   /**
-   * Length of the group that every key beginning with the first `length` bytes of `key` has under this
-   * rule (they include the prefix); -1 when such keys fall into different groups.
+   * Returns the length of the group that all keys starting with `key[0, length)` share under this rule, or -1 if
+   * they have several groups. These bytes include the rule's prefix.
    */
   closedEnd(key: Uint8Array, length: number): number {
     if (this.segments === 0) return this.trimmedPrefix;
@@ -56,7 +56,7 @@ export class Grouping {
     return -1;
   }
 
-  /** Where the first `length` bytes of `key` end without trailing delimiters. */
+  /** Returns the length of `key[0, length)` without trailing delimiters. */
   trimmed(key: Uint8Array, length: number): number {
     let end = length;
     while (end > 0 && key[end - 1] === this.delimiter) end--;

@@ -1,6 +1,6 @@
 import type { Hasher } from "./hash.js";
 import type { ShardEntry } from "./map.js";
-import { minusLog } from "./negativeLog.js";
+import { negativeLog } from "./negativeLog.js";
 
 interface Candidate {
   readonly shard: number;
@@ -17,22 +17,22 @@ interface WeightClass {
 /**
  * Weighted rendezvous hashing (highest random weight) over shard names.
  *
- * Each shard draws a number u in (0, 1) from the hash of the key and the hash of its name, and the
- * smallest -ln(u) / weight wins. So a shard's share is its weight over the sum, a new shard takes its share evenly from
- * all others and moves nothing between them, and the order of the shards means nothing.
+ * Each shard draws a number u in (0, 1) from the hash of the key and the hash of its name. The smallest -ln(u) /
+ * weight wins. So each shard's share is its weight over the sum of weights. A new shard takes its share evenly
+ * from all others and moves nothing between them. The order of the shards does not matter.
  *
- * The result must be the same on every machine for ever. Draws are integers, and shards of equal weight are
- * compared by their draws alone. Only the winners of different weights are compared by -ln(u) / weight, with
- * a logarithm made of + - * /, whose results ECMAScript fixes to the bit (unlike those of `Math.log`).
+ * The result must never change, on any machine. Draws are integers, and shards of equal weight are compared by
+ * their draws alone. Only the winners of different weights are compared by -ln(u) / weight, with a logarithm made
+ * of + - * /: ECMAScript specifies these to the bit, but not `Math.log`.
  */
 export class Rendezvous {
-  readonly #classes: readonly WeightClass[];
+  private readonly classes: readonly WeightClass[];
 
   constructor(shards: readonly ShardEntry[], hasher: Hasher) {
     const utf8 = new TextEncoder();
     const classes = new Map<number, Candidate[]>();
     const byName = shards.map((entry, shard) => ({ ...entry, shard }));
-    // Equal draws go to the smaller name, whatever the order of configuration.
+    // Equal draws go to the smaller name, in any configured order.
     byName.sort((a, b) => (a.name < b.name ? -1 : 1));
     for (const { name, weight, shard } of byName) {
       hasher.update(utf8.encode(name));
@@ -41,18 +41,18 @@ export class Rendezvous {
       if (members) members.push(candidate);
       else classes.set(weight, [candidate]);
     }
-    this.#classes = [...classes]
+    this.classes = [...classes]
       .map(([weight, candidates]) => ({ weight, candidates }))
       .sort((a, b) => a.weight - b.weight);
   }
 
-  /** The shard that wins a key whose xxh64 has these halves. */
+  /** Returns the shard that wins a group whose xxh64 has these halves. */
   pick(high: number, low: number): number {
-    const single = this.#classes.length === 1;
+    const single = this.classes.length === 1;
     let winner = -1;
     let least = Number.POSITIVE_INFINITY;
-    for (const { weight, candidates } of this.#classes) {
-      let best = candidates[0].shard;
+    for (const { weight, candidates } of this.classes) {
+      let best = -1;
       let most = -1;
       for (const candidate of candidates) {
         const drawn = draw(high ^ candidate.high, low ^ candidate.low);
@@ -62,7 +62,7 @@ export class Rendezvous {
         }
       }
       if (single) return best;
-      const cost = minusLog(most) / weight;
+      const cost = negativeLog(most) / weight;
       if (cost < least) {
         least = cost;
         winner = best;
@@ -72,7 +72,7 @@ export class Rendezvous {
   }
 }
 
-/** Mixes two int32 into an integer in [0, 2^52): two rounds of murmur3's 32-bit finalizer, crossed. */
+/** Mixes two int32 into an integer in [0, 2^52), by crossed rounds of murmur3's 32-bit finalizer. */
 function draw(high: number, low: number): number {
   const a = finalize(high + Math.imul(low, 0x9e3779b1));
   const b = finalize(low + Math.imul(a, 0x85ebca77));

@@ -1,13 +1,13 @@
-/** Key → shard, pure. Keys are bytes. Range ends follow etcd: empty = the one key, a single zero byte = no end. */
+/** Maps keys to shards. Pure. Range ends are as in etcd: empty for the key alone, a single zero byte for no end. */
 export interface Router {
   readonly shardCount: number;
-  /** Shard index of a key. */
+  /** Returns the index of the shard of a key. */
   shardOf(key: Uint8Array): number;
   /**
-   * Ascending indices of exactly the shards that can hold a key of `[key, rangeEnd)`; empty for an empty
-   * range. The reserved keyspace (keys that begin with a zero byte) belongs to no shard here.
+   * Returns the indices of exactly the shards that can hold a key in `[key, rangeEnd)`, ascending. The list is
+   * empty for an empty range. The reserved keyspace (keys that start with a zero byte) belongs to no shard.
    */
   shardsOf(key: Uint8Array, rangeEnd: Uint8Array): readonly number[];
-  /** Home shard of a lease id. */
+  /** Returns the index of a lease's home shard. */
   homeOf(lease: bigint): number;
 }

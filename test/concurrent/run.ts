@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { createRouter } from "../../src/routing/create.js";
-import { defaultRules } from "../../src/routing/map.js";
+import { DEFAULT_RULES } from "../../src/routing/map.js";
 import { Random } from "../kv/model.js";
 import { type EtcdProcess, startCluster } from "../support/etcd.js";
 import { startStore, type TestStore } from "../support/store.js";
@@ -91,7 +91,7 @@ class Stage {
 
   static async open(options: RunOptions, store: TestStore, host: readonly EtcdProcess[]): Promise<Stage> {
     const entries = store.shards.map((_, i) => ({ name: `shard${i}`, weight: 1 }));
-    const router = await createRouter({ shards: entries, rules: defaultRules });
+    const router = await createRouter({ shards: entries, rules: DEFAULT_RULES });
     const shardOf = (key: string) => router.shardOf(Buffer.from(key, "latin1"));
     const byShard: string[][] = Array.from({ length: SHARDS }, () => []);
     for (let n = 0; byShard.some((groups) => groups.length < GROUPS_PER_SHARD); n++) {

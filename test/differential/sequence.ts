@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createRouter } from "../../src/routing/create.js";
-import { defaultRules } from "../../src/routing/map.js";
+import { DEFAULT_RULES } from "../../src/routing/map.js";
 import type { Router } from "../../src/routing/router.js";
 import { Random } from "../kv/model.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
@@ -80,7 +80,7 @@ export class Bench {
     const store = await startStore({ shards: SHARDS, config, proxies });
     const router = await createRouter({
       shards: store.shards.map((_, i) => ({ name: `shard${i}`, weight: 1 })),
-      rules: defaultRules,
+      rules: DEFAULT_RULES,
     });
     return new Bench(plain, store, router, new Pair(plain.endpoint, store, router), host);
   }

@@ -1,22 +1,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { diffMaps, fingerprint, parseMap } from "../../src/routing/fingerprint.js";
-import { defaultRules, type ShardMap, ShardMapError } from "../../src/routing/map.js";
+import { DEFAULT_RULES, type ShardMap, ShardMapError } from "../../src/routing/map.js";
 import { rule, shards } from "./support.js";
 
 const map: ShardMap = { shards: shards("a", "b", "c"), rules: [rule("/x/", 2), rule("\xff\x01", 0, "b")] };
 
-test("the same map has the same fingerprint, however it is written", async () => {
+test("equal maps have equal fingerprints, written in any way", async () => {
   const own = await fingerprint(map);
   const reordered = { ...map, rules: [...map.rules].reverse() };
-  const spelledOut = { ...map, rules: [...map.rules, ...defaultRules] };
+  const spelledOut = { ...map, rules: [...map.rules, ...DEFAULT_RULES] };
   for (const same of [reordered, spelledOut]) {
     assert.deepEqual(await fingerprint(same), own);
     assert.deepEqual(diffMaps(map, same), []);
   }
 });
 
-test("a fingerprint is for ever", async () => {
+test("fingerprints never change", async () => {
   const { text, id } = await fingerprint(map);
   assert.equal(
     text,
@@ -28,20 +28,20 @@ test("a fingerprint is for ever", async () => {
   assert.equal(id, 6582227506513989406n);
 });
 
-test("a map comes back from its fingerprint", async () => {
+test("parseMap restores the map of a fingerprint", async () => {
   const own = await fingerprint(map);
   const back = parseMap(own.text);
   assert.deepEqual(await fingerprint(back), own);
   assert.deepEqual(diffMaps(map, back), []);
 });
 
-test("a text that is no fingerprint of this version is refused", () => {
+test("parseMap refuses malformed texts and other versions", () => {
   assert.throws(() => parseMap("{"), ShardMapError);
   assert.throws(() => parseMap("null"), ShardMapError);
   assert.throws(() => parseMap('{"version":2}'), /has version 2, this program knows 1/);
 });
 
-test("whatever moves a key or an index changes the fingerprint and is named", async () => {
+test("each change that moves a key or an index changes the fingerprint and is described", async () => {
   const [x, pinned] = map.rules;
   const changed: [ShardMap, string[]][] = [
     [{ ...map, shards: shards("a", "b", "c", "d") }, ["shard d is new"]],

@@ -11,7 +11,7 @@ async function groupsOf(rules: RoutingRule[]) {
   return (key: string) => text(router.explain(bytes(key)).group);
 }
 
-test("by default, a directory entry and its content are one group", async () => {
+test("by default, a directory entry and its contents are one group", async () => {
   const group = await groupsOf([]);
   for (const key of ["/apisix/routes", "/apisix/routes/", "/apisix/routes/1", "/apisix/routes/1/x"]) {
     assert.equal(group(key), "/apisix/routes", key);
@@ -31,7 +31,7 @@ test("by default, what a client builds from a name and a slash stays together", 
   assert.equal(group("foo"), "foo");
 });
 
-test("delimiters that follow each other separate nothing", async () => {
+test("consecutive delimiters separate nothing", async () => {
   const group = await groupsOf([]);
   assert.equal(group("/apisix//b/c"), "/apisix//b");
   assert.equal(group("/apisix/b//"), "/apisix/b");
@@ -59,7 +59,7 @@ test("the longest matching prefix decides, alone", async () => {
   assert.equal(group("user/42"), "user");
 });
 
-test("a prefix need not end at a delimiter", async () => {
+test("a prefix need not end with a delimiter", async () => {
   const group = await groupsOf([rule("/app", 1)]);
   assert.equal(group("/app/x/y"), "/app/x");
   assert.equal(group("/apple/x/y"), "/apple");
@@ -79,13 +79,13 @@ test("a rule for the empty prefix replaces the defaults", async () => {
   assert.equal(group("a/b/c/d"), "a/b/c");
 });
 
-test("a rule of one's own for paths leaves the default for other keys", async () => {
+test("a custom rule for paths leaves the default for other keys", async () => {
   const group = await groupsOf([rule("/", 1)]);
   assert.equal(group("/a/b/c"), "/a");
   assert.equal(group("a/b/c"), "a");
 });
 
-test("random keys agree with the definition read literally", async (t) => {
+test("random keys match the literal definition of groups", async (t) => {
   t.diagnostic(`SEED=${seed}`);
   const random = new Random(seed);
   for (let round = 0; round < 200; round++) {
@@ -104,7 +104,7 @@ test("random keys agree with the definition read literally", async (t) => {
   }
 });
 
-/** The definition with a regular expression instead of a scan. */
+/** The definition of groups, by a regular expression instead of a scan. */
 function literalGroup(key: string, prefix: string, segments: number): string {
   const match = new RegExp(`^(/*[^/]+){${segments}}(?=/|$)`).exec(key.slice(prefix.length));
   const end = segments === 0 ? prefix : match ? prefix + match[0] : key;

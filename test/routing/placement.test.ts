@@ -5,13 +5,13 @@ import { createRouter } from "../../src/routing/create.js";
 import { Hasher } from "../../src/routing/hash.js";
 import type { ShardEntry } from "../../src/routing/map.js";
 import { ShardMapError } from "../../src/routing/map.js";
-import { minusLog } from "../../src/routing/negativeLog.js";
+import { negativeLog } from "../../src/routing/negativeLog.js";
 import { Rendezvous } from "../../src/routing/rendezvous.js";
 import { bytes, Random, rule, seed, shards } from "./support.js";
 
 const hasher = await Hasher.load();
 
-/** The winner for each of `count` groups, by name. */
+/** Returns the name of the winning shard for each of `count` groups. */
 function winners(entries: readonly ShardEntry[], count: number): string[] {
   const rendezvous = new Rendezvous(entries, hasher);
   return Array.from({ length: count }, (_, i) => {
@@ -26,7 +26,7 @@ function tally(names: readonly string[]): Map<string, number> {
   return counts;
 }
 
-/** Fails when `actual` of `trials` is more than five standard deviations from a binomial share. */
+/** Fails if `actual` of `trials` is more than five standard deviations from a binomial share. */
 function assertShare(actual: number, trials: number, share: number, what: string): void {
   const deviation = Math.sqrt(trials * share * (1 - share));
   const off = Math.abs(actual - trials * share) / deviation;
@@ -53,7 +53,7 @@ test("the hash is xxh64", () => {
   assert.deepEqual([hasher.high >>> 0, hasher.low >>> 0], [0x44bc2cf5, 0xad770999]);
 });
 
-test("the logarithm that weights are compared by is one", (t) => {
+test("negativeLog is exact to 1e-15", (t) => {
   t.diagnostic(`SEED=${seed}`);
   const random = new Random(seed);
   const draws = [0, 1, 2, 2 ** 51 - 1, 2 ** 51, 2 ** 52 - 2, 2 ** 52 - 1];
@@ -61,10 +61,10 @@ test("the logarithm that weights are compared by is one", (t) => {
     draws.push(Math.floor(random.below(2 ** 32) * 2 ** (random.below(41) - 20)));
   for (const drawn of draws) {
     const u = (2 * drawn + 1) / 2 ** 53;
-    // Close to 1, `Math.log1p` keeps the digits that `Math.log` has lost with u.
+    // Close to 1, `Math.log1p` keeps the digits that `Math.log` loses.
     const exact = u > 0.5 ? -Math.log1p(u - 1) : -Math.log(u);
-    const error = Math.abs(minusLog(drawn) - exact) / exact;
-    assert.ok(error < 1e-15, `draw ${drawn}: ${minusLog(drawn)} instead of ${exact}`);
+    const error = Math.abs(negativeLog(drawn) - exact) / exact;
+    assert.ok(error < 1e-15, `draw ${drawn}: ${negativeLog(drawn)} instead of ${exact}`);
   }
 });
 
@@ -103,7 +103,7 @@ test("a new shard takes its share evenly from all others and moves nothing else"
   }
 });
 
-test("the order of the shards means nothing", () => {
+test("the order of the shards does not matter", () => {
   const before = winners(weighted, 5_000);
   assert.deepEqual(winners([...weighted].reverse(), 5_000), before);
   assert.deepEqual(
@@ -115,7 +115,7 @@ test("the order of the shards means nothing", () => {
   );
 });
 
-test("only the ratio of the weights counts", () => {
+test("only the ratio of the weights matters", () => {
   const before = winners(weighted, 5_000);
   const doubled = weighted.map(({ name, weight }) => ({ name, weight: weight * 2 }));
   assert.deepEqual(winners(doubled, 5_000), before);
@@ -131,7 +131,7 @@ test("keys of one group share a shard, pinned or not", async () => {
   }
 });
 
-test("explain says rule, group, hash and shard", async () => {
+test("explain returns rule, group, hash and shard", async () => {
   const pinned = rule("/pin/", 1, "c");
   const router = await createRouter({ shards: shards("a", "b", "c"), rules: [pinned] });
   assert.deepEqual(router.explain(bytes("/pin/x/y")), {
@@ -145,7 +145,7 @@ test("explain says rule, group, hash and shard", async () => {
   assert.deepEqual(hashed.rule.prefix, bytes(""));
 });
 
-test("leases spread over all shards by weight, negative ids too", async () => {
+test("leases spread over all shards by weight, including negative ids", async () => {
   const router = await createRouter({ shards: weighted, rules: [] });
   const count = 20_000;
   const homes = Array.from({ length: count }, (_, i) => weighted[router.homeOf(BigInt(i - count / 2))].name);
@@ -154,7 +154,7 @@ test("leases spread over all shards by weight, negative ids too", async () => {
   for (const { name, weight } of weighted) assertShare(counts.get(name) ?? 0, count, weight / total, name);
 });
 
-test("a map that makes no sense is refused", async () => {
+test("an invalid map is refused", async () => {
   const refused = (map: Parameters<typeof createRouter>[0], message: RegExp) =>
     assert.rejects(
       createRouter(map),
@@ -190,8 +190,8 @@ interface Golden {
   readonly leases: readonly string[];
 }
 
-// Never regenerate this file: data already lies where it says.
-test("the mapping is what it has always been", async () => {
+// Never regenerate golden.json: stored data is where it says.
+test("the mapping never changes", async () => {
   const golden: Golden = JSON.parse(readFileSync("test/routing/golden.json", "utf8"));
   assert.ok(golden.keys.length >= 300 && golden.maps.length >= 5);
   for (const map of golden.maps) {

@@ -9,7 +9,7 @@ import { bytes, Random, rule, seed, shards, text } from "./support.js";
 const five = shards("a", "b", "c", "d", "e");
 const all = [0, 1, 2, 3, 4];
 
-test("a range within one group is one shard's", async () => {
+test("a range within one group needs one shard", async () => {
   const router = await createRouter({ shards: five, rules: [] });
   const home = [router.shardOf(bytes("/registry/pods"))];
   for (const [from, to] of [
@@ -28,11 +28,11 @@ test("a range within one group is one shard's", async () => {
   assert.deepEqual(router.shardsOf(bytes("mylock/"), bytes("mylock0")), lock);
 });
 
-test("a range wider than a group is every shard's", async () => {
+test("a range wider than a group needs every shard", async () => {
   const router = await createRouter({ shards: five, rules: [] });
   for (const [from, to] of [
     ["/apisix/", "/apisix0"],
-    // `/apisix/routes2` begins with `/apisix/routes` too.
+    // `/apisix/routes2` also starts with `/apisix/routes`.
     ["/apisix/routes", "/apisix/routet"],
     ["/registry/pods", "/registry/pods0"],
     ["/registry/pods", "/registry/pods/"],
@@ -47,16 +47,16 @@ test("a range wider than a group is every shard's", async () => {
   }
 });
 
-test("a range of a few keys is the shards' of these keys", async () => {
+test("a range of a few keys needs the shards of these keys", async () => {
   const router = await createRouter({ shards: five, rules: [] });
   const of = (...keys: string[]) => [...new Set(keys.map((key) => router.shardOf(bytes(key))))].sort();
   assert.deepEqual(router.shardsOf(bytes("a"), bytes("a\0\0")), of("a", "a\0"));
   assert.deepEqual(router.shardsOf(bytes("/a/b"), bytes("/a/b\0\0\0")), of("/a/b", "/a/b\0", "/a/b\0\0"));
-  // Key and directory are one group, what lies between them is not in the range.
+  // Key and directory are one group. The range has no keys between them.
   assert.deepEqual(router.shardsOf(bytes("/a/b/"), bytes("/a/b/\0")), of("/a/b"));
 });
 
-test("an empty range is no shard's", async () => {
+test("an empty range needs no shard", async () => {
   const router = await createRouter({ shards: five, rules: [rule("/p", 0, "b")] });
   for (const [from, to] of [
     ["b", "a"],
@@ -68,7 +68,7 @@ test("an empty range is no shard's", async () => {
   }
 });
 
-test("the reserved keyspace is no shard's", async () => {
+test("the reserved keyspace belongs to no shard", async () => {
   const router = await createRouter({ shards: five, rules: [rule("\x01", 0, "c")] });
   assert.deepEqual(router.shardsOf(bytes("\0"), bytes("")), []);
   assert.deepEqual(router.shardsOf(bytes("\0braid/log"), bytes("")), []);
@@ -78,7 +78,7 @@ test("the reserved keyspace is no shard's", async () => {
   assert.deepEqual(router.shardsOf(bytes("\0"), bytes("\x02")), [2]);
 });
 
-test("a pinned prefix is its shard's, and ranges that touch it know it", async () => {
+test("a pinned prefix needs its shard, and so do ranges that touch it", async () => {
   const names = shards("a", "b", "c", "d", "e");
   const router = await createRouter({ shards: names, rules: [rule("/p/", 1, "d"), rule("/p/q/", 1, "b")] });
   assert.equal(router.shardOf(bytes("/p/x/y")), 3);
@@ -90,7 +90,7 @@ test("a pinned prefix is its shard's, and ranges that touch it know it", async (
   assert.deepEqual(router.shardsOf(bytes("/p/a"), bytes("/p/q/\0")), [1, 3]);
 });
 
-test("where rules cover all that follows some bytes, only these bytes themselves are left to hash", async () => {
+test("where rules cover everything under a prefix, only the prefix itself is hashed", async () => {
   const own = (await createRouter({ shards: five, rules: [] })).shardOf(bytes("x"));
   const [low, high] = all.filter((shard) => shard !== own);
   const rules: RoutingRule[] = [];
@@ -105,9 +105,9 @@ test("where rules cover all that follows some bytes, only these bytes themselves
   assert.deepEqual(router.shardsOf(bytes("x\x90"), bytes("y")), [high]);
 });
 
-test("a rule inside another one's group is seen by ranges of that group", async () => {
+test("a range of a group takes account of a rule inside the group", async () => {
   const names = await createRouter({ shards: five, rules: [] });
-  // Hashed shards of the groups, and a shard to pin to that is neither.
+  // The shards that the groups hash to, and a third one to pin to.
   const [x, p] = [names.shardOf(bytes("abx")), names.shardOf(bytes("/p"))];
   const other = all.find((shard) => shard !== x && shard !== p)!;
   const pin = five[other].name;
@@ -131,11 +131,11 @@ test("a rule inside another one's group is seen by ranges of that group", async 
   assert.deepEqual(shardsOf("/p/q/y", "/p0"), [p]);
 });
 
-test("all that follows a group is the group when only the delimiter can follow", async () => {
+test("everything after a group is the group if only the delimiter can follow", async () => {
   const router = await createRouter({ shards: five, rules: [rule("", 1, undefined, "\0")] });
   assert.deepEqual(router.shardsOf(bytes("a"), bytes("a\x01")), [router.shardOf(bytes("a"))]);
   assert.deepEqual(router.shardsOf(bytes("a"), bytes("a\x02")), all);
-  // The same where what follows the delimiter has a rule of its own.
+  // The same where a separate rule applies after the delimiter.
   const nested = await createRouter({
     shards: five,
     rules: [rule("", 1, undefined, "\0"), rule("a\0", 1, "b")],
@@ -164,7 +164,7 @@ test("a long key in a range costs no more than its length", { timeout: 10_000 },
 
 const alphabet = "\0\x01ab/0\xff";
 
-/** All keys of up to three characters of the alphabet. */
+/** All keys of up to three characters from the alphabet. */
 const smallKeys = (() => {
   const keys = [""];
   for (const key of keys) if (key.length < 3) for (const character of alphabet) keys.push(key + character);
@@ -174,7 +174,7 @@ const smallKeys = (() => {
 function randomMap(random: Random): ShardMap {
   const prefixes: string[] = [];
   for (let count = random.below(6); count > 0; count--) {
-    // Often inside the prefix before it.
+    // Often inside the previous prefix.
     const outer = random.below(2) === 0 ? (prefixes.at(-1) ?? "") : "";
     const prefix = outer + random.text("ab/\0", 3);
     if (prefix[0] !== "\0" && !prefixes.includes(prefix)) prefixes.push(prefix);
@@ -190,7 +190,7 @@ function randomMap(random: Random): ShardMap {
   return { shards: five, rules };
 }
 
-/** A range, now and then an empty one; often of a few keys, of one group, or up to a neighbour. */
+/** Returns a range: sometimes empty, often of a few keys, of one group, or up to a neighbour. */
 function randomRange(random: Random, stems: readonly string[]): readonly [Uint8Array, Uint8Array] {
   const from = (random.below(3) === 0 ? random.pick(stems) : "") + random.text(alphabet, 5);
   const stem = from.slice(0, from.length - random.below(3));
@@ -207,7 +207,7 @@ function randomRange(random: Random, stems: readonly string[]): readonly [Uint8A
   }
 }
 
-/** Finds a key of `[from, to)` for each of `wanted`; returns the shards that no key was found for. */
+/** Searches `[from, to)` for a key on each of the `wanted` shards. Returns the shards without one. */
 function unreached(
   router: Router,
   map: ShardMap,
@@ -226,7 +226,7 @@ function unreached(
   for (const key of smallKeys) visit(key);
   for (let zeros = 0; zeros < 8; zeros++) visit(Uint8Array.of(...from, ...new Array(zeros).fill(0)));
   for (let tries = 0; tries < 20_000 && missing.size > 0; tries++) {
-    // A beginning of either end or of a rule's prefix, one byte of any kind, and a tail.
+    // A prefix of either end or of a rule's prefix, one arbitrary byte, and a tail.
     const stem = random.pick(stems);
     const start = stem.subarray(0, random.below(stem.length + 1));
     const byte = random.below(3) === 0 ? random.below(256) : random.pick(bytes(alphabet));
@@ -235,7 +235,7 @@ function unreached(
   return [...missing];
 }
 
-test("the shards of a range are exactly those that a key of it can have", async (t) => {
+test("the shards of a range are exactly those that can hold one of its keys", async (t) => {
   t.diagnostic(`SEED=${seed}`);
   const random = new Random(seed);
   const sizes = new Map<number, number>();
@@ -249,8 +249,11 @@ test("the shards of a range are exactly those that a key of it can have", async 
       if (to.length === 0) continue;
       const found = router.shardsOf(from, to);
       sizes.set(found.length, (sizes.get(found.length) ?? 0) + 1);
-      const where = () =>
-        `SEED=${seed} ${JSON.stringify(map.rules, (_, value) => (value instanceof Uint8Array ? Buffer.from(value).toString("latin1") : value))} [${Buffer.from(from).toString("hex")}, ${Buffer.from(to).toString("hex")}) gave ${found}`;
+      const where = () => {
+        const readable = (_: string, value: unknown) => (value instanceof Uint8Array ? text(value) : value);
+        const [low, high] = [from, to].map((bytes) => Buffer.from(bytes).toString("hex"));
+        return `SEED=${seed} ${JSON.stringify(map.rules, readable)} [${low}, ${high}) gave ${found}`;
+      };
       assert.deepEqual([...found], [...new Set(found)].sort(), where());
       const endless = to.length === 1 && to[0] === 0;
       smallKeys.forEach((key, at) => {
