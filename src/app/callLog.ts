@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { LogGate } from "../ops/gate.js";
 import type { Log } from "../ops/log.js";
+import { LogGate } from "../ops/logGate.js";
 import type { Call } from "../rpc/call.js";
 import { Code, type StatusError, withDetail } from "../status/error.js";
 import { etcd } from "../status/etcd.js";

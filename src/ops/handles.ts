@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 
-/** Handles that a proxy needs for itself: code, logs, certificates, and 100 connections while they are refused. */
+/** File descriptors that the proxy itself needs: code, logs, certificates, and 100 connections that it is refusing. */
 const OWN_HANDLES = 200;
-/** The least with which a proxy starts. */
+/** The fewest that a proxy needs to start. */
 const MIN_HANDLES = 256;
 
-/** How many files and connections this process may have open; undefined where the system does not say (only Linux does). */
+/** Returns the soft limit of open files and connections of this process; undefined if unknown, as on all but Linux. */
 export function handleLimit(): number | undefined {
   try {
     const soft = /^Max open files +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
@@ -15,24 +15,24 @@ export function handleLimit(): number | undefined {
   }
 }
 
-/** How many clients' connections `limit` handles allow; `endpoints` is the number of backends' endpoints. */
+/** Returns how many client connections `limit` allows. `endpoints` is the number of endpoints of all backends. */
 export function connectionRoom(limit: number | undefined, endpoints: number): number {
   if (limit === undefined) return Number.POSITIVE_INFINITY;
-  // One connection for calls and one for a member that is being left or tried.
+  // Each endpoint may have a connection in use and another that is opening or draining.
   return limit - OWN_HANDLES - 2 * endpoints;
 }
 
-/** True for the error of a process or system that has no file handle left. */
+/** Returns whether `error` says that the process or the system has no file descriptor left. */
 export function isOutOfHandles(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === "EMFILE" || code === "ENFILE";
 }
 
-/** What an operator has to do about it. */
+/** Returns an error text that says how to raise the limit. */
 export function tooFewHandles(limit: number | undefined): string {
   const given = limit === undefined ? "" : ` (${limit})`;
   return (
-    `the limit of open files${given} is too low: at least ${MIN_HANDLES} and one for each connection are needed; ` +
+    `the limit of open files${given} is too low: at least ${MIN_HANDLES} and one per connection are needed; ` +
     "raise it with `ulimit -n`, or LimitNOFILE= in a systemd unit"
   );
 }

@@ -1,13 +1,13 @@
 import { setFlagsFromString } from "node:v8";
 
 /**
- * Percent by which what is alive may grow before all of the heap is collected. V8 counts messages and what is read from
- * sockets, megabytes that are soon garbage, with a heap that is small here; by its own measure a few large ranges
- * would have it collected each time.
+ * How much live memory may grow before a full collection. V8 counts buffers of messages and sockets, megabytes
+ * that are soon garbage, against a heap that is small here. By default, a few large ranges would trigger a full
+ * collection each time.
  */
-const GROWTH = 200;
+const HEAP_GROWTH_PERCENT = 200;
 
-/** Sets the garbage collector to what a proxy needs; for the start of the process. */
+/** Tunes the garbage collector for a proxy. Call it when the process starts. */
 export function tuneHeap(): void {
-  setFlagsFromString(`--heap-growing-percent=${GROWTH}`);
+  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`);
 }

@@ -1,16 +1,16 @@
 import { type DestinationStream, destination, type Level, type Logger as PinoLogger, pino } from "pino";
 
-/** The process's log. Structured fields come first, then the text: `log.warn({ shard }, "lost")`. */
+/** The log of the process. Structured fields come first, then the message: `log.warn({ shard }, "lost")`. */
 export type Log = PinoLogger;
 
-/** What the rooms below `app` need of a log; each takes the levels that it uses. */
+/** The part of `Log` that rooms below `app` need. */
 export interface Logger {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
 }
 
-/** Fields that are never written, wherever they appear at the top or one level down. */
+/** Fields that are never written, at the top level or one level down. */
 const SECRETS = ["password", "token", "authorization", "credentials"];
 
 const LEVEL_NAMES: Record<number, string> = {
@@ -23,8 +23,8 @@ const LEVEL_NAMES: Record<number, string> = {
 };
 
 /**
- * A log on standard error: lines for people when that is a terminal, JSON otherwise. Written
- * synchronously, so that the last lines before an exit are there. `output` is for tests.
+ * Creates a log on standard error, as readable lines on a terminal and as JSON otherwise. Writes are synchronous, so
+ * that the last lines before an exit are not lost. `output` is for tests.
  */
 export function createLog(level: Level | "silent", output: DestinationStream = standardError()): Log {
   return pino(
@@ -44,7 +44,7 @@ function standardError(): DestinationStream {
   return { write: (line: string) => raw.write(`${readable(line)}\n`) };
 }
 
-/** One JSON line of pino as `12:34:56.789 WARN  text  field=value`. */
+/** Formats one of pino's JSON lines as `12:34:56.789 WARN  text  field=value`. */
 export function readable(line: string): string {
   const { level, time, msg = "", ...fields } = JSON.parse(line) as Record<string, unknown>;
   const clock = String(time).slice(11, 23);
@@ -55,7 +55,7 @@ export function readable(line: string): string {
 
 function fieldText(value: unknown): string {
   if (typeof value === "string") return /^[\w.:/-]+$/.test(value) ? value : JSON.stringify(value);
-  // pino writes errors as {type, message, stack}: the text is what a person looks for.
+  // pino writes errors as {type, message, stack}. Readers want the message.
   if (value !== null && typeof value === "object" && "stack" in value && "message" in value)
     return JSON.stringify(value.message);
   return JSON.stringify(value);

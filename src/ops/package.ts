@@ -2,9 +2,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-// The single executable has no folder: scripts/build-binary.js replaces this module by one that carries the version.
+// The single executable has no folder: scripts/build-binary.js replaces this module by one that has the version.
 
-/** The folder that holds this package's package.json, whether the code runs from `src` or compiled. */
+/** The folder of this package's package.json, both for `src` and for compiled code. */
 export const packageRoot = findRoot(dirname(fileURLToPath(import.meta.url)));
 
 /** This package's version, as in package.json. */

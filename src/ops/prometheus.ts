@@ -1,18 +1,18 @@
 import type { Gauge, Registry } from "prom-client";
 import { BOUNDS, type Histogram } from "../stats/histogram.js";
-import { EventLoopLag } from "./lag.js";
-import { addProcessMetrics } from "./process.js";
+import { EventLoopLag } from "./eventLoopLag.js";
+import { addProcessMetrics } from "./processMetrics.js";
 import type { Aggregator, Labels, MetricSink, Sample } from "./samples.js";
 
-/** One histogram of durations, under its labels. */
+/** A histogram of durations, with its labels. */
 export type HistogramSample = readonly [labels: Labels, histogram: Histogram];
 
-/** The values of one process's metrics, as they are handed to another. */
+/** The values of one process's metrics, in the form that is sent to another process. */
 export type Values = Awaited<ReturnType<Registry["getMetricsAsJSON"]>>;
 
 /**
- * Prometheus metrics that are read where they are counted, when somebody asks for them: between two scrapes they
- * cost nothing, nor before the first, with which the library for them is loaded. They are all added before that.
+ * Prometheus metrics, whose values are read at each scrape from the counters of the other rooms. Between scrapes
+ * they cost nothing. The first scrape loads prom-client, so all metrics must have been added by then.
  */
 export class Metrics implements MetricSink {
   static readonly contentType = "text/plain; version=0.0.4; charset=utf-8";
@@ -21,8 +21,8 @@ export class Metrics implements MetricSink {
   private lag: EventLoopLag | undefined;
 
   /**
-   * `runtime` adds those of the process and of Node.js: processor time, memory, event loop, garbage collection. The last
-   * two are observed from the first scrape on.
+   * `runtime` adds metrics of the process and of Node.js: CPU time, memory, event loop and garbage collection. The
+   * last two are measured from the first scrape on.
    */
   constructor(private readonly runtime: boolean) {
     if (runtime) addProcessMetrics(this);
@@ -36,7 +36,7 @@ export class Metrics implements MetricSink {
     this.add(name, help, "gauge", aggregator, () => values(read()));
   }
 
-  /** Durations, in seconds as Prometheus wants them. */
+  /** Adds a histogram of durations. `name` should end in `_seconds`, the unit of the exported values. */
   histogram(name: string, help: string, read: () => Iterable<HistogramSample>): void {
     this.add(name, help, "histogram", "sum", () => {
       const all: Value[] = [];
@@ -45,11 +45,12 @@ export class Metrics implements MetricSink {
     });
   }
 
-  /** The text format. */
+  /** Returns all metrics in Prometheus's text format. */
   text(): Promise<string> {
     return this.scrape((registry) => registry.metrics());
   }
 
+  /** Returns all metrics as values, for `addUp`. */
   values(): Promise<Values> {
     return this.scrape((registry) => registry.getMetricsAsJSON());
   }
@@ -65,7 +66,7 @@ export class Metrics implements MetricSink {
     const { collectDefaultMetrics, Registry } = await import("prom-client");
     const register = new Registry();
     if (this.runtime) {
-      // The lag of the event loop we measure ourselves: the library would wake an idle process all the time.
+      // The library's event loop monitor would keep waking an idle process, so we measure the lag ourselves.
       collectDefaultMetrics({ register, eventLoopMonitoringPrecision: 2 ** 31 - 1 });
       this.lag = new EventLoopLag();
       for (const { name, help, aggregator, read } of this.lag.statistics) {
@@ -73,7 +74,7 @@ export class Metrics implements MetricSink {
       }
     }
     for (const metric of this.added) {
-      // Ours takes the place of the library's.
+      // Our metric replaces the library's of the same name.
       register.removeSingleMetric(metric.name);
       register.registerMetric(metric);
     }
@@ -81,14 +82,14 @@ export class Metrics implements MetricSink {
   }
 
   private add(name: string, help: string, type: string, aggregator: Aggregator, read: () => Value[]): void {
-    // All that the registry asks of a metric; the library's own classes would keep the values a second time.
+    // This is all that the registry needs. The library's own metric classes would store the values a second time.
     const head = { name, help, type, aggregator };
     const metric = { ...head, get: async () => ({ ...head, values: read() }) };
     this.added.push(metric as unknown as (typeof this.added)[number]);
   }
 }
 
-/** Those of several processes as one text. */
+/** Aggregates the metrics of several processes. Returns Prometheus's text format. */
 export async function addUp(all: readonly Values[]): Promise<string> {
   const { AggregatorRegistry } = await import("prom-client");
   return AggregatorRegistry.aggregate([...all]).metrics();
@@ -106,12 +107,12 @@ function values(samples: Iterable<Sample>): Value[] {
 
 function addHistogram(all: Value[], name: string, labels: Labels, { buckets, sumMs }: Histogram): void {
   let count = 0;
-  BOUNDS.forEach((bound, i) => {
-    count += buckets[i]!;
-    all.push({ metricName: `${name}_bucket`, labels: { ...labels, le: String(bound) }, value: count });
+  buckets.forEach((n, i) => {
+    count += n;
+    // The last bucket has no bound.
+    const le = String(BOUNDS[i] ?? "+Inf");
+    all.push({ metricName: `${name}_bucket`, labels: { ...labels, le }, value: count });
   });
-  count += buckets[BOUNDS.length]!;
-  all.push({ metricName: `${name}_bucket`, labels: { ...labels, le: "+Inf" }, value: count });
   all.push({ metricName: `${name}_sum`, labels, value: sumMs / 1_000 });
   all.push({ metricName: `${name}_count`, labels, value: count });
 }

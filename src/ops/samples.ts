@@ -1,12 +1,12 @@
 export type Labels = Readonly<Record<string, string>>;
-/** One value of a metric, under its labels. */
+/** One value of a metric, with its labels. */
 export type Sample = readonly [labels: Labels, value: number];
-/** How the values of several processes make one: added up, the largest, the smallest, or their mean. */
+/** How to combine the values of several processes. */
 export type Aggregator = "sum" | "max" | "min" | "average";
 
-/** Where metrics are registered. They are read when somebody asks for them. */
+/** Registers metrics. `read` is called at each scrape. */
 export interface MetricSink {
   counter(name: string, help: string, read: () => Iterable<Sample>): void;
-  /** `aggregator` is "sum" by default. */
+  /** The default aggregator is "sum". */
   gauge(name: string, help: string, read: () => Iterable<Sample>, aggregator?: Aggregator): void;
 }

@@ -7,7 +7,7 @@ interface Panel {
   readonly targets?: readonly { readonly expr: string }[];
 }
 
-/** One mention of a metric in the dashboard, with the labels that the query selects or groups by. */
+/** A metric in a query of the dashboard, with the labels that the query selects or groups by. */
 export interface Query {
   readonly panel: string;
   readonly metric: string;
@@ -17,7 +17,7 @@ export interface Query {
 const dashboard = JSON.parse(readFileSync(join(packageRoot, "docs/grafana/etcd-braid.json"), "utf8"));
 const SCRAPED = new Set(["job", "instance", "le"]);
 
-/** Every metric that docs/grafana/etcd-braid.json asks for. */
+/** Returns every use of a metric in docs/grafana/etcd-braid.json. */
 export function dashboardQueries(): Query[] {
   const panels: readonly Panel[] = dashboard.panels;
   const queries = panels.flatMap(({ title, targets = [] }) => targets.map(({ expr }) => ({ title, expr })));

@@ -14,7 +14,7 @@ import { storeConfig } from "../support/store.js";
 import { until } from "../support/until.js";
 import { Scrape } from "./scrape.js";
 
-/** Starts `braid <args>` with at most `handles` open files. */
+/** Starts `braid <args>` with a limit of `handles` open files. */
 function limited(handles: number, ...args: string[]): ChildProcess {
   const child = spawn("sh", ["-c", `ulimit -n ${handles}; exec "$@"`, "sh", ...braidCommand, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
@@ -37,7 +37,7 @@ describe("the limit of open files", () => {
   after(() => Promise.all(shards.map((shard) => shard.remove())));
 
   for (const handles of [64, 80, 100, 128, 200]) {
-    test(`with ${handles} a proxy does not start, and one line says what it needs`, {
+    test(`with ${handles}, a proxy does not start, and one line says what it needs`, {
       timeout: 60_000,
     }, async (t) => {
       const child = limited(handles, "serve", "--config", configFile);
@@ -53,7 +53,7 @@ describe("the limit of open files", () => {
     });
   }
 
-  test("beyond it connections are refused, logged and counted, and everything else goes on", async () => {
+  test("connections beyond it are refused, logged and counted, and everything else goes on", async () => {
     const child = limited(256, "serve", "--config", configFile);
     const running = new Running(child);
     const sockets: { readonly socket: Socket; closed: boolean }[] = [];
@@ -79,7 +79,7 @@ describe("the limit of open files", () => {
       const lines = running.output.split("\n").filter((line) => line.includes("for the limit of open files"));
       assert.equal(lines.length, 1, "one line for all of them");
       assert.equal(JSON.parse(lines[0]!).limit, room);
-      // While there is no room, the proxy itself has handles: for its log, its shards and code that it loads late.
+      // At the limit, the proxy still has descriptors for its log, its shards and code that it loads late.
       sockets.find(({ closed }) => !closed)!.socket.destroy();
       const put = { path: "/v3/kv/put", body: JSON.stringify({ key: b64("/a"), value: "" }) };
       await until("there is room for one", async () => (await ask(endpoint, put)).status === 200);

@@ -27,7 +27,7 @@ test("lines below the level are not written", () => {
   assert.deepEqual(quiet.lines, []);
 });
 
-test("on a terminal a line is time, level, text and fields", () => {
+test("on a terminal, a line has time, level, message and fields", () => {
   const { lines, log } = capture();
   log.warn({ shard: "a", endpoint: "[::1]:2379", err: new Error("it broke") }, "connection lost");
   assert.match(

@@ -11,7 +11,7 @@ import { until } from "../support/until.js";
 import { dashboardQueries } from "./dashboard.js";
 import { Scrape } from "./scrape.js";
 
-/** There only where a command has several workers; test/workers sees them. */
+/** Only with several workers; test/workers covers them. */
 const WORKERS = /^braid_worker/;
 
 describe("metrics", () => {
@@ -44,7 +44,7 @@ describe("metrics", () => {
     assert.ok(grew("braid_request_duration_seconds_sum", { method: "KV.Put" }) > 0);
     assert.equal(grew("braid_shard_requests_total", { method: "KV.Put", code: "OK" }), 5);
     assert.equal(now.sum("braid_requests_in_flight", { method: "KV.Put" }), 0);
-    // One put after the other: each is sealed by an entry of its own.
+    // Sequential puts, so that a separate entry seals each.
     assert.equal(grew("braid_timeline_seal_duration_seconds_count", {}), 5);
     assert.equal(grew("braid_timeline_appends_total", { result: "taken" }), 5);
     assert.equal(grew("braid_timeline_revision", {}), 5);
@@ -54,7 +54,7 @@ describe("metrics", () => {
     );
   });
 
-  test("histograms are cumulative and end with what is counted", async () => {
+  test("histograms are cumulative and end with the count", async () => {
     const now = await scrape();
     const buckets = now.of("braid_request_duration_seconds_bucket", { method: "KV.Put" });
     const counts = buckets.map(({ value }) => value);
@@ -100,7 +100,7 @@ describe("metrics", () => {
     assert.equal((await scrape()).sum("braid_leases_ended_total", {}), 1);
   });
 
-  test("a shard that goes away shows in its endpoint's state, and calls that fail by their code", async () => {
+  test("a lost shard shows in its endpoint's state, and failed calls are counted by code", async () => {
     const ready = { shard: "shard1", state: "ready" };
     assert.equal((await scrape()).sum("braid_shard_endpoint_state", ready), 1);
     await store.shards[1]!.stop();
@@ -114,14 +114,14 @@ describe("metrics", () => {
     await until("it is back", async () => (await scrape()).sum("braid_shard_endpoint_state", ready) === 1);
   });
 
-  test("every metric has help and type, labels come from fixed lists, and clients can not add series", async () => {
+  test("every metric has help and type, labels come from fixed sets, and clients cannot add series", async () => {
     const before = await scrape();
     for (const path of ["/etcdserverpb.KV/Nonsense1", "/a.B/C"]) await unknownMethod(store.endpoint, path);
     const now = await scrape();
     assert.equal(
       now.sum("braid_requests_total", { method: "unknown" }) -
         before.sum("braid_requests_total", { method: "unknown" }),
-      // With grpc-js the library itself answers them.
+      // With grpc-js, the library answers them.
       process.env.BRAID_TEST_TRANSPORT === "grpc-js" ? 0 : 2,
     );
     const methods = new Set(now.of("braid_requests_total", {}).map(({ labels }) => labels.method));
@@ -146,14 +146,14 @@ describe("metrics", () => {
     assert.equal((await fetch(`http://${address}/v3/kv/range`, { method: "POST", body: "{}" })).status, 404);
   });
 
-  test("the dashboard asks for nothing that is not there, and shows all metrics of the proxy", async () => {
+  test("the dashboard queries only existing metrics, and shows all of the proxy's", async () => {
     const now = await scrape();
     const queries = dashboardQueries();
     assert.ok(queries.length > 50);
     for (const { panel, metric, labels } of queries) {
       if (WORKERS.test(metric)) continue;
       const series = now.series.find(({ name }) => name === metric);
-      // Garbage may not have been collected yet.
+      // There may have been no garbage collection yet.
       const family = metric.replace(/_(bucket|sum|count)$/, "");
       assert.ok(series !== undefined || now.types.has(family), `"${panel}" asks for ${metric}`);
       for (const label of labels) {
@@ -165,7 +165,7 @@ describe("metrics", () => {
     assert.deepEqual(hidden, []);
   });
 
-  test("docs/metrics.md explains every metric, and no other", async () => {
+  test("docs/metrics.md explains exactly the existing metrics", async () => {
     const page = readFileSync(join(packageRoot, "docs/metrics.md"), "utf8");
     const sections = page.slice(page.indexOf("\n## Metrics\n"), page.indexOf("\n## Logs\n"));
     const tables = sections.split("\n").filter((line) => line.startsWith("| `"));
@@ -181,14 +181,14 @@ describe("metrics", () => {
     );
   });
 
-  test("connections are counted by what they speak", async () => {
+  test("connections are counted by protocol", async () => {
     const now = await scrape();
     assert.ok(now.sum("braid_connections_accepted_total", { protocol: "http2" }) > 0);
     assert.ok(now.sum("braid_connections", { protocol: "http1" }) > 0, "that of fetch above");
     assert.equal(now.of("braid_connections_refused_total", { reason: "silent" }).length, 1);
   });
 
-  test("calls over the JSON gateway count like others", async () => {
+  test("calls through the JSON gateway are counted as any other", async () => {
     const before = (await scrape()).sum("braid_requests_total", { method: "KV.Range", code: "OK" });
     const body = JSON.stringify({ key: Buffer.from("k").toString("base64") });
     await fetch(`http://${store.endpoint}/v3/kv/range`, { method: "POST", body });

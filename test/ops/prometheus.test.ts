@@ -14,7 +14,7 @@ function metricsOf(requests: number, revision: number, ms: number): Metrics {
   return metrics;
 }
 
-test("values are read when they are asked for, and labels are escaped", async () => {
+test("values are read at each scrape, and labels are escaped", async () => {
   let count = 1;
   const metrics = new Metrics(false);
   metrics.counter("requests_total", "Requests.", () => [[{ method: 'a"b\\c' }, count]]);
@@ -23,9 +23,9 @@ test("values are read when they are asked for, and labels are escaped", async ()
   assert.match(await metrics.text(), /^requests_total\{method="a\\"b\\\\c"\} 2$/m);
 });
 
-test("those of several processes become one: sums, histograms added up, the largest where that is meant", async () => {
+test("metrics of several processes are combined by their aggregators", async () => {
   const all = [metricsOf(3, 17, 0.2), metricsOf(4, 12, 0.4)];
-  // As it is sent from one process to another.
+  // The form in which one process sends them to another.
   const sent = await Promise.all(all.map(async (metrics) => structuredClone(await metrics.values())));
   const totals = new Scrape(await addUp(sent));
   assert.equal(totals.sum("requests_total", {}), 7);
@@ -35,7 +35,7 @@ test("those of several processes become one: sums, histograms added up, the larg
   assert.equal(totals.sum("duration_seconds_bucket", { method: "m", le: "0.0005" }), 2);
 });
 
-test("what a process has used counts from its start, not from the first scrape", async () => {
+test("CPU time counts from the start of the process, not from the first scrape", async () => {
   const metrics = new Metrics(true);
   const until = performance.now() + 300;
   while (performance.now() < until);

@@ -11,7 +11,7 @@ import { startStore, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
 import { Scrape } from "./scrape.js";
 
-/* What a client is refused for, an operator sees on the proxy's metrics page; everybody else is served all the while. */
+/* Each reason to refuse a client is counted on the metrics page, while all other clients are served. */
 
 const READ = grpc(RangeRequest.encode({ key: Buffer.from("/key") }));
 const PING = frame(FrameType.PING, 0, 0, Buffer.alloc(8));
@@ -55,7 +55,7 @@ const attacks: Partial<Record<Refusal, (client: RawPeer) => void>> = {
 };
 
 for (const [reason, attack] of Object.entries(attacks)) {
-  test(`a client that is cut off for "${reason}" is counted, once and as that; others are served`, async () => {
+  test(`a client closed for "${reason}" is counted once under it; others are served`, async () => {
     const earlier = await refused();
     const other = await RawPeer.open(store.endpoint);
     const client = await RawPeer.open(store.endpoint);
@@ -67,7 +67,7 @@ for (const [reason, attack] of Object.entries(attacks)) {
   });
 }
 
-test("bytes that are no HTTP are counted", async () => {
+test("bytes that are not HTTP are counted", async () => {
   const earlier = await refused();
   const socket = dial();
   socket.write("\u0016\u0003\u0001 this is none\r\n\r\n");
@@ -79,7 +79,7 @@ test("connections beyond the limit are counted, and there is room again when oth
   const earlier = await refused();
   const open = Array.from({ length: 10 }, () => dial());
   for (const socket of open) socket.write(Buffer.concat([PREFACE, frame(FrameType.SETTINGS, 0, 0)]));
-  // The page has a connection as well, or needs one.
+  // The metrics page also needs a connection.
   await until("two are refused", () => open.filter(({ closed }) => closed).length >= 2);
   for (const socket of open) socket.destroy();
   await until("there is room again", async () => {
@@ -95,7 +95,7 @@ test("connections beyond the limit are counted, and there is room again when oth
   assert.ok((await refused()).limit - earlier.limit >= 2);
 });
 
-test("what waits for a client that does not read is shown until it is gone", async () => {
+test("bytes queued for a client that does not read are shown until it is gone", async () => {
   const put = await fetch(`http://${store.endpoint}/v3/kv/put`, {
     method: "POST",
     body: JSON.stringify({

@@ -4,11 +4,12 @@ export interface Series {
   readonly value: number;
 }
 
-/** What one GET of a metrics page has brought. */
+/** The result of one GET of a metrics page. */
 export class Scrape {
   readonly series: readonly Series[];
-  /** Metric → type, and metrics that have a help text. */
+  /** The type of each metric. */
   readonly types = new Map<string, string>();
+  /** Metrics with a help text. */
   readonly help = new Set<string>();
 
   constructor(text: string) {
@@ -35,7 +36,7 @@ export class Scrape {
     return new Scrape(await response.text());
   }
 
-  /** The series of a metric that have all these labels. */
+  /** Returns the series of a metric that have all these labels. */
   of(name: string, labels: Readonly<Record<string, string>>): Series[] {
     return this.series.filter(
       (each) =>
@@ -43,7 +44,7 @@ export class Scrape {
     );
   }
 
-  /** Their sum, 0 when there is none. */
+  /** Returns the sum of these series, 0 if there are none. */
   sum(name: string, labels: Readonly<Record<string, string>>): number {
     return this.of(name, labels).reduce((sum, { value }) => sum + value, 0);
   }

@@ -41,8 +41,8 @@ describe("a running proxy", () => {
   const post = (path: string, body: object, headers: Record<string, string> = {}) =>
     fetch(`http://${proxy.endpoint}${path}`, { method: "POST", body: JSON.stringify(body), headers });
 
-  test("a slow request is logged with its id, and the shard that it waited for", async () => {
-    // The time in which the first call of all has the gateway load its messages does not count.
+  test("a slow request is logged with its id and the shard that it waited for", async () => {
+    // The gateway loads its messages at the first call, which must not count.
     assert.equal((await post("/v3/kv/range", { key: base64("/one/key") })).status, 200);
     await store.shards[1]!.kill("SIGSTOP");
     const body = { key: base64("/one/key"), value: base64("s3cret-value") };
@@ -60,7 +60,7 @@ describe("a running proxy", () => {
     assert.doesNotMatch(proxy.logs(), /s3cret-value|t0ken/);
   });
 
-  test("failures of the store are logged, a flood of them only in part; mistakes of clients are not", async () => {
+  test("failures of the store are logged, but only part of a flood; client errors are not", async () => {
     const from = proxy.logs().length;
     await post("/v3/kv/range", { key: base64("/one/key"), revision: "999999" });
     await store.shards[1]!.stop();
@@ -77,7 +77,7 @@ describe("a running proxy", () => {
     assert.equal(new Set(failures.map(({ request }) => request)).size, 10, "each has an id of its own");
   });
 
-  test("SIGHUP: what can be reloaded is, what cannot is named, and an invalid file changes nothing", async () => {
+  test("SIGHUP applies live settings and names those that need a restart; an invalid file changes nothing", async () => {
     const change = (to: (config: Record<string, unknown>) => void) => {
       const config = JSON.parse(readFileSync(proxy.configFile, "utf8"));
       to(config);
@@ -120,14 +120,14 @@ describe("a running proxy", () => {
     assert.equal((await post("/v3/kv/txn", three)).status, 200);
   });
 
-  test("SIGTERM: a request in progress is answered, watches go on elsewhere without a gap, nobody new gets in", async () => {
+  test("SIGTERM: requests in progress are answered, watches move without a gap, new clients are refused", async () => {
     const both = store.proxies.map(({ endpoint }) => endpoint).join();
     const watches = Array.from({ length: 3 }, () => startEtcdctl(both, "watch", "--prefix", "/one/drain/"));
     const streamsOf = async ({ endpoint }: ProxyProcess) =>
       (await Scrape.of(`http://${endpoint}/metrics`)).sum("braid_watch_streams", {});
     const streams = () => Promise.all(store.proxies.map(streamsOf));
     await until("all watch", async () => (await streams()).reduce((a, b) => a + b) === 3);
-    // clientv3 may take either; the one that has to go is one that it took.
+    // clientv3 may use either endpoint. The one to stop is one that it uses.
     const [a, b] = store.proxies as [ProxyProcess, ProxyProcess];
     const [first, second] = (await streamsOf(a)) > 0 ? [a, b] : [b, a];
     const ended = statusOfWatch(first.endpoint);
@@ -163,7 +163,7 @@ describe("a running proxy", () => {
     await first.start();
   });
 
-  test("what is not done within the grace is cut off; a second signal ends it at once", async () => {
+  test("the grace period ends unfinished requests; a second signal ends it at once", async () => {
     await store.shards[1]!.kill("SIGSTOP");
     const hang = () => post("/v3/kv/range", { key: base64("/one/key") }).catch((error: Error) => error);
     const slow = hang();
@@ -193,7 +193,7 @@ async function dial(port: number): Promise<void> {
   }
 }
 
-/** How a watch of everything ends. */
+/** Resolves to the way in which a watch of all keys ends. */
 function statusOfWatch(endpoint: string): Promise<{ code: number; details: string }> {
   const client = new Client(endpoint, credentials.createInsecure());
   const identity = (bytes: Buffer) => bytes;

@@ -6,7 +6,7 @@ import { parseConfig } from "../../src/config/load.js";
 const config = (more: object) =>
   parseConfig(JSON.stringify({ shards: [{ name: "a", endpoints: ["10.0.0.1:2379"] }], ...more }), "test");
 
-test("what can change in a running proxy is taken over, the rest is named", () => {
+test("live settings are applied, the others are named", () => {
   const settings = new Settings(config({ limits: { maxTxnOps: 10 } }));
   const next = config({
     listen: ["127.0.0.1:3379"],
@@ -27,12 +27,12 @@ test("what can change in a running proxy is taken over, the rest is named", () =
     [limits.maxTxnOps, limits.connectTimeoutMs, log.level, http.cors, listen],
     [20, 2_000, "debug", ["*"], ["127.0.0.1:2379"]],
   );
-  // What needs a restart still does the next time; what was taken over is no news.
+  // Settings that need a restart are named again. Applied ones are not.
   const again = settings.reload(next);
   assert.deepEqual([again.applied, [...again.needsRestart].sort()], [[], needsRestart]);
 });
 
-test("the sections that others hold are the ones that change", () => {
+test("sections that other code holds are updated in place", () => {
   const settings = new Settings(config({}));
   const { limits, watch } = settings.config;
   settings.reload(config({ limits: { maxTxnOps: 5 }, watch: { progressNotifyMs: 77 } }));

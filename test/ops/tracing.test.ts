@@ -20,7 +20,7 @@ interface Span {
   readonly attributes: readonly { readonly key: string; readonly value: Record<string, unknown> }[];
 }
 
-/** Takes what an OpenTelemetry collector takes: OTLP as JSON. */
+/** An OpenTelemetry collector that accepts OTLP as JSON. */
 class Collector {
   readonly spans: Span[] = [];
   service: unknown;
@@ -82,7 +82,7 @@ describe("tracing", () => {
   const PARENT = "b7ad6b7169203331";
   const traceparent = (trace: string, flags = "01") => ({ traceparent: `00-${trace}-${PARENT}-${flags}` });
 
-  test("a put: the call, the shard's part of it and the wait for its seal, in the client's trace", async () => {
+  test("a put has spans for the call, the shard's call and the wait for its seal, in the client's trace", async () => {
     const trace = "0af7651916cd43dd8448eb211c80319c";
     const body = { key: base64("/traced"), value: base64("not-to-be-seen") };
     assert.equal((await post("/v3/kv/put", body, traceparent(trace))).status, 200);
@@ -99,7 +99,7 @@ describe("tracing", () => {
     assert.ok(!collector.body.includes("not-to-be-seen"));
   });
 
-  test("a read over several shards has a span for each; a failure says what failed", async () => {
+  test("a read over several shards has a span for each; a failed span says why", async () => {
     const trace = "1bf7651916cd43dd8448eb211c80319d";
     await post("/v3/kv/range", { key: "AA==", range_end: "AA==" }, traceparent(trace));
     await post("/v3/kv/range", { key: base64("k"), revision: "99999" }, traceparent(trace));
@@ -121,7 +121,7 @@ describe("tracing", () => {
     assert.equal(JSON.parse(line).trace, trace, "the log names the trace");
   });
 
-  test("calls that come together each have their own spans, and nobody else's", async () => {
+  test("concurrent calls each have exactly their own spans", async () => {
     const client = await RawPeer.open(store.endpoint);
     let id = -1;
     const request = (path: string, message: Uint8Array, trace?: string): Buffer => {
@@ -131,7 +131,7 @@ describe("tracing", () => {
       const head = client.headers(id, [...requestFields(path), ...more]);
       return Buffer.concat([head, frame(FrameType.DATA, Flag.END_STREAM, id, grpc(message))]);
     };
-    // Equal ones would share an answer.
+    // Equal calls would share an answer.
     const read = (trace?: string) =>
       request(KV.Range, RangeRequest.encode({ key: Buffer.from(`/traced/${id}`) }), trace);
     const put = (trace?: string) =>
@@ -163,13 +163,13 @@ describe("tracing", () => {
     }
   });
 
-  test("what is not sampled, by the client or by the ratio, is not sent", async () => {
+  test("traces that the client or the ratio does not sample are not sent", async () => {
     const trace = "2cf7651916cd43dd8448eb211c80319e";
     const count = collector.spans.length;
     await post("/v3/kv/range", { key: base64("k") }, traceparent(trace, "00"));
     await post("/v3/kv/range", { key: base64("k") }, {});
     await post("/v3/kv/range", { key: base64("k") }, { traceparent: "nonsense" });
-    // Spans left over are sent when the proxy stops.
+    // The proxy sends its remaining spans when it stops.
     const last = "3df7651916cd43dd8448eb211c80319f";
     await post("/v3/kv/range", { key: base64("k") }, traceparent(last));
     assert.equal(await store.proxies[0]!.stop(), 0);

@@ -1,4 +1,4 @@
-import type { Tracing } from "../../ops/tracing.js";
+import type { Tracing } from "../../ops/openTelemetry.js";
 import type { Handlers, UnaryHandler } from "../../rpc/call.js";
 import { Code, StatusError } from "../../status/error.js";
 import { current, describeCall, end } from "./spans.js";

@@ -1,4 +1,4 @@
-import type { Tracing } from "../../ops/tracing.js";
+import type { Tracing } from "../../ops/openTelemetry.js";
 import type {
   CallOptions,
   Done,

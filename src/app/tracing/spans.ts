@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Context } from "@opentelemetry/api";
-import type { Started } from "../../ops/tracing.js";
+import type { Started } from "../../ops/openTelemetry.js";
 import { Code, type StatusError } from "../../status/error.js";
 
 /*

@@ -1,4 +1,4 @@
-import type { Started, Tracing } from "../../ops/tracing.js";
+import type { Started, Tracing } from "../../ops/openTelemetry.js";
 import { StatusError } from "../../status/error.js";
 import { FOLDED } from "../../timeline/ends.js";
 import type { EndCarrier, LogEnd, Placements, Run, Sealed, Timeline } from "../../timeline/view.js";

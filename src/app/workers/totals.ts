@@ -1,4 +1,4 @@
-import { addProcessMetrics } from "../../ops/process.js";
+import { addProcessMetrics } from "../../ops/processMetrics.js";
 import { addUp, Metrics, type Values } from "../../ops/prometheus.js";
 
 /** How long a worker may take to send its values, ms. */

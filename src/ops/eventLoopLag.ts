@@ -1,34 +1,34 @@
 import { createHistogram } from "node:perf_hooks";
 import type { Aggregator } from "./samples.js";
 
-/** How often it is looked at, ms: this wakes an idle process. Node's own measurement, ten times as often, counts its pause as lag. */
-const INTERVAL = 100;
-/** Longest lag that is told apart, ns, and to how many digits. */
+/** Time between samples. Each wakes an idle process. Node's own histogram samples more often and counts its pause as lag. */
+const INTERVAL_MS = 100;
+/** Lags that the histogram covers, in nanoseconds, and its number of significant digits. */
 const RANGE = { lowest: 1, highest: 1e12, figures: 2 };
-const NANOSECONDS = 1e9;
+const NS_PER_SECOND = 1e9;
 
 export interface LagStatistic {
   readonly name: string;
   readonly help: string;
   readonly aggregator: Aggregator;
-  /** Seconds, of what was seen since `restart`. */
+  /** Returns seconds, over the samples since `restart`. */
   read(): number;
 }
 
-/** How much later than they should timers of this process fire: how long what happens in one turn of its event loop keeps others waiting. */
+/** Measures how late this process's timers fire: how long one turn of the event loop keeps everything else waiting. */
 export class EventLoopLag {
   private readonly histogram = createHistogram(RANGE);
   private last = process.hrtime.bigint();
 
-  /** Looks from now on, for as long as the process lives for other reasons. */
+  /** Starts to measure. This does not keep the process alive. */
   constructor() {
-    setInterval(() => this.look(), INTERVAL).unref();
+    setInterval(() => this.sample(), INTERVAL_MS).unref();
   }
 
-  /** Under the names that prom-client gives them. */
+  /** Named as in prom-client. */
   readonly statistics: readonly LagStatistic[] = [
-    this.statistic("min", "Least", "min", ({ min }) => min),
-    this.statistic("max", "Most", "max", ({ max }) => max),
+    this.statistic("min", "Minimum", "min", ({ min }) => min),
+    this.statistic("max", "Maximum", "max", ({ max }) => max),
     this.statistic("mean", "Mean", "average", ({ mean }) => mean),
     this.statistic("stddev", "Standard deviation of the", "average", ({ stddev }) => stddev),
     ...[50, 90, 99].map((n) =>
@@ -36,14 +36,14 @@ export class EventLoopLag {
     ),
   ];
 
-  /** Forgets what was seen. */
+  /** Discards all samples. */
   restart(): void {
     this.histogram.reset();
   }
 
-  private look(): void {
+  private sample(): void {
     const now = process.hrtime.bigint();
-    const late = now - this.last - BigInt(INTERVAL * 1e6);
+    const late = now - this.last - BigInt(INTERVAL_MS * 1e6);
     this.last = now;
     this.histogram.record(late > 1n ? late : 1n);
   }
@@ -58,7 +58,7 @@ export class EventLoopLag {
       name: `nodejs_eventloop_lag_${name}_seconds`,
       help: `${what} lag of the event loop since the last scrape.`,
       aggregator,
-      read: () => (this.histogram.count === 0 ? 0 : read(this.histogram) / NANOSECONDS),
+      read: () => (this.histogram.count === 0 ? 0 : read(this.histogram) / NS_PER_SECOND),
     };
   }
 }

@@ -1,27 +1,28 @@
-/** Lines of one kind that pass in one interval, and how long that is, ms. */
-const LINES = 10;
-const INTERVAL = 10_000;
+/** Default for the number of lines of one kind that pass in an interval. */
+const MAX_LINES = 10;
+const INTERVAL_MS = 10_000;
 
 interface Kind {
+  /** Lines that may still pass in this interval. */
   left: number;
   held: number;
 }
 
 /**
- * Keeps a log readable while much goes wrong at once: of each kind of line the first few of an interval pass, the rest
- * are counted. The kinds must come from a fixed list.
+ * Keeps a log readable while much goes wrong at once. In each interval, the first few lines of a kind pass and the
+ * rest are only counted. Kinds must come from a fixed set.
  */
 export class LogGate {
   private readonly kinds = new Map<string, Kind>();
 
-  /** `held` is called at the end of an interval in which `count` lines of a kind did not pass. */
+  /** Calls `held` at the end of each interval in which lines of a kind did not pass, with their number. */
   constructor(
     private readonly held: (kind: string, count: number) => void,
-    private readonly lines = LINES,
-    private readonly intervalMs = INTERVAL,
+    private readonly lines = MAX_LINES,
+    private readonly intervalMs = INTERVAL_MS,
   ) {}
 
-  /** True when a line of this kind is to be written. */
+  /** Returns whether to write a line of this kind. */
   passes(kind: string): boolean {
     let state = this.kinds.get(kind);
     if (state === undefined) {

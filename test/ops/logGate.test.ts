@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
 import { test } from "node:test";
-import { LogGate } from "../../src/ops/gate.js";
+import { LogGate } from "../../src/ops/logGate.js";
 
-test("a few lines of each kind pass, the rest is told as a number", async () => {
+test("a few lines of each kind pass, the rest are reported as a number", async () => {
   const told = new EventEmitter();
   const gate = new LogGate((kind, count) => told.emit("held", kind, count), 3, 50);
   const keepAlive = setInterval(() => {}, 1_000);

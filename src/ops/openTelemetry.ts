@@ -1,44 +1,42 @@
 import type { Context, Span, SpanContext, SpanKind, Tracer } from "@opentelemetry/api";
-import { LogGate } from "./gate.js";
 import type { Log } from "./log.js";
+import { LogGate } from "./logGate.js";
 import { version } from "./package.js";
 
 /** As the section `tracing`: this room and `config` lie on one floor, so neither imports the other. */
 export interface TracingOptions {
-  /** Where spans are sent (OTLP over HTTP). */
+  /** The URL that spans are sent to, as OTLP over HTTP. */
   readonly endpoint: string;
-  /** Share of the traces begun here that are recorded, 0 to 1. */
+  /** Share of new traces to record, 0 to 1. */
   readonly sampleRatio: number;
   readonly serviceName: string;
 }
 
+type Kind = "server" | "client" | "internal";
+
 export interface Tracing {
   /**
-   * Begins a span under `parent`: a context of this proxy, or what the client says in `traceparent` (undefined or
-   * malformed: a trace of its own). Undefined when it is not recorded.
+   * Starts a span. `parent` is a context of this proxy or a client's `traceparent` header; if it is undefined or
+   * malformed, the span starts a new trace. Returns undefined if the trace is not recorded.
    */
-  start(
-    name: string,
-    kind: "server" | "client" | "internal",
-    parent: Context | string | undefined,
-  ): Started | undefined;
-  /** Sends what is left, for at most two seconds. */
+  start(name: string, kind: Kind, parent: Context | string | undefined): Started | undefined;
+  /** Sends the remaining spans, waiting for at most two seconds. */
   close(): Promise<void>;
 }
 
 export interface Started {
   readonly span: Span;
-  /** The parent of spans within it. */
+  /** The context for child spans. */
   readonly context: Context;
-  /** What another process continues the trace by. */
+  /** The `traceparent` header with which another process continues the trace. */
   readonly traceparent: string;
 }
 
-const CLOSE_PATIENCE = 2_000;
-/** How long spans are collected before they are sent, ms. */
-const SEND_INTERVAL = 1_000;
+const CLOSE_TIMEOUT_MS = 2_000;
+/** How long spans are collected before they are sent. */
+const EXPORT_INTERVAL_MS = 1_000;
 
-/** Begins to send spans. The libraries are loaded only now. */
+/** Starts to export spans. Loads the libraries, so that a proxy without tracing does not. */
 export async function openTracing(options: TracingOptions, log: Log): Promise<Tracing> {
   const [api, sdk, { OTLPTraceExporter }, { resourceFromAttributes }] = await Promise.all([
     import("@opentelemetry/api"),
@@ -48,7 +46,7 @@ export async function openTracing(options: TracingOptions, log: Log): Promise<Tr
   ]);
   const { endpoint, sampleRatio, serviceName } = options;
   const gate = new LogGate(
-    (_, more) => log.warn({ more }, "more trouble with tracing was left out"),
+    (_, more) => log.warn({ more }, "more errors of tracing were not logged"),
     1,
     60_000,
   );
@@ -66,12 +64,12 @@ export async function openTracing(options: TracingOptions, log: Log): Promise<Tr
     spanProcessors: [
       new sdk.BatchSpanProcessor({
         exporter: new OTLPTraceExporter({ url: endpoint }),
-        scheduledDelayMillis: SEND_INTERVAL,
+        scheduledDelayMillis: EXPORT_INTERVAL_MS,
       }),
     ],
   });
   const tracer: Tracer = provider.getTracer("etcd-braid", version);
-  const kinds: Readonly<Record<string, SpanKind>> = {
+  const kinds: Readonly<Record<Kind, SpanKind>> = {
     server: api.SpanKind.SERVER,
     client: api.SpanKind.CLIENT,
     internal: api.SpanKind.INTERNAL,
@@ -91,7 +89,7 @@ export async function openTracing(options: TracingOptions, log: Log): Promise<Tr
     async close() {
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, CLOSE_PATIENCE);
+        timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
       });
       await Promise.race([provider.shutdown().catch(silent), late]);
       clearTimeout(timer);
@@ -99,7 +97,7 @@ export async function openTracing(options: TracingOptions, log: Log): Promise<Tr
   };
 }
 
-/** The W3C header: version, trace, span, flags. */
+/** Parses the header of W3C Trace Context: version, trace id, parent id, flags. */
 function parseTraceparent(text: string | undefined): SpanContext | undefined {
   const match = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})/.exec(
     text ?? "",

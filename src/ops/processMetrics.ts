@@ -1,8 +1,8 @@
 import type { MetricSink } from "./samples.js";
 
 /**
- * What a process has used since it began, under the names that prom-client gives them: its own counters begin when they
- * are made, and its start time is left out of the totals of several processes.
+ * Adds the CPU time and the start time of this process, named as in prom-client. That library's own counters start
+ * at the first scrape, and its sums over several processes lack the start time.
  */
 export function addProcessMetrics(metrics: MetricSink): void {
   const cpu = (name: string, help: string, read: (used: NodeJS.CpuUsage) => number) =>
@@ -16,7 +16,7 @@ export function addProcessMetrics(metrics: MetricSink): void {
   );
   metrics.gauge(
     "process_start_time_seconds",
-    "Start time of the process since unix epoch in seconds; with several workers, of the process that watches over them.",
+    "Start time of the process since unix epoch in seconds; with several workers, of their supervisor.",
     () => [[{}, performance.timeOrigin / 1_000]],
     "min",
   );
