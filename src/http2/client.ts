@@ -11,38 +11,39 @@ import { Stream } from "./stream.js";
 
 /** How a call ended. */
 export interface CallStatus {
-  /** gRPC code; 0 is success. */
+  /** gRPC status code. */
   readonly code: number;
   readonly details: string;
   /**
-   * `answered`: by the server. `unsent`: the server certainly has not looked at the request. `lost`: nobody knows
-   * what became of it.
+   * `answered`: the server answered. `unsent`: the server has certainly not processed the request. `lost`: the
+   * server may or may not have processed it.
    */
   readonly fate: "answered" | "unsent" | "lost";
 }
 
 export interface CallEvents {
-  /** The message may share memory with others. */
+  /** Called with each message, whose memory may be shared. */
   message(message: Buffer): void;
-  /** Called once, after all messages, unless the call was cancelled; never before `begin` has returned. */
+  /** Called once, after all messages, unless the call was cancelled. Never called before `begin` has returned. */
   ended(status: CallStatus): void;
 }
 
-/** Metadata to send; the same object for the same fields is cheapest. */
+/** Metadata to send. Encoded blocks are cached per object, so reuse objects. */
 export type RequestMetadata = Readonly<Record<string, string>>;
 
 export interface ClientEvents {
-  /** The server speaks HTTP/2: calls can be made. */
+  /** The server's settings have come: calls can begin. */
   ready(): void;
-  /** A call has got something: headers, a message. */
+  /** Headers or a message came for a call. */
   heard(): void;
-  /** The server wants no new calls; those in flight go on. */
+  /** The server accepts no new calls. Calls in flight go on. */
   draining(): void;
+  /** The connection has ended. */
   closed(reason: string): void;
 }
 
 const NO_METADATA: RequestMetadata = {};
-/** Blocks remembered per connection; paths come from a fixed set. */
+/** Most header blocks cached per connection for each metadata object, and most such objects. */
 const MAX_BLOCKS = 256;
 
 /** The client's end of a connection. */
@@ -50,18 +51,19 @@ export class ClientConnection extends Connection<ResponseHead> {
   private nextId = 1;
   private isReady = false;
   private isDraining = false;
+  /** The value of `chunks` at the latest `heard`. */
   private heardIn = 0;
   private readonly queue = new Fifo<ClientCall>();
   private readonly blocks = new Map<RequestMetadata, Map<string, Block>>();
 
-  /** `socket` is connected. `authority` is what the calls name the server. */
+  /** `socket` must be connected. `authority` is the `:authority` of all calls. */
   constructor(
     socket: Socket,
     limits: ConnectionLimits,
     private readonly authority: string,
     private readonly userAgent: string,
     private readonly events: ClientEvents,
-    /** Answers that have come in part, of all connections that share it. */
+    /** Incomplete answers of all connections that share it. */
     received = new SharedBytes(),
   ) {
     super(socket, limits, readResponse, { queued: new SharedBytes(), received });
@@ -69,12 +71,12 @@ export class ClientConnection extends Connection<ResponseHead> {
     this.sendSettings([[Setting.ENABLE_PUSH, 0]]);
   }
 
-  /** True when a call can be begun. */
+  /** True if calls can begin. */
   get ready(): boolean {
     return this.isReady && !this.isDraining && !this.ended;
   }
 
-  /** Begins a call. When the server allows no more at a time, it waits for others to end. */
+  /** Begins a call. At the server's limit of streams, it waits for others to end. */
   begin(path: string, metadata: RequestMetadata | undefined, events: CallEvents): ClientCall {
     const call = new ClientCall(this, path, metadata ?? NO_METADATA, events);
     if (!this.ready) process.nextTick(() => call.onRefused("the connection is closing"));
@@ -83,21 +85,21 @@ export class ClientConnection extends Connection<ResponseHead> {
     return call;
   }
 
-  /** Lets calls in flight end, then closes. */
+  /** Closes the connection once all calls in flight have ended. */
   drain(): void {
     if (this.isDraining) return;
     this.isDraining = true;
     this.closeIfDone();
   }
 
+  /** Ends the connection and all calls at once. */
   destroy(reason: string): void {
     this.close(reason);
     this.socket.destroy();
   }
 
-  /** A call has got something. */
+  /** Reports a sign of life, once per chunk from the socket. */
   heard(): void {
-    // Once for all calls that one piece of data is for.
     if (this.heardIn === this.chunks) return;
     this.heardIn = this.chunks;
     this.events.heard();
@@ -142,7 +144,7 @@ export class ClientConnection extends Connection<ResponseHead> {
       { name: "te", value: "trailers", repeats },
       { name: "content-type", value: "application/grpc", repeats },
       { name: "user-agent", value: this.userAgent, repeats },
-      // A token is one of many: it must not push what all calls have from the peer's table.
+      // There are many tokens: they must not evict the fields of all calls from the peer's table.
       ...Object.entries(metadata).map(([name, value]) => ({ name, value, repeats: name !== "token" })),
     ];
   }
@@ -152,7 +154,7 @@ export class ClientConnection extends Connection<ResponseHead> {
   }
 
   protected onHeaders(streamId: number, head: ResponseHead, ends: boolean): void {
-    this.idleFrames.earn();
+    this.idleFrames.forgive();
     const call = this.streams.get(streamId) as ClientCall | undefined;
     if (call === undefined) {
       if (this.isIdle(streamId)) throw protocolError(`HEADERS on stream ${streamId}`);
@@ -169,7 +171,9 @@ export class ClientConnection extends Connection<ResponseHead> {
 
   protected onGoaway(lastStream: number, code: number, text: string): void {
     const reason =
-      code === ErrorCode.NO_ERROR ? "the server closes the connection" : `GOAWAY ${errorName(code)} ${text}`;
+      code === ErrorCode.NO_ERROR
+        ? "the server is closing the connection"
+        : `GOAWAY ${errorName(code)} ${text}`;
     this.isDraining = true;
     for (const call of this.streams as Iterable<ClientCall>) {
       if (call.id <= lastStream || call.closed) continue;
@@ -213,12 +217,12 @@ export class ClientConnection extends Connection<ResponseHead> {
   }
 }
 
-/** One call, unary or streaming, as its caller sees it. */
+/** The client's end of one call, unary or streaming. */
 export class ClientCall extends Stream {
   private headSeen = false;
   private trailers: ResponseHead | undefined;
   private over = false;
-  /** What was sent before the stream was opened. */
+  /** Messages sent before the stream was open. */
   private early: Uint8Array[] | undefined;
   private earlyEnd = false;
   private opened = false;
@@ -232,7 +236,7 @@ export class ClientCall extends Stream {
     super(client, 0, Number.POSITIVE_INFINITY);
   }
 
-  /** Sends one message. */
+  /** Sends a message. */
   send(message: Uint8Array): void {
     if (this.opened) this.sendMessage([message], message.length);
     else if (!this.over) {
@@ -241,7 +245,7 @@ export class ClientCall extends Stream {
     }
   }
 
-  /** Sends one message, the last one. */
+  /** Sends the last message. */
   sendAndEnd(message: Uint8Array): void {
     if (this.opened) this.sendLast(message);
     else {
@@ -250,16 +254,17 @@ export class ClientCall extends Stream {
     }
   }
 
-  /** Stops and restarts delivery of messages. */
+  /** Pauses delivery of messages. */
   pause(): void {
     this.pauseReading();
   }
 
+  /** Resumes delivery of messages. */
   resume(): void {
     this.resumeReading();
   }
 
-  /** Gives up the call: the server is told, the caller hears no more. */
+  /** Cancels the call at the server. No more events are delivered. */
   cancel(): void {
     if (this.over) return;
     this.over = true;
@@ -278,7 +283,7 @@ export class ClientCall extends Stream {
     });
   }
 
-  /** A header block: the response's first one, or its trailers. */
+  /** Takes a header block: the response's first one, or its trailers. */
   receiveHead(head: ResponseHead, ends: boolean): void {
     this.client.heard();
     if (head.malformed) {
@@ -286,10 +291,10 @@ export class ClientCall extends Stream {
       return;
     }
     if (!ends) {
-      if (this.headSeen) this.failLocally(Code.INTERNAL, "trailers that are not the end");
+      if (this.headSeen) this.failLocally(Code.INTERNAL, "trailers that do not end the stream");
       else if (head.httpStatus >= 100 && head.httpStatus < 200) return;
       else if (head.httpStatus !== 200 || !head.isGrpc) {
-        this.failLocally(httpCode(head.httpStatus), `no gRPC: HTTP status ${head.httpStatus}`);
+        this.failLocally(httpCode(head.httpStatus), `not gRPC: HTTP status ${head.httpStatus}`);
       }
       this.headSeen = true;
       return;
@@ -298,7 +303,7 @@ export class ClientCall extends Stream {
     this.receiveEnd();
   }
 
-  /** The server has not looked at the call. */
+  /** Ends the call, which the server has not processed. */
   onRefused(reason: string): void {
     this.closed = true;
     this.end({ code: Code.UNAVAILABLE, details: reason, fate: "unsent" });
@@ -328,13 +333,13 @@ export class ClientCall extends Stream {
       const { httpStatus } = trailers;
       this.end({
         code: httpCode(httpStatus),
-        details: `no gRPC: HTTP status ${httpStatus}`,
+        details: `not gRPC: HTTP status ${httpStatus}`,
         fate: "answered",
       });
     } else {
       this.end({ code: trailers.code, details: trailers.message, fate: "answered" });
     }
-    // What we would still send nobody reads.
+    // The server will not read the rest of our side.
     if (!this.localEnded) this.connection.abandon(this, ErrorCode.CANCEL);
   }
 
@@ -343,7 +348,7 @@ export class ClientCall extends Stream {
   }
 
   protected override onNoMemory(): void {
-    const text = "too many large answers are on their way; if this was a write, it may have taken effect";
+    const text = "too many large answers are in flight; if this was a write, it may have taken effect";
     this.failLocally(Code.RESOURCE_EXHAUSTED, text);
   }
 
@@ -362,7 +367,7 @@ export class ClientCall extends Stream {
   }
 }
 
-/** The gRPC code of an HTTP status, as the gRPC specification maps them. */
+/** Maps an HTTP status to a gRPC code, as gRPC specifies (http-grpc-status-mapping.md). */
 function httpCode(status: number): Code {
   switch (status) {
     case 400:
@@ -383,7 +388,7 @@ function httpCode(status: number): Code {
   }
 }
 
-/** The gRPC code of a reset, as the gRPC specification maps them; of a lost connection without one. */
+/** Maps the code of a reset to a gRPC code, as gRPC specifies (PROTOCOL-HTTP2.md). Undefined is a lost connection. */
 function resetCode(code: ErrorCode | undefined): Code {
   switch (code) {
     case undefined:

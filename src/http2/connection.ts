@@ -1,11 +1,12 @@
 import type { Socket } from "node:net";
 import type { SharedBytes } from "../stats/connections.js";
+import { FrameReader, type FrameSink } from "./frameReader.js";
 import { HeaderBlocks } from "./headerBlock.js";
 import { HpackDecoder } from "./hpack/decoder.js";
 import type { Field } from "./hpack/table.js";
-import { KeepAlive, LIFE_SIGN } from "./keepAlive.js";
+import { KEEPALIVE_PING, KeepAlive } from "./keepAlive.js";
 import { type ConnectionLimits, IdleFrames, Resets } from "./limits.js";
-import { PingAnswers } from "./pingAnswers.js";
+import { PingAcks } from "./pingAcks.js";
 import {
   ConnectionError,
   DEFAULT_FRAME_SIZE,
@@ -20,58 +21,58 @@ import {
   protocolError,
   Setting,
 } from "./protocol.js";
-import { FrameReader, type FrameSink } from "./reader.js";
 import { Sender } from "./sender.js";
 import type { Stream, StreamConnection } from "./stream.js";
 import { StreamTable } from "./streamTable.js";
 
-/** How many streams that we have reset are remembered, because frames for them may still be on their way. */
-const REMEMBERED_RESETS = 1_000;
-/** Settings cost as much as one more frame for each 2^n streams. */
-const STREAMS_PER_COST = 8;
-/** How long a peer may take to read what is sent before the connection is closed, ms. */
-const CLOSE_GRACE = 1_000;
+/** Most streams to remember as reset by us: frames for them may still be in flight. */
+const MAX_REMEMBERED_RESETS = 1_000;
+/** SETTINGS count as one more idle frame for each 2^n streams. */
+const SETTINGS_COST_SHIFT = 8;
+/** How long a peer may take to read the rest before a closed connection is destroyed. */
+const CLOSE_TIMEOUT_MS = 1_000;
 
-/** What connections hold together. */
+/** Memory that several connections share. */
 export interface SharedMemory {
-  /** Messages to be sent. */
+  /** Messages waiting to be sent. */
   readonly queued: SharedBytes;
-  /** Messages that have come. */
+  /** Messages received. */
   readonly received: SharedBytes;
 }
 
 /**
- * One HTTP/2 connection, of either side: frames, header blocks, settings, flow control and keep-alive. `H` is
- * what a header block means to the side (see `HpackDecoder`).
+ * One end of an HTTP/2 connection: frames, header blocks, settings, flow control and keep-alive. `H` is a parsed
+ * header block (see `HpackDecoder`).
  */
 export abstract class Connection<H> implements FrameSink, StreamConnection {
   readonly streams = new StreamTable<Stream>();
   readonly sender: Sender;
-  /** Streams that we may have open, as the peer has set it. */
+  /** The peer's SETTINGS_MAX_CONCURRENT_STREAMS. */
   protected peerMaxStreams = Number.POSITIVE_INFINITY;
-  lends = 0;
+  handedOn = 0;
   protected readonly idleFrames: IdleFrames;
   /** Highest id of a stream that the peer has opened. */
   protected lastPeerStream = 0;
-  /** Nothing more is read or written; the socket is closed or about to be. */
+  /** Nothing more is read or written. The socket is closed or about to be. */
   protected ended = false;
-  /** How many pieces of data have come from the socket. */
+  /** Number of chunks read from the socket. */
   protected chunks = 0;
 
-  /** Bytes of messages that are incomplete or undelivered, and of calls in progress; also counted in `received`. */
+  /** Bytes of incomplete and undelivered messages and of calls in progress. `received` also counts them. */
   private buffered = 0;
   private readonly received: SharedBytes;
   private readonly reader: FrameReader;
   private readonly headerBlocks: HeaderBlocks<H>;
   private readonly keepAlive: KeepAlive;
-  private readonly pingAnswers: PingAnswers;
+  private readonly pingAcks: PingAcks;
   private readonly resets = new Resets();
   private readonly resetIds = new Set<number>();
   private recvWindow: number;
   private consumed = 0;
   private settingsSeen = false;
-  /** Of the data frame that is being read; undefined when its data is dropped. */
+  /** The stream of the current DATA frame; undefined if its data is dropped. */
   private dataStream: Stream | undefined;
+  /** Whether the current DATA frame ends its stream. */
   private dataEnds = false;
 
   constructor(
@@ -85,7 +86,7 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
     this.idleFrames = new IdleFrames(this.sender);
     this.reader = new FrameReader(this);
     this.headerBlocks = new HeaderBlocks(new HpackDecoder(build, limits.maxHeaderBytes), limits);
-    this.pingAnswers = new PingAnswers(this.sender);
+    this.pingAcks = new PingAcks(this.sender);
     this.keepAlive = new KeepAlive(
       limits,
       this.sender,
@@ -101,17 +102,18 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
     socket.on("close", () => this.lost("closed"));
   }
 
-  /** A complete header block. */
+  /** Called with each complete header block. */
   protected abstract onHeaders(streamId: number, head: H, ends: boolean): void;
   protected abstract onGoaway(lastStream: number, code: number, text: string): void;
-  /** A stream has ended, in whatever way. */
+  /** Called when a stream has ended for any reason. */
   protected abstract onStreamGone(stream: Stream): void;
-  /** The connection is over. Called once, after all its streams were told. */
+  /** Called once, when the connection and all its streams have ended. */
   protected abstract onEnded(reason: string): void;
-  /** Settings of the peer have come. */
+  /** Called when the peer's settings have been applied. */
   protected abstract onSettings(): void;
+  /** Called for the ACK of a ping, except those of keep-alive. */
   protected abstract onPong(): void;
-  /** Whether `streamId` has ever been used. */
+  /** Whether the stream has never been used. */
   protected abstract isIdle(streamId: number): boolean;
 
   buffer(bytes: number, free: boolean): boolean {
@@ -130,11 +132,11 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
     this.received.bytes -= bytes;
   }
 
-  /** Takes what the socket has read, instead of its `data` event; true when its memory may still be looked at afterwards. */
+  /** Takes a chunk that was read past the socket's `data` event. Returns true if its memory may be used later. */
   take(chunk: Buffer): boolean {
-    const { lends } = this;
+    const { handedOn } = this;
     this.receive(chunk);
-    return this.lends !== lends;
+    return this.handedOn !== handedOn;
   }
 
   protected receive(chunk: Buffer): void {
@@ -169,7 +171,6 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
     stream.onAborted(code, reason);
   }
 
-  /** Resets a stream, whose owner wants that. */
   abandon(stream: Stream, code: ErrorCode): void {
     if (stream.closed) return;
     this.writeReset(stream.id, code);
@@ -178,7 +179,7 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
 
   protected writeReset(streamId: number, code: ErrorCode): void {
     this.sender.reset(streamId, code);
-    if (this.resetIds.size >= REMEMBERED_RESETS) {
+    if (this.resetIds.size >= MAX_REMEMBERED_RESETS) {
       for (const oldest of this.resetIds) {
         this.resetIds.delete(oldest);
         break;
@@ -187,7 +188,7 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
     this.resetIds.add(streamId);
   }
 
-  /** Takes in a stream. */
+  /** Adds a stream. */
   protected add(stream: Stream): void {
     this.streams.add(stream);
     this.keepAlive.busy();
@@ -199,25 +200,25 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
 
   // ---- ending
 
-  /** Ends the connection because the peer broke the protocol or a bound. */
+  /** Ends the connection because the peer violated the protocol or exceeded a bound. */
   protected fail(error: ConnectionError): void {
     if (this.ended) return;
     this.sendGoaway(this.lastPeerStream, error.code, error.message);
     this.close(`${errorName(error.code)}: ${error.message}`);
   }
 
-  /** The peer has not answered a ping. */
+  /** Ends the connection because the peer has not answered a ping. */
   protected onUnresponsive(): void {
     this.close("no answer to a ping");
     this.socket.destroy();
   }
 
-  /** Writes what is collected and closes the socket. */
+  /** Writes the collected frames and closes the socket. */
   protected close(reason: string): void {
     if (this.ended) return;
     this.sender.flush();
     this.socket.destroySoon();
-    const timer = setTimeout(() => this.socket.destroy(), CLOSE_GRACE);
+    const timer = setTimeout(() => this.socket.destroy(), CLOSE_TIMEOUT_MS);
     this.socket.once("close", () => clearTimeout(timer));
     this.finish(reason);
   }
@@ -236,7 +237,7 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
     this.sender.stop();
     this.headerBlocks.stop();
     this.keepAlive.stop();
-    this.pingAnswers.stop();
+    this.pingAcks.stop();
     for (const stream of this.streams) {
       this.remove(stream);
       stream.onAborted(undefined, reason);
@@ -254,7 +255,7 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
     if (this.recvWindow < 0) {
       throw new ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window");
     }
-    // Consumed at once: what waits is bounded by the streams' windows and `maxBufferedBytes`.
+    // Granted again at once: the streams' windows and `maxBufferedBytes` bound what is held.
     this.consumed += length;
     if (this.consumed * 2 >= this.limits.connectionWindow) {
       this.recvWindow += this.consumed;
@@ -273,7 +274,7 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
         this.resetByFault(stream, ErrorCode.FLOW_CONTROL_ERROR, "more data than its window");
       } else {
         this.dataStream = stream;
-        if (length > padding) this.idleFrames.earn();
+        if (length > padding) this.idleFrames.forgive();
         else if (!this.dataEnds) this.idleFrames.add();
         if (padding > 0) stream.grant(padding);
       }
@@ -320,8 +321,8 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
         this.reset(streamId, bytes, start, end);
         break;
       case FrameType.SETTINGS:
-        // Each may be a change of all streams' windows.
-        this.idleFrames.add(1 + (this.streams.size >>> STREAMS_PER_COST));
+        // Each may change the windows of all streams.
+        this.idleFrames.add(1 + (this.streams.size >>> SETTINGS_COST_SHIFT));
         this.settings(flags, streamId, bytes, start, end);
         break;
       case FrameType.PUSH_PROMISE:
@@ -344,12 +345,12 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
         this.grant(streamId, bytes, start, end);
         break;
       default:
-        // Unknown types are ignored, but not for ever.
+        // Unknown types are ignored, but counted.
         this.idleFrames.add();
     }
   }
 
-  /** Before the first settings there is no other frame. */
+  /** Throws if the frame may not come now. */
   private checkOrder(type: number, streamId: number): void {
     if (!this.settingsSeen) {
       if (type !== FrameType.SETTINGS) throw protocolError("the first frame is not SETTINGS");
@@ -363,7 +364,7 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
     const stream = this.streams.get(streamId);
     if (end - start !== 5) {
       if (stream === undefined) throw frameSizeError("PRIORITY");
-      this.resetByFault(stream, ErrorCode.FRAME_SIZE_ERROR, "PRIORITY of a wrong length");
+      this.resetByFault(stream, ErrorCode.FRAME_SIZE_ERROR, "PRIORITY with a wrong length");
     } else if ((bytes.readUInt32BE(start) & MAX_WINDOW) === streamId) {
       if (stream === undefined) throw protocolError("a stream that depends on itself");
       this.resetByFault(stream, ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself");
@@ -391,7 +392,7 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
     if (ack) return;
     for (let at = start; at < end; at += 6) this.setting(bytes.readUInt16BE(at), bytes.readUInt32BE(at + 2));
     this.sender.checkBacklog();
-    this.sender.settingsAnswer();
+    this.sender.settingsAck();
     this.onSettings();
   }
 
@@ -413,7 +414,7 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
         if (value < DEFAULT_FRAME_SIZE || value > MAX_FRAME_SIZE) {
           throw protocolError("SETTINGS_MAX_FRAME_SIZE out of range");
         }
-        // Larger frames would only make other streams wait.
+        // Ignored: larger frames would only hold up other streams.
         break;
     }
   }
@@ -423,11 +424,11 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
     if (end - start !== 8) throw frameSizeError("PING");
     if (flags & Flag.ACK) {
       this.keepAlive.answered();
-      if (bytes.readUInt32BE(start) !== LIFE_SIGN) this.onPong();
+      if (bytes.readUInt32BE(start) !== KEEPALIVE_PING) this.onPong();
       return;
     }
     this.sender.checkBacklog();
-    this.pingAnswers.add(bytes.readUInt32BE(start), bytes.readUInt32BE(start + 4));
+    this.pingAcks.add(bytes.readUInt32BE(start), bytes.readUInt32BE(start + 4));
   }
 
   private grant(streamId: number, bytes: Buffer, start: number, end: number): void {
@@ -447,31 +448,31 @@ export abstract class Connection<H> implements FrameSink, StreamConnection {
     } else if (this.sender.windowOf(stream) + increment > MAX_WINDOW) {
       this.resetByFault(stream, ErrorCode.FLOW_CONTROL_ERROR, "window too large");
     } else {
-      // Tiny grants may not buy unbounded work.
+      // Bounds the work that tiny window updates can cause.
       if (stream.pendingBytes === 0) this.idleFrames.add();
       this.sender.widenStream(stream, increment);
       this.sender.pump();
     }
   }
 
-  /** A frame came for a stream that is gone. */
+  /** Handles a frame for a stream that is gone. */
   protected late(streamId: number): void {
     this.idleFrames.add();
     this.sender.checkBacklog();
     if (!this.resetIds.has(streamId)) this.writeReset(streamId, ErrorCode.STREAM_CLOSED);
   }
 
-  /** Whether we have reset the stream not long ago. */
+  /** Whether we have reset the stream recently. */
   protected wasReset(streamId: number): boolean {
     return this.resetIds.has(streamId);
   }
 
-  /** Counts a stream that ended by a reset; throws when there are too many. */
+  /** Counts a stream that ended by a reset. Throws ENHANCE_YOUR_CALM if there are too many. */
   protected countReset(): void {
     this.resets.add();
   }
 
-  /** Resets a stream whose peer did something wrong. */
+  /** Resets a stream because the peer violated the protocol on it. */
   protected resetByFault(stream: Stream, code: ErrorCode, reason: string): void {
     this.resets.add();
     this.resetStream(stream, code, reason);

@@ -10,11 +10,11 @@ import {
   protocolError,
 } from "./protocol.js";
 
-/** Puts header blocks together that come in several frames, and watches over the order of frames. */
+/** Assembles header blocks that come in several frames, and checks the order of frames. */
 export class HeaderBlocks<H> {
-  /** The stream whose block is being read; 0 between blocks. */
+  /** The stream of the current block; 0 between blocks. */
   streamId = 0;
-  /** Whether the block that is being read ends its stream. */
+  /** Whether the current block ends its stream. */
   ends = false;
   private parts: Buffer[] = [];
   private length = 0;
@@ -24,7 +24,7 @@ export class HeaderBlocks<H> {
     private readonly limits: ConnectionLimits,
   ) {}
 
-  /** Throws for a frame that may not come now: between the frames of a header block there is no other. */
+  /** Throws if another frame interrupts a header block. */
   checkOrder(type: number, streamId: number): void {
     const inBlock = this.streamId !== 0;
     if (
@@ -32,16 +32,17 @@ export class HeaderBlocks<H> {
         ? type !== FrameType.CONTINUATION || streamId !== this.streamId
         : type === FrameType.CONTINUATION
     ) {
-      throw protocolError("a header block that is not in one piece");
+      throw protocolError("a header block interrupted by another frame");
     }
   }
 
-  /** A HEADERS frame. Answers what the block says, or undefined when more of it has to come. */
+  /** Reads a HEADERS frame. Returns the decoded block, or undefined if it continues in further frames. */
   headers(flags: number, streamId: number, bytes: Buffer, start: number, end: number): H | undefined {
     if (streamId === 0) throw protocolError("HEADERS on stream 0");
     let from = start;
     let padding = 0;
-    if (flags & Flag.PADDED) padding = from < end ? bytes[from++] : end;
+    // Without room for the length of the padding, `padding` is too large for any frame.
+    if (flags & Flag.PADDED) padding = from < end ? bytes.readUInt8(from++) : end;
     if (flags & Flag.PRIORITY) {
       if (end - from < 5) throw frameSizeError("HEADERS");
       if ((bytes.readUInt32BE(from) & MAX_WINDOW) === streamId)
@@ -58,12 +59,12 @@ export class HeaderBlocks<H> {
     return undefined;
   }
 
-  /** A CONTINUATION frame. Answers as `headers` does. */
+  /** Reads a CONTINUATION frame. Returns the same as `headers`. */
   continuation(flags: number, bytes: Buffer, start: number, end: number): H | undefined {
     this.parts.push(Buffer.from(bytes.subarray(start, end)));
     this.length += end - start;
     if (this.length > this.limits.maxHeaderBytes || this.parts.length > MAX_CONTINUATIONS) {
-      // The block cannot be decoded to keep in step, because it might never end.
+      // The block may never end, so it cannot be decoded to keep the table up to date.
       throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "header block too large", "header_block");
     }
     if ((flags & Flag.END_HEADERS) === 0) return undefined;
@@ -73,7 +74,7 @@ export class HeaderBlocks<H> {
     return this.decoder.decode(block, 0, block.length);
   }
 
-  /** Lets go of a block that will not be finished. */
+  /** Drops an unfinished block. */
   stop(): void {
     this.parts = [];
   }

@@ -2,18 +2,16 @@ import { turnTime } from "../turn/clock.js";
 import type { ConnectionLimits } from "./limits.js";
 import type { Sender } from "./sender.js";
 
-/** Mark of the pings that only ask whether the peer is there. */
-export const LIFE_SIGN = 0;
+/** First half of the payload of keep-alive pings. */
+export const KEEPALIVE_PING = 0;
 
-/**
- * Finds out when a peer is gone without a word: pings after a silence, and gives up when the ping is not answered.
- */
+/** Detects a dead peer: pings it after a silence, and gives it up if the ping is not answered. */
 export class KeepAlive {
   private lastHeard = turnTime();
   private pingTimer: NodeJS.Timeout | undefined;
   private pongTimer: NodeJS.Timeout | undefined;
 
-  /** `isBusy` tells whether there are streams, `lost` is called once the peer is given up. */
+  /** `isBusy` returns whether there are streams. `lost` is called when the peer is given up. */
   constructor(
     private readonly limits: ConnectionLimits,
     private readonly sender: Sender,
@@ -23,18 +21,18 @@ export class KeepAlive {
     this.arm(limits.pingIntervalMs);
   }
 
-  /** Something has come from the peer. */
+  /** Call it for any data from the peer. */
   heard(): void {
     this.lastHeard = turnTime();
   }
 
-  /** The peer has answered a ping. */
+  /** Call it when the peer has answered a ping. */
   answered(): void {
     clearTimeout(this.pongTimer);
     this.pongTimer = undefined;
   }
 
-  /** A stream has begun. */
+  /** Call it when a stream begins. */
   busy(): void {
     if (this.pingTimer === undefined && this.limits.pingOnlyWithStreams) this.arm(this.limits.pingIntervalMs);
   }
@@ -58,7 +56,7 @@ export class KeepAlive {
       return;
     }
     if (this.pongTimer === undefined) {
-      this.sender.ping(LIFE_SIGN, 0, false);
+      this.sender.ping(KEEPALIVE_PING, 0, false);
       this.pongTimer = setTimeout(this.lost, pingTimeoutMs).unref();
     }
     this.arm(pingIntervalMs);

@@ -1,50 +1,52 @@
 import { ConnectionError, ErrorCode } from "./protocol.js";
 
-/** Bounds on what one peer may make us hold or do. */
+/** Bounds on the memory and the work that one peer can cause. */
 export interface ConnectionLimits {
-  /** Streams that the peer may have open at the same time. */
+  /** Most streams that the peer may have open at the same time. */
   readonly maxStreams: number;
-  /** Flow-control window of each stream: bytes that a peer may send before they are consumed. */
+  /** Flow-control window of each stream, in bytes: what a peer may send before it is consumed. */
   readonly streamWindow: number;
+  /** Flow-control window of the connection, in bytes. */
   readonly connectionWindow: number;
-  /** Bytes of a header list, as SETTINGS_MAX_HEADER_LIST_SIZE counts them, and of its encoded block. */
+  /** Most bytes of a header list, as SETTINGS_MAX_HEADER_LIST_SIZE counts them, and of its encoded block. */
   readonly maxHeaderBytes: number;
-  /** Bytes of messages of one connection that are incomplete or undelivered, and of calls in progress. */
+  /** Most bytes of incomplete and undelivered messages and of calls in progress on one connection. */
   readonly maxBufferedBytes: number;
-  /** The same of all connections together, for those that have more than their fair share. */
+  /** The same bound for all connections together. It applies to connections that exceed their fair share. */
   readonly maxBufferedTotal: number;
-  /** Messages up to this size are let in nevertheless; 0 for none. */
+  /** Messages up to this size, in bytes, are exempt from both bounds; 0 for none. */
   readonly freeMessageBytes: number;
-  /** Room that a message gets before its bytes have come, at most what is announced; more comes with them, bytes. */
+  /** Memory reserved for a message before its bytes arrive, in bytes, at most its announced size. */
   readonly messageRoom: number;
-  /** Bytes that wait to be sent on one connection, above which single answers are no longer queued. */
+  /** Most bytes queued for sending on one connection. Beyond it, answers of unary calls are refused. */
   readonly maxQueuedBytes: number;
-  /** The same of all connections together, for those that have more waiting than their fair share. */
+  /** The same bound for all connections together. It applies to connections that exceed their fair share. */
   readonly maxQueuedTotal: number;
-  /** Silence after which a ping is sent, ms, and how long its answer may take. */
+  /** How long a peer may be silent before it is pinged. */
   readonly pingIntervalMs: number;
+  /** How long a ping may go unanswered before the peer is given up. */
   readonly pingTimeoutMs: number;
   /** Pings are sent only while there are streams. */
   readonly pingOnlyWithStreams: boolean;
 }
 
-/** Empty or tiny frames of a header block before it is a flood. */
+/** Most frames of one header block. */
 export const MAX_CONTINUATIONS = 64;
-/** Bytes waiting for a peer that does not read, beyond which even control frames are too much. */
-export const MAX_BACKLOG = 8 * 1024 * 1024;
+/** Most bytes queued for a peer that does not read. Beyond it, even control frames end the connection. */
+export const MAX_BACKLOG_BYTES = 8 * 1024 * 1024;
 
-/** Frames that get a peer nowhere (pings, settings, priorities, empty data, …) and that may come in a row. */
+/** Idle frames (pings, settings, priorities, empty data) allowed in a period. */
 const MAX_IDLE_FRAMES = 10_000;
-const IDLE_PERIOD = 10_000;
-/** So many of them a frame that does work makes good for: dear enough that nobody buys floods with it. */
-const EARNED = 100;
-/** Streams that may be reset in a row, and how many more per second. */
+const IDLE_PERIOD_MS = 10_000;
+/** Idle frames forgiven per useful frame. */
+const FORGIVEN_FRAMES = 100;
+/** Streams that may be reset in a row, and further ones per second. */
 const RESET_BURST = 2_000;
 const RESETS_PER_SECOND = 500;
 
 /**
- * Counts frames that do no work. What does work makes good for them, and each data frame of ours for one: who only listens
- * still has to grant windows, and measures with pings how fast data comes.
+ * Counts frames that carry nothing. Useful frames of the peer offset them. So does each of our data frames: a peer
+ * that only receives still sends window updates, and pings to measure the bandwidth.
  */
 export class IdleFrames {
   private count = 0;
@@ -53,7 +55,7 @@ export class IdleFrames {
 
   constructor(private readonly sent: { readonly dataFrames: number }) {}
 
-  /** `cost`: how many usual frames it is worth. Throws ENHANCE_YOUR_CALM when there are too many. */
+  /** Counts an idle frame as `cost` of them. Throws ENHANCE_YOUR_CALM if there are too many. */
   add(cost = 1): void {
     this.count += cost;
     if (this.count <= MAX_IDLE_FRAMES) return;
@@ -62,7 +64,7 @@ export class IdleFrames {
     this.sentBefore = dataFrames;
     if (this.count <= MAX_IDLE_FRAMES) return;
     const now = Date.now();
-    if (now - this.since < IDLE_PERIOD) {
+    if (now - this.since < IDLE_PERIOD_MS) {
       throw new ConnectionError(
         ErrorCode.ENHANCE_YOUR_CALM,
         "too many frames that carry nothing",
@@ -73,18 +75,18 @@ export class IdleFrames {
     this.count = 0;
   }
 
-  /** A frame that does work came. */
-  earn(): void {
-    if (this.count > 0) this.count = Math.max(0, this.count - EARNED);
+  /** Call it for each useful frame. */
+  forgive(): void {
+    if (this.count > 0) this.count = Math.max(0, this.count - FORGIVEN_FRAMES);
   }
 }
 
-/** Counts streams that end by a reset, whoever sends it: each is work begun for nothing. */
+/** Counts streams that end by a reset from either side: their work was in vain. */
 export class Resets {
   private left = RESET_BURST;
   private since = Date.now();
 
-  /** Throws ENHANCE_YOUR_CALM when there are too many. */
+  /** Counts a reset. Throws ENHANCE_YOUR_CALM if there are too many. */
   add(): void {
     if (--this.left >= 0) return;
     const now = Date.now();

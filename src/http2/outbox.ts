@@ -1,56 +1,59 @@
+// Indices below are in range by construction; `!` keeps the hot loops free of checks.
+
 import type { Socket } from "node:net";
 import { markSent } from "../turn/buffers.js";
 import { type Departing, departures, departWithTurn, MAX_COLLECTING } from "../turn/departures.js";
 import { Fifo } from "../turn/fifo.js";
-import { FRAME_HEADER, FrameType } from "./protocol.js";
+import { MESSAGE_PREFIX_BYTES } from "./grpc.js";
+import { FRAME_HEADER_BYTES, FrameType } from "./protocol.js";
 
-/** Frames are put together in slabs of this size, bytes. */
-const SLAB = 64 * 1024;
-/** A slab with less room than this is not used again, bytes. */
-const SCRAP = 4 * 1024;
-/** Most slabs kept for use by others. */
+/** Size of the slabs that frames are assembled in. */
+const SLAB_BYTES = 64 * 1024;
+/** Slabs with less room are not reused. */
+const MIN_ROOM_BYTES = 4 * 1024;
+/** Most spare slabs. */
 const MAX_SPARE = MAX_COLLECTING;
-/** Pieces above this are not copied but written as they are, bytes. */
-const COPY_LIMIT = 4 * 1024;
-/** Bytes of the prefix of a gRPC message. */
-const MESSAGE_PREFIX = 5;
-/** Pieces up to this are copied byte by byte, bytes. */
-const TINY = 8;
-/** Bytes on their way to the socket above which data has to wait. */
-const FULL = 256 * 1024;
+/** Larger pieces are written without a copy. */
+const MAX_COPY_BYTES = 4 * 1024;
+/** Pieces up to this size are copied byte by byte, which is faster than a call. */
+const MAX_LOOP_BYTES = 8;
+/** Data waits while more than this is on its way to the socket. */
+const FULL_BYTES = 256 * 1024;
 
 interface Slab {
   readonly bytes: Buffer;
   used: number;
-  /** A part of it may still be on its way to the system: it is not written over. */
+  /** The system may not have taken all of it yet, so it must not be overwritten. */
   leaving: boolean;
 }
 
-/** Slabs with room; a connection holds one only while it has something to write. */
+/** Slabs with room. A connection holds a slab only while it has something to write. */
 const spare: Slab[] = [];
 
-function release(slab: Slab, written: boolean): void {
+/** Makes a slab available again. `written`: the system has taken all its bytes. */
+function recycle(slab: Slab, written: boolean): void {
   if (!written) slab.leaving = true;
   if (!slab.leaving) slab.used = 0;
-  if (SLAB - slab.used >= SCRAP && spare.length < MAX_SPARE) spare.push(slab);
+  if (SLAB_BYTES - slab.used >= MIN_ROOM_BYTES && spare.length < MAX_SPARE) spare.push(slab);
 }
 
-/** Collects the frames of one turn of the event loop and writes them to the socket at once. */
+/** Collects the frames of a turn of the event loop, and writes them to the socket at once. */
 export class Outbox implements Departing {
   private slab: Slab | undefined;
+  /** Where the current run starts: the bytes at the end of `slab` that are not in `parts` yet. */
   private runStart = 0;
   private parts: Buffer[] = [];
-  /** Slabs that are full, with runs in `parts`. */
+  /** Full slabs, whose runs are in `parts`. */
   private filled: Slab[] = [];
   /** Bytes in `parts`. */
   private partBytes = 0;
-  /** There are parts of messages among them. */
-  private tells = false;
-  /** It departs with this turn. */
+  /** Whether `parts` has pieces of large messages, to be reported to `markSent`. */
+  private reports = false;
+  /** Whether it departs with this turn. */
   private scheduled = false;
-  /** Bytes that the socket has been given. */
+  /** Bytes given to the socket so far. */
   private given = 0;
-  /** Parts that may still be on their way to the system, and where they end among the bytes given. */
+  /** Parts that the system may not have taken yet, and the value of `given` at their ends. */
   private readonly departing = new Fifo<{ readonly part: Buffer; readonly end: number }>();
 
   constructor(private readonly socket: Socket) {}
@@ -61,19 +64,19 @@ export class Outbox implements Departing {
     return this.partBytes + run + this.socket.writableLength;
   }
 
-  /** True when data should wait until the socket drains. Control frames need not. */
+  /** True while data should wait for the socket to drain. Control frames need not wait. */
   get full(): boolean {
-    return this.backlog >= FULL;
+    return this.backlog >= FULL_BYTES;
   }
 
-  /** When it is full: what is collected leaves at once, as long as the system takes all that it is given. */
+  /** Flushes a full outbox if the system has taken all bytes so far. */
   relieve(): void {
     if (this.socket.writableLength === 0) this.flush();
   }
 
-  /** A frame's header, to be followed by its payload of `length` bytes. */
+  /** Adds the header of a frame. The caller adds its payload of `length` bytes next. */
   frame(type: number, flags: number, streamId: number, length: number): void {
-    const slab = this.reserve(FRAME_HEADER);
+    const slab = this.reserve(FRAME_HEADER_BYTES);
     const { bytes } = slab;
     const at = slab.used;
     bytes[at] = length >>> 16;
@@ -85,20 +88,20 @@ export class Outbox implements Departing {
     bytes[at + 6] = streamId >>> 16;
     bytes[at + 7] = streamId >>> 8;
     bytes[at + 8] = streamId;
-    slab.used = at + FRAME_HEADER;
+    slab.used = at + FRAME_HEADER_BYTES;
   }
 
-  /** A DATA frame with one whole uncompressed gRPC message of `length` bytes, which must not change until they are written. */
+  /** Adds a DATA frame with one uncompressed gRPC message of `length` bytes. `parts` must not change until written. */
   message(flags: number, streamId: number, parts: readonly Uint8Array[], length: number): void {
-    const size = length + MESSAGE_PREFIX;
-    if (length > COPY_LIMIT) {
+    const size = length + MESSAGE_PREFIX_BYTES;
+    if (length > MAX_COPY_BYTES) {
       this.frame(FrameType.DATA, flags, streamId, size);
       this.prefix(length);
-      for (let i = 0; i < parts.length; i++) this.bytes(parts[i]);
+      for (const part of parts) this.bytes(part);
       return;
     }
-    // The way of nearly all messages: room is looked for once, and tiny parts are not worth a call.
-    const slab = this.reserve(FRAME_HEADER + size);
+    // The hot path of nearly all messages: reserve memory once, and copy tiny parts without a call.
+    const slab = this.reserve(FRAME_HEADER_BYTES + size);
     const { bytes } = slab;
     let at = slab.used;
     bytes[at] = size >>> 16;
@@ -115,11 +118,11 @@ export class Outbox implements Departing {
     bytes[at + 11] = length >>> 16;
     bytes[at + 12] = length >>> 8;
     bytes[at + 13] = length;
-    at += FRAME_HEADER + MESSAGE_PREFIX;
+    at += FRAME_HEADER_BYTES + MESSAGE_PREFIX_BYTES;
     for (let i = 0; i < parts.length; i++) {
-      const part = parts[i];
+      const part = parts[i]!;
       const { length } = part;
-      if (length <= TINY) for (let j = 0; j < length; j++) bytes[at + j] = part[j];
+      if (length <= MAX_LOOP_BYTES) for (let j = 0; j < length; j++) bytes[at + j] = part[j]!;
       else bytes.set(part, at);
       at += length;
     }
@@ -127,10 +130,10 @@ export class Outbox implements Departing {
   }
 
   private prefix(length: number): void {
-    const slab = this.reserve(MESSAGE_PREFIX);
+    const slab = this.reserve(MESSAGE_PREFIX_BYTES);
     slab.bytes[slab.used] = 0;
     slab.bytes.writeUInt32BE(length, slab.used + 1);
-    slab.used += MESSAGE_PREFIX;
+    slab.used += MESSAGE_PREFIX_BYTES;
   }
 
   uint32(value: number): void {
@@ -145,14 +148,14 @@ export class Outbox implements Departing {
     slab.used += 2;
   }
 
-  /** Payload bytes, which must not change until they are written. */
+  /** Adds payload bytes, which must not change until written. */
   bytes(bytes: Uint8Array): void {
     const { length } = bytes;
-    if (length <= COPY_LIMIT) {
+    if (length <= MAX_COPY_BYTES) {
       const slab = this.reserve(length);
       const { used } = slab;
-      if (length > TINY) slab.bytes.set(bytes, used);
-      else for (let i = 0; i < length; i++) slab.bytes[used + i] = bytes[i];
+      if (length > MAX_LOOP_BYTES) slab.bytes.set(bytes, used);
+      else for (let i = 0; i < length; i++) slab.bytes[used + i] = bytes[i]!;
       slab.used = used + length;
       return;
     }
@@ -162,11 +165,11 @@ export class Outbox implements Departing {
     this.schedule();
   }
 
-  /** Bytes of a large message: `sent` is told when they are written. */
+  /** Adds bytes of a large message, and calls `markSent` once they are written. */
   piece(bytes: Uint8Array): void {
     this.bytes(bytes);
-    if (bytes.length <= COPY_LIMIT) markSent(bytes);
-    else this.tells = true;
+    if (bytes.length <= MAX_COPY_BYTES) markSent(bytes);
+    else this.reports = true;
   }
 
   depart(): void {
@@ -174,7 +177,7 @@ export class Outbox implements Departing {
     this.flush();
   }
 
-  /** Writes what has been collected. */
+  /** Writes the collected bytes. */
   flush(): void {
     departures.count++;
     const { slab, parts, socket } = this;
@@ -192,19 +195,19 @@ export class Outbox implements Departing {
       for (const part of parts) {
         socket.write(part);
         this.given += part.length;
-        if (this.tells) this.departing.push({ part, end: this.given });
+        if (this.reports) this.departing.push({ part, end: this.given });
       }
       if (run) socket.write(slab.bytes.subarray(this.runStart, slab.used));
       socket.uncork();
     }
     if (run) this.given += slab.used - this.runStart;
-    this.tells = false;
+    this.reports = false;
     this.taken();
-    // Mostly the system takes it all at once.
+    // Mostly the system takes all bytes at once.
     this.release(socket.writableLength === 0);
   }
 
-  /** Called when the system may have taken some of what it was given: tells `sent` of parts that have gone. */
+  /** Call it when the system may have taken bytes. Calls `markSent` for the parts that it has taken. */
   taken(): void {
     const gone = this.given - this.socket.writableLength;
     let next = this.departing.peek();
@@ -222,20 +225,20 @@ export class Outbox implements Departing {
     this.release(true);
   }
 
-  /** Gives the slabs back; `written` tells that the system has taken all bytes. */
+  /** Releases the slabs. `written`: the system has taken all their bytes. */
   private release(written: boolean): void {
     const { slab, filled } = this;
     this.slab = undefined;
-    if (slab !== undefined) release(slab, written);
+    if (slab !== undefined) recycle(slab, written);
     if (filled.length === 0) return;
     this.filled = [];
-    for (const each of filled) release(each, written);
+    for (const each of filled) recycle(each, written);
   }
 
   private reserve(length: number): Slab {
     const { slab } = this;
     if (slab !== undefined) {
-      if (slab.used + length <= SLAB) return slab;
+      if (slab.used + length <= SLAB_BYTES) return slab;
       this.endRun();
       this.filled.push(slab);
     }
@@ -244,16 +247,16 @@ export class Outbox implements Departing {
 
   private take(length: number): Slab {
     let slab = spare.pop();
-    // What had no room for this is of little use to others.
-    if (slab === undefined || slab.used + length > SLAB)
-      slab = { bytes: Buffer.allocUnsafeSlow(SLAB), used: 0, leaving: false };
+    // A slab without room for this is dropped: others could hardly use it.
+    if (slab === undefined || slab.used + length > SLAB_BYTES)
+      slab = { bytes: Buffer.allocUnsafeSlow(SLAB_BYTES), used: 0, leaving: false };
     this.slab = slab;
     this.runStart = slab.used;
     this.schedule();
     return slab;
   }
 
-  /** Moves the current run to the parts; the slab stays in use behind it. */
+  /** Moves the current run to `parts`. The rest of the slab stays in use. */
   private endRun(): void {
     const { slab } = this;
     if (slab === undefined || slab.used === this.runStart) return;

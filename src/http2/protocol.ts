@@ -1,4 +1,4 @@
-/** Numbers of HTTP/2 (RFC 9113). */
+/** Constants and errors of HTTP/2 (RFC 9113). */
 
 export const FrameType = {
   DATA: 0,
@@ -40,11 +40,11 @@ export const ErrorCode = {
 
 export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
 
-const errorNames = Object.keys(ErrorCode);
+const ERROR_NAMES = Object.keys(ErrorCode);
 
-/** `CANCEL` for 8; `error 99` for what has no name. */
+/** Returns the name of an error code, such as `CANCEL` for 8, or `error 99` if it has none. */
 export function errorName(code: number): string {
-  return errorNames[code] ?? `error ${code}`;
+  return ERROR_NAMES[code] ?? `error ${code}`;
 }
 
 export const Setting = {
@@ -56,28 +56,31 @@ export const Setting = {
   MAX_HEADER_LIST_SIZE: 6,
 } as const;
 
-/** What a client sends first. */
+/** The connection preface, which a client sends first. */
 export const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
-export const FRAME_HEADER = 9;
-/** Initial flow-control window of streams and connections, bytes. */
+export const FRAME_HEADER_BYTES = 9;
+/** Initial flow-control window of streams and connections, in bytes. */
 export const DEFAULT_WINDOW = 65_535;
+/** Largest flow-control window, in bytes. Also the mask for 31-bit fields. */
 export const MAX_WINDOW = 2 ** 31 - 1;
-/** Largest frame payload that everybody accepts, and the smallest that may be configured, bytes. */
+/** Largest frame payload that every peer accepts, and the least that SETTINGS_MAX_FRAME_SIZE may be, in bytes. */
 export const DEFAULT_FRAME_SIZE = 16_384;
+/** Most that SETTINGS_MAX_FRAME_SIZE may be, in bytes. */
 export const MAX_FRAME_SIZE = 2 ** 24 - 1;
+/** Initial size of HPACK's dynamic table, in bytes. */
 export const DEFAULT_TABLE_SIZE = 4096;
 
-/** A bound that a peer can break without a breach of the protocol. */
+/** A bound of ours that a peer can exceed without violating the protocol. */
 export type Bound = "resets" | "empty_frames" | "header_block" | "unread_answers" | "unresponsive";
 
-/** The peer broke the protocol, or a bound: the whole connection ends with GOAWAY and this code. */
+/** The peer violated the protocol or exceeded a bound. The connection ends with GOAWAY and this code. */
 export class ConnectionError extends Error {
   override readonly name = "ConnectionError";
 
   constructor(
     readonly code: ErrorCode,
     message: string,
-    /** The bound, where it is one that the peer broke. */
+    /** The bound that the peer exceeded, if any. */
     readonly bound?: Bound,
   ) {
     super(message);
@@ -89,5 +92,5 @@ export function protocolError(text: string): ConnectionError {
 }
 
 export function frameSizeError(frame: string): ConnectionError {
-  return new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${frame} of a wrong length`);
+  return new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${frame} with a wrong length`);
 }

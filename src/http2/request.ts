@@ -1,34 +1,34 @@
+import { parseTimeout } from "./grpc.js";
 import type { Field } from "./hpack/table.js";
-import { parseTimeout } from "./text.js";
 
-/** What a request's header block says; shared by all requests with the same block, never changed. */
+/** A request's header block, parsed. It is immutable: all requests with the same block share it. */
 export interface RequestHead {
-  /** Breaks HTTP/2: the stream is reset with PROTOCOL_ERROR. */
+  /** How the block violates HTTP/2, if it does. The stream is then reset with PROTOCOL_ERROR. */
   readonly malformed: string | undefined;
-  /** Larger than the limit; nothing else is known. */
+  /** The block was larger than the limit. All other fields are empty. */
   readonly tooLarge: boolean;
-  /** Has fields that only a first block may have. */
+  /** Whether it has pseudo-header fields, as only the first block of a stream may. */
   readonly hasPseudo: boolean;
   readonly method: string;
   readonly path: string;
   /** A POST of a gRPC content type. */
   readonly isGrpc: boolean;
-  /** Milliseconds that the client allows; `Infinity` when it does not say. */
+  /** The client's `grpc-timeout`; `Infinity` without one. */
   readonly timeoutMs: number;
-  /** A `grpc-timeout` that is none. */
+  /** The `grpc-timeout` is malformed. */
   readonly badTimeout: boolean;
-  /** The announced length of the body, or -1. */
+  /** The `content-length` in bytes, or -1 without one. */
   readonly contentLength: number;
-  /** All regular fields. */
+  /** All fields but the pseudo-header fields. */
   readonly fields: readonly Field[];
 }
 
 const PSEUDO = [":method", ":scheme", ":path", ":authority"];
 const GRPC = /^application\/grpc($|[+;])/;
-/** Fields of a single connection, which HTTP/2 does not have. */
+/** Connection-specific fields, which HTTP/2 forbids (RFC 9113, 8.2.2). */
 const HOP_BY_HOP = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
 
-/** Reads a header block of a client; as a first block or as trailers, which `hasPseudo` and `checkRequest` tell apart. */
+/** Parses a client's header block, either a first block or trailers: only the former have pseudo-header fields. */
 export function readRequest(fields: readonly Field[] | undefined): RequestHead {
   if (fields === undefined) return { ...EMPTY, tooLarge: true };
   const pseudo = new Map<string, string>();
@@ -78,14 +78,14 @@ function problem(
   if (name.startsWith(":")) {
     if (!PSEUDO.includes(name)) return `unknown field ${name}`;
     if (afterRegular) return `${name} after a regular field`;
-    if (pseudo.has(name)) return `${name} twice`;
+    if (pseudo.has(name)) return `duplicate ${name}`;
     return undefined;
   }
-  if (!/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(name)) return "a field name that is none";
-  if (/[\0\r\n]/.test(value)) return `a value of ${name} that is none`;
-  if (HOP_BY_HOP.has(name)) return `the field ${name}`;
-  if (name === "te" && value !== "trailers") return "te that is not trailers";
-  if (name === "content-length" && !/^\d{1,15}$/.test(value)) return "content-length that is no number";
+  if (!/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(name)) return "invalid field name";
+  if (/[\0\r\n]/.test(value)) return `invalid value of ${name}`;
+  if (HOP_BY_HOP.has(name)) return `connection-specific field ${name}`;
+  if (name === "te" && value !== "trailers") return "te is not trailers";
+  if (name === "content-length" && !/^\d{1,15}$/.test(value)) return "content-length is not a number";
   return undefined;
 }
 

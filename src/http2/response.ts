@@ -1,21 +1,21 @@
+import { decodeMessage } from "./grpc.js";
 import type { Field } from "./hpack/table.js";
-import { decodeMessage } from "./text.js";
 
-/** What a header block of a response says; shared by all responses with the same block, never changed. */
+/** A header block of a response, parsed. It is immutable: all responses with the same block share it. */
 export interface ResponseHead {
   readonly malformed: boolean;
   /** HTTP status; 0 in trailers. */
   readonly httpStatus: number;
   /** Has a gRPC content type. */
   readonly isGrpc: boolean;
-  /** gRPC status; -1 when there is none. */
+  /** The `grpc-status`; -1 without one. */
   readonly code: number;
   readonly message: string;
 }
 
 const GRPC = /^application\/grpc($|[+;])/;
 
-/** Reads a header block of a server; `undefined` is one that was too large. */
+/** Parses a server's header block. `fields` is undefined if the block was too large. */
 export function readResponse(fields: readonly Field[] | undefined): ResponseHead {
   let httpStatus = 0;
   let code = -1;

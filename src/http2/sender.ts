@@ -1,8 +1,9 @@
 import type { Socket } from "node:net";
 import type { SharedBytes } from "../stats/connections.js";
 import { Fifo } from "../turn/fifo.js";
+import { MESSAGE_PREFIX_BYTES } from "./grpc.js";
 import { Block, HpackEncoder, type OutField } from "./hpack/encoder.js";
-import { type ConnectionLimits, MAX_BACKLOG } from "./limits.js";
+import { type ConnectionLimits, MAX_BACKLOG_BYTES } from "./limits.js";
 import { Outbox } from "./outbox.js";
 import {
   ConnectionError,
@@ -18,13 +19,13 @@ import type { Stream, StreamSender } from "./stream.js";
 import type { StreamTable } from "./streamTable.js";
 
 /**
- * What a connection sends: header blocks, data as far as the peer's windows and the socket allow, and frames that
- * neither holds up. Streams that have to wait send one frame each in turn.
+ * The sending side of a connection. Data is sent as far as the peer's windows and the socket allow; other frames
+ * never wait. Streams with queued data take turns, one frame each.
  */
 export class Sender implements StreamSender {
   /** Data frames sent so far. */
   dataFrames = 0;
-  /** Window that streams begin with, as the peer has set it. */
+  /** The peer's SETTINGS_INITIAL_WINDOW_SIZE. */
   private initialWindow = DEFAULT_WINDOW;
   private windowsChanged = false;
   private queuedBytes = 0;
@@ -35,7 +36,7 @@ export class Sender implements StreamSender {
   private pumping = false;
   private stopped = false;
 
-  /** `queued` counts for all connections that share it what waits to be sent. */
+  /** `queued` counts the bytes waiting to be sent, for all connections that share it. */
   constructor(
     socket: Socket,
     private readonly limits: ConnectionLimits,
@@ -44,37 +45,36 @@ export class Sender implements StreamSender {
     this.outbox = new Outbox(socket);
   }
 
-  /** Counts bytes of messages that wait for flow control or for the socket; below 0 when they no longer do. */
+  /** Adds to the count of bytes that wait for flow control or for the socket. Negative when they no longer do. */
   countQueued(bytes: number): void {
     this.queuedBytes += bytes;
     this.queued.bytes += bytes;
   }
 
-  /** The peer asks on and on but does not read: it is to get no more answers. */
   get overfull(): boolean {
     const { queuedBytes, limits } = this;
     return queuedBytes > limits.maxQueuedBytes || this.queued.isExceeded(limits.maxQueuedTotal, queuedBytes);
   }
 
-  /** Nothing more is sent. */
+  /** Stops sending data. */
   stop(): void {
     this.stopped = true;
   }
 
-  /** Writes what has been collected in this turn of the event loop. */
+  /** Writes the frames collected in this turn of the event loop. */
   flush(): void {
     this.outbox.flush();
   }
 
-  /** The system has taken all that it was given. */
+  /** Called when the system has taken all bytes. */
   drained(): void {
     this.outbox.taken();
     this.pump();
   }
 
-  // ---- frames that no window holds up
+  // ---- frames without flow control
 
-  /** Bytes as they are. */
+  /** Sends raw bytes. */
   raw(bytes: Uint8Array): void {
     this.outbox.bytes(bytes);
   }
@@ -88,13 +88,13 @@ export class Sender implements StreamSender {
     }
   }
 
-  settingsAnswer(): void {
+  settingsAck(): void {
     this.outbox.frame(FrameType.SETTINGS, Flag.ACK, 0, 0);
   }
 
-  /** A ping of ours, or with `answer` the answer to the peer's; `mark` is the first half of its eight bytes. */
-  ping(mark: number, rest: number, answer: boolean): void {
-    this.outbox.frame(FrameType.PING, answer ? Flag.ACK : 0, 0, 8);
+  /** Sends a PING, or the ACK of the peer's. `mark` and `rest` are the halves of its eight bytes. */
+  ping(mark: number, rest: number, ack: boolean): void {
+    this.outbox.frame(FrameType.PING, ack ? Flag.ACK : 0, 0, 8);
     this.outbox.uint32(mark);
     this.outbox.uint32(rest);
   }
@@ -118,7 +118,7 @@ export class Sender implements StreamSender {
     this.outbox.uint32(bytes);
   }
 
-  /** Sends a header block. It must fit the order in which blocks were encoded: call it with nothing in between. */
+  /** Encodes and sends a header block. Both happen here, since the peer must get blocks in the order of their encoding. */
   headers(streamId: number, fields: Block | readonly OutField[], ends: boolean): void {
     const bytes = fields instanceof Block ? this.encoder.encodeBlock(fields) : this.encoder.encode(fields);
     const size = DEFAULT_FRAME_SIZE;
@@ -137,14 +137,14 @@ export class Sender implements StreamSender {
 
   // ---- data
 
-  /** Sends a whole message in one frame if that is possible at once. */
+  /** Sends a message of `length` bytes in one frame. Returns false, and sends nothing, if it has to wait or be split. */
   sendNow(stream: Stream, parts: readonly Uint8Array[], length: number, ends: boolean): boolean {
-    const size = length + 5;
+    const size = length + MESSAGE_PREFIX_BYTES;
     if (size > this.windowOf(stream) || size > this.window || size > DEFAULT_FRAME_SIZE) return false;
     if (this.waiting.length > 0 || this.stopped) return false;
     const { outbox } = this;
     if (outbox.full) {
-      // An event for thousands of streams need not wait in all of them. Large messages of several streams take turns.
+      // Flush first: an event for thousands of streams need not be queued in each. If that fails, streams take turns.
       outbox.relieve();
       if (outbox.full) return false;
     }
@@ -156,7 +156,7 @@ export class Sender implements StreamSender {
     return true;
   }
 
-  /** Sends the end of the stream's side, of which nothing else is queued. */
+  /** Ends our side of a stream that has nothing queued. */
   sendEnd(stream: Stream): void {
     const ending = stream.localEnding!;
     if (ending === "data") this.outbox.frame(FrameType.DATA, Flag.END_STREAM, stream.id, 0);
@@ -164,7 +164,7 @@ export class Sender implements StreamSender {
     stream.endLocal();
   }
 
-  /** The stream has something queued. */
+  /** Queues a stream that has data to send, and sends as much as possible. */
   makeReady(stream: Stream): void {
     if (stream.ready || this.windowOf(stream) <= 0) return;
     stream.ready = true;
@@ -172,7 +172,7 @@ export class Sender implements StreamSender {
     this.pump();
   }
 
-  /** Sends queued data, one frame of each stream in turn, as far as windows and the socket allow. */
+  /** Sends queued data, one frame per stream in turn, as far as windows and the socket allow. */
   pump(): void {
     if (this.pumping || this.stopped) return;
     this.pumping = true;
@@ -201,9 +201,9 @@ export class Sender implements StreamSender {
     if (!stream.closed) stream.sent();
   }
 
-  // ---- what the peer allows
+  // ---- flow control by the peer
 
-  /** The peer lets us send `bytes` more on the connection. Throws `ConnectionError` for what no peer may allow. */
+  /** Widens the connection's window by `bytes`. Throws `ConnectionError` for 0 or a window beyond the maximum. */
   widen(bytes: number): void {
     if (bytes === 0) throw protocolError("a window update of 0");
     this.window += bytes;
@@ -211,20 +211,20 @@ export class Sender implements StreamSender {
     this.pump();
   }
 
-  /** Bytes that may still be sent on a stream; below 0 when the peer has taken back what was sent already. */
+  /** Bytes that may still be sent on a stream. Negative if the peer has shrunk the initial window below what was sent. */
   windowOf(stream: Stream): number {
     return stream.sendCredit + this.initialWindow;
   }
 
-  /** The same on one stream. `pump` sends what waited for it. */
+  /** Widens a stream's window by `bytes`. The caller calls `pump` to send data that waited for it. */
   widenStream(stream: Stream, bytes: number): void {
     stream.sendCredit += bytes;
     this.queueIfOpen(stream);
   }
 
   /**
-   * The peer's SETTINGS_INITIAL_WINDOW_SIZE, which changes the windows of open streams too: `settleWindows` has to be called
-   * before anything waits for the peer again.
+   * Applies the peer's SETTINGS_INITIAL_WINDOW_SIZE, which also changes the windows of open streams. `settleWindows`
+   * must follow in the same turn of the event loop.
    */
   setInitialWindow(size: number): void {
     if (size > MAX_WINDOW) throw windowTooLarge();
@@ -233,8 +233,8 @@ export class Sender implements StreamSender {
   }
 
   /**
-   * Lets streams send what a larger window allows. Looks at all of them, once for all changes since: a peer with thousands of
-   * streams may send thousands of changes.
+   * Sends data that a larger initial window allows. It visits all streams once for all changes since the last
+   * call: a peer with thousands of streams may send thousands of changes.
    */
   settleWindows(streams: StreamTable<Stream>): void {
     if (!this.windowsChanged) return;
@@ -251,14 +251,14 @@ export class Sender implements StreamSender {
     this.waiting.push(stream);
   }
 
-  /** The peer's SETTINGS_HEADER_TABLE_SIZE. */
+  /** Applies the peer's SETTINGS_HEADER_TABLE_SIZE. */
   setTableSize(size: number): void {
     this.encoder.setMaxTableSize(size);
   }
 
-  /** Throws for a peer that makes us answer without reading the answers. */
+  /** Throws ENHANCE_YOUR_CALM for a peer that causes answers without reading them. */
   checkBacklog(): void {
-    if (this.outbox.backlog > MAX_BACKLOG) {
+    if (this.outbox.backlog > MAX_BACKLOG_BYTES) {
       throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "answers are not read", "unread_answers");
     }
   }

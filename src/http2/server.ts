@@ -5,27 +5,29 @@ import { ConnectionError, ErrorCode, MAX_WINDOW, PREFACE, protocolError, Setting
 import { type RequestHead, readRequest } from "./request.js";
 import type { Stream } from "./stream.js";
 
-/** How long a client may take to begin, with the preface and its settings, ms. */
-const BEGIN_TIMEOUT = 20_000;
-const GRACEFUL = 1;
+/** How long a client may take to send the preface and its settings. */
+const BEGIN_TIMEOUT_MS = 20_000;
+/** First half of the payload of the ping that `drain` sends. */
+const DRAIN_PING = 1;
 
-/** What a server does with its connections. */
+/** The server that connections belong to. */
 export interface ServerSide extends SharedMemory {
-  /** A stream for a request; it is registered before anything arrives on it. */
+  /** Returns the stream for a new request. */
   accept(connection: ServerConnection, id: number, head: RequestHead): Stream;
   onClosed(connection: ServerConnection): unknown;
-  /** The connection ends because the client broke the protocol or a bound, or does not answer. */
+  /** The connection ends because the client violated the protocol, exceeded a bound, or is unresponsive. */
   onFault(error: ConnectionError): void;
-  /** A stream was refused because there were as many as may be. */
+  /** A stream was refused because the connection was at its limit. */
   onStreamRefused(): void;
 }
 
 /** The server's end of a connection. */
 export class ServerConnection extends Connection<RequestHead> {
+  /** Bytes of the preface received. */
   private preface = 0;
   private readonly beginTimer: NodeJS.Timeout;
   private draining = false;
-  /** Streams above this are not served any more. */
+  /** Streams with a higher id are ignored. */
   private lastServed = MAX_WINDOW;
 
   constructor(
@@ -35,18 +37,18 @@ export class ServerConnection extends Connection<RequestHead> {
   ) {
     super(socket, limits, readRequest, side);
     this.sendSettings([[Setting.MAX_CONCURRENT_STREAMS, limits.maxStreams]]);
-    this.beginTimer = setTimeout(() => this.fail(protocolError("no settings")), BEGIN_TIMEOUT).unref();
+    this.beginTimer = setTimeout(() => this.fail(protocolError("no settings")), BEGIN_TIMEOUT_MS).unref();
   }
 
   /**
-   * Takes no new streams and closes when those that are there have ended. What the client sends until it has heard of
-   * that is still served.
+   * Shuts down gracefully: closes once all streams have ended. Streams that the client opens before it has seen the
+   * GOAWAY are still served.
    */
   drain(): void {
     if (this.draining || this.ended) return;
     this.draining = true;
     this.sendGoaway(MAX_WINDOW, ErrorCode.NO_ERROR);
-    this.sender.ping(GRACEFUL, 0, false);
+    this.sender.ping(DRAIN_PING, 0, false);
   }
 
   /** True once `drain` was called. */
@@ -60,7 +62,7 @@ export class ServerConnection extends Connection<RequestHead> {
     this.socket.destroy();
   }
 
-  /** Takes what the client has sent; called by the socket, and for what was read of it before. */
+  /** Takes data from the client. The port also calls it, with data that it has read before. */
   override receive(chunk: Buffer): void {
     if (this.preface === PREFACE.length) {
       super.receive(chunk);
@@ -97,7 +99,7 @@ export class ServerConnection extends Connection<RequestHead> {
       this.trailers(open, head, ends);
       return;
     }
-    if (id % 2 === 0) throw protocolError(`a client's stream with the even number ${id}`);
+    if (id % 2 === 0) throw protocolError(`a client's stream with the even id ${id}`);
     if (id <= this.lastPeerStream) {
       if (this.wasReset(id)) {
         this.idleFrames.add();
@@ -108,9 +110,9 @@ export class ServerConnection extends Connection<RequestHead> {
       throw protocolError(`stream ${id} after stream ${this.lastPeerStream}`);
     }
     this.lastPeerStream = id;
-    this.idleFrames.earn();
+    this.idleFrames.forgive();
     if (id > this.lastServed) return;
-    // A call that is refused at once costs its caller nothing: who does not read even that gets no more.
+    // Refusals are cheap for a flooding client, so it must at least read them.
     this.sender.checkBacklog();
     if (this.streams.size >= this.limits.maxStreams) {
       this.side.onStreamRefused();
@@ -133,7 +135,7 @@ export class ServerConnection extends Connection<RequestHead> {
     this.settle(stream);
   }
 
-  /** A stream that never came to be. */
+  /** Resets a stream that was never opened. */
   private refuse(id: number, code: ErrorCode): void {
     this.idleFrames.add();
     this.countReset();
@@ -153,7 +155,7 @@ export class ServerConnection extends Connection<RequestHead> {
   }
 
   protected onGoaway(): void {
-    // The client opens no more streams; it closes when it has no use for the connection any more.
+    // The client opens no more streams, and closes the connection itself.
   }
 
   protected onSettings(): void {
@@ -162,7 +164,7 @@ export class ServerConnection extends Connection<RequestHead> {
 
   protected onPong(): void {
     if (!this.draining || this.ended) return;
-    // Whatever the client sent before it heard of the end has come by now.
+    // All that the client sent before it saw the GOAWAY has arrived.
     this.lastServed = this.lastPeerStream;
     this.sendGoaway(this.lastServed, ErrorCode.NO_ERROR);
     this.closeIfDone();

@@ -1,84 +1,92 @@
+// Indices below are in range by construction; `!` keeps the hot loops free of checks.
+
 import { lend } from "../turn/buffers.js";
 import { Fifo } from "../turn/fifo.js";
+import { MESSAGE_PREFIX_BYTES } from "./grpc.js";
 import type { Block, OutField } from "./hpack/encoder.js";
 import type { ConnectionLimits } from "./limits.js";
 import { ErrorCode } from "./protocol.js";
 
-/** How a stream's sending side ends. */
+/** How our side of a stream ends: with a header block, or on its last DATA frame. */
 export type Ending = Block | readonly OutField[] | "data";
 
-/** What a stream needs of the connection that it belongs to. */
+/** The part of its connection that a stream needs. */
 export interface StreamConnection {
   readonly limits: ConnectionLimits;
   readonly sender: StreamSender;
-  /** How many times a part of what came from the socket was handed on as it is. */
-  lends: number;
-  /** Counts bytes that are to be held for the peer; false when it has too many and they are not `free`. */
+  /** How many pieces of the socket's memory have been handed on without a copy. */
+  handedOn: number;
+  /** Counts memory held for the peer, in bytes. Returns false if that is too much, unless `free`. */
   buffer(bytes: number, free: boolean): boolean;
-  /** Bytes that `buffer` has counted are held no more. */
+  /** Reverts `buffer`. */
   unbuffer(bytes: number): void;
-  /** Resets a stream, and calls its `onAborted` with the reason. */
+  /** Resets a stream and calls its `onAborted`. */
   resetStream(stream: Stream, code: ErrorCode, reason: string): void;
-  /** Resets a stream without a word to its owner. */
+  /** Resets a stream without calling `onAborted`. */
   abandon(stream: Stream, code: ErrorCode): void;
-  /** Removes a stream both of whose sides have ended. */
+  /** Removes a stream if both its sides have ended. */
   settle(stream: Stream): void;
 }
 
-/** What a stream needs of its connection's `Sender`. */
+/** The part of its connection's `Sender` that a stream needs. */
 export interface StreamSender {
   sendNow(stream: Stream, parts: readonly Uint8Array[], length: number, ends: boolean): boolean;
   sendEnd(stream: Stream): void;
   makeReady(stream: Stream): void;
   countQueued(bytes: number): void;
   windowUpdate(streamId: number, bytes: number): void;
-  /** Sends a header block: call it right after the block was made, for the order in which blocks are encoded counts. */
+  /** Sends a header block. */
   headers(streamId: number, fields: Block | readonly OutField[], ends: boolean): void;
-  /** The peer asks on and on but does not read: it gets no more answers. */
+  /** True for a peer that keeps sending requests without reading the answers. It gets no more answers. */
   readonly overfull: boolean;
 }
 
 const EMPTY = Buffer.alloc(0);
-const PREFIX = 5;
 
 /**
- * One stream of gRPC messages on a connection: puts incoming messages together, and holds outgoing ones while flow
- * control or a slow socket makes them wait. Subclasses are the ends of calls.
+ * One stream of gRPC messages on a connection. It assembles incoming messages, and queues outgoing ones while flow
+ * control or a slow socket holds them up. Subclasses are the two ends of a call.
  */
 export abstract class Stream {
   /**
-   * Bytes that may still be sent, less those that each stream may begin with: the peer may change that for all streams, as
-   * often as it likes.
+   * Window for sending, in bytes, relative to the initial window: the peer can change that for all streams at
+   * once, and often.
    */
   sendCredit = 0;
-  /** Bytes that the peer may still send, and those consumed but not yet granted again. */
+  /** Bytes that the peer may still send. */
   recvWindow: number;
+  /** Bytes consumed but not granted to the peer again yet. */
   private consumed = 0;
   /** The peer has ended its side. */
   remoteEnded = false;
-  /** The end of our side has been queued or sent. */
+  /** How our side ends, once that has been queued or sent. */
   localEnding: Ending | undefined;
+  /** Our side has ended on the wire. */
   localEnded = false;
-  /** Gone from the connection: nothing is sent or delivered any more. */
+  /** Removed from the connection: nothing more is sent or delivered. */
   closed = false;
-  /** In the connection's list of streams that have something to send. */
+  /** Whether it is in the sender's queue of streams with data to send. */
   ready = false;
 
-  // Most streams are short: what few of them need is made when they need it.
+  // Most streams are short: what only a few need is created on demand.
   private outgoing: Fifo<Uint8Array> | undefined;
   private outgoingBytes = 0;
 
+  /** Delivery is paused. */
   private stopped = false;
-  /** What was held is being read. */
+  /** Held data is being read. */
   private resuming = false;
+  /** Incoming data is dropped. */
   private deaf = false;
+  /** Announced bytes still to come, or -1 if the length was not announced. */
   private expected = -1;
+  /** Data that came while paused. */
   private held: Fifo<Buffer> | undefined;
   /** Bytes counted as buffered on the connection. */
   private buffered = 0;
   private prefix: Buffer | undefined;
   private prefixLength = 0;
-  /** Length of the message that is being read, or -1. */
+  /** Length of the message being read, or -1. */
   private messageLength = -1;
   private message: Buffer = EMPTY;
   private messageHave = 0;
@@ -91,22 +99,22 @@ export abstract class Stream {
     this.recvWindow = connection.limits.streamWindow;
   }
 
-  /** The stream has been taken in; called before anything else. */
+  /** Called first, when the stream is open. */
   abstract onOpen(): void;
-  /** A complete message. */
+  /** Called with each complete message. */
   protected abstract onMessageBytes(message: Buffer): void;
-  /** The peer has ended its side and everything before has been delivered. */
+  /** Called when the peer has ended its side and all messages have been delivered. */
   protected abstract onRemoteEnd(): void;
-  /** The message that comes is larger than the limit, or compressed, or the stream ended inside of one. */
+  /** Called for a message of `size` bytes that is too large, compressed or, with size 0, cut off by the end of the stream. */
   protected abstract onBadMessage(problem: "too large" | "compressed" | "truncated", size: number): void;
-  /** The stream has gone before both sides had ended: reset by the peer, or the connection was lost. */
+  /** Called when the stream was reset, or without a code when the connection was lost, before both sides had ended. */
   abstract onAborted(code: ErrorCode | undefined, reason: string): void;
-  /** Our side has ended on the wire, the peer's has not. */
+  /** Called when our side has ended on the wire before the peer's. */
   abstract onLocalEnd(): void;
-  /** Some of the queued bytes have been sent. */
+  /** Called when queued bytes have been sent. */
   protected abstract onSent(): void;
 
-  /** Bytes that wait for flow control or for the socket. */
+  /** Bytes waiting for flow control or for the socket. */
   get pendingBytes(): number {
     return this.outgoingBytes;
   }
@@ -115,15 +123,16 @@ export abstract class Stream {
     return this.stopped;
   }
 
-  /** Stops delivery; the window closes with what the peer sends on. */
+  /** Pauses delivery. Further data fills the window, and then the peer stops. */
   pauseReading(): void {
     this.stopped = true;
   }
 
+  /** Resumes delivery. */
   resumeReading(): void {
     if (!this.stopped) return;
     this.stopped = false;
-    // Who gets a message may stop and go on at once: then the reading of its piece just goes on.
+    // Called while a held message is delivered: the loop below, further up the stack, continues.
     if (this.resuming) return;
     this.resuming = true;
     while (!this.stopped && !this.closed) {
@@ -138,12 +147,12 @@ export abstract class Stream {
     this.connection.settle(this);
   }
 
-  /** Messages have come that are not delivered yet, or the end of the peer's side. */
+  /** True while undelivered messages, or the undelivered end of the peer's side, are held. */
   get holding(): boolean {
     return this.stopped && this.remoteEnded && !this.deaf;
   }
 
-  /** What the peer still sends is dropped. */
+  /** Drops all further data of the peer. */
   protected stopListening(): void {
     this.deaf = true;
     const { held } = this;
@@ -151,44 +160,44 @@ export abstract class Stream {
     for (let piece = held.shift(); piece !== undefined; piece = held.shift()) this.unbuffer(piece.length);
   }
 
-  /** Announces the length of the body, as `content-length` tells; -1 when it does not. */
+  /** Sets the announced length of the body in bytes, from `content-length`; -1 without one. */
   expectBytes(length: number): void {
     this.expected = length;
   }
 
-  /** Counts data; false when it is more than was announced. */
+  /** Counts data. Returns false if it is more than announced. */
   countBytes(length: number): boolean {
     if (this.expected < 0) return true;
     this.expected -= length;
     return this.expected >= 0;
   }
 
-  /** True when less data has come than was announced. */
+  /** True if less data has come than announced. */
   get lacksBytes(): boolean {
     return this.expected > 0;
   }
 
-  /** Data as it comes from the connection: `bytes[start, end)`. */
+  /** Takes data from the connection: `bytes[start, end)`. */
   receive(bytes: Buffer, start: number, end: number): void {
     if (this.deaf) return;
     if (this.stopped) this.hold(bytes.subarray(start, end), false);
     else this.read(bytes, start, end);
   }
 
-  /** The peer has ended its side. */
+  /** Takes the end of the peer's side. */
   receiveEnd(): void {
     this.remoteEnded = true;
     if (!this.stopped) this.finishReading();
   }
 
-  /** Sends one message; it waits its turn if it has to. */
+  /** Sends a message of `length` bytes, or queues it. */
   sendMessage(parts: readonly Uint8Array[], length: number): void {
     if (this.closed || this.localEnding !== undefined) return;
     if (this.outgoingBytes === 0 && this.connection.sender.sendNow(this, parts, length, false)) return;
     this.queue(parts, length);
   }
 
-  /** The same as `sendMessage`, and our side ends with it. */
+  /** Sends the last message, and ends our side with it. */
   sendLast(message: Uint8Array): void {
     if (this.closed || this.localEnding !== undefined) return;
     this.localEnding = "data";
@@ -197,7 +206,7 @@ export abstract class Stream {
     this.queue(parts, message.length);
   }
 
-  /** Sends bytes that are no gRPC message. */
+  /** Sends bytes that are not a gRPC message. */
   sendRaw(bytes: Uint8Array): void {
     this.outgoing ??= new Fifo();
     this.outgoing.push(bytes);
@@ -206,14 +215,14 @@ export abstract class Stream {
     this.connection.sender.makeReady(this);
   }
 
-  /** Ends our side, after everything that is queued. */
+  /** Ends our side, after all queued bytes. */
   endSending(ending: Ending): void {
     if (this.closed || this.localEnding !== undefined) return;
     this.localEnding = ending;
     if (this.outgoingBytes === 0) this.connection.sender.sendEnd(this);
   }
 
-  /** Moves up to `length` queued bytes to `take`. */
+  /** Passes `length` queued bytes to `take`. There must be as many. */
   dequeue(length: number, take: (piece: Uint8Array) => void): void {
     const outgoing = this.outgoing!;
     let left = length;
@@ -233,19 +242,19 @@ export abstract class Stream {
     this.connection.sender.countQueued(-length);
   }
 
-  /** Called by the connection after `dequeue`. */
+  /** Called by the sender after `dequeue`. */
   sent(): void {
     this.onSent();
   }
 
-  /** Our side has ended on the wire. */
+  /** Called by the sender when our side has ended on the wire. */
   endLocal(): void {
     this.localEnded = true;
     this.connection.settle(this);
     if (!this.closed) this.onLocalEnd();
   }
 
-  /** Called by the connection when it lets go of the stream. */
+  /** Called by the connection when it removes the stream. */
   release(): void {
     this.closed = true;
     this.outgoing = undefined;
@@ -258,14 +267,14 @@ export abstract class Stream {
   }
 
   private queue(parts: readonly Uint8Array[], length: number): void {
-    const prefix = Buffer.allocUnsafe(PREFIX);
+    const prefix = Buffer.allocUnsafe(MESSAGE_PREFIX_BYTES);
     prefix[0] = 0;
     prefix.writeUInt32BE(length, 1);
     this.outgoing ??= new Fifo();
     this.outgoing.push(prefix);
     for (const part of parts) if (part.length > 0) this.outgoing.push(part);
-    this.outgoingBytes += PREFIX + length;
-    this.connection.sender.countQueued(PREFIX + length);
+    this.outgoingBytes += MESSAGE_PREFIX_BYTES + length;
+    this.connection.sender.countQueued(MESSAGE_PREFIX_BYTES + length);
     this.connection.sender.makeReady(this);
   }
 
@@ -275,10 +284,10 @@ export abstract class Stream {
     else this.onRemoteEnd();
   }
 
-  /** Keeps a piece for later; `first`: it comes before all that is kept already. */
+  /** Holds a piece for later; `first`: before all others. */
   private hold(piece: Buffer, first: boolean): void {
     if (piece.length === 0 || !this.buffer(piece.length)) return;
-    this.connection.lends++;
+    this.connection.handedOn++;
     this.held ??= new Fifo();
     if (first) this.held.unshift(piece);
     else this.held.push(piece);
@@ -304,16 +313,16 @@ export abstract class Stream {
     let at = start;
     let flag: number;
     let size: number;
-    if (this.prefixLength === 0 && end - at >= PREFIX) {
-      flag = piece[at];
+    if (this.prefixLength === 0 && end - at >= MESSAGE_PREFIX_BYTES) {
+      flag = piece[at]!;
       size = piece.readUInt32BE(at + 1);
-      at += PREFIX;
+      at += MESSAGE_PREFIX_BYTES;
     } else {
-      this.prefix ??= Buffer.alloc(PREFIX);
-      this.prefix[this.prefixLength++] = piece[at++];
-      if (this.prefixLength < PREFIX) return at;
+      this.prefix ??= Buffer.alloc(MESSAGE_PREFIX_BYTES);
+      this.prefix[this.prefixLength++] = piece[at++]!;
+      if (this.prefixLength < MESSAGE_PREFIX_BYTES) return at;
       this.prefixLength = 0;
-      flag = this.prefix[0];
+      flag = this.prefix[0]!;
       size = this.prefix.readUInt32BE(1);
     }
     if (flag !== 0) this.onBadMessage("compressed", size);
@@ -322,7 +331,7 @@ export abstract class Stream {
       this.messageLength = size;
       return at;
     }
-    // Whatever follows cannot be told apart any more.
+    // The boundaries of further messages are unknown.
     this.stopListening();
     return end;
   }
@@ -333,7 +342,7 @@ export abstract class Stream {
     const available = end - at;
     if (messageHave === 0 && available >= missing) {
       this.messageLength = -1;
-      this.connection.lends++;
+      this.connection.handedOn++;
       this.onMessageBytes(piece.subarray(at, at + missing));
       return at + missing;
     }
@@ -353,7 +362,7 @@ export abstract class Stream {
     return at + take;
   }
 
-  /** Makes room for `wanted` bytes of the message; doubles, so that what a peer only announces costs little. */
+  /** Makes room for `wanted` bytes of the message. It doubles, so that a large announced size alone costs little. */
   private room(wanted: number): void {
     if (this.message.length >= wanted) return;
     const { messageRoom } = this.connection.limits;
@@ -370,12 +379,15 @@ export abstract class Stream {
     return false;
   }
 
-  /** There is no memory for the message that comes. */
+  /** Called when an incoming message exceeds the bounds on memory. */
   protected onNoMemory(): void {
     this.connection.resetStream(this, ErrorCode.ENHANCE_YOUR_CALM, "too many bytes of unfinished messages");
   }
 
-  /** Counts memory that is held for this stream until it is gone; false when its connection has too much, unless `free`. */
+  /**
+   * Counts memory, in bytes, that is held until the stream is gone. Returns false if its connection holds too much,
+   * unless `free`.
+   */
   protected occupy(bytes: number, free = false): boolean {
     if (!this.connection.buffer(bytes, free)) return false;
     this.buffered += bytes;
@@ -387,7 +399,7 @@ export abstract class Stream {
     this.buffered -= length;
   }
 
-  /** Lets the peer send `length` bytes more; told in large steps. */
+  /** Lets the peer send `length` bytes more. Sends window updates in large steps. */
   grant(length: number): void {
     this.consumed += length;
     if (this.closed || this.remoteEnded || this.consumed * 2 < this.connection.limits.streamWindow) return;

@@ -1,96 +1,97 @@
-const SMALLEST = 16;
-/** Bits of a place that come from the id alone. */
+const MIN_SLOTS = 16;
+/** Bits of a slot that come from the id alone. */
 const PLAIN_BITS = 14;
 /**
- * Neighbours have neighbouring places, but a peer that leaves out ids cannot choose which ones share a place: the upper
- * bits of ids move the places by amounts that only this process knows.
+ * Consecutive ids have consecutive slots. The upper bits of an id shift its slot by secret random offsets, so that a
+ * peer that skips ids cannot make them collide.
  */
-const MOVES = Int32Array.from({ length: 512 }, () => Math.random() * 2 ** 31);
+const OFFSETS = Int32Array.from({ length: 512 }, () => Math.random() * 2 ** 31);
 
-function placeOf(id: number): number {
+function slotOf(id: number): number {
   const n = id >>> 1;
   const upper = n >>> PLAIN_BITS;
-  return n + MOVES[upper & 0xff] + MOVES[0x100 + (upper >>> 8)];
+  // In range: the upper bits of an id are at most 16.
+  return n + OFFSETS[upper & 0xff]! + OFFSETS[0x100 + (upper >>> 8)]!;
 }
 
-/** A larger table is given up when the last stream has gone. */
-const LARGE = 1024;
+/** Tables with more slots are dropped when they become empty. */
+const MAX_EMPTY_SLOTS = 1024;
 
 /**
- * A connection's streams by id: a hash table with open addressing. With ids that follow each other nearly every stream is in its
- * own place.
+ * A connection's streams by id, as a hash table with open addressing. With consecutive ids, nearly every stream is
+ * in its own slot.
  *
- * Not a `Map`: streams come and go for every call, and whenever a `Map` makes room it leaves its old table behind, which points
- * to the new one and to all streams of that moment. As soon as one such table has grown old, the collector takes all later ones
- * for alive, one after the other, and half of all short-lived objects grow old with them.
+ * This is not a `Map`, because streams come and go with every call. When a `Map` grows, its old table keeps
+ * references to the new one and to all streams of that moment. Once one such table is in the old generation, the
+ * garbage collector takes all later ones to be live, and promotes half of all short-lived objects with them.
  */
 export class StreamTable<S extends { readonly id: number }> implements Iterable<S> {
   size = 0;
-  private places = new Array<S | undefined>(SMALLEST).fill(undefined);
+  private slots = new Array<S | undefined>(MIN_SLOTS).fill(undefined);
 
   get(id: number): S | undefined {
-    const { places } = this;
-    const mask = places.length - 1;
-    for (let i = placeOf(id) & mask; ; i = (i + 1) & mask) {
-      const stream = places[i];
+    const { slots } = this;
+    const mask = slots.length - 1;
+    for (let i = slotOf(id) & mask; ; i = (i + 1) & mask) {
+      const stream = slots[i];
       if (stream === undefined || stream.id === id) return stream;
     }
   }
 
-  /** Takes in a stream whose id is not in the table. */
+  /** Adds a stream, whose id must not be in the table. */
   add(stream: S): void {
     this.size++;
-    if (this.size * 2 > this.places.length) this.grow();
+    if (this.size * 2 > this.slots.length) this.grow();
     this.put(stream);
   }
 
-  /** Takes out a stream, if it is in the table. */
+  /** Removes a stream, if it is in the table. */
   delete(stream: S): void {
-    const { places } = this;
-    const mask = places.length - 1;
-    let hole = placeOf(stream.id) & mask;
-    while (places[hole] !== stream) {
-      if (places[hole] === undefined) return;
+    const { slots } = this;
+    const mask = slots.length - 1;
+    let hole = slotOf(stream.id) & mask;
+    while (slots[hole] !== stream) {
+      if (slots[hole] === undefined) return;
       hole = (hole + 1) & mask;
     }
     this.size--;
-    if (this.size === 0 && places.length > LARGE) {
-      this.places = new Array<S | undefined>(SMALLEST).fill(undefined);
+    if (this.size === 0 && slots.length > MAX_EMPTY_SLOTS) {
+      this.slots = new Array<S | undefined>(MIN_SLOTS).fill(undefined);
       return;
     }
-    // Whatever was put behind its own place because this one was taken moves up.
+    // Streams that were displaced by this one move up.
     for (let i = (hole + 1) & mask; ; i = (i + 1) & mask) {
-      const next = places[i];
+      const next = slots[i];
       if (next === undefined) break;
-      const own = placeOf(next.id) & mask;
+      const own = slotOf(next.id) & mask;
       if (((i - own) & mask) < ((i - hole) & mask)) continue;
-      places[hole] = next;
+      slots[hole] = next;
       hole = i;
     }
-    places[hole] = undefined;
+    slots[hole] = undefined;
   }
 
-  /** Calls `visit` for all streams, in no particular order. It must not add or delete any. */
+  /** Calls `visit` for all streams, in any order. It must not add or delete streams. */
   visitAll(visit: (stream: S) => void): void {
-    for (const stream of this.places) if (stream !== undefined) visit(stream);
+    for (const stream of this.slots) if (stream !== undefined) visit(stream);
   }
 
-  /** All streams as they are now, in no particular order. */
+  /** Iterates over a snapshot of all streams, in any order. */
   *[Symbol.iterator](): Iterator<S> {
-    for (const stream of this.places.filter((place) => place !== undefined)) yield stream;
+    for (const stream of this.slots.filter((slot) => slot !== undefined)) yield stream;
   }
 
   private put(stream: S): void {
-    const { places } = this;
-    const mask = places.length - 1;
-    let i = placeOf(stream.id) & mask;
-    while (places[i] !== undefined) i = (i + 1) & mask;
-    places[i] = stream;
+    const { slots } = this;
+    const mask = slots.length - 1;
+    let i = slotOf(stream.id) & mask;
+    while (slots[i] !== undefined) i = (i + 1) & mask;
+    slots[i] = stream;
   }
 
   private grow(): void {
-    const { places } = this;
-    this.places = new Array<S | undefined>(places.length * 2).fill(undefined);
-    for (const stream of places) if (stream !== undefined) this.put(stream);
+    const { slots } = this;
+    this.slots = new Array<S | undefined>(slots.length * 2).fill(undefined);
+    for (const stream of slots) if (stream !== undefined) this.put(stream);
   }
 }

@@ -2,7 +2,7 @@ import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { ClientConnection, type ClientEvents } from "../http2/client.js";
 import type { ConnectionLimits } from "../http2/limits.js";
-import { readIntoSlabs } from "../http2/reading.js";
+import { readIntoSlabs } from "../http2/readSlabs.js";
 import { SharedBytes } from "../stats/connections.js";
 import type { EndpointAddress } from "./address.js";
 import { connectionReason } from "./errors.js";

@@ -70,7 +70,7 @@ async function open(limits: Partial<ConnectionLimits> = {}, settings?: Uint8Arra
   return client;
 }
 
-/** The server still serves others, and this client's connection is gone, counted under `reason`. */
+/** Asserts that this client's connection ended, counted under `reason`, and that the server still serves others. */
 async function calmed(client: RawPeer, reason: Refusal): Promise<void> {
   assert.equal(await client.goaway(), ErrorCode.ENHANCE_YOUR_CALM);
   await client.end();
@@ -104,7 +104,7 @@ describe("floods end the connection", () => {
     });
   }
 
-  test("streams opened and reset at once", async () => {
+  test("streams opened and reset immediately", async () => {
     const client = await open();
     for (let id = 1; id < 20_000; id += 2) {
       client.write(
@@ -145,10 +145,10 @@ describe("floods end the connection", () => {
     await calmed(client, "header_block");
   });
 
-  test("answers to pings that are not read", async () => {
+  test("unread answers to pings", async () => {
     const client = await open();
     client.socket.pause();
-    // Requests in between keep the count of useless frames low.
+    // Requests in between keep the count of idle frames low.
     let id = -1;
     const ping = frame(FrameType.PING, 0, 0, Buffer.alloc(8));
     // The write fails once the server has closed.
@@ -168,8 +168,8 @@ describe("floods end the connection", () => {
   });
 });
 
-describe("bounds of single streams leave the connection alone", () => {
-  test("header lists beyond the limit are refused, and the table stays in step", async () => {
+describe("bounds on single streams do not end the connection", () => {
+  test("header lists beyond the limit are refused, and the table stays consistent", async () => {
     const client = await open();
     const big = { name: "big", value: "x".repeat(900), repeats: true };
     client.write(client.headers(1, [...requestFields(UNARY), big], Flag.END_HEADERS | Flag.END_STREAM));
@@ -205,10 +205,10 @@ describe("bounds of single streams leave the connection alone", () => {
     assert.deepEqual([running, cancelled], [9, 1]);
   });
 
-  test("what a refused stream has put into the header table is there for the next one", async () => {
+  test("a refused stream still updates the header table", async () => {
     const client = await open({ maxStreams: 1 });
     client.request(1, NEVER, Buffer.from("x"));
-    // The first request for this path: its name goes into the table, and from then on stands for a number.
+    // The first request for this path adds it to the table; later ones send its index.
     const refused = client.headers(3, requestFields(UNARY));
     client.write(refused);
     assert.equal(await client.reset(3), ErrorCode.REFUSED_STREAM);
@@ -230,14 +230,14 @@ describe("bounds of single streams leave the connection alone", () => {
       client.write(client.headers(id, requestFields(UNARY)), frame(FrameType.DATA, 0, id, part));
     assert.equal(await client.reset(13), ErrorCode.ENHANCE_YOUR_CALM);
     await works(client, 21);
-    // What a finished stream had held is free again.
+    // A finished stream frees its memory.
     client.write(frame(FrameType.RST_STREAM, 0, 1, uint32(ErrorCode.CANCEL)));
     client.write(client.headers(23, requestFields(UNARY)), frame(FrameType.DATA, 0, 23, part));
     await client.ping();
     assert.ok(!client.frames.some(({ type, id }) => type === FrameType.RST_STREAM && id === 23));
   });
 
-  test("calls in progress are bounded for the whole connection, and for all of them", async () => {
+  test("calls in progress are bounded for each connection, and for all together", async () => {
     // Room for three calls and for the message of one more, and for five with the message of one more.
     const limits = { maxBufferedBytes: 47_000, maxBufferedTotal: 71_000 };
     const message = Buffer.alloc(10_000);
@@ -252,7 +252,7 @@ describe("bounds of single streams leave the connection alone", () => {
       [first.decoder.decode(payload, 0, payload.length)["grpc-status"], running],
       [String(Code.RESOURCE_EXHAUSTED), 3],
     );
-    // Its fair share of all is a half. `open` counts from 0.
+    // A fair share is half of the total. `open` counts from 0.
     const second = await open(limits);
     for (const id of [1, 3, 5]) second.request(id, NEVER, message);
     await refused(second, 5);
@@ -265,7 +265,7 @@ describe("bounds of single streams leave the connection alone", () => {
     while (stats.requests.bytes > 0) await new Promise((resolve) => setImmediate(resolve));
   });
 
-  test("a client that grants no window gets no data, holds up nobody else, and can go on later", async () => {
+  test("a client that grants no window gets no data, holds up no other, and can go on later", async () => {
     const client = await open({}, setting(Setting.INITIAL_WINDOW_SIZE, 0));
     client.request(1, LARGE, Buffer.from("x"));
     client.request(3, UNARY, Buffer.from("y"));
@@ -286,10 +286,10 @@ describe("bounds of single streams leave the connection alone", () => {
     assert.equal(client.data(1).length, (4 << 20) + 5);
   });
 
-  test("answers that are not read are bounded for the whole connection", async () => {
+  test("unread answers are bounded for the whole connection", async () => {
     const client = await open({ maxQueuedBytes: 10 << 20 });
     for (let id = 1; id <= 41; id += 2) client.request(id, LARGE, Buffer.from("x"));
-    // Nothing is granted beyond the first window; what cannot be queued is told instead.
+    // The client grants no more than the first window. Answers that cannot be queued end with an error.
     const refused = await client.frame(
       ({ type, flags }) => type === FrameType.HEADERS && (flags & Flag.END_STREAM) > 0,
     );
@@ -297,13 +297,13 @@ describe("bounds of single streams leave the connection alone", () => {
     for (const { payload } of answered) client.decoder.decode(payload, 0, payload.length);
     assert.equal(client.decoder.decode(refused.payload, 0, refused.payload.length)["grpc-status"], "8");
     assert.equal(refused.id, 7);
-    // Once the queue is read, or given up, there is room again.
+    // There is room again once the queue is read or dropped.
     for (const id of [1, 3, 5]) client.write(frame(FrameType.RST_STREAM, 0, id, uint32(ErrorCode.CANCEL)));
     client.write(frame(FrameType.WINDOW_UPDATE, 0, 0, uint32(1 << 20)));
     await works(client, 43);
   });
 
-  test("answers that are not read are bounded for all connections together, and who reads gets its own", async () => {
+  test("unread answers are bounded for all connections together, and a client that reads gets its own", async () => {
     const limits = { maxQueuedTotal: 20 << 20 };
     const stalled = [await open(limits), await open(limits), await open(limits)];
     const refused = ({ type, flags }: { type: number; flags: number }) =>
@@ -311,7 +311,7 @@ describe("bounds of single streams leave the connection alone", () => {
     for (let id = 1; id <= 15; id += 2) {
       for (const client of stalled) client.request(id, LARGE, Buffer.from("x"));
     }
-    // Of 96 MiB about the limit waits, and what each connection may have in any case.
+    // Of 96 MiB, about the limit is queued, and what each connection may have anyway.
     await Promise.all(stalled.map((client) => client.frame(refused)));
     assert.ok(stats.queued.bytes > 16 << 20 && stats.queued.bytes < 36 << 20, `${stats.queued.bytes} bytes`);
     const reader = await open(limits, setting(Setting.INITIAL_WINDOW_SIZE, 1 << 24));
@@ -323,7 +323,7 @@ describe("bounds of single streams leave the connection alone", () => {
     while (stats.queued.bytes > 0) await new Promise((resolve) => setImmediate(resolve));
   });
 
-  test("a slow reader's queue is bounded by what send answers", async () => {
+  test("the result of send bounds a slow reader's queue", async () => {
     const client = await open();
     client.write(client.headers(1, requestFields(STREAM)));
     await client.ping();
@@ -381,7 +381,7 @@ describe("bounds of single streams leave the connection alone", () => {
 });
 
 describe("connections", () => {
-  test("a peer that is silent and does not answer a ping is let go, with its calls", async () => {
+  test("a silent peer that does not answer a ping is disconnected, and its calls end", async () => {
     const client = await open({ pingIntervalMs: 50, pingTimeoutMs: 100 });
     client.request(1, NEVER, Buffer.from("x"));
     // This client never answers pings.
@@ -390,7 +390,7 @@ describe("connections", () => {
     assert.equal(stats.refused.unresponsive, 1);
   });
 
-  test("what is no HTTP is sent away", async () => {
+  test("bytes that are not HTTP are refused", async () => {
     await open();
     const [host, port] = server!.addresses[0].split(":");
     const socket = connect({ host, port: Number(port) });
@@ -399,7 +399,7 @@ describe("connections", () => {
     await new Promise((resolve) => socket.once("close", resolve));
   });
 
-  test("bytes one by one are understood as well", async () => {
+  test("bytes may arrive one by one", async () => {
     await open();
     const [host, port] = server!.addresses[0].split(":");
     const client = new RawPeer(connect({ host, port: Number(port), noDelay: true }));
@@ -429,13 +429,13 @@ describe("connections", () => {
     assert.deepEqual(client.data(3), grpc(Buffer.from("padded")));
   });
 
-  test("draining: calls in flight end, later ones that crossed are served, the rest go elsewhere", async () => {
+  test("draining: calls in flight and those that crossed the GOAWAY are served, later ones are not", async () => {
     const client = await open();
     client.write(client.headers(1, requestFields(UNARY)));
     await client.ping();
     const stopped = server!.shutdown(20_000);
     await client.frame(({ type }) => type === FrameType.GOAWAY);
-    // Sent before the client can have heard of the end.
+    // Sent before the client can have seen the GOAWAY.
     client.request(3, UNARY, Buffer.from("crossed"));
     const ping = await client.frame(({ type, flags }) => type === FrameType.PING && flags === 0);
     client.write(frame(FrameType.PING, Flag.ACK, 0, ping.payload));

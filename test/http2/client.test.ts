@@ -142,7 +142,7 @@ test("an answer in pieces of 1 to 7 bytes", async () => {
   }
 });
 
-test("a request to a server that grants it one byte at a time", async () => {
+test("a request to a server that grants one byte at a time", async () => {
   const { client, server } = await pair(setting(Setting.INITIAL_WINDOW_SIZE, 1));
   const question = grpc(Buffer.from("question"));
   const { messages, ended } = begin(client);
@@ -158,7 +158,7 @@ test("a request to a server that grants it one byte at a time", async () => {
   assert.deepEqual(messages, ["answer"]);
 });
 
-test("calls beyond what the server allows at a time wait, whole", async () => {
+test("calls beyond the server's limit of streams wait, with all their messages", async () => {
   const { client, server } = await pair(setting(Setting.MAX_CONCURRENT_STREAMS, 1));
   const first = begin(client, "first");
   const cancelled = begin(client, "cancelled");
@@ -176,7 +176,7 @@ test("calls beyond what the server allows at a time wait, whole", async () => {
 });
 
 describe("how calls end without an answer", () => {
-  test("GOAWAY: calls above the last stream were not looked at, the others go on", async () => {
+  test("GOAWAY: calls above the last stream are unsent, the others go on", async () => {
     const { client, server, happened } = await pair();
     const [first, second] = [begin(client), begin(client)];
     await asked(server, 3);
@@ -190,7 +190,7 @@ describe("how calls end without an answer", () => {
     await server.end();
   });
 
-  test("a refused stream was not looked at", async () => {
+  test("a refused stream is unsent", async () => {
     const { client, server } = await pair();
     const { ended } = begin(client);
     await asked(server, 1);
@@ -198,7 +198,7 @@ describe("how calls end without an answer", () => {
     assert.deepEqual((await ended).fate, "unsent");
   });
 
-  test("of another reset, and of a lost connection, nobody knows", async () => {
+  test("any other reset and a lost connection are lost", async () => {
     const { client, server, happened } = await pair();
     const [reset, cut] = [begin(client), begin(client)];
     await asked(server, 3);
@@ -210,7 +210,7 @@ describe("how calls end without an answer", () => {
     assert.deepEqual(happened, ["closed"]);
   });
 
-  test("answers that are none", async () => {
+  test("malformed answers", async () => {
     const { client, server } = await pair();
     const end = Flag.END_HEADERS | Flag.END_STREAM;
     const status = (value: string) => [{ name: ":status", value }];
@@ -242,7 +242,7 @@ describe("how calls end without an answer", () => {
   });
 });
 
-test("a cancelled call is reset, and what comes for it later does no harm", async () => {
+test("a cancelled call is reset, and later frames for it are ignored", async () => {
   const { client, server } = await pair();
   const { call, messages } = begin(client);
   await asked(server, 1);
@@ -256,7 +256,7 @@ test("a cancelled call is reset, and what comes for it later does no harm", asyn
   assert.deepEqual([messages, next.messages], [[], ["next"]]);
 });
 
-test("a paused call gets everything once it goes on, its end last", async () => {
+test("a resumed call gets all messages, its end last", async () => {
   const { client, server } = await pair();
   const { call, messages, ended } = begin(client);
   let over = false;
@@ -274,7 +274,7 @@ test("a paused call gets everything once it goes on, its end last", async () => 
   assert.equal(client.streams.size, 0);
 });
 
-test("an answer before the request has ended ends the call for both", async () => {
+test("an answer before the end of the request ends the call on both sides", async () => {
   const { client, server } = await pair();
   const { call, ended } = begin(client, null);
   call.send(Buffer.from("part"));
@@ -285,7 +285,7 @@ test("an answer before the request has ended ends the call for both", async () =
   call.send(Buffer.from("dropped"));
 });
 
-test("random bytes and frames of a server: calls end or go on, nothing is thrown", async () => {
+test("random bytes and frames from a server: calls end or go on, nothing throws", async () => {
   const random = randomOf();
   const end = Date.now() + Number(process.env.FUZZ_MS ?? 2_000);
   while (Date.now() < end) {
@@ -314,7 +314,7 @@ test("random bytes and frames of a server: calls end or go on, nothing is thrown
   }
 });
 
-test("large answers on their way are bounded for all connections together; small ones are let in", async () => {
+test("large answers in flight are bounded for all connections together; small ones are exempt", async () => {
   const answers = new SharedBytes();
   answers.connections = 2;
   const limits = { ...LIMITS, maxBufferedTotal: 100_000, freeMessageBytes: 10_000 };
@@ -344,7 +344,7 @@ test("large answers on their way are bounded for all connections together; small
   await buffered(60_000);
   send(second.server, 1, part(70_000, 45_000));
   await buffered(100_000);
-  // All have more than they may; the first has more than a half of it.
+  // Together they exceed the bound; the first has more than half of it.
   send(first.server, 3, part(20_000, 5_000));
   const { code, details, fate } = await first.calls[1].ended;
   assert.deepEqual([code, fate], [Code.RESOURCE_EXHAUSTED, "answered"]);

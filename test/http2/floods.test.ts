@@ -53,8 +53,8 @@ const times = <T>(count: number, make: (i: number) => T): T[] =>
   Array.from({ length: count }, (_, i) => make(i));
 const PING = frame(FrameType.PING, 0, 0, Buffer.alloc(8));
 
-describe("what does work does not pay for a flood", () => {
-  /** Sends rounds of frames until the connection is ended for them. */
+describe("a few useful frames do not offset a flood", () => {
+  /** Sends rounds of frames until the server ends the connection. */
   async function flood(client: RawPeer, round: () => readonly Buffer[]): Promise<void> {
     for (let open = true; open; ) {
       const bytes = Buffer.concat(round());
@@ -64,7 +64,7 @@ describe("what does work does not pay for a flood", () => {
     assert.equal(stats.refused.empty_frames, 1);
   }
 
-  test("data of nothing but padding", async () => {
+  test("data that is only padding", async () => {
     const client = await open();
     client.write(client.headers(1, requestFields(STREAM)));
     const padding = frame(FrameType.DATA, Flag.PADDED, 1, Buffer.from([9, ...new Uint8Array(9)]));
@@ -77,7 +77,7 @@ describe("what does work does not pay for a flood", () => {
     await flood(client, () => times(1_000, () => frame(FrameType.DATA, 0, 1, Buffer.from("x"))));
   });
 
-  test("thousands of pings for a byte of data", async () => {
+  test("thousands of pings per byte of data", async () => {
     const client = await open();
     client.write(client.headers(1, requestFields(STREAM)));
     const data = frame(FrameType.DATA, 0, 1, grpc(Buffer.from("x")));
@@ -98,7 +98,7 @@ describe("what does work does not pay for a flood", () => {
   });
 });
 
-test("changes of the window of thousands of streams are looked at together", async () => {
+test("changes of the windows of thousands of streams are handled together", async () => {
   const client = await open();
   client.write(...times(5_000, (i) => client.headers(1 + 2 * i, requestFields(STREAM))));
   await client.ping();
@@ -126,7 +126,7 @@ test("many small changes of the windows of thousands of streams are a flood", as
   assert.equal(stats.refused.empty_frames, 1);
 });
 
-test("errors that nobody reads are not collected for ever", async () => {
+test("unread errors are bounded", async () => {
   const client = await open();
   client.socket.pause();
   const path = `/${"long".repeat(900)}/Method`;
@@ -145,7 +145,7 @@ test("errors that nobody reads are not collected for ever", async () => {
   assert.equal(stats.refused.unread_answers, 1);
 });
 
-test("a client that only listens may grant windows and measure with pings as often as it gets data", async () => {
+test("a client that only receives may send a window update and a ping for each data frame", async () => {
   const client = await open();
   client.write(client.headers(1, requestFields(STREAM)));
   await client.ping();
@@ -166,7 +166,7 @@ test("a client that only listens may grant windows and measure with pings as oft
   await client.frame(({ type, id }) => type === FrameType.DATA && id === 3);
 });
 
-test("a client that does not go on after the preface is disconnected after 20 s", async () => {
+test("a client that stops after the preface is disconnected after 20 s", async () => {
   const address = await listen();
   mock.timers.enable({ apis: ["setTimeout"] });
   const [host, port] = address.split(":");

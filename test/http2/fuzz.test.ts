@@ -8,8 +8,8 @@ import type { GrpcServer } from "../../src/transport/server.js";
 import { frame, grpc, RawPeer, requestFields } from "./raw.js";
 import { type Random, randomOf } from "./support.js";
 
-/** How long each part runs, ms; more on demand. */
-const BUDGET = Number(process.env.FUZZ_MS ?? 3_000);
+/** How long each part runs. */
+const BUDGET_MS = Number(process.env.FUZZ_MS ?? 3_000);
 const UNARY = "/test.Test/Unary";
 const STREAM = "/test.Test/Stream";
 
@@ -43,7 +43,7 @@ function bytesOf(random: Random, most: number): Buffer {
   return Buffer.from(Array.from({ length: random.below(most) }, () => random.below(256)));
 }
 
-/** Resolves when the server has closed the connection, or has answered a ping. */
+/** Resolves when the server has closed the connection or answered a ping. */
 async function settled(client: RawPeer): Promise<void> {
   await client.ping().catch(() => {});
   client.socket.destroy();
@@ -60,7 +60,7 @@ async function stillServes(): Promise<void> {
 
 test("random header blocks decode or end with COMPRESSION_ERROR", () => {
   const random = randomOf();
-  const end = Date.now() + BUDGET;
+  const end = Date.now() + BUDGET_MS;
   while (Date.now() < end) {
     const hpack = new HpackDecoder((fields) => fields?.length, 10_000);
     for (let i = 0; i < 20; i++) {
@@ -78,9 +78,9 @@ test("random header blocks decode or end with COMPRESSION_ERROR", () => {
   }
 });
 
-test("random frames, likely and unlikely: the server ends the connection or goes on, and serves others", async () => {
+test("random frames: the server ends the connection or goes on, and serves others", async () => {
   const random = randomOf();
-  const end = Date.now() + BUDGET;
+  const end = Date.now() + BUDGET_MS;
   while (Date.now() < end) {
     const client = await RawPeer.open(server.addresses[0]);
     for (let i = random.below(40); i > 0; i--) client.write(randomFrame(random, client));
@@ -121,7 +121,7 @@ function randomFrame(random: Random, client: RawPeer): Buffer {
 
 test("a valid conversation with single bytes changed", async () => {
   const random = randomOf();
-  const end = Date.now() + BUDGET;
+  const end = Date.now() + BUDGET_MS;
   const [host, port] = server.addresses[0].split(":");
   while (Date.now() < end) {
     const client = new RawPeer(connect({ host, port: Number(port), noDelay: true }));
@@ -135,14 +135,14 @@ test("a valid conversation with single bytes changed", async () => {
     ]);
     for (let i = 1 + random.below(3); i > 0; i--) bytes[random.below(bytes.length)] = random.below(256);
     client.write(bytes);
-    // A length that has grown swallows what follows: then it is we who leave.
+    // A larger length swallows the rest. Then the client closes.
     setTimeout(() => client.socket.destroy(), 50).unref();
     await settled(client);
   }
   await stillServes();
 });
 
-test("valid conversations in pieces of 1 to 7 bytes are understood", async () => {
+test("valid conversations may arrive in pieces of 1 to 7 bytes", async () => {
   const random = randomOf();
   const [host, port] = server.addresses[0].split(":");
   for (let run = 0; run < 20; run++) {

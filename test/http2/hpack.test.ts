@@ -79,7 +79,7 @@ describe("the examples of RFC 7541, appendix C", () => {
     const location = "location: https://www.example.com";
     assert.deepEqual(
       decodeAll([
-        // The table size is a setting in the appendix; here it is an update at the beginning.
+        // The appendix sets the table size; here an update at the start does.
         `3fe101 4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 2d1b ff6e
          919d 29ad 1718 63c7 8f0b 97c8 e9ae 82ae 43d3`,
         "4883 640e ffc1 c0bf",
@@ -125,7 +125,7 @@ describe("malformed blocks end the connection", () => {
   }
 });
 
-describe("remembered blocks", () => {
+describe("cached blocks", () => {
   test("the same bytes mean something else after the table has changed", () => {
     const first = "400161 0162"; // a: b enters the table
     const second = "400163 0164";
@@ -139,7 +139,7 @@ describe("remembered blocks", () => {
     assert.throws(() => decodeAll([first, "be", "20", "be"]), ConnectionError);
   });
 
-  test("what is built from equal blocks is built once", () => {
+  test("equal blocks are built once", () => {
     let built = 0;
     const hpack = new HpackDecoder(() => ++built, 1000);
     const block = hex("82 86 84 0f 0d 01 31");
@@ -148,17 +148,17 @@ describe("remembered blocks", () => {
   });
 });
 
-test("a list beyond the limit is told, and the table stays in step", () => {
+test("a list beyond the limit is reported, and the table stays consistent", () => {
   const hpack = decoder(100);
   const big = Buffer.concat([hex("400161 0162 0001 63 7f 2d"), Buffer.alloc(172, 120)]);
   assert.equal(hpack.decode(big, 0, big.length), undefined);
   assert.deepEqual(hpack.decode(hex("be"), 0, 1), ["a: b"]);
-  // A small block that refers to a large field again and again.
+  // A small block that repeats a large field.
   const bomb = Buffer.alloc(50_000, 0xbe);
   assert.equal(hpack.decode(bomb, 0, bomb.length), undefined);
 });
 
-test("random fields through the encoder and back, with table sizes that change", () => {
+test("random fields survive encoding and decoding, with changing table sizes", () => {
   const random = randomOf();
   for (let run = 0; run < 50; run++) {
     const encoder = new HpackEncoder();
@@ -181,7 +181,7 @@ test("random fields through the encoder and back, with table sizes that change",
   }
 });
 
-test("a block that repeats costs one byte per field", () => {
+test("a repeated block takes one byte per field", () => {
   const encoder = new HpackEncoder();
   const hpack = decoder();
   const block = new Block([

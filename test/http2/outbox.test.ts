@@ -3,16 +3,16 @@ import type { Socket } from "node:net";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { Outbox } from "../../src/http2/outbox.js";
-import { FRAME_HEADER, FrameType } from "../../src/http2/protocol.js";
+import { FRAME_HEADER_BYTES, FrameType } from "../../src/http2/protocol.js";
 import { lendUntilSent } from "../../src/turn/buffers.js";
 
-/** A socket that takes everything at once. */
+/** A socket that takes all bytes at once. */
 class Sink {
   writableLength = 0;
   readonly destroyed = false;
   readonly writableEnded = false;
   writes = 0;
-  /** It takes nothing more: bytes stay with it. */
+  /** Whether it keeps the bytes instead. */
   stuck = false;
   bytes = Buffer.alloc(0);
 
@@ -31,18 +31,18 @@ function open(): { sink: Sink; outbox: Outbox } {
   return { sink, outbox: new Outbox(sink as unknown as Socket) };
 }
 
-/** The DATA frame of one message, as the protocols say. */
+/** Returns the DATA frame of one message. */
 function dataFrame(streamId: number, parts: readonly Uint8Array[]): Buffer {
   const message = Buffer.concat(parts);
-  const bytes = Buffer.alloc(FRAME_HEADER + 5);
+  const bytes = Buffer.alloc(FRAME_HEADER_BYTES + 5);
   bytes.writeUIntBE(message.length + 5, 0, 3);
   bytes[3] = FrameType.DATA;
   bytes.writeUInt32BE(streamId, 5);
-  bytes.writeUInt32BE(message.length, FRAME_HEADER + 1);
+  bytes.writeUInt32BE(message.length, FRAME_HEADER_BYTES + 1);
   return Buffer.concat([bytes, message]);
 }
 
-test("messages of all sizes are framed whole and in order", async () => {
+test("messages of all sizes are framed completely and in order", async () => {
   const { sink, outbox } = open();
   const expected: Buffer[] = [];
   for (const sizes of [
@@ -71,7 +71,7 @@ test("messages of all sizes are framed whole and in order", async () => {
   assert.ok(sink.bytes.equals(Buffer.concat(expected)));
 });
 
-test("what goes to many connections in one turn does not all wait for its end", async () => {
+test("with many connections, the first ones send before the turn ends", async () => {
   const all = Array.from({ length: 300 }, open);
   const body = Buffer.alloc(200, "x");
   for (const round of [1, 3]) {
@@ -88,7 +88,7 @@ test("what goes to many connections in one turn does not all wait for its end", 
   });
 });
 
-test("few connections write once a turn", async () => {
+test("few connections write once per turn", async () => {
   const all = Array.from({ length: 20 }, open);
   for (let id = 1; id < 20; id += 2)
     for (const { outbox } of all) outbox.message(0, id, [Buffer.alloc(100)], 100);
@@ -100,7 +100,7 @@ test("few connections write once a turn", async () => {
   );
 });
 
-test("data for one connection does not wait for the turn's end while the system takes it", async () => {
+test("much data for one connection is sent before the turn ends if the system takes it", async () => {
   const all = Array.from({ length: 100 }, open);
   const part = Buffer.alloc(4_000, "y");
   for (const { outbox } of all) {
@@ -116,7 +116,7 @@ test("data for one connection does not wait for the turn's end while the system 
   for (const { sink } of all) assert.ok(sink.bytes.equals(expected));
 });
 
-test("a connection whose system takes no more takes no more data", () => {
+test("a connection takes no more data when the system takes none", () => {
   const { sink, outbox } = open();
   sink.stuck = true;
   const part = Buffer.alloc(4_000);
@@ -128,7 +128,7 @@ test("a connection whose system takes no more takes no more data", () => {
   assert.ok(sent < 70, `${sent} messages`);
 });
 
-test("memory of a large message is used again when the system has taken it, however late, and not before", async () => {
+test("the memory of a large message is reused only once the system has taken it", async () => {
   const { sink, outbox } = open();
   const message = (): { memory: ArrayBufferLike; put(): void } => {
     const bytes = lendUntilSent(300_000);
@@ -143,7 +143,7 @@ test("memory of a large message is used again when the system has taken it, howe
   const isFree = ({ memory }: { memory: ArrayBufferLike }): boolean => {
     const next = lendUntilSent(300_000);
     const free = next.buffer === memory;
-    // Given back at once, so that looking changes nothing.
+    // Released at once, so that the check changes nothing.
     const other = open();
     other.outbox.piece(next);
     other.outbox.flush();
@@ -155,7 +155,7 @@ test("memory of a large message is used again when the system has taken it, howe
   const second = message();
   second.put();
   assert.ok(!isFree(first) && !isFree(second));
-  // The first has gone, and a byte of the second.
+  // The system has taken the first part and a byte of the second.
   sink.writableLength = 299_999;
   outbox.taken();
   assert.ok(isFree(first));

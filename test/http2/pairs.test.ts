@@ -42,7 +42,7 @@ const handlers: Handlers = {
     [
       STREAM,
       (stream) => {
-        // The first message says after how many messages to fail; 0 for never.
+        // The first message has the number of messages after which to fail; 0 for never.
         let failAfter = -1;
         stream.onMessage((message) => {
           if (failAfter < 0) failAfter = message[0];
@@ -61,7 +61,7 @@ interface Operation {
   readonly messages: readonly Buffer[];
 }
 
-/** What a client has seen of a call. */
+/** The outcome of a call for its client. */
 interface Outcome {
   readonly messages: readonly string[];
   readonly code: number;
@@ -74,7 +74,7 @@ function perform(link: Link, { path, note, messages }: Operation): Promise<Outco
     const call = link.begin(path, note === undefined ? undefined : { note }, {
       message: (message) =>
         seen.push(`${message.length} ${createHash("sha1").update(message).digest("hex")}`),
-      // The text of a success is free.
+      // The text of a success is arbitrary.
       ended: ({ code, details }) =>
         resolve({ messages: seen, code, details: code === Code.OK ? "" : details }),
     });
@@ -95,7 +95,7 @@ function opened(transport: Transport, address: string): Promise<Link> {
   });
 }
 
-test("the same calls have the same outcome over each pair of client and server", async () => {
+test("calls have the same outcome over each pair of client and server", async () => {
   const random = randomOf();
   const bytes = (length: number) => Buffer.alloc(length, random.below(256));
   const size = () =>

@@ -18,7 +18,7 @@ before(async () => {
           (stream) => {
             stream.onMessage((message) => {
               stream.send([message]);
-              // Some go on at once, some later; each time there is more of what has come already.
+              // Some resume at once, some later, each time with more data already received.
               if (message[0] % 5 === 0) return;
               stream.pause();
               if (message[0] % 5 === 1) stream.resume();
@@ -34,7 +34,7 @@ before(async () => {
 });
 after(() => server.shutdown(0));
 
-/** Sends `messages` on one stream, as a client that pads its frames or not; answers what comes back. */
+/** Sends `messages` on one stream, from a client that pads its frames or not. Returns the messages that come back. */
 async function echo(messages: readonly Buffer[], pads: boolean, pieces: number): Promise<Buffer[]> {
   const paddingStrategy = pads ? constants.PADDING_STRATEGY_MAX : constants.PADDING_STRATEGY_NONE;
   const session = connect(`http://${server.addresses[0]}`, { paddingStrategy });
@@ -83,13 +83,13 @@ const numbered = (count: number, length: number) =>
     return message;
   });
 
-test("a stream that stops again and again gets its messages in order, however they come", async () => {
+test("a stream that pauses repeatedly gets its messages in order", async () => {
   const messages = numbered(3_000, 45);
   for (const pieces of [1, 7, 400]) assert.deepEqual(await echo(messages, false, pieces), messages);
 });
 
-test("padding counts against the window of a stream only until it has been read", async () => {
-  // More padding than the window of a stream.
+test("padding is granted to a stream again once it has been read", async () => {
+  // More padding than a stream's window.
   const messages = numbered(6_000, 20);
   assert.deepEqual(await echo(messages, true, 6_000), messages);
 });

@@ -165,7 +165,7 @@ describe("violations that end the connection (RFC 9113)", () => {
   }
 });
 
-describe("violations that end a stream only", () => {
+describe("violations that only end their stream", () => {
   const { PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR } = ErrorCode;
   const [method, scheme, path] = requestFields(UNARY);
   const withField =
@@ -243,7 +243,7 @@ describe("violations that end a stream only", () => {
 
   test("more data than the window of its stream", async () => {
     const client = await open();
-    // Its messages are never read: larger than what is announced here is refused by flow control first.
+    // The message is never complete: flow control refuses more than its announced size first.
     const paused = await serveHttp2(
       { unary: new Map(), stream: new Map([[STREAM, (stream) => stream.pause()]]) },
       { listen: ["127.0.0.1:0"], maxReceiveBytes: 1 << 20, limits: { streamWindow: 65_535 } },
@@ -258,7 +258,7 @@ describe("violations that end a stream only", () => {
   });
 });
 
-describe("what is allowed", () => {
+describe("valid but unusual", () => {
   test("frames of unknown types and unknown settings are ignored", async () => {
     const client = await open(setting(99, 5));
     client.write(frame(77, 255, 3, Buffer.from("what")));
@@ -287,7 +287,7 @@ describe("what is allowed", () => {
     assert.deepEqual(client.data(1), grpc(Buffer.from("pieces")));
   });
 
-  test("a peer without a header table gets plain fields", async () => {
+  test("a peer without a header table gets literal fields", async () => {
     const client = await open(setting(Setting.HEADER_TABLE_SIZE, 0));
     for (const id of [1, 3]) {
       client.request(id, UNARY, Buffer.from("x"));
@@ -296,7 +296,7 @@ describe("what is allowed", () => {
     }
   });
 
-  test("a window that shrinks below zero holds data back until it has grown again", async () => {
+  test("a window that shrinks below zero holds up data until it has grown again", async () => {
     const client = await open();
     client.request(1, UNARY, Buffer.alloc(100_000));
     await client.frame(({ type, id }) => type === FrameType.DATA && id === 1);
@@ -316,7 +316,7 @@ describe("what is allowed", () => {
     assert.equal(client.data(1).length, 100_005);
   });
 
-  test("a compressed message is refused, its stream only", async () => {
+  test("a compressed message ends only its stream", async () => {
     const client = await open();
     const compressed = grpc(Buffer.from("no gzip, but nobody looks"));
     compressed[0] = 1;
@@ -335,7 +335,7 @@ describe("what is allowed", () => {
     assert.deepEqual(client.data(3), grpc(Buffer.from("x")));
   });
 
-  test("a request that is no gRPC is told so", async () => {
+  test("a request that is not gRPC gets an answer that says so", async () => {
     const client = await open();
     client.write(client.headers(1, requestFields(UNARY).slice(0, 3), Flag.END_HEADERS | Flag.END_STREAM));
     const { payload } = await client.frame(({ type, id }) => type === FrameType.HEADERS && id === 1);

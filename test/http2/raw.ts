@@ -32,7 +32,7 @@ export function uint32(...values: number[]): Buffer {
 
 export const setting = (id: number, value: number) => Buffer.concat([Buffer.from([0, id]), uint32(value)]);
 
-/** A gRPC message with its prefix. */
+/** Returns a gRPC message with its prefix. */
 export const grpc = (message: Uint8Array) =>
   Buffer.concat([Buffer.from([0]), uint32(message.length), message]);
 
@@ -47,7 +47,7 @@ export function requestFields(path: string): OutField[] {
   ];
 }
 
-/** A peer that sends whatever it is told to: a client, or the server's end of a connection. */
+/** A peer that sends arbitrary frames, as a client or as the server's end of a connection. */
 export class RawPeer {
   readonly frames: Frame[] = [];
   readonly hpack = new HpackEncoder();
@@ -59,7 +59,7 @@ export class RawPeer {
   private rest = Buffer.alloc(0);
   private waiters: (() => void)[] = [];
 
-  /** `skip` bytes at the beginning are no frames. */
+  /** The first `skip` bytes received are not frames. */
   constructor(
     readonly socket: Socket,
     private skip = 0,
@@ -90,7 +90,7 @@ export class RawPeer {
     return frame(FrameType.HEADERS, flags, id, this.hpack.encode(fields));
   }
 
-  /** A whole unary request. */
+  /** Sends a complete unary request. */
   request(id: number, path: string, message: Uint8Array): void {
     const data = grpc(message);
     this.write(this.headers(id, requestFields(path)));
@@ -101,7 +101,7 @@ export class RawPeer {
     this.write(frame(FrameType.DATA, Flag.END_STREAM, id, data.subarray(at)));
   }
 
-  /** The first frame, come or to come, that is as `wanted` says. Rejects when the connection ends without it. */
+  /** Resolves to the first past or future frame that `wanted` accepts. Rejects if the connection ends without it. */
   async frame(wanted: (frame: Frame) => boolean): Promise<Frame> {
     for (let at = 0; ; ) {
       for (; at < this.frames.length; at++) if (wanted(this.frames[at])) return this.frames[at];
@@ -109,25 +109,25 @@ export class RawPeer {
     }
   }
 
-  /** Resolves when something more has come. Rejects when the connection has ended. */
+  /** Resolves when more data has come. Rejects if the connection has ended. */
   async more(): Promise<void> {
     if (this.closed) throw new Error("the connection ended");
     await new Promise<void>((resolve) => this.waiters.push(resolve));
   }
 
-  /** The code with which the server ends the connection. */
+  /** Resolves to the code of the server's GOAWAY. */
   async goaway(): Promise<number> {
     const { payload } = await this.frame(({ type }) => type === FrameType.GOAWAY);
     return payload.readUInt32BE(4);
   }
 
-  /** The code with which the server resets a stream. */
+  /** Resolves to the code with which the server resets a stream. */
   async reset(id: number): Promise<number> {
     const { payload } = await this.frame((each) => each.type === FrameType.RST_STREAM && each.id === id);
     return payload.readUInt32BE(0);
   }
 
-  /** Resolves when a ping has been answered: everything before it has been dealt with. */
+  /** Resolves when a ping has been answered, so that all earlier frames have been handled. */
   async ping(): Promise<void> {
     const mark = Buffer.from(String(Math.random()).slice(2, 10).padEnd(8));
     this.write(frame(FrameType.PING, 0, 0, mark));
@@ -139,7 +139,7 @@ export class RawPeer {
     while (!this.closed) await new Promise<void>((resolve) => this.waiters.push(resolve));
   }
 
-  /** The data of a stream that has come so far. */
+  /** The data of a stream received so far. */
   data(id: number): Buffer {
     return Buffer.concat(
       this.frames

@@ -3,13 +3,13 @@ import { test } from "node:test";
 import { StreamTable } from "../../src/http2/streamTable.js";
 import { randomOf } from "./support.js";
 
-test("holds what a Map would hold, whatever comes and goes", () => {
+test("holds what a Map would hold, after random additions and removals", () => {
   const random = randomOf();
   const table = new StreamTable<{ readonly id: number }>();
   const expected = new Map<number, { readonly id: number }>();
   let last = 1;
   for (let step = 0; step < 20_000; step++) {
-    // In waves, so that the table grows and empties; ids that share a place are as likely as neighbours.
+    // In waves, so that the table grows and empties. Ids that collide are as likely as neighbours.
     const growing = Math.floor(step / 3_000) % 2 === 0;
     if (random.below(10) < (growing ? 7 : 2)) {
       last += random.below(2) === 0 ? 2 : 2 << random.below(12);
@@ -34,7 +34,7 @@ test("holds what a Map would hold, whatever comes and goes", () => {
   }
 });
 
-test("while all are visited each may leave", () => {
+test("each stream may be deleted during the iteration", () => {
   const table = new StreamTable<{ readonly id: number }>();
   for (let id = 1; id < 100; id += 2) table.add({ id });
   let visited = 0;
@@ -46,7 +46,7 @@ test("while all are visited each may leave", () => {
   assert.equal(table.size, 0);
 });
 
-test("ids chosen so that they are far from each other do not end up in one place", () => {
+test("ids chosen far apart do not collide", () => {
   let looks = 0;
   const table = new StreamTable<{ readonly id: number }>();
   for (const step of [2 ** 16, 2 ** 17]) {

@@ -1,7 +1,7 @@
-/** Random numbers from a seed that is printed; `SEED` replays. */
+/** Random numbers from a printed seed. `SEED` replays them. */
 export interface Random {
   readonly seed: number;
-  /** An integer from 0 to `limit` - 1. */
+  /** Returns an integer in [0, `limit`). */
   below(limit: number): number;
 }
 

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { readIntoSharedSlabs } from "../../src/http2/reading.js";
+import { readIntoSharedSlabs } from "../../src/http2/readSlabs.js";
 import { adopt } from "../../src/transport/http2/adopt.js";
 import { temporaryFolder } from "../support/braid.js";
 

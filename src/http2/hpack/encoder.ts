@@ -1,13 +1,13 @@
 import { DEFAULT_TABLE_SIZE } from "../protocol.js";
-import { DynamicTable, type Field, STATIC_COUNT, staticFields } from "./table.js";
+import { DynamicTable, type Field, fieldSize, STATIC_COUNT, STATIC_FIELDS } from "./table.js";
 
 /** A field to send. */
 export interface OutField extends Field {
-  /** True for a field that will come again: it enters the peer's table. */
+  /** True for a field that will be sent again: it enters the peer's dynamic table. */
   readonly repeats?: boolean;
 }
 
-/** A list of fields whose encoding is remembered; one per connection and kind of block. */
+/** A list of fields whose encoding is cached. Each connection needs its own. */
 export class Block {
   bytes: Buffer | undefined;
   generation = -1;
@@ -15,25 +15,27 @@ export class Block {
   constructor(readonly fields: readonly OutField[]) {}
 }
 
-const staticPairs = new Map<string, number>();
-const staticNames = new Map<string, number>();
-for (let i = STATIC_COUNT; i > 0; i--) {
-  const { name, value } = staticFields[i];
-  staticPairs.set(`${name}\n${value}`, i);
-  staticNames.set(name, i);
-}
+/** Indices in the static table, by name and value and by name. */
+const STATIC_PAIRS = new Map<string, number>();
+const STATIC_NAMES = new Map<string, number>();
+STATIC_FIELDS.forEach(({ name, value }, i) => {
+  if (i === 0) return;
+  STATIC_PAIRS.set(`${name}\n${value}`, i);
+  if (!STATIC_NAMES.has(name)) STATIC_NAMES.set(name, i);
+});
 
-/** Encodes the header blocks of one connection, without Huffman codes: what repeats costs one byte anyway. */
+/** Encodes the header blocks of one connection. It uses no Huffman codes: a repeated field takes one byte anyway. */
 export class HpackEncoder {
   private readonly table = new DynamicTable(DEFAULT_TABLE_SIZE);
-  /** Serial numbers of the table's fields. */
+  /** Serial numbers of the fields in the dynamic table, by name and value. */
   private readonly serials = new Map<string, number>();
+  /** Counts changes of the dynamic table. */
   private generation = 0;
-  /** The smallest and the last table size that the peer does not know yet of. */
+  /** The smallest and the latest table size since the last block. The next block announces them. */
   private pendingMin: number | undefined;
   private pendingSize = 0;
 
-  /** The peer's SETTINGS_HEADER_TABLE_SIZE; more than the default is not used. */
+  /** Applies the peer's SETTINGS_HEADER_TABLE_SIZE, up to the default. */
   setMaxTableSize(size: number): void {
     const wanted = Math.min(size, DEFAULT_TABLE_SIZE);
     if (wanted === this.table.maxSize && this.pendingMin === undefined) return;
@@ -43,12 +45,12 @@ export class HpackEncoder {
     this.generation++;
   }
 
-  /** The bytes of `block`, which are to be sent now and before any other block. */
+  /** Returns the encoding of `block`, which must be sent before any other block. */
   encodeBlock(block: Block): Buffer {
     if (block.generation === this.generation) return block.bytes!;
     const { generation } = this;
     const bytes = this.encode(block.fields);
-    // Only what changed nothing on the peer's side may be sent again as it is.
+    // The bytes can be reused only if they did not change the peer's table.
     if (generation === this.generation) {
       block.bytes = bytes;
       block.generation = generation;
@@ -56,6 +58,7 @@ export class HpackEncoder {
     return bytes;
   }
 
+  /** Returns the encoding of `fields`, which must be sent before any other block. */
   encode(fields: readonly OutField[]): Buffer {
     let size = 16;
     for (const { name, value } of fields) size += name.length + value.length + 16;
@@ -74,21 +77,21 @@ export class HpackEncoder {
   private field(out: Buffer, at: number, field: OutField): number {
     const { name, value } = field;
     const pair = `${name}\n${value}`;
-    const known = staticPairs.get(pair);
+    const known = STATIC_PAIRS.get(pair);
     if (known !== undefined) return putInteger(out, at, 0x80, 7, known);
     const serial = this.serials.get(pair);
     if (serial !== undefined && serial >= this.table.first) {
       return putInteger(out, at, 0x80, 7, STATIC_COUNT + this.table.inserted - serial);
     }
     const inserts = field.repeats === true && this.insert(field, pair);
-    const nameIndex = staticNames.get(name) ?? 0;
+    const nameIndex = STATIC_NAMES.get(name) ?? 0;
     const next = inserts ? putInteger(out, at, 0x40, 6, nameIndex) : putInteger(out, at, 0, 4, nameIndex);
     return putText(out, nameIndex === 0 ? putText(out, next, name) : next, value);
   }
 
   private insert(field: OutField, pair: string): boolean {
-    // A field that does not fit would only empty the table.
-    if (field.name.length + field.value.length + 32 > this.table.maxSize / 4) return false;
+    // A large field would evict many others.
+    if (fieldSize(field) > this.table.maxSize / 4) return false;
     const serial = this.table.inserted;
     if (!this.table.insert({ name: field.name, value: field.value })) return false;
     this.serials.set(pair, serial);

@@ -4,11 +4,12 @@ export interface Field {
   readonly value: string;
 }
 
-/** What RFC 7541 counts for a field besides its bytes. */
-export const FIELD_OVERHEAD = 32;
+/** Bytes that RFC 7541 (4.1) adds to the size of each field. */
+const FIELD_OVERHEAD_BYTES = 32;
 
+/** Returns the size of a field in bytes, as RFC 7541 counts it. */
 export function fieldSize({ name, value }: Field): number {
-  return name.length + value.length + FIELD_OVERHEAD;
+  return name.length + value.length + FIELD_OVERHEAD_BYTES;
 }
 
 // biome-ignore format: a table
@@ -28,22 +29,23 @@ const STATIC: readonly (readonly [string, string])[] = [
   ["www-authenticate", ""],
 ];
 
-/** The fields of index 1 to 61; index 0 does not exist. */
-export const staticFields: readonly Field[] = [
+/** The static table of RFC 7541, appendix A: indices 1 to 61. Index 0 is not used. */
+export const STATIC_FIELDS: readonly Field[] = [
   { name: "", value: "" },
   ...STATIC.map(([name, value]) => ({ name, value })),
 ];
 export const STATIC_COUNT = STATIC.length;
 
-/** The dynamic table of RFC 7541: the newest field has the lowest index. */
+/** The dynamic table of RFC 7541. The newest field has the lowest index. */
 export class DynamicTable {
-  /** Fields in order of insertion; those before `oldest` have been evicted. */
+  /** Fields in order of insertion. Those before `oldest` have been evicted. */
   private fields: Field[] = [];
   private oldest = 0;
   private bytes = 0;
+  /** Evicted fields that `fields` no longer has. */
   private evictedBefore = 0;
 
-  /** `capacity` in bytes, as `fieldSize` counts them. */
+  /** `capacity` is in bytes, as `fieldSize` counts them. */
   constructor(private capacity: number) {}
 
   get count(): number {
@@ -58,22 +60,22 @@ export class DynamicTable {
     return this.capacity;
   }
 
-  /** How many fields were ever inserted: the serial number of the next one. */
+  /** Number of fields ever inserted, which is the serial number of the next one. */
   get inserted(): number {
     return this.evictedBefore + this.fields.length;
   }
 
-  /** Serial number of the oldest field still there. */
+  /** Serial number of the oldest field in the table. */
   get first(): number {
     return this.evictedBefore + this.oldest;
   }
 
-  /** The field of `index`, the newest being 0; undefined when there is none. */
+  /** Returns the field at `index`, where 0 is the newest; undefined if there is none. */
   get(index: number): Field | undefined {
     return index < this.count ? this.fields[this.fields.length - 1 - index] : undefined;
   }
 
-  /** Inserts a field, evicting old ones. One larger than the table empties it and is not inserted: false. */
+  /** Inserts a field, evicting old ones. A field larger than the table empties it, is not inserted, and returns false. */
   insert(field: Field): boolean {
     const size = fieldSize(field);
     this.evict(this.capacity - size);
@@ -90,9 +92,10 @@ export class DynamicTable {
 
   private evict(limit: number): void {
     while (this.bytes > limit && this.oldest < this.fields.length) {
-      this.bytes -= fieldSize(this.fields[this.oldest++]);
+      // In range.
+      this.bytes -= fieldSize(this.fields[this.oldest++]!);
     }
-    // Evicted fields are let go of in bulk: at least half of the array is dead then.
+    // Evicted fields are dropped in bulk, once they are at least half of the array.
     if (this.oldest > 64 && this.oldest * 2 > this.fields.length) {
       this.fields = this.fields.slice(this.oldest);
       this.evictedBefore += this.oldest;

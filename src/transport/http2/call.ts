@@ -1,10 +1,10 @@
+import { encodeMessage } from "../../http2/grpc.js";
 import { Block, type OutField } from "../../http2/hpack/encoder.js";
 import type { Field } from "../../http2/hpack/table.js";
 import { ErrorCode } from "../../http2/protocol.js";
 import type { RequestHead } from "../../http2/request.js";
 import type { ServerConnection } from "../../http2/server.js";
 import { Stream } from "../../http2/stream.js";
-import { encodeMessage } from "../../http2/text.js";
 import type { Metadata, Usage } from "../../rpc/call.js";
 import type { CallState, Carrier } from "../../rpc/callState.js";
 import type { MethodStats } from "../../stats/methods.js";

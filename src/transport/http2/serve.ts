@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import type { ConnectionLimits } from "../../http2/limits.js";
-import { readIntoSharedSlabs } from "../../http2/reading.js";
+import { readIntoSharedSlabs } from "../../http2/readSlabs.js";
 import type { RequestHead } from "../../http2/request.js";
 import { ServerConnection } from "../../http2/server.js";
 import type { Stream } from "../../http2/stream.js";

@@ -3,9 +3,9 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { test } from "node:test";
-import { readIntoSlabs } from "../../src/http2/reading.js";
+import { readIntoSlabs } from "../../src/http2/readSlabs.js";
 
-test("what a socket reads into slabs is what was sent, stays as it was, and takes little more memory than its bytes", async () => {
+test("a socket reads into slabs, where kept pieces stay unchanged and take little more than their bytes", async () => {
   const sent = Array.from({ length: 400 }, (_, i) =>
     randomBytes(1 + ((i * 7919) % (i % 40 === 0 ? 200_000 : 900))),
   );
@@ -33,7 +33,7 @@ test("what a socket reads into slabs is what was sent, stays as it was, and take
   assert.ok(bytes < expected.length * 1.2 + 256 * 1024, `${bytes} bytes for ${expected.length}`);
 });
 
-test("what nobody looks at any more is read over", () => {
+test("pieces that are no longer used are overwritten", () => {
   const slabs = readIntoSlabs((piece) => piece[0] === 1) as {
     buffer: () => Buffer;
     callback: (length: number, buffer: Buffer) => boolean;
@@ -52,14 +52,14 @@ test("what nobody looks at any more is read over", () => {
   assert.equal(next.byteOffset, kept.byteOffset + 100);
   assert.ok(kept.every((byte) => byte === 1));
 
-  // Nor does a read that fills a whole slab take it, as long as nobody holds a piece.
+  // Nor does a read that fills a whole slab use it up, if no piece is kept.
   const whole = readIntoSlabs(() => false) as typeof slabs;
   const first = whole.buffer();
   whole.callback(first.length, first);
   assert.equal(whole.buffer().buffer, first.buffer);
   assert.equal(whole.buffer().length, first.length);
 
-  // A read that fills what is left of the slab means that more is waiting: the next one gets a whole slab.
+  // A read that fills the rest of the slab means that more is waiting, so the next one gets a whole slab.
   const rest = buffer();
   rest[0] = 0;
   callback(rest.length, rest);

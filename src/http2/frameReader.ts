@@ -1,26 +1,35 @@
-import { ConnectionError, DEFAULT_FRAME_SIZE, ErrorCode, Flag, FRAME_HEADER, FrameType } from "./protocol.js";
+// Indices below are in range by construction; `!` keeps the hot loops free of checks.
+
+import {
+  ConnectionError,
+  DEFAULT_FRAME_SIZE,
+  ErrorCode,
+  Flag,
+  FRAME_HEADER_BYTES,
+  FrameType,
+} from "./protocol.js";
 
 const EMPTY = Buffer.alloc(0);
 
-/** What a `FrameReader` finds. */
+/** Receives the frames that a `FrameReader` finds. */
 export interface FrameSink {
-  /** Any frame but DATA, complete: its payload is `bytes[start, end)`, valid only during the call. */
+  /** A complete frame of any type but DATA. Its payload, `bytes[start, end)`, is valid only during the call. */
   onFrame(type: number, flags: number, streamId: number, bytes: Buffer, start: number, end: number): void;
   /**
-   * A DATA frame begins; `length` is what flow control counts, of which `padding` bytes are no data. Its data follows in
-   * pieces.
+   * The start of a DATA frame, whose data follows in pieces. Flow control counts `length` bytes, of which
+   * `padding` are not data.
    */
   onDataFrame(flags: number, streamId: number, length: number, padding: number): void;
-  /** The next piece of that frame, `bytes[start, end)`, a part of the chunk that was pushed; once at least, with `last` once. */
+  /** The next piece of this frame's data, `bytes[start, end)`. Each frame has at least one piece; one is the `last`. */
   onDataPiece(bytes: Buffer, start: number, end: number, last: boolean): void;
 }
 
 /**
- * Cuts the bytes of a connection into frames. Data is handed on as it comes and not copied; other frames are put
- * together first, which their size limit bounds.
+ * Splits the bytes of a connection into frames. The data of DATA frames is passed on as it comes, without a copy.
+ * Other frames are assembled first; their maximum size bounds the memory.
  */
 export class FrameReader {
-  private readonly header = Buffer.alloc(FRAME_HEADER);
+  private readonly header = Buffer.alloc(FRAME_HEADER_BYTES);
   private headerLength = 0;
   private body: Buffer = EMPTY;
   private bodyLength = 0;
@@ -34,24 +43,24 @@ export class FrameReader {
 
   constructor(private readonly sink: FrameSink) {}
 
-  /** Nothing more is read, not even the rest of the chunk that is being read. */
+  /** Stops reading, even in the middle of a chunk. */
   stop(): void {
     this.stopped = true;
     this.body = EMPTY;
   }
 
-  /** Throws `ConnectionError` for a frame that is too large, besides what the sink throws. */
+  /** Reads a chunk. Throws `ConnectionError` for a frame that is too large or malformed, and anything that the sink throws. */
   push(chunk: Buffer): void {
     let at = 0;
     const { length } = chunk;
     while (at < length && !this.stopped) {
       if (this.missing < 0) {
-        if (this.headerLength === 0 && length - at >= FRAME_HEADER) {
+        if (this.headerLength === 0 && length - at >= FRAME_HEADER_BYTES) {
           this.begin(chunk, at);
-          at += FRAME_HEADER;
+          at += FRAME_HEADER_BYTES;
         } else {
-          this.header[this.headerLength++] = chunk[at++];
-          if (this.headerLength < FRAME_HEADER) continue;
+          this.header[this.headerLength++] = chunk[at++]!;
+          if (this.headerLength < FRAME_HEADER_BYTES) continue;
           this.headerLength = 0;
           this.begin(this.header, 0);
         }
@@ -62,11 +71,11 @@ export class FrameReader {
   }
 
   private begin(bytes: Buffer, at: number): void {
-    const size = (bytes[at] << 16) | (bytes[at + 1] << 8) | bytes[at + 2];
-    this.type = bytes[at + 3];
-    this.flags = bytes[at + 4];
+    const size = (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!;
+    this.type = bytes[at + 3]!;
+    this.flags = bytes[at + 4]!;
     this.streamId =
-      ((bytes[at + 5] & 0x7f) << 24) | (bytes[at + 6] << 16) | (bytes[at + 7] << 8) | bytes[at + 8];
+      ((bytes[at + 5]! & 0x7f) << 24) | (bytes[at + 6]! << 16) | (bytes[at + 7]! << 8) | bytes[at + 8]!;
     if (size > DEFAULT_FRAME_SIZE)
       throw new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `frame of ${size} bytes`);
     this.missing = size;
@@ -83,7 +92,7 @@ export class FrameReader {
     }
   }
 
-  /** Reads payload from `chunk[at…]`; answers where it ends. */
+  /** Reads payload from `chunk[at…]`. Returns where it ends. */
   private payload(chunk: Buffer, at: number): number {
     const { missing } = this;
     if (missing < 0 || this.stopped) return at;
@@ -114,7 +123,7 @@ export class FrameReader {
       this.sink.onFrame(this.type, this.flags, this.streamId, bytes, start, end);
       return;
     }
-    const padding = end > start ? bytes[start] : 0;
+    const padding = end > start ? bytes[start]! : 0;
     if (start === end || padding >= end - start) {
       throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, "padding longer than its frame");
     }
