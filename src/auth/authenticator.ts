@@ -1,8 +1,8 @@
 import { setTimeout } from "node:timers/promises";
 import { isAuthOff, problemOf } from "../shard/access.js";
 import type { ShardClient } from "../shard/client.js";
+import { Limiter } from "../shard/limiter.js";
 import { describeShard } from "../shard/name.js";
-import { Turns } from "../shard/turns.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import { KV } from "../wire/paths.js";
@@ -34,7 +34,7 @@ type Verdict =
  */
 export class Authenticator {
   private readonly running = new Map<string, Promise<Session>>();
-  private readonly turns = new Turns(MAX_LOGINS, MAX_WAITING_LOGINS);
+  private readonly limiter = new Limiter(MAX_LOGINS, MAX_WAITING_LOGINS);
 
   constructor(
     private readonly callers: Callers,
@@ -58,7 +58,7 @@ export class Authenticator {
   private async enter(user: string, password: string): Promise<Session> {
     const known = this.callers.find(user, password);
     if (known !== undefined && (await this.isGood(known))) return known;
-    return this.turns.run(() => this.ask(user, password));
+    return this.limiter.run(() => this.ask(user, password));
   }
 
   private async ask(user: string, password: string): Promise<Session> {

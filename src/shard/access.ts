@@ -9,14 +9,14 @@ import type { EndpointHealth } from "./endpoint.js";
 import { unsent } from "./errors.js";
 import type { CallOptions, Done, ShardStream, StreamEvents, StreamOptions } from "./shard.js";
 
-/** How often one call is sent at most. Reached only while users and roles change all the time. */
+/** Most attempts of one call. Reached only while users and roles keep changing. */
 const MAX_ATTEMPTS = 5;
 const EMPTY = new Uint8Array(0);
 
 /**
- * A shard whose calls carry their caller's token, or that of `own` for the proxy's own. A call that the shard refuses
- * for the sake of its token has certainly not been carried out: it is sent again with a new one. A timeline host that is no shard is
- * the proxies' alone: no client has a user there.
+ * Wraps a shard so that calls carry their caller's token; the proxy's own calls carry that of `own`. A call that
+ * was refused for its token was certainly not carried out, so it is sent again with a new one. On a timeline host
+ * that is not a shard, all calls carry the token of `own`: clients have no users there.
  */
 export function withAccess(shard: ShardClient, own: Caller): ShardClient {
   return new AccessShard(shard, own);
@@ -25,7 +25,7 @@ export function withAccess(shard: ShardClient, own: Caller): ShardClient {
 class AccessShard implements ShardClient {
   readonly index: number;
   readonly name: string;
-  /** Metadata of calls and of a token in one: once for each pair that is in use. */
+  /** Merged metadata of a token and of calls, one object for each pair in use. */
   private readonly merged = new WeakMap<CallMetadata, WeakMap<CallMetadata, CallMetadata>>();
 
   constructor(
@@ -140,12 +140,12 @@ class AccessShard implements ShardClient {
 }
 
 /**
- * A stream with its caller's token. etcd looks at the token when the first request comes: a refusal of that opens the
- * stream again with a new token and sends all again.
+ * A stream with its caller's token. etcd checks the token at the first request. If it refuses that, the stream is
+ * opened again with a new token, and all requests are sent again.
  */
 class AccessStream implements ShardStream {
   private stream: ShardStream | undefined;
-  /** All that was sent, until the first answer; then nothing has to be sent again. */
+  /** All messages sent before the first answer. After it, none is sent again. */
   private sent: { message: Uint8Array; last: boolean }[] | undefined = [];
   private attempts = 0;
   private paused = false;
@@ -230,7 +230,7 @@ class AccessStream implements ShardStream {
     return canceled ? problemOf(cancelReason, metadata) : undefined;
   }
 
-  /** `stands` hands the refusal on. */
+  /** Opens the stream again with a new token. `stands` passes on the refusal if there is none. */
   private renew(problem?: AccessProblem, refused?: CallMetadata, stands?: () => void): void {
     this.stream = undefined;
     this.access.renew(refused, problem).then(
@@ -254,9 +254,9 @@ class AccessStream implements ShardStream {
 }
 
 /**
- * What a refusal says of the token that was sent with it. Maintenance calls and the answers to watches have the texts in
- * other wrappings, so only their ends count. To a connection with a client certificate whose name is no user's, etcd
- * says "permission denied" where it misses a token.
+ * Returns the problem that a refusal has with the token `sent` with it, if any. Maintenance calls and answers to
+ * watches wrap etcd's texts, so only the ends are compared. Over a connection with a client certificate whose name
+ * is not a user's, etcd reports a missing token as "permission denied".
  */
 export function problemOf(text: string, sent?: CallMetadata): AccessProblem | undefined {
   for (const [problem, endings] of PROBLEMS) if (endings.some((end) => text.endsWith(end))) return problem;
@@ -271,14 +271,14 @@ const PROBLEMS: readonly [AccessProblem, readonly string[]][] = [
   ["missing", [ending(etcd.userEmpty())]],
 ];
 
-/** True when a shard refuses a call for the sake of whom it is made for, in whatever wrapping. */
+/** Returns whether a shard refused a call for its caller's token or permissions. The text may be wrapped. */
 export function isDenied({ message }: { readonly message: string }): boolean {
   return problemOf(message) !== undefined || message.endsWith(DENIED);
 }
 
 const DENIED = ending(etcd.permissionDenied());
 
-/** True for an answer that says that the shard has authentication turned off. */
+/** Returns whether the error says that the shard has authentication turned off. */
 export function isAuthOff(error: StatusError): boolean {
   return etcd.authNotEnabled.is(error);
 }

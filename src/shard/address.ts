@@ -1,22 +1,22 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { formatHostPort, parseEndpoint, unixPath } from "../config/address.js";
 
-/** An endpoint of a shard as the connection layer needs it. */
+/** A parsed endpoint of a shard. */
 export interface EndpointAddress {
-  /** What the configuration and messages call it: `host:port`, `[::1]:port` or `unix:/path`. */
+  /** The name in configuration and messages: `host:port`, `[::1]:port` or `unix:/path`. */
   readonly label: string;
   /** gRPC target. */
   readonly target: string;
-  /** Whether TLS is spoken there. */
+  /** Whether it uses TLS. */
   readonly secure: boolean;
-  /** What a certificate has to be for. */
+  /** The name that its certificate must match by default. */
   readonly host: string;
-  /** As `net.connect` takes it. */
+  /** Options for `net.connect`. */
   readonly socket: { readonly host: string; readonly port: number } | { readonly path: string };
 }
 
 /**
- * Takes an endpoint apart: `host:port`, `[ipv6]:port`, either with `http://` or `https://` before it, or `unix:/path`.
+ * Parses an endpoint: `host:port` or `[ipv6]:port`, optionally after `http://` or `https://`, or `unix:/path`.
  * Throws `AddressError`.
  */
 export function endpointAddress(text: string): EndpointAddress {
@@ -30,7 +30,7 @@ export function endpointAddress(text: string): EndpointAddress {
   return { label, target: `${resolver(host)}:${label}`, secure, host, socket: { host, port } };
 }
 
-/** The scheme of the gRPC target. An address needs no resolver; a name is resolved again whenever a connection is lost. */
+/** Returns the scheme of the gRPC target. Addresses need no resolver. Names are resolved again for each connection. */
 function resolver(host: string): "ipv4" | "ipv6" | "dns" {
   if (isIPv6(host)) return "ipv6";
   return isIPv4(host) ? "ipv4" : "dns";

@@ -1,30 +1,29 @@
-/** Request metadata. The same object for the same fields is cheapest. */
+/** Request metadata. Encoded headers are cached per object, so reuse objects. */
 export type CallMetadata = Readonly<Record<string, string>>;
 
 /**
- * Whom calls are made for. Calls of one caller (`===`) have the same rights on every shard and may share their answers;
- * those of two callers never may.
+ * The identity that calls are made for. Calls of the same caller (`===`) have the same permissions on every shard,
+ * and may share answers. Calls of different callers never share.
  */
 export interface Caller {
-  /** How the caller gets at one shard (its index; -1 for a timeline host that is no shard). */
+  /** Returns the caller's access to a shard, by index; -1 is a timeline host that is not a shard. */
   access(shard: number): Access;
 }
 
 /** A caller's token for one shard. */
 export interface Access {
-  /** What a call has to carry, nothing where no token is needed. Undefined: call `renew` first. */
+  /** Metadata for each call, without a token where none is needed. If it is undefined, call `renew` first. */
   readonly metadata: CallMetadata | undefined;
   /**
-   * For a call that was refused with one of etcd's `problem`s when sent with `refused`, or that could not be sent yet
-   * (both undefined). Resolves to true when `metadata` is worth a (further) try, to false when the refusal
-   * stands; rejects with the `StatusError` for the call where there is no refusal to hand on. Those who wait for the
-   * same renewal share it.
+   * Renews `metadata` after a call was refused with `problem` when sent with `refused`, or before a call can be
+   * sent (both undefined). Resolves to true if the call should be tried again, and to false if the refusal stands.
+   * Rejects with a `StatusError` for the call if the renewal fails. Concurrent calls share a renewal.
    */
   renew(refused: CallMetadata | undefined, problem: AccessProblem | undefined): Promise<boolean>;
 }
 
 /**
- * `token`: etcd does not know the token (any more). `stale`: users or roles have changed since the token was issued, or
- * just now. `missing`: there was no token.
+ * `token`: etcd does not know the token, or no longer. `stale`: users or roles have changed since it was issued.
+ * `missing`: there was no token.
  */
 export type AccessProblem = "token" | "stale" | "missing";

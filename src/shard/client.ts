@@ -5,45 +5,45 @@ import { Deadlines } from "../turn/deadlines.js";
 import type { Endpoint, EndpointHealth } from "./endpoint.js";
 import { Members } from "./members.js";
 import type { CallOptions, Done, Shard, ShardStream, StreamEvents, StreamOptions } from "./shard.js";
-import { Stream } from "./stream.js";
+import { StreamCall } from "./streamCall.js";
 import type { ShardTls } from "./tls.js";
-import { UnaryCall } from "./unary.js";
+import { UnaryCall } from "./unaryCall.js";
 
 export interface ShardOptions extends Pick<Config["limits"], "requestTimeoutMs" | "connectTimeoutMs"> {
-  /** Place in the configured order; -1 for a timeline host that is no shard. */
+  /** Position in the configured order; -1 for a timeline host that is not a shard. */
   readonly index: number;
   readonly name: string;
-  /** At least one; the first that works is used. `host:port`, `[ipv6]:port`, either with `http://` or `https://`, or `unix:/path`. */
+  /** At least one, as `endpointAddress` takes them. The first that works is used. */
   readonly endpoints: readonly string[];
   readonly log: Logger;
   /** What carries the calls. Default: the setting's. */
   readonly transport?: Transport;
-  /** For the endpoints that begin with `https://`. */
+  /** For endpoints that start with `https://`. */
   readonly tls?: ShardTls | undefined;
 }
 
 /** A shard over the network, with its endpoints' health. */
 export interface ShardClient extends Shard {
-  /** Unary calls, by method; a call that is sent again counts once. */
+  /** Unary calls by method. A call counts once, even if it is sent again. */
   readonly stats: CallStats;
-  /** Streams that are open or wait for an endpoint. */
+  /** Number of streams that are open or wait for an endpoint. */
   readonly openStreams: number;
-  /** True when a call can be sent right now. */
+  /** True if a call can be sent now. */
   readonly isConnected: boolean;
-  /** In configured order. */
+  /** Returns the health of all endpoints, in configured order. */
   endpoints(): EndpointHealth[];
-  /** Calls `listener` whenever a connection is lost: whoever answers next may be another etcd. */
+  /** Calls `listener` whenever a connection is lost: the next one may reach another etcd. */
   onDisconnect(listener: () => void): void;
-  /** Reads the files of TLS again, for the connections to come. */
+  /** Reads the TLS files again, for future connections. */
   reloadCertificates(): void;
-  /** When the certificate that is shown to the endpoints expires, ms since the epoch; `Infinity` without one. */
+  /** When the client certificate expires, in milliseconds since the epoch; `Infinity` without one. */
   readonly certificateExpiresAt: number;
 }
 
 /**
- * Opens the connection to one backend etcd cluster. It connects when the first call comes. The first endpoint
- * that is connected and answers is used until it fails; the others stay connected, so that failing over costs
- * nothing. Throws an `Error` for a malformed endpoint, and `StatusError` (FAILED_PRECONDITION) for a file of TLS that cannot be used.
+ * Opens a client of one backend cluster. It connects at the first call. The first endpoint that is connected and
+ * answers is used until it fails. The others stay connected, so that failing over costs nothing. Throws an `Error`
+ * for a malformed endpoint, and a FAILED_PRECONDITION `StatusError` for unusable TLS files.
  */
 export function openShard(options: ShardOptions): ShardClient {
   return new Client(options);
@@ -56,8 +56,8 @@ class Client implements ShardClient {
   private readonly log: Logger;
   private readonly members: Members;
   private readonly calls = new Deadlines<UnaryCall>();
-  private readonly streams = new Set<Stream>();
-  /** What was logged last of each endpoint, so that an endpoint that stays down is reported once. */
+  private readonly streams = new Set<StreamCall>();
+  /** The latest state logged for each endpoint, so that one that stays down is logged once. */
   private readonly logged = new Map<Endpoint, string>();
   private readonly connected = new Set<Endpoint>();
   private readonly disconnectListeners: (() => void)[] = [];
@@ -99,7 +99,7 @@ class Client implements ShardClient {
   }
 
   stream(path: string, events: StreamEvents, { metadata }: StreamOptions = {}): ShardStream {
-    const stream = new Stream(this.members, path, events, metadata, () => this.streams.delete(stream));
+    const stream = new StreamCall(this.members, path, events, metadata, () => this.streams.delete(stream));
     this.streams.add(stream);
     return stream;
   }
@@ -139,12 +139,12 @@ class Client implements ShardClient {
     else if (state !== "silent" && this.connected.delete(endpoint)) {
       for (const listener of this.disconnectListeners) listener();
     }
-    // Either this endpoint does not answer, or it is the way out for what waits for one that does not.
+    // Calls can leave this silent endpoint, or leave another silent one for this.
     if (state === "silent" || state === "ready") {
       for (const call of [...this.calls]) call.leaveSilent();
       for (const stream of [...this.streams]) stream.leaveSilent();
     }
-    // While it is down an endpoint alternates between these; its failure has been reported.
+    // An endpoint that is down alternates between these states. Its failure has been logged.
     if (state === "connecting" || (state === "failed" && lastError === undefined)) return;
     const summary = `${state} ${lastError}`;
     if (this.logged.get(endpoint) === summary) return;

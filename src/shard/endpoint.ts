@@ -8,29 +8,27 @@ import { openLink } from "./openLink.js";
 import type { ShardTlsContext } from "./tls.js";
 
 /**
- * `silent`: connected, but requests go unanswered. `failed`: the last attempt to connect failed, the next
- * comes after a backoff.
+ * `silent`: connected, but requests go unanswered. `failed`: the latest attempt to connect failed, and the next
+ * follows after a backoff.
  */
 export type EndpointState = "idle" | "connecting" | "ready" | "silent" | "failed";
 
 /** Health of one endpoint, for `braid check` and metrics. */
 export interface EndpointHealth {
-  /** `host:port`. */
+  /** The endpoint's label, such as `host:port`. */
   readonly url: string;
   readonly state: EndpointState;
-  /** The latest failure, kept until the endpoint works again. */
+  /** The latest failure, until the endpoint works again. */
   readonly lastError: string | undefined;
-  /** How often it was connected, and how often a connection, or an attempt to connect, has failed. */
+  /** Number of connections established. */
   readonly connects: number;
+  /** Number of connections lost and of failed attempts to connect. */
   readonly failures: number;
-  /** Whether calls go to this endpoint as long as it works. */
+  /** Whether calls use this endpoint as long as it works. */
   readonly inUse: boolean;
 }
 
-/**
- * The connection to one endpoint: keeps itself connected from the first `connect()` on, tells its state, and
- * notices when requests go unanswered.
- */
+/** The connection to one endpoint. From the first `connect()` on it stays connected, and detects unanswered requests. */
 export class Endpoint {
   readonly label: string;
   private readonly link: Link;
@@ -40,13 +38,13 @@ export class Endpoint {
   private silent = false;
   private connects = 0;
   private failures = 0;
-  /** `turnTime()` when something came for a call. */
+  /** `turnTime()` of the latest sign of life. */
   private lastHeard = 0;
   private silenceTimer: NodeJS.Timeout | undefined;
 
   /**
-   * `onChange` is called after each change of state. An endpoint is silent when nothing has come from it for
-   * `silenceMs` although a call waits: `waitingSince` tells when the oldest that waits was sent.
+   * Calls `onChange` after each change of state. An endpoint is silent if it has sent nothing for `silenceMs`
+   * while a call waits. `waitingSince` returns when the oldest waiting call was sent, by `turnTime()`.
    */
   constructor(
     address: EndpointAddress,
@@ -68,22 +66,22 @@ export class Endpoint {
     return { url: label, state, lastError, connects, failures };
   }
 
-  /** True when a call can be sent right now. */
+  /** True if a call can be sent now. */
   get ready(): boolean {
     return !this.closed && this.link.ready;
   }
 
-  /** True while requests go unanswered; another endpoint is the better choice. */
+  /** True while requests go unanswered. Another endpoint is the better choice. */
   get isSilent(): boolean {
     return this.silent;
   }
 
-  /** Starts to connect, and from then on connects again whenever the connection is lost. */
+  /** Connects, and from then on reconnects whenever the connection is lost. */
   connect(): void {
     if (!this.closed) this.link.connect();
   }
 
-  /** Begins a call. Only for an endpoint that is `ready`. */
+  /** Begins a call. The endpoint must be `ready`. */
   begin(
     path: string,
     metadata: Readonly<Record<string, string>> | undefined,
@@ -92,7 +90,7 @@ export class Endpoint {
     return this.link.begin(path, metadata, listener);
   }
 
-  /** Tells that a call waits for its answer from now on. */
+  /** Call it when a call starts to wait for its answer. */
   expectAnswer(): void {
     if (this.silenceTimer === undefined) this.armSilence(this.silenceMs);
   }
@@ -111,7 +109,7 @@ export class Endpoint {
     else if (state === "failed") this.failures++;
     if (state === "ready") this.lastError = undefined;
     else if (reason !== undefined) this.lastError = reason;
-    // Between two attempts that fail nothing has become better.
+    // Between failed attempts, the endpoint stays "failed".
     if (state !== "connecting" || this.state !== "failed") this.state = state;
     if (this.state !== stateBefore || this.lastError !== errorBefore) this.onChange(this);
   }
@@ -143,8 +141,8 @@ export class Endpoint {
     this.silent = true;
     this.state = "silent";
     this.lastError = `no answer for ${this.silenceMs} ms`;
-    // A call that stays open until the endpoint answers: it tells when the endpoint is back, and lets the
-    // pings run that close a dead connection.
+    // This call stays open until the endpoint answers. It shows when the endpoint is back, and keeps up the pings
+    // that detect a dead connection.
     const call = this.begin(Maintenance.Status, undefined, {
       message: () => {},
       ended: (status) => {

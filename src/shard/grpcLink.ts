@@ -12,28 +12,28 @@ import type { ShardTlsContext } from "./tls.js";
 
 type Call = ReturnType<Channel["createCall"]>;
 
-/** Reconnection backoff in milliseconds; the library adds 20 % of jitter. Small, so that a restarted etcd is soon in use again. */
-const BACKOFF_FIRST = 100;
-const BACKOFF_MAX = 1000;
+/** Reconnection backoff, short so that a restarted etcd is soon in use again. grpc-js adds 20 % of jitter. */
+const MIN_BACKOFF_MS = 100;
+const MAX_BACKOFF_MS = 1000;
 /** etcd closes connections that ping more often than every 5 s, or without a call in flight. */
-const PING_INTERVAL = 6000;
-const PING_TIMEOUT = 3000;
-/** How often, and how long each time, a connection that does not come about is looked into, ms. */
-const PROBE_INTERVAL = 1500;
-const PROBE_TIMEOUT = 1000;
+const PING_INTERVAL_MS = 6000;
+const PING_TIMEOUT_MS = 3000;
+/** How often a connection that is not established is probed, and how long each probe may take. */
+const PROBE_INTERVAL_MS = 1500;
+const PROBE_TIMEOUT_MS = 1000;
 
 const CHANNEL_OPTIONS = {
   "grpc.max_receive_message_length": -1,
   "grpc.max_send_message_length": -1,
-  "grpc.initial_reconnect_backoff_ms": BACKOFF_FIRST,
-  "grpc.max_reconnect_backoff_ms": BACKOFF_MAX,
-  "grpc.dns_min_time_between_resolutions_ms": BACKOFF_MAX,
-  "grpc.keepalive_time_ms": PING_INTERVAL,
-  "grpc.keepalive_timeout_ms": PING_TIMEOUT,
+  "grpc.initial_reconnect_backoff_ms": MIN_BACKOFF_MS,
+  "grpc.max_reconnect_backoff_ms": MAX_BACKOFF_MS,
+  "grpc.dns_min_time_between_resolutions_ms": MAX_BACKOFF_MS,
+  "grpc.keepalive_time_ms": PING_INTERVAL_MS,
+  "grpc.keepalive_timeout_ms": PING_TIMEOUT_MS,
   "grpc.keepalive_permit_without_calls": 0,
-  // An own connection per channel: a fresh channel must not inherit the connection attempt it replaces.
+  // One connection per channel: a new channel must not inherit the attempt of the channel that it replaces.
   "grpc.use_local_subchannel_pool": 1,
-  // Calls are sent again by our own rules only, see client.ts.
+  // unaryCall.ts decides when calls are sent again.
   "grpc.enable_retries": 0,
   "grpc.enable_http_proxy": 0,
   "grpc.enable_channelz": 0,
@@ -43,7 +43,7 @@ const CHANNEL_OPTIONS = {
 
 let library: typeof import("@grpc/grpc-js") | undefined;
 
-/** The library. It takes several megabytes: it is loaded for the first link, and most proxies have none. */
+/** Returns grpc-js. It takes several megabytes and most proxies do not use it, so the first link loads it. */
 function grpc(): typeof import("@grpc/grpc-js") {
   library ??= createRequire(import.meta.url)("@grpc/grpc-js") as typeof import("@grpc/grpc-js");
   return library;
@@ -55,7 +55,7 @@ function toMetadata(fields: Readonly<Record<string, string>> | undefined): Metad
   return metadata;
 }
 
-/** `bytes` as a Buffer over the same memory. */
+/** Returns a Buffer over the same memory. */
 function toBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
@@ -68,7 +68,7 @@ export class GrpcLink implements Link {
   private connecting = false;
   private closed = false;
   private probeTimer: NodeJS.Timeout | undefined;
-  /** Whether the last look at a connection that does not come about found the host reachable. */
+  /** Whether the latest probe found the host reachable. */
   private reachable = true;
 
   constructor(
@@ -140,12 +140,12 @@ export class GrpcLink implements Link {
     );
   }
 
-  /** Whether the files of TLS have changed since the channel was made. */
+  /** Whether the TLS files have changed since the channel was created. */
   private get outdated(): boolean {
     return this.tls !== undefined && this.tls.secureContext !== this.secureContext;
   }
 
-  /** Follows the channel's state for as long as it is the current one, and keeps it from idling. */
+  /** Follows the state of the current channel, and keeps it from idling. */
   private follow(): void {
     const channel = this.channel;
     if (this.closed) return;
@@ -165,7 +165,7 @@ export class GrpcLink implements Link {
       this.become("ready");
       return;
     }
-    this.probeTimer ??= setTimeout(() => this.probe(), PROBE_INTERVAL).unref();
+    this.probeTimer ??= setTimeout(() => this.probe(), PROBE_INTERVAL_MS).unref();
     if (state === TRANSIENT_FAILURE) {
       this.become("failed");
       this.askReason();
@@ -180,7 +180,7 @@ export class GrpcLink implements Link {
     this.events.changed(state);
   }
 
-  /** The library tells why a connection failed only through a failing call. */
+  /** Finds out why a connection failed: grpc-js reports it only through a failing call. */
   private askReason(): void {
     const call = this.channel.createCall(Maintenance.Status, Number.POSITIVE_INFINITY, null, null, null);
     call.start(toMetadata(undefined), {
@@ -197,10 +197,9 @@ export class GrpcLink implements Link {
   }
 
   /**
-   * Looks into a connection that does not come about. After a network cut the kernel repeats its attempt at
-   * ever longer intervals, up to a minute; a host that is reachable again is therefore connected to afresh. A
-   * host that was reachable all the time (an etcd that is stopped, say) is not: its pending connection is as good
-   * as a new one.
+   * Probes a connection that is not established. After a network outage, the kernel retries at growing intervals
+   * of up to a minute, so a host that is reachable again gets a new connection. A host that was reachable all the
+   * time, such as one whose etcd is frozen, does not: its pending connection is as good as a new one.
    */
   private probe(): void {
     this.probeTimer = undefined;
@@ -218,11 +217,11 @@ export class GrpcLink implements Link {
       if (this.state !== "idle" && (this.state === "connecting" || !reachable)) {
         this.events.changed(this.state, reason);
       }
-      this.probeTimer ??= setTimeout(() => this.probe(), PROBE_INTERVAL).unref();
+      this.probeTimer ??= setTimeout(() => this.probe(), PROBE_INTERVAL_MS).unref();
       if (back && this.state === "connecting") this.reopen();
     };
     socket.unref();
-    socket.setTimeout(PROBE_TIMEOUT, () => done(false, "no answer"));
+    socket.setTimeout(PROBE_TIMEOUT_MS, () => done(false, "no answer"));
     socket.once("connect", () => done(true, "accepts connections but does not answer"));
     socket.once("error", (error) => done(false, connectionReason(error.message)));
   }
@@ -235,13 +234,13 @@ export class GrpcLink implements Link {
   }
 }
 
-/** One message at a time is asked for, and one handed to the library before the stream is up. */
+/** A call over grpc-js. It reads one message at a time, and sends one before the stream is open. */
 class GrpcLinkCall implements LinkCall {
   private readonly outgoing: Uint8Array[] = [];
   private ending = false;
   private sending = false;
   private paused = true;
-  /** True while the library has been asked for a message and has not given one. */
+  /** True while grpc-js reads a message. */
   private reading = false;
   private over = false;
 
@@ -252,7 +251,7 @@ class GrpcLinkCall implements LinkCall {
 
   send(message: Uint8Array): void {
     if (this.over) return;
-    // The library may send it at once.
+    // grpc-js may send it at once.
     departures.count++;
     this.outgoing.push(message);
     this.flush();

@@ -9,7 +9,7 @@ import { connectionReason } from "./errors.js";
 import type { CallListener, Link, LinkCall, LinkEvents } from "./link.js";
 import type { ShardTlsContext } from "./tls.js";
 
-/** Bytes of large answers that may be on their way here from all shards together. */
+/** Most bytes of large answers in flight from all shards together, a little more than the largest answer of an etcd. */
 const MAX_ANSWER_BYTES = 2 ** 31;
 const answers = new SharedBytes();
 
@@ -19,11 +19,10 @@ const LIMITS: ConnectionLimits = {
   connectionWindow: 64 * 1024 * 1024,
   maxHeaderBytes: 64 * 1024,
   maxBufferedBytes: Number.POSITIVE_INFINITY,
-  // A little more than the largest answer that an etcd can give.
   maxBufferedTotal: MAX_ANSWER_BYTES,
-  // The answers to writes, and events.
+  // Answers to writes, and events, must always get through.
   freeMessageBytes: 4 * 1024 * 1024,
-  // A shard means what it announces.
+  // The sizes that a shard announces can be trusted.
   messageRoom: 4 * 1024 * 1024,
   maxQueuedBytes: Number.POSITIVE_INFINITY,
   maxQueuedTotal: Number.POSITIVE_INFINITY,
@@ -33,25 +32,25 @@ const LIMITS: ConnectionLimits = {
   pingOnlyWithStreams: true,
 };
 
-/** Reconnection backoff, ms. Small, so that a restarted etcd is soon in use again. */
-const BACKOFF_FIRST = 100;
-const BACKOFF_MAX = 1_000;
-/** How long one attempt to connect may take, ms. The kernel would repeat its own at ever longer intervals. */
-const CONNECT_TIMEOUT = 2_500;
-/** A connected endpoint that has not said anything is reported after the first, given up after the second, ms. */
-const QUIET = 1_500;
-const HANDSHAKE_TIMEOUT = 20_000;
+/** Reconnection backoff, short so that a restarted etcd is soon in use again. */
+const MIN_BACKOFF_MS = 100;
+const MAX_BACKOFF_MS = 1_000;
+/** How long one attempt to connect may take. The kernel would retry at growing intervals. */
+const CONNECT_TIMEOUT_MS = 2_500;
+/** A connected endpoint that sends nothing is reported after the first of these, and given up after the second. */
+const SILENCE_REPORT_MS = 1_500;
+const HANDSHAKE_TIMEOUT_MS = 20_000;
 
 /** A link over our own HTTP/2. */
 export class Http2Link implements Link {
   private socket: Socket | undefined;
   private connection: ClientConnection | undefined;
-  /** Connections that only finish what is in flight. */
+  /** Connections that only finish their calls in flight. */
   private readonly draining = new Set<ClientConnection>();
   private wanted = false;
   private closed = false;
-  private backoff = BACKOFF_FIRST;
-  /** What was wrong with the latest connection, if it was TLS. */
+  private backoffMs = MIN_BACKOFF_MS;
+  /** Why TLS failed on the latest connection, if it did. */
   private problem: string | undefined;
   private timer: NodeJS.Timeout | undefined;
 
@@ -85,7 +84,7 @@ export class Http2Link implements Link {
     this.socket?.destroy();
     const { connection } = this;
     this.connection = undefined;
-    // Not at once: whoever closes ends the calls in its own words first.
+    // Later, so that `Client.close` can first end the calls with its own error.
     process.nextTick(() => {
       for (const each of [connection, ...this.draining]) each?.destroy("closed");
     });
@@ -113,7 +112,7 @@ export class Http2Link implements Link {
       this.retry(reason);
     };
     socket.on("error", (error) => {
-      // A server may refuse our certificate when its own side of the handshake is done already.
+      // A server may refuse our certificate after our side of the handshake is done.
       this.problem = tls?.problem(error, address.host, this.socket !== socket);
       fail(this.problem ?? connectionReason(error.message));
     });
@@ -123,7 +122,7 @@ export class Http2Link implements Link {
       this.socket = undefined;
       connection = this.handshake(socket);
     });
-    this.timer = setTimeout(() => fail("no answer"), CONNECT_TIMEOUT).unref();
+    this.timer = setTimeout(() => fail("no answer"), CONNECT_TIMEOUT_MS).unref();
     this.events.changed("connecting");
   }
 
@@ -137,7 +136,7 @@ export class Http2Link implements Link {
         isReady = true;
         clearTimeout(this.timer);
         if (this.connection !== connection) return;
-        this.backoff = BACKOFF_FIRST;
+        this.backoffMs = MIN_BACKOFF_MS;
         this.events.changed("ready");
       },
       heard: () => this.events.heard(),
@@ -161,24 +160,25 @@ export class Http2Link implements Link {
     this.connection = connection;
     this.timer = setTimeout(() => {
       this.events.changed("connecting", "accepts connections but does not answer");
-      this.timer = setTimeout(() => connection.destroy("no answer"), HANDSHAKE_TIMEOUT - QUIET).unref();
-    }, QUIET).unref();
+      const giveUp = () => connection.destroy("no answer");
+      this.timer = setTimeout(giveUp, HANDSHAKE_TIMEOUT_MS - SILENCE_REPORT_MS).unref();
+    }, SILENCE_REPORT_MS).unref();
     return connection;
   }
 
-  /** Why a connection was closed before the endpoint has said anything. */
+  /** Why a connection was closed before the endpoint sent anything. */
   private earlyEnd(): string {
     if (this.problem !== undefined) return this.problem;
     if (this.tls === undefined)
-      return "connection closed while it was set up (is TLS spoken there? then write https://)";
+      return "connection closed during setup (if the endpoint speaks TLS, write https://)";
     return "connection closed right after the TLS handshake (is a client certificate missing or not accepted?)";
   }
 
   private retry(reason: string): void {
     if (this.closed) return;
-    // Some jitter, so that many proxies do not come back to a restarted etcd at the same time.
-    const delay = this.backoff * (0.8 + 0.4 * Math.random());
-    this.backoff = Math.min(BACKOFF_MAX, this.backoff * 1.6);
+    // Jitter, so that many proxies do not reconnect to a restarted etcd at the same time.
+    const delay = this.backoffMs * (0.8 + 0.4 * Math.random());
+    this.backoffMs = Math.min(MAX_BACKOFF_MS, this.backoffMs * 1.6);
     this.timer = setTimeout(() => this.attempt(), delay).unref();
     this.events.changed("failed", reason);
   }

@@ -1,18 +1,18 @@
 import { etcd } from "../status/etcd.js";
 
-/** Lets a few of those that load a shard run at the same time, and some wait; refuses the others. */
-export class Turns {
-  private acting = 0;
+/** Limits the concurrency of expensive operations. A few run at the same time, some wait, and others are refused. */
+export class Limiter {
+  private running = 0;
   private readonly waiting: (() => void)[] = [];
 
   constructor(
-    private readonly maxActing: number,
+    private readonly maxRunning: number,
     private readonly maxWaiting: number,
   ) {}
 
-  /** Runs `act` when it is its turn; rejects with etcd's RESOURCE_EXHAUSTED when too many wait already. */
+  /** Runs `act`, after waiting if necessary. Rejects with etcd's `too many requests` if too many wait already. */
   async run<T>(act: () => Promise<T>): Promise<T> {
-    if (this.acting < this.maxActing) this.acting++;
+    if (this.running < this.maxRunning) this.running++;
     else if (this.waiting.length < this.maxWaiting) {
       await new Promise<void>((resolve) => this.waiting.push(resolve));
     } else {
@@ -21,9 +21,9 @@ export class Turns {
     try {
       return await act();
     } finally {
-      // A turn that another waits for goes straight to it.
+      // The next one that waits takes over the slot.
       const next = this.waiting.shift();
-      if (next === undefined) this.acting--;
+      if (next === undefined) this.running--;
       else next();
     }
   }

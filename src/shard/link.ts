@@ -2,7 +2,7 @@ import type { RawStatus } from "./errors.js";
 
 export interface CallListener {
   message(message: Buffer): void;
-  /** Called once, and not after `cancel`; code 0 is success. */
+  /** Called once, but not after `cancel`. Code 0 is success. */
   ended(status: RawStatus): void;
 }
 
@@ -11,26 +11,27 @@ export interface LinkCall {
   send(message: Uint8Array): void;
   /** Sends the only or last message. */
   sendAndEnd(message: Uint8Array): void;
-  /** Stops and restarts delivery of messages; one that was asked for may still come. */
+  /** Pauses delivery of messages. One more may still come. */
   pause(): void;
+  /** Resumes delivery of messages. */
   resume(): void;
-  /** The endpoint is told, the listener hears no more. */
+  /** Cancels the call at the endpoint. The listener is not called any more. */
   cancel(): void;
 }
 
 export interface LinkEvents {
-  /** After each change; `reason` is why the latest attempt has not succeeded, where that is known. */
+  /** Called after each change. `reason` is why the latest attempt to connect has not succeeded, if known. */
   changed(state: "connecting" | "ready" | "failed", reason?: string): void;
-  /** The endpoint gave a sign of life for some call. */
+  /** Called when headers or a message came for any call. */
   heard(): void;
 }
 
-/** The connection to one endpoint. From `connect` on it connects again whenever it is lost. */
+/** The connection to one endpoint. After `connect`, it reconnects whenever it is lost. */
 export interface Link {
-  /** True when a call can be sent right now. */
+  /** True if a call can be sent now. */
   readonly ready: boolean;
   connect(): void;
-  /** Only when `ready`. The listener is not called before this has returned. */
+  /** Begins a call. The link must be `ready`. The listener is never called before this has returned. */
   begin(
     path: string,
     metadata: Readonly<Record<string, string>> | undefined,

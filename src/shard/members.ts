@@ -8,8 +8,8 @@ import { Endpoint, type EndpointHealth } from "./endpoint.js";
 import { describeShard } from "./name.js";
 import { type ShardTls, ShardTlsContext } from "./tls.js";
 
-/** Longest time without any answer before calls and streams go to another endpoint, ms. */
-const SILENCE_MAX_MS = 1_000;
+/** Longest silence of an endpoint before calls and streams move to another. */
+const MAX_SILENCE_MS = 1_000;
 const DEFAULT_TRANSPORT: Transport = schema.shape.transport.parse(undefined);
 
 export interface MembersOptions extends Pick<Config["limits"], "requestTimeoutMs" | "connectTimeoutMs"> {
@@ -22,15 +22,15 @@ export interface MembersOptions extends Pick<Config["limits"], "requestTimeoutMs
   readonly log: TlsLog;
   /** Called after each change of an endpoint's state. */
   onChange(endpoint: Endpoint): void;
-  /** When the oldest call was sent that waits for an answer of the endpoint (`turnTime()`); undefined when none does. */
+  /** Returns when the oldest call waiting for the endpoint was sent (`turnTime()`), or undefined if none waits. */
   waitingSince(endpoint: Endpoint): number | undefined;
 }
 
-/** A shard's endpoints: which one is used, who waits for one, and the errors in the shard's name. */
+/** A shard's endpoints: it chooses the one to use, queues calls that wait for one, and names the shard in errors. */
 export class Members {
   readonly name: string;
   readonly requestTimeoutMs: number;
-  /** Undefined when no endpoint speaks TLS. */
+  /** Undefined if no endpoint uses TLS. */
   readonly tls: ShardTlsContext | undefined;
   private readonly connectTimeoutMs: number;
   private readonly endpoints: readonly Endpoint[];
@@ -42,7 +42,7 @@ export class Members {
     this.name = options.name;
     this.requestTimeoutMs = options.requestTimeoutMs;
     this.connectTimeoutMs = options.connectTimeoutMs;
-    const silenceMs = Math.min(SILENCE_MAX_MS, Math.ceil(options.requestTimeoutMs / 3));
+    const silenceMs = Math.min(MAX_SILENCE_MS, Math.ceil(options.requestTimeoutMs / 3));
     const addresses = options.endpoints.map(endpointAddress);
     if (addresses.some(({ secure }) => secure)) {
       this.tls = this.openTls(options);
@@ -76,7 +76,7 @@ export class Members {
     return this.closed;
   }
 
-  /** True when a call can be sent to some endpoint right now. */
+  /** True if a call can be sent to some endpoint now. */
   get isConnected(): boolean {
     for (const endpoint of this.endpoints) if (endpoint.ready) return true;
     return false;
@@ -89,8 +89,8 @@ export class Members {
   }
 
   /**
-   * The endpoint to use now: the one in use as long as it is ready and answers, else the next that is, else a
-   * ready one that does not answer; undefined when none is connected.
+   * Returns the endpoint to use now: the one in use if it is ready and answers, else the next that does, else a
+   * ready one that is silent. Returns undefined if none is connected.
    */
   choose(): Endpoint | undefined {
     if (this.closed) return undefined;
@@ -109,41 +109,38 @@ export class Members {
     return silent;
   }
 
-  /** Prefers the endpoint after this one from now on: it works, but has no part in its cluster's quorum. */
+  /** Prefers the next endpoint from now on. For an endpoint that works, but is cut off from its cluster's quorum. */
   avoid(endpoint: Endpoint): void {
     if (this.endpoints[this.preferred] === endpoint) {
       this.preferred = (this.preferred + 1) % this.endpoints.length;
     }
   }
 
-  /** True when another endpoint is ready and answers. */
+  /** Returns whether another endpoint is ready and answers. */
   hasOther(endpoint: Endpoint): boolean {
     return this.endpoints.some((other) => other !== endpoint && other.ready && !other.isSilent);
   }
 
-  /**
-   * Calls `ready` when an endpoint can be used, or `failed` after the connect timeout. Returns a function
-   * that gives up.
-   */
+  /** Calls `ready` once an endpoint can be used, or `failed` after the connect timeout. Returns a function to cancel. */
   awaitEndpoint(ready: () => void, failed: () => void): () => void {
-    const give = () => {
+    const cancel = () => {
       clearTimeout(timer);
       this.waiters.delete(waiter);
     };
     const waiter = () => {
-      give();
+      cancel();
       ready();
     };
     const timer = setTimeout(() => {
-      give();
+      cancel();
       failed();
     }, this.connectTimeoutMs);
     this.waiters.add(waiter);
     for (const endpoint of this.endpoints) endpoint.connect();
-    return give;
+    return cancel;
   }
 
-  /** An error in the name of this shard. Addresses and what Node says of them belong into `detail`. */
+  /** Returns an error that names this shard. Addresses and Node's errors belong in `detail`. Default code: UNAVAILABLE. */
   error(
     text: string,
     { code = Code.UNAVAILABLE, detail }: { code?: Code | undefined; detail?: string | undefined } = {},
@@ -151,7 +148,7 @@ export class Members {
     return new StatusError(code, `${describeShard(this)}: ${text}`, { detail });
   }
 
-  /** The error of a call that no endpoint can take; its detail says of each endpoint why. */
+  /** Returns the error for a call that no endpoint can take. Its detail has the reason for each endpoint. */
   unreachable(code?: Code): StatusError {
     const reasons = this.health().map(({ url, lastError }) => `${url}: ${lastError ?? "no answer"}`);
     return this.error("no endpoint reachable", { code, detail: reasons.join("; ") });

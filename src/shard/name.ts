@@ -1,4 +1,4 @@
-/** A cluster in texts for people: `shard "a"`, or with an index below 0 the timeline host that is no shard. */
+/** Returns a cluster's name for messages: `shard "a"`, or `timeline host` for an index below 0. */
 export function describeShard({
   index = 0,
   name,

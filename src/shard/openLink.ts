@@ -5,7 +5,7 @@ import { Http2Link } from "./http2Link.js";
 import type { Link, LinkEvents } from "./link.js";
 import type { ShardTlsContext } from "./tls.js";
 
-/** Opens a link to one endpoint; `tls` is undefined for an endpoint without TLS. */
+/** Creates the link to one endpoint. `tls` is undefined for an endpoint without TLS. */
 export function openLink(
   transport: Transport,
   address: EndpointAddress,

@@ -3,72 +3,74 @@ import type { Caller, CallMetadata } from "./caller.js";
 
 export interface CallOptions {
   /**
-   * True for a call that may be sent again to another endpoint when its outcome is unknown (reads,
-   * keep-alives). False for writes: these are sent again only when they certainly never left.
+   * True for a call that may be sent again when its outcome is unknown, such as a read or a keep-alive. False for a
+   * write, which is sent again only if it certainly never reached an etcd.
    */
   readonly idempotent: boolean;
-  /** True for a call that is not idempotent, to be given up (`AbandonedError`) once its endpoint is silent and another answers. */
+  /** Gives up a call that is not idempotent (`AbandonedError`) when its endpoint is silent and another answers. */
   readonly abandonSilent?: boolean;
-  /** True when the answer may come from a member that lags (a serializable read): its revision proves nothing. */
+  /** True if a member that lags may answer, as for a serializable read. The answer's revision then proves nothing. */
   readonly mayLag?: boolean;
-  /** Milliseconds since the epoch; default: the shard's own request timeout from now. */
+  /** Milliseconds since the epoch. Default: now plus the shard's request timeout. */
   readonly deadline?: number | undefined;
-  /** Request metadata to add (e.g. `hasleader`). */
+  /** Request metadata to add, such as `hasleader`. */
   readonly metadata?: CallMetadata | undefined;
-  /** The client's call that this one is made for; it is told when this one takes long. */
+  /** The client's call that this one is made for. If this one is slow, it is recorded there. */
   readonly origin?: Origin | undefined;
-  /** Whom the call is made for: it carries that caller's token. Absent: the proxy itself, with its own credentials. */
+  /** The caller whose token the call carries. Default: the proxy itself, with its own credentials. */
   readonly caller?: Caller | undefined;
 }
 
-/** Who a stream is for, and metadata to add. */
+/** The caller of a stream, and metadata to add. */
 export type StreamOptions = Pick<CallOptions, "caller" | "metadata">;
 
-/** A client's call as the shards see it. */
+/** A client's call that shard calls are made for. */
 export interface Origin {
-  /** The longest call to a shard, of those that took long. */
+  /** The slowest of its shard calls, if any took long. Set by the shard client. */
   slowest?: SlowCall | undefined;
 }
 
 export interface SlowCall {
   readonly shard: string;
-  /** `host:port`; undefined when none could be reached. */
+  /** The endpoint's label; undefined if none could be reached. */
   readonly endpoint: string | undefined;
   readonly path: string;
   readonly ms: number;
-  /** How often it was sent. */
+  /** Number of times it was sent. */
   readonly attempts: number;
 }
 
 export type Done = (error: StatusError | undefined, response: Uint8Array) => void;
 
-/** A bidirectional stream to one endpoint of a shard. It ends once; whoever opened it opens the next. */
+/** A bidirectional stream to one endpoint of a shard. It is not reopened when it ends. */
 export interface ShardStream {
-  /** `last`: no other message follows, which a method that takes only one may wait to be told. */
+  /** Sends a message. `last` ends the request: a method that takes one message may wait for that. */
   send(message: Uint8Array, last?: boolean): void;
-  /** Stops and restarts delivery of messages: backpressure towards the shard. */
+  /** Pauses delivery of messages, as backpressure towards the shard. */
   pause(): void;
+  /** Resumes delivery of messages. */
   resume(): void;
+  /** Ends the stream. No more events are delivered. */
   cancel(): void;
 }
 
 export interface StreamEvents {
   message(message: Uint8Array): void;
-  /** Called once, when the stream has ended for whatever reason but `cancel()`. */
+  /** Called once, when the stream has ended for any reason but `cancel()`. */
   closed(error: StatusError): void;
 }
 
-/** One backend etcd cluster. Connects lazily, fails over between its endpoints, names itself in errors. */
+/** One backend etcd cluster. It connects lazily, fails over between its endpoints, and names itself in errors. */
 export interface Shard {
-  /** Place in the configured order; -1 for a timeline host that is no shard. */
+  /** Position in the configured order; -1 for a timeline host that is not a shard. */
   readonly index: number;
   readonly name: string;
-  /** Unary call. `done` is called exactly once, unless the returned function cancelled the call first. */
+  /** Makes a unary call. Calls `done` exactly once, unless the returned function cancels the call first. */
   unary(path: string, request: Uint8Array, options: CallOptions, done: Done): () => void;
-  /** The same as a promise, for what is not hot. Rejects with `StatusError`. */
+  /** Like `unary`, but returns a promise, for calls off the hot path. Rejects with `StatusError`. */
   call(path: string, request: Uint8Array, options: CallOptions): Promise<Uint8Array>;
   /** Opens a stream to a healthy endpoint. Never throws: failures reach `closed`. */
   stream(path: string, events: StreamEvents, options?: StreamOptions): ShardStream;
-  /** Ends all connections; calls in flight fail with UNAVAILABLE, writes that may have arrived saying so. */
+  /** Closes all connections. Calls in flight fail with UNAVAILABLE, whose text says if a write may have taken effect. */
   close(): void;
 }

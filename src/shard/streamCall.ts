@@ -6,15 +6,15 @@ import type { LinkCall } from "./link.js";
 import type { Members } from "./members.js";
 import type { ShardStream, StreamEvents } from "./shard.js";
 
-/** An etcd that loses its leader ends the streams that ask for one, so that they move to a member that has one. */
+/** An etcd that loses its leader ends streams with this metadata, so that they move to a member that has a leader. */
 const METADATA = { hasleader: "true" };
 
-/** One stream to a ready endpoint, waiting for one if need be. */
-export class Stream implements ShardStream {
+/** A stream to a ready endpoint. It waits for one if necessary. */
+export class StreamCall implements ShardStream {
   private call: LinkCall | undefined;
   private endpoint: Endpoint | undefined;
   private stopWaiting: (() => void) | undefined;
-  /** What was sent before the call could be begun. */
+  /** Messages sent before the call could begin. */
   private readonly outgoing: { message: Uint8Array; last: boolean }[] = [];
   private paused = false;
   private closed = false;
@@ -26,7 +26,7 @@ export class Stream implements ShardStream {
     private readonly metadata: CallMetadata | undefined,
     private readonly onEnd: () => void,
   ) {
-    // Not at once: nothing reaches the caller before it has the stream in hand.
+    // Later, so that no event reaches the caller before it has the stream.
     process.nextTick(() => this.open());
   }
 
@@ -58,7 +58,7 @@ export class Stream implements ShardStream {
     this.events.closed(error);
   }
 
-  /** Ends the stream if its endpoint is silent and there is another: whoever opened it goes on there. */
+  /** Ends the stream if its endpoint is silent and another answers. The owner can then reopen it there. */
   leaveSilent(): void {
     const { endpoint } = this;
     if (endpoint?.isSilent && this.members.hasOther(endpoint)) {

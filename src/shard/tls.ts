@@ -10,11 +10,11 @@ import { TlsFileError } from "../tls/material.js";
 import { serverProblem, type TlsFailure } from "../tls/reason.js";
 import { Reloading, type TlsLog } from "../tls/reloading.js";
 
-/** How a shard is reached over TLS. */
+/** How to connect to a shard over TLS. */
 export interface ShardTls extends ShardTlsConfig {
   /**
-   * Refuses an own certificate with a CommonName: with authentication on, a shard takes requests without a token for
-   * requests of the user of that name.
+   * Refuses a client certificate with a CommonName. A shard with authentication takes requests without a token as
+   * requests of the user with that name.
    */
   readonly noCommonName?: boolean;
 }
@@ -38,7 +38,7 @@ export class ShardTlsContext {
         if (noCommonName && commonName !== "") {
           throw new TlsFileError(
             certFile!,
-            `its CommonName is "${commonName}": a shard with authentication would take requests without a token for ` +
+            `its CommonName is "${commonName}": a shard with authentication would take requests without a token as ` +
               "requests of that user; use a certificate without a CommonName",
           );
         }
@@ -47,22 +47,22 @@ export class ShardTlsContext {
     );
   }
 
-  /** Changes when the files have changed. */
+  /** The context for the current files. A new object when they have changed. */
   get secureContext(): SecureContext {
     return this.context.get();
   }
 
-  /** When the own certificate expires, ms since the epoch; `Infinity` without one. */
+  /** When the client certificate expires, in milliseconds since the epoch; `Infinity` without one. */
   get expiresAt(): number {
     return this.context.material.expiresAt;
   }
 
-  /** For the next connection to `host`. */
+  /** Returns the options of a new connection to `host`. */
   connectOptions(host: string): ConnectionOptions {
     const name = this.nameFor(host);
     return {
       secureContext: this.secureContext,
-      // Addresses are not announced.
+      // SNI has no IP addresses.
       servername: isIP(name) ? "" : name,
       ALPNProtocols: ["h2"],
       rejectUnauthorized: this.verifies,
@@ -74,12 +74,12 @@ export class ShardTlsContext {
     return this.options.insecureSkipVerify !== true;
   }
 
-  /** What the certificate of an endpoint on `host` has to be for. */
+  /** Returns the name that the certificate of an endpoint on `host` must match. */
   nameFor(host: string): string {
     return this.options.serverName ?? host;
   }
 
-  /** Why a connection to `host` has failed, if TLS is the reason. */
+  /** Returns why a connection to `host` failed, or undefined if TLS is not the reason. */
   problem(failure: TlsFailure, host: string, isHandshakeDone: boolean): string | undefined {
     return serverProblem(failure, { ...this.options, name: this.nameFor(host) }, isHandshakeDone);
   }

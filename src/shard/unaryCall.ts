@@ -9,14 +9,15 @@ import type { Members } from "./members.js";
 import type { CallOptions, Done } from "./shard.js";
 
 const EMPTY = new Uint8Array(0);
-/** How often one call is sent at most. Reached only when endpoints come and go all the time. */
+/** Most attempts of one call. Reached only if endpoints keep coming and going. */
 const MAX_ATTEMPTS = 5;
-/** A call that takes at least this long, ms, may be why its origin is slow. */
-const LONG = 50;
+/** Calls that take at least this long are reported to their origin. */
+const SLOW_CALL_MS = 50;
 
 /**
- * One unary call over however many attempts it takes. Idempotent calls are sent again to another endpoint when
- * an attempt is lost, unanswered, or fails for want of a leader; other calls only when they certainly never left.
+ * One unary call with all its attempts. An idempotent call is sent again to another endpoint if an attempt is
+ * lost, goes unanswered or finds no leader. Other calls are sent again only if they certainly never reached an
+ * etcd.
  */
 export class UnaryCall implements CallListener, Timed<UnaryCall> {
   before: UnaryCall | undefined = undefined;
@@ -50,7 +51,7 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
 
   start(): void {
     this.calls.add(this);
-    // The result never comes before `unary` has returned.
+    // `done` must not be called before `unary` has returned.
     if (this.members.isClosed) process.nextTick(() => this.close());
     else this.send();
   }
@@ -70,12 +71,12 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
     );
   }
 
-  /** When the attempt was sent that waits for an answer of `endpoint` (`turnTime()`); undefined when none does. */
+  /** Returns when the attempt that waits for `endpoint` was sent (`turnTime()`), or undefined if none does. */
   waitsSince(endpoint: Endpoint): number | undefined {
     return this.attempt !== undefined && this.endpoint === endpoint ? this.sentAt : undefined;
   }
 
-  /** Goes elsewhere, or is given up, if this call waits for an endpoint that is silent while there is another. */
+  /** If this call waits for a silent endpoint while another answers, sends it there or gives it up. */
   leaveSilent(): void {
     const { endpoint } = this;
     if (this.attempt === undefined || endpoint === undefined || !endpoint.isSilent) return;
@@ -114,7 +115,6 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
     call.sendAndEnd(this.request);
   }
 
-  /** Of the attempt in flight: one that was given up says no more. */
   message(message: Uint8Array): void {
     this.response = message;
   }
@@ -127,7 +127,7 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
 
   private succeed(): void {
     const { response } = this;
-    // proto3 has no message that may be absent: no message at all is the server's fault.
+    // A successful unary call has exactly one message. Without it, the server is at fault.
     if (response === undefined) this.fail(this.members.error("empty answer", { code: Code.INTERNAL }));
     else if (this.release(Code.OK)) this.done(undefined, response);
   }
@@ -149,16 +149,16 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
     if (failure === "unsent") return true;
     if (!this.options.idempotent) return false;
     if (failure === "lost") return true;
-    // No leader, a leader that changed, an etcd that stops: once elsewhere.
+    // No leader, a new leader, or an etcd that is stopping: try another endpoint once.
     if (failure !== "etcd" || status.code !== Code.UNAVAILABLE || this.movedOn) return false;
     this.movedOn = true;
     return this.members.hasOther(endpoint);
   }
 
   expire(): void {
-    // It may be cut off from its cluster, and never get round to saying so.
+    // The endpoint may be cut off from its cluster without ever reporting it.
     if (!this.ownDeadline && this.attempt !== undefined) this.members.avoid(this.endpoint!);
-    // The caller's deadline is told as such; our own timeout is the shard's failure.
+    // Only the caller's deadline is DEADLINE_EXCEEDED; our own timeout is a failure of the shard.
     const code = this.ownDeadline ? Code.DEADLINE_EXCEEDED : Code.UNAVAILABLE;
     this.fail(
       this.attempt === undefined
@@ -167,7 +167,7 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
     );
   }
 
-  /** The error where no attempt is in flight: of a call that is not idempotent, then, none has left. */
+  /** Returns the error for a call without an attempt in flight. If it is not idempotent, no attempt has reached an etcd. */
   private unsent(error: StatusError): StatusError {
     return unsent(error, this.options);
   }
@@ -182,14 +182,14 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
     this.done(error, EMPTY);
   }
 
-  /** Gives up the attempt in flight, if any; the etcd is told. */
+  /** Cancels the attempt in flight, if any. */
   private abandon(): void {
     const call = this.attempt;
     this.attempt = undefined;
     call?.cancel();
   }
 
-  /** Ends the call with a status; false when it was over before. */
+  /** Ends the call with a status. Returns false if it had ended before. */
   private release(code: Code): boolean {
     if (this.finished) return false;
     this.finished = true;
@@ -202,10 +202,12 @@ export class UnaryCall implements CallListener, Timed<UnaryCall> {
   private count(code: Code): void {
     const { stats, attempts } = this;
     const ms = turnTime() - this.since;
-    stats.ended[code]++;
+    // `ended` has a count for each code.
+    stats.ended[code]!++;
     stats.latency.observe(ms);
     const { origin } = this.options;
-    if (ms < LONG || origin === undefined || (origin.slowest !== undefined && origin.slowest.ms > ms)) return;
+    if (ms < SLOW_CALL_MS || origin === undefined) return;
+    if (origin.slowest !== undefined && origin.slowest.ms > ms) return;
     origin.slowest = {
       shard: this.members.name,
       endpoint: this.endpoint?.label,

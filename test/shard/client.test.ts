@@ -29,7 +29,7 @@ describe("one etcd", () => {
   });
   after(() => etcd.remove());
 
-  /** A put that has taken effect and whose answer a relay keeps back. */
+  /** Starts a put that takes effect, while a relay holds back its answer. */
   async function unansweredPut(key: string) {
     const relay = await startRelay(etcd.endpoint);
     const shard = shardOf([relay.endpoint]);
@@ -51,7 +51,7 @@ describe("one etcd", () => {
     shard.close();
   });
 
-  test("a large value comes back whole", async () => {
+  test("a large value comes back completely", async () => {
     const shard = shardOf([etcd.endpoint]);
     for (let i = 0; i < 8; i++) await put(shard, `large/${i}`, "x".repeat(1_400_000));
     const all = RangeRequest.encode({ key: Buffer.from("large/"), rangeEnd: Buffer.from("large0") });
@@ -72,7 +72,7 @@ describe("one etcd", () => {
     shard.close();
   });
 
-  test("nothing is connected before the first call, and nothing answers after close", async () => {
+  test("the shard connects at the first call, and calls fail after close", async () => {
     const shard = shardOf([etcd.endpoint]);
     assert.equal(shard.endpoints()[0]?.state, "idle");
     shard.close();
@@ -81,7 +81,7 @@ describe("one etcd", () => {
     assert.equal(error.message, 'shard "a": closed');
   });
 
-  test("a write in flight when the connection is lost is reported as doubtful and never sent again", async () => {
+  test("a write in flight when the connection is lost is reported as in doubt and never sent again", async () => {
     const { relay, shard, direct, doubtful } = await unansweredPut("doubtful");
     relay.cut();
     const error = await doubtful;
@@ -101,13 +101,13 @@ describe("one etcd", () => {
     await relay.close();
   });
 
-  test("a read in flight when the connection is lost is repeated unnoticed", async () => {
+  test("a read in flight when the connection is lost is sent again", async () => {
     const relay = await startRelay(etcd.endpoint);
     const shard = shardOf([relay.endpoint]);
     await put(shard, "read", "1");
     relay.holdAnswers(true);
     const answer = get(shard, "read");
-    // The request is on its way once the call has been made on a ready connection.
+    // On a ready connection, the request is sent at once.
     await new Promise((resolve) => setImmediate(resolve));
     relay.cut();
     relay.holdAnswers(false);
@@ -117,7 +117,7 @@ describe("one etcd", () => {
     await relay.close();
   });
 
-  test("under a wire that breaks all the time no write is applied twice", async () => {
+  test("no write is applied twice while connections keep breaking", async () => {
     const relay = await startRelay(etcd.endpoint);
     const shard = shardOf([relay.endpoint]);
     const direct = shardOf([etcd.endpoint]);
@@ -181,7 +181,7 @@ describe("one etcd", () => {
     await relay.close();
   });
 
-  test("a write in flight when the shard is closed is reported as doubtful, one that waits for a connection is not", async () => {
+  test("when the shard is closed, a write in flight is in doubt, one that waits for a connection is not", async () => {
     const { relay, shard, direct, doubtful } = await unansweredPut("closing");
     shard.close();
     const error = await doubtful;
@@ -199,7 +199,7 @@ describe("one etcd", () => {
   });
 });
 
-describe("an etcd that comes and goes", () => {
+describe("an etcd that stops and restarts", () => {
   let etcd: EtcdProcess;
   before(async () => {
     etcd = await startEtcd();
@@ -257,7 +257,7 @@ describe("an etcd that comes and goes", () => {
     shard.close();
   });
 
-  test("a stopped etcd does not block: the caller's deadline is DEADLINE_EXCEEDED, our own timeout UNAVAILABLE", async () => {
+  test("with a frozen etcd, the caller's deadline is DEADLINE_EXCEEDED, our own timeout UNAVAILABLE", async () => {
     const shard = shardOf([etcd.endpoint], { requestTimeoutMs: 600 });
     await put(shard, "k", "v");
     await etcd.kill("SIGSTOP");
@@ -282,7 +282,7 @@ describe("an etcd that comes and goes", () => {
     shard.close();
   });
 
-  test("an etcd that is stopped before it was ever reached: bounded wait, told, used when it goes on", async () => {
+  test("an etcd frozen before the first call: the wait is bounded and reported, and it is used once it runs", async () => {
     await etcd.kill("SIGSTOP");
     const shard = shardOf([etcd.endpoint], { connectTimeoutMs: 2_000 });
     const error = await failureOf(get(shard, "k"));
@@ -296,7 +296,7 @@ describe("an etcd that comes and goes", () => {
   });
 });
 
-describe("endpoints with a part in the answer", () => {
+describe("scripted endpoints", () => {
   const serve = async (handler: UnaryHandler, address = "127.0.0.1:0") =>
     serveHttp2(
       {
@@ -313,7 +313,7 @@ describe("endpoints with a part in the answer", () => {
   test("a read that waits for a silent endpoint leaves it as soon as another is connected", async () => {
     const answers = (_call: unknown, _request: Uint8Array, reply: Reply) =>
       reply(undefined, new Uint8Array(0));
-    // Alive as far as its pings tell, so that only the wait for an answer can show that it is not.
+    // It answers pings, so that only the wait for an answer shows that it is silent.
     let asked = 0;
     const silent = await serve(({ path }) => {
       if (path === KV.Range) asked++;
@@ -351,7 +351,7 @@ describe("endpoints with a part in the answer", () => {
     await server.shutdown(0);
   });
 
-  test("an endpoint without a leader: reads go elsewhere, writes answer etcd's error, both avoid it from then on", async () => {
+  test("an endpoint without a leader: reads go elsewhere, writes fail with etcd's error, later calls avoid it", async () => {
     const etcd = await startEtcd();
     let asked = 0;
     let leader = true;
@@ -362,7 +362,7 @@ describe("endpoints with a part in the answer", () => {
     });
     for (const attempt of ["read", "write"]) {
       leader = true;
-      // The endpoint that is connected first is used.
+      // The first connected endpoint is used.
       await etcd.kill("SIGSTOP");
       const shard = shardOf([server.addresses[0]!, etcd.endpoint]);
       await get(shard, "k").catch(() => {});

@@ -9,7 +9,7 @@ import { failureOf, get, put, putRequest, recordingLog, shardOf, until, watchReq
 
 describe("a cluster of three", () => {
   let cluster: EtcdCluster;
-  /** Those that the cluster can do without for a moment. */
+  /** Members that the test stops. */
   let followers: EtcdProcess[];
   before(async () => {
     cluster = await startCluster(3);
@@ -34,12 +34,12 @@ describe("a cluster of three", () => {
   const stateOf = (shard: ShardClient, member: EtcdProcess) =>
     shard.endpoints().find(({ url }) => url === member.endpoint)?.state;
 
-  test("the endpoint in use is killed: the next calls are answered by another, and it comes back", async () => {
+  test("the endpoint in use is killed: another one answers the next calls, and it comes back", async () => {
     const log = recordingLog();
     const shard = await connected({ log });
     const victim = used(shard);
     await victim.kill();
-    // A read is repeated elsewhere if it met the old connection; a write then finds that it is gone.
+    // A read on the old connection is sent again elsewhere. The write after it finds that connection gone.
     assert.equal((await get(shard, "k"))?.value, "v");
     await put(shard, "k", "after");
     assert.equal((await get(shard, "k"))?.value, "after");
@@ -66,16 +66,16 @@ describe("a cluster of three", () => {
     shard.close();
   });
 
-  test("the endpoint in use is stopped: reads in flight go elsewhere, later writes too, until it answers again", async () => {
+  test("the endpoint in use is frozen: reads in flight and later writes go elsewhere until it answers again", async () => {
     const shard = await connected({ requestTimeoutMs: 6_000 });
     const victim = used(shard);
     const lost = new Promise<StatusError>((resolve) => {
       const stream = shard.stream(Watch.Watch, { message: () => {}, closed: resolve });
       stream.send(watchRequest("k"));
     });
-    await get(shard, "k"); // the stream is on its way too
+    await get(shard, "k"); // by now the stream has also begun
     await victim.kill("SIGSTOP");
-    // A write that is already under way stays in doubt; it ends with the connection or at the deadline.
+    // A write in flight stays in doubt. It ends with the connection or at the deadline.
     const doubtful = failureOf(put(shard, "doubtful", "1"));
     const given = shard.call(KV.Put, putRequest("given up", "1"), { idempotent: false, abandonSilent: true });
     const abandoned = failureOf(given);

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { answered, classify, connectionReason } from "../../src/shard/errors.js";
 import { Code } from "../../src/status/error.js";
 
-test("a status is sorted by what it says about the request", () => {
+test("a status is classified by what it means for the request", () => {
   const table: [code: number, details: string, failure: string][] = [
     [Code.UNAVAILABLE, "etcdserver: no leader", "etcd"],
     [Code.UNAVAILABLE, "etcdserver: request timed out", "etcd"],
@@ -37,7 +37,7 @@ test("an answer keeps its code and text; a code that gRPC does not have becomes 
     assert.equal(answered({ code, details: "" }).code, Code.UNKNOWN);
 });
 
-test("reasons of failed connections are short", () => {
+test("reasons for failed connections are short", () => {
   const library = (text: string) =>
     `No connection established. Last error: ${text} (2026-11-22T13:00:00.000Z). Resolution note: `;
   assert.equal(connectionReason(library("Error: connect ECONNREFUSED 127.0.0.1:1")), "connection refused");
@@ -47,7 +47,7 @@ test("reasons of failed connections are short", () => {
     ),
     "connection refused",
   );
-  assert.equal(connectionReason(library("Failed to connect")), "connection closed while it was set up");
+  assert.equal(connectionReason(library("Failed to connect")), "connection closed during setup");
   assert.equal(connectionReason("getaddrinfo ENOTFOUND nowhere.example"), "unknown host");
   assert.equal(connectionReason(library("something new")), "something new");
 });

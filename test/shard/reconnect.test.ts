@@ -7,7 +7,7 @@ import { withDetail } from "../../src/status/error.js";
 import { startEtcd } from "../support/etcd.js";
 import { failureOf, get, shardOf, until } from "./support.js";
 
-/** A relay process with the shortest accept queue. While it is stopped and the queue full, SYNs to it get no answer. */
+/** A relay process with the shortest accept queue. While it is frozen and its queue full, SYNs get no answer. */
 const RELAY = `
   const net = require("node:net");
   const [host, port] = process.argv[1].split(":");
@@ -25,7 +25,7 @@ after(() => {
   for (const child of children) child.kill("SIGKILL");
 });
 
-test("a shard whose host does not answer at all: told so, and in use soon after it is reachable", async () => {
+test("a host that does not answer is reported, and used soon after it is reachable", async () => {
   const etcd = await startEtcd();
   const child = spawn(process.execPath, ["-e", RELAY, etcd.endpoint], { stdio: ["pipe", "pipe", "inherit"] });
   children.push(child);

@@ -37,14 +37,14 @@ describe("streams", () => {
     assert.equal(seen.closes.length, 0);
   });
 
-  test("a paused stream delivers nothing, and everything once resumed", async () => {
+  test("a paused stream delivers nothing, and all messages once resumed", async () => {
     const shard = shardOf([etcd.endpoint]);
     const seen = recorder();
     const stream = shard.stream(Watch.Watch, seen);
     stream.send(watchRequest("paused"));
     await until(() => seen.messages.length === 1);
     stream.pause();
-    // One message had been asked for before the pause.
+    // One message was already requested before the pause.
     for (let i = 0; i < 10; i++) await put(shard, "paused", "x".repeat(100_000));
     assert.ok(seen.messages.length <= 2, `${seen.messages.length} messages while paused`);
     stream.resume();
@@ -54,7 +54,7 @@ describe("streams", () => {
     shard.close();
   });
 
-  test("a lost stream is reported once, with the endpoint; a new one works when the etcd is back", async () => {
+  test("a lost stream is reported once, with its endpoint; a new one works when the etcd is back", async () => {
     const shard = shardOf([etcd.endpoint]);
     const seen = recorder();
     shard.stream(Watch.Watch, seen).send(watchRequest("k"));
@@ -89,7 +89,7 @@ describe("streams", () => {
     shard.close();
   });
 
-  test("a cancelled stream is over at once, wherever it was", async () => {
+  test("a cancelled stream ends at once, in any state", async () => {
     const relay = await startRelay(etcd.endpoint);
     const shard = shardOf([relay.endpoint]);
     const early = recorder();

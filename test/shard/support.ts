@@ -13,7 +13,7 @@ export interface LogLine {
   readonly message: string;
 }
 
-/** A log that keeps its lines. */
+/** A log that records its lines. */
 export function recordingLog(lines: LogLine[] = []): Logger & { lines: LogLine[] } {
   const at = (level: LogLine["level"]) => (fields: object, message: string) => {
     lines.push({ level, fields, message });
@@ -21,7 +21,7 @@ export function recordingLog(lines: LogLine[] = []): Logger & { lines: LogLine[]
   return { lines, debug: at("debug"), info: at("info"), warn: at("warn") };
 }
 
-/** A shard named "a" with generous timeouts. */
+/** Opens a shard named "a" with generous timeouts. */
 export function shardOf(endpoints: readonly string[], options: Partial<ShardOptions> = {}): ShardClient {
   const transport = process.env.SHARD_TRANSPORT as Transport | undefined;
   const defaults = { index: 0, name: "a", requestTimeoutMs: 20_000, connectTimeoutMs: 20_000 };
@@ -44,12 +44,12 @@ export const rangeRequest = (key: string) => RangeRequest.encode({ key: text(key
 export const watchRequest = (key: string) =>
   WatchRequest.encode({ kind: "create", request: { key: text(key) } });
 
-/** A write: sent at most once. */
+/** Makes a write, which is sent at most once. */
 export async function put(shard: ShardClient, key: string, value: string): Promise<void> {
   await shard.call(KV.Put, putRequest(key, value), { idempotent: false });
 }
 
-/** The value and version of a key; undefined when there is none. */
+/** Returns the value and version of a key; undefined if there is none. */
 export async function get(
   shard: ShardClient,
   key: string,
@@ -59,7 +59,7 @@ export async function get(
   return kv && { value: Buffer.from(kv.value).toString(), version: kv.version };
 }
 
-/** Rejects unless `attempt` rejects; resolves with its error. */
+/** Resolves to the error with which `attempt` rejects. Rejects if it does not. */
 export async function failureOf(attempt: Promise<unknown>): Promise<StatusError> {
   return attempt.then(
     () => {
@@ -78,7 +78,7 @@ export async function until(condition: () => boolean | Promise<boolean>, limitMs
   }
 }
 
-/** Stream events as arrays. */
+/** Collects the events of a stream. */
 export interface Recorder extends StreamEvents {
   readonly messages: Uint8Array[];
   readonly closes: StatusError[];
@@ -95,14 +95,14 @@ export function recorder(): Recorder {
   };
 }
 
-/** A TCP relay before an etcd whose wire can be cut. */
+/** A TCP relay in front of an etcd, which can break connections. */
 export interface Relay {
   readonly endpoint: string;
   /** Connections accepted so far. */
   readonly accepted: number;
-  /** Holds back what the etcd answers (true) or lets it through again. */
+  /** Holds back the etcd's answers (true) or lets them through again. */
   holdAnswers(hold: boolean): void;
-  /** Resets all connections, and each new one until it is false again. */
+  /** Resets all connections, and with true also each new one until it is false again. */
   refuse(refuse: boolean): void;
   /** Resets all connections. */
   cut(): void;
@@ -110,8 +110,8 @@ export interface Relay {
 }
 
 /**
- * Resets a connection. One that is being shut down already is only destroyed: libuv cannot reset it, and Node then never
- * closes it and spins at the end of the process.
+ * Resets a connection. One that is already shutting down is only destroyed: libuv cannot reset it, and Node would then
+ * never close it and spin when the process ends.
  */
 function reset(socket: Socket): void {
   if (socket.writableEnded) socket.destroy();

@@ -18,7 +18,7 @@ const authority = new Authority();
 const clients = new Authority("authority of the clients");
 const stranger = new Authority("somebody else");
 
-/** etcd reads its certificate anew for every connection. */
+/** etcd reads its certificate again for every connection. */
 let pair: Pair;
 let open: TlsEtcd;
 let mutual: TlsEtcd;
@@ -100,7 +100,7 @@ for (const transport of ["native", "grpc-js"] as const satisfies readonly Transp
         [mutual.url, { caFile }, {}, /client certificate/],
         [mutual.url, { caFile, ...own }, {}, /certificate/],
         [open.etcd.url.replace("http:", "https:"), { caFile }, {}, /it does not speak TLS|does it speak TLS/],
-        [open.url.replace("https:", "http:"), {}, {}, /connection closed while it was set up/],
+        [open.url.replace("https:", "http:"), {}, {}, /connection closed during setup/],
       ];
       for (const [endpoint, tls, server, reason] of cases) {
         authority.reissue(pair, server);
@@ -114,7 +114,7 @@ for (const transport of ["native", "grpc-js"] as const satisfies readonly Transp
       }
     });
 
-    test("new files are used by themselves, and unusable ones are not", async () => {
+    test("new files are used automatically, unusable ones are not", async () => {
       const folder = temporaryFolder();
       const files = {
         caFile: join(folder, "ca"),
@@ -147,7 +147,7 @@ for (const transport of ["native", "grpc-js"] as const satisfies readonly Transp
       assert.ok(Math.abs(shard.certificateExpiresAt - Date.now() - 3 * 3_600_000) < 60_000);
     });
 
-    test("files that cannot be used at the start; a certificate with a name where there is authentication", () => {
+    test("unusable files at the start, and a certificate with a CommonName with authentication", () => {
       assert.throws(() => connect(open.url, { caFile: "/nowhere/ca.crt" }), {
         message: 'shard "east": /nowhere/ca.crt: there is no such file',
       });

@@ -1,5 +1,5 @@
 import type { Call } from "../../rpc/call.js";
-import { Turns } from "../../shard/turns.js";
+import { Limiter } from "../../shard/limiter.js";
 import { Code, StatusError } from "../../status/error.js";
 import { RangeRequest, SortOrder, type TxnRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
@@ -26,7 +26,7 @@ const AT_ONCE = 4;
 /** Throws RESOURCE_EXHAUSTED when a transaction has read more than it may. */
 export class ReadBudget {
   private left = MAX_BYTES;
-  private readonly turns = new Turns(AT_ONCE, Number.POSITIVE_INFINITY);
+  private readonly limiter = new Limiter(AT_ONCE, Number.POSITIVE_INFINITY);
 
   spend(bytes: number): void {
     this.left -= bytes;
@@ -39,7 +39,7 @@ export class ReadBudget {
 
   /** Runs `read`, which needs not be waited for by many others of the transaction; not at all when nothing is left. */
   run<T>(read: () => Promise<T>): Promise<T> {
-    return this.turns.run(() => {
+    return this.limiter.run(() => {
       this.spend(0);
       return read();
     });
