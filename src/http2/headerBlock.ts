@@ -41,8 +41,10 @@ export class HeaderBlocks<H> {
     if (streamId === 0) throw protocolError("HEADERS on stream 0");
     let from = start;
     let padding = 0;
-    // Without room for the length of the padding, `padding` is too large for any frame.
-    if (flags & Flag.PADDED) padding = from < end ? bytes.readUInt8(from++) : end;
+    if (flags & Flag.PADDED) {
+      if (from === end) throw frameSizeError("HEADERS");
+      padding = bytes.readUInt8(from++);
+    }
     if (flags & Flag.PRIORITY) {
       if (end - from < 5) throw frameSizeError("HEADERS");
       if ((bytes.readUInt32BE(from) & MAX_WINDOW) === streamId)

@@ -80,6 +80,11 @@ describe("violations that end the connection (RFC 9113)", () => {
       () => frame(FrameType.DATA, Flag.PADDED, 1, Buffer.from([5, 0])),
     ],
     [
+      "padded HEADERS without the length of the padding",
+      FRAME_SIZE_ERROR,
+      () => frame(FrameType.HEADERS, Flag.PADDED | Flag.END_HEADERS, 1),
+    ],
+    [
       "header padding longer than its frame",
       PROTOCOL_ERROR,
       () => frame(FrameType.HEADERS, Flag.PADDED | Flag.END_HEADERS, 1, Buffer.from([5, 0x82])),
