@@ -6,8 +6,8 @@ import type { ShardClient } from "../src/shard/client.js";
 import { guardShard } from "../src/shard/guard.js";
 import type { CallOptions, Done } from "../src/shard/shard.js";
 import type { LogHost } from "../src/timeline/host.js";
-import { systemRuntime } from "../src/timeline/host.js";
 import { SharedTimeline } from "../src/timeline/timeline.js";
+import { systemRuntime } from "../src/turn/runtime.js";
 import { PutRequest, PutResponse, RangeRequest, RangeResponse } from "../src/wire/messages.js";
 import { KV } from "../src/wire/paths.js";
 import { encodeHeader, replaceHeader } from "../src/wire/rewrite.js";
@@ -150,6 +150,7 @@ const shards = memory.map((shard, index) =>
     shard as unknown as ShardClient,
     () => timeline.cut(index),
     () => "1",
+    systemRuntime,
   ),
 );
 const kv = createKv({

@@ -38,7 +38,7 @@ const row = (...cells: (string | number)[]) =>
 row("watchers", "add", "find", "hits", "remove", "all ranges");
 for (const size of SIZES) {
   const ranges = Array.from({ length: size }, (_, n) => rangeOf(n));
-  const index = new RangeIndex<Set<number>>();
+  const index = new RangeIndex<Set<number>>(Math.random);
   const add = nanoseconds(size, () => {
     for (const [n, range] of ranges.entries()) {
       const members = index.get(range);

@@ -34,7 +34,7 @@ for (const perBatch of [1, 10]) {
     ["an id of its own each", (i: number) => i],
     ["on its own stream each", () => 0],
   ] as const) {
-    const fanout = new Fanout();
+    const fanout = new Fanout(Math.random);
     for (let i = 0; i < WATCHERS; i++) {
       const range = textRange(Buffer.from("/watched"), Buffer.from("/watchee"));
       const options = { prevKv: false, fragment: false, noPut: false, noDelete: false };

@@ -25,6 +25,7 @@ import { serveHttp2 } from "../transport/http2/serve.js";
 import { CallObserver } from "../transport/observer.js";
 import { createReflection } from "../transport/reflection/handlers.js";
 import type { GrpcServer } from "../transport/server.js";
+import { systemRuntime } from "../turn/runtime.js";
 import { KV } from "../wire/paths.js";
 import { identified } from "./callers.js";
 import { CallLog } from "./callLog.js";
@@ -93,7 +94,8 @@ async function open(
   const shards = tracing ? store.shards.map((shard) => traceShard(shard, tracing)) : store.shards;
   const timeline = tracing ? traceTimeline(store.timeline, tracing) : store.timeline;
   const { router, backends, host, hostShard, auth } = store;
-  const leases = new Leases({ shards, router, timeline, log });
+  const runtime = systemRuntime;
+  const leases = new Leases({ shards, router, timeline, log, runtime });
   closers.add(() => leases.stop());
 
   const listen = await choosePorts(config.listen);
@@ -101,7 +103,7 @@ async function open(
   const memberId = ownMemberId(members, listen);
   const identity = createIdentity({ clusterId: store.id, memberId, timeline });
   const kv = createKv({ router, timeline, shards, identity, leases, limits: config.limits, log });
-  const watch = createWatch({ router, timeline, shards, identity, limits: config.watch, log });
+  const watch = createWatch({ router, timeline, shards, identity, limits: config.watch, log, runtime });
   const data = [kv, createLease({ leases, timeline, identity }), watch];
   const range = kv.unary.get(KV.Range)!;
   const services: readonly Service[] = [

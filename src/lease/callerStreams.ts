@@ -1,6 +1,7 @@
 import type { Logger } from "../ops/log.js";
 import type { Caller } from "../shard/caller.js";
 import type { Shard } from "../shard/shard.js";
+import type { Runtime } from "../turn/runtime.js";
 import { type RenewalCounts, RenewalStream } from "./upstream.js";
 
 /** Streams of a caller that has renewed nothing for one to two of these are closed, ms. */
@@ -19,12 +20,13 @@ export class CallerStreams {
   readonly counts: RenewalCounts = { missed: 0 };
   private readonly own: readonly RenewalStream[];
   private readonly callers = new Map<Caller, Used>();
-  private sweeping: NodeJS.Timeout | undefined;
+  private stopSweeping: (() => void) | undefined;
   private stopped = false;
 
   constructor(
     private readonly shards: readonly Shard[],
     private readonly log: Pick<Logger, "warn">,
+    private readonly runtime: Runtime,
   ) {
     this.own = this.streamsFor(undefined);
   }
@@ -36,7 +38,7 @@ export class CallerStreams {
     if (used === undefined) {
       used = { streams: this.streamsFor(caller), idle: false };
       this.callers.set(caller, used);
-      if (!this.stopped) this.sweeping ??= setInterval(() => this.sweep(), IDLE_MS).unref();
+      if (!this.stopped) this.stopSweeping ??= this.runtime.interval(IDLE_MS, () => this.sweep(), true);
     }
     used.idle = false;
     return used.streams;
@@ -44,14 +46,16 @@ export class CallerStreams {
 
   stop(): void {
     this.stopped = true;
-    clearInterval(this.sweeping);
+    this.stopSweeping?.();
     for (const streams of [this.own, ...[...this.callers.values()].map((used) => used.streams)]) {
       for (const stream of streams) stream.stop();
     }
   }
 
   private streamsFor(caller: Caller | undefined): readonly RenewalStream[] {
-    const streams = this.shards.map((shard) => new RenewalStream(shard, this.log, this.counts, caller));
+    const streams = this.shards.map(
+      (shard) => new RenewalStream(shard, this.log, this.counts, this.runtime, caller),
+    );
     if (this.stopped) for (const stream of streams) stream.stop();
     return streams;
   }
@@ -65,7 +69,7 @@ export class CallerStreams {
       used.idle = true;
     }
     if (this.callers.size > 0) return;
-    clearInterval(this.sweeping);
-    this.sweeping = undefined;
+    this.stopSweeping?.();
+    this.stopSweeping = undefined;
   }
 }

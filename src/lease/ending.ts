@@ -1,6 +1,7 @@
 import type { Logger } from "../ops/log.js";
 import { Code, StatusError, withDetail } from "../status/error.js";
 import type { Timeline } from "../timeline/view.js";
+import type { Runtime } from "../turn/runtime.js";
 import type { LeaseCalls } from "./calls.js";
 import { Lane } from "./lane.js";
 import type { Parts } from "./parts.js";
@@ -62,13 +63,14 @@ export class Endings {
     private readonly homeOf: (lease: bigint) => number,
     log: Pick<Logger, "warn">,
     private readonly shardNames: readonly string[],
+    private readonly runtime: Runtime,
   ) {
     this.lanes = shardNames.map((name, shard) => {
       const failed = this.reporter(log, `shard "${name}"`, shard);
-      return new Lane({ ...LANE, run: (lease) => this.revoke(lease, shard), failed });
+      return new Lane({ ...LANE, runtime, run: (lease) => this.revoke(lease, shard), failed });
     });
     const failed = this.reporter(log, "timeline");
-    this.closing = new Lane({ ...LANE, run: (lease) => this.close(lease), failed });
+    this.closing = new Lane({ ...LANE, runtime, run: (lease) => this.close(lease), failed });
   }
 
   get size(): number {
@@ -119,9 +121,9 @@ export class Endings {
         const text = `${where}: no answer to the end of a lease within ${PATIENCE} ms; ${outlook}`;
         reject(new StatusError(Code.UNAVAILABLE, text));
       };
-      const late = setTimeout(giveUp, PATIENCE);
+      const stopWaiting = this.runtime.timer(PATIENCE, giveUp);
       ending.waiters.push((error) => {
-        clearTimeout(late);
+        stopWaiting();
         if (error === undefined) resolve({ found: ending.homeHadIt, revision: ending.revision });
         else reject(error);
       });
@@ -219,8 +221,9 @@ export class Endings {
     let lastLog = Number.NEGATIVE_INFINITY;
     return (lease, reason) => {
       const error = StatusError.from(reason);
-      if (Date.now() - lastLog >= LOG_EVERY) {
-        lastLog = Date.now();
+      const now = this.runtime.now();
+      if (now - lastLog >= LOG_EVERY) {
+        lastLog = now;
         const details = { where, lease: lease.toString(), error: withDetail(error), waiting: this.size };
         log.warn(details, "leases can not be ended yet");
       }

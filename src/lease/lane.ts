@@ -1,4 +1,7 @@
+import type { Runtime } from "../turn/runtime.js";
+
 export interface LaneOptions {
+  readonly runtime: Runtime;
   /** Tasks under way at the same time. */
   readonly width: number;
   /** Pause after a failure before anything is tried again, ms; up to half of it again is added by chance. */
@@ -19,7 +22,7 @@ export class Lane {
   private ready = new Set<bigint>();
   private postponed = new Set<bigint>();
   private readonly running = new Set<bigint>();
-  private pause: NodeJS.Timeout | undefined;
+  private stopPause: (() => void) | undefined;
   private stopped = false;
 
   constructor(private readonly options: LaneOptions) {}
@@ -34,7 +37,7 @@ export class Lane {
   /** Nothing starts any more. */
   stop(): void {
     this.stopped = true;
-    clearTimeout(this.pause);
+    this.stopPause?.();
   }
 
   private advance(): void {
@@ -63,15 +66,15 @@ export class Lane {
   private postpone(lease: bigint): void {
     this.ready.delete(lease);
     this.postponed.add(lease);
-    if (this.pause !== undefined) return;
+    if (this.stopPause !== undefined) return;
     for (const other of this.ready) this.postponed.add(other);
     this.ready.clear();
-    const ms = this.options.retryMs * (1 + Math.random() / 2);
-    this.pause = setTimeout(() => {
-      this.pause = undefined;
+    const { runtime, retryMs } = this.options;
+    this.stopPause = runtime.timer(retryMs * (1 + runtime.random() / 2), () => {
+      this.stopPause = undefined;
       this.ready = new Set([...this.postponed, ...this.ready]);
       this.postponed = new Set();
       this.advance();
-    }, ms);
+    });
   }
 }

@@ -6,6 +6,7 @@ import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
+import type { Runtime } from "../turn/runtime.js";
 import type { LeaseGrantResponse } from "../wire/messages.js";
 import { CallerStreams } from "./callerStreams.js";
 import { type For, LeaseCalls, type Part } from "./calls.js";
@@ -24,6 +25,7 @@ export interface LeasesOptions {
   /** Loaded: its placements are where the leases stand. */
   readonly timeline: Timeline;
   readonly log: Pick<Logger, "warn">;
+  readonly runtime: Runtime;
 }
 
 /** Keys that a lease has on one shard. */
@@ -57,7 +59,7 @@ export class Leases {
   private readonly timeline: Timeline;
   private readonly shardCount: number;
   private readonly shards: readonly Shard[];
-  private readonly ids = new LeaseIds();
+  private readonly ids: LeaseIds;
   private readonly calls: LeaseCalls;
   private readonly parts: Parts;
   private readonly streams: CallerStreams;
@@ -70,20 +72,30 @@ export class Leases {
 
   /** Begins to look after the placed leases at once; `stop` ends it. */
   constructor(options: LeasesOptions) {
-    const { shards, router, timeline, log } = options;
+    const { shards, router, timeline, log, runtime } = options;
     const names = shards.map((shard) => shard.name);
     const homeOf = (lease: bigint) => router.homeOf(lease);
     this.homeOf = homeOf;
     this.timeline = timeline;
     this.shardCount = shards.length;
     this.shards = shards;
+    this.ids = new LeaseIds(runtime);
     this.calls = new LeaseCalls(shards, timeline);
     this.parts = new Parts(() => timeline.placements, homeOf);
-    this.streams = new CallerStreams(shards, log);
-    this.endings = new Endings(this.calls, this.parts, timeline, homeOf, log, names);
+    this.streams = new CallerStreams(shards, log, runtime);
+    this.endings = new Endings(this.calls, this.parts, timeline, homeOf, log, names, runtime);
     this.placing = new Placing(this.calls, this.parts, this.endings, timeline, homeOf, log, shards.length);
     this.renewing = new Renewing(this.streams, this.parts, this.placing, this.endings);
-    this.reaper = new Reaper(this.calls, this.parts, this.placing, this.endings, timeline, log, names);
+    this.reaper = new Reaper(
+      this.calls,
+      this.parts,
+      this.placing,
+      this.endings,
+      timeline,
+      log,
+      names,
+      runtime,
+    );
   }
 
   /**

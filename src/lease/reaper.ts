@@ -1,6 +1,7 @@
 import type { Logger } from "../ops/log.js";
 import { StatusError, withDetail } from "../status/error.js";
 import type { Timeline } from "../timeline/view.js";
+import type { Runtime } from "../turn/runtime.js";
 import type { LeaseCalls } from "./calls.js";
 import type { Endings } from "./ending.js";
 import type { Parts } from "./parts.js";
@@ -39,10 +40,13 @@ export class Reaper {
     timeline: Timeline,
     log: Pick<Logger, "warn">,
     shardNames: readonly string[],
+    runtime: Runtime,
   ) {
     this.sweeps = shardNames.map(
       (name, shard) =>
-        new Sweep(calls, parts, placing, endings, timeline, log, shard, name, () => this.follow(placing)),
+        new Sweep(calls, parts, placing, endings, timeline, log, runtime, shard, name, () =>
+          this.follow(placing),
+        ),
     );
     this.unsubscribe = timeline.onAdvance(() => this.wake());
     this.wake();
@@ -65,13 +69,13 @@ export class Reaper {
 
 /** The sweeps of one shard, one after the other, as long as there are placed leases. */
 class Sweep {
-  private timer: NodeJS.Timeout | undefined;
+  private stopTimer: (() => void) | undefined;
   private busy = false;
   private stopped = false;
   /** Leases that the shard listed last, all of them, placed or not. */
   private listed = 0;
   private lastLook = Number.NEGATIVE_INFINITY;
-  private lastLog = 0;
+  private lastLog = Number.NEGATIVE_INFINITY;
 
   constructor(
     private readonly calls: LeaseCalls,
@@ -80,32 +84,34 @@ class Sweep {
     private readonly endings: Endings,
     private readonly timeline: Timeline,
     private readonly log: Pick<Logger, "warn">,
+    private readonly runtime: Runtime,
     private readonly shard: number,
     private readonly name: string,
     private readonly refresh: () => void,
   ) {}
 
   wake(): void {
-    if (this.timer !== undefined || this.busy || this.stopped) return;
-    this.lastLook = Date.now(); // nothing was placed until now, so nothing was missed
+    if (this.stopTimer !== undefined || this.busy || this.stopped) return;
+    this.lastLook = this.runtime.now(); // nothing was placed until now, so nothing was missed
     this.schedule();
   }
 
   stop(): void {
     this.stopped = true;
-    clearTimeout(this.timer);
+    this.stopTimer?.();
   }
 
   private schedule(): void {
-    this.timer = setTimeout(() => void this.run(), SWEEP_PAUSE * (1 + Math.random()));
+    const { runtime } = this;
+    this.stopTimer = runtime.timer(SWEEP_PAUSE * (1 + runtime.random()), () => void this.run());
   }
 
   private async run(): Promise<void> {
-    this.timer = undefined;
+    this.stopTimer = undefined;
     this.busy = true;
     this.refresh();
     try {
-      const begin = Date.now();
+      const begin = this.runtime.now();
       if (begin - this.lastLook > BLIND_AFTER) this.parts.blind(this.shard);
       const missing = await this.look(this.parts.on(this.shard));
       this.lastLook = begin;
@@ -121,7 +127,7 @@ class Sweep {
   private async look(leases: readonly bigint[]): Promise<bigint[]> {
     if (leases.length === 0) return [];
     if (leases.length <= 1 + this.listed / LISTED_PER_QUESTION) return this.ask(leases);
-    const listed = await this.calls.list(this.shard, { deadline: Date.now() + SWEEP_TIMEOUT });
+    const listed = await this.calls.list(this.shard, { deadline: this.deadline });
     this.listed = listed.length;
     const there = new Set(listed);
     return leases.filter((lease) => {
@@ -136,7 +142,7 @@ class Sweep {
     const missing: bigint[] = [];
     await this.forEach(leases, async (lease) => {
       const part = await this.calls.look(this.shard, lease, false, {
-        deadline: Date.now() + SWEEP_TIMEOUT,
+        deadline: this.deadline,
       });
       if (part === undefined) missing.push(lease);
       else this.parts.sawAlive(lease, this.shard);
@@ -154,7 +160,7 @@ class Sweep {
     await this.timeline.sync();
     await this.forEach(seemMissing, async (lease) => {
       if (!this.concerns(lease)) return;
-      const finding = await this.placing.examine(lease, this.shard, Date.now() + SWEEP_TIMEOUT);
+      const finding = await this.placing.examine(lease, this.shard, this.deadline);
       if (finding === "there" || !this.concerns(lease)) return;
       this.placing.act(lease, this.shard, finding).catch((error) => this.failed(StatusError.from(error)));
     });
@@ -170,12 +176,17 @@ class Sweep {
     await Promise.all(Array.from({ length: workers }, worker));
   }
 
+  /** Of a call that begins now, ms since the epoch. */
+  private get deadline(): number {
+    return this.runtime.date() + SWEEP_TIMEOUT;
+  }
+
   private concerns(lease: bigint): boolean {
     return this.parts.isPlaced(lease) && this.parts.has(lease, this.shard) && !this.endings.isEnding(lease);
   }
 
   private failed(error: StatusError): void {
-    const now = Date.now();
+    const now = this.runtime.now();
     if (this.stopped || now - this.lastLog < LOG_EVERY) return;
     this.lastLog = now;
     this.log.warn({ shard: this.name }, `placed leases can not be looked after: ${withDetail(error)}`);

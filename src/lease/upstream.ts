@@ -4,6 +4,7 @@ import type { Caller } from "../shard/caller.js";
 import { describeShard } from "../shard/name.js";
 import type { Shard, ShardStream } from "../shard/shard.js";
 import { Code, StatusError, withDetail } from "../status/error.js";
+import type { Runtime } from "../turn/runtime.js";
 import { LeaseKeepAliveRequest, LeaseKeepAliveResponse } from "../wire/messages.js";
 import { Lease } from "../wire/paths.js";
 
@@ -56,14 +57,14 @@ export class RenewalStream {
   private stream: ShardStream | undefined;
   /** Changes with every stream, so that a late word of an old one is not taken for the new one's. */
   private generation = 0;
-  private reopen: NodeJS.Timeout | undefined;
+  private stopReopening: (() => void) | undefined;
   private backoff = FIRST_BACKOFF;
-  private tick: NodeJS.Timeout | undefined;
+  private stopTicking: (() => void) | undefined;
   /** When something last happened for the better: a stream was begun, an answer came. */
-  private lastSign = 0;
-  private lastAnswer = 0;
+  private lastSign = Number.NEGATIVE_INFINITY;
+  private lastAnswer = Number.NEGATIVE_INFINITY;
   private lastError: StatusError | undefined;
-  private lastLog = 0;
+  private lastLog = Number.NEGATIVE_INFINITY;
   private unlogged = 0;
   private stopped = false;
 
@@ -71,6 +72,7 @@ export class RenewalStream {
     private readonly shard: Shard,
     private readonly log: Pick<Logger, "warn">,
     private readonly counts: RenewalCounts,
+    private readonly runtime: Runtime,
     private readonly caller?: Caller,
   ) {}
 
@@ -85,7 +87,7 @@ export class RenewalStream {
       done(this.closing(), 0);
       return;
     }
-    const now = Date.now();
+    const now = this.runtime.now();
     const waiter = { deadline: now + RENEWAL_TIMEOUT, done };
     const waiters = this.inFlight.get(lease) ?? this.waiting.get(lease);
     if (waiters !== undefined) {
@@ -93,27 +95,27 @@ export class RenewalStream {
       return;
     }
     if (!this.isBusy) this.lastSign = now;
-    this.tick ??= setInterval(() => this.look(), TICK);
+    this.stopTicking ??= this.runtime.interval(TICK, () => this.look());
     if (this.stream !== undefined && this.waiting.size === 0 && this.inFlight.size < this.limit) {
       this.send(lease, [waiter], this.stream);
       return;
     }
     this.waiting.set(lease, [waiter]);
-    if (this.stream === undefined && this.reopen === undefined) this.open();
+    if (this.stream === undefined && this.stopReopening === undefined) this.open();
   }
 
   /** Fails what is in flight and ends the stream. */
   stop(): void {
     this.stopped = true;
     this.drop();
-    clearTimeout(this.reopen);
-    clearInterval(this.tick);
+    this.stopReopening?.();
+    this.stopTicking?.();
     this.failAll(this.closing());
   }
 
   private open(): void {
     const generation = ++this.generation;
-    this.lastSign = Date.now();
+    this.lastSign = this.runtime.now();
     const events = {
       message: (message: Uint8Array) => {
         if (generation === this.generation) this.answered(message);
@@ -142,7 +144,7 @@ export class RenewalStream {
   }
 
   private answered(message: Uint8Array): void {
-    this.lastSign = Date.now();
+    this.lastSign = this.runtime.now();
     this.lastAnswer = this.lastSign;
     this.backoff = FIRST_BACKOFF;
     this.lastError = undefined;
@@ -198,12 +200,12 @@ export class RenewalStream {
       this.backoff = FIRST_BACKOFF;
       return; // the next renewal opens the next stream
     }
-    const ms = this.backoff * (0.5 + Math.random());
+    const ms = this.backoff * (0.5 + this.runtime.random());
     this.backoff = Math.min(LAST_BACKOFF, this.backoff * 2);
-    this.reopen = setTimeout(() => {
-      this.reopen = undefined;
+    this.stopReopening = this.runtime.timer(ms, () => {
+      this.stopReopening = undefined;
       if (this.isBusy) this.open();
-    }, ms);
+    });
   }
 
   /** Forgets the stream; nothing it still says counts, and what was in flight waits again. */
@@ -220,7 +222,7 @@ export class RenewalStream {
   }
 
   private look(): void {
-    const now = Date.now();
+    const now = this.runtime.now();
     if (now - this.lastAnswer >= RENEWAL_TIMEOUT) this.expire(now);
     this.restWhenIdle();
     if (this.stream !== undefined && this.isBusy && now - this.lastSign > STALL) {
@@ -263,8 +265,8 @@ export class RenewalStream {
 
   private restWhenIdle(): void {
     if (this.isBusy) return;
-    clearInterval(this.tick);
-    this.tick = undefined;
+    this.stopTicking?.();
+    this.stopTicking = undefined;
   }
 
   private closing(): StatusError {

@@ -5,6 +5,7 @@ import type { StreamHandler } from "../rpc/call.js";
 import { NONE, type Service } from "../rpc/service.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
+import type { Runtime } from "../turn/runtime.js";
 import { Hub } from "../watch/hub.js";
 import { Watch } from "../wire/paths.js";
 import type { Identity } from "./identity.js";
@@ -18,6 +19,7 @@ export interface WatchDeps {
   readonly identity: Identity;
   readonly limits: WatchLimits;
   readonly log: Pick<Logger, "info" | "warn">;
+  readonly runtime: Runtime;
 }
 
 /**
@@ -33,8 +35,8 @@ export interface WatchService extends Service {
 
 /** etcd's Watch service over the shards. */
 export function createWatch(deps: WatchDeps): WatchService {
-  const { timeline, shards, log, limits } = deps;
-  const hub = new Hub({ timeline, shards, log, historyBytes: limits.historyBytes });
+  const { timeline, shards, log, limits, runtime } = deps;
+  const hub = new Hub({ timeline, shards, log, runtime, historyBytes: limits.historyBytes });
   // One object for all: spread anew for each stream it would cost each a hidden class of its own.
   const sessionDeps = { ...deps, hub };
   const handler: StreamHandler = (stream) => {

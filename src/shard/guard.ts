@@ -1,5 +1,6 @@
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
+import type { Runtime } from "../turn/runtime.js";
 import { KV, Lease } from "../wire/paths.js";
 import { PROBE } from "../wire/probe.js";
 import { peekHeader, peekRevision } from "../wire/rewrite.js";
@@ -39,9 +40,10 @@ export function guardShard(
   shard: Shard & Pick<ShardClient, "onDisconnect">,
   sealed: () => number,
   clusterId: () => string | undefined,
+  runtime: Runtime,
   recognition: Recognition = ANY_CLUSTER,
 ): GuardedShard {
-  return new Guard(shard, sealed, clusterId, recognition);
+  return new Guard(shard, sealed, clusterId, runtime, recognition);
 }
 
 /** Answered through the shard's log (unless the call may lag), with the revision after it in the header. */
@@ -79,6 +81,7 @@ class Guard implements GuardedShard {
     private readonly shard: Shard & Pick<ShardClient, "onDisconnect">,
     private readonly sealed: () => number,
     private readonly clusterId: () => string | undefined,
+    private readonly runtime: Runtime,
     private readonly recognition: Recognition,
   ) {
     shard.onDisconnect(() => this.suspectAgain());
@@ -156,9 +159,10 @@ class Guard implements GuardedShard {
   private probeForStreams(): void {
     this.probe((error) => {
       if (error === undefined || this.loss !== undefined || this.streams.size === 0) return;
-      setTimeout(() => {
+      const again = () => {
         if (this.suspect && this.streams.size > 0) this.probeForStreams();
-      }, PROBE_RETRY_MS).unref();
+      };
+      this.runtime.timer(PROBE_RETRY_MS, again, true);
     });
   }
 

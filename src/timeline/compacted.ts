@@ -2,6 +2,7 @@ import { describeShard } from "../shard/name.js";
 import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
+import type { Runtime } from "../turn/runtime.js";
 import { NO_KEY } from "../wire/keyRange.js";
 import { WatchRequest, WatchResponse } from "../wire/messages.js";
 import { KV, Watch } from "../wire/paths.js";
@@ -32,29 +33,29 @@ export async function isServed(shard: Shard, shardRevision: number): Promise<boo
  * The shard revision that a shard is compacted at, whether by a proxy or by itself; 0 when it is not compacted. etcd
  * reports it only to watches that start before it.
  */
-export async function compactedAt(shard: Shard): Promise<number> {
-  return (await isServed(shard, 1)) ? 0 : askByWatch(shard);
+export async function compactedAt(shard: Shard, runtime: Runtime): Promise<number> {
+  return (await isServed(shard, 1)) ? 0 : askByWatch(shard, runtime);
 }
 
 /** For a shard that is compacted. */
-function askByWatch(shard: Shard): Promise<number> {
+function askByWatch(shard: Shard, runtime: Runtime): Promise<number> {
   return new Promise((resolve, reject) => {
     const finish = (action: () => void) => {
-      clearTimeout(timer);
+      stopTimer();
       stream.cancel();
       action();
     };
-    const timer = setTimeout(() => {
+    const stopTimer = runtime.timer(REFUSAL_MS, () => {
       const text = `${describeShard(shard)} did not say at which revision it is compacted`;
       finish(() => reject(new StatusError(Code.UNAVAILABLE, text)));
-    }, REFUSAL_MS);
+    });
     const stream = shard.stream(Watch.Watch, {
       message: (message) => {
         const { canceled, compactRevision } = WatchResponse.decode(message);
         if (canceled) finish(() => resolve(compactRevision));
       },
       closed: (error) => {
-        clearTimeout(timer);
+        stopTimer();
         reject(error);
       },
     });

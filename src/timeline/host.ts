@@ -1,5 +1,4 @@
 import type { StatusError } from "../status/error.js";
-import { beforeDeparture } from "../turn/departures.js";
 
 /** A key of the timeline as the host stores it. `key` is latin1 text: all of them are the proxies' own. */
 export interface HostKey {
@@ -67,25 +66,3 @@ export interface LogHost {
    */
   watch(revision: number, events: HostWatchEvents, known: () => number): () => void;
 }
-
-/** Time and chance, replaced in the simulation. */
-export interface Runtime {
-  /** Calls `fn` after `ms` milliseconds; returns a function that takes it back. */
-  timer(ms: number, fn: () => void): () => void;
-  /**
-   * Calls `fn` when what has come in this turn of the event loop has been dealt with, before what is to be sent
-   * leaves.
-   */
-  soon(fn: () => void): void;
-  /** Uniform in [0, 1). */
-  random(): number;
-}
-
-export const systemRuntime: Runtime = {
-  timer(ms, fn) {
-    const handle = setTimeout(fn, ms);
-    return () => clearTimeout(handle);
-  },
-  soon: beforeDeparture,
-  random: Math.random,
-};

@@ -1,11 +1,11 @@
 import type { Logger } from "../ops/log.js";
 import type { Shard } from "../shard/shard.js";
 import { etcd } from "../status/etcd.js";
+import type { Runtime } from "../turn/runtime.js";
 import { TO_LAST_KEY } from "../wire/keyRange.js";
 import { RangeRequest, RangeResponse } from "../wire/messages.js";
 import { KV } from "../wire/paths.js";
 import { compactedAt } from "./compacted.js";
-import type { Runtime } from "./host.js";
 import { pruneTable } from "./prune.js";
 import type { SharedTimeline } from "./timeline.js";
 
@@ -32,7 +32,7 @@ const ASK_INTERVAL = 60_000;
 export class Pruner {
   private busy = false;
   private stopped = false;
-  private nextAsk = 0;
+  private nextAsk = Number.NEGATIVE_INFINITY;
   private cancelWait: () => void = () => {};
   private readonly unsubscribe: () => void;
 
@@ -64,7 +64,7 @@ export class Pruner {
 
   private consider(): void {
     if (this.busy || this.stopped || !this.isLarge) return;
-    if (!this.isCompacted && Date.now() < this.nextAsk) return;
+    if (!this.isCompacted && this.runtime.now() < this.nextAsk) return;
     this.busy = true;
     this.cancelWait = this.runtime.timer(this.runtime.random() * MAX_WAIT, () => {
       this.work()
@@ -78,7 +78,7 @@ export class Pruner {
   private async work(): Promise<void> {
     if (this.stopped || !this.isLarge) return;
     if (!this.isCompacted) {
-      this.nextAsk = Date.now() + ASK_INTERVAL;
+      this.nextAsk = this.runtime.now() + ASK_INTERVAL;
       await this.adoptCompaction();
     }
     if (!this.stopped && this.isCompacted) await this.prune();
@@ -87,7 +87,7 @@ export class Pruner {
   /** Logs the newest compaction that every shard has made by itself, if that is news. */
   async adoptCompaction(): Promise<void> {
     const { timeline } = this;
-    const compacted = await Promise.all(this.shards.map((shard) => compactedAt(shard)));
+    const compacted = await Promise.all(this.shards.map((shard) => compactedAt(shard, this.runtime)));
     const revision = Math.min(
       ...compacted.map((shardRevision, shard) =>
         timeline.toRevision(shard, Math.min(shardRevision, timeline.cut(shard))),
@@ -101,7 +101,7 @@ export class Pruner {
     const { timeline } = this;
     const at = timeline.compactRevision;
     const live = await Promise.all(
-      this.shards.map((shard, index) => shownRevisions(shard, timeline.lastAt(at, index))),
+      this.shards.map((shard, index) => shownRevisions(shard, timeline.lastAt(at, index), this.runtime)),
     );
     const before = timeline.log.fold.snapshot().table;
     const table = pruneTable(before, at, live);
@@ -116,12 +116,12 @@ export class Pruner {
  * The create and mod revisions that a shard can still show in its states at or after `shardRevision`, as far as they
  * are not newer. A shard that has compacted itself further shows only states from there on.
  */
-async function shownRevisions(shard: Shard, shardRevision: number): Promise<Float64Array> {
+async function shownRevisions(shard: Shard, shardRevision: number, runtime: Runtime): Promise<Float64Array> {
   try {
     return await liveRevisions(shard, shardRevision);
   } catch (reason) {
     if (!etcd.compacted.is(reason)) throw reason;
-    return await liveRevisions(shard, await compactedAt(shard));
+    return await liveRevisions(shard, await compactedAt(shard, runtime));
   }
 }
 

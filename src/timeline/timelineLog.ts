@@ -1,9 +1,10 @@
 import { Code, StatusError } from "../status/error.js";
+import type { Runtime } from "../turn/runtime.js";
 import { type Base, decodeBaseHead, PART_SIZES, type PartSizes } from "./base.js";
 import { decodeEntry, type Entry, encodeEntry } from "./entry.js";
 import { type Applied, Fold } from "./fold.js";
 import { beginLog, type GenesisOptions } from "./genesis.js";
-import type { Committed, HostChange, HostWatchEvents, Runtime } from "./host.js";
+import type { Committed, HostChange, HostWatchEvents } from "./host.js";
 import { BASE_KEY, entryKey, isEntryKey, isPartKey, partKey, TAIL_KEY } from "./keys.js";
 import { type BaseChange, planBase } from "./rebase.js";
 import { findBase, recover } from "./recover.js";

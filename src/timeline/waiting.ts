@@ -1,5 +1,5 @@
 import { Code, StatusError } from "../status/error.js";
-import type { Runtime } from "./host.js";
+import type { Runtime } from "../turn/runtime.js";
 
 /** How long the log's watch may lag behind what is known to be in the log before it is opened anew, ms; doubled each time. */
 const WATCH_LAG_MS = 500;

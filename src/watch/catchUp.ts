@@ -1,3 +1,4 @@
+import type { Runtime } from "../turn/runtime.js";
 import type { History } from "./history.js";
 import type { WatchStats } from "./stats.js";
 import type { Watcher } from "./watcher.js";
@@ -6,6 +7,7 @@ import type { Watcher } from "./watcher.js";
 export interface CatchUpDeps {
   readonly history: History;
   readonly stats: WatchStats;
+  readonly runtime: Runtime;
   /** The watcher has read what it could and goes on from its `next`. */
   place(watcher: Watcher): void;
   /** The history does not reach back to what the watcher needs. */
@@ -21,14 +23,15 @@ const REVISIONS = 20_000;
 /** Watchers that read the history, in turns. Without those whose clients have to take something first. */
 export class CatchUp {
   private readonly behind = new Set<Watcher>();
-  private scheduled: NodeJS.Immediate | undefined;
+  /** Set while a turn is scheduled; takes that back. */
+  private unschedule: (() => void) | undefined;
 
   constructor(private readonly deps: CatchUpDeps) {}
 
   add(watcher: Watcher): void {
     this.behind.add(watcher);
-    this.scheduled ??= setImmediate(() => {
-      this.scheduled = undefined;
+    this.unschedule ??= this.deps.runtime.later(() => {
+      this.unschedule = undefined;
       this.read();
     });
   }
@@ -38,7 +41,7 @@ export class CatchUp {
   }
 
   close(): void {
-    clearImmediate(this.scheduled);
+    this.unschedule?.();
   }
 
   private read(): void {

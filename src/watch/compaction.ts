@@ -1,6 +1,7 @@
 import type { Shard } from "../shard/shard.js";
 import { compactedAt, isServed } from "../timeline/compacted.js";
 import type { Timeline, TimelineView } from "../timeline/view.js";
+import type { Runtime } from "../turn/runtime.js";
 
 /**
  * The first shard revision that a watch from `revision` (at most the head) needs of a shard. Asks for the revision
@@ -32,6 +33,7 @@ export class Compactions {
   constructor(
     private readonly timeline: CompactionTimeline,
     private readonly shards: readonly Shard[],
+    private readonly runtime: Runtime,
   ) {}
 
   /**
@@ -63,7 +65,7 @@ export class Compactions {
   private async look(index: number, needed: number): Promise<number> {
     const shard = this.shards[index]!;
     if (await isServed(shard, needed)) return 0;
-    return compactRevisionOf(this.timeline, index, await compactedAt(shard));
+    return compactRevisionOf(this.timeline, index, await compactedAt(shard, this.runtime));
   }
 }
 

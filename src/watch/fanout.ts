@@ -5,9 +5,14 @@ import type { Watcher } from "./watcher.js";
 
 /** Hands events to the watchers whose ranges they are in; each gets its share of a batch in one go. */
 export class Fanout {
-  private readonly index = new RangeIndex<Audience>();
+  private readonly index: RangeIndex<Audience>;
   private watchers = 0;
   private touched: Audience[] = [];
+
+  /** `random` is uniform in [0, 1). */
+  constructor(random: () => number) {
+    this.index = new RangeIndex(random);
+  }
 
   get size(): number {
     return this.watchers;

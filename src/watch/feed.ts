@@ -1,6 +1,7 @@
 import type { Logger } from "../ops/log.js";
 import type { Shard, ShardStream } from "../shard/shard.js";
 import { withDetail } from "../status/error.js";
+import type { Runtime } from "../turn/runtime.js";
 import { Slabs } from "../turn/slabs.js";
 import { NO_KEY, TO_LAST_KEY } from "../wire/keyRange.js";
 import { WatchRequest } from "../wire/messages.js";
@@ -21,6 +22,7 @@ export interface FeedOptions {
   /** Whether the events come with their previous keys. For that an etcd reads each key once more, see `bringPrevKv`. */
   readonly prevKv: boolean;
   readonly log: Pick<Logger, "info" | "warn">;
+  readonly runtime: Runtime;
   readonly stats: UpstreamStats;
   /** `reached` has moved. */
   arrived(): void;
@@ -81,17 +83,21 @@ export class Feed {
   private closed = false;
   private backoff = MIN_BACKOFF;
   private openedAt = 0;
-  private timer: NodeJS.Timeout | undefined;
+  private stopTimer = () => {};
   /** The next watch begins at the compacted revision itself. */
   private atCompacted = false;
   /** The next watch begins one revision early. */
   private early: boolean;
-  private heardAt = performance.now();
-  /** Since when the shard carries no watch of this feed, `performance.now()`. */
-  private brokenSince: number | undefined = this.heardAt;
+  private readonly runtime: Runtime;
+  private heardAt: number;
+  /** Since when the shard carries no watch of this feed, `Runtime.now()`. */
+  private brokenSince: number | undefined;
   private said = "";
 
   constructor(private readonly options: FeedOptions) {
+    this.runtime = options.runtime;
+    this.heardAt = this.runtime.now();
+    this.brokenSince = this.heardAt;
     this.reached = options.from - 1;
     this.seen = this.reached;
     this.prevKv = options.prevKv;
@@ -101,12 +107,12 @@ export class Feed {
 
   /** Milliseconds since the shard was last heard of; 0 while the feed itself takes nothing. */
   get silence(): number {
-    return this.paused ? 0 : performance.now() - this.heardAt;
+    return this.paused ? 0 : this.runtime.now() - this.heardAt;
   }
 
   /** For how many milliseconds the shard has carried no watch: it can not be reached, or has no leader. */
   get broken(): number {
-    return this.brokenSince === undefined ? 0 : performance.now() - this.brokenSince;
+    return this.brokenSince === undefined ? 0 : this.runtime.now() - this.brokenSince;
   }
 
   /** Whether there is a complete revision to be taken. */
@@ -130,7 +136,7 @@ export class Feed {
     if (this.stream === undefined) return;
     this.stream.cancel();
     // As with any other loss: it counts as out from now on if this one can not be opened.
-    this.brokenSince ??= performance.now();
+    this.brokenSince ??= this.runtime.now();
     this.open();
   }
 
@@ -153,7 +159,7 @@ export class Feed {
     }
     if (this.paused && (this.queuedBytes < QUEUE_BYTES / 2 || !this.offers)) {
       this.paused = false;
-      this.heardAt = performance.now();
+      this.heardAt = this.runtime.now();
       this.stream?.resume();
     }
     return events;
@@ -174,14 +180,14 @@ export class Feed {
 
   close(): void {
     this.closed = true;
-    clearTimeout(this.timer);
+    this.stopTimer();
     this.stream?.cancel();
     this.stream = undefined;
   }
 
   private open(): void {
     this.options.stats.opened++;
-    this.heardAt = performance.now();
+    this.heardAt = this.runtime.now();
     this.openedAt = this.heardAt;
     this.forgetIncomplete();
     const stream = this.options.shard.stream(Watch.Watch, {
@@ -209,17 +215,17 @@ export class Feed {
   }
 
   private openLater(): void {
-    const now = performance.now();
+    const now = this.runtime.now();
     this.brokenSince ??= now;
     if (now - this.openedAt > STABLE) this.backoff = MIN_BACKOFF;
-    const delay = this.backoff * (0.5 + Math.random());
+    const delay = this.backoff * (0.5 + this.runtime.random());
     this.backoff = Math.min(MAX_BACKOFF, this.backoff * 2);
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.open(), delay);
+    this.stopTimer();
+    this.stopTimer = this.runtime.timer(delay, () => this.open());
   }
 
   private receive(message: Uint8Array): void {
-    this.heardAt = performance.now();
+    this.heardAt = this.runtime.now();
     let response: ReturnType<typeof decodeWatch>;
     try {
       response = decodeWatch(message);
@@ -338,16 +344,16 @@ export class Feed {
   /** The compacted revision may have no events any more: goes on without them when they could have come. */
   private waitForCompacted(): void {
     const { stream } = this;
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      const asked = performance.now();
+    this.stopTimer();
+    this.stopTimer = this.runtime.timer(COMPACTED_PATIENCE, () => {
+      const asked = this.runtime.now();
       this.options.shard.unary(KV.Range, PROBE, { idempotent: true }, (error) => {
         if (this.stream !== stream || !this.atCompacted) return;
-        const isPrompt = error === undefined && performance.now() - asked <= PROMPT;
+        const isPrompt = error === undefined && this.runtime.now() - asked <= PROMPT;
         if (isPrompt) this.reach(this.reached + 1);
         else this.waitForCompacted();
       });
-    }, COMPACTED_PATIENCE);
+    });
   }
 
   private report(error: string): void {

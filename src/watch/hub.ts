@@ -3,7 +3,7 @@ import { type RunDeps, Running } from "./running.js";
 import { WatchStats, type WatchStatus } from "./stats.js";
 import type { Watcher } from "./watcher.js";
 
-export type HubDeps = Pick<RunDeps, "timeline" | "shards" | "log" | "historyBytes">;
+export type HubDeps = Pick<RunDeps, "timeline" | "shards" | "log" | "historyBytes" | "runtime">;
 
 /**
  * How long the upstream watches and the history stay when nobody watches any more, ms, and previous keys in them when nobody
@@ -22,14 +22,14 @@ export class Hub {
   private watchers = 0;
   /** Those that want previous keys. */
   private wantingPrevKv = 0;
-  private idle: NodeJS.Timeout | undefined;
-  private plainLater: NodeJS.Timeout | undefined;
+  private stopIdle = () => {};
+  private stopPlainLater = () => {};
   private readonly listeners = new Set<() => void>();
   private readonly outageListeners = new Set<() => void>();
   private readonly compactions: Compactions;
 
   constructor(private readonly deps: HubDeps) {
-    this.compactions = new Compactions(deps.timeline, deps.shards);
+    this.compactions = new Compactions(deps.timeline, deps.shards, deps.runtime);
     this.stats = new WatchStats(deps.shards.length);
   }
 
@@ -46,10 +46,10 @@ export class Hub {
 
   /** Begins to hand out events to a watcher, from its `next` on. */
   attach(watcher: Watcher): void {
-    clearTimeout(this.idle);
+    this.stopIdle();
     this.watchers++;
     if (watcher.wantsPrevKv) {
-      clearTimeout(this.plainLater);
+      this.stopPlainLater();
       this.wantingPrevKv++;
     }
     this.run ??= new Running({
@@ -119,8 +119,8 @@ export class Hub {
 
   /** Stops. Watchers hear nothing more. */
   close(): void {
-    clearTimeout(this.idle);
-    clearTimeout(this.plainLater);
+    this.stopIdle();
+    this.stopPlainLater();
     this.run?.close();
     this.run = undefined;
   }
@@ -128,12 +128,10 @@ export class Hub {
   private left(watcher: Watcher): void {
     this.watchers--;
     if (watcher.wantsPrevKv && --this.wantingPrevKv === 0) {
-      this.plainLater = setTimeout(() => this.run?.dropPrevKv(), IDLE);
-      this.plainLater.unref();
+      this.stopPlainLater = this.deps.runtime.timer(IDLE, () => this.run?.dropPrevKv(), true);
     }
     if (this.watchers > 0) return;
-    clearTimeout(this.idle);
-    this.idle = setTimeout(() => this.close(), IDLE);
-    this.idle.unref();
+    this.stopIdle();
+    this.stopIdle = this.deps.runtime.timer(IDLE, () => this.close(), true);
   }
 }

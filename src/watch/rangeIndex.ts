@@ -12,6 +12,9 @@ export class RangeIndex<T> {
   private readonly singles = new Map<string, T>();
   private root: Node<T> | undefined;
 
+  /** `random` is uniform in [0, 1). */
+  constructor(private readonly random: () => number) {}
+
   /** The value of exactly this range. */
   get(range: TextRange): T | undefined {
     return isSingle(range) ? this.singles.get(range.begin) : this.nodeOf(range)?.value;
@@ -24,7 +27,8 @@ export class RangeIndex<T> {
       return;
     }
     const { begin, end } = range;
-    const node = { begin, end, max: end, priority: Math.random(), value, left: undefined, right: undefined };
+    const priority = this.random();
+    const node = { begin, end, max: end, priority, value, left: undefined, right: undefined };
     this.root = insert(this.root, node);
   }
 

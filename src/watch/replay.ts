@@ -1,6 +1,7 @@
 import type { Logger } from "../ops/log.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
+import type { Runtime } from "../turn/runtime.js";
 import { type EncodedEvent, encodeEvent, type RawEvent } from "../wire/watch.js";
 import { compactRevisionOf, firstNeeded } from "./compaction.js";
 import { Fanout } from "./fanout.js";
@@ -17,6 +18,7 @@ export interface ReplayDeps {
   readonly shards: readonly Shard[];
   readonly history: History;
   readonly log: Pick<Logger, "info" | "warn">;
+  readonly runtime: Runtime;
   readonly stats: WatchStats;
   /** The watcher, in no place now, goes on from its `next`. */
   place(watcher: Watcher): void;
@@ -64,7 +66,7 @@ export class Replays {
     watcher.state = "replaying";
     set.waiting.add(watcher);
     // Not at once: those that come together go together.
-    setImmediate(() => this.start(name));
+    this.deps.runtime.later(() => this.start(name));
   }
 
   remove(watcher: Watcher): void {
@@ -94,7 +96,7 @@ export class Replays {
       set.waiting.clear();
       const replay = new Replay(this.deps, watchers, set.prevKv, () => {
         set.running.delete(replay);
-        setImmediate(() => this.start(name));
+        this.deps.runtime.later(() => this.start(name));
       });
       set.running.add(replay);
       this.deps.stats.replays++;
@@ -114,10 +116,11 @@ interface ReplaySet {
 const setOf = ({ shards, wantsPrevKv }: Watcher): string => `${shards.join()} ${wantsPrevKv}`;
 
 class Replay {
-  private readonly fanout = new Fanout();
+  private readonly fanout: Fanout;
   private readonly feeds: (Feed | undefined)[] = [];
   private readonly merger: Merger<LazyEvent[]>;
-  private scheduled: NodeJS.Immediate | undefined;
+  /** Set while a step is scheduled; takes that back. */
+  private unschedule: (() => void) | undefined;
   private closed = false;
   /** It has been at the timeline's head: since then its watchers get events as they come. */
   private caughtUp = false;
@@ -128,6 +131,7 @@ class Replay {
     private readonly prevKv: boolean,
     private readonly onEnd: () => void,
   ) {
+    this.fanout = new Fanout(deps.runtime.random);
     for (const watcher of watchers) this.fanout.add(watcher);
     const first = watchers.reduce((least, { next }) => Math.min(least, next), Number.POSITIVE_INFINITY);
     // Revision 1 is the empty store. What lies between the head and a start in the future has to be taken all the same.
@@ -147,7 +151,7 @@ class Replay {
   }
 
   begin(): void {
-    const { timeline, shards, log, stats } = this.deps;
+    const { timeline, shards, log, stats, runtime } = this.deps;
     const first = this.merger.delivered + 1;
     if (first < timeline.compactRevision) {
       this.dropCompacted(timeline.compactRevision);
@@ -164,6 +168,7 @@ class Replay {
           fromCompacted: true,
           prevKv: this.prevKv,
           log,
+          runtime,
           arrived: () => this.schedule(),
           lost: (compacted) => void this.lost(shard, compacted),
         });
@@ -197,7 +202,7 @@ class Replay {
   /** Ends without a word to its watchers. */
   close(): void {
     this.closed = true;
-    clearImmediate(this.scheduled);
+    this.unschedule?.();
     for (const feed of this.feeds) feed?.close();
   }
 
@@ -221,8 +226,8 @@ class Replay {
 
   private schedule(): void {
     if (this.closed) return;
-    this.scheduled ??= setImmediate(() => {
-      this.scheduled = undefined;
+    this.unschedule ??= this.deps.runtime.later(() => {
+      this.unschedule = undefined;
       this.step();
     });
   }

@@ -1,8 +1,7 @@
-import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "../ops/log.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
-import { beforeDeparture } from "../turn/departures.js";
+import type { Runtime } from "../turn/runtime.js";
 import { Slabs } from "../turn/slabs.js";
 import { encodeEvent } from "../wire/watch.js";
 import { CatchUp } from "./catchUp.js";
@@ -22,6 +21,7 @@ export interface RunDeps {
   /** In configured order. */
   readonly shards: readonly Shard[];
   readonly log: Pick<Logger, "info" | "warn">;
+  readonly runtime: Runtime;
   readonly stats: WatchStats;
   /** Memory for the events of recent revisions, bytes. */
   readonly historyBytes: number;
@@ -59,7 +59,7 @@ export class Running {
   private readonly sealers: readonly Sealer[];
   private readonly merger: Merger<KeyedEvent[]>;
   private readonly history: History;
-  private readonly fanout = new Fanout();
+  private readonly fanout: Fanout;
   private readonly replays: Replays;
   private readonly catchUps: CatchUp;
   /** Synced watchers that came in the midst of what is handed out ahead: they get all of it in its turn. */
@@ -69,20 +69,21 @@ export class Running {
   /** Whether the feeds are to bring previous keys. Where the history has them `history.fullFrom` tells. */
   private prevKv: boolean;
   private aheadBytes = 0;
-  /** Since when a shard owes the next revision, `performance.now()`. */
+  /** Since when a shard owes the next revision, `Runtime.now()`. */
   private owedSince: number | undefined;
-  private aheadTimer: NodeJS.Timeout | undefined;
+  private stopAheadTimer: (() => void) | undefined;
   private pumping = false;
-  private readonly checks: NodeJS.Timeout;
+  private readonly stopChecks: () => void;
   private readonly stopListening: () => void;
   private closed = false;
 
   constructor(private readonly deps: RunDeps) {
-    const { timeline, shards, historyBytes, log, stats } = deps;
+    const { timeline, shards, historyBytes, log, stats, runtime } = deps;
     const { head } = timeline;
     this.gap = head;
     this.prevKv = deps.prevKv;
     this.begins = shards.map(() => 0);
+    this.fanout = new Fanout(runtime.random);
     const { allocate } = new Slabs();
     const maps = shards.map((_, shard) => (revision: number) => timeline.toRevision(shard, revision));
     this.merger = new Merger(
@@ -94,12 +95,15 @@ export class Running {
     );
     this.history = new History(historyBytes, head + 1);
     if (this.prevKv) this.history.fullFrom = head + 1;
-    this.sealers = shards.map((_, shard) => new Sealer(timeline, shard, () => this.feeds[shard].sighted));
+    this.sealers = shards.map(
+      (_, shard) => new Sealer(timeline, shard, () => this.feeds[shard].sighted, runtime),
+    );
     this.feeds = shards.map((_, shard) => this.openFeed(shard, timeline.cut(shard) + 1, false));
     this.replays = new Replays({
       timeline,
       shards,
       log,
+      runtime,
       stats,
       history: this.history,
       place: (watcher) => this.place(watcher),
@@ -109,13 +113,13 @@ export class Running {
     this.catchUps = new CatchUp({
       history: this.history,
       stats,
+      runtime,
       place: (watcher) => this.place(watcher),
       tooOld: (watcher) => this.replays.request(watcher),
       progressed: deps.progressed,
     });
     this.stopListening = timeline.onAdvance(() => this.advanced());
-    this.checks = setInterval(() => this.check(), CHECK_INTERVAL);
-    this.checks.unref();
+    this.stopChecks = runtime.interval(CHECK_INTERVAL, () => this.check(), true);
   }
 
   /** Puts a watcher that is in no place where it belongs. */
@@ -207,8 +211,8 @@ export class Running {
   close(): void {
     this.closed = true;
     this.stopListening();
-    clearInterval(this.checks);
-    clearTimeout(this.aheadTimer);
+    this.stopChecks();
+    this.stopAheadTimer?.();
     this.catchUps.close();
     this.replays.close();
     for (const sealer of this.sealers) sealer.close();
@@ -232,7 +236,7 @@ export class Running {
   }
 
   private openFeed(shard: number, from: number, fromCompacted: boolean): Feed {
-    const { shards, log, stats } = this.deps;
+    const { shards, log, stats, runtime } = this.deps;
     return new Feed({
       shard: shards[shard],
       stats: stats.upstream[shard],
@@ -240,6 +244,7 @@ export class Running {
       fromCompacted,
       prevKv: this.prevKv,
       log,
+      runtime,
       arrived: () => {
         this.sealers[shard].sighted();
         // Mostly an event comes before its seal: then it is the timeline's next advance that hands it out.
@@ -268,7 +273,7 @@ export class Running {
     if (this.closed || this.pumping) return;
     this.pumping = true;
     // With the answer to the write, and in the same turn of the event loop.
-    beforeDeparture(() => {
+    this.deps.runtime.soon(() => {
       this.pumping = false;
       if (!this.closed) this.pump();
     });
@@ -312,13 +317,13 @@ export class Running {
 
   /** A shard that is down holds only those that need it. */
   private pumpAhead(): void {
-    const now = performance.now();
+    const now = this.deps.runtime.now();
     this.owedSince ??= now;
     if (now - this.owedSince < AHEAD_AFTER) {
-      this.aheadTimer ??= setTimeout(() => {
-        this.aheadTimer = undefined;
+      this.stopAheadTimer ??= this.deps.runtime.timer(AHEAD_AFTER, () => {
+        this.stopAheadTimer = undefined;
         this.pumpSoon();
-      }, AHEAD_AFTER);
+      });
       return;
     }
     const { merger } = this;
@@ -368,7 +373,7 @@ export class Running {
     const { timeline, shards, log } = this.deps;
     log.warn({ shard: shards[shard].name, compacted }, "shard was compacted before its events were seen");
     while (!timeline.isSealed(shard, compacted)) {
-      await timeline.seal(shard, compacted, true).catch(() => pause(RETRY_DELAY));
+      await timeline.seal(shard, compacted, true).catch(() => this.pause(RETRY_DELAY));
       if (this.closed) return;
     }
     const revision = await compactRevisionOf(timeline, shard, compacted);
@@ -378,6 +383,12 @@ export class Running {
     this.feeds[shard] = this.openFeed(shard, compacted, true);
     this.dropBelow(revision, (watcher) => watcher.shards.includes(shard));
     this.pumpSoon();
+  }
+
+  private pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.deps.runtime.timer(ms, resolve);
+    });
   }
 
   /** The timeline itself has forgotten revisions that were not handed out: this proxy was away for long. */

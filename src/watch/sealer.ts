@@ -1,4 +1,5 @@
 import type { Timeline } from "../timeline/view.js";
+import type { Runtime } from "../turn/runtime.js";
 
 /** Bounds of the delay before a shard revision is sealed that was seen and whose writer has not sealed it, ms. */
 const MIN_DELAY = 5;
@@ -10,7 +11,8 @@ const RETRY_DELAY = 1_000;
  * died, a write past the proxies. The delay is random, because every proxy sees the same.
  */
 export class Sealer {
-  private timer: NodeJS.Timeout | undefined;
+  /** Set while a revision waits to be sealed or is being sealed; stops the wait. */
+  private stopTimer: (() => void) | undefined;
   private closed = false;
 
   constructor(
@@ -18,23 +20,24 @@ export class Sealer {
     private readonly shard: number,
     /** Newest shard revision seen with a client's key. The log's own revisions must not count: sealing writes one. */
     private readonly newest: () => number,
+    private readonly runtime: Runtime,
   ) {}
 
   /** `newest` may have moved. */
   sighted(): void {
-    this.arm(MIN_DELAY + Math.random() * (MAX_DELAY - MIN_DELAY));
+    this.arm(MIN_DELAY + this.runtime.random() * (MAX_DELAY - MIN_DELAY));
   }
 
   close(): void {
     this.closed = true;
-    clearTimeout(this.timer);
+    this.stopTimer?.();
   }
 
   private arm(delay: number): void {
-    if (this.timer !== undefined || this.closed) return;
+    if (this.stopTimer !== undefined || this.closed) return;
     const wanted = this.newest();
     if (this.timeline.isSealed(this.shard, wanted)) return;
-    this.timer = setTimeout(() => void this.seal(wanted), delay);
+    this.stopTimer = this.runtime.timer(delay, () => void this.seal(wanted));
   }
 
   /** Not what is newest by now: that may be about to be sealed by its writer. */
@@ -47,7 +50,7 @@ export class Sealer {
         delay = RETRY_DELAY;
       }
     }
-    this.timer = undefined;
+    this.stopTimer = undefined;
     this.arm(delay);
   }
 }

@@ -5,6 +5,7 @@ import type { Caller } from "../../src/shard/caller.js";
 import type { Shard, ShardStream, StreamEvents } from "../../src/shard/shard.js";
 import { Code, type StatusError } from "../../src/status/error.js";
 import { etcd } from "../../src/status/etcd.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 import {
   AuthRoleAddRequest,
   AuthRoleGrantPermissionRequest,
@@ -213,7 +214,7 @@ test("many renewals that are refused among good ones cost a shard messages in th
     },
   } as unknown as Shard;
   const caller: Caller = { access: () => assert.fail("the shard is asked under the caller's token") };
-  const stream = new RenewalStream(shard, { warn: () => {} }, { missed: 0 }, caller);
+  const stream = new RenewalStream(shard, { warn: () => {} }, { missed: 0 }, systemRuntime, caller);
   const codes = await Promise.all(
     Array.from({ length: leases }, (_, i) => {
       return new Promise<number>((resolve) => {

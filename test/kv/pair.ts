@@ -9,6 +9,7 @@ import { createKv } from "../../src/services/kv.js";
 import { createLease } from "../../src/services/lease.js";
 import { openShard } from "../../src/shard/client.js";
 import { StatusError } from "../../src/status/error.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 import {
   type Codec,
   CompactionRequest,
@@ -125,7 +126,7 @@ export async function openProxy(
   const store = await openStore(parsed, log);
   const { router, shards: guarded, timeline, id } = store;
   const identity = createIdentity({ clusterId: id, memberId: 7n, timeline });
-  const leases = new Leases({ shards: guarded, router, timeline, log });
+  const leases = new Leases({ shards: guarded, router, timeline, log, runtime: systemRuntime });
   const kv = createKv({ router, timeline, shards: guarded, identity, leases, limits: parsed.limits, log });
   const handlers = new Map([...kv.unary, ...createLease({ leases, timeline, identity }).unary]);
   const handler = (path: string) => handlers.get(path) as UnaryHandler;

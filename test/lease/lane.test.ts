@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, mock, test } from "node:test";
 import { Lane } from "../../src/lease/lane.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
@@ -9,6 +10,7 @@ describe("lane", () => {
   function place(width: number) {
     const state = { down: false, tried: [] as bigint[], done: [] as bigint[], failed: 0, most: 0, now: 0 };
     const lane = new Lane({
+      runtime: systemRuntime,
       width,
       retryMs: 1_000,
       async run(lease) {

@@ -8,6 +8,7 @@ import { Reaper } from "../../src/lease/reaper.js";
 import { Renewing } from "../../src/lease/renewing.js";
 import type { RenewalStream, Renewed } from "../../src/lease/upstream.js";
 import type { Timeline } from "../../src/timeline/view.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 
 const LEASE = 7n;
 const [HOME, SHARD, SLOW] = [0, 1, 2];
@@ -123,11 +124,16 @@ describe("a part that was missing a moment ago", () => {
       asked++;
       return held;
     };
-    const reaper = new Reaper(calls, parts, placing, endings, timeline, { warn() {} } as never, [
-      "a",
-      "b",
-      "c",
-    ]);
+    const reaper = new Reaper(
+      calls,
+      parts,
+      placing,
+      endings,
+      timeline,
+      { warn() {} },
+      ["a", "b", "c"],
+      systemRuntime,
+    );
     while (asked === 0) await new Promise((resolve) => setTimeout(resolve, 10));
     await finish();
     answer();

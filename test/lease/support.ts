@@ -9,10 +9,11 @@ import { createLease } from "../../src/services/lease.js";
 import { openShard, type ShardClient } from "../../src/shard/client.js";
 import type { Shard } from "../../src/shard/shard.js";
 import { EtcdHost } from "../../src/timeline/etcdHost.js";
-import { type HostWatchEvents, systemRuntime } from "../../src/timeline/host.js";
+import type { HostWatchEvents } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import type { GrpcServer } from "../../src/transport/server.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 import {
   LeaseGrantRequest,
   LeaseGrantResponse,
@@ -201,7 +202,7 @@ export class TestProxy {
     });
     await timeline.open();
     const identity = createIdentity({ clusterId: 1n, memberId: 2n, timeline });
-    const leases = new Leases({ shards, router, timeline, log: silent });
+    const leases = new Leases({ shards, router, timeline, log: silent, runtime: systemRuntime });
     const limits = { maxRequestBytes: 1_572_864, maxTxnOps: 128, requestTimeoutMs: 5_000 };
     const kv = createKv({ shards, router, timeline, identity, leases, limits, log: silent });
     const lease = createLease({ leases, timeline, identity });

@@ -8,6 +8,7 @@ import { UnsentError } from "../../src/shard/errors.js";
 import { type GuardedShard, guardShard } from "../../src/shard/guard.js";
 import type { CallOptions, Shard } from "../../src/shard/shard.js";
 import { Code, StatusError } from "../../src/status/error.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 import { PutRequest, RangeRequest, WatchRequest } from "../../src/wire/messages.js";
 import { KV, Watch } from "../../src/wire/paths.js";
 import { peekHeader } from "../../src/wire/rewrite.js";
@@ -50,6 +51,7 @@ async function withGuard(body: (guarded: Guarded) => Promise<void>): Promise<voi
       shard,
       () => guarded.sealed,
       () => guarded.clusterId,
+      systemRuntime,
     ),
     sealed: 1,
     clusterId: undefined,
@@ -238,6 +240,7 @@ test("a shard that is exchanged while it is being recognised is looked at again 
       client,
       () => 4,
       () => undefined,
+      systemRuntime,
       {
         request: GET,
         judge: async () => {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { etcd } from "../../src/status/etcd.js";
-import { type HostKey, type LogHost, systemRuntime } from "../../src/timeline/host.js";
+import type { HostKey, LogHost } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 
 /** A host whose log takes a first base, and then no entries. */
 function fullHost(): LogHost {

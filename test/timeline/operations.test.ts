@@ -8,6 +8,7 @@ import { SharedTimeline } from "../../src/timeline/timeline.js";
 import type { Placements } from "../../src/timeline/view.js";
 import { SimEtcd } from "./sim/etcd.js";
 import { Network, simHost } from "./sim/network.js";
+import { simRuntime } from "./sim/runtime.js";
 import { Random, Scheduler } from "./sim/scheduler.js";
 
 const place = (lease: bigint, shard: number): LeaseOp => ({ kind: "place", lease, shard });
@@ -37,11 +38,7 @@ async function openTimeline(faults = { loss: 0, cut: 0, lag: 0 }) {
     hostShard: -1,
     proxy: "p",
     map: "",
-    runtime: {
-      timer: (ms, fn) => scheduler.after(ms, fn),
-      soon: (fn) => void scheduler.after(0, fn),
-      random: () => 0.5,
-    },
+    runtime: { ...simRuntime(scheduler, new Random(1), () => true), random: () => 0.5 },
     genesis: async () => ({ revisions: [5, 5], clusterIds: ["1", "2"] }),
     accept() {},
   });

@@ -3,10 +3,10 @@ import { after, before, test } from "node:test";
 import { openShard, type ShardClient } from "../../src/shard/client.js";
 import { compactedAt } from "../../src/timeline/compacted.js";
 import { EtcdHost } from "../../src/timeline/etcdHost.js";
-import { systemRuntime } from "../../src/timeline/host.js";
 import { Pruner } from "../../src/timeline/pruner.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { TimelineLog } from "../../src/timeline/timelineLog.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 import { CompactionRequest, PutRequest, RangeRequest, RangeResponse } from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
 import { peekHeader, peekRevision } from "../../src/wire/rewrite.js";
@@ -113,14 +113,14 @@ test("what is no key's revision any more leaves the log, and nothing else does",
   assert.ok(timeline.log.base.segmentParts.length > 2, "the base has several parts");
 
   // Nobody compacts through a proxy: the shards do it themselves.
-  assert.deepEqual(await Promise.all(shards.map((shard) => compactedAt(shard))), [0, 0]);
+  assert.deepEqual(await Promise.all(shards.map((shard) => compactedAt(shard, systemRuntime))), [0, 0]);
   await pruner.adoptCompaction();
   assert.equal(timeline.compactRevision, 0);
   const compacted = timeline.toRevision(1, timeline.lastAt(100, 1));
   for (const [index, shard] of shards.entries()) {
     const at = timeline.lastAt(100, index);
     await shard.call(KV.Compact, CompactionRequest.encode({ revision: at, physical: true }), WRITE);
-    assert.equal(await compactedAt(shard), at);
+    assert.equal(await compactedAt(shard, systemRuntime), at);
   }
   await pruner.adoptCompaction();
   assert.ok([compacted, 100, 99].includes(timeline.compactRevision));

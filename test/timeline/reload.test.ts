@@ -1,13 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import {
-  type HostChange,
-  type HostWatchEvents,
-  type LogHost,
-  systemRuntime,
-} from "../../src/timeline/host.js";
+import type { HostChange, HostWatchEvents, LogHost } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 import { SimEtcd } from "./sim/etcd.js";
 import { appendByCommit } from "./sim/network.js";
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { CallOptions, Done, Shard, ShardStream, StreamEvents } from "../../src/shard/shard.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import type { Run, Timeline } from "../../src/timeline/view.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 import { Hub } from "../../src/watch/hub.js";
 import type { Outlet, Watcher } from "../../src/watch/watcher.js";
 import { type WatchCreateRequest, WatchRequest, WatchResponse } from "../../src/wire/messages.js";
@@ -189,6 +190,7 @@ export function openHub(timeline: object, fakes: readonly FakeShard[]): Hub {
     timeline: timeline as Timeline,
     shards: fakes.map(({ shard }) => shard),
     log: { info: () => {}, warn: () => {} },
+    runtime: systemRuntime,
     historyBytes: 1 << 20,
   });
 }

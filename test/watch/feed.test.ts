@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { systemRuntime } from "../../src/turn/runtime.js";
 import { Feed, type FeedOptions } from "../../src/watch/feed.js";
 import { FakeShard } from "./fakes.js";
 
@@ -18,6 +19,7 @@ function open(options: Partial<FeedOptions> = {}) {
     fromCompacted: false,
     prevKv: false,
     log: { info: () => {}, warn: () => {} },
+    runtime: systemRuntime,
     arrived: () => reached.push(feed.reached),
     lost: (compacted) => lost.push(compacted),
     ...options,

@@ -5,6 +5,7 @@ import { createRouter } from "../../src/routing/create.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { WatchSession } from "../../src/services/watch/session.js";
 import type { Timeline } from "../../src/timeline/view.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 import { Hub } from "../../src/watch/hub.js";
 import { WatchRequest } from "../../src/wire/messages.js";
 import { Watch } from "../../src/wire/paths.js";
@@ -27,13 +28,22 @@ async function openSession(t: TestContext) {
   }) as unknown as Timeline;
   const shard = new FakeShard();
   const log = { info: () => {}, warn: () => {} };
-  const hub = new Hub({ timeline, shards: [shard.shard], log, historyBytes: 1 << 20 });
+  const hub = new Hub({
+    timeline,
+    shards: [shard.shard],
+    log,
+    runtime: systemRuntime,
+    historyBytes: 1 << 20,
+  });
   t.after(() => hub.close());
   const stream = new TestStream(Watch.Watch, 1 << 20);
   const router = await createRouter({ shards: [{ name: "s", weight: 1 }], rules: [] });
   const identity = createIdentity({ clusterId: 1n, memberId: 1n, timeline });
   const limits = { streamBufferBytes: 1 << 20, progressNotifyMs: INTERVAL };
-  new WatchSession({ timeline, shards: [shard.shard], router, identity, hub, limits }, stream);
+  new WatchSession(
+    { timeline, shards: [shard.shard], router, identity, hub, limits, runtime: systemRuntime },
+    stream,
+  );
   t.after(() => stream.cancel());
   return { fake, shard, stream };
 }

@@ -9,6 +9,7 @@ import { createWatch, type WatchService } from "../../src/services/watch.js";
 import type { Caller } from "../../src/shard/caller.js";
 import type { Shard } from "../../src/shard/shard.js";
 import { Code, StatusError } from "../../src/status/error.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 import { Watch } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { until } from "../support/until.js";
@@ -110,7 +111,15 @@ async function setUp(): Promise<Setting> {
     },
   });
   const identity = createIdentity({ clusterId: store.id, memberId: 7n, timeline });
-  const deps = { timeline, shards: [first, failing], router, identity, limits: LIMITS, log };
+  const deps = {
+    timeline,
+    shards: [first, failing],
+    router,
+    identity,
+    limits: LIMITS,
+    log,
+    runtime: systemRuntime,
+  };
   return Object.assign(setting, { store, service: createWatch(deps) });
 }
 

@@ -9,7 +9,7 @@ test("finds exactly the values of the ranges that hold a key, while ranges come 
   const next = random(seed);
   const letters = ["", "a", "b", "ab", "ba", "\x01", "\xff", "\x00", "aa", "b\x00"];
   const text = () => Array.from({ length: 1 + next(4) }, () => letters[next(letters.length)]).join("");
-  const index = new RangeIndex<number>();
+  const index = new RangeIndex<number>(Math.random);
   const members = new Map<number, TextRange>();
   for (let step = 0; step < 20_000; step++) {
     const choice = next(10);
@@ -50,7 +50,7 @@ test("finds exactly the values of the ranges that hold a key, while ranges come 
 
 test("a key's lookup does not look at the other watchers", () => {
   // 200,000 ranges: 10,000 lookups by brute force are 2,000,000,000 comparisons, which take far longer.
-  const index = new RangeIndex<number>();
+  const index = new RangeIndex<number>(Math.random);
   const count = 200_000;
   const name = (i: number) => Buffer.from(`/registry/pods/${String(i).padStart(8, "0")}/`);
   for (let i = 0; i < count; i++) index.set(textRange(name(i), name(i + 1)), i);

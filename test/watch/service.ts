@@ -4,6 +4,7 @@ import type { ServerStream } from "../../src/rpc/call.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { createWatch, type WatchLimits, type WatchService } from "../../src/services/watch.js";
 import type { StatusError } from "../../src/status/error.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 import { type WatchCreateRequest, WatchRequest, WatchResponse } from "../../src/wire/messages.js";
 import type { EtcdProcess } from "../support/etcd.js";
 import { configOf } from "./support.js";
@@ -23,7 +24,15 @@ export async function openWatchService(
   const store = await openStore(configOf(shards), log);
   const { timeline, router } = store;
   const identity = createIdentity({ clusterId: store.id, memberId: 7n, timeline });
-  const service = createWatch({ timeline, shards: store.shards, router, identity, limits, log });
+  const service = createWatch({
+    timeline,
+    shards: store.shards,
+    router,
+    identity,
+    limits,
+    log,
+    runtime: systemRuntime,
+  });
   const close = () => {
     service.stop?.();
     store.close();

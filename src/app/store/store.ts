@@ -10,9 +10,9 @@ import type { Manifest } from "../../snapshot/manifest.js";
 import { type SaveInput, saveSnapshot } from "../../snapshot/save.js";
 import { Code, StatusError, withDetail } from "../../status/error.js";
 import type { Genesis } from "../../timeline/genesis.js";
-import { systemRuntime } from "../../timeline/host.js";
 import { Pruner } from "../../timeline/pruner.js";
 import type { SharedTimeline } from "../../timeline/timeline.js";
+import { systemRuntime } from "../../turn/runtime.js";
 import { openCallers, type StoreAuth, withoutCredentials } from "./auth.js";
 import { type Connections, connect } from "./connect.js";
 import { type Contradiction, ContradictionError } from "./contradictions.js";
@@ -141,6 +141,7 @@ function guardShards(
       client,
       () => timeline.cut(index),
       () => timeline.log.base?.clusterIds[index],
+      systemRuntime,
       recognitionOf(client, { id, host, config }, () => timeline.log.base.store, log),
     ),
   );

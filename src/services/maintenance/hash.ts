@@ -4,6 +4,7 @@ import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
+import { systemRuntime } from "../../turn/runtime.js";
 import { Compactions } from "../../watch/compaction.js";
 import { NO_KEY, TO_LAST_KEY } from "../../wire/keyRange.js";
 import {
@@ -44,7 +45,7 @@ export class KvHash {
   private readonly compactions: Compactions;
 
   constructor(private readonly deps: MaintenanceDeps) {
-    this.compactions = new Compactions(deps.timeline, deps.shards);
+    this.compactions = new Compactions(deps.timeline, deps.shards, systemRuntime);
   }
 
   async answer(call: Call, bytes: Uint8Array): Promise<Uint8Array> {

@@ -5,6 +5,7 @@ import type { Shard } from "../../shard/shard.js";
 import { StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import type { Timeline } from "../../timeline/view.js";
+import type { Runtime } from "../../turn/runtime.js";
 import type { Hub } from "../../watch/hub.js";
 import { type Outlet, Watcher } from "../../watch/watcher.js";
 import { type WatchCreateRequest, WatchRequest } from "../../wire/messages.js";
@@ -22,6 +23,7 @@ export interface SessionDeps {
   readonly identity: Identity;
   readonly hub: Hub;
   readonly limits: Pick<Config["watch"], "streamBufferBytes" | "progressNotifyMs">;
+  readonly runtime: Runtime;
 }
 
 /** What etcd puts for "no watch", and for "all of this stream". */
@@ -52,11 +54,11 @@ export class WatchSession implements Outlet {
   private progressTarget: number | undefined;
   /** The highest revision in the header of any frame so far. */
   private newest = 0;
-  private progressTimer: NodeJS.Timeout | undefined;
+  private stopProgressTimer = () => {};
   private stopListening: (() => void) | undefined;
   /** Set for a client that wants to hear of it when a shard of its watches has lost its leader. */
   private ignoreOutages: (() => void) | undefined;
-  private notifyTimer: NodeJS.Timeout | undefined;
+  private stopNotifying: (() => void) | undefined;
   /** Ends the pause before a refusal. */
   private endPause: (() => void) | undefined;
 
@@ -163,9 +165,9 @@ export class WatchSession implements Outlet {
    * failure is the answer.
    */
   private async judge(batch: readonly WatchRequest[]): Promise<(StatusError | undefined)[]> {
-    const since = performance.now();
+    const since = this.deps.runtime.now();
     const refusals = await Promise.all(batch.map((request) => this.judgeOne(request)));
-    const rest = REFUSAL_DELAY_MS - (performance.now() - since);
+    const rest = REFUSAL_DELAY_MS - (this.deps.runtime.now() - since);
     if (rest <= 0 || !refusals.some(isOutage)) return refusals;
     await this.pause(rest);
     if (this.closed) return refusals;
@@ -181,12 +183,13 @@ export class WatchSession implements Outlet {
 
   /** Resolves after `ms`, or when the stream ends. */
   private async pause(ms: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
-      this.endPause = resolve;
-      timer = setTimeout(resolve, ms);
+      const stopTimer = this.deps.runtime.timer(ms, resolve);
+      this.endPause = () => {
+        stopTimer();
+        resolve();
+      };
     });
-    clearTimeout(timer);
   }
 
   /** False when the stream has ended: a shard could not be asked, and the client is to try again. */
@@ -247,7 +250,7 @@ export class WatchSession implements Outlet {
           ? new Watcher(this, { ...plan, id, next, compacted: compactRevision })
           : undefined,
       progressNotify: request.progressNotify,
-      since: performance.now(),
+      since: this.deps.runtime.now(),
       cost,
     };
     this.watches.set(id, watch);
@@ -265,7 +268,7 @@ export class WatchSession implements Outlet {
    * alone: the shard may be back by the time that the hub tells of the outage again.
    */
   private requireLeader(): void {
-    const youngest = performance.now() - REFUSAL_DELAY_MS;
+    const youngest = this.deps.runtime.now() - REFUSAL_DELAY_MS;
     for (const { watcher, since } of this.watches.values()) {
       if (watcher === undefined || since > youngest || !this.deps.hub.lacksLeader(watcher)) continue;
       this.close();
@@ -312,7 +315,7 @@ export class WatchSession implements Outlet {
       () => {
         if (this.closed) return;
         this.progressAsked = false;
-        this.progressTimer = setTimeout(() => this.askProgress(), PROGRESS_RETRY);
+        this.stopProgressTimer = this.deps.runtime.timer(PROGRESS_RETRY, () => this.askProgress());
       },
     );
   }
@@ -339,9 +342,10 @@ export class WatchSession implements Outlet {
   }
 
   private startNotifying(): void {
-    const { progressNotifyMs } = this.deps.limits;
+    const { limits, runtime } = this.deps;
     // Spread, because clients come back all at once.
-    this.notifyTimer ??= setInterval(() => this.notify(), progressNotifyMs * (1 + Math.random() / 10));
+    const ms = limits.progressNotifyMs * (1 + runtime.random() / 10);
+    this.stopNotifying ??= runtime.interval(ms, () => this.notify());
   }
 
   /** Tells those watches of progress that have had no events since the last time, a new one with the first chance. */
@@ -389,8 +393,8 @@ export class WatchSession implements Outlet {
     this.stopListening?.();
     this.ignoreOutages?.();
     this.endPause?.();
-    clearTimeout(this.progressTimer);
-    clearInterval(this.notifyTimer);
+    this.stopProgressTimer();
+    this.stopNotifying?.();
     for (const { watcher } of this.watches.values()) {
       if (watcher !== undefined) this.deps.hub.detach(watcher);
     }
@@ -404,7 +408,7 @@ interface ClientWatch {
   /** None for a watch that sees no event any more, or never: it was compacted, or all its keys are reserved. */
   readonly watcher: Watcher | undefined;
   readonly progressNotify: boolean;
-  /** When it was created, `performance.now()`. */
+  /** When it was created, `Runtime.now()`. */
   readonly since: number;
   /** What `WatchMemory` has counted for it, bytes. */
   readonly cost: number;

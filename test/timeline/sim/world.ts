@@ -7,6 +7,7 @@ import { SharedTimeline } from "../../../src/timeline/timeline.js";
 import { TimelineLog } from "../../../src/timeline/timelineLog.js";
 import { SimEtcd } from "./etcd.js";
 import { type Faults, Network, simHost } from "./network.js";
+import { simRuntime } from "./runtime.js";
 import { Random, Scheduler } from "./scheduler.js";
 
 /** The protocol's parts that a test may break on purpose. */
@@ -307,11 +308,7 @@ export class SimProxy {
         hostShard: scenario.host,
         proxy: name,
         map: "{}",
-        runtime: {
-          timer: (ms, fn) => scheduler.after(ms, () => this.network.alive && fn()),
-          soon: (fn) => void scheduler.after(0, () => this.network.alive && fn()),
-          random: () => random.next(),
-        },
+        runtime: simRuntime(scheduler, random, () => this.network.alive),
         genesis: () =>
           this.network.call(() => ({
             revisions: shards.map(({ revision }) => revision),
