@@ -46,7 +46,8 @@ export class Merger<T> {
     private readonly timeline: Pick<TimelineView, "head" | "runAt">,
     delivered: number,
     private readonly source: (shard: number) => Source | undefined,
-    private readonly convert: (events: readonly RawEvent[], shard: number) => T,
+    /** `revision` is the one that the events are of. */
+    private readonly convert: (events: readonly RawEvent[], shard: number, revision: number) => T,
   ) {
     this.newestDelivered = delivered;
     this.newestAhead = delivered;
@@ -112,7 +113,7 @@ export class Merger<T> {
           source.skip(shardRevision);
           return undefined;
         }
-        events = this.convert(source.take(shardRevision), run.shard);
+        events = this.convert(source.take(shardRevision), run.shard, revision);
       }
       this.early.delete(revision);
       this.newestDelivered = revision;
@@ -142,7 +143,7 @@ export class Merger<T> {
         continue;
       }
       const revision = ++this.newestAhead;
-      const events = this.convert(source.take(shardRevision), run.shard);
+      const events = this.convert(source.take(shardRevision), run.shard, revision);
       this.early.set(revision, events);
       return { revision, events, early: true };
     }

@@ -80,6 +80,11 @@ export class Replays {
     for (const { running } of this.sets.values()) for (const replay of running) replay.advanced();
   }
 
+  /** Opens the shards' watches again that have been silent for more than `limit` milliseconds while they owe something. */
+  reopenSilent(limit: number): void {
+    for (const { running } of this.sets.values()) for (const replay of running) replay.reopenSilent(limit);
+  }
+
   close(): void {
     for (const { running } of this.sets.values()) for (const replay of running) replay.close();
     this.sets.clear();
@@ -139,8 +144,12 @@ class Replay {
       deps.timeline,
       Math.max(1, Math.min(first - 1, deps.timeline.head)),
       (shard) => this.feeds[shard],
-      (events, shard) => {
-        const map = (shardRevision: number) => deps.timeline.toRevision(shard, shardRevision);
+      (events, shard, revision) => {
+        // The events' own revision is known: a pruned timeline may have forgotten it by now.
+        const map = (shardRevision: number) =>
+          shardRevision === events[0]?.modRevision
+            ? revision
+            : deps.timeline.toRevision(shard, shardRevision);
         return events.map((raw) => new LazyEvent(raw, map));
       },
     );
@@ -197,6 +206,13 @@ class Replay {
 
   advanced(): void {
     if (!this.closed && this.learn()) this.schedule();
+  }
+
+  reopenSilent(limit: number): void {
+    for (const [shard, feed] of this.feeds.entries()) {
+      if (feed !== undefined && feed.reached < this.deps.timeline.cut(shard) && feed.silence > limit)
+        feed.reopen();
+    }
   }
 
   /** Ends without a word to its watchers. */

@@ -85,13 +85,22 @@ export class Running {
     this.begins = shards.map(() => 0);
     this.fanout = new Fanout(runtime.random);
     const { allocate } = new Slabs();
-    const maps = shards.map((_, shard) => (revision: number) => timeline.toRevision(shard, revision));
+    // The events' own revision is known: a pruned timeline may have forgotten it by now.
+    const own = { shardRevision: 0, revision: 0 };
+    const maps = shards.map(
+      (_, shard) => (shardRevision: number) =>
+        shardRevision === own.shardRevision ? own.revision : timeline.toRevision(shard, shardRevision),
+    );
     this.merger = new Merger(
       timeline,
       head,
       (shard) => this.feeds[shard],
-      (events, shard) =>
-        events.map((raw) => ({ key: keyText(raw.key), event: encodeEvent(raw, maps[shard], allocate) })),
+      (events, shard, revision) =>
+        events.map((raw) => {
+          own.shardRevision = raw.modRevision;
+          own.revision = revision;
+          return { key: keyText(raw.key), event: encodeEvent(raw, maps[shard], allocate) };
+        }),
     );
     this.history = new History(historyBytes, head + 1);
     if (this.prevKv) this.history.fullFrom = head + 1;
@@ -422,6 +431,7 @@ export class Running {
         feed.bringPrevKv(false);
       }
     });
+    this.replays.reopenSilent(SILENCE_LIMIT);
     if (this.feeds.some((_, shard) => this.isOut(shard))) this.deps.outage();
   }
 }
