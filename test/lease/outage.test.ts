@@ -5,6 +5,7 @@ import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
 import { Code, StatusError } from "../../src/status/error.js";
 import { LeaseKeepAliveRequest } from "../../src/wire/messages.js";
 import { Lease } from "../../src/wire/paths.js";
+import { until } from "../support/until.js";
 import { type Client, type TestProxy, TestStore, within } from "./support.js";
 
 /** Leases while shards are down, or come and go. */
@@ -151,10 +152,16 @@ describe("leases and outages", () => {
     for (const id of ids) await client.grant(60, id);
     await client.renew(ids[0]); // the stream is open
     await store.etcds[1].kill("SIGSTOP");
+    const { renewals } = proxy.leases.counts();
     const stream = client.keepAlive();
     for (const id of ids) stream.send(id);
-    await pause(300);
+    // On an open stream a renewal is sent as soon as it is asked for.
+    await until("the proxy has sent them on", () => proxy.leases.counts().renewals === renewals + ids.length);
+    assert.equal(proxy.shards[1].openStreams, 1, "they are on the stream of before");
+    assert.deepEqual(stream.answers, []);
     await store.etcds[1].kill("SIGKILL");
+    await until("the stream is lost", () => proxy.shards[1].openStreams === 0);
+    assert.deepEqual(stream.answers, [], "none was answered on the stream that is lost");
     await store.etcds[1].restart();
     await within(10_000, "all answers", () => stream.settled(ids.length));
     assert.equal(stream.error, undefined);

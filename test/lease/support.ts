@@ -178,6 +178,7 @@ export class TestProxy {
   private constructor(
     readonly timeline: SharedTimeline,
     readonly leases: Leases,
+    readonly shards: readonly ShardClient[],
     readonly client: Client,
     /** `127.0.0.1:port`. */
     readonly address: string,
@@ -214,7 +215,7 @@ export class TestProxy {
     });
     const address = server.addresses[0].replace("http://", "");
     const client = new Client(connect("proxy", address));
-    return new TestProxy(timeline, leases, client, address, [
+    return new TestProxy(timeline, leases, shards, client, address, [
       () => client.shard.close(),
       () => leases.stop(),
       () => kv.stop?.(),

@@ -3,6 +3,7 @@ import { after, before, type TestContext, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { Etcd3 } from "etcd3";
 import { Code } from "../../src/status/error.js";
+import { Scrape } from "../ops/scrape.js";
 import { startEtcdctl } from "../support/etcdctl.js";
 import { startStore, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
@@ -145,10 +146,19 @@ test("who goes away at whatever moment of standing in line leaves nothing behind
 test("who goes away while a shard is about to give them a free lock does not have it", async (t) => {
   const client = connect(t);
   const [{ lease }, next] = [await session(client), await session(client)];
+  // The lease has its parts there, so that all that is left to be sent is what takes the lock.
+  const { key } = (await client.call("Lock.Lock", { name: "free", lease })).response;
+  await client.call("Lock.Unlock", { key: key as string });
+  const { leader } = (await client.call("Election.Campaign", { name: "free-e", lease, value: "v" })).response;
+  await client.call("Election.Resign", { leader: leader as Message });
+  const url = `http://${store.proxies[0].endpoint}/metrics`;
   for (const shard of store.shards) await shard.kill("SIGSTOP");
   const lock = client.start("Lock.Lock", { name: "free", lease });
   const campaign = client.start("Election.Campaign", { name: "free-e", lease, value: "v" });
-  await pause(300); // on their way; should they not be, nothing is left of them anyway
+  await until("both are on their way to a shard", async () => {
+    const sent = (await Scrape.of(url)).of("braid_shard_requests_in_flight", { method: "KV.Txn" });
+    return sent.reduce((sum, { value }) => sum + value, 0) === 2;
+  });
   for (const call of [lock, campaign]) call.cancel();
   await Promise.all([lock.answer, campaign.answer]);
   for (const shard of store.shards) await shard.kill("SIGCONT");
