@@ -17,7 +17,7 @@ export class Network {
   alive = true;
 
   constructor(
-    private readonly scheduler: Scheduler,
+    private readonly scheduler: Pick<Scheduler, "now" | "after">,
     private readonly random: Random,
     private readonly faults: Faults,
   ) {}

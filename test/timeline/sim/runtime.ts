@@ -2,10 +2,14 @@ import type { Runtime } from "../../../src/turn/runtime.js";
 import type { Random, Scheduler } from "./scheduler.js";
 
 /** Where the virtual clock stands at the beginning, ms since the epoch. */
-const EPOCH = Date.UTC(2026, 0, 1);
+export const EPOCH = Date.UTC(2026, 0, 1);
 
 /** Virtual time and seeded chance of one process, which does nothing any more once `isAlive` is false. */
-export function simRuntime(scheduler: Scheduler, random: Random, isAlive: () => boolean): Runtime {
+export function simRuntime(
+  scheduler: Pick<Scheduler, "now" | "after">,
+  random: Random,
+  isAlive: () => boolean,
+): Runtime {
   const after = (ms: number, fn: () => void) => scheduler.after(ms, () => isAlive() && fn());
   return {
     now: () => scheduler.now,

@@ -36,8 +36,14 @@ export class Scheduler {
   private order = 0;
   private readonly heap: Task[] = [];
 
+  /** In whole milliseconds, as timers do: fractions could turn the order of two tasks of one moment round. */
   after(ms: number, run: () => void): () => void {
-    const task: Task = { at: this.now + Math.max(0, ms), order: this.order++, run, cancelled: false };
+    const task: Task = {
+      at: this.now + Math.ceil(Math.max(0, ms)),
+      order: this.order++,
+      run,
+      cancelled: false,
+    };
     this.push(task);
     return () => {
       task.cancelled = true;

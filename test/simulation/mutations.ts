@@ -1,0 +1,171 @@
+import { Endings } from "../../src/lease/ending.js";
+import { Parts } from "../../src/lease/parts.js";
+import { Reaper } from "../../src/lease/reaper.js";
+import { Renewing } from "../../src/lease/renewing.js";
+import { RenewalStream } from "../../src/lease/upstream.js";
+import { guardShard } from "../../src/shard/guard.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
+import { Feed } from "../../src/watch/feed.js";
+import { Merger } from "../../src/watch/merger.js";
+import { Replays } from "../../src/watch/replay.js";
+import { Running } from "../../src/watch/running.js";
+import { Sealer } from "../../src/watch/sealer.js";
+import { Watcher } from "../../src/watch/watcher.js";
+import type { Scenario } from "./world.js";
+
+/** Breaks one rule, and returns what mends it again. */
+export type Mutation = () => () => void;
+
+// biome-ignore lint/suspicious/noExplicitAny: a mutation reaches into any object
+type Any = any;
+type Method = (...args: Any[]) => Any;
+
+/** Replaces a method; the replacement gets the method itself and `this`. */
+function patch(target: Any, name: string, replace: (original: Method, self: Any, ...args: Any[]) => Any) {
+  return () => {
+    const original: Method = target[name];
+    if (original === undefined) throw new Error(`no method ${name}`);
+    target[name] = function (this: Any, ...args: Any[]) {
+      return replace(original.bind(this), this, ...args);
+    };
+    return () => {
+      target[name] = original;
+    };
+  };
+}
+
+const nothing = () => {};
+
+const GUARD = Object.getPrototypeOf(
+  guardShard(
+    { index: 0, name: "", onDisconnect: nothing } as unknown as Parameters<typeof guardShard>[0],
+    () => 0,
+    () => undefined,
+    systemRuntime,
+  ),
+);
+
+const QUIET = { cut: 0, lag: 0, mute: 0, slow: 0 };
+const CALM = { faults: QUIET, hostFaults: { loss: 0, cut: 0, lag: 0 }, crash: 0, pause: 0, freeze: 0 };
+/** Nothing goes wrong but that parts of leases are ended past the proxies. */
+const STRUCK = { ...CALM, shards: 3, host: -1, holders: 5, strike: 0.1 };
+
+/** Each breaks one rule of watches, leases or guards; some seed must notice, in a world where the rule matters. */
+export const MUTATIONS: readonly (readonly [name: string, mutation: Mutation, where?: Partial<Scenario>])[] =
+  [
+    [
+      "a watch of a shard is opened again one revision late",
+      patch(Feed.prototype, "open", (open, feed) => {
+        if (feed.openedAt > 0) {
+          feed.reached++;
+          feed.seen = feed.reached;
+        }
+        open();
+      }),
+    ],
+    [
+      "a fragment counts as a whole revision",
+      patch(Feed.prototype, "reach", (reach, feed, revision) => reach(Math.max(revision, feed.seen))),
+    ],
+    [
+      "what an incomplete revision has brought stays",
+      patch(Feed.prototype, "forgetIncomplete", nothing),
+      { faults: { ...QUIET, cut: 0.02 }, holders: 8, strike: 0.1 },
+    ],
+    [
+      "a watch that has fallen silent stays",
+      patch(Feed.prototype, "reopen", (reopen, feed) => {
+        if (feed.silence === 0) reopen();
+      }),
+      { faults: { ...QUIET, mute: 0.05 } },
+    ],
+    [
+      "revisions are handed out without the shard that owes one",
+      patch(Merger.prototype, "nextAhead", (nextAhead, merger) => {
+        merger.owing.clear();
+        return nextAhead();
+      }),
+    ],
+    [
+      "a replay hands its watchers over one revision late",
+      patch(Replays.prototype, "start", (start, replays, name) => {
+        start(name);
+        for (const replay of replays.sets.get(name)?.running ?? []) {
+          if (Object.hasOwn(replay, "release")) continue;
+          const { release } = Object.getPrototypeOf(replay);
+          replay.release = (watcher: Watcher) => {
+            watcher.next++;
+            release.call(replay, watcher);
+          };
+        }
+      }),
+    ],
+    [
+      "a watcher whose client is slow goes on one revision late",
+      patch(Watcher.prototype, "sendShared", (sendShared, watcher, ...args) => {
+        const sent = sendShared(...args);
+        if (!sent) watcher.next++;
+        return sent;
+      }),
+    ],
+    [
+      "watchers do not hear that what they need was compacted",
+      patch(Running.prototype, "dropBelow", nothing),
+      { faults: { ...QUIET, cut: 0.02 }, compact: 0.5 },
+    ],
+    ["what nobody has sealed is left so", patch(Sealer.prototype, "sighted", nothing)],
+    [
+      "a keep-alive goes only to the home",
+      patch(Renewing.prototype, "renew", (renew, renewing, ...args) => {
+        const { parts } = renewing;
+        renewing.parts = Object.create(parts, {
+          shardsOf: { value: (lease: bigint) => parts.shardsOf(lease).slice(0, 1) },
+        });
+        renew(...args);
+        renewing.parts = parts;
+      }),
+    ],
+    [
+      "a keep-alive stream that is silent is not given up",
+      patch(RenewalStream.prototype, "lost", (lost, _, error) => {
+        if (!/silent/.test(error.message)) lost(error);
+      }),
+      { faults: { ...QUIET, mute: 0.1 }, holders: 5 },
+    ],
+    [
+      "an ending forgets one part",
+      patch(Endings.prototype, "extend", (extend, _, lease, ending, shards) =>
+        extend(lease, ending, shards.slice(0, -1)),
+      ),
+      { ...CALM, holders: 5 },
+    ],
+    [
+      "an ending stops at the home",
+      patch(Endings.prototype, "close", (close, ending, lease) => {
+        ending.endings.get(lease).complete = true;
+        return close(lease);
+      }),
+      { ...CALM, holders: 5 },
+    ],
+    ["nobody looks for lost parts", patch(Reaper.prototype, "wake", nothing)],
+    [
+      "the reaper forgets one shard",
+      patch(Reaper.prototype, "wake", (wake, reaper) => {
+        const { sweeps } = reaper;
+        reaper.sweeps = sweeps.slice(1);
+        wake();
+        reaper.sweeps = sweeps;
+      }),
+      STRUCK,
+    ],
+    [
+      "a part that is missing is always lost",
+      patch(Parts.prototype, "mayLackGrant", () => false),
+      { ...STRUCK, strike: 0, proxies: 3, faults: { ...QUIET, slow: 0.3 } },
+    ],
+    ["a part that is missing was never granted", patch(Parts.prototype, "mayLackGrant", () => true), STRUCK],
+    ["a shard is not looked at after its connection was lost", patch(GUARD, "suspectAgain", nothing)],
+    ["a shard's revision is not compared", patch(GUARD, "compare", nothing)],
+    ["a shard may be any cluster", patch(GUARD, "recognise", nothing)],
+    ["streams do not make the guard ask", patch(GUARD, "probeForStreams", nothing)],
+  ];
