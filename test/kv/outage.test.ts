@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setTimeout as pause } from "node:timers/promises";
 import { Code, StatusError } from "../../src/status/error.js";
 import { PutRequest, RangeRequest } from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
+import { until } from "../support/until.js";
 import { text } from "./model.js";
 import {
   type Ask,
@@ -45,15 +45,6 @@ async function refused(promise: Promise<unknown>): Promise<StatusError> {
   const result = await outcome(promise);
   assert.ok(result instanceof StatusError, "was not refused");
   return result;
-}
-
-/** Waits for a condition that something outside brings about. */
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 30_000;
-  while (!(await holds())) {
-    assert.ok(Date.now() < deadline, `${what}: not within 30 s`);
-    await pause(100);
-  }
 }
 
 test("only what needs a shard that is down fails, and the error names it", async () => {

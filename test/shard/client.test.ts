@@ -7,6 +7,7 @@ import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import { RangeRequest } from "../../src/wire/messages.js";
 import { KV, Maintenance } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
+import { until } from "../support/until.js";
 import {
   failureOf,
   get,
@@ -16,7 +17,6 @@ import {
   recordingLog,
   shardOf,
   startRelay,
-  until,
 } from "./support.js";
 
 const READ = { idempotent: true };

@@ -5,7 +5,8 @@ import { AbandonedError } from "../../src/shard/errors.js";
 import type { StatusError } from "../../src/status/error.js";
 import { KV, Watch } from "../../src/wire/paths.js";
 import { type EtcdCluster, type EtcdProcess, startCluster } from "../support/etcd.js";
-import { failureOf, get, put, putRequest, recordingLog, shardOf, until, watchRequest } from "./support.js";
+import { until } from "../support/until.js";
+import { failureOf, get, put, putRequest, recordingLog, shardOf, watchRequest } from "./support.js";
 
 describe("a cluster of three", () => {
   let cluster: EtcdCluster;

@@ -5,7 +5,8 @@ import { connect } from "node:net";
 import { after, test } from "node:test";
 import { withDetail } from "../../src/status/error.js";
 import { startEtcd } from "../support/etcd.js";
-import { failureOf, get, shardOf, until } from "./support.js";
+import { until } from "../support/until.js";
+import { failureOf, get, shardOf } from "./support.js";
 
 /** A relay process with the shortest accept queue. While it is frozen and its queue full, SYNs get no answer. */
 const RELAY = `

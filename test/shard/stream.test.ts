@@ -4,7 +4,8 @@ import { Code, withDetail } from "../../src/status/error.js";
 import { WatchResponse } from "../../src/wire/messages.js";
 import { Watch } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
-import { get, put, recorder, shardOf, startRelay, until, watchRequest } from "./support.js";
+import { until } from "../support/until.js";
+import { get, put, recorder, shardOf, startRelay, watchRequest } from "./support.js";
 
 describe("streams", () => {
   let etcd: EtcdProcess;
@@ -114,7 +115,7 @@ describe("streams", () => {
     shard.stream(Watch.Watch, seen).send(watchRequest("k"));
     await until(() => seen.messages.length === 1);
     await etcd.kill("SIGSTOP");
-    await until(() => seen.closes.length === 1, 15_000);
+    await until(() => seen.closes.length === 1);
     assert.equal(seen.closes[0]?.code, Code.UNAVAILABLE);
     await etcd.kill("SIGCONT");
     shard.close();

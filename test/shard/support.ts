@@ -69,15 +69,6 @@ export async function failureOf(attempt: Promise<unknown>): Promise<StatusError>
   );
 }
 
-/** Resolves when `condition` holds; looks every few milliseconds. */
-export async function until(condition: () => boolean | Promise<boolean>, limitMs = 20_000): Promise<void> {
-  const end = Date.now() + limitMs;
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`still not so after ${limitMs} ms: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 /** Collects the events of a stream. */
 export interface Recorder extends StreamEvents {
   readonly messages: Uint8Array[];

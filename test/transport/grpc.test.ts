@@ -14,6 +14,7 @@ import { ListenError } from "../../src/transport/port/listen.js";
 import type { ListenTls } from "../../src/transport/port/tls.js";
 import type { GrpcOptions, GrpcServer } from "../../src/transport/server.js";
 import { Authority } from "../support/certificates.js";
+import { until } from "../support/until.js";
 
 const identity = (bytes: Buffer) => bytes;
 const UNARY = "/test.Test/Unary";
@@ -101,14 +102,6 @@ function open(client: Client): {
 }
 
 const tick = () => new Promise((resolve) => setTimeout(resolve, 5));
-
-async function until(condition: () => boolean): Promise<void> {
-  const end = Date.now() + 20_000;
-  while (!condition()) {
-    assert.ok(Date.now() < end, `still not so: ${condition}`);
-    await tick();
-  }
-}
 
 /** Resolves when `count` has begun and does not change any more: flow control has filled its windows. */
 async function standstill(count: () => number): Promise<void> {
