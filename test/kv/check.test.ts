@@ -52,7 +52,7 @@ const EMPTY_KEY = "key is not provided";
 const DUPLICATE = "duplicate key given in txn request";
 const TOO_MANY = "too many operations in txn request";
 
-test("a range needs a key, and a sort option that exists", () => {
+test("a range needs a key and a valid sort option", () => {
   const check = (key: string, fields: object) =>
     verdict(() => checkRange({ ...RangeRequest.decode(EMPTY), key: bytes(key), ...fields }));
   assert.equal(check("", {}), EMPTY_KEY);
@@ -63,7 +63,7 @@ test("a range needs a key, and a sort option that exists", () => {
   }
 });
 
-test("a put that keeps value or lease must not name one", () => {
+test("a put that ignores its value or lease must not have one", () => {
   const check = (key: string, fields: Partial<PutRequest>) =>
     verdict(() => checkPut({ ...PutRequest.decode(EMPTY), key: bytes(key), ...fields }));
   assert.equal(check("", { ignoreValue: true, value: bytes("v") }), EMPTY_KEY);
@@ -72,7 +72,7 @@ test("a put that keeps value or lease must not name one", () => {
   assert.equal(check("a", { ignoreValue: true, ignoreLease: true }), "ok");
 });
 
-test("a transaction's compares and operations are checked like requests of their own", () => {
+test("a transaction's compares and operations are checked like separate requests", () => {
   assert.equal(txn(branches([], [], [compare("")])), EMPTY_KEY);
   assert.equal(txn(branches([range("")])), EMPTY_KEY);
   assert.equal(txn(branches([], [del("")])), EMPTY_KEY);
@@ -82,7 +82,7 @@ test("a transaction's compares and operations are checked like requests of their
   assert.equal(txn(branches([])), "ok");
 });
 
-test("the largest of a transaction's lists counts, and nested ones share what is left", () => {
+test("the longest list of a transaction counts, and nested transactions share what is left", () => {
   const some = (n: number) => Array.from({ length: n }, (_, i) => range(`k${i}`));
   assert.equal(txn(branches(some(4), some(4)), 4), "ok");
   assert.equal(txn(branches(some(1), some(5)), 4), TOO_MANY);
@@ -113,7 +113,7 @@ test("a key may be written once in a branch", () => {
   assert.equal(txn(branches([del("c", "a"), put("b")])), "ok", "an empty range");
 });
 
-test("nested branches exclude each other, but not what lies beside them", () => {
+test("nested branches exclude each other, but not their siblings", () => {
   assert.equal(txn(branches([nested([put("a")], [put("a")])])), "ok");
   assert.equal(txn(branches([nested([put("a")]), nested([put("a")])])), DUPLICATE);
   assert.equal(txn(branches([nested([put("a")]), nested([], [put("a")])])), DUPLICATE);
@@ -123,7 +123,7 @@ test("nested branches exclude each other, but not what lies beside them", () => 
   assert.equal(txn(branches([nested([del("a", "c")], [put("b")])])), "ok");
 });
 
-test("what etcd overlooks is overlooked", () => {
+test("duplicates that etcd does not detect are accepted", () => {
   assert.equal(txn(branches([del("a", "\0"), put("b")])), "ok", "an unbounded deletion");
   assert.equal(
     txn(branches([nested([put("b")]), nested([del("a", "c")])])),
@@ -133,7 +133,7 @@ test("what etcd overlooks is overlooked", () => {
   assert.equal(txn(branches([nested([del("a", "c")]), nested([put("b")])])), DUPLICATE);
 });
 
-test("many nested puts and deletions are checked in reasonable time", () => {
+test("many nested puts and deletions are checked quickly", () => {
   const list = (n: number, make: (i: number) => RequestOp) => Array.from({ length: n }, (_, i) => make(i));
   const deletes = list(42, (i) => nested(list(42, (j) => nested(list(42, (k) => del(`d${i}/${j}/${k}`))))));
   const puts = list(42, (i) => nested(list(42, (j) => nested(list(42, (k) => put(`p${i}/${j}/${k}`))))));

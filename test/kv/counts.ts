@@ -1,6 +1,6 @@
 import type { EtcdProcess } from "../support/etcd.js";
 
-/** Requests of these methods that the etcds have answered while `body` ran. */
+/** Number of requests of these methods that the etcds answered while `body` ran. */
 export function answeredAt(
   etcds: readonly EtcdProcess[],
   methods: readonly string[],
@@ -10,7 +10,7 @@ export function answeredAt(
   return counted(etcds, `grpc_server_handled_total\\{.*${method}.*\\}`, body);
 }
 
-/** Ranges, of transactions too, that the etcds have read while `body` ran. */
+/** Number of ranges that the etcds read while `body` ran, including those of transactions. */
 export function rangesReadAt(etcds: readonly EtcdProcess[], body: () => Promise<unknown>): Promise<number> {
   return counted(etcds, "etcd_mvcc_range_total", body);
 }

@@ -5,8 +5,8 @@ import { bytes, text } from "./model.js";
 import { between, key, openPair, type Pair, put } from "./pair.js";
 
 /*
- * Every field of every KV request, asked of a plain etcd and of the proxy over three shards in the same order:
- * answers must be equal, revisions included. Keys with an "a" are on the first shard, "b" second, "c" third.
+ * Every field of every KV request, sent in the same order to a plain etcd and to a proxy over three shards. The responses
+ * must be equal, including revisions. Keys with an "a" are on the first shard, "b" second, "c" third.
  */
 
 let pair: Pair;
@@ -77,7 +77,7 @@ test("ranges over one shard and over several with every field", async () => {
     await both("put", put(name, value));
   }
   const revision = await head();
-  const extents = [
+  const ranges = [
     EVERYTHING,
     ALL,
     key("a1"),
@@ -86,33 +86,33 @@ test("ranges over one shard and over several with every field", async () => {
     between("a2", "c2"),
     between("c", "a"),
   ];
-  for (const extent of [...extents, between("b2", "\0"), between("\x01", "\x02"), between("", "\0")]) {
+  for (const range of [...ranges, between("b2", "\0"), between("\x01", "\x02"), between("", "\0")]) {
     for (const sortOrder of [0, 1, 2] as const) {
       for (const sortTarget of [0, 1, 2, 3, 4] as const) {
-        for (const limit of [0, 1, 3, 50]) await both("range", { ...extent, sortOrder, sortTarget, limit });
+        for (const limit of [0, 1, 3, 50]) await both("range", { ...range, sortOrder, sortTarget, limit });
       }
     }
     for (const old of [-1, 1, 2, 4, revision - 3, revision, revision + 1, revision + 1000]) {
-      await both("range", { ...extent, revision: old });
-      await both("range", { ...extent, revision: old, limit: 2, countOnly: true });
-      await both("range", { ...extent, revision: old, serializable: true });
+      await both("range", { ...range, revision: old });
+      await both("range", { ...range, revision: old, limit: 2, countOnly: true });
+      await both("range", { ...range, revision: old, serializable: true });
     }
     for (const bound of [-1, 1, 3, revision - 2, revision, revision + 1, revision + 1000]) {
-      await both("range", { ...extent, minModRevision: bound });
-      await both("range", { ...extent, maxModRevision: bound, limit: 2 });
-      await both("range", { ...extent, minCreateRevision: bound, sortOrder: 2, sortTarget: 3 });
-      await both("range", { ...extent, maxCreateRevision: bound, keysOnly: true });
+      await both("range", { ...range, minModRevision: bound });
+      await both("range", { ...range, maxModRevision: bound, limit: 2 });
+      await both("range", { ...range, minCreateRevision: bound, sortOrder: 2, sortTarget: 3 });
+      await both("range", { ...range, maxCreateRevision: bound, keysOnly: true });
       await both("range", {
-        ...extent,
+        ...range,
         minModRevision: 5,
         maxModRevision: bound,
         revision: revision - 1,
         limit: -7,
       });
     }
-    await both("range", { ...extent, keysOnly: true, sortTarget: 4, limit: 4 });
-    await both("range", { ...extent, keysOnly: true, countOnly: true, serializable: true });
-    await both("range", { ...extent, serializable: true });
+    await both("range", { ...range, keysOnly: true, sortTarget: 4, limit: 4 });
+    await both("range", { ...range, keysOnly: true, countOnly: true, serializable: true });
+    await both("range", { ...range, serializable: true });
   }
   await both("range", {
     ...EVERYTHING,
@@ -178,7 +178,7 @@ test("compares of all targets, results and sides", async () => {
     { target: 1 },
     { target: 3, version: 1 },
   ];
-  const extents = [
+  const ranges = [
     key("a1"),
     key("a4"),
     key("amissing"),
@@ -189,8 +189,8 @@ test("compares of all targets, results and sides", async () => {
   ];
   for (const operand of operands) {
     for (const result of [0, 1, 2, 3] as const) {
-      const request = (extent: object) => ({ compare: [{ ...operand, result, ...extent }] });
-      await Promise.all(extents.map((extent) => both("txn", request(extent))));
+      const request = (range: object) => ({ compare: [{ ...operand, result, ...range }] });
+      await Promise.all(ranges.map((range) => both("txn", request(range))));
     }
   }
 });
@@ -237,7 +237,7 @@ test("transactions on one shard, with their inner headers", async () => {
   await both("txn", {});
 });
 
-test("ranges in transactions: old, future and compacted revisions count only on the path taken", async () => {
+test("old, future and compacted revisions in a transaction matter only in the branch taken", async () => {
   const revision = await head();
   const never = when("a1", { target: 0, result: 2, version: 0 });
   for (const old of [-2, -1, 2, 5, revision, revision + 1, revision + 500]) {
@@ -297,7 +297,7 @@ test("leased keys on several shards", async () => {
   await both("range", ALL);
 });
 
-test("compaction: who is refused, before and after", async () => {
+test("reads and compactions are refused alike before and after a compaction", async () => {
   const revision = await head();
   await both("compact", { revision: revision + 1 });
   await both("compact", { revision: revision - 6 });
@@ -305,9 +305,9 @@ test("compaction: who is refused, before and after", async () => {
   await both("compact", { revision: revision - 9, physical: true });
   await both("compact", { revision: -1 });
   for (const old of [-1, 2, revision - 7, revision - 6, revision - 5, revision]) {
-    for (const extent of [ALL, key("a1"), between("b", "c")]) {
-      await both("range", { ...extent, revision: old });
-      await both("txn", { success: [get({ ...extent, revision: old })] });
+    for (const range of [ALL, key("a1"), between("b", "c")]) {
+      await both("range", { ...range, revision: old });
+      await both("txn", { success: [get({ ...range, revision: old })] });
     }
     await both("txn", { success: [get({ ...key("a1"), revision: old }), set("a1", "written")] });
   }
@@ -320,7 +320,7 @@ test("compaction: who is refused, before and after", async () => {
   await both("put", put("c1", "after"));
 });
 
-test("numbers of old keys survive compaction", async () => {
+test("revisions of old keys survive a compaction", async () => {
   const { kvs } = (await both("range", EVERYTHING)) ?? assert.fail();
   for (const kv of kvs) {
     await both("txn", {
@@ -336,7 +336,7 @@ test("numbers of old keys survive compaction", async () => {
   }
 });
 
-test("a request as large as etcd takes, and one beyond", async () => {
+test("a request of the largest size, and a larger one", async () => {
   const value = "v".repeat(1_572_864 - 40);
   await both("put", put("a9", value));
   await both("put", put("a9", `${value}${"v".repeat(40)}`));

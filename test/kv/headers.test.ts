@@ -9,8 +9,8 @@ import { text } from "./model.js";
 import { type Ask, between, key, openPlain, openProxy, put, type TestProxy } from "./pair.js";
 
 /*
- * Headers of answers that make no revision of their own, through a proxy that has not heard of the newest entries yet: its watch of
- * the timeline log is held back. Keys: "a" first shard, "b" second, "c" third.
+ * Headers of responses without a new revision, through a proxy that does not know the newest entries yet because its watch
+ * of the timeline log is held back. Keys: "a" first shard, "b" second, "c" third.
  */
 
 const NEVER = {
@@ -26,7 +26,7 @@ interface Headed {
 
 const HOST_KEY = "get of the host shard's key";
 
-/** What is asked → how. Each answer has a header. */
+/** Name of a request → the request. Each response has a header. */
 const ANSWERS: Readonly<Record<string, (ask: Ask) => Promise<Headed>>> = {
   [HOST_KEY]: (ask) => ask("range", key("a")),
   get: (ask) => ask("range", key("b")),
@@ -56,7 +56,7 @@ const ANSWERS: Readonly<Record<string, (ask: Ask) => Promise<Headed>>> = {
   },
 };
 
-/** Holds back what the log's watches of every proxy opened meanwhile bring, until it is let go. */
+/** Holds back the log watches of all proxies that are opened, until they are released. */
 class HeldWatches {
   private held: (() => void)[] | undefined;
   private readonly original = EtcdHost.prototype.watch;
@@ -66,7 +66,7 @@ class HeldWatches {
     const { deliver } = this;
     EtcdHost.prototype.watch = function (revision, events, known) {
       const changes = (all: readonly HostChange[]) => deliver(() => events.changes(all));
-      // Nothing is known already: what is held back must come all the same.
+      // The events must not count as known, or they would be skipped on release.
       return original.call(this, revision, { ...events, changes }, () => Math.min(0, known()));
     };
   }
@@ -86,14 +86,14 @@ class HeldWatches {
     for (const step of held) step();
   }
 
-  /** Proxies opened from now on are not held back. */
+  /** Does not hold back proxies that are opened from now on. */
   end(): void {
     EtcdHost.prototype.watch = this.original;
   }
 }
 
 for (const dedicated of [false, true]) {
-  test(`headers cover what was acknowledged before, timeline on ${dedicated ? "a host of its own" : "the first shard"}`, async (t) => {
+  test(`headers cover what was acknowledged before, with the timeline on ${dedicated ? "a separate host" : "the first shard"}`, async (t) => {
     let etcds: EtcdProcess[] = [];
     let writer: TestProxy | undefined;
     let reader: TestProxy | undefined;
@@ -109,11 +109,11 @@ for (const dedicated of [false, true]) {
       for (const [what, how] of Object.entries(ANSWERS)) {
         await t.test(what, async () => {
           watches.hold();
-          // On a shard that is not asked, or its own revision would tell.
+          // On a shard that gets no request, because its own revision would reveal the write.
           const where = what === HOST_KEY ? "c" : "a";
           const acknowledged = (await writer!.ask("put", put(where, what))).header!.revision;
           const answer = how(reader!.ask);
-          // A stale answer comes at once; one that waits for the log has to have it.
+          // A stale response comes at once. One that waits for the log needs the events.
           await Promise.race([answer.catch(() => undefined), pause(100)]);
           watches.release();
           const { header } = await answer;
@@ -129,7 +129,7 @@ for (const dedicated of [false, true]) {
   });
 }
 
-test("a revocation answers the revision of its deletions, of several shards the last, while others write", async () => {
+test("a revocation returns the last revision of its deletions on all shards, while others write", async () => {
   const etcds = await startEtcds(3);
   const proxies = [await openProxy(etcds), await openProxy(etcds)];
   const [{ ask }, { ask: other }] = proxies as [TestProxy, TestProxy];
@@ -147,7 +147,11 @@ test("a revocation answers the revision of its deletions, of several shards the 
       const at = async (revision: number) =>
         (await ask("range", { ...between("a", "c"), revision })).kvs.map((kv) => text(kv.key));
       assert.deepEqual(await at(header!.revision), []);
-      assert.equal((await at(header!.revision - 1)).length, 1, "one of the shards is the last");
+      assert.equal(
+        (await at(header!.revision - 1)).length,
+        1,
+        "the header has the revision of the last shard",
+      );
     }
   } finally {
     stopping = true;
@@ -157,7 +161,7 @@ test("a revocation answers the revision of its deletions, of several shards the 
   }
 });
 
-test("a revocation whose parts somebody else has ended covers these deletions", async () => {
+test("a revocation covers the deletions of parts that had already ended", async () => {
   const etcds = await startEtcds(3);
   const proxy = await openProxy(etcds);
   const plain = etcds.map((etcd) => openPlain(etcd));

@@ -30,14 +30,14 @@ import {
 } from "./pair.js";
 
 /*
- * The timeline host does not answer, and the proxy knows it: writes are refused before they are sent. Keys: "a" first shard, "b"
+ * While the timeline host is known not to answer, writes are refused before they are sent. Keys: "a" first shard, "b"
  * second, "c" third.
  */
 
 const LIMITS = { limits: { requestTimeoutMs: 1_500, connectTimeoutMs: 400 } };
 const ALL = between("a", "d");
 const EMPTY = new Uint8Array(0);
-/** A refused write is answered within the time limits and a pause, ms: this is far more, for a busy machine. */
+/** Limit for a refusal, in milliseconds. Far above the proxy's own timeouts, for a busy machine. */
 const BOUND = 10_000;
 
 interface Setting {
@@ -70,7 +70,7 @@ async function withHost(body: (setting: Setting) => Promise<void>): Promise<void
   }
 }
 
-/** Every kind of write → how it is asked for. */
+/** Kind of write → the request. */
 const writes = (ask: Ask, lease: bigint): Readonly<Record<string, () => Promise<unknown>>> => ({
   put: () => ask("put", put("b", "refused")),
   "put with a lease": () => ask("put", put("b", "refused", lease)),
@@ -102,7 +102,7 @@ async function isRefused(what: string, write: () => Promise<unknown>): Promise<v
   assert.ok(performance.now() - since < BOUND, `${what} was refused in time`);
 }
 
-/** A lock below "b"; without a lease it is granted one. */
+/** A lock below "b". Without a lease it is granted one. */
 function lock({ handler, store }: TestProxy, lease = 0n): Promise<Uint8Array> {
   const paths = [KV.Range, KV.Txn, KV.DeleteRange, Lease.LeaseGrant, Lease.LeaseRevoke];
   const unary = new Map(paths.map((path) => [path, handler(path)]));
@@ -111,7 +111,7 @@ function lock({ handler, store }: TestProxy, lease = 0n): Promise<Uint8Array> {
   return invoke(recipes.unary.get(Lock.Lock)!, new TestCall(Lock.Lock), request);
 }
 
-/** What writes, lease calls and compactions change: revisions and leases of the shards, and the compacted revision. */
+/** All effects of writes, lease calls and compactions: the shards' revisions and leases, and the compacted revision. */
 async function effects({ proxy, reached }: Setting): Promise<object> {
   const leases = proxy.store.shards.map(async (shard) => {
     const response = await shard.call(Lease.LeaseLeases, EMPTY, { idempotent: true });
@@ -121,7 +121,7 @@ async function effects({ proxy, reached }: Setting): Promise<object> {
   return { reached: await reached(), leases: await Promise.all(leases), compactRevision };
 }
 
-/** An id of a lease that lives on `shard`. */
+/** The id of a lease whose home is `shard`. */
 function atHome({ store }: TestProxy, shard: number): bigint {
   let id = 1_000n;
   while (store.router.homeOf(id) !== shard) id++;
@@ -136,7 +136,7 @@ async function hostAnswers({ proxy, host }: Setting): Promise<void> {
 
 async function writesAgain({ ask }: Setting, head: number): Promise<void> {
   const { header } = await ask("put", put("c", "again"));
-  assert.equal(header!.revision, head + 1, "no write had to find out, and none has left a revision");
+  assert.equal(header!.revision, head + 1, "no write was sent, so none has left a revision");
   const { kvs } = await ask("range", ALL);
   assert.deepEqual(
     kvs.map((kv) => text(kv.value)),
@@ -144,7 +144,7 @@ async function writesAgain({ ask }: Setting, head: number): Promise<void> {
   );
 }
 
-test("the host is not connected: every write is refused and takes no effect, until it is back", async () => {
+test("host disconnected: every write is refused and takes no effect, until it is back", async () => {
   await withHost(async (setting) => {
     const { proxy, ask, host } = setting;
     const { id } = await ask("grant", { id: 0n, ttl: 600 });
@@ -165,7 +165,7 @@ test("the host is not connected: every write is refused and takes no effect, unt
   });
 });
 
-test("the host is connected and does not answer: all but the first writes are refused, until it answers", async () => {
+test("host connected but silent: all but the first writes are refused, until it answers", async () => {
   await withHost(async (setting) => {
     const { proxy, ask, host } = setting;
     const { id } = await ask("grant", { id: 0n, ttl: 600 });
@@ -181,7 +181,7 @@ test("the host is connected and does not answer: all but the first writes are re
   });
 });
 
-test("the host freezes while nobody writes: grant, put, revocation and lock are refused in time, and nothing happens", async () => {
+test("idle store, host freezes: grant, put, revocation and lock are refused in time, without effect", async () => {
   await withHost(async (setting) => {
     const { proxy, ask, host } = setting;
     const { id } = await ask("grant", { id: 0n, ttl: 600 });
@@ -194,7 +194,7 @@ test("the host freezes while nobody writes: grant, put, revocation and lock are 
     await isRefused("lease revocation", () => ask("revoke", { id }));
     await isRefused("lock", () => lock(proxy));
     await isRefused("lock under a lease", () => lock(proxy, id));
-    assert.ok(proxy.store.host.isConnected, "its link has been open all the time");
+    assert.ok(proxy.store.host.isConnected, "its link stayed open");
     await hostAnswers(setting);
     assert.deepEqual(await effects(setting), before);
     await writesAgain(setting, head);
@@ -202,7 +202,7 @@ test("the host freezes while nobody writes: grant, put, revocation and lock are 
   });
 });
 
-test("the first write after the host froze has no effect where it reads the log, or its error says that it has", async () => {
+test("the first write after the host froze has no effect if it reads the log, else its error says that it has", async () => {
   await withHost(async (setting) => {
     const { proxy, ask, host } = setting;
     const { id } = await ask("grant", { id: atHome(proxy, 0), ttl: 600 });
@@ -232,7 +232,7 @@ test("the first write after the host froze has no effect where it reads the log,
   });
 });
 
-test("a lease is not granted to a client that has gone before the host answers", async () => {
+test("a lease is not granted to a client that cancels before the host answers", async () => {
   await withHost(async (setting) => {
     const { proxy, host } = setting;
     const before = await effects(setting);
@@ -247,7 +247,7 @@ test("a lease is not granted to a client that has gone before the host answers",
   });
 });
 
-test("a read finds out that the host does not answer, and another one that it does", async () => {
+test("a read discovers that the host is silent, and another one that it answers again", async () => {
   await withHost(async (setting) => {
     const { proxy, ask, host } = setting;
     const { timeline } = proxy.store;
@@ -263,7 +263,7 @@ test("a read finds out that the host does not answer, and another one that it do
   });
 });
 
-test("relaxed reads: a lease with an id of the proxy's choice needs no answer of the host, until it is known to be away", async () => {
+test("relaxed reads: a lease without a given id needs no response of the host, until it is known to be away", async () => {
   await withHost(async (setting) => {
     const { proxy, ask, host } = setting;
     proxy.store.timeline.relaxedReads = true;
@@ -278,7 +278,7 @@ test("relaxed reads: a lease with an id of the proxy's choice needs no answer of
   });
 });
 
-test("relaxed reads: a change of roles is refused before it asks for its lock, which would be left on the host", async () => {
+test("relaxed reads: a change of roles is refused before it takes its lock, which would stay on the host", async () => {
   await withHost(async (setting) => {
     const { proxy, host } = setting;
     const { store } = proxy;
@@ -301,7 +301,7 @@ test("relaxed reads: a change of roles is refused before it asks for its lock, w
   });
 });
 
-test("a compaction that has failed leaves nothing to be appended: the host is looked at until it answers", async () => {
+test("a failed compaction leaves nothing to append: the host is probed until it answers", async () => {
   await withHost(async (setting) => {
     const { proxy, host } = setting;
     const { timeline } = proxy.store;
@@ -315,7 +315,7 @@ test("a compaction that has failed leaves nothing to be appended: the host is lo
   });
 });
 
-test("a moment without a connection refuses nothing: writes wait for the next one", async () => {
+test("a short disconnection refuses nothing: writes wait for the next connection", async () => {
   await withHost(async ({ proxy, ask, relay }) => {
     for (let i = 0; i < 5; i++) {
       relay.cut();
@@ -326,12 +326,12 @@ test("a moment without a connection refuses nothing: writes wait for the next on
 });
 
 /*
- * The share of failed writes that took effect. Writers go on over an outage of the host; a write that had begun before the
- * proxy knew may have any outcome, and each writer can have one of those.
+ * The share of failed writes that took effect. Writers go on during an outage of the host. A write that began before the
+ * proxy knew of the outage may have any outcome, and each writer can have one of those.
  */
 const WRITERS = 64;
 
-test("an outage of the host under load: what begins when it is known takes no effect", async (t) => {
+test("host outage under load: writes that begin once it is known take no effect", async (t) => {
   await withHost(async ({ proxy, ask, host }) => {
     const answered = new Set<string>();
     const failed = new Map<string, boolean>();

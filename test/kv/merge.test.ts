@@ -5,7 +5,7 @@ import { readAt, translateRange } from "../../src/services/kv/translate.js";
 import { EMPTY, RangeRequest, type RangeResponse } from "../../src/wire/messages.js";
 import { bytes, KEYS, Random, randomWorld, rangeOf, seed, text, type World } from "./model.js";
 
-/** The range as a snapshot at `at`, from what the shards (as etcds) answer. */
+/** The range as a snapshot at `at`, merged from the shards' responses. */
 function overShards(world: World, request: RangeRequest, at: number): RangeResponse {
   const { view, shards } = world;
   const parts = shards.map((changes, shard) => {
@@ -46,7 +46,7 @@ const shown = (response: RangeResponse) => ({
   kvs: response.kvs.map((kv) => ({ ...kv, key: text(kv.key), value: text(kv.value) })),
 });
 
-test("a range over several shards is what one etcd with all their keys answers", () => {
+test("a range over several shards is what one etcd with all their keys returns", () => {
   const start = seed();
   for (let run = 0; run < 300; run++) {
     const random = new Random(start + run);
@@ -61,7 +61,7 @@ test("a range over several shards is what one etcd with all their keys answers",
   }
 });
 
-test("a limit asks each shard for no more than one key beyond it", () => {
+test("each shard gets at most the limit plus one", () => {
   const request = { ...RangeRequest.decode(EMPTY), key: bytes("a"), rangeEnd: bytes("z"), limit: 10 };
   for (const sortOrder of [0, 1, 2] as const) {
     for (const sortTarget of [0, 1, 2, 3, 4] as const) {
@@ -73,7 +73,7 @@ test("a limit asks each shard for no more than one key beyond it", () => {
   }
 });
 
-test("keys_only leaves the values at the shards unless they are sorted by", () => {
+test("keys_only fetches values only to sort by them", () => {
   const request = { ...RangeRequest.decode(EMPTY), key: bytes("a"), rangeEnd: bytes("z"), keysOnly: true };
   assert.equal(partRequest({ ...request, sortTarget: 3 }).keysOnly, true);
   assert.equal(partRequest({ ...request, sortTarget: 4 }).keysOnly, false);

@@ -40,8 +40,8 @@ export function seed(): number {
 }
 
 /**
- * A timeline of which only the order is known: `order[n]` is the shard of revision n + 2, and every shard starts at
- * revision 1 as an empty etcd does. Written as plainly as possible, to compare with.
+ * A timeline given by its order alone: `order[n]` is the shard of revision n + 2. Every shard starts at revision 1, as an
+ * empty etcd does. Written as plainly as possible, as a reference.
  */
 export class PlainView implements TimelineView {
   compactRevision = 0;
@@ -91,7 +91,7 @@ export class PlainView implements TimelineView {
   }
 }
 
-/** One write of one key (undefined: a deletion) at a revision. */
+/** A write of one key at a revision; a deletion where the value is undefined. */
 export interface Change {
   readonly revision: number;
   readonly key: string;
@@ -124,7 +124,7 @@ export function stateAt(changes: readonly Change[], revision: number): KeyValue[
   return [...state.values()].sort((a, b) => (text(a.key) < text(b.key) ? -1 : 1));
 }
 
-/** etcd's Range over a store whose newest revision is `head`, by the letter of its documentation and its order of steps. */
+/** etcd's Range over a store whose newest revision is `head`, by its documentation and in its order of steps. */
 export function rangeOf(
   changes: readonly Change[],
   head: number,

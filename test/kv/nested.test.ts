@@ -9,8 +9,8 @@ import { type EtcdProcess, startEtcd } from "../support/etcd.js";
 import { startStore, type TestStore } from "../support/store.js";
 
 /*
- * Transactions inside transactions, compared with a plain etcd. There only the limit of operations bounds them: each
- * level uses up one of 128, so 129 levels with an empty innermost one are the deepest.
+ * Nested transactions, compared with a plain etcd. There only the limit of 128 operations bounds them. Each level uses one,
+ * so the deepest transaction has 129 levels, the innermost one empty.
  */
 
 let etcd: EtcdProcess;
@@ -61,7 +61,7 @@ const asIs = (bytes: Uint8Array): Buffer => Buffer.from(bytes);
 interface Outcome {
   readonly code: number;
   readonly text: string;
-  /** Levels of the answer. */
+  /** Levels of the response. */
   readonly levels: number;
 }
 
@@ -79,7 +79,7 @@ function levelsOf({ responses }: TxnResponse): number {
   return 1 + (first?.kind === "txn" ? levelsOf(first.response) : 0);
 }
 
-test("nested transactions are taken and refused as by etcd, at any depth", async () => {
+test("nested transactions are accepted and refused as by etcd, at any depth", async () => {
   for (const levels of [2, 50, 99, 100, 101, 127, 128, 129, 130, 256, 257, 1_000, 10_000]) {
     for (const [name, innermost] of Object.entries(INNERMOST)) {
       for (const [branch, tag] of Object.entries(BRANCHES)) {
@@ -91,7 +91,7 @@ test("nested transactions are taken and refused as by etcd, at any depth", async
   }
 });
 
-test("so are those that read several shards", async () => {
+test("nested transactions over several shards, too", async () => {
   for (const levels of [100, 101, 128, 129, 10_000]) {
     const request = nested(levels, ALL, BRANCHES.success);
     const [theirs, ours] = await Promise.all(clients.map((client) => txn(client, request)));
@@ -99,7 +99,7 @@ test("so are those that read several shards", async () => {
   }
 });
 
-test("and those in JSON", async () => {
+test("nested transactions in JSON, too", async () => {
   const put = { success: [{ requestPut: { key: b64("key"), value: "" } }] };
   for (const levels of [100, 101, 128, 129, 130, 256, 257, 1_000]) {
     const start = '{"success":[{"requestTxn":'.repeat(levels - 1);
@@ -108,7 +108,7 @@ test("and those in JSON", async () => {
     assert.equal(ours!.status, theirs!.status, `${levels} levels: ${ours!.text.slice(0, 200)}`);
     if (ours!.status === 200) continue;
     assert.equal(JSON.parse(ours!.text).code, JSON.parse(theirs!.text).code);
-    // Deeper ones are not read as far as to say this.
+    // Deeper ones fail earlier, with another error.
     if (levels <= 256) assert.equal(JSON.parse(ours!.text).message, JSON.parse(theirs!.text).message);
   }
 });

@@ -70,7 +70,7 @@ test("only what needs a shard that is down fails, and the error names it", async
   });
 });
 
-test("a deletion over several shards of which one is down says what it deleted where", async () => {
+test("a deletion over several shards with one down reports what it deleted where", async () => {
   await withStore(async ({ etcds, ask }) => {
     for (const name of ["a1", "a2", "b1", "c1"]) await ask("put", put(name, "x"));
     await etcds[1].kill();
@@ -89,7 +89,7 @@ test("a deletion over several shards of which one is down says what it deleted w
   });
 });
 
-test("a compaction waits for no shard that is down, which follows when it is back", async () => {
+test("a compaction does not wait for a shard that is down, which is compacted when it is back", async () => {
   await withStore(async ({ etcds, proxy, ask }) => {
     await ask("put", put("b1", "old"));
     await ask("put", put("b1", "new"));
@@ -103,7 +103,7 @@ test("a compaction waits for no shard that is down, which follows when it is bac
     const physical = await refused(ask("compact", { revision: next, physical: true }));
     assert.equal(physical.code, Code.UNAVAILABLE);
     assert.match(physical.message, /^shard "shard1"/);
-    assert.equal(proxy.store.timeline.compactRevision, next, "decided all the same");
+    assert.equal(proxy.store.timeline.compactRevision, next, "decided without the shard");
 
     await etcds[1].restart();
     const direct = openPlain(etcds[1]);
@@ -116,7 +116,7 @@ test("a compaction waits for no shard that is down, which follows when it is bac
   });
 });
 
-test("without the timeline's host nothing is invented, and serializable reads go on", async () => {
+test("without the timeline host, no revision is invented, and serializable reads go on", async () => {
   await withStore(async ({ etcds, proxy, ask }) => {
     await ask("put", put("b1", "sealed"));
     const { revision } = (await ask("put", put("c1", "sealed"))).header!;
@@ -138,7 +138,7 @@ test("without the timeline's host nothing is invented, and serializable reads go
 
     await etcds[0].restart();
     await until("the host is connected", async () => proxy.store.host.isConnected);
-    // Nobody was told of this write: it may still have no revision, but a read that sees it gives it one.
+    // This write was never acknowledged. It may still have no revision, but a read that sees it seals it.
     assert.equal(text((await ask("range", key("b1"))).kvs[0].value), "without a revision");
     assert.equal(text((await ask("range", key("c1"))).kvs[0].value), "sealed");
     const after = await ask("range", between("b", "d"));
@@ -153,10 +153,10 @@ test("without the timeline's host nothing is invented, and serializable reads go
   });
 });
 
-test("a write without a revision is said to have taken effect; what changed nothing is not", async () => {
+test("the error of an unsealed write says that it took effect, that of a no-op does not", async () => {
   await withStore(async ({ etcds, ask }) => {
     for (const name of ["b1", "b2", "c1"]) await ask("put", put(name, "sealed"));
-    // Nobody knows yet that the host does not answer.
+    // The proxy does not know yet that the host is silent.
     await etcds[0].kill("SIGSTOP");
     const outcomes = await Promise.all([
       refused(ask("put", put("b1", "written"))),
@@ -193,7 +193,7 @@ test("a client's deadline and cancellation end its calls to shards", async () =>
     ];
     const finished = new TestCall(KV.Range);
     await invoke(proxy.handler(KV.Range), finished, requests[0][1]);
-    assert.equal(finished.waiting, 0, "a finished call holds on to nothing");
+    assert.equal(finished.waiting, 0, "a finished call leaves no listener");
 
     await etcds[1].kill("SIGSTOP");
     try {
@@ -202,7 +202,7 @@ test("a client's deadline and cancellation end its calls to shards", async () =>
         const late = new TestCall(path, started + 300);
         const error = await refused(invoke(proxy.handler(path), late, request));
         assert.equal(error.code, Code.DEADLINE_EXCEEDED);
-        assert.ok(Date.now() - started < 3_000, "not the shard's own time limit");
+        assert.ok(Date.now() - started < 3_000, "not after the shard's own timeout");
 
         const call = new TestCall(path);
         const result = refused(invoke(proxy.handler(path), call, request));

@@ -49,7 +49,7 @@ type Message<C> = C extends Codec<infer T> ? T : never;
 export type Request<M extends Method> = Init<Message<(typeof METHODS)[M][1]>>;
 export type Response<M extends Method> = Message<(typeof METHODS)[M][2]>;
 
-/** Something that answers etcd's unary methods. */
+/** Calls etcd's unary methods. */
 export type Ask = <M extends Method>(method: M, request: Request<M>) => Promise<Response<M>>;
 
 type Bytes = (path: string, request: Uint8Array) => Promise<Uint8Array>;
@@ -62,7 +62,7 @@ function asker(send: Bytes): Ask {
   };
 }
 
-/** A call as a transport would make it. */
+/** A call as a transport makes it. */
 export class TestCall implements Call {
   readonly metadata = { get: () => undefined };
   cancelled = false;
@@ -90,7 +90,7 @@ export class TestCall implements Call {
   }
 }
 
-/** Calls a handler; fails the test when it replies twice. */
+/** Calls a handler. Fails the test when it replies twice. */
 export function invoke(handler: UnaryHandler, call: Call, request: Uint8Array): Promise<Uint8Array> {
   let replies = 0;
   return new Promise((resolve, reject) => {
@@ -110,7 +110,7 @@ export interface TestProxy {
   stop(): void;
 }
 
-/** Keys that begin with "a" are on the first shard, "b" on the second, "c" on the third; others where routing puts them. */
+/** Keys that begin with "a" are on the first shard, "b" on the second, "c" on the third. Others follow the hash. */
 export async function openProxy(
   shards: readonly EtcdProcess[],
   config: Readonly<Record<string, unknown>> = {},
@@ -142,7 +142,7 @@ export async function openProxy(
   };
 }
 
-/** One etcd asked directly. */
+/** One etcd, called directly. */
 export function openPlain(etcd: EtcdProcess): { ask: Ask; close(): void } {
   const log = createLog("silent");
   const timeouts = { requestTimeoutMs: 20_000, connectTimeoutMs: 5_000 };
@@ -153,11 +153,11 @@ export function openPlain(etcd: EtcdProcess): { ask: Ask; close(): void } {
   };
 }
 
-/** A plain etcd, and a proxy over three shards; whatever is asked of both must be answered alike. */
+/** A plain etcd, and a proxy over three shards, which must respond alike. */
 export interface Pair {
-  /** Asks both, compares, and returns the proxy's answer; undefined when both refused. */
+  /** Calls both, compares, and returns the proxy's response, or undefined when both refused. */
   both<M extends Method>(method: M, request: Request<M>): Promise<Response<M> | undefined>;
-  /** Asks both for the same things at the same time, each in order. */
+  /** Makes the same concurrent calls to both, each in order. */
   readonly braid: TestProxy;
   readonly plain: Ask;
   readonly shards: readonly EtcdProcess[];
@@ -198,7 +198,7 @@ export async function outcome<T>(promise: Promise<T>): Promise<T | StatusError> 
   }
 }
 
-/** An answer without what differs between clusters: who answers, and its Raft term. Bytes as text. */
+/** A response without what differs between clusters: cluster id, member id and Raft term. Bytes as text. */
 function comparable(answer: unknown): unknown {
   if (answer instanceof StatusError) return { code: answer.code, message: answer.message };
   return strip(answer);

@@ -18,7 +18,7 @@ import {
   type TestProxy,
 } from "./pair.js";
 
-/* Reads of single keys that come together go to a shard together, and nobody can tell. Keys: "a" first shard, "b" second. */
+/* Concurrent reads of single keys go to a shard together, which no client can notice. Keys: "a" first shard, "b" second. */
 
 const KEYS = 100;
 
@@ -45,7 +45,7 @@ const read = async (request: Request<"range">, call = new TestCall(KV.Range), fr
 const contents = ({ kvs }: RangeResponse): string | undefined =>
   kvs.length === 0 ? undefined : text(kvs[0].value);
 
-test("reads that come together are few requests for a shard, however many they are", async () => {
+test("concurrent reads are few requests to a shard", async () => {
   const calls = await answeredAt(etcds, ["Range", "Txn"], async () => {
     const all = await Promise.all(names("a", KEYS).map((name) => read(key(name))));
     assert.deepEqual(
@@ -55,7 +55,11 @@ test("reads that come together are few requests for a shard, however many they a
   });
   assert.equal(calls, 2, "no group is larger than 64");
   const onTwo = () => Promise.all([read(key("a0")), read(key("b0"))]);
-  assert.equal(await answeredAt(etcds, ["Range", "Txn"], onTwo), 2, "the host's answer tells the log's end");
+  assert.equal(
+    await answeredAt(etcds, ["Range", "Txn"], onTwo),
+    2,
+    "the host's response carries the log's end",
+  );
   assert.equal(await answeredAt(etcds, ["Range"], onTwo), 2);
   const onOthers = () =>
     Promise.all(["b", "c"].flatMap((prefix) => names(prefix, 5)).map((name) => read(key(name))));
@@ -66,7 +70,7 @@ test("reads that come together are few requests for a shard, however many they a
   );
 });
 
-test("each read is answered as if it had been alone, whatever it asks and whatever is asked with it", async () => {
+test("each read is answered as if it had been alone", async () => {
   const random = new Random(seed());
   const { header } = await proxy.ask("put", put("a-middle", "x"));
   const middle = header!.revision;
@@ -89,7 +93,7 @@ test("each read is answered as if it had been alone, whatever it asks and whatev
   for (const answer of together) assert.ok(answer.header!.revision >= middle);
 });
 
-test("one that an etcd takes only alone costs the others no request", async () => {
+test("a read that etcd accepts only alone costs the others no request", async () => {
   const calls = await answeredAt(etcds, ["Range", "Txn"], async () => {
     const odd = read({ ...key("a0"), revision: -2 });
     const others = await Promise.all(names("a", 30).map((name) => read(key(name))));
@@ -102,7 +106,7 @@ test("one that an etcd takes only alone costs the others no request", async () =
   assert.equal(calls, 2);
 });
 
-test("one that is refused, or whose client goes away, takes no other with it", async () => {
+test("a refused or cancelled read does not affect the others", async () => {
   const gone = [new TestCall(KV.Range), new TestCall(KV.Range), new TestCall(KV.Range)];
   const reads = names("a", 5).map((name) => read(key(name)));
   const cancelled = gone.map((call) => outcome(read(key("a7"), call)));
@@ -118,7 +122,7 @@ test("one that is refused, or whose client goes away, takes no other with it", a
   );
   for (const [i, ended] of (await Promise.all(cancelled)).entries()) {
     if (ended instanceof StatusError) assert.equal(ended.code, Code.CANCELLED);
-    else assert.ok(i === 2, "an answer may be there before the client goes away");
+    else assert.ok(i === 2, "the response may arrive before the client cancels");
     assert.equal(gone[i].waiting, 0);
   }
   assert.match(((await refused) as StatusError).message, /required revision is a future revision/);
@@ -128,7 +132,7 @@ for (const [when, wait] of [
   ["before it is sent", () => {}],
   ["while it is under way", () => new Promise(setImmediate)],
 ] as const) {
-  test(`a read of the host whose client goes away ${when} still brings the log's end to others`, async () => {
+  test(`a read of the host that is cancelled ${when} still carries the log's end for others`, async () => {
     const call = new TestCall(KV.Range);
     const given = outcome(read(key("a0"), call));
     const other = read(key("b0"));
@@ -140,7 +144,7 @@ for (const [when, wait] of [
   });
 }
 
-test("a read without an answer in time ends alone, as its client's deadline says", async () => {
+test("a read that misses its deadline ends alone", async () => {
   await etcds[1].kill("SIGSTOP");
   try {
     const late = new TestCall(KV.Range, Date.now() + 60);
@@ -156,7 +160,7 @@ test("a read without an answer in time ends alone, as its client's deadline says
   }
 });
 
-test("where an etcd takes fewer operations than the proxy is told, all are answered all the same", async () => {
+test("reads are answered although a shard accepts fewer operations than the proxy expects", async () => {
   const small = await startEtcds(3, { flags: ["--max-txn-ops", "3"] });
   const narrow = await openProxy(small);
   try {
@@ -164,7 +168,7 @@ test("where an etcd takes fewer operations than the proxy is told, all are answe
     await narrow.ask("put", put("b0", "other"));
     const host = names("a", 20).map((name) => read(key(name), undefined, narrow));
     const other = read(key("b0"), undefined, narrow);
-    assert.equal(contents(await other), "other", "the log's end comes although the host's group is refused");
+    assert.equal(contents(await other), "other", "the log's end arrives although the host refused the group");
     await Promise.all(host);
     for (let round = 0; round < 6; round++) {
       const all = await Promise.all(names("a", 20).map((name) => read(key(name), undefined, narrow)));
@@ -180,7 +184,7 @@ test("where an etcd takes fewer operations than the proxy is told, all are answe
   }
 });
 
-test("large values do not go together", async () => {
+test("large values are read separately", async () => {
   const large = "x".repeat(200_000);
   await Promise.all(names("a-large", 4).map((name) => proxy.ask("put", put(name, large))));
   const together = () => Promise.all(names("a-large", 4).map((name) => read(key(name))));
@@ -190,7 +194,7 @@ test("large values do not go together", async () => {
   assert.equal(await answeredAt(etcds, ["Range"], together), 4);
 });
 
-test("answers that wait for their seal keep their bytes, whatever is answered meanwhile", async () => {
+test("responses that wait to be sealed keep their bytes while others are answered", async () => {
   const fill = (prefix: string, letter: string) =>
     names(prefix, 4).map((name) => put(name, letter.repeat(10_000)));
   for (const request of [...fill("b-kept", "b"), ...fill("c-kept", "c")]) await proxy.ask("put", request);
@@ -198,7 +202,7 @@ test("answers that wait for their seal keep their bytes, whatever is answered me
   const together = (prefix: string) => Promise.all(names(prefix, 4).map((name) => read(key(name))));
   await together("b-kept");
   await plain.ask("put", put("b-past-the-proxy", "x"));
-  // What waits for the log's end is answered while its host does not answer only so.
+  // Without the host, only such reads are answered that do not wait for the log's end.
   proxy.store.timeline.relaxedReads = true;
   // The timeline's host.
   await etcds[0].kill("SIGSTOP");
@@ -214,7 +218,7 @@ test("answers that wait for their seal keep their bytes, whatever is answered me
   }
 });
 
-test("when a shard is down each of them says which, and those of other shards are answered", async () => {
+test("reads of a shard that is down name it, and those of other shards are answered", async () => {
   await etcds[1].kill();
   const reads = names("b", 5).map((name) => outcome(read(key(name))));
   assert.equal(contents(await read(key("a0"))), "of a0");

@@ -22,11 +22,11 @@ import {
 } from "./model.js";
 
 /*
- * Scans over shards that live: their whole future is known to the test, and how far each has come in it, and how much of
- * it the timeline has sealed, moves on at random while a scan runs.
+ * Scans over changing shards. The test knows the whole history of each shard. While a scan runs, each shard advances in its
+ * history at random, and so does what the timeline has sealed.
  */
 class LivingWorld {
-  /** The shard revision that each shard has come to. */
+  /** The shard revision that each shard has reached. */
   private readonly applied: number[];
   private readonly view: LivingView;
   readonly requests: RangeRequest[] = [];
@@ -37,7 +37,7 @@ class LivingWorld {
     private readonly world: World,
     private readonly random: Random,
     sealed: number,
-    /** How likely something happens before each answer. */
+    /** Probability that something happens before each response. */
     private readonly liveliness: number,
   ) {
     this.view = new LivingView(world.shards.length, world.view.order, sealed);
@@ -82,7 +82,7 @@ class LivingWorld {
     this.happen();
     const request = RangeRequest.decode(bytes);
     this.requests.push(request);
-    // A member that lags has an older state.
+    // A lagging member has an older state.
     const lags = options.mayLag === true && this.random.chance(0.2);
     try {
       done(undefined, this.range(shard, request, lags));
@@ -142,7 +142,7 @@ const CALL = {
 
 function run(living: LivingWorld, request: RangeRequest): Promise<Uint8Array> {
   const shards = living.context.shards.map((_, shard) => shard);
-  return scan(living.context, { call: CALL, request, extent: visible(request)!, shards });
+  return scan(living.context, { call: CALL, request, range: visible(request)!, shards });
 }
 
 const shown = ({ kvs, more, count }: RangeResponse) => ({
@@ -151,7 +151,7 @@ const shown = ({ kvs, more, count }: RangeResponse) => ({
   kvs: kvs.map((kv) => ({ ...kv, key: text(kv.key), value: text(kv.value) })),
 });
 
-test("a scan is the state of one revision of the call's time, whatever happens on the shards meanwhile", async () => {
+test("a scan returns the state of one revision from during the call, whatever happens on the shards", async () => {
   const start = seed();
   for (let n = 0; n < 400; n++) {
     const random = new Random(start + n);
@@ -167,8 +167,8 @@ test("a scan is the state of one revision of the call's time, whatever happens o
       const what = `SEED=${start + n}, scan ${i} at ${revision}: ${JSON.stringify({ ...request, key: text(request.key), rangeEnd: text(request.rangeEnd) })}`;
       assert.ok(before <= revision && revision <= living.sealed, what);
       assert.deepEqual(shown(response), shown(rangeOf(world.whole, revision, request)), what);
-      // The next one may read without a look at the timeline's end, too.
-      if (random.chance(0.5)) Object.assign(living.context.unrest, { until: 0 });
+      // Lets the next scan skip the read of the timeline's end, too.
+      if (random.chance(0.5)) Object.assign(living.context.recentWrites, { until: 0 });
     }
   }
 });
@@ -194,7 +194,7 @@ function randomRequest(random: Random, head: number): RangeRequest {
   };
 }
 
-/** A store of `count` keys; `shardOf` tells where the key of a number is. */
+/** A store of `count` keys. `shardOf` maps the number of a key to its shard. */
 function filledWorld(count: number, shardOf: (n: number) => number): World {
   const order: number[] = [];
   const whole: Change[] = [];
@@ -209,7 +209,7 @@ function filledWorld(count: number, shardOf: (n: number) => number): World {
   return { view: new PlainView(3, order), whole, shards, shardOf: () => 0 };
 }
 
-test("a page is read from the shards without much that is not in it, wherever its keys are", async () => {
+test("a page reads little more from the shards than it returns, wherever its keys are", async () => {
   const random = new Random(seed());
   const count = 900;
   const even = filledWorld(count, () => random.below(3));
@@ -236,10 +236,10 @@ test("a page is read from the shards without much that is not in it, wherever it
   }
 });
 
-test("while nobody writes every shard is asked once and nobody else", async () => {
+test("without concurrent writes, each shard gets one request and the timeline none", async () => {
   const world = filledWorld(30, (n) => n % 3);
   const living = new LivingWorld(world, new Random(seed()), 31, 0);
-  living.context.timeline.sync = () => assert.fail("looks at the timeline's end");
+  living.context.timeline.sync = () => assert.fail("read the timeline's end");
   const request = { ...RangeRequest.decode(EMPTY), key: bytes("k"), rangeEnd: bytes("l") };
   const response = RangeResponse.decode(await run(living, request));
   assert.deepEqual([response.count, response.header!.revision, living.requests.length], [30, 31, 3]);

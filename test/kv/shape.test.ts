@@ -52,7 +52,7 @@ const nested = (success: RequestOp[], failure: RequestOp[] = []): RequestOp => (
   request: txn(success, failure),
 });
 
-test("the extent of a range counts, not its first key", () => {
+test("all keys of a range count, not only the first", () => {
   assert.deepEqual(shapeOf(txn([put("a"), range("a", "b")]), router).shards, [0]);
   assert.deepEqual(shapeOf(txn([put("a"), range("a", "n")]), router).shards, [0, 1]);
   assert.deepEqual(shapeOf(txn([range("z", "a")]), router).shards, []);
@@ -66,14 +66,14 @@ test("every compare and every branch at every depth counts", () => {
   assert.deepEqual([shape.shards, shape.writes, shape.readOnly], [[0, 1], true, false]);
 });
 
-test("a transaction only writes if it can", () => {
+test("only a transaction that can write counts as writing", () => {
   assert.equal(shapeOf(txn([range("a")]), router).writes, false);
   assert.equal(shapeOf(txn([], [nested([del("a")])]), router).writes, true);
   assert.equal(shapeOf(txn([del("c", "b"), range("a", "z")]), router).writes, false, "an empty range");
   assert.equal(shapeOf(txn([del("\0a", "\0b"), range("a", "z")]), router).writes, false, "a reserved range");
 });
 
-test("serializable is what reads only serializable ranges", () => {
+test("a transaction is serializable when all its ranges are", () => {
   const local = { serializable: true };
   assert.equal(shapeOf(txn([range("a", "", local)], [range("b", "", local)]), router).serializable, true);
   assert.equal(shapeOf(txn([range("a", "", local)], [range("b")]), router).serializable, false);
@@ -81,12 +81,12 @@ test("serializable is what reads only serializable ranges", () => {
   assert.equal(shapeOf(txn([]), router).serializable, false);
 });
 
-test("leases are named once each", () => {
+test("each lease is listed once", () => {
   const shape = shapeOf(txn([put("a", 5n), put("b"), nested([put("c", 6n)], [put("c", 5n)])]), router);
   assert.deepEqual(shape.leases, [5n, 6n]);
 });
 
-test("writes of reserved keys are refused by name, ranges are not", () => {
+test("writes of single reserved keys are refused, ranges are not", () => {
   const refusal = (request: TxnRequest) => {
     try {
       shapeOf(request, router);
@@ -101,7 +101,7 @@ test("writes of reserved keys are refused by name, ranges are not", () => {
   assert.equal(refusal(txn([del("\0", "\0"), range("\0x")])), undefined);
 });
 
-test("the refusal says which key or range is where, each shard first", () => {
+test("the error says which key or range is where, with every shard", () => {
   const request = txn([put("a"), put("b"), range("a", "n")], [range("z")]);
   assert.equal(
     acrossShards(request, router, names).message,
@@ -116,8 +116,8 @@ test("the refusal says which key or range is where, each shard first", () => {
 
 test("only what lies outside the reserved keyspace is visible", () => {
   const part = (key: string, end: string) => {
-    const extent = visible({ key: bytes(key), rangeEnd: bytes(end) });
-    return extent && [text(extent.key), text(extent.rangeEnd)];
+    const seen = visible({ key: bytes(key), rangeEnd: bytes(end) });
+    return seen && [text(seen.key), text(seen.rangeEnd)];
   };
   assert.deepEqual(part("a", ""), ["a", ""]);
   assert.deepEqual(part("a", "\0"), ["a", "\0"]);
@@ -129,7 +129,7 @@ test("only what lies outside the reserved keyspace is visible", () => {
   assert.deepEqual(part("\0a", "\x01\0"), ["\x01", "\x01\0"]);
 });
 
-test("keys in messages are one line of ASCII, and not endless", () => {
+test("keys in messages are one short line of ASCII", () => {
   assert.equal(quoteRange({ key: bytes("a\n\xff"), rangeEnd: EMPTY }), '"a\\x0a\\xff"');
   assert.equal(quoteRange({ key: bytes("a"), rangeEnd: bytes("\0") }), '["a", end)');
   assert.ok(quoteRange({ key: new Uint8Array(5000).fill(97), rangeEnd: EMPTY }).length < 100);

@@ -24,7 +24,7 @@ import {
   type TestProxy,
 } from "./pair.js";
 
-/* What a proxy over several shards does that one etcd does not have to. Keys: "a" first shard, "b" second, "c" third. */
+/* What only a store of several shards has to do. Keys: "a" first shard, "b" second, "c" third. */
 
 let shards: EtcdProcess[];
 let first: TestProxy;
@@ -58,7 +58,7 @@ async function refused(promise: Promise<unknown>): Promise<StatusError> {
 
 const keysOf = (response: { kvs: { key: Uint8Array }[] }) => response.kvs.map((kv) => text(kv.key));
 
-test("a deletion over several shards is complete, in key order, and newer than all it deleted", async () => {
+test("a deletion over several shards is complete, in key order, and newer than what it deleted", async () => {
   for (const name of ["c1", "a1", "b1", "b2", "a2"]) await ask("put", put(name, `was ${name}`));
   const before = (await ask("range", ALL)).header!.revision;
   const response = await ask("deleteRange", { ...ALL, prevKv: true });
@@ -85,8 +85,8 @@ test("a transaction that would write across shards is refused with the places of
   const writes = await refused(ask("txn", { success: [set("a/x"), set("b/y")] }));
   assert.equal(writes.code, Code.INVALID_ARGUMENT);
   assert.match(writes.message, /across shards: "a\/x" is on shard "shard0", "b\/y" is on shard "shard1"/);
-  const extent = await refused(ask("txn", { success: [set("a/x"), get(between("a", "c"))] }));
-  assert.match(extent.message, /\["a", "c"\) is on shards "shard0", "shard1"/);
+  const range = await refused(ask("txn", { success: [set("a/x"), get(between("a", "c"))] }));
+  assert.match(range.message, /\["a", "c"\) is on shards "shard0", "shard1"/);
   const branch = await refused(
     ask("txn", {
       success: [get(key("c"))],
@@ -101,7 +101,7 @@ test("a transaction that would write across shards is refused with the places of
   );
 });
 
-test("etcd's own refusals come before that of several shards", async () => {
+test("etcd's own errors come before those of a store", async () => {
   const twice = await refused(ask("txn", { success: [set("a"), set("b"), set("a")] }));
   assert.equal(twice.message, "etcdserver: duplicate key given in txn request");
 });
@@ -162,7 +162,7 @@ test("a write through one proxy is at the same revision in every other, at once"
   }
 });
 
-test("a compare with a revision that only the other proxy has seen yet is no future to this one", async () => {
+test("a compare with a revision that only another proxy knows is not in the future", async () => {
   const { revision } = (await ask("put", put("b1", "new"))).header!;
   const swapped = await second.ask("txn", {
     compare: [{ ...key("b1"), target: 2, result: 0, modRevision: revision }],
@@ -209,7 +209,7 @@ test("a snapshot of several shards never shows a write without those before it",
   assert.ok(snapshots > 10, `only ${snapshots} snapshots were read`);
 });
 
-test("writes past the proxies get their revisions when they are read", async () => {
+test("writes past the proxies are sealed when they are read", async () => {
   const direct = openPlain(shards[1]);
   try {
     const before = (await ask("range", ALL)).header!.revision;
@@ -225,7 +225,7 @@ test("writes past the proxies get their revisions when they are read", async () 
   }
 });
 
-test("a shard compacted past what is sealed does not hide its newest state", async () => {
+test("a shard that was compacted above what is sealed shows its newest state", async () => {
   const direct = openPlain(shards[2]);
   try {
     const { revision } = (await direct.ask("put", put("c-compacted", "1"))).header!;
@@ -268,7 +268,7 @@ test("a put with a lease of another shard, and what happens when its part there 
       success: [{ kind: "put", request: put("b1", "v", 424242n) }],
       failure: [get(key("b1"))],
     });
-    assert.equal(untouched.succeeded, false, "a dead lease on the path that is not taken does no harm");
+    assert.equal(untouched.succeeded, false, "a dead lease in the branch that is not taken is no error");
     const read = await ask("range", between("a-lease", "d"));
     assert.equal(read.kvs.filter((kv) => kv.lease === id).length, 3);
     await ask("revoke", { id });
@@ -299,7 +299,7 @@ test("headers name the same cluster through every proxy", async () => {
   }
 });
 
-test("an empty range end that is on the wire means one key, for reads, compares and deletions", async () => {
+test("an empty range end on the wire means one key, for reads, compares and deletions", async () => {
   for (const name of ["a-end1", "a-end2", "b-end1"]) await ask("put", put(name, name));
   const bytes = (...parts: (string | number[])[]) =>
     Buffer.concat(parts.map((part) => Buffer.from(part as string)));

@@ -11,7 +11,7 @@ import { rangesReadAt } from "./counts.js";
 import { Random, seed, text } from "./model.js";
 import { between, invoke, key, openProxy, outcome, put, TestCall, type TestProxy } from "./pair.js";
 
-/* Equal reads of one moment are one read for the shards, and nobody can tell. Keys: "a" first shard, "b" second. */
+/* Equal concurrent reads are one read at the shards, which no client can notice. Keys: "a" first shard, "b" second. */
 
 let etcds: EtcdProcess[];
 let proxy: TestProxy;
@@ -38,7 +38,7 @@ const read = async (request: object, call = new TestCall(KV.Range)) =>
 
 const rangesAtShards = (body: () => Promise<unknown>) => rangesReadAt(etcds, body);
 
-test("equal reads that come together are two reads for a shard: that of the first, and one for all others", async () => {
+test("equal concurrent reads are two reads at a shard: the first, and one for all others", async () => {
   const asked = await rangesAtShards(async () => {
     const all = await Promise.all(Array.from({ length: 20 }, () => read(key("a1"))));
     for (const { kvs } of all) assert.equal(text(kvs[0].value), "first");
@@ -55,7 +55,7 @@ test("equal reads that come together are two reads for a shard: that of the firs
   assert.equal(scans, 4);
 });
 
-test("reads that differ in anything, or in who asks, are not shared", async () => {
+test("reads with another request or caller are not shared", async () => {
   const asked = await rangesAtShards(() =>
     Promise.all([
       read(key("a1")),
@@ -72,7 +72,7 @@ test("reads that differ in anything, or in who asks, are not shared", async () =
   assert.equal(shared, 4, "the first, and one for each");
 });
 
-test("a read that has left is not joined any more, however long its answer takes", async () => {
+test("a read that has left is not joined any more", async () => {
   const asked = await rangesAtShards(async () => {
     const early = [read(key("a1")), read(key("a1")), read(key("a1"))];
     // Requests leave at the end of the turn.
@@ -82,7 +82,7 @@ test("a read that has left is not joined any more, however long its answer takes
   assert.equal(asked, 3);
 });
 
-test("the others get their answer when the client goes away whose read they have joined", async () => {
+test("followers get their response when the client that they follow cancels", async () => {
   const joined = new TestCall(KV.Range);
   const others = [read(key("a1"))];
   const gone = outcome(read(key("a1"), joined));
@@ -92,7 +92,7 @@ test("the others get their answer when the client goes away whose read they have
   for (const { kvs } of await Promise.all(others)) assert.equal(text(kvs[0].value), "first");
 });
 
-test("an error is everybody's", async () => {
+test("followers share an error", async () => {
   const replies: unknown[] = [];
   const waiting: Reply[] = [];
   const handler = sharing((_call, _request, reply) => waiting.push(reply));
@@ -103,7 +103,7 @@ test("an error is everybody's", async () => {
   assert.deepEqual(replies, ["down", "down", "down", "down"]);
 });
 
-test("a read never shows less than what was answered before it was asked", async () => {
+test("a read shows all that was acknowledged before it began", async () => {
   const random = new Random(seed());
   const name = "a-counter";
   let newest = 0;

@@ -8,7 +8,7 @@ import { until } from "../support/until.js";
 import { text } from "./model.js";
 import { type Ask, between, key, openPlain, openProxy, outcome, put } from "./pair.js";
 
-/* The timeline host is out of space: what was written cannot be sealed. Keys: "a" first shard, "b" second, "c" third. */
+/* The timeline host is out of space, so writes cannot be sealed. Keys: "a" first shard, "b" second, "c" third. */
 
 const QUOTA = { flags: ["--quota-backend-bytes", String(4 << 20)] };
 const NO_SPACE = "etcdserver: mvcc: database space exceeded";
@@ -29,7 +29,7 @@ async function refusal(promise: Promise<unknown>): Promise<{ code: Code; message
   return { code: error.code, message: error.message };
 }
 
-/** Overwrites a key until the etcd behind it has no space left; gives what it then says. */
+/** Overwrites a key until its etcd has no space left. Resolves to the error. */
 async function fill(ask: Ask, name: string): Promise<string> {
   const value = "x".repeat(400_000);
   for (;;) {
@@ -52,7 +52,7 @@ async function makeSpace(etcd: EtcdProcess): Promise<void> {
 const reached = async (shards: readonly { ask: Ask }[]): Promise<number[]> =>
   (await Promise.all(shards.map(({ ask }) => ask("range", key("x"))))).map(({ header }) => header!.revision);
 
-test("a host without space: each proxy's first write is sealed later, what follows is refused and not applied", async () => {
+test("host without space: each proxy's first write is sealed later, others are refused and not applied", async () => {
   const [etcds, host] = await Promise.all([startEtcds(3), startEtcd(QUOTA)]);
   const config = { timeline: { endpoints: [host.endpoint] } };
   const proxies = [await openProxy(etcds, config), await openProxy(etcds, config)];
@@ -110,13 +110,13 @@ test("a host without space: each proxy's first write is sealed later, what follo
           ["c1", "new"],
         ],
       );
-      // What was refused has left no revision, what was not sealed has one each.
+      // Refused writes have left no revision. Each write that was sealed later has one.
       assert.equal(header!.revision, revision + 4);
       assert.equal(new Set(kvs.map((kv) => kv.modRevision)).size, 4);
       assert.ok(kvs.every((kv) => kv.modRevision > revision));
     }
 
-    // A compaction is not tried again: nothing is left that would find out when there is space again.
+    // A failed compaction is not retried, so nothing would discover that there is space again.
     assert.equal(await fill(plainHost.ask, "fill"), NO_SPACE);
     assert.deepEqual(await refusal(one("compact", { revision })), FULL);
     await makeSpace(host);
@@ -130,7 +130,7 @@ test("a host without space: each proxy's first write is sealed later, what follo
   }
 });
 
-test("a shard without space that is the timeline host: it refuses by itself, and the others' writes are refused", async () => {
+test("timeline host on a shard without space: the shard refuses writes, and those of other shards are refused", async () => {
   const etcds = [await startEtcd(QUOTA), ...(await startEtcds(2))];
   const { ask, stop } = await openProxy(etcds);
   const shards = etcds.map(openPlain);
@@ -159,7 +159,7 @@ test("a shard without space that is the timeline host: it refuses by itself, and
   }
 });
 
-test("writers that go on while space runs out and comes back: what was refused is nowhere, all else has one revision", async () => {
+test("writers while space runs out and comes back: refused writes are nowhere, all others have one revision", async () => {
   const [etcds, host] = await Promise.all([startEtcds(3), startEtcd(QUOTA)]);
   const config = { timeline: { endpoints: [host.endpoint] } };
   const proxies = [await openProxy(etcds, config), await openProxy(etcds, config)];

@@ -66,7 +66,7 @@ test("a translated compare holds on the shard when the original holds on the who
   }
 });
 
-test("a transaction that names no revision and no reserved key goes as it came", () => {
+test("a transaction without revisions and reserved keys is unchanged", () => {
   const view = new PlainView(2, [0, 1, 0]);
   const request = txn({
     compare: [
@@ -82,7 +82,7 @@ test("a transaction that names no revision and no reserved key goes as it came",
   assert.equal(txnHorizon(request), 0);
 });
 
-test("a nested transaction is translated, and what lies beside it stays", () => {
+test("a nested transaction is translated, and its siblings are unchanged", () => {
   const view = new PlainView(2, [0, 1, 1, 0]);
   const put: RequestOp = {
     kind: "put",
@@ -122,17 +122,17 @@ test("a range's revision in a transaction fails on the shard only where its bran
   assert.equal(translated(3), 2);
   assert.equal(translated(5), 3);
   assert.equal(translated(7), Number.MAX_SAFE_INTEGER, "beyond every revision");
-  assert.equal(translated(-1), -1, "etcd judges it");
+  assert.equal(translated(-1), -1, "etcd decides");
 });
 
-test("a bound before a shard's first revision does not turn into no bound", () => {
+test("a bound before a shard's first revision remains a bound", () => {
   const view = { head: 10, compactRevision: 0, cutAt: () => 0 } as unknown as TimelineView;
   const translated = translateRange(range({ maxModRevision: 4, maxCreateRevision: 4 }), 0, view, 0);
   assert.deepEqual([translated.maxModRevision, translated.maxCreateRevision], [1, 1]);
   assert.equal(readAt(4, view, 0), 1, "0 would read the newest state");
 });
 
-test("only revisions whose place matters count for the horizon", () => {
+test("only revisions that the translation depends on count for the horizon", () => {
   assert.equal(rangeHorizon(range({})), 0);
   assert.equal(rangeHorizon(range({ revision: -3, minModRevision: -1 })), 0);
   assert.equal(rangeHorizon(range({ minModRevision: 8, maxCreateRevision: 5 })), 7);
@@ -144,7 +144,7 @@ test("only revisions whose place matters count for the horizon", () => {
   assert.equal(txnHorizon(txn({ failure: [{ kind: "range", request: range({ revision: 4 }) }] })), 4);
 });
 
-test("what reaches into the reserved keyspace is cut off or aimed at a key that never exists", () => {
+test("ranges are clipped to visible keys, or sent with a key that never exists", () => {
   const view = new PlainView(1, [0]);
   const request = txn({
     compare: [{ result: 0, target: 0, key: bytes("\0braid/base"), rangeEnd: EMPTY, version: 0 }],
@@ -155,12 +155,12 @@ test("what reaches into the reserved keyspace is cut off or aimed at a key that 
     ],
   });
   const { compare, success } = translateTxn(request, view, 0);
-  const extents = [
+  const ranges = [
     compare[0],
     ...success.map((op) => (op.kind === "none" ? undefined : (op.request as RangeRequest))),
   ];
   assert.deepEqual(
-    extents.map((extent) => extent && [text(extent.key), text(extent.rangeEnd)]),
+    ranges.map((range) => range && [text(range.key), text(range.rangeEnd)]),
     [
       ["\0", ""],
       ["\x01", "\0"],
@@ -170,7 +170,7 @@ test("what reaches into the reserved keyspace is cut off or aimed at a key that 
   );
 });
 
-test("a transaction's revisions are judged as etcd does, negative ones too", () => {
+test("a transaction's revisions are checked as in etcd, including negative ones", () => {
   const view = new PlainView(1, [0, 0, 0, 0]);
   const judge = (revision: number): string => {
     try {
@@ -186,7 +186,7 @@ test("a transaction's revisions are judged as etcd does, negative ones too", () 
   assert.deepEqual([-1, 0, 2, 3, 5].map(judge), ["compacted", "ok", "compacted", "ok", "ok"]);
 });
 
-test("the model of one etcd that these tests compare with takes limits as etcd does", () => {
+test("the reference model applies limits as etcd does", () => {
   const put = (revision: number, key: string) => ({ revision, key, value: "v", lease: 0n });
   const changes = [put(2, "b"), put(3, "a"), put(4, "c")];
   const all = { key: bytes("a"), rangeEnd: bytes("\0"), limit: 1 };

@@ -4,22 +4,22 @@ import { Code, StatusError } from "../../status/error.js";
 import type { KvLimits } from "./limits.js";
 
 /*
- * One client call's calls to shards: the client's deadline and cancellation reach them. Callbacks, because a put or
- * a get of one key should cost no promise.
+ * Calls to shards on behalf of one client call. The client's deadline and cancellation apply to them. They take
+ * callbacks, so that a put or get of one key costs no promise.
  */
 
-/** `stale read`: any member may answer from the state that it has. */
+/** A "stale read" may be answered by any member from the state it has. */
 export type CallKind = "read" | "stale read" | "write";
 
 export function callOptions(call: Call, kind: CallKind, limits: KvLimits): CallOptions {
   return {
     idempotent: kind !== "write",
     mayLag: kind === "stale read",
-    // Only here it makes a difference: everything else fails without a leader, if later.
+    // Other kinds fail without a leader anyway, if later.
     metadata: kind === "stale read" && call.metadata.get("hasleader") === "true" ? REQUIRE_LEADER : undefined,
     origin: call,
     caller: call.caller,
-    // Without the client's deadline the shard's own holds, whose error names the shard.
+    // Where it is no earlier, the shard's own deadline applies, whose error names the shard.
     deadline:
       call.deadline !== Number.POSITIVE_INFINITY && call.deadline < Date.now() + limits.requestTimeoutMs
         ? call.deadline
@@ -29,7 +29,7 @@ export function callOptions(call: Call, kind: CallKind, limits: KvLimits): CallO
 
 const REQUIRE_LEADER = { hasleader: "true" };
 
-/** Calls a shard; `done` is called exactly once, also when the client goes away meanwhile. */
+/** Calls a shard. `done` is called exactly once, also when the client cancels. */
 export function ask(
   call: Call,
   shard: Shard,
@@ -59,7 +59,7 @@ export function ask(
   });
 }
 
-/** `ask` as a promise, for what is not hot. Rejects with `StatusError`. */
+/** `ask` as a promise, for calls that are not hot. Rejects with `StatusError`. */
 export function askAsync(
   call: Call,
   shard: Shard,
@@ -77,7 +77,7 @@ export function askAsync(
 
 const NO_RESPONSE = new Uint8Array(0);
 
-/** What a call ends with that is cancelled, or whose deadline has passed. */
+/** The error of a call that was cancelled, or whose deadline has passed. */
 export function cancellation(call: Call): StatusError {
   if (Date.now() >= call.deadline) {
     return new StatusError(Code.DEADLINE_EXCEEDED, "context deadline exceeded");
@@ -85,7 +85,7 @@ export function cancellation(call: Call): StatusError {
   return new StatusError(Code.CANCELLED, "context canceled");
 }
 
-/** What is told of a write that its shard has taken, but that got no revision because of `error`. What is lost may be that very write. */
+/** The error for a write that was applied but never sealed. It does not claim so after `DATA_LOSS`: the write may be lost. */
 export function unsealedWrite(error: StatusError): StatusError {
   if (error.code === Code.DATA_LOSS) return error;
   // What the append says of itself would be taken for this write.
@@ -93,7 +93,7 @@ export function unsealedWrite(error: StatusError): StatusError {
   return new StatusError(error.code, `${reason}; the write has taken effect`, { cause: error });
 }
 
-/** A promise's end as a callback. */
+/** Calls `done` when `promise` settles. */
 export function after(promise: Promise<unknown>, done: (error: StatusError | undefined) => void): void {
   promise.then(
     () => done(undefined),
@@ -101,7 +101,7 @@ export function after(promise: Promise<unknown>, done: (error: StatusError | und
   );
 }
 
-/** Runs one step of a handler; what it throws is the reply. A step must not throw after it has replied. */
+/** Runs one step of a handler, and replies with what it throws. A step must not throw after it has replied. */
 export function attempt(reply: Reply, step: () => void): void {
   try {
     step();

@@ -12,14 +12,14 @@ import { SortOrder, SortTarget } from "../../wire/messages.js";
 import { KeyRanges } from "./keyRanges.js";
 
 /*
- * etcd's own checks of a request, in etcd's order and with etcd's errors. They come before anything that is
- * particular to several shards, so that a request that etcd refuses is refused alike.
+ * etcd's own checks of a request, in etcd's order and with etcd's errors. They run before any check that only a store of
+ * several shards needs, so that an invalid request gets the same error as from etcd.
  */
 
-/** Throws `StatusError` where etcd refuses the request unseen. */
+/** Throws `StatusError` for a range that etcd refuses before it reads anything. */
 export function checkRange(request: RangeRequest): void {
   if (request.key.length === 0) throw etcd.emptyKey();
-  // Newer etcds refuse these; a 3.4 that is asked to sort by an unknown target dies.
+  // Newer etcds refuse these. etcd 3.4 crashes on an unknown sort target.
   if (request.sortOrder < SortOrder.NONE || request.sortOrder > SortOrder.DESCEND) {
     throw etcd.invalidSortOption();
   }
@@ -28,21 +28,21 @@ export function checkRange(request: RangeRequest): void {
   }
 }
 
-/** Throws `StatusError` where etcd refuses the request unseen. */
+/** Throws `StatusError` for a put that etcd refuses before it proposes it. */
 export function checkPut(request: PutRequest): void {
   if (request.key.length === 0) throw etcd.emptyKey();
   if (request.ignoreValue && request.value.length !== 0) throw etcd.valueProvided();
   if (request.ignoreLease && request.lease !== 0n) throw etcd.leaseProvided();
 }
 
-/** Throws `StatusError` where etcd refuses the request unseen. */
+/** Throws `StatusError` for a deletion that etcd refuses before it proposes it. */
 export function checkDeleteRange(request: DeleteRangeRequest): void {
   if (request.key.length === 0) throw etcd.emptyKey();
 }
 
 /**
- * Throws `StatusError` where etcd refuses the transaction unseen: too many operations, an empty key, an
- * operation of no kind, a key that is put twice or put and deleted.
+ * Throws `StatusError` for a transaction that etcd refuses before it proposes it: too many operations, an empty key, an
+ * operation without a kind, or a key that is put twice, or put and deleted.
  */
 export function checkTxn(request: TxnRequest, maxTxnOps: number): void {
   checkOperations(request, maxTxnOps);
@@ -56,7 +56,7 @@ function checkOperations(request: TxnRequest, maxTxnOps: number): void {
   for (const compare of request.compare) {
     if (compare.key.length === 0) throw etcd.emptyKey();
   }
-  // What a level uses up is missing on the levels below: this bounds the whole tree.
+  // Nested levels get what this one leaves, which bounds the whole tree.
   for (const op of request.success) checkOperation(op, maxTxnOps - operations);
   for (const op of request.failure) checkOperation(op, maxTxnOps - operations);
 }
@@ -86,9 +86,9 @@ interface Writes {
 }
 
 /**
- * Refuses one list of operations that writes a key twice. As in etcd, the two branches of a nested
- * transaction may put the same key, and a nested transaction's puts are compared with the deletes of the
- * levels above and of the nested transactions before it, not of those after it.
+ * Throws when one list of operations writes a key twice. As in etcd, the two branches of a nested transaction may put the
+ * same key. A nested transaction's puts are compared with the deletions of the levels above and of the nested
+ * transactions before it, not of those after it.
  */
 function checkOverlaps(operations: readonly RequestOp[]): Writes {
   const deletes = new KeyRanges();
@@ -122,8 +122,8 @@ function checkOverlaps(operations: readonly RequestOp[]): Writes {
 }
 
 /**
- * Throws `requestTooLarge` for a write that etcd would not propose. etcd measures the whole Raft entry, so the
- * entry's own bytes count: a header with a request id (14 at most) and the tag and length of the request.
+ * Throws `requestTooLarge` for a write that etcd would not propose. etcd measures the whole Raft entry. That adds a header
+ * with a request id (14 bytes at most) and the tag and length of the request.
  */
 export function checkSize(request: Uint8Array, maxRequestBytes: number): void {
   const frame = 14 + 1 + varintLength(request.length);
@@ -131,8 +131,8 @@ export function checkSize(request: Uint8Array, maxRequestBytes: number): void {
 }
 
 /**
- * Throws etcd's error for want of space, saying where, while the timeline host takes no entries. That holds for deletions
- * too, which an etcd without space takes: unsealed they would only keep their shard from being read.
+ * Throws etcd's NOSPACE error, naming the timeline host, while the host accepts no entries. This includes deletions, which
+ * an etcd without space accepts: unsealed, they would only make their shard unreadable.
  */
 export function checkSpace({ isHostFull }: Pick<Timeline, "isHostFull">): void {
   if (!isHostFull) return;

@@ -8,22 +8,22 @@ import { KV } from "../../wire/paths.js";
 import { answerAsync, askAsync, attempt, callOptions } from "./calls.js";
 import type { KvContext } from "./context.js";
 
-/** A compaction that no etcd carries out. */
+/** A compaction that every etcd refuses. */
 const IN_THE_FUTURE = CompactionRequest.encode({ revision: 2 ** 63 });
 
-/** How long a physical compaction may take when the client sets no deadline, ms: as good as no limit. */
-const PHYSICAL_MS = 24 * 3_600_000;
-/** First and longest wait before a shard that could not be compacted is tried again, ms. */
+/** How long a physical compaction may take when the client sets no deadline, in milliseconds. In effect no limit. */
+const PHYSICAL_TIMEOUT_MS = 24 * 3_600_000;
+/** First and longest wait before a failed compaction of a shard is retried, in milliseconds. */
 const RETRY_MIN_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
 
 /**
- * KV.Compact. The entry in the timeline decides; the shards follow. One that cannot be reached is compacted
- * later, and only a physical compaction, which promises freed space, fails for it.
+ * KV.Compact. The entry in the timeline decides, and the shards follow. A shard that cannot be reached is compacted
+ * later. Only a physical compaction fails then, because it promises freed space.
  */
 export class Compactor {
   private readonly context: KvContext;
-  /** Shard → the shard revision at which it still has to be compacted. */
+  /** Shard index → the shard revision at which the shard still has to be compacted. */
   private readonly overdue = new Map<number, number>();
   private readonly timers = new Map<number, NodeJS.Timeout>();
   private stopped = false;
@@ -51,18 +51,18 @@ export class Compactor {
     await timeline.beginWrite(true);
     if (revision > timeline.head) throw etcd.futureRevision();
     if (revision <= timeline.compactRevision) throw etcd.compacted();
-    // Looked up before the entry: after it the timeline may forget what lies below.
-    const targets = shards.map((_, shard) => timeline.lastAt(revision, shard));
+    // Read before the entry is made, because the timeline may forget older revisions after it.
+    const targets = shards.map((shard) => ({ shard, at: timeline.lastAt(revision, shard.index) }));
     if (!(await timeline.compact(revision))) throw etcd.compacted();
     const failures = await Promise.all(
-      shards.map((shard) => this.compactNow(call, shard, targets[shard.index], physical)),
+      targets.map(({ shard, at }) => this.compactNow(call, shard, at, physical)),
     );
     const failed = failures.find((failure) => failure !== undefined);
     if (physical && failed !== undefined) throw failed;
     return identity.header(timeline.head);
   }
 
-  /** The entry in the timeline is not to be had by clients whom a shard would refuse. */
+  /** Rejects for a client that a shard would not let compact, before the entry is made. */
   private async admit(call: Call, shard: Shard): Promise<void> {
     try {
       await askAsync(call, shard, KV.Compact, IN_THE_FUTURE, callOptions(call, "read", this.context.limits));
@@ -79,9 +79,11 @@ export class Compactor {
   ): Promise<StatusError | undefined> {
     try {
       const request = CompactionRequest.encode({ revision, physical });
-      // Repeated, a compaction answers "compacted", which is as good.
+      // A repeated compaction fails with "compacted", which counts as success.
       const options = callOptions(call, "read", this.context.limits);
-      const deadline = physical ? Math.min(call.deadline, Date.now() + PHYSICAL_MS) : options.deadline;
+      const deadline = physical
+        ? Math.min(call.deadline, Date.now() + PHYSICAL_TIMEOUT_MS)
+        : options.deadline;
       await askAsync(call, shard, KV.Compact, request, { ...options, deadline });
       return undefined;
     } catch (reason) {
@@ -110,7 +112,8 @@ export class Compactor {
   }
 
   private retry(shard: Shard, nextDelay: number): void {
-    const revision = this.overdue.get(shard.index) as number;
+    const revision = this.overdue.get(shard.index);
+    if (revision === undefined) return;
     const request = CompactionRequest.encode({ revision, physical: false });
     shard.unary(KV.Compact, request, { idempotent: true }, (error) => {
       const done = error === undefined || isCompacted(error);
@@ -129,7 +132,7 @@ function isCompacted(error: StatusError): boolean {
   return etcd.compacted.is(error);
 }
 
-/** A shard's failure with the shard's name, which connection failures have already. */
+/** A shard's error with the shard's name. Connection errors have it already. */
 function named(error: StatusError, shard: Shard): StatusError {
   const name = describeShard(shard);
   if (error.message.startsWith(name)) return error;

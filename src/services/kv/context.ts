@@ -6,21 +6,21 @@ import type { ToRevision } from "../../wire/rewrite.js";
 import type { Identity } from "../identity.js";
 import type { KvLimits } from "./limits.js";
 import { PointReads } from "./pointReads.js";
-import { Unrest } from "./unrest.js";
-import { Unseen } from "./unseen.js";
+import { RecentWrites } from "./recentWrites.js";
+import { ShardProbes } from "./shardProbes.js";
 
 /**
- * Makes leases usable on the shards of the keys that are bound to them. A lease lives on a home shard; on another
- * shard it needs a part of its own before a key there can be put with it.
+ * Makes a lease usable on the shards of its keys. A lease lives on its home shard. On any other shard it needs a part
+ * there before a key can be put with it.
  */
 export interface LeasePlacer {
-  /** True when a put with `lease` may go to `shard` at once (always on the lease's home shard). */
+  /** True when a put with `lease` may go to `shard` at once. Always true on the lease's home shard. */
   isPlaced(lease: bigint, shard: number): boolean;
   /** Resolves once the lease has a part on `shard`. Rejects with `leaseNotFound` when there is no such lease. */
   ensurePlaced(lease: bigint, shard: number): Promise<void>;
   /**
-   * `shard`, where the lease is placed, does not know it: grants it there again if it is alive at home. Rejects
-   * with `leaseNotFound` when it is not.
+   * Grants the lease on `shard` again, where it is placed but unknown. Rejects with `leaseNotFound` when it is not
+   * alive at home.
    */
   repair(lease: bigint, shard: number): Promise<void>;
   /** The lease's keys on shards other than `shard`. */
@@ -41,24 +41,31 @@ export interface KvDeps {
   readonly log: Pick<Logger, "warn">;
 }
 
-/** What the KV handlers share. */
+/** What the KV handlers share. What takes the index of a shard throws `RangeError` where no shard has it. */
 export interface KvContext extends KvDeps {
-  /** By shard: its sealed shard revisions → revisions. */
-  readonly toRevision: readonly ToRevision[];
-  /** By shard. */
-  readonly pointReads: readonly PointReads[];
-  readonly unseen: Unseen;
-  readonly unrest: Unrest;
+  shardAt(index: number): Shard;
+  /** Turns sealed revisions of a shard into revisions. */
+  revisionsOf(shard: number): ToRevision;
+  pointReadsOf(shard: number): PointReads;
+  readonly probes: ShardProbes;
+  readonly recentWrites: RecentWrites;
 }
 
 export function createContext(deps: KvDeps): KvContext {
   const { timeline, shards } = deps;
   const toRevision = shards.map((_, shard) => (revision: number) => timeline.toRevision(shard, revision));
+  const pointReads = shards.map((shard) => new PointReads(shard, deps));
+  const shardAt = (index: number) => shards[index] ?? unknown(index);
   return {
     ...deps,
-    toRevision,
-    pointReads: shards.map((_, shard) => new PointReads(shard, deps)),
-    unseen: new Unseen(timeline, shards),
-    unrest: new Unrest(),
+    shardAt,
+    revisionsOf: (shard) => toRevision[shard] ?? unknown(shard),
+    pointReadsOf: (shard) => pointReads[shard] ?? unknown(shard),
+    probes: new ShardProbes(timeline, shardAt),
+    recentWrites: new RecentWrites(),
   };
+}
+
+function unknown(index: number): never {
+  throw new RangeError(`no shard has index ${index}`);
 }

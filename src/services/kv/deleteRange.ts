@@ -1,5 +1,7 @@
 import { mayCarryOut } from "../../auth/permission.js";
 import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
+import { describeShard } from "../../shard/name.js";
+import type { Shard } from "../../shard/shard.js";
 import { StatusError } from "../../status/error.js";
 import type { Sealed } from "../../timeline/view.js";
 import { DeleteRangeRequest, DeleteRangeResponse } from "../../wire/messages.js";
@@ -8,13 +10,13 @@ import { deletedCount, peekRevision, rewriteDeleteRange } from "../../wire/rewri
 import { answer, answerAsync, attempt, unsealedWrite } from "./calls.js";
 import { checkDeleteRange, checkSize, checkSpace } from "./check.js";
 import type { KvContext } from "./context.js";
-import { reservedKey, visible } from "./keyspace.js";
+import { reservedKey, shardsOfRange, visible } from "./keyspace.js";
 import { atHead } from "./snapshot.js";
 import { NO_LEASES, sendWrite, sendWriteAsync, type Write } from "./write.js";
 
 /**
- * KV.DeleteRange. Over several shards it runs on each of them at the same time and is not atomic: where it fails on
- * some, the error tells what was deleted on the others.
+ * KV.DeleteRange. Over several shards it runs on all of them at once and is not atomic. Where it fails on some, the error
+ * reports what was deleted on the others.
  */
 export function deleteRangeHandler(context: KvContext): UnaryHandler {
   const { router, timeline, limits } = context;
@@ -22,30 +24,28 @@ export function deleteRangeHandler(context: KvContext): UnaryHandler {
     attempt(reply, () => {
       const request = DeleteRangeRequest.decode(bytes);
       checkDeleteRange(request);
-      const extent = visible(request);
-      if (extent === undefined && request.rangeEnd.length === 0) throw reservedKey(request.key);
+      const range = visible(request);
+      if (range === undefined && request.rangeEnd.length === 0) throw reservedKey(request.key);
       checkSize(bytes, limits.maxRequestBytes);
       checkSpace(timeline);
-      if (extent === undefined) return answerAsync(reply, () => nothingDeleted(context, call, request));
-      const payload = extent === request ? bytes : DeleteRangeRequest.encode({ ...request, ...extent });
-      const shards =
-        extent.rangeEnd.length === 0
-          ? [router.shardOf(extent.key)]
-          : router.shardsOf(extent.key, extent.rangeEnd);
-      if (shards.length === 0) return answerAsync(reply, () => nothingDeleted(context, call, request));
-      if (shards.length === 1) return deleteOnShard(context, call, payload, shards[0], reply);
+      if (range === undefined) return answerAsync(reply, () => nothingDeleted(context, call, request));
+      const payload = range === request ? bytes : DeleteRangeRequest.encode({ ...request, ...range });
+      const shards = shardsOfRange(router, range);
+      const [first] = shards;
+      if (first === undefined) return answerAsync(reply, () => nothingDeleted(context, call, request));
+      if (shards.length === 1) return deleteOnShard(context, call, payload, first, reply);
       answerAsync(reply, () => deleteOnShards(context, call, payload, shards));
     });
 }
 
-/** The range is empty. */
+/** The response for an empty range, once a shard has let the client delete there. */
 async function nothingDeleted(
   context: KvContext,
   call: Call,
   request: DeleteRangeRequest,
 ): Promise<Uint8Array> {
   if (call.caller !== undefined) {
-    await mayCarryOut(context.shards[0], call, [], [{ kind: "deleteRange", request }]);
+    await mayCarryOut(context.shardAt(0), call, [], [{ kind: "deleteRange", request }]);
   }
   return atHead(context, call, false, [], async (head) => context.identity.header(head));
 }
@@ -69,7 +69,7 @@ function deleteOnShard(
           const header = written
             ? timeline.toRevision(shard, revision)
             : timeline.readRevision(shard, revision);
-          return rewriteDeleteRange(response, identity.header(header), context.toRevision[shard]);
+          return rewriteDeleteRange(response, identity.header(header), context.revisionsOf(shard));
         });
       };
       if (written) timeline.whenSealed(shard, revision, true, labelled);
@@ -88,9 +88,14 @@ const deletion = (payload: Uint8Array, shard: number): Write => ({
 
 interface Part {
   readonly response: DeleteRangeResponse;
-  /** Revision of the deletion; 0 when the shard had nothing to delete. */
+  /** Revision of the deletion, or 0 when the shard had nothing to delete. */
   readonly revision: number;
 }
+
+/** What a deletion over several shards did on one of them. */
+type Outcome =
+  | { readonly shard: Shard; readonly part: Part }
+  | { readonly shard: Shard; readonly error: unknown };
 
 async function deleteOnShards(
   context: KvContext,
@@ -98,11 +103,20 @@ async function deleteOnShards(
   payload: Uint8Array,
   shards: readonly number[],
 ): Promise<Uint8Array> {
-  const outcomes = await Promise.allSettled(shards.map((shard) => deletePart(context, call, payload, shard)));
+  const outcomes = await Promise.all(
+    shards.map(async (index): Promise<Outcome> => {
+      const shard = context.shardAt(index);
+      try {
+        return { shard, part: await deletePart(context, call, payload, index) };
+      } catch (error) {
+        return { shard, error };
+      }
+    }),
+  );
   const parts: Part[] = [];
   for (const outcome of outcomes) {
-    if (outcome.status === "rejected") throw incomplete(context, shards, outcomes, outcome.reason);
-    parts.push(outcome.value);
+    if ("error" in outcome) throw incomplete(outcomes, outcome.error);
+    parts.push(outcome.part);
   }
   const deleted = parts.reduce((sum, part) => sum + part.response.deleted, 0);
   const prevKvs = parts.flatMap((part) => part.response.prevKvs);
@@ -124,7 +138,7 @@ async function deletePart(context: KvContext, call: Call, payload: Uint8Array, s
   } catch (reason) {
     throw new UnsealedDelete(response.deleted, StatusError.from(reason));
   }
-  const toRevision = context.toRevision[shard];
+  const toRevision = context.revisionsOf(shard);
   for (const kv of response.prevKvs) {
     kv.createRevision = toRevision(kv.createRevision);
     kv.modRevision = toRevision(kv.modRevision);
@@ -132,7 +146,7 @@ async function deletePart(context: KvContext, call: Call, payload: Uint8Array, s
   return { response, revision: written ? toRevision(shardRevision) : 0 };
 }
 
-/** The shard has deleted, but the deletion has no revision yet. */
+/** The shard has deleted keys, but the deletion is not sealed yet. */
 class UnsealedDelete extends Error {
   constructor(
     readonly deleted: number,
@@ -142,30 +156,26 @@ class UnsealedDelete extends Error {
   }
 }
 
-/** The error of a deletion that failed on some of its shards: the code of the first failure. */
-function incomplete(
-  context: KvContext,
-  shards: readonly number[],
-  outcomes: readonly PromiseSettledResult<Part>[],
-  first: unknown,
-): StatusError {
-  // Nothing was deleted anywhere, and one text says it all: the client may not.
+/** The error of a deletion that failed on some of its shards, with the code of the first failure. */
+function incomplete(outcomes: readonly Outcome[], first: unknown): StatusError {
+  // Every shard refused alike, for example for want of permission: nothing was deleted anywhere.
   const alike = outcomes.every(
     (outcome) =>
-      outcome.status === "rejected" &&
-      outcome.reason instanceof StatusError &&
-      outcome.reason.message === (first as Error).message,
+      "error" in outcome &&
+      outcome.error instanceof StatusError &&
+      outcome.error.message === (first as Error).message,
   );
   if (alike) return StatusError.from(first);
-  const tales = outcomes.map((outcome, i) => {
-    const name = `shard "${context.shards[shards[i]].name}"`;
-    if (outcome.status === "fulfilled") return `${name} deleted ${outcome.value.response.deleted}`;
-    if (outcome.reason instanceof UnsealedDelete) {
-      return `${name} deleted ${outcome.reason.deleted}, but: ${outcome.reason.message}`;
-    }
-    // A connection's failure names the shard itself.
-    return `${name} failed: ${StatusError.from(outcome.reason).message.replace(`${name}: `, "")}`;
-  });
   const { code } = first instanceof UnsealedDelete ? first.reason : StatusError.from(first);
-  return new StatusError(code, `etcd-braid: range deleted in part: ${tales.join("; ")}`, { cause: first });
+  const reports = outcomes.map(report).join("; ");
+  return new StatusError(code, `etcd-braid: range deleted in part: ${reports}`, { cause: first });
+}
+
+function report(outcome: Outcome): string {
+  const name = describeShard(outcome.shard);
+  if ("part" in outcome) return `${name} deleted ${outcome.part.response.deleted}`;
+  const { error } = outcome;
+  if (error instanceof UnsealedDelete) return `${name} deleted ${error.deleted}, but: ${error.message}`;
+  // Connection errors name the shard already.
+  return `${name} failed: ${StatusError.from(error).message.replace(`${name}: `, "")}`;
 }

@@ -3,10 +3,10 @@ import type { TimelineView } from "../../timeline/view.js";
 import type { Compare, KeyValue, RequestOp } from "../../wire/messages.js";
 import { CompareResult, CompareTarget } from "../../wire/messages.js";
 
-/* How etcd judges compares and the revisions of a transaction's ranges, for transactions answered here. Pure. */
+/* Evaluates compares and range revisions as etcd does, for transactions that the proxy answers itself. Pure. */
 
 const NO_VALUE = new Uint8Array(0);
-const NO_KEY: KeyValue = {
+const ABSENT_KEY: KeyValue = {
   key: NO_VALUE,
   createRevision: 0,
   modRevision: 0,
@@ -16,11 +16,11 @@ const NO_KEY: KeyValue = {
 };
 
 /**
- * Whether a compare holds for the keys of its range: it must for all of them. With no key at all it is compared
- * with zero, except that no value equals, exceeds or falls short of a missing one.
+ * Whether a compare holds for all keys of its range. Without any key it is compared with zero, and a compare of values
+ * never holds.
  */
 export function holds(compare: Compare, kvs: readonly KeyValue[]): boolean {
-  if (kvs.length === 0) return compare.target !== CompareTarget.VALUE && holdsFor(compare, NO_KEY);
+  if (kvs.length === 0) return compare.target !== CompareTarget.VALUE && holdsFor(compare, ABSENT_KEY);
   return kvs.every((kv) => holdsFor(compare, kv));
 }
 
@@ -40,7 +40,7 @@ function holdsFor(compare: Compare, kv: KeyValue): boolean {
   }
 }
 
-/** The key's side minus the compare's, whose union member counts only when it fits the target. */
+/** The key's value minus the compare's. The compare's union member counts only when it fits the target. */
 function difference(compare: Compare, kv: KeyValue): number {
   switch (compare.target) {
     case CompareTarget.VERSION:
@@ -60,11 +60,11 @@ function difference(compare: Compare, kv: KeyValue): number {
   }
 }
 
-/** Throws what etcd throws for the revision of a range in a transaction that is executed at `head`. */
+/** Throws etcd's error for the revision of a range in a transaction that is executed at `head`. */
 export function checkRevisionInTxn(op: RequestOp, head: number, view: TimelineView): void {
   if (op.kind !== "range" || op.request.revision === 0) return;
   if (op.request.revision > head) throw etcd.futureRevision();
-  // An etcd that was never compacted counts as compacted at -1, so that -1 is as good as 0 there.
+  // An etcd that was never compacted counts as compacted at -1, so it reads -1 as 0.
   const first = view.compactRevision > 0 ? view.compactRevision : -1;
   if (op.request.revision < first) throw etcd.compacted();
 }

@@ -7,13 +7,13 @@ import { DeleteRangeRequest, EMPTY, PutRequest, RangeRequest, TxnRequest } from 
 import { KV } from "../../wire/paths.js";
 import { checkDeleteRange, checkPut, checkRange, checkTxn } from "./check.js";
 import type { KvContext } from "./context.js";
-import { visible } from "./keyspace.js";
-import { extentsOf } from "./txnShape.js";
+import { shardsOfRange, visible } from "./keyspace.js";
+import { rangesOf } from "./txnShape.js";
 
 /**
- * The proxy's own errors (a reserved key, a future revision, too many shards) are for clients that may make the request:
- * before the handler's error is passed on, a shard judges the client. Where the shard cannot be asked, the client gets
- * the reason for that.
+ * Wraps a handler so that only clients that may make the request get the proxy's own errors (a reserved key, a future
+ * revision, too many shards). Before an error is passed on, a shard judges the client. Where the shard cannot be reached,
+ * the client gets the reason for that.
  */
 export function judged(context: KvContext, path: string, handler: UnaryHandler): UnaryHandler {
   return (call, bytes, reply) => {
@@ -37,14 +37,14 @@ export function judged(context: KvContext, path: string, handler: UnaryHandler):
   };
 }
 
-/** True for an error that says nothing of the request. */
+/** True for an error that does not depend on the request. */
 function isOutage({ code }: StatusError): boolean {
   return code === Code.UNAVAILABLE || code === Code.DEADLINE_EXCEEDED || code === Code.CANCELLED;
 }
 
 /**
- * Has a shard judge whether a client may make a request, without carrying it out; by default the first that the request
- * concerns. Rejects with the shard's refusal, or with the error of a request that etcd refuses unseen.
+ * Has a shard judge whether a client may make a request, without carrying it out. By default the first shard that the
+ * request concerns judges. Rejects with the shard's refusal, or with etcd's error for an invalid request.
  */
 export async function mayMake(
   context: KvContext,
@@ -53,7 +53,7 @@ export async function mayMake(
   bytes: Uint8Array,
   shard?: number,
 ): Promise<void> {
-  const at = (extent: KeyRange | undefined) => context.shards[shard ?? shardOf(context, extent)];
+  const at = (range: KeyRange | undefined) => context.shardAt(shard ?? shardOf(context, range));
   if (path === KV.Range) {
     const request = RangeRequest.decode(bytes);
     checkRange(request);
@@ -71,20 +71,19 @@ export async function mayMake(
   } else {
     const request = TxnRequest.decode(bytes);
     checkTxn(request, context.limits.maxTxnOps);
-    const [first] = extentsOf(request);
+    const [first] = rangesOf(request);
     await mayCarryOut(at(first), call, request.compare, request.success, request.failure);
   }
 }
 
-/** The first shard that can have keys of an extent; any where none can. */
-function shardOf({ router }: KvContext, extent: KeyRange | undefined): number {
-  const seen = extent && visible(extent);
-  if (seen === undefined) return 0;
-  if (seen.rangeEnd.length === 0) return router.shardOf(seen.key);
-  return router.shardsOf(seen.key, seen.rangeEnd)[0] ?? 0;
+/** The first shard that can have keys of a range, or shard 0 where none can. */
+function shardOf({ router }: KvContext, range: KeyRange | undefined): number {
+  const seen = range && visible(range);
+  const [first = 0] = seen === undefined ? [] : shardsOfRange(router, seen);
+  return first;
 }
 
-/** The read of what a write returns as well: etcd 3.4 judges that in a transaction only when it is an operation. */
+/** A read of the previous values that a write returns. In a transaction, etcd 3.4 judges that only as an operation. */
 function previous(request: {
   readonly key: Uint8Array;
   readonly rangeEnd?: Uint8Array;

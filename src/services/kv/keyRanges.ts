@@ -1,4 +1,4 @@
-/** A set of keys made of half-open ranges. Keys are held as Latin-1 text, which orders and compares as the bytes do. */
+/** A set of keys, as half-open ranges. Keys are kept as Latin-1 text, which compares as the bytes do. */
 export class KeyRanges {
   private ranges: { begin: string; end: string }[] = [];
   private merged = true;
@@ -8,8 +8,8 @@ export class KeyRanges {
   }
 
   /**
-   * Adds `[key, rangeEnd)`, or the one key when `rangeEnd` is empty. A `rangeEnd` of one zero byte is NOT
-   * unbounded here but empty: so it is where etcd looks for overlapping writes.
+   * Adds `[key, rangeEnd)`, or the one key when `rangeEnd` is empty. A `rangeEnd` of one zero byte is NOT unbounded
+   * here but empty, as in etcd's check for overlapping writes.
    */
   add(key: Uint8Array, rangeEnd: Uint8Array): void {
     const begin = KeyRanges.text(key);
@@ -29,12 +29,19 @@ export class KeyRanges {
     this.merge();
     let low = 0;
     let high = this.ranges.length;
+    /** The last range that begins at or before the key, so far. */
+    let candidate: { begin: string; end: string } | undefined;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.ranges[middle].begin <= key) low = middle + 1;
-      else high = middle;
+      const range = this.ranges[middle];
+      if (range !== undefined && range.begin <= key) {
+        candidate = range;
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
     }
-    return low > 0 && key < this.ranges[low - 1].end;
+    return candidate !== undefined && key < candidate.end;
   }
 
   private merge(): void {
@@ -43,7 +50,7 @@ export class KeyRanges {
     const sorted = this.ranges.sort((a, b) => (a.begin < b.begin ? -1 : a.begin > b.begin ? 1 : 0));
     this.ranges = [];
     for (const range of sorted) {
-      const last = this.ranges[this.ranges.length - 1];
+      const last = this.ranges.at(-1);
       if (last === undefined || last.end < range.begin) this.ranges.push(range);
       else if (last.end < range.end) last.end = range.end;
     }

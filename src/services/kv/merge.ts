@@ -3,18 +3,18 @@ import { SortOrder, SortTarget } from "../../wire/messages.js";
 import { hasBounds } from "./translate.js";
 
 /*
- * A Range over several shards: what each shard is asked, and how the parts become the answer that one etcd
- * holding all the keys would give. etcd reads in key order (limit + 1 keys at most when nothing has to be sorted or
- * bounded), applies the bounds, sorts, and cuts at the limit; `count` is the number of keys before all that.
+ * A Range over several shards: the request for each shard, and how their responses become the one that a single etcd
+ * with all the keys would give. etcd reads in key order, at most limit + 1 keys when nothing has to be sorted or bounded.
+ * Then it applies the bounds, sorts, and cuts at the limit. `count` is the number of keys before all that.
  */
 
 const NO_VALUE = new Uint8Array(0);
 
-/** What every shard is asked; the caller sets its revision and translates the bounds. */
+/** The request for every shard. The caller sets its revision and translates its bounds. */
 export function partRequest(request: RangeRequest): RangeRequest {
   const limit = request.limit > 0 ? request.limit + 1 : 0;
   if (readsInKeyOrder(request)) {
-    // Even with another sort target etcd takes its first limit + 1 keys in key order and sorts afterwards.
+    // Even with another sort target, etcd takes the first limit + 1 keys in key order and sorts them afterwards.
     return {
       ...request,
       limit,
@@ -31,7 +31,7 @@ export function partRequest(request: RangeRequest): RangeRequest {
   };
 }
 
-/** The answer (without header) from the shards' answers to `partRequest`, whose revisions are the clients' already. */
+/** The response, without header, from the shards' responses to `partRequest` in clients' revisions. */
 export function mergeParts(request: RangeRequest, parts: readonly RangeResponse[]): RangeResponse {
   let count = 0;
   for (const part of parts) count += part.count;
@@ -48,10 +48,10 @@ export function mergeParts(request: RangeRequest, parts: readonly RangeResponse[
   return { kvs, more, count };
 }
 
-/** Sorts in place what is in key order; keys that tie stay in key order, descending too. */
+/** Sorts keys that are in key order, in place. Ties stay in key order, also in descending order. */
 function sortKvs(kvs: KeyValue[], order: number, target: number): void {
   if (order === SortOrder.NONE || (order === SortOrder.ASCEND && target === SortTarget.KEY)) return;
-  const compare = comparators[target];
+  const compare = COMPARATORS[target] ?? byKey;
   kvs.sort(order === SortOrder.DESCEND ? (a, b) => -compare(a, b) : compare);
 }
 
@@ -59,7 +59,7 @@ function byKey(a: KeyValue, b: KeyValue): number {
   return Buffer.compare(a.key, b.key);
 }
 
-const comparators: Record<number, (a: KeyValue, b: KeyValue) => number> = {
+const COMPARATORS: Record<number, (a: KeyValue, b: KeyValue) => number> = {
   [SortTarget.KEY]: byKey,
   [SortTarget.VERSION]: (a, b) => a.version - b.version,
   [SortTarget.CREATE]: (a, b) => a.createRevision - b.createRevision,
@@ -72,7 +72,7 @@ function readsInKeyOrder(request: RangeRequest): boolean {
   return request.sortOrder === SortOrder.NONE && !hasBounds(request);
 }
 
-/** A sort target without an order is sorted upwards, except by key, where there is nothing to do. */
+/** etcd sorts in ascending order when only a target is given. By key there is nothing to sort then. */
 function effectiveOrder(request: RangeRequest): SortOrder {
   const unordered = request.sortOrder === SortOrder.NONE && request.sortTarget !== SortTarget.KEY;
   return unordered ? SortOrder.ASCEND : request.sortOrder;

@@ -13,20 +13,22 @@ import { peekRevision } from "../../wire/rewrite.js";
 import { callOptions, cancellation } from "./calls.js";
 import type { KvLimits } from "./limits.js";
 
-/** Most reads in a group: an etcd answers it with one of its cores, and all of it at once. */
+/* Indices below are in range by construction; `!` keeps the hot path free of checks. */
+
+/** Most reads in a group. An etcd evaluates a group on one core, and answers all of it at once. */
 const MAX_GROUP = 64;
-/** Longer requests go alone, bytes. */
-const MAX_REQUEST = 1_024;
-/** Answers to groups are meant to stay below this, so that small values do not wait for large ones, bytes. */
-const ANSWER_BYTES = 128 * 1024;
-/** Weight of the newest answer in the average size of an answer. */
-const NEWEST = 0.25;
+/** Longer requests are sent alone. */
+const MAX_REQUEST_BYTES = 1_024;
+/** Target size of a group's response, in bytes, so that small values do not wait for large ones. */
+const GROUP_RESPONSE_BYTES = 128 * 1024;
+/** Weight of the newest response in the average response size. */
+const NEWEST_WEIGHT = 0.25;
 
 const NO_RESPONSE = new Uint8Array(0);
 
 /**
- * The RangeResponse of a read is what is between `from` and `to` of `response`, which is only valid until this returns; it was read at
- * `shardRevision`, which is sealed.
+ * Gets the RangeResponse of a read: the bytes of `response` between `from` and `to`. They are valid until the function
+ * returns. They were read at `shardRevision`, which is sealed.
  */
 export type PointReadDone = (
   error: StatusError | undefined,
@@ -37,43 +39,45 @@ export type PointReadDone = (
 ) => void;
 
 /**
- * Linearizable reads of single keys of one shard, at its newest revision. Those that come in one turn of the event loop, from one
- * caller, go to the shard as one transaction, which costs it and the proxy a fraction of what the reads cost one by
- * one. A group begins after all of its reads have come, and each of them is answered as if it had been alone: a group that
- * a shard refuses is asked again in smaller ones, and in the end one by one.
+ * Linearizable reads of single keys of one shard, at its newest revision. Reads of one caller that arrive in one turn of
+ * the event loop go to the shard as one transaction, which costs the shard and the proxy a fraction of single reads.
+ * A group is sent after all its reads have arrived. Each read is answered as if it had been alone: a group that the shard
+ * refuses is split into smaller ones, and in the end into single reads.
  */
 export class PointReads {
   private waiting: PointRead[] = [];
-  /** The read of the log's end for `waiting`: it is sent in the same turn, and so after all of them have begun. */
+  /** The read of the log's end for `waiting`. It is sent in the same turn, so after all of them have begun. */
   private end: LogEnd | undefined;
-  /** For the first request that is sent for `waiting`. */
+  /** Goes with the first request that is sent for `waiting`. */
   private carrier: EndCarrier | undefined;
-  private readonly shard: Shard;
-  /** Most operations that the shard takes in a transaction, as far as is known. */
+  private readonly index: number;
+  /** Most operations that the shard is known to accept in a transaction. */
   private maxOperations = MAX_GROUP;
-  /** Average size of an answer, bytes. */
-  private answerBytes = 1;
+  /** Average size of a response, in bytes. */
+  private responseBytes = 1;
 
   constructor(
-    private readonly index: number,
+    private readonly shard: Shard,
     private readonly deps: {
-      readonly shards: readonly Shard[];
       readonly timeline: Pick<Timeline, "announceRead" | "beginRead" | "carryEnd" | "whenRead">;
       readonly limits: KvLimits;
     },
   ) {
-    this.shard = deps.shards[index];
+    this.index = shard.index;
   }
 
-  /** `request` is an encoded RangeRequest for the shard. `done` is called exactly once, also when the client goes away; it never throws. */
+  /**
+   * Reads a key. `request` is an encoded RangeRequest for the shard. `done` is called exactly once, also when the client
+   * cancels. It must not throw.
+   */
   read(call: Call, request: Uint8Array, done: PointReadDone): void {
     if (call.cancelled) {
       done(cancellation(call), NO_RESPONSE, 0, 0, 0);
       return;
     }
     const read = new PointRead(call, request, done);
-    // The shard's part of a traced call can be told only when it is asked for that call alone.
-    if (request.length > MAX_REQUEST || call.trace !== undefined) {
+    // A traced call needs a request to the shard that serves no other call.
+    if (request.length > MAX_REQUEST_BYTES || call.trace !== undefined) {
       this.sendOne(read, this.deps.timeline.beginRead(this.index));
     } else if (this.waiting.push(read) === 1) {
       this.end = this.deps.timeline.beginRead(this.index);
@@ -82,18 +86,19 @@ export class PointReads {
     }
   }
 
-  /** Not in the asynchronous context of a call: any call may be the one whose departure this precedes. */
+  /** Bound to no call's asynchronous context, because any call may be the one that triggers the departure. */
   private readonly leave = AsyncResource.bind((): void => {
     const waiting = this.waiting.filter(({ settled }) => !settled);
     const end = this.end!;
     this.waiting = [];
     this.end = undefined;
     this.carrier = this.deps.timeline.carryEnd(this.index);
-    if (waiting.length === 0) {
+    const [first] = waiting;
+    if (first === undefined) {
       this.takeCarrier()?.(undefined);
       return;
     }
-    const { caller } = waiting[0].call;
+    const { caller } = first.call;
     if (waiting.every(({ call }) => call.caller === caller)) {
       this.send(caller, waiting, end);
       return;
@@ -108,13 +113,13 @@ export class PointReads {
   });
 
   private send(caller: Caller | undefined, reads: readonly PointRead[], end: LogEnd): void {
-    // The limit may change at any time: it is one of those that are read again.
+    // Read each time, because the limit can change while the proxy runs.
     const { maxTxnOps } = this.deps.limits;
-    const most = Math.min(this.maxOperations, maxTxnOps, ANSWER_BYTES / this.answerBytes);
+    const most = Math.min(this.maxOperations, maxTxnOps, GROUP_RESPONSE_BYTES / this.responseBytes);
     this.sendGroups(caller, reads, end, most);
   }
 
-  /** Sends them in groups of about the same size, of at most `most`. */
+  /** Sends the reads in groups of about equal size, at most `most` each. */
   private sendGroups(
     caller: Caller | undefined,
     reads: readonly PointRead[],
@@ -125,7 +130,7 @@ export class PointReads {
     let from = 0;
     for (let group = 1; group <= groups; group++) {
       const to = Math.floor((reads.length * group) / groups);
-      if (to - from === 1) this.sendOne(reads[from], end);
+      if (to - from === 1) this.sendOne(reads[from]!, end);
       else this.sendGroup(caller, reads.slice(from, to), end);
       from = to;
     }
@@ -140,7 +145,7 @@ export class PointReads {
       carrier?.(undefined);
       read.fail(failure);
     });
-    // Others wait for what it carries.
+    // A request that carries the log's end must not be cancelled: other calls wait for it.
     if (carrier === undefined) read.cancelAtShard = cancel;
   }
 
@@ -153,8 +158,8 @@ export class PointReads {
   private sendGroup(caller: Caller | undefined, reads: readonly PointRead[], end: LogEnd): void {
     const origin: Origin = {};
     const request = encodeRangeGroup(reads.map((read) => read.request));
-    // Each client's own deadline and cancellation end only its own read. Nor is the group cancelled when none of them waits any
-    // more: an etcd before 3.4.23 or 3.5.7 may crash when it is (etcd issues 14110 and 14891).
+    // A client's deadline or cancellation ends only its own read. The group is not even cancelled when all clients have
+    // gone, because etcd before 3.4.23 and 3.5.7 may crash then (etcd issues 14110 and 14891).
     const carrier = this.takeCarrier();
     this.shard.unary(KV.Txn, request, { idempotent: true, origin, caller }, (error, response) => {
       if (origin.slowest !== undefined) for (const read of reads) read.call.slowest ??= origin.slowest;
@@ -175,14 +180,14 @@ export class PointReads {
       for (const read of reads) read.fail(error);
       return;
     }
-    // etcd's own `--max-txn-ops` is below what this proxy is told.
+    // The shard's `--max-txn-ops` is lower than the proxy's limit.
     if (etcd.tooManyOps.is(error)) this.maxOperations = Math.min(this.maxOperations, reads.length >> 1);
-    // Most likely one of them is to blame: smaller groups find it with few requests.
+    // Most likely one read is the cause. Smaller groups isolate it with few requests.
     const open = reads.filter(({ settled }) => !settled);
     this.sendGroups(caller, open, end, Math.floor(Math.sqrt(reads.length)));
   }
 
-  /** Answers the reads from `response`. Answers nothing, and returns why, if it does not hold their answers. */
+  /** Answers the reads from `response`. Returns the reason, and answers none, where it does not contain all of them. */
   private tryAnswer(
     reads: readonly PointRead[],
     end: LogEnd,
@@ -201,12 +206,13 @@ export class PointReads {
     if (bounds.length !== 2 * reads.length) {
       return new StatusError(Code.INTERNAL, `etcd-braid: shard ${this.shard.name}: reads without answers`);
     }
-    this.answerBytes += NEWEST * (response.length / reads.length - this.answerBytes);
+    this.responseBytes += NEWEST_WEIGHT * (response.length / reads.length - this.responseBytes);
     carrier?.(revision);
     this.deps.timeline.whenRead(this.index, revision, end, (unsealed) => {
       for (let i = 0; i < reads.length; i++) {
-        if (unsealed !== undefined) reads[i].fail(unsealed);
-        else reads[i].succeed(response, bounds[2 * i], bounds[2 * i + 1], revision);
+        const read = reads[i]!;
+        if (unsealed !== undefined) read.fail(unsealed);
+        else read.succeed(response, bounds[2 * i]!, bounds[2 * i + 1]!, revision);
       }
       release(response);
     });
@@ -214,13 +220,13 @@ export class PointReads {
   }
 }
 
-/** True when it is the shard that fails, whatever it is asked. */
+/** True for a failure of the shard itself, which any request would meet. */
 const isOfShard = ({ code }: StatusError): boolean => code === Code.UNAVAILABLE || code === Code.DATA_LOSS;
 
-/** One read that waits for its answer. */
+/** One read that waits for its response. */
 class PointRead {
   settled = false;
-  /** Set while the shard is asked for this read alone. */
+  /** Set while a request to the shard serves this read alone. */
   cancelAtShard: (() => void) | undefined = undefined;
   private readonly ignoreCancel: () => void;
 

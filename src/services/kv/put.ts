@@ -8,7 +8,7 @@ import type { KvContext } from "./context.js";
 import { isReserved, reservedKey } from "./keyspace.js";
 import { NO_LEASES, sendWrite } from "./write.js";
 
-/** KV.Put: always one shard's. */
+/** KV.Put, which always concerns one shard. */
 export function putHandler(context: KvContext): UnaryHandler {
   const { router, timeline, identity, limits } = context;
   return (call, bytes, reply) =>
@@ -29,7 +29,7 @@ export function putHandler(context: KvContext): UnaryHandler {
             if (unsealed !== undefined) return reply(unsealedWrite(unsealed));
             answer(reply, () => {
               const header = identity.header(timeline.toRevision(shard, revision));
-              return rewritePut(response, header, context.toRevision[shard]);
+              return rewritePut(response, header, context.revisionsOf(shard));
             });
           });
         }),

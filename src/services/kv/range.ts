@@ -14,34 +14,34 @@ import { isScan, scan } from "./scan.js";
 import { atHead, readSnapshot } from "./snapshot.js";
 import { checkReadable, hasBounds, rangeHorizon, readAt, translateRange } from "./translate.js";
 
-/** KV.Range: handed to the one shard that its keys are on, or a snapshot of several. */
+/** KV.Range. It goes to the shard that its keys are on, or is answered from a snapshot of several shards. */
 export function rangeHandler(context: KvContext): UnaryHandler {
   const { router } = context;
   return (call, bytes, reply) =>
     attempt(reply, () => {
       const request = RangeRequest.decode(bytes);
       checkRange(request);
-      const extent = visible(request);
-      if (extent === undefined) return answerAsync(reply, () => rangeOverShards(context, call, request, []));
-      if (extent.rangeEnd.length === 0) {
-        return rangeOnShard(context, call, { request, bytes, extent }, router.shardOf(extent.key), reply);
+      const range = visible(request);
+      if (range === undefined) return answerAsync(reply, () => rangeOverShards(context, call, request, []));
+      if (range.rangeEnd.length === 0) {
+        return rangeOnShard(context, call, { request, bytes, range }, router.shardOf(range.key), reply);
       }
-      const shards = router.shardsOf(extent.key, extent.rangeEnd);
+      const shards = router.shardsOf(range.key, range.rangeEnd);
+      const only = shards.length === 1 ? shards[0] : undefined;
+      if (only !== undefined) return rangeOnShard(context, call, { request, bytes, range }, only, reply);
       if (shards.length > 1 && isScan(request)) {
-        return answerAsync(reply, () => scan(context, { call, request, extent, shards }));
+        return answerAsync(reply, () => scan(context, { call, request, range, shards }));
       }
-      if (shards.length !== 1)
-        return answerAsync(reply, () => rangeOverShards(context, call, request, shards));
-      rangeOnShard(context, call, { request, bytes, extent }, shards[0], reply);
+      answerAsync(reply, () => rangeOverShards(context, call, request, shards));
     });
 }
 
 interface Given {
   readonly request: RangeRequest;
-  /** The request as it came. */
+  /** The client's encoded request. */
   readonly bytes: Uint8Array;
-  /** What of it clients can see; the request itself when that is all. */
-  readonly extent: KeyRange;
+  /** The part of the range that clients can see. The request itself when that is all of it. */
+  readonly range: KeyRange;
 }
 
 function rangeOnShard(context: KvContext, call: Call, given: Given, shard: number, reply: Reply): void {
@@ -58,15 +58,15 @@ function rangeOnShard(context: KvContext, call: Call, given: Given, shard: numbe
 }
 
 function sendRange(context: KvContext, call: Call, given: Given, shard: number, reply: Reply): void {
-  const { timeline, shards, limits } = context;
-  const { request, bytes, extent } = given;
+  const { timeline, limits } = context;
+  const { request, bytes, range } = given;
   checkReadable(request.revision, timeline);
   const verbatim =
-    extent === request && request.rangeEnd !== GIVEN_EMPTY && request.revision <= 0 && !hasBounds(request);
+    range === request && request.rangeEnd !== GIVEN_EMPTY && request.revision <= 0 && !hasBounds(request);
   const payload = verbatim ? bytes : encodeFor(context, given, shard, 0);
-  // A revision below 0 stands for the newest in a Range, and not in a transaction.
-  if (extent.rangeEnd.length === 0 && request.revision === 0 && !request.serializable) {
-    context.pointReads[shard].read(call, payload, (error, response, from, to, shardRevision) => {
+  // Not for a negative revision: it means the newest one in a Range, but not in a transaction.
+  if (range.rangeEnd.length === 0 && request.revision === 0 && !request.serializable) {
+    context.pointReadsOf(shard).read(call, payload, (error, response, from, to, shardRevision) => {
       if (error !== undefined) reply(error);
       else answerRange(context, shard, shardRevision, response, reply, from, to);
     });
@@ -74,7 +74,7 @@ function sendRange(context: KvContext, call: Call, given: Given, shard: number, 
   }
   const kind = request.serializable ? "stale read" : "read";
   const end = request.serializable ? FOLDED : timeline.beginRead(shard);
-  ask(call, shards[shard], KV.Range, payload, callOptions(call, kind, limits), (error, response) =>
+  ask(call, context.shardAt(shard), KV.Range, payload, callOptions(call, kind, limits), (error, response) =>
     attempt(reply, () => {
       if (error !== undefined) return reply(error);
       const revision = peekRevision(response);
@@ -92,8 +92,8 @@ function sendRange(context: KvContext, call: Call, given: Given, shard: number, 
 }
 
 /**
- * True when a member that lags has answered from a state before the newest compaction: the numbers of such states
- * are forgotten.
+ * True when a lagging member has answered from a state before the newest compaction. The timeline no longer knows the
+ * revisions of such states.
  */
 function isTooOld(context: KvContext, shard: number, revision: number): boolean {
   const { timeline } = context;
@@ -101,27 +101,27 @@ function isTooOld(context: KvContext, shard: number, revision: number): boolean 
 }
 
 /**
- * A serializable read for which the shard was ahead of the timeline while the timeline's host could not be reached:
- * answered from the newest state that has a number.
+ * Answers a serializable read from the newest sealed state. Used when the shard is ahead of the timeline and the timeline
+ * host cannot be reached.
  */
 function rangeAtCut(context: KvContext, call: Call, given: Given, shard: number, reply: Reply): void {
-  const { timeline, shards, limits } = context;
+  const { timeline, limits } = context;
   const cut = readAt(timeline.head, timeline, shard);
   const payload = encodeFor(context, given, shard, cut);
   const options = callOptions(call, "stale read", limits);
-  ask(call, shards[shard], KV.Range, payload, options, (error, response) => {
+  ask(call, context.shardAt(shard), KV.Range, payload, options, (error, response) => {
     if (error !== undefined) reply(error);
     else answerAndGiveBack(context, shard, cut, response, reply);
   });
 }
 
-/** The request for a shard, to be read at the client's revision or else at shard revision `at` (0: the newest). */
+/** The request for a shard, at the client's revision if it has one, else at shard revision `at` (0: the newest). */
 function encodeFor(context: KvContext, given: Given, shard: number, at: number): Uint8Array {
   const { timeline } = context;
   const { revision } = given.request;
   const shardRevision = revision > 0 ? readAt(revision, timeline, shard) : at;
   const translated = translateRange(given.request, shardRevision, timeline, shard);
-  return RangeRequest.encode({ ...translated, key: given.extent.key, rangeEnd: given.extent.rangeEnd });
+  return RangeRequest.encode({ ...translated, key: given.range.key, rangeEnd: given.range.rangeEnd });
 }
 
 function answerAndGiveBack(
@@ -135,7 +135,7 @@ function answerAndGiveBack(
   release(response);
 }
 
-/** Answers with the RangeResponse between `from` and `to` of `response`. */
+/** Replies with the RangeResponse between `from` and `to` of `response`. */
 function answerRange(
   context: KvContext,
   shard: number,
@@ -147,11 +147,11 @@ function answerRange(
 ): void {
   answer(reply, () => {
     const header = context.identity.header(context.timeline.readRevision(shard, shardRevision));
-    return rewriteRange(response, header, context.toRevision[shard], lendUntilSent, from, to);
+    return rewriteRange(response, header, context.revisionsOf(shard), lendUntilSent, from, to);
   });
 }
 
-/** A Range as a snapshot of several shards whose keys have to be sorted, or of none where the range is empty. */
+/** Answers a Range that `scan` cannot: the keys of several shards have to be sorted, or the range is empty. */
 async function rangeOverShards(
   context: KvContext,
   call: Call,
@@ -159,8 +159,8 @@ async function rangeOverShards(
   shards: readonly number[],
 ): Promise<Uint8Array> {
   const { timeline, identity } = context;
-  // Nobody is asked anything then, but by rights somebody has to be.
-  if (shards.length === 0 && call.caller !== undefined) await mayRead(context.shards[0], call, request);
+  // An empty range concerns no shard, so one has to judge the client explicitly.
+  if (shards.length === 0 && call.caller !== undefined) await mayRead(context.shardAt(0), call, request);
   const local = request.serializable && rangeHorizon(request) <= timeline.head;
   return atHead(context, call, local, request.revision > 0 ? [] : shards, async (head) => {
     checkReadable(request.revision, timeline);

@@ -12,7 +12,7 @@ import type { KvContext } from "./context.js";
 import { atHead, readPart, SnapshotGone } from "./snapshot.js";
 import { checkReadable, hasBounds, rangeHorizon } from "./translate.js";
 
-/** A limit below this is asked of every shard: what they read too much costs less than asking twice. */
+/** A limit below this goes to every shard. Reading too many keys costs less than a second request. */
 const SMALL_LIMIT = 64;
 
 const MEMORY: Memory = { allocate: lendUntilSent, release };
@@ -21,24 +21,30 @@ const MEMORY: Memory = { allocate: lendUntilSent, release };
 export interface Scan {
   readonly call: Call;
   readonly request: RangeRequest;
-  /** What of it clients can see. */
-  readonly extent: KeyRange;
+  /** The part of the range that clients can see. */
+  readonly range: KeyRange;
   /** At least two. */
   readonly shards: readonly number[];
 }
 
-/** Whether `scan` can answer a Range: its keys come in their own order, up or down. */
+/** One shard's response to a part of a scan. */
+interface PartResponse {
+  readonly shard: number;
+  readonly response: Uint8Array;
+}
+
+/** Whether `scan` can answer a Range: its keys come in key order, ascending or descending. */
 export function isScan(request: RangeRequest): boolean {
   return request.sortTarget === SortTarget.KEY || request.countOnly;
 }
 
-/** The answer to a Range over several shards for which `isScan` holds, put together from the bytes of the shards' answers. */
+/** Answers a Range over several shards for which `isScan` holds. Merges the encoded responses of the shards. */
 export async function scan(context: KvContext, scan: Scan): Promise<Uint8Array> {
   const { timeline, identity } = context;
   const { request, call, shards } = scan;
   const known = rangeHorizon(request) <= timeline.head;
   if (request.revision > 0 && known) return scanPast(context, scan);
-  if (rangeHorizon(request) === 0 && !request.serializable && context.unrest.isOver) {
+  if (rangeHorizon(request) === 0 && !request.serializable && !context.recentWrites.any) {
     const response = await scanNewest(context, scan);
     if (response !== undefined) return response;
   }
@@ -46,74 +52,73 @@ export async function scan(context: KvContext, scan: Scan): Promise<Uint8Array> 
   return atHead(context, call, local, request.revision > 0 ? [] : shards, async (head) => {
     checkReadable(request.revision, timeline);
     const at = request.revision > 0 ? request.revision : head;
-    const merge = await mergeAll(
-      context,
-      scan,
-      at,
-      at === head,
-      await readAll(context, scan, at, at === head),
-    );
+    const parts = await readAll(context, scan, at, at === head);
+    const merge = await mergeAll(context, scan, at, at === head, parts);
     return merge.finish(identity.header(head), MEMORY);
   });
 }
 
-/** As of a revision that the proxy knows: the shards are read while the timeline's end, for the header, is. */
+/** Reads at a revision that the proxy knows. The timeline's end, for the header, is read at the same time. */
 async function scanPast(context: KvContext, scan: Scan): Promise<Uint8Array> {
   const { timeline, identity } = context;
   const { revision, serializable } = scan.request;
   checkReadable(revision, timeline);
-  const [responses] = await Promise.all([
+  const [parts] = await Promise.all([
     readAll(context, scan, revision, false),
     serializable ? undefined : timeline.sync(),
   ]);
   checkReadable(revision, timeline);
-  const merge = await mergeAll(context, scan, revision, false, responses);
+  const merge = await mergeAll(context, scan, revision, false, parts);
   return merge.finish(identity.header(timeline.head), MEMORY);
 }
 
 /**
- * The newest state without a look at the timeline's end before: each shard is asked for its own newest state, as by a
- * range on one shard. When nobody writes meanwhile the answers are of one revision; a shard that is behind the others is
- * asked again. Undefined when that state was compacted meanwhile.
+ * Reads the newest state without reading the timeline's end first: each shard reads its own newest state, as for a range
+ * on one shard. Without concurrent writes these states meet at one revision. A shard that is behind the others is read
+ * again. Resolves to undefined when the state was compacted meanwhile.
  *
- * The revision is at or after every write that was answered before the call, because each shard's state is, and the log's
- * end as it is read beside them; it is not after the end of the call, because all of it is sealed.
+ * The revision covers every write that was answered before the call, because each shard's state and the log's end, which
+ * is read at the same time, do. It is not after the end of the call, because all of it is sealed.
  */
 async function scanNewest(context: KvContext, scan: Scan): Promise<Uint8Array | undefined> {
-  const { timeline, identity, unseen, unrest, limits } = context;
+  const { timeline, identity, probes, recentWrites, limits } = context;
   const { call, shards } = scan;
   const begun = performance.now();
   const bytes = RangeRequest.encode({ ...partOf(scan), revision: 0, serializable: false });
   const options = callOptions(call, "read", limits);
   const end = timeline.beginScan(shards);
-  const responses = await Promise.all(
-    shards.map((shard) => askAsync(call, context.shards[shard], KV.Range, bytes, options)),
+  const reads = await Promise.all(
+    shards.map(async (shard) => {
+      const response = await askAsync(call, context.shardAt(shard), KV.Range, bytes, options);
+      return { shard, response, revision: peekRevision(response) };
+    }),
   );
-  const revisions = responses.map(peekRevision);
-  if (shards.some((shard, i) => !timeline.isSealed(shard, revisions[i]))) {
-    unrest.begin();
-    await Promise.all(shards.map((shard, i) => timeline.seal(shard, revisions[i], false)));
+  if (reads.some(({ shard, revision }) => !timeline.isSealed(shard, revision))) {
+    recentWrites.note();
+    await Promise.all(reads.map(({ shard, revision }) => timeline.seal(shard, revision, false)));
   }
   if (end !== FOLDED) await folded(end);
-  for (const shard of shards) unseen.sealed(shard, begun);
-  const oldest = shards.map((shard, i) => timeline.toRevision(shard, revisions[i]));
-  const newest = shards.map((shard, i) => timeline.readRevision(shard, revisions[i]));
-  const needed = Math.max(...oldest);
+  for (const shard of shards) probes.sealed(shard, begun);
+  // Each shard's state holds from its oldest to its newest revision.
+  const states = reads.map(({ shard, response, revision }) => ({
+    shard,
+    response,
+    oldest: timeline.toRevision(shard, revision),
+    newest: timeline.readRevision(shard, revision),
+  }));
+  const needed = Math.max(...states.map(({ oldest }) => oldest));
   if (needed < timeline.compactRevision) return undefined;
-  const at = Math.max(needed, Math.min(...newest));
+  const at = Math.max(needed, Math.min(...states.map(({ newest }) => newest)));
   try {
-    const behind = shards.flatMap((_, i) => (newest[i] < needed ? [i] : []));
-    if (behind.length > 0) {
-      unrest.begin();
-      const part = partOf(scan);
-      const again = await Promise.all(
-        behind.map((i) => readPart(context, call, part, needed, shards[i], true)),
-      );
-      behind.forEach((i, n) => {
-        responses[i] = again[n];
-      });
-    }
-    const merge = await mergeAll(context, scan, at, true, responses);
+    if (states.some(({ newest }) => newest < needed)) recentWrites.note();
+    const part = partOf(scan);
+    const parts = await Promise.all(
+      states.map(async ({ shard, response, newest }) => {
+        if (newest >= needed) return { shard, response };
+        return { shard, response: await readPart(context, call, part, needed, shard, true) };
+      }),
+    );
+    const merge = await mergeAll(context, scan, at, true, parts);
     return merge.finish(identity.header(at), MEMORY);
   } catch (reason) {
     if (reason instanceof SnapshotGone) return undefined;
@@ -121,28 +126,31 @@ async function scanNewest(context: KvContext, scan: Scan): Promise<Uint8Array | 
   }
 }
 
-/** Every shard's answer as of revision `at`. */
-function readAll(context: KvContext, scan: Scan, at: number, mendable: boolean): Promise<Uint8Array[]> {
+/** Reads every shard as of revision `at`. For `retryable`, see `readPart`. */
+function readAll(context: KvContext, scan: Scan, at: number, retryable: boolean): Promise<PartResponse[]> {
   const part = partOf(scan);
-  return Promise.all(scan.shards.map((shard) => readPart(context, scan.call, part, at, shard, mendable)));
+  return Promise.all(
+    scan.shards.map(async (shard) => {
+      return { shard, response: await readPart(context, scan.call, part, at, shard, retryable) };
+    }),
+  );
 }
 
-/** Puts the shards' answers together, and asks those again whose share of a limit was too small; all as of revision `at`. */
+/** Merges the shards' responses. Reads more from a shard whose share of a limit was too small. All as of revision `at`. */
 async function mergeAll(
   context: KvContext,
-  { call, request, extent, shards }: Scan,
+  { call, request, range }: Scan,
   at: number,
-  mendable: boolean,
-  responses: readonly Uint8Array[],
+  retryable: boolean,
+  parts: readonly PartResponse[],
 ): Promise<RangeMerge> {
-  const { toRevision } = context;
   const limit = request.limit > 0 ? request.limit : Number.POSITIVE_INFINITY;
-  const merge = new RangeMerge(isDescending(request), commonLength(extent));
-  shards.forEach((shard, i) => {
-    const part = RangePart.of(responses[i], toRevision[shard], shard);
+  const merge = new RangeMerge(isDescending(request), commonLength(range));
+  for (const { shard, response } of parts) {
+    const part = RangePart.of(response, context.revisionsOf(shard), shard);
     merge.count += part.count;
     merge.add(part);
-  });
+  }
   for (;;) {
     const dry = merge.take(limit);
     if (dry === undefined) return merge;
@@ -150,28 +158,28 @@ async function mergeAll(
     const rest = {
       ...shardRequest(request),
       key: Buffer.concat([dry.lastKey, AFTER]),
-      rangeEnd: extent.rangeEnd,
+      rangeEnd: range.rangeEnd,
       limit: limit - merge.keys,
     };
-    const response = await readPart(context, call, rest, at, shard, mendable);
-    merge.add(RangePart.of(response, toRevision[shard], shard));
+    const response = await readPart(context, call, rest, at, shard, retryable);
+    merge.add(RangePart.of(response, context.revisionsOf(shard), shard));
   }
 }
 
-/** What every shard is asked first. */
-function partOf({ request, extent, shards }: Scan): RangeRequest {
-  const { key, rangeEnd } = extent;
+/** The first request for every shard. */
+function partOf({ request, range, shards }: Scan): RangeRequest {
+  const { key, rangeEnd } = range;
   return { ...shardRequest(request), key, rangeEnd, limit: firstLimit(request, shards.length) };
 }
 
-/** The request with the order in which a shard reads its keys without sorting them, where that will do. */
+/** The request, without a sort order where a shard reads its keys in that order anyway. */
 function shardRequest(request: RangeRequest): RangeRequest {
   return isDescending(request) ? request : { ...request, sortOrder: SortOrder.NONE };
 }
 
 /**
- * Most shards hold their even share of the first keys, and some more for chance. Where etcd reads all keys before it
- * looks at the limit, nothing is gained by asking twice.
+ * Limit of the first request to each shard: an even share of the limit, plus a margin for chance. Where etcd reads all keys
+ * before it applies the limit, a second request would gain nothing, so each shard gets the whole limit.
  */
 function firstLimit(request: RangeRequest, shards: number): number {
   const { limit } = request;
@@ -184,7 +192,7 @@ function isDescending(request: RangeRequest): boolean {
   return request.sortOrder === SortOrder.DESCEND;
 }
 
-/** Bytes that all keys of an extent begin with. */
+/** Number of leading bytes that all keys of a range share. */
 function commonLength({ key, rangeEnd }: KeyRange): number {
   let length = 0;
   while (length < key.length && key[length] === rangeEnd[length]) length++;

@@ -3,28 +3,29 @@ import { Code, type StatusError } from "../../status/error.js";
 import { share } from "../../turn/buffers.js";
 import { departures } from "../../turn/departures.js";
 
-/** A power of two. Two requests in one place of the table only cost each other the chance to be shared. */
-const PLACES = 256;
-/** Longer requests are too rarely equal, bytes. */
-const MAX_LENGTH = 512;
+/* Indices below are in range by construction; `!` keeps the hot loops free of checks. */
 
-/** A read that is on its way. */
+/** Places of the hash table, a power of two. Requests that collide are not shared; nothing else depends on it. */
+const PLACES = 256;
+/** Longer requests are rarely equal, so they are not shared. */
+const MAX_REQUEST_BYTES = 512;
+
+/** A read in progress. */
 interface Flight {
   readonly call: Call;
   readonly request: Uint8Array;
-  /** `departures.count` when it was begun: its requests to shards are still here while that is the same. */
+  /** `departures.count` when it began. While it is the same, the requests to shards have not left yet. */
   readonly departure: number;
-  /** Others who wait for its answer. */
+  /** Equal requests that wait for its response. */
   readonly followers: { readonly call: Call; readonly reply: Reply }[];
 }
 
 /**
- * `handler`, of a method that only reads, with one answer for equal requests of one caller that come before the first of
- * them has left for a shard. Nobody can tell it from an answer of their own: the shards are read after all of them
- * have been asked.
+ * Wraps the handler of a read-only method. Equal requests of one caller share a response when they arrive before the first
+ * of them has left for a shard. No client can notice that, because the shards are read after all the requests arrived.
  *
- * The first of them goes its own way, leaving a mark, so that requests which nobody repeats cost next to nothing; the second
- * is the one that others join.
+ * The first request only leaves a mark, so that requests without a repetition cost next to nothing. The second one is
+ * what the others join.
  */
 export function sharing(handler: UnaryHandler): UnaryHandler {
   const hashes = new Int32Array(PLACES);
@@ -32,7 +33,7 @@ export function sharing(handler: UnaryHandler): UnaryHandler {
   const flights = new Array<Flight | undefined>(PLACES).fill(undefined);
 
   const shared: UnaryHandler = (call, request, reply) => {
-    if (request.length > MAX_LENGTH) {
+    if (request.length > MAX_REQUEST_BYTES) {
       handler(call, request, reply);
       return;
     }
@@ -56,8 +57,8 @@ export function sharing(handler: UnaryHandler): UnaryHandler {
       if (flights[place] === flight) flights[place] = undefined;
       if (response !== undefined) share(response, 1 + flight.followers.length);
       reply(error, response);
-      // What ended only because of the first one's client is asked again for the others.
-      const repeat = error !== undefined && endsWithClient(error);
+      // An error that only concerns the first client is no answer for the others.
+      const repeat = error !== undefined && concernsClient(error);
       for (const follower of flight.followers) {
         if (repeat) shared(follower.call, request, follower.reply);
         else follower.reply(error, response);
@@ -75,13 +76,14 @@ function answersFor(flight: Flight, call: Call, request: Uint8Array): boolean {
   );
 }
 
-const endsWithClient = ({ code }: StatusError): boolean =>
+/** True for a cancellation or a client's deadline. */
+const concernsClient = ({ code }: StatusError): boolean =>
   code === Code.CANCELLED || code === Code.DEADLINE_EXCEEDED;
 
 /** FNV-1a. */
 function hashOf(bytes: Uint8Array): number {
   let hash = 0x811c9dc5;
-  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i], 0x01000193);
+  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
   return hash ^ (hash >> 15);
 }
 

@@ -11,10 +11,10 @@ import { mergeParts, partRequest } from "./merge.js";
 import { readAt, translateRange } from "./translate.js";
 import type { ReadBudget } from "./txnReads.js";
 
-/** Attempts to find a snapshot that is not compacted away while it is read. */
-const ATTEMPTS = 5;
+/** Attempts to read a snapshot before it is compacted. */
+const MAX_ATTEMPTS = 5;
 
-/** The state to be read was compacted, at least on this shard. */
+/** The state at the requested revision was compacted, at least on this shard. */
 export class SnapshotGone extends Error {
   constructor(readonly shard: number) {
     super();
@@ -22,9 +22,9 @@ export class SnapshotGone extends Error {
 }
 
 /**
- * Runs `read` on a revision that is the head at some moment of the call, or for a `serializable` read the head
- * that this proxy knows. `shards` are those that it reads there. Where a compaction overtakes `read`, it is run again
- * on a newer head.
+ * Runs `read` with a revision that is the head at some moment during the call. For a `serializable` read it is the head
+ * that this proxy knows. `shards` are those that `read` will read at it. Where a compaction overtakes `read`, it runs
+ * again with a newer head.
  */
 export async function atHead<T>(
   context: KvContext,
@@ -33,35 +33,35 @@ export async function atHead<T>(
   shards: readonly number[],
   read: (head: number) => Promise<T>,
 ): Promise<T> {
-  const { timeline, unseen } = context;
-  const sealed = unseen.seal(shards);
+  const { timeline, probes } = context;
+  const sealed = probes.seal(shards);
   for (let attempt = 1; ; attempt++) {
     if (!serializable || attempt > 1) await Promise.all([timeline.sync(), sealed]);
     try {
       return await read(timeline.head);
     } catch (reason) {
       if (!(reason instanceof SnapshotGone)) throw reason;
-      if (attempt === ATTEMPTS) throw etcd.compacted();
+      if (attempt === MAX_ATTEMPTS) throw etcd.compacted();
       await bringUpToDate(context, call, reason.shard);
     }
   }
 }
 
 /**
- * Gives all that a shard holds its place in the timeline. A shard that was compacted past its entry in the head has
- * revisions that nobody has sealed (written past the proxies, or by one that died).
+ * Seals the newest revision of a shard. A shard that was compacted above its entry in the head has revisions that are not
+ * sealed: a client wrote past the proxies, or a proxy died.
  */
 async function bringUpToDate(context: KvContext, call: Call, shard: number): Promise<void> {
-  const { timeline, shards, limits } = context;
-  // For all, and nothing of it is told: not as the client, who need not be allowed to read this key.
+  const { timeline, limits } = context;
+  // As the proxy itself, because the client need not be allowed to read the probe's key. It learns nothing from it.
   const options = { ...callOptions(call, "read", limits), caller: undefined };
-  const response = await askAsync(call, shards[shard], KV.Range, PROBE, options);
+  const response = await askAsync(call, context.shardAt(shard), KV.Range, PROBE, options);
   await timeline.seal(shard, peekRevision(response), false);
 }
 
 /**
- * A Range as of revision `at`, which is sealed, over all shards that it concerns; without header. `head` is the
- * head that `atHead` gave: a compacted read of it is one that another head can mend. `budget` bounds what is read.
+ * Reads a Range as of the sealed revision `at`, over all shards that it concerns. The response has no header. `head` is
+ * what `atHead` passed: a read of it that fails as compacted may succeed at another head. `budget` bounds what is read.
  */
 export async function readSnapshot(
   context: KvContext,
@@ -71,23 +71,25 @@ export async function readSnapshot(
   head: number,
   budget?: ReadBudget,
 ): Promise<RangeResponse> {
-  const extent = visible(request);
-  if (extent === undefined) return mergeParts(request, []);
-  const shards = context.router.shardsOf(extent.key, extent.rangeEnd);
-  const part: RangeRequest = { ...partRequest(request), key: extent.key, rangeEnd: extent.rangeEnd };
-  const responses = await Promise.all(
-    shards.map((shard) => readPart(context, call, part, at, shard, at === head)),
+  const range = visible(request);
+  if (range === undefined) return mergeParts(request, []);
+  const { key, rangeEnd } = range;
+  const part: RangeRequest = { ...partRequest(request), key, rangeEnd };
+  const parts = await Promise.all(
+    context.router.shardsOf(key, rangeEnd).map(async (shard) => {
+      return { shard, response: await readPart(context, call, part, at, shard, at === head) };
+    }),
   );
-  for (const { length } of responses) budget?.spend(length);
+  for (const { response } of parts) budget?.spend(response.length);
   return mergeParts(
     request,
-    responses.map((response, i) => decodePart(response, context.toRevision[shards[i]])),
+    parts.map(({ shard, response }) => decodePart(response, context.revisionsOf(shard))),
   );
 }
 
 /**
- * One shard's answer to `part` as of revision `at`, in the shard's own revisions. Any member may answer, because the
- * state at a revision never changes. Throws `SnapshotGone` for a compacted one if `atHead` can mend that.
+ * One shard's response to `part` as of revision `at`, in the shard's own revisions. Any member may answer, because the
+ * state at a revision never changes. Rejects with `SnapshotGone` when that state was compacted and `retryable` is true.
  */
 export async function readPart(
   context: KvContext,
@@ -95,27 +97,28 @@ export async function readPart(
   part: RangeRequest,
   at: number,
   shard: number,
-  mendable: boolean,
+  retryable: boolean,
 ): Promise<Uint8Array> {
-  const { timeline, shards, limits } = context;
+  const { timeline, limits } = context;
+  const target = context.shardAt(shard);
   const request = translateRange(part, readAt(at, timeline, shard), timeline, shard);
   const read = (serializable: boolean) => {
     const bytes = RangeRequest.encode({ ...request, serializable });
     const options = callOptions(call, serializable ? "stale read" : "read", limits);
-    return askAsync(call, shards[shard], KV.Range, bytes, options);
+    return askAsync(call, target, KV.Range, bytes, options);
   };
   try {
     return await read(true).catch((reason) => {
-      // The member lags behind the cut; a linearizable read waits until it does not.
+      // The member lags behind the cut. A linearizable read waits until it has caught up.
       if (!etcd.futureRevision.is(reason)) throw reason;
       return read(false);
     });
   } catch (reason) {
-    throw mendable && etcd.compacted.is(reason) ? new SnapshotGone(shard) : reason;
+    throw retryable && etcd.compacted.is(reason) ? new SnapshotGone(shard) : reason;
   }
 }
 
-/** A shard's answer in clients' revisions. */
+/** A shard's response, with revisions translated. */
 function decodePart(response: Uint8Array, toRevision: ToRevision): RangeResponse {
   const answer = RangeResponse.decode(response);
   for (const kv of answer.kvs) {

@@ -18,7 +18,7 @@ import { txnHorizon } from "./translate.js";
 import { manyReads, ReadBudget } from "./txnReads.js";
 import type { TxnShape } from "./txnShape.js";
 
-/** A transaction's operations that its compares have chosen; nested ones likewise. */
+/** The branch that a transaction's compares have chosen, with the branches of nested transactions. */
 interface Path {
   readonly succeeded: boolean;
   readonly steps: readonly Step[];
@@ -27,8 +27,8 @@ interface Path {
 type Step = { readonly op: RequestOp; readonly nested?: Path };
 
 /**
- * Answers a transaction that writes nothing, whatever shards it reads: compares and operations all see the state at
- * one revision, which heads the response.
+ * Answers a transaction that writes nothing, over any number of shards. All compares and operations see the state at one
+ * revision, which is in the response's header.
  */
 export async function txnOnSnapshot(
   context: KvContext,
@@ -38,8 +38,8 @@ export async function txnOnSnapshot(
 ): Promise<Uint8Array> {
   const { timeline, identity } = context;
   if (call.caller !== undefined) {
-    // As a whole, whatever path is taken, as etcd does; each shard that is read judges once more.
-    await mayCarryOut(context.shards[0], call, request.compare, request.success, request.failure);
+    // As in etcd, both branches need permission. Each shard that is read also judges its part.
+    await mayCarryOut(context.shardAt(0), call, request.compare, request.success, request.failure);
   }
   const local = serializable && txnHorizon(request) <= timeline.head;
   return atHead(context, call, local, shards, async (head) => {
@@ -52,13 +52,13 @@ export async function txnOnSnapshot(
   });
 }
 
-/** What a transaction's reads have in common. */
+/** What the reads of a transaction share. */
 interface Snapshot {
   readonly context: KvContext;
   readonly call: Call;
-  /** The revision that they read at. */
+  /** The revision to read at. */
   readonly head: number;
-  /** Of one that may read much. */
+  /** Only for a transaction that may read much. */
   readonly budget: ReadBudget | undefined;
 }
 
@@ -68,10 +68,10 @@ function read(snapshot: Snapshot, request: RangeRequest, at: number, kept: boole
   return budget.run(() => readSnapshot(context, call, request, at, head, kept ? budget : undefined));
 }
 
-/** etcd judges the compares of a whole tree before it executes anything. */
+/** Evaluates the compares. As in etcd, those of the whole tree come before any operation. */
 async function choose(snapshot: Snapshot, request: TxnRequest): Promise<Path> {
-  const judged = await Promise.all(request.compare.map((compare) => judge(snapshot, compare)));
-  const succeeded = judged.every((held) => held);
+  const held = await Promise.all(request.compare.map((compare) => evaluate(snapshot, compare)));
+  const succeeded = held.every((one) => one);
   const ops = succeeded ? request.success : request.failure;
   const steps = await Promise.all(
     ops.map(async (op): Promise<Step> => {
@@ -81,7 +81,7 @@ async function choose(snapshot: Snapshot, request: TxnRequest): Promise<Path> {
   return { succeeded, steps };
 }
 
-async function judge(snapshot: Snapshot, compare: Compare): Promise<boolean> {
+async function evaluate(snapshot: Snapshot, compare: Compare): Promise<boolean> {
   const { key, rangeEnd, target } = compare;
   const request: RangeRequest = {
     ...EVERYTHING,
@@ -93,7 +93,7 @@ async function judge(snapshot: Snapshot, compare: Compare): Promise<boolean> {
   return holds(compare, kvs);
 }
 
-/** What is judged by more than etcd tells of keys without their values: since 3.7 not their leases either. */
+/** Targets that a keys-only read does not return. Since 3.7, etcd omits leases there, too. */
 const NEEDS_VALUES: ReadonlySet<number> = new Set([CompareTarget.VALUE, CompareTarget.LEASE]);
 
 const EVERYTHING = RangeRequest.decode(new Uint8Array(0));
@@ -121,11 +121,11 @@ async function executeStep(snapshot: Snapshot, { op, nested }: Step): Promise<Re
     const response = await read(snapshot, op.request, at, true);
     return { kind: "range", response: { header: inner(head), ...response } };
   }
-  // No put gets here, and no deletion but one of a range that holds no key.
+  // Only a deletion of a range that can have no key. Other writes never get here.
   return { kind: "deleteRange", response: { header: inner(head), deleted: 0, prevKvs: [] } };
 }
 
-/** The header of a response inside a transaction's: only a revision, and in a nested transaction's not even that. */
+/** The header of a response within a transaction's. As in etcd it has only a revision, and none in a nested transaction's. */
 function inner(revision: number): ResponseHeader {
   return { clusterId: 0n, memberId: 0n, revision, raftTerm: 0 };
 }

@@ -5,21 +5,20 @@ import { CompareResult, CompareTarget, EMPTY, GIVEN_EMPTY } from "../../wire/mes
 import { ABSENT, touchesReserved, visible } from "./keyspace.js";
 
 /*
- * Requests in the clients' revisions turned into requests in one shard's revisions. Pure: a revision beyond the
- * view's head counts as one that nothing has reached, so whoever translates brings the head up to the
- * request's horizon first.
+ * Translates requests from clients' revisions to one shard's revisions. Pure. A revision above the view's head counts as
+ * not reached by any write, so callers bring the head up to the request's horizon first.
  */
 
-/** Beyond every revision, on both sides. */
+/** Above every revision of a client or shard. */
 const NEVER = Number.MAX_SAFE_INTEGER;
-/** As a range's revision in a transaction: compacted on every etcd, also on one that was never compacted. */
+/** As a range's revision in a transaction: compacted on every etcd, even one that was never compacted. */
 const COMPACTED = -2;
-/** As the other side of EQUAL: what no key has. */
+/** As the operand of EQUAL: a revision that no key has. */
 const NO_REVISION = -1;
 
 /**
- * The newest revision whose place in the timeline decides how `request` is translated; 0 when it names none.
- * A lower bound R needs only the cut before it, so it counts as R - 1.
+ * The newest revision that the translation of `request` depends on, or 0 for none. A lower bound R needs only the cut
+ * before it, so it counts as R - 1.
  */
 export function rangeHorizon(request: RangeRequest): number {
   return Math.max(
@@ -32,7 +31,7 @@ export function rangeHorizon(request: RangeRequest): number {
   );
 }
 
-/** As `rangeHorizon`, over all compares and operations of all branches. */
+/** Like `rangeHorizon`, over all compares and operations of all branches. */
 export function txnHorizon(request: TxnRequest): number {
   let horizon = 0;
   for (const compare of request.compare) horizon = Math.max(horizon, compareHorizon(compare));
@@ -50,22 +49,22 @@ function compareHorizon(compare: Compare): number {
   return compare.result === CompareResult.LESS ? revision - 1 : revision;
 }
 
-/** The create or mod revision that a compare looks at; 0 when it looks at something else or names none. */
+/** The create or mod revision in a compare, or 0 where it has another target or no revision. */
 function comparedRevision(compare: Compare): number {
   if (compare.target === CompareTarget.CREATE) return compare.createRevision ?? 0;
   if (compare.target === CompareTarget.MOD) return compare.modRevision ?? 0;
   return 0;
 }
 
-/** Throws etcd's errors for a `Range.revision` that cannot be read (now). */
+/** Throws etcd's error for a `Range.revision` that is in the future or compacted. */
 export function checkReadable(revision: number, view: TimelineView): void {
   if (revision > view.head) throw etcd.futureRevision();
   if (revision > 0 && revision < view.compactRevision) throw etcd.compacted();
 }
 
-/** The shard revision at which a shard shows the state of `revision` (0 < revision <= head). */
+/** The shard revision at which a shard has its state of `revision` (0 < revision <= head). */
 export function readAt(revision: number, view: TimelineView, shard: number): number {
-  // 0 would ask for the newest state. Revision 1 of an etcd is its empty state.
+  // 0 would mean the newest state. Revision 1 of an etcd is its empty state.
   return Math.max(1, view.cutAt(revision, shard));
 }
 
@@ -79,7 +78,7 @@ export function hasBounds(request: RangeRequest): boolean {
   );
 }
 
-/** The range with its bounds in a shard's revisions, and `shardRevision` to read at (0: the newest). */
+/** The range with its bounds in a shard's revisions, to be read at `shardRevision` (0: the newest). */
 export function translateRange(
   request: RangeRequest,
   shardRevision: number,
@@ -96,22 +95,22 @@ export function translateRange(
   };
 }
 
-/** The smallest shard revision that is not before `bound`. 0 (no bound) and negative ones (true of all) stay. */
+/** The smallest shard revision not before `bound`. 0 (no bound) and negative bounds (true of all keys) stay. */
 function lowerBound(bound: number, view: TimelineView, shard: number): number {
   if (bound <= 0) return bound;
   return bound - 1 > view.head ? NEVER : view.cutAt(bound - 1, shard) + 1;
 }
 
-/** The largest shard revision that is not after `bound`. 0 (no bound) and negative ones (true of none) stay. */
+/** The largest shard revision not after `bound`. 0 (no bound) and negative bounds (true of no key) stay. */
 function upperBound(bound: number, view: TimelineView, shard: number): number {
   if (bound <= 0) return bound;
-  // A bound before the shard's first revision must not become 0, which is no bound; no key has revision 1.
+  // A bound before the shard's first revision must not become 0, which means no bound. No key has revision 1.
   return bound > view.head ? NEVER : Math.max(1, view.cutAt(bound, shard));
 }
 
 /**
- * A transaction all of whose keys are on `shard`, as that shard has to see it: revisions translated, and what
- * reaches into the reserved keyspace cut off. The same object when it can be sent as it came.
+ * Translates a transaction whose keys are all on `shard`, and clips ranges to what clients can see. Returns the same object
+ * when nothing has to change.
  */
 export function translateTxn(request: TxnRequest, view: TimelineView, shard: number): TxnRequest {
   const compare = mapSame(request.compare, (one) => translateCompare(one, view, shard));
@@ -145,8 +144,8 @@ function translateOp(op: RequestOp, view: TimelineView, shard: number): RequestO
 }
 
 /**
- * A range's revision inside a transaction. One that cannot be read must fail only if its branch is taken,
- * so the shard is left to say so; negative ones stay, because etcd judges them in its own way there.
+ * Translates a range's revision inside a transaction. One that cannot be read must fail only if its branch is taken, so the
+ * shard decides. Negative revisions stay, because etcd has its own rules for them there.
  */
 function revisionInTxn(revision: number, view: TimelineView, shard: number): number {
   if (revision <= 0) return revision;
@@ -154,7 +153,7 @@ function revisionInTxn(revision: number, view: TimelineView, shard: number): num
   return revision < view.compactRevision ? COMPACTED : readAt(revision, view, shard);
 }
 
-/** A compare in a shard's revisions; the same object when nothing has to change. */
+/** A compare in a shard's revisions. Returns the same object when nothing has to change. */
 export function translateCompare(original: Compare, view: TimelineView, shard: number): Compare {
   const compare = clipped(original);
   const revision = comparedRevision(compare);
@@ -178,7 +177,7 @@ function comparedWith(result: number, revision: number, view: TimelineView, shar
   }
 }
 
-/** A request without its part in the reserved keyspace and without an empty range end; the same object when it has none. */
+/** A request without its reserved keys and without an empty `range_end` on the wire. The same object when it has neither. */
 function clipped<T extends { key: Uint8Array; rangeEnd: Uint8Array }>(request: T): T {
   if (request.rangeEnd === GIVEN_EMPTY) return clipped({ ...request, rangeEnd: EMPTY });
   if (!touchesReserved(request)) return request;
@@ -188,10 +187,10 @@ function clipped<T extends { key: Uint8Array; rangeEnd: Uint8Array }>(request: T
 
 function mapSame<T>(list: readonly T[], translate: (item: T) => T): T[] {
   let changed: T[] | undefined;
-  for (let i = 0; i < list.length; i++) {
-    const item = translate(list[i]);
-    if (item !== list[i]) changed ??= list.slice(0, i);
-    changed?.push(item);
+  for (const [i, item] of list.entries()) {
+    const translated = translate(item);
+    if (translated !== item) changed ??= list.slice(0, i);
+    changed?.push(translated);
   }
   return changed ?? (list as T[]);
 }

@@ -15,8 +15,8 @@ import { acrossShards, shapeOf, type TxnShape } from "./txnShape.js";
 import { sendWrite } from "./write.js";
 
 /**
- * KV.Txn: handed to the one shard that all its compares and operations, in all branches, are on; over several
- * shards answered from a snapshot if it cannot write, else refused.
+ * KV.Txn. It goes to the one shard that all compares and operations of all branches are on. Over several shards it is
+ * answered from a snapshot if it cannot write, and refused otherwise.
  */
 export function txnHandler(context: KvContext): UnaryHandler {
   const { router, timeline, limits } = context;
@@ -26,16 +26,17 @@ export function txnHandler(context: KvContext): UnaryHandler {
       checkTxn(request, limits.maxTxnOps);
       const shape = shapeOf(request, router);
       if (!shape.readOnly) checkSize(bytes, limits.maxRequestBytes);
-      if (shape.shards.length !== 1) {
+      const shard = shape.shards.length === 1 ? shape.shards[0] : undefined;
+      if (shard === undefined) {
         if (shape.writes) throw acrossShards(request, router, context.shards);
         return answerAsync(reply, () => txnOnSnapshot(context, call, request, shape));
       }
       if (shape.writes) checkSpace(timeline);
       const send = () => {
-        const given = { request, bytes, shape };
+        const given = { request, bytes, shape, shard };
         const reads = manyReads(request, limits.maxRequestBytes);
         if (reads === undefined) return sendTxn(context, call, given, reply);
-        after(measure(context, call, reads, shape.shards[0]), (error) => {
+        after(measure(context, call, reads, shard), (error) => {
           if (error !== undefined) reply(error);
           else attempt(reply, () => sendTxn(context, call, given, reply));
         });
@@ -50,15 +51,16 @@ export function txnHandler(context: KvContext): UnaryHandler {
 
 interface Given {
   readonly request: TxnRequest;
-  /** The request as it came. */
+  /** The client's encoded request. */
   readonly bytes: Uint8Array;
   readonly shape: TxnShape;
+  /** The one shard that it concerns. */
+  readonly shard: number;
 }
 
 function sendTxn(context: KvContext, call: Call, given: Given, reply: Reply): void {
-  const { timeline, shards, limits } = context;
-  const { request, bytes, shape } = given;
-  const shard = shape.shards[0];
+  const { timeline, limits } = context;
+  const { request, bytes, shape, shard } = given;
   const translated = translateTxn(request, timeline, shard);
   const payload = translated === request ? bytes : TxnRequest.encode(translated);
   let end: LogEnd | undefined;
@@ -69,14 +71,14 @@ function sendTxn(context: KvContext, call: Call, given: Given, reply: Reply): vo
   if (shape.readOnly) {
     const kind = shape.serializable ? "stale read" : "read";
     end = shape.serializable ? FOLDED : timeline.beginRead(shard);
-    ask(call, shards[shard], KV.Txn, payload, callOptions(call, kind, limits), done);
+    ask(call, context.shardAt(shard), KV.Txn, payload, callOptions(call, kind, limits), done);
   } else {
     const write = { path: KV.Txn, shard, payload, leases: shape.leases, shardJudgesLeases: true };
     sendWrite(context, call, write, done);
   }
 }
 
-/** Without `end` it is read now if need be: it costs a round trip more, but only those transactions that wrote nothing. */
+/** Without `end`, the log's end is read now if the transaction wrote nothing, which costs one more round trip. */
 function answerTxn(
   context: KvContext,
   shard: number,
@@ -93,10 +95,9 @@ function answerTxn(
       const revision = wrote
         ? timeline.toRevision(shard, shardRevision)
         : timeline.readRevision(shard, shardRevision);
-      // Inside, etcd heads what came before the first write with the revision before it, and a nested
-      // transaction with none.
+      // In etcd, an operation before the first write has the previous revision in its header, a nested transaction none.
       const inner = (x: number) => (x === 0 ? 0 : x >= shardRevision ? revision : revision - 1);
-      return rewriteTxn(response, identity.header(revision), context.toRevision[shard], inner);
+      return rewriteTxn(response, identity.header(revision), context.revisionsOf(shard), inner);
     });
   };
   if (wrote) timeline.whenSealed(shard, shardRevision, true, labelled);

@@ -8,36 +8,36 @@ import type { KvContext } from "./context.js";
 import { readAt, translateRange } from "./translate.js";
 
 /*
- * What a transaction may read. One of a hundred bytes can ask for the same large range over and over; an etcd makes all of
- * the answer before it sends the first byte.
+ * Bounds what a transaction may read. A request of a hundred bytes can name the same large range many times, and an etcd
+ * builds the whole response before it sends the first byte.
  */
 
-/** Bytes that one transaction may read, when it reads more than `FREE_RANGES` ranges or many keys. */
-const MAX_BYTES = 128 * 1024 * 1024;
-/** Keys that a transaction may read by themselves without a look at their size: as many as etcd's default of operations. */
+/** Most bytes that one transaction may read, if it reads more than `FREE_RANGES` ranges or many keys. */
+const MAX_READ_BYTES = 128 * 1024 * 1024;
+/** Single keys that a transaction may read unmeasured: etcd's default limit of operations. */
 const FREE_KEYS = 128;
-/** A range with at most this limit counts as so many keys. */
+/** A range with at most this limit counts as that many keys. */
 const SMALL_LIMIT = 16;
-/** Ranges without a small limit that a transaction may read without a look at their size. */
+/** Ranges without a small limit that a transaction may read unmeasured. */
 const FREE_RANGES = 8;
-/** Reads of a transaction that are under way at the same time where it is measured, or put together here. */
-const AT_ONCE = 4;
+/** Concurrent reads of one transaction while it is measured or evaluated here. */
+const MAX_CONCURRENT_READS = 4;
 
 /** Throws RESOURCE_EXHAUSTED when a transaction has read more than it may. */
 export class ReadBudget {
-  private left = MAX_BYTES;
-  private readonly limiter = new Limiter(AT_ONCE, Number.POSITIVE_INFINITY);
+  private left = MAX_READ_BYTES;
+  private readonly limiter = new Limiter(MAX_CONCURRENT_READS, Number.POSITIVE_INFINITY);
 
   spend(bytes: number): void {
     this.left -= bytes;
     if (this.left >= 0) return;
     throw new StatusError(
       Code.RESOURCE_EXHAUSTED,
-      `etcd-braid: the transaction would read more than ${MAX_BYTES >>> 20} MiB; read in several requests`,
+      `etcd-braid: the transaction would read more than ${MAX_READ_BYTES >>> 20} MiB; read in several requests`,
     );
   }
 
-  /** Runs `read`, which needs not be waited for by many others of the transaction; not at all when nothing is left. */
+  /** Runs `read` when few other reads are under way. Rejects without running it when the budget is used up. */
   run<T>(read: () => Promise<T>): Promise<T> {
     return this.limiter.run(() => {
       this.spend(0);
@@ -51,7 +51,7 @@ export interface CountedRead {
   times: number;
 }
 
-/** The ranges of a transaction, each with how often it comes; undefined when it cannot read much. */
+/** The distinct ranges of a transaction with their number of occurrences, or undefined when it cannot read much. */
 export function manyReads(
   request: TxnRequest,
   maxValueBytes: number,
@@ -65,10 +65,12 @@ export function manyReads(
     else if (range.limit > 0 && range.limit <= SMALL_LIMIT) keys += times * range.limit;
     else ranges += times;
   }
-  return ranges > FREE_RANGES || (keys > FREE_KEYS && keys * maxValueBytes > MAX_BYTES) ? reads : undefined;
+  return ranges > FREE_RANGES || (keys > FREE_KEYS && keys * maxValueBytes > MAX_READ_BYTES)
+    ? reads
+    : undefined;
 }
 
-/** Compares and operations, of nested transactions too. */
+/** Number of compares and operations, including those of nested transactions. */
 function operations({ compare, success, failure }: TxnRequest): number {
   let count = compare.length + success.length + failure.length;
   for (const op of success) if (op.kind === "txn") count += operations(op.request);
@@ -76,7 +78,7 @@ function operations({ compare, success, failure }: TxnRequest): number {
   return count;
 }
 
-/** Collects the ranges of both branches: which one is taken is not known. Returns the number of compares with a range. */
+/** Collects the ranges of both branches, since either may be taken. Returns the number of compares with a range. */
 function collect({ compare, success, failure }: TxnRequest, reads: Map<string, CountedRead>): number {
   let compared = 0;
   for (const { rangeEnd } of compare) if (rangeEnd.length > 0) compared++;
@@ -93,8 +95,8 @@ function collect({ compare, success, failure }: TxnRequest, reads: Map<string, C
 }
 
 /**
- * Reads each of `reads` once, to know what the transaction would read on this shard. Rejects with RESOURCE_EXHAUSTED when
- * that is too much. What cannot be read is left to the transaction itself, which fails on it as well.
+ * Reads each of `reads` once, to learn how much the transaction would read on this shard. Rejects with RESOURCE_EXHAUSTED
+ * when that is too much. Reads that fail count as empty, because the transaction will meet the same error.
  */
 export async function measure(
   context: KvContext,
@@ -102,14 +104,15 @@ export async function measure(
   reads: ReadonlyMap<string, CountedRead>,
   shard: number,
 ): Promise<void> {
-  const { timeline, shards, limits } = context;
+  const { timeline, limits } = context;
+  const target = context.shardAt(shard);
   const budget = new ReadBudget();
   const sizeOf = async (range: RangeRequest): Promise<number> => {
     try {
       const at = range.revision > 0 ? readAt(range.revision, timeline, shard) : 0;
       const bytes = RangeRequest.encode(translateRange(range, at, timeline, shard));
       const options = callOptions(call, "stale read", limits);
-      return (await askAsync(call, shards[shard], KV.Range, bytes, options)).length;
+      return (await askAsync(call, target, KV.Range, bytes, options)).length;
     } catch {
       return 0;
     }

@@ -2,19 +2,19 @@ import type { Router } from "../../routing/router.js";
 import { Code, StatusError } from "../../status/error.js";
 import { KEY_ALONE, type KeyRange } from "../../wire/keyRange.js";
 import type { TxnRequest } from "../../wire/messages.js";
-import { quoteRange, reservedKey, visible } from "./keyspace.js";
+import { quoteRange, reservedKey, shardsOfRange, visible } from "./keyspace.js";
 
-/** What a transaction touches, over all its compares and operations in all branches, nested ones too. */
+/** What a transaction concerns, over all compares and operations of all branches, including nested transactions. */
 export interface TxnShape {
-  /** Distinct shards, in the order in which they come up. */
+  /** Distinct shards, in order of occurrence. */
   readonly shards: readonly number[];
-  /** True when some branch puts, or deletes in an extent that can hold keys. */
+  /** True when some branch puts a key, or deletes a range that can hold keys. */
   readonly writes: boolean;
-  /** Leases that its puts name, each once. */
+  /** Distinct leases of its puts. */
   readonly leases: readonly bigint[];
-  /** True when etcd takes it off its log: both branches hold nothing but ranges. */
+  /** True when both branches have only ranges. etcd does not log such a transaction. */
   readonly readOnly: boolean;
-  /** True for a read-only one all of whose ranges are serializable; false when it has none. */
+  /** True for a read-only transaction whose ranges are all serializable. False when it has no ranges. */
   readonly serializable: boolean;
 }
 
@@ -40,36 +40,37 @@ export function shapeOf(request: TxnRequest, router: Router): TxnShape {
 }
 
 function collect(request: TxnRequest, router: Router, shape: Shape): void {
-  for (const { extent, use, lease } of extents(request)) {
-    if (isReservedWrite(extent, use)) throw reservedKey(extent.key);
-    const shards = shardsOf(extent, router);
+  for (const { range, use, lease } of touches(request)) {
+    if (isReservedWrite(range, use)) throw reservedKey(range.key);
+    const shards = shardsOf(range, router);
     for (const shard of shards) shape.shards.add(shard);
     if (use !== "read" && shards.length > 0) shape.writes = true;
     if (lease !== 0n) shape.leases.add(lease);
   }
 }
 
+/** One compare, or one operation, of a transaction. */
 interface Touch {
-  readonly extent: KeyRange;
+  readonly range: KeyRange;
   readonly use: "read" | "put" | "delete";
   /** 0 for none. */
   readonly lease: bigint;
 }
 
-/** All extents that a transaction names. */
-export function* extentsOf(request: TxnRequest): Generator<KeyRange> {
-  for (const { extent } of extents(request)) yield extent;
+/** All keys and ranges that a transaction names. */
+export function* rangesOf(request: TxnRequest): Generator<KeyRange> {
+  for (const { range } of touches(request)) yield range;
 }
 
-function* extents(request: TxnRequest): Generator<Touch> {
-  for (const compare of request.compare) yield { extent: compare, use: "read", lease: 0n };
+function* touches(request: TxnRequest): Generator<Touch> {
+  for (const compare of request.compare) yield { range: compare, use: "read", lease: 0n };
   for (const branch of [request.success, request.failure]) {
     for (const op of branch) {
-      if (op.kind === "range") yield { extent: op.request, use: "read", lease: 0n };
-      else if (op.kind === "deleteRange") yield { extent: op.request, use: "delete", lease: 0n };
+      if (op.kind === "range") yield { range: op.request, use: "read", lease: 0n };
+      else if (op.kind === "deleteRange") yield { range: op.request, use: "delete", lease: 0n };
       else if (op.kind === "put")
-        yield { extent: oneKey(op.request.key), use: "put", lease: op.request.lease };
-      else if (op.kind === "txn") yield* extents(op.request);
+        yield { range: oneKey(op.request.key), use: "put", lease: op.request.lease };
+      else if (op.kind === "txn") yield* touches(op.request);
     }
   }
 }
@@ -78,32 +79,33 @@ function oneKey(key: Uint8Array): KeyRange {
   return { key, rangeEnd: KEY_ALONE };
 }
 
-function isReservedWrite(extent: KeyRange, use: Touch["use"]): boolean {
-  return use !== "read" && extent.rangeEnd.length === 0 && visible(extent) === undefined;
+function isReservedWrite(range: KeyRange, use: Touch["use"]): boolean {
+  return use !== "read" && range.rangeEnd.length === 0 && visible(range) === undefined;
 }
 
-function shardsOf(extent: KeyRange, router: Router): readonly number[] {
-  const seen = visible(extent);
-  if (seen === undefined) return [];
-  return seen.rangeEnd.length === 0 ? [router.shardOf(seen.key)] : router.shardsOf(seen.key, seen.rangeEnd);
+function shardsOf(range: KeyRange, router: Router): readonly number[] {
+  const seen = visible(range);
+  return seen === undefined ? [] : shardsOfRange(router, seen);
 }
 
-/** Extents named in an error. */
-const NAMED = 8;
+/** Most keys and ranges that an error names. */
+const MAX_NAMED = 8;
 
-/** What a client gets whose transaction writes and is not on one shard: which key or range lies where. */
+/** The error of a transaction that writes and is not on one shard. It says which key or range lies where. */
 export function acrossShards(
   request: TxnRequest,
   router: Router,
   shards: readonly { name: string }[],
 ): StatusError {
   const places = new Map<string, string>();
-  for (const { extent } of extents(request)) {
-    const on = shardsOf(extent, router).map((shard) => `"${shards[shard].name}"`);
+  for (const { range } of touches(request)) {
+    const on = shardsOf(range, router)
+      .flatMap((shard) => shards[shard] ?? [])
+      .map(({ name }) => `"${name}"`);
     if (on.length === 0) continue;
-    places.set(quoteRange(extent), on.length === 1 ? `shard ${on[0]}` : `shards ${on.join(", ")}`);
+    places.set(quoteRange(range), on.length === 1 ? `shard ${on[0]}` : `shards ${on.join(", ")}`);
   }
-  const named = [...representatives(places)].map(([extent, place]) => `${extent} is on ${place}`);
+  const named = representatives(places).map(([range, place]) => `${range} is on ${place}`);
   const more = places.size - named.length;
   const rest = more > 0 ? `, and ${more} more` : "";
   return new StatusError(
@@ -113,14 +115,14 @@ export function acrossShards(
   );
 }
 
-/** At most `NAMED` of the places, those first that no other has yet. */
+/** At most `MAX_NAMED` of the places. The first range of each place comes before the others. */
 function representatives(places: ReadonlyMap<string, string>): [string, string][] {
   const known = new Set<string>();
   const fresh: [string, string][] = [];
   const others: [string, string][] = [];
-  for (const [extent, place] of places) {
-    (known.has(place) ? others : fresh).push([extent, place]);
+  for (const [range, place] of places) {
+    (known.has(place) ? others : fresh).push([range, place]);
     known.add(place);
   }
-  return [...fresh, ...others].slice(0, NAMED);
+  return [...fresh, ...others].slice(0, MAX_NAMED);
 }

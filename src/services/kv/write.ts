@@ -9,32 +9,34 @@ import { mayMake } from "./judge.js";
 
 export const NO_LEASES: readonly bigint[] = [];
 
+/** A write on one shard. */
 export interface Write {
+  /** Full method, such as `/etcdserverpb.KV/Put`. */
   readonly path: string;
   readonly shard: number;
-  /** The request as the shard is to see it. */
+  /** The request for the shard. */
   readonly payload: Uint8Array;
-  /** Leases that its puts name, 0 never. */
+  /** Leases of its puts, never 0. */
   readonly leases: readonly bigint[];
   /**
-   * True when the shard alone may say that a lease does not exist: in a transaction the put that names it need
-   * not be on the path that is taken.
+   * True when only the shard may report that a lease does not exist. In a transaction, the put with the lease need not be
+   * in the branch that is taken.
    */
   readonly shardJudgesLeases: boolean;
 }
 
 /**
- * Sends a write to its one shard, after the leases that it names have their parts there. A write that the shard
- * refuses because it lost a lease's part was not applied: it is sent once more when the part is mended.
+ * Sends a write to its shard, once its leases have their parts there. When the shard refuses it because it has lost the
+ * part of a lease, the write was not applied. The part is restored, and the write is sent once more.
  */
 export function sendWrite(context: KvContext, call: Call, write: Write, done: Done): void {
   if (write.leases.length === 0) send(context, call, write, done);
-  // The placing of a lease would have to be logged as well.
+  // Placing a lease needs the host as well.
   else if (context.timeline.isHostAway) whenWritable(context, call, write, done, sendWithLeases);
   else sendWithLeases(context, call, write, done);
 }
 
-/** `sendWrite` as a promise, for what is not hot. Rejects with `StatusError`. */
+/** `sendWrite` as a promise, for calls that are not hot. Rejects with `StatusError`. */
 export function sendWriteAsync(context: KvContext, call: Call, write: Write): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     sendWrite(context, call, write, (error, response) => {
@@ -44,7 +46,7 @@ export function sendWriteAsync(context: KvContext, call: Call, write: Write): Pr
   });
 }
 
-/** A write is not sent while it could not be sealed: it would take effect, and its client would be told that it failed. */
+/** Runs `step` once the write could be sealed. Sent before, it would take effect although its client gets an error. */
 function whenWritable(
   context: KvContext,
   call: Call,
@@ -71,8 +73,8 @@ function sendWithLeases(context: KvContext, call: Call, write: Write, done: Done
 }
 
 /**
- * Resolves when the client may make the write, as far as its shard cannot judge that when it gets it: before anything is
- * done for a lease that is `missing` there, and by the keys that the leases have on other shards. Rejects with a refusal.
+ * Resolves when the client may make the write, as far as the shard cannot judge that from the write itself: before a
+ * `missing` lease is placed there, and by the keys that the leases have on other shards. Rejects with a refusal.
  */
 async function admit(
   context: KvContext,
@@ -84,9 +86,9 @@ async function admit(
   const elsewhere = await Promise.all(leases.map((lease) => context.leases.keysElsewhere(lease, shard)));
   await Promise.all(
     elsewhere.flat().map((part) => {
-      // Not all etcds look at the keys of leases in a transaction: that is for the shard to decide.
+      // Only some etcd versions check the keys of leases in a transaction, so the shard decides.
       if (path === KV.Txn) return mayMake(context, call, path, payload, part.shard);
-      return mayWrite(context.shards[part.shard], call, part.keys);
+      return mayWrite(context.shardAt(part.shard), call, part.keys);
     }),
   );
 }
@@ -119,8 +121,8 @@ function sendPlaced(context: KvContext, call: Call, write: Write, done: Done): v
   }
   send(context, call, write, (error, response) => {
     if (!etcd.leaseNotFound.is(error)) return done(error, response);
-    const mended = parts.map((lease) => tolerant(context.leases.repair(lease, write.shard), write));
-    after(Promise.all(mended), (failure) => {
+    const repaired = parts.map((lease) => tolerant(context.leases.repair(lease, write.shard), write));
+    after(Promise.all(repaired), (failure) => {
       if (failure !== undefined) done(failure, NO_RESPONSE);
       else send(context, call, write, done);
     });
@@ -137,9 +139,10 @@ function send(context: KvContext, call: Call, write: Write, done: Done): void {
 
 function sendNow(context: KvContext, call: Call, write: Write, done: Done): void {
   const options = callOptions(call, "write", context.limits);
-  ask(call, context.shards[write.shard], write.path, write.payload, options, done);
+  ask(call, context.shardAt(write.shard), write.path, write.payload, options, done);
 }
 
+/** `placement`, except that a lease which does not exist is no error where the shard judges that. */
 async function tolerant(placement: Promise<void>, write: Write): Promise<void> {
   try {
     await placement;
