@@ -9,28 +9,28 @@ import { KV } from "../wire/paths.js";
 import { PROBE } from "../wire/probe.js";
 import type { Callers } from "./callers.js";
 import { authenticate, isRefusal, type LoginCounts } from "./login.js";
-import { MAX_CREDENTIALS } from "./seal.js";
+import { MAX_CREDENTIALS_BYTES } from "./seal.js";
 import type { Session } from "./session.js";
 
 /**
- * How long shards may take that do not answer, once another has let the user in, ms: etcdctl waits for 2 s while it
- * connects, the login included.
+ * How long to wait for the other shards once one has let the user in, in milliseconds. etcdctl gives up after 2 s when it
+ * connects, including the login.
  */
-const PATIENCE = 1_000;
-/** Logins that shards are asked about at the same time, and more that may wait: each costs every shard a bcrypt. */
+const LATE_SHARD_TIMEOUT_MS = 1_000;
+/** Most concurrent logins, and most that wait. Each costs every shard a bcrypt. */
 const MAX_LOGINS = 8;
 const MAX_WAITING_LOGINS = 256;
 
-/** What a shard says of a user and password. */
+/** A shard's verdict on a user and password. */
 type Verdict =
   | { readonly kind: "in"; readonly token: string }
   | { readonly kind: "off" }
   | { readonly kind: "refused" | "failed"; readonly error: StatusError };
 
 /**
- * Logs clients in: asks all shards, which cost a bcrypt each. Those who log in with the same user and password at the
- * same time share that; and as long as the shards know the tokens of a former login, as they do until the password is
- * changed or the user deleted, it is enough to try these.
+ * Logs clients in at all shards, which costs each a bcrypt. Concurrent logins with the same user and password share one.
+ * While the shards still know the tokens of an earlier login, those are tried instead. They stop knowing them when the
+ * password is changed or the user deleted.
  */
 export class Authenticator {
   private readonly running = new Map<string, Promise<Session>>();
@@ -38,14 +38,15 @@ export class Authenticator {
 
   constructor(
     private readonly callers: Callers,
-    /** Without any access of their own. */
+    /** Without the proxy's own token. */
     private readonly shards: readonly ShardClient[],
     private readonly counts: LoginCounts,
   ) {}
 
-  /** Resolves to a token that all proxies of the store take. Rejects as etcd does where all shards agree. */
+  /** Resolves to a token that all proxies of the store accept. Rejects with etcd's error where all shards agree. */
   async login(user: string, password: string): Promise<string> {
-    if (Buffer.byteLength(user) + Buffer.byteLength(password) > MAX_CREDENTIALS) throw etcd.authFailed();
+    if (Buffer.byteLength(user) + Buffer.byteLength(password) > MAX_CREDENTIALS_BYTES)
+      throw etcd.authFailed();
     const key = this.callers.keyOf(user, password);
     let running = this.running.get(key);
     if (running === undefined) {
@@ -57,7 +58,7 @@ export class Authenticator {
 
   private async enter(user: string, password: string): Promise<Session> {
     const known = this.callers.find(user, password);
-    if (known !== undefined && (await this.isGood(known))) return known;
+    if (known !== undefined && (await this.isValid(known))) return known;
     return this.limiter.run(() => this.ask(user, password));
   }
 
@@ -65,27 +66,27 @@ export class Authenticator {
     const credentials = { user, password: () => password };
     const verdicts: (Verdict | undefined)[] = this.shards.map(() => undefined);
     let letIn: () => void;
-    const patience = new AbortController();
-    const lateEnough = new Promise<void>((resolve) => {
+    const timer = new AbortController();
+    const timeout = new Promise<void>((resolve) => {
       letIn = resolve;
-    }).then(() => setTimeout(PATIENCE, undefined, { signal: patience.signal }).catch(() => {}));
+    }).then(() => setTimeout(LATE_SHARD_TIMEOUT_MS, undefined, { signal: timer.signal }).catch(() => {}));
     let session: Session | undefined;
     const asked = this.shards.map(async (shard, i) => {
       const verdict = await verdictOf(() => authenticate(shard, credentials, this.counts));
       verdicts[i] = verdict;
       if (verdict.kind === "in") letIn();
-      // Later than the others, but worth having.
+      // Too late for this login, but the session can use the token.
       if (session !== undefined) take(session, i, verdict);
     });
-    await Promise.race([Promise.all(asked), lateEnough]);
-    patience.abort();
+    await Promise.race([Promise.all(asked), timeout]);
+    timer.abort();
     this.judge(user, verdicts);
     session = this.callers.add(user, password);
     for (const [i, verdict] of verdicts.entries()) take(session, i, verdict);
     return session;
   }
 
-  /** Throws unless some shard has let the user in and none has done otherwise. */
+  /** Throws unless some shard has let the user in and none has refused. */
   private judge(user: string, verdicts: readonly (Verdict | undefined)[]): void {
     const all = verdicts.filter((verdict) => verdict !== undefined);
     const kinds = new Set(all.map(({ kind }) => kind));
@@ -98,23 +99,24 @@ export class Authenticator {
   }
 
   private disagreement(user: string, verdicts: readonly (Verdict | undefined)[]): StatusError {
-    const tales = verdicts.flatMap((verdict, i) => {
-      const text = verdict && TALES[verdict.kind];
-      return text === undefined ? [] : `${describeShard(this.shards[i]!)} ${text}`;
+    const reports = this.shards.flatMap((shard, i) => {
+      const verdict = verdicts[i];
+      const text = verdict && VERDICT_TEXTS[verdict.kind];
+      return text === undefined ? [] : `${describeShard(shard)} ${text}`;
     });
     return new StatusError(
       Code.FAILED_PRECONDITION,
-      `etcd-braid: the shards do not agree on user "${user}": ${tales.join(", ")}; ` +
+      `etcd-braid: the shards do not agree on user "${user}": ${reports.join(", ")}; ` +
         "`braid auth repair` shows how they differ",
     );
   }
 
   /**
-   * True when a shard knows the session's token and none has anything against it. A shard that does not answer, or that
-   * was not asked yet because it did not answer before, has nothing to say: logins go on while it is down.
+   * True when some shard accepts the session's token and none refuses it. A shard that does not answer, or that the session
+   * has no token for yet, does not count. So logins work while it is down.
    */
-  private async isGood(session: Session): Promise<boolean> {
-    const deadline = Date.now() + PATIENCE;
+  private async isValid(session: Session): Promise<boolean> {
+    const deadline = Date.now() + LATE_SHARD_TIMEOUT_MS;
     const tried = await Promise.all(
       this.shards.map(async (shard, i) => {
         const { metadata, isRefused } = session.access(i);
@@ -122,7 +124,7 @@ export class Authenticator {
         if (metadata === undefined) return undefined;
         if (metadata.token === undefined) return false;
         try {
-          // etcd checks the token before the permission. Linearizable: a member that lags knows old users.
+          // etcd checks the token before the permission. Linearizable, because a lagging member knows old users.
           await shard.call(KV.Range, PROBE, { idempotent: true, metadata, deadline });
           return true;
         } catch (reason) {
@@ -136,7 +138,7 @@ export class Authenticator {
   }
 }
 
-const TALES: Readonly<Record<Verdict["kind"], string | undefined>> = {
+const VERDICT_TEXTS: Readonly<Record<Verdict["kind"], string | undefined>> = {
   in: "lets it in",
   off: "has authentication off",
   refused: "refuses it",

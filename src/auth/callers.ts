@@ -3,18 +3,18 @@ import type { Metadata } from "../rpc/call.js";
 import type { Caller } from "../shard/caller.js";
 import type { ShardClient } from "../shard/client.js";
 import { BAD_TOKEN, type LoginCounts, NO_TOKEN } from "./login.js";
-import { fixedAccess } from "./own.js";
-import { Recent } from "./recent.js";
+import { fixedAccess } from "./proxyCaller.js";
+import { RecentMap } from "./recentMap.js";
 import type { Seal } from "./seal.js";
 import { Session } from "./session.js";
 
-/** Tokens that are remembered, so that they need not be decrypted at each request, and users; at most twice as many. */
+/** Tokens and users to remember, so that a request need not decrypt its token. At most twice as many are kept. */
 export const MAX_TOKENS = 16_384;
 export const MAX_SESSIONS = 4_096;
 
-/** Calls without a token. etcd lets some through; to others it says that the user name is empty. */
+/** The caller of calls without a token. etcd accepts some of them, and refuses others for an empty user name. */
 const ANONYMOUS: Caller = same(NO_TOKEN);
-/** Calls with a token that is none: etcd itself says so, or ignores it where authentication is off. */
+/** The caller of calls with an invalid token. The shard refuses it, or ignores it while authentication is off. */
 const UNKNOWN: Caller = same(BAD_TOKEN);
 
 function same(metadata: Readonly<Record<string, string>>): Caller {
@@ -24,15 +24,15 @@ function same(metadata: Readonly<Record<string, string>>): Caller {
 
 interface Known {
   readonly session: Session;
-  /** Milliseconds since the epoch; moves on when the token is used. */
-  goodUntil: number;
+  /** When the token expires, in milliseconds since the epoch. Each use extends it. */
+  expiresAt: number;
 }
 
-/** Tells who is calling, from the token in a call's metadata. */
+/** Finds the caller of a call by the token in its metadata. */
 export class Callers {
-  private readonly tokens = new Recent<Known>(MAX_TOKENS);
-  private readonly sessions = new Recent<Session>(MAX_SESSIONS);
-  /** Passwords are not to be had from the keys of a map. */
+  private readonly tokens = new RecentMap<Known>(MAX_TOKENS);
+  private readonly sessions = new RecentMap<Session>(MAX_SESSIONS);
+  /** Key of the HMACs in `keyOf`, so that the map's keys do not reveal passwords. */
   private readonly secret = randomBytes(32);
 
   constructor(
@@ -42,7 +42,7 @@ export class Callers {
     private readonly tokenTtlMs: number,
   ) {}
 
-  /** Never throws. etcd has two names for the token, and takes the first value of the first one. */
+  /** The caller of a call. Never throws. As in etcd, the token has two names, and the first value of the first one counts. */
   of(metadata: Metadata): Caller {
     const token = metadata.get("token") ?? metadata.get("authorization");
     return token === undefined ? ANONYMOUS : this.ofToken(token);
@@ -51,8 +51,8 @@ export class Callers {
   private ofToken(token: string): Caller {
     const now = Date.now();
     const known = this.tokens.get(token) ?? this.read(token);
-    if (known === undefined || known.goodUntil < now) return UNKNOWN;
-    known.goodUntil = Math.max(known.goodUntil, now + this.tokenTtlMs);
+    if (known === undefined || known.expiresAt < now) return UNKNOWN;
+    known.expiresAt = Math.max(known.expiresAt, now + this.tokenTtlMs);
     return known.session;
   }
 
@@ -62,23 +62,23 @@ export class Callers {
     const { user, password } = sealed;
     const known = {
       session: this.find(user, password) ?? this.add(user, password),
-      goodUntil: sealed.issuedAt + this.tokenTtlMs,
+      expiresAt: sealed.issuedAt + this.tokenTtlMs,
     };
     this.tokens.set(token, known);
     return known;
   }
 
-  /** How many are remembered, for metrics. */
+  /** Number of entries, for metrics. */
   get remembered(): { readonly tokens: number; readonly users: number } {
     return { tokens: this.tokens.count, users: this.sessions.count };
   }
 
-  /** The session of a user and password that is remembered. */
+  /** The session of a user and password, if it is remembered. */
   find(user: string, password: string): Session | undefined {
     return this.sessions.get(this.keyOf(user, password));
   }
 
-  /** Remembers a session of a user whom the shards have let in; they have the last word at each request. */
+  /** Remembers a session of a user that the shards have let in. They check the user again at each request. */
   add(user: string, password: string): Session {
     const session = new Session({ user, password: () => password }, this.shards, this.counts);
     this.sessions.set(this.keyOf(user, password), session);
@@ -90,7 +90,7 @@ export class Callers {
     return this.seal.seal({ user: credentials.user, password: credentials.password(), issuedAt: Date.now() });
   }
 
-  /** The same for the same user and password alone; tells nothing of either. */
+  /** A key that is unique for a user and password, and reveals neither. */
   keyOf(user: string, password: string): string {
     return createHmac("sha256", this.secret).update(`${user.length}:${user}${password}`).digest("base64");
   }

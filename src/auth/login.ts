@@ -5,28 +5,28 @@ import { StatusError } from "../status/error.js";
 import { AuthenticateRequest, AuthenticateResponse } from "../wire/messages.js";
 import { Auth } from "../wire/paths.js";
 
-/** How long a user whom a shard has refused is refused without asking it again, ms: every question costs it a bcrypt. */
-const REFUSED_FOR = 5_000;
-/** etcd's simple tokens: letters, then the index of the login. They do not age with the users' revision, as JWTs do. */
-const SIMPLE = /^[A-Za-z]+\.\d+$/;
+/** How long a refusal is remembered, in milliseconds. Each login costs the shard a bcrypt. */
+const REFUSAL_MS = 5_000;
+/** etcd's simple tokens: letters, then the index of the login. Unlike JWTs, they survive changes of users and roles. */
+const SIMPLE_TOKEN = /^[A-Za-z]+\.\d+$/;
 
-/** What a caller sends that has no token, and one whose token is none (any more). */
+/** The metadata of a caller without a token, and of one whose token is invalid. */
 export const NO_TOKEN: CallMetadata = {};
 export const BAD_TOKEN: CallMetadata = { token: "invalid" };
 
-/** Whom to log in. `password` is asked for at every login, and throws when it cannot be had. */
+/** A user to log in. `password` is called at every login, and throws when the password cannot be read. */
 export interface Credentials {
   readonly user: string;
   password(): string;
 }
 
-/** For metrics. */
+/** Counts logins, for metrics. */
 export interface LoginCounts {
-  /** Authenticate calls sent to shards, since the start. */
+  /** Number of Authenticate calls sent to shards. */
   authenticates: number;
 }
 
-/** Gets a token from a shard. Rejects with the shard's `StatusError`. */
+/** Logs in at a shard, and resolves to the token. Rejects with the shard's `StatusError`. */
 export async function authenticate(
   shard: ShardClient,
   { user, password }: Credentials,
@@ -38,7 +38,7 @@ export async function authenticate(
   return AuthenticateResponse.decode(response).token;
 }
 
-/** A user's token at one shard: got when it is first needed, and again whenever the shard has forgotten it. */
+/** A user's token at one shard. Logs in when the token is first needed, and again when the shard has forgotten it. */
 export class Login implements Access {
   metadata: CallMetadata | undefined;
   /** True once the shard has let the user in, or had authentication off. */
@@ -48,36 +48,36 @@ export class Login implements Access {
   private refusedAt = 0;
 
   /**
-   * `refused` is what those get whose user the shard does not let in; without it they go there with a token that is none,
-   * so that the shard itself says what it says to them.
+   * `refused` makes the error for calls of a user that the shard does not let in. Without it they are sent with an invalid
+   * token, so that the shard itself refuses them.
    */
   constructor(
-    /** Without any access of its own. */
+    /** Without the proxy's own token. */
     private readonly shard: ShardClient,
     private readonly credentials: Credentials,
     private readonly counts: LoginCounts,
     private readonly refused?: (reason: StatusError) => StatusError,
   ) {}
 
-  /** True when the shard did not let the user in, the last time it was asked. */
+  /** True when the last login was refused. */
   get isRefused(): boolean {
     return this.refusal !== undefined;
   }
 
   async renew(refused: CallMetadata | undefined, problem: AccessProblem | undefined): Promise<boolean> {
-    // Somebody else had the same trouble.
+    // Another call has renewed the token already.
     if (this.metadata !== refused) return true;
     if (problem === "missing" && refused !== NO_TOKEN) return false;
     // Users or roles changed while the request was under way.
-    if (problem === "stale" && SIMPLE.test(refused?.token ?? "")) return true;
-    if (this.refusal === undefined || performance.now() - this.refusedAt > REFUSED_FOR) await this.login();
+    if (problem === "stale" && SIMPLE_TOKEN.test(refused?.token ?? "")) return true;
+    if (this.refusal === undefined || performance.now() - this.refusedAt > REFUSAL_MS) await this.login();
     if (this.refusal === undefined) return true;
     if (problem === "token") return false;
     if (this.refused === undefined) return true;
     throw this.refused(this.refusal);
   }
 
-  /** Takes the token of a login that has succeeded elsewhere; undefined where the shard has authentication off. */
+  /** Sets the token of a successful login. Undefined means that the shard has authentication off. */
   take(token: string | undefined): void {
     this.refusal = undefined;
     this.succeeded = true;
@@ -109,7 +109,7 @@ export class Login implements Access {
   }
 }
 
-/** True for the answer to a wrong user or password, which has two texts. */
+/** True for etcd's errors for a wrong user or password. There are two texts. */
 export function isRefusal(error: StatusError): boolean {
   return error.message.includes("authentication failed");
 }

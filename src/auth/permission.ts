@@ -4,6 +4,7 @@ import type { Caller } from "../shard/caller.js";
 import type { CallOptions, Shard } from "../shard/shard.js";
 import { StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
+import type { KeyRange } from "../wire/keyRange.js";
 import {
   AuthenticateRequest,
   type Compare,
@@ -19,57 +20,53 @@ import {
 import { Auth, KV, Maintenance } from "../wire/paths.js";
 
 /*
- * Questions to shards that do nothing but have the shard judge, by its own rules, whether a client may do something
- * that the proxy is about to do in its own name or to answer by itself. All of them reject with the shard's error, and are
- * only asked where calls have a caller.
+ * Requests that only have a shard check, by its own rules, whether a client may do what the proxy is about to do in its own
+ * name, or to answer itself. They change nothing, and reject with the shard's error. They are sent only where calls have
+ * a caller.
  */
 
-/** Operations of one transaction, etcd's default limit. */
+/** Most operations of one transaction: etcd's default limit. */
 const MAX_OPS = 128;
 const USER_LIST = AuthenticateRequest.encode({});
 const FUTURE_HASH = HashKVRequest.encode({ revision: 2 ** 63 });
 
-interface Asked {
+/** The client to check. */
+interface Client {
   readonly caller?: Caller | undefined;
   readonly deadline?: number | undefined;
 }
 
 type Op = Init<RequestOp>;
 
-const options = ({ caller, deadline }: Asked): CallOptions => ({
+const options = ({ caller, deadline }: Client): CallOptions => ({
   idempotent: true,
   caller,
   deadline: Number.isFinite(deadline) ? deadline : undefined,
 });
 
-/** Whether the client may read all keys of a range: what etcd asks before it creates a watch. */
-export async function mayRead(
-  shard: Shard,
-  asked: Asked,
-  extent: { readonly key: Uint8Array; readonly rangeEnd: Uint8Array },
-): Promise<void> {
-  const { key, rangeEnd } = extent;
+/** Checks that the client may read all keys of a range. etcd checks the same before it creates a watch. */
+export async function mayRead(shard: Shard, client: Client, { key, rangeEnd }: KeyRange): Promise<void> {
   const request = RangeRequest.encode({ key, rangeEnd, limit: 1, keysOnly: true, serializable: true });
-  await shard.call(KV.Range, request, { ...options(asked), mayLag: true });
+  await shard.call(KV.Range, request, { ...options(client), mayLag: true });
 }
 
-/** Whether the client may write all of these keys. */
-export async function mayWrite(shard: Shard, asked: Asked, keys: readonly Uint8Array[]): Promise<void> {
+/** Checks that the client may write all of these keys. */
+export async function mayWrite(shard: Shard, client: Client, keys: readonly Uint8Array[]): Promise<void> {
   const puts = keys.map((key) => ({ kind: "put" as const, request: { key } }));
-  await mayCarryOut(shard, asked, [], puts);
+  await mayCarryOut(shard, client, [], puts);
 }
 
 /**
- * Whether the client may carry out a transaction of these compares and branches: etcd judges the operations on the path
- * that is not taken as well, so they are put there. Of values nothing is sent.
+ * Checks that the client may make a transaction of these compares and branches. etcd also checks the operations of the
+ * branch that is not taken, so the operations are put there. Values are not sent.
  */
 export async function mayCarryOut(
   shard: Shard,
-  asked: Asked,
+  client: Client,
   compares: readonly Pick<Compare, "key" | "rangeEnd">[],
   ...branches: readonly (readonly Op[])[]
 ): Promise<void> {
-  // No key has version -1.
+  // No key has version -1, so the branch with the operations is never taken.
   const compare = compares.map(({ key, rangeEnd }) => ({
     key,
     rangeEnd,
@@ -80,17 +77,17 @@ export async function mayCarryOut(
   const requests: Uint8Array[] = [];
   if (compare.length > 0) requests.push(TxnRequest.encode({ compare }));
   for (const branch of branches) {
-    const ops = branch.map(extentsOf);
+    const ops = branch.map(withoutValues);
     for (let at = 0; at < ops.length; at += MAX_OPS) {
       requests.push(TxnRequest.encode({ failure: ops.slice(at, at + MAX_OPS) }));
     }
   }
   if (requests.length === 0) requests.push(TxnRequest.encode({}));
-  await Promise.all(requests.map((request) => shard.call(KV.Txn, request, options(asked))));
+  await Promise.all(requests.map((request) => shard.call(KV.Txn, request, options(client))));
 }
 
-/** What etcd looks at when it judges an operation: keys, ranges and leases, but no values and revisions. */
-function extentsOf(op: Op): Op {
+/** An operation with what etcd checks: keys, ranges and leases, but not values and revisions. */
+function withoutValues(op: Op): Op {
   if (op.kind === "range") {
     const { key, rangeEnd } = op.request ?? {};
     return { kind: "range", request: { key, rangeEnd } };
@@ -102,35 +99,35 @@ function extentsOf(op: Op): Op {
     kind: "txn",
     request: {
       compare: compare?.map(({ key, rangeEnd }) => ({ key, rangeEnd })),
-      success: success?.map(extentsOf),
-      failure: failure?.map(extentsOf),
+      success: success?.map(withoutValues),
+      failure: failure?.map(withoutValues),
     },
   };
 }
 
-/** Whether the client has the role root on these shards. */
+/** Checks that the client has the role root on these shards. */
 export async function mayAdminister(shards: readonly Shard[], call: Call): Promise<void> {
   if (call.caller === undefined) return;
   await Promise.all(shards.map((shard) => shard.call(Auth.UserList, USER_LIST, options(call))));
 }
 
 /**
- * Whether the client may defragment, hash and copy the shards. Asked with a hash that no etcd computes, because etcds
- * before 3.6 have words of their own for this refusal.
+ * Checks that the client may defragment, hash and copy the shards. The request is for a hash at a future revision, which no
+ * etcd computes. It has to be a maintenance request, because etcd before 3.6 has other error texts for those.
  */
 export async function mayMaintain(shards: readonly Shard[], call: Call): Promise<void> {
   await askAll(shards, call, Maintenance.HashKV, FUTURE_HASH, [etcd.futureRevision()]);
 }
 
-/** Whether the client may move the leaders of the shards. Asked with a target that is no member. */
+/** Checks that the client may move the leaders of the shards, with a target that is no member. */
 export async function mayMoveLeaders(shards: readonly Shard[], call: Call): Promise<void> {
   const passes = [etcd.badLeaderTransferee(), etcd.notLeader()];
   await askAll(shards, call, Maintenance.MoveLeader, EMPTY, passes);
 }
 
 /**
- * Asks all shards something that cannot be carried out, which `passes` say of a client that they would let. Rejects with a
- * refusal if there is any, and else with a failure when no shard lets the client.
+ * Sends all shards a request that cannot succeed. `passes` are the errors for a client that has permission. Rejects with a
+ * refusal if there is one, else with a failure if no shard gives the client permission.
  */
 async function askAll(
   shards: readonly Shard[],

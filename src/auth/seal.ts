@@ -1,19 +1,19 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
 
-/** What a client's token holds, for the proxies alone to read. */
+/** The content of a client's token, which only proxies can read. */
 export interface SealedLogin {
   readonly user: string;
   readonly password: string;
-  /** When it was issued, milliseconds since the epoch. */
+  /** When it was issued, in milliseconds since the epoch. */
   readonly issuedAt: number;
 }
 
-/** What tokens begin with; the number is that of their format. */
+/** The prefix of tokens, with the version of their format. */
 const PREFIX = "braid1-";
-/** Longer ones have been made by nobody: they would not fit into a header. */
-const MAX_TOKEN = 6_000;
-/** Bytes of user and password together. */
-export const MAX_CREDENTIALS = 4_000;
+/** Longer tokens are invalid, because they would not fit into a header. In characters. */
+const MAX_TOKEN_LENGTH = 6_000;
+/** Longest user and password together, in bytes. */
+export const MAX_CREDENTIALS_BYTES = 4_000;
 
 const CIPHER = "aes-256-gcm";
 const IV_BYTES = 12;
@@ -22,19 +22,19 @@ const TIME_BYTES = 6;
 
 /**
  * Makes and reads clients' tokens: user and password, encrypted and authenticated with AES-256-GCM under a key of the
- * proxies. So a token needs no memory anywhere, each proxy with the key can read it, and nobody else can.
+ * proxies. So a token needs no state, and only proxies with the key can read it.
  */
 export class Seal {
   private readonly key: Buffer;
   private readonly store: Buffer;
 
-  /** `secret` is shared by all proxies of a store; `store` names the store: a token is good for no other. */
+  /** `secret` is shared by all proxies of a store. `store` names the store, and tokens are valid for no other. */
   constructor(secret: string | Uint8Array, store: string) {
     this.key = Buffer.from(hkdfSync("sha256", secret, "etcd-braid", "tokens of clients", 32));
     this.store = Buffer.from(store);
   }
 
-  /** The token: letters, digits, `-` and `_`, a different one each time. */
+  /** Makes a token of letters, digits, `-` and `_`. Each one is different. */
   seal({ user, password, issuedAt }: SealedLogin): string {
     const name = Buffer.from(user);
     const head = Buffer.alloc(TIME_BYTES + 2);
@@ -46,12 +46,12 @@ export class Seal {
     return PREFIX + Buffer.concat([iv, ...body, cipher.final(), cipher.getAuthTag()]).toString("base64url");
   }
 
-  /** What a token holds; undefined for whatever these proxies have not sealed. Never throws. */
+  /** The content of a token, or undefined for one that was not sealed with this key. Never throws. */
   open(token: string): SealedLogin | undefined {
-    if (!token.startsWith(PREFIX) || token.length > MAX_TOKEN) return undefined;
+    if (!token.startsWith(PREFIX) || token.length > MAX_TOKEN_LENGTH) return undefined;
     const text = token.slice(PREFIX.length);
     const bytes = Buffer.from(text, "base64url");
-    // Node overlooks much, so that many texts would be one token.
+    // Node's decoder ignores invalid characters, so many texts would be the same token.
     if (bytes.toString("base64url") !== text) return undefined;
     if (bytes.length < IV_BYTES + TIME_BYTES + 2 + TAG_BYTES) return undefined;
     const content = this.decrypt(bytes);

@@ -2,7 +2,7 @@ import type { Caller } from "../shard/caller.js";
 import type { ShardClient } from "../shard/client.js";
 import { type Credentials, Login, type LoginCounts } from "./login.js";
 
-/** A user of the shards, logged in with one password: what all of their tokens lead to. */
+/** A user and password with their logins at the shards. All tokens of that user and password lead to it. */
 export class Session implements Caller {
   private readonly logins: readonly Login[];
 
@@ -11,11 +11,13 @@ export class Session implements Caller {
     shards: readonly ShardClient[],
     counts: LoginCounts,
   ) {
-    // A shard that does not let the user in hears a bad token: the password has changed, or the user is gone.
+    // Without a custom error, a shard that does not let the user in gets an invalid token and refuses the call itself.
     this.logins = shards.map((shard) => new Login(shard, credentials, counts));
   }
 
   access(shard: number): Login {
-    return this.logins[shard]!;
+    const login = this.logins[shard];
+    if (login === undefined) throw new RangeError(`no shard has index ${shard}`);
+    return login;
   }
 }

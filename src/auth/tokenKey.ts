@@ -16,9 +16,9 @@ import { KV } from "../wire/paths.js";
 const READ = RangeRequest.encode({ key: TOKEN_KEY });
 
 /**
- * The key that all proxies of a store seal tokens with, from the timeline host; made by whichever proxy comes first.
- * It is one of the timeline's keys, put once for all time together with the log's tail: so the host revision that it
- * takes is known to be no client's.
+ * Reads the key that all proxies of a store seal tokens with from the timeline host. The first proxy makes it. It is put
+ * together with the log's tail, so that its host revision counts as the timeline's own and not as a client's. Rejects
+ * with UNAVAILABLE while the host has no log yet.
  */
 export async function loadTokenKey(host: Shard): Promise<Uint8Array> {
   const stored = await read(host);
@@ -26,7 +26,7 @@ export async function loadTokenKey(host: Shard): Promise<Uint8Array> {
   const request = TxnRequest.encode({
     compare: [
       { target: CompareTarget.VERSION, result: CompareResult.EQUAL, key: TOKEN_KEY, version: 0 },
-      // Without a base nobody knows of the log yet.
+      // Without a base the log does not exist yet.
       { target: CompareTarget.VERSION, result: CompareResult.GREATER, key: BASE_KEY, version: 0 },
     ],
     success: [

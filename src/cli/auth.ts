@@ -2,7 +2,7 @@ import { connectShards } from "../app/store/store.js";
 import { loadConfig } from "../config/load.js";
 import type { Config } from "../config/types.js";
 import { createLog } from "../ops/log.js";
-import { withAdminLock } from "../services/auth/lock.js";
+import { withAdminLock } from "../services/auth/adminLock.js";
 import { repairSteps } from "../services/auth/repair.js";
 import { readUsers, type Users } from "../services/auth/users.js";
 import type { Shard } from "../shard/shard.js";

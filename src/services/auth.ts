@@ -12,19 +12,19 @@ import {
   AuthUserAddRequest,
 } from "../wire/messages.js";
 import { Auth } from "../wire/paths.js";
+import { AdminLock } from "./auth/adminLock.js";
 import { change } from "./auth/change.js";
 import type { AuthContext, AuthDeps } from "./auth/context.js";
 import { enable } from "./auth/enable.js";
-import { AdminLock } from "./auth/lock.js";
-import { look, status } from "./auth/look.js";
 import { protectOwnUser } from "./auth/protect.js";
+import { query, status } from "./auth/query.js";
 
 export type { AuthAccess } from "./auth/context.js";
 
-/** Longest name of a user or role, bytes. */
-const MAX_NAME = 32_768;
+/** Longest name of a user or role. */
+const MAX_NAME_BYTES = 32_768;
 
-const LOOKS = [Auth.UserGet, Auth.UserList, Auth.RoleGet, Auth.RoleList];
+const QUERIES = [Auth.UserGet, Auth.UserList, Auth.RoleGet, Auth.RoleList];
 const CHANGES = [
   Auth.AuthDisable,
   Auth.UserAdd,
@@ -38,7 +38,7 @@ const CHANGES = [
   Auth.RoleRevokePermission,
 ];
 
-/** etcd's Auth service: all shards have the same users and roles, and are changed as one. */
+/** etcd's Auth service. All shards have the same users and roles, and are changed as one. */
 export function createAuth(deps: AuthDeps): Service {
   const context: AuthContext = { ...deps, lock: new AdminLock(deps.host) };
   const { access } = deps;
@@ -47,10 +47,10 @@ export function createAuth(deps: AuthDeps): Service {
     [Auth.AuthStatus, current(context, (call, request) => status(context, call, request))],
     [Auth.AuthEnable, current(context, (call) => enable(context, call), true)],
   ]);
-  for (const path of LOOKS) {
+  for (const path of QUERIES) {
     unary.set(
       path,
-      current(context, (call, request) => look(context, call, path, request)),
+      current(context, (call, request) => query(context, call, path, request)),
     );
   }
   for (const path of CHANGES) {
@@ -68,9 +68,9 @@ export function createAuth(deps: AuthDeps): Service {
 }
 
 /**
- * A handler whose header covers all that was acknowledged before the call, as of an etcd, which answers these through its Raft log.
- * Logins do without: they must not depend on the timeline host, and nobody uses their revision. A change is `locked` on the host,
- * which has to answer in any case.
+ * A handler whose header covers all that was acknowledged before the call, as in etcd, where these calls go through the Raft
+ * log. Not used for logins, which must not depend on the timeline host, and whose revision no client uses. A `locked` handler
+ * needs the timeline host, because its lock is there.
  */
 function current(
   { timeline }: AuthContext,
@@ -83,24 +83,24 @@ function current(
   });
 }
 
-/** Refuses what is the end of every etcd that applies it, now and at each start. */
+/** Throws for requests that crash an etcd when it applies them, now and after each restart. */
 function check(path: string, request: Uint8Array): void {
   if (path === Auth.RoleGrantPermission) {
-    // As etcd 3.5 refuses it; etcd 3.4 does not.
+    // The error of etcd 3.5. etcd 3.4 accepts the request.
     if (AuthRoleGrantPermissionRequest.decode(request).perm === undefined) throw etcd.permissionNotGiven();
   } else if (path === Auth.UserAdd) checkName(AuthUserAddRequest.decode(request).name);
   else if (path === Auth.RoleAdd) checkName(AuthRoleAddRequest.decode(request).name);
 }
 
-/** Names are keys of etcd's backend file, which takes no longer ones. */
+/** Names are keys in etcd's backend file, which does not accept longer ones. */
 function checkName(name: string): void {
-  if (Buffer.byteLength(name) <= MAX_NAME) return;
-  throw new StatusError(Code.INVALID_ARGUMENT, `etcd-braid: a name has ${MAX_NAME} bytes at most`);
+  if (Buffer.byteLength(name) <= MAX_NAME_BYTES) return;
+  throw new StatusError(Code.INVALID_ARGUMENT, `etcd-braid: a name has ${MAX_NAME_BYTES} bytes at most`);
 }
 
 async function authenticate(context: AuthContext, request: Uint8Array): Promise<Uint8Array> {
   const { access, identity, timeline } = context;
-  // Shards with authentication on do not serve a proxy without a user.
+  // A proxy without a user cannot use shards with authentication on.
   if (access === undefined) throw etcd.authNotEnabled();
   const { name, password } = AuthenticateRequest.decode(request);
   const token = await access.authenticator.login(name, password);

@@ -7,12 +7,10 @@ import { startStore, type TestStore } from "../support/store.js";
 import { AuthClient } from "./client.js";
 import { EVERY_CALL } from "./everyCall.js";
 
-/*
- * Clients need not know where the shards are: no error names an address, whatever goes wrong. The log does.
- */
+/* No error tells a client the address of a shard. The log does. */
 
 const ADDRESS = /127\.0\.0\.1|localhost|ECONN/;
-/** They wait for others by their nature, or are streams. */
+/** Calls that may wait for long, and streams. */
 const WAITING: ReadonlySet<string> = new Set([
   Lock.Lock,
   Election.Campaign,
@@ -22,7 +20,7 @@ const WAITING: ReadonlySet<string> = new Set([
   Watch.Watch,
 ]);
 
-/** Of changes of users, which wait for each other, one kind is enough. */
+/** Changes of users wait for each other, so one kind is enough. */
 const CHANGES: ReadonlySet<string> = new Set(Object.values(Auth).filter((path) => path !== Auth.UserDelete));
 
 let store: TestStore;
@@ -37,7 +35,7 @@ after(async () => {
   await store?.remove();
 });
 
-/** The texts of all errors of unary calls, those in answers included. */
+/** The texts of all errors of unary calls, including those in responses. */
 async function errors(): Promise<string[]> {
   const texts = await Promise.all(
     EVERY_CALL.filter(({ path }) => !WAITING.has(path) && !CHANGES.has(path)).map(
@@ -54,7 +52,7 @@ async function errors(): Promise<string[]> {
   return texts.flat();
 }
 
-/** What the first message or the end of a stream says. */
+/** The text of a stream's first message or of its end. */
 function streamed(path: string): Promise<string> {
   const call = EVERY_CALL.find((each) => each.path === path)!;
   return new Promise((resolve) => {
@@ -78,7 +76,7 @@ function assertNoAddress(texts: readonly string[]): void {
   for (const text of texts) assert.doesNotMatch(text, ADDRESS);
 }
 
-test("no page names an address while all is well, and metrics tell endpoints apart", async () => {
+test("no page names an address while all is well, and metrics distinguish endpoints", async () => {
   const texts = await pages();
   assertNoAddress(texts);
   assert.match(texts[0]!, /braid_shard_endpoint_state\{shard="shard1",endpoint="1",state="ready"\} 1/);

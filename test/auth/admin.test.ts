@@ -40,7 +40,7 @@ const bytes = (text: string) => Buffer.from(text);
 const KEYS = ["/a0/x", "/a1/x", "/a2/x", "/a3/x", "/a4/x", "/a5/x"];
 const EMPTY_USER = { code: Code.INVALID_ARGUMENT, message: "etcdserver: user name is empty" };
 
-/* One life of a store, from authentication off to on and off again: the tests build on each other. */
+/* Turns authentication on and off again. The tests build on each other. */
 
 let store: TestStore;
 let one: AuthClient;
@@ -66,7 +66,7 @@ const puts = (client: AuthClient, token?: string) =>
   Promise.all(KEYS.map((key) => client.outcome(KV.Put, PutRequest.encode({ key: bytes(key) }), token)));
 const ALL_OK = KEYS.map(() => OK);
 
-/** What each shard says itself of users, roles and grants. */
+/** Users, roles and grants of each shard, read from the shard itself. */
 async function onShards(): Promise<unknown[]> {
   return Promise.all(
     direct.map(async (client) => {
@@ -93,13 +93,13 @@ const grantRole = (user: string, role: string) =>
   one.outcome(Auth.UserGrantRole, AuthUserGrantRoleRequest.encode({ user, role }), root);
 const isEnabled = async () => AuthStatusResponse.decode(await two.call(Auth.AuthStatus, EMPTY, root)).enabled;
 
-test("while authentication is off, nobody needs a token or gets one", async () => {
+test("while authentication is off, clients need no token and get none", async () => {
   assert.deepEqual(await puts(one), ALL_OK);
-  // etcd 3.5 overlooks tokens then, 3.4 does not.
+  // etcd 3.5 ignores tokens then, 3.4 does not.
   const read = (client: AuthClient) =>
     client.outcome(KV.Range, RangeRequest.encode({ key: bytes("/a0/x") }), "whatever");
   assert.deepEqual(await read(two), await read(direct[0]!));
-  // Etcds that apply these do not live on.
+  // These would crash an etcd.
   const tooLong = { code: Code.INVALID_ARGUMENT, message: "etcd-braid: a name has 32768 bytes at most" };
   const name = "n".repeat(32_769);
   assert.deepEqual(await one.outcome(Auth.UserAdd, AuthUserAddRequest.encode({ name })), tooLong);
@@ -108,7 +108,7 @@ test("while authentication is off, nobody needs a token or gets one", async () =
   assert.equal(await isEnabled(), false);
 });
 
-test("authentication is not turned on before every shard has the user root and the proxies' own", async () => {
+test("authentication is not turned on before every shard has the user root and the proxies' user", async () => {
   const enable = () => one.outcome(Auth.AuthEnable, EMPTY);
   const refused = (message: string) => ({ code: Code.FAILED_PRECONDITION, message });
   assert.deepEqual(await enable(), refused("etcdserver: root user does not exist"));
@@ -127,7 +127,7 @@ test("authentication is not turned on before every shard has the user root and t
   assert.equal(await isEnabled(), false);
 });
 
-/** What would take the proxies' user, its role or its password from them. */
+/** Changes that would take the proxies' user, its role or its password away. */
 const HARMFUL = [
   [Auth.UserDelete, AuthUserDeleteRequest.encode({ name: OWN.user })],
   [Auth.UserRevokeRole, AuthUserRevokeRoleRequest.encode({ name: OWN.user, role: "root" })],
@@ -139,7 +139,7 @@ const HARMFUL = [
 ] as const;
 const DELETE_ROOT = AuthRoleDeleteRequest.encode({ role: "root" });
 
-test("while authentication is off, nothing is taken from the proxies that they need once it is on", async () => {
+test("while authentication is off, changes that would lock the proxies out are refused", async () => {
   for (const [path, request] of HARMFUL) {
     const { code, message } = await two.outcome(path, request);
     assert.equal(code, Code.FAILED_PRECONDITION, path);
@@ -151,7 +151,7 @@ test("while authentication is off, nothing is taken from the proxies that they n
   await assertSame();
 });
 
-test("once it is on, both proxies go on, nobody gets in without a token, and watches stay", async () => {
+test("once it is on, both proxies work, calls without a token are refused, and watches stay open", async () => {
   const seen: string[] = [];
   let created = false;
   const stream = two.connection.stream(Watch.Watch, {
@@ -176,11 +176,11 @@ test("once it is on, both proxies go on, nobody gets in without a token, and wat
   assert.deepEqual(await puts(two, root), ALL_OK);
   await until("the watch shows what was put after", () => seen.length >= 2 * KEYS.length);
   stream.cancel();
-  assert.deepEqual(seen.sort(), [...KEYS, ...KEYS].sort(), "and it has not ended");
+  assert.deepEqual(seen.sort(), [...KEYS, ...KEYS].sort(), "the watch has not ended");
   assert.equal(await isEnabled(), true);
 });
 
-test("changes through two proxies at the same time leave all shards the same", async () => {
+test("concurrent changes through two proxies leave all shards the same", async () => {
   const act = (client: AuthClient, path: string, request: Uint8Array) => client.outcome(path, request, root);
   await act(one, Auth.RoleAdd, AuthRoleAddRequest.encode({ name: "busy" }));
   await addUser("busy", "first");
@@ -208,7 +208,7 @@ test("changes through two proxies at the same time leave all shards the same", a
   );
   for (const { message } of await Promise.all(changes)) assert.doesNotMatch(message, /etcd-braid/);
   await assertSame();
-  // One password has won, on all of them.
+  // The same password has won on all shards.
   const passwords = ["first", "p00", "p01", "p02", "p03", "p10", "p11", "p12", "p13"];
   const right = await Promise.all(
     passwords.map((password) =>
@@ -224,7 +224,7 @@ test("changes through two proxies at the same time leave all shards the same", a
   );
 });
 
-test("while a shard is down no change is begun, and the error names it; who needs the others logs in", async () => {
+test("while a shard is down, no change is begun, the error names it, and logins work", async () => {
   await store.shards[2]!.kill();
   const { code, message } = await addUser("never", "x");
   assert.equal(code, Code.UNAVAILABLE);
@@ -238,7 +238,7 @@ test("while a shard is down no change is begun, and the error names it; who need
   await assertSame();
 });
 
-test("a change that one shard refuses is taken back on the others; braid auth repair shows and mends the difference", async () => {
+test("a change that one shard refuses is undone on the others; braid auth repair shows and repairs the difference", async () => {
   const token = await direct[1]!.login("root", "root-secret");
   const stranger = AuthUserAddRequest.encode({ name: "stranger", password: "x" });
   await direct[1]!.call(Auth.UserAdd, stranger, token);
@@ -249,7 +249,7 @@ test("a change that one shard refuses is taken back on the others; braid auth re
   assert.equal(
     refused.message,
     'etcd-braid: not carried out on all shards: shard "shard1": etcdserver: user name already exists; ' +
-      'taken back on shard "shard0", shard "shard2"; `braid auth repair` shows how the shards differ, and mends it',
+      'undone on shard "shard0", shard "shard2"; `braid auth repair` shows how the shards differ, and repairs them with --fix',
   );
   assert.match(
     (await one.outcome(Auth.UserList, EMPTY, root)).message,
@@ -268,7 +268,7 @@ test("a change that one shard refuses is taken back on the others; braid auth re
   assert.match(shown.stdout, /shard shard1, to be like shard shard0:\n {2}delete user stranger\n/);
   assert.match(
     shown.stdout,
-    /shard shard2, to be like shard shard0:\n {2}add user busy, with a password that nobody knows/,
+    /shard shard2, to be like shard shard0:\n {2}add user busy, with a random password/,
   );
   assert.equal(
     (await braid("auth", "repair", "--fix", "--config", file)).code,
@@ -285,13 +285,17 @@ test("a change that one shard refuses is taken back on the others; braid auth re
   await two.login("busy", "mended");
 });
 
-test("the proxies' own user is not taken from them", async () => {
+test("the proxies' own user cannot be removed", async () => {
   const name = OWN.user;
   for (const [path, request] of HARMFUL) {
     const { code, message } = await two.outcome(path, request, root);
     assert.equal(code, Code.FAILED_PRECONDITION);
     assert.match(message, /^etcd-braid: the proxies would be locked out: "braid" is their own user/);
-    assert.deepEqual(await two.outcome(path, request), EMPTY_USER, "nobody else is told who that is");
+    assert.deepEqual(
+      await two.outcome(path, request),
+      EMPTY_USER,
+      "other clients do not learn which user that is",
+    );
   }
   const token = await direct[0]!.login("root", "root-secret");
   const byEtcd = await direct[0]!.outcome(Auth.RoleDelete, DELETE_ROOT, token);
@@ -301,7 +305,7 @@ test("the proxies' own user is not taken from them", async () => {
   for (const client of [one, two]) assert.deepEqual(await puts(client, root), ALL_OK);
 });
 
-test("a proxy that died with the lock holds up changes until its lease ends; clients do not see that lease", async () => {
+test("a proxy that died with the lock delays changes until its lease ends; clients do not see that lease", async () => {
   const host = direct[0]!;
   const token = await host.login("root", "root-secret");
   await host.call(Lease.LeaseGrant, LeaseGrantRequest.encode({ id: ADMIN_LOCK, ttl: 1 }), token);
@@ -320,7 +324,7 @@ test("a proxy that died with the lock holds up changes until its lease ends; cli
   await assertSame();
 });
 
-test("turned off, all is as before it was on", async () => {
+test("after it is turned off, all is as before", async () => {
   assert.deepEqual(await two.outcome(Auth.AuthDisable, EMPTY, root), OK);
   root = undefined;
   assert.equal(await isEnabled(), false);

@@ -10,14 +10,14 @@ import { etcd } from "../../src/status/etcd.js";
 import { AuthUserAddRequest, AuthUserGetResponse, EMPTY } from "../../src/wire/messages.js";
 import { Auth } from "../../src/wire/paths.js";
 
-const REPAIR = "`braid auth repair` shows how the shards differ, and mends it";
+const REPAIR = "`braid auth repair` shows how the shards differ, and repairs them with --fix";
 const ADD = AuthUserAddRequest.encode({ name: "new" });
 const LOST = 'shard "shard0": connection lost; whether the request took effect is unknown';
 const UNCLEAR =
   'etcd-braid: carried out nowhere, or only on shard "shard0": connection lost; ' +
   `whether the request took effect is unknown; ${REPAIR}`;
 
-/** Shards that have the users they need; one of them, the first by default, answers `path` with `error`. */
+/** Shards with the users that they need. One of them, by default the first, fails calls of `path` with `error`. */
 function shards(
   path: string,
   error: StatusError,
@@ -49,20 +49,20 @@ for (const [path, run] of [
   [Auth.AuthEnable, (context: AuthContext) => enable(context, {} as Call)],
 ] as const) {
   for (const code of [Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED]) {
-    test(`${path}: when the first shard's answer is lost (${code}), the error says what may be and what to do`, async () => {
+    test(`${path}: when the first shard's response is lost (${code}), the error says what may have happened and what to do`, async () => {
       const { context, sent } = shards(path, new StatusError(code, LOST));
       await assert.rejects(run(context), { code, message: UNCLEAR });
       assert.deepEqual(sent, ["shard0"]);
     });
   }
 
-  test(`${path}: what the first shard refuses is refused in its words`, async () => {
+  test(`${path}: a refusal by the first shard is passed on`, async () => {
     const { context, sent } = shards(path, etcd.permissionDenied());
     await assert.rejects(run(context), etcd.permissionDenied());
     assert.deepEqual(sent, ["shard0"]);
   });
 
-  test(`${path}: what never left for the first shard has changed nothing, so nothing is to be repaired`, async () => {
+  test(`${path}: a change that was never sent to the first shard needs no repair`, async () => {
     const error = new UnsentError(Code.UNAVAILABLE, 'shard "shard0": no endpoint reachable');
     const { context, sent } = shards(path, error);
     await assert.rejects(run(context), error);
@@ -70,22 +70,22 @@ for (const [path, run] of [
   });
 }
 
-test("a change that never left for one shard and was taken back on all others leaves nothing to repair", async () => {
+test("a change that was not sent to one shard and was undone on all others needs no repair", async () => {
   const missed = 'shard "shard1": no endpoint reachable';
   const failed = [new UnsentError(Code.UNAVAILABLE, missed), new StatusError(Code.UNAVAILABLE, missed)];
-  const [unsent, unclear] = failed.map((error) => shards(Auth.UserAdd, error, 3, 1).context);
-  const text = `etcd-braid: not carried out on all shards: ${missed}; taken back on shard "shard0", shard "shard2"`;
+  const [unsent, uncertain] = failed.map((error) => shards(Auth.UserAdd, error, 3, 1).context);
+  const text = `etcd-braid: not carried out on all shards: ${missed}; undone on shard "shard0", shard "shard2"`;
   const add = (context: AuthContext) => change(context, {} as Call, Auth.UserAdd, ADD);
   await assert.rejects(add(unsent!), { message: text });
-  await assert.rejects(add(unclear!), { message: `${text}; ${REPAIR}` });
-  // What can not be taken back is there.
+  await assert.rejects(add(uncertain!), { message: `${text}; ${REPAIR}` });
+  // A change that cannot be undone stays.
   const { context } = shards(Auth.UserDelete, failed[0]!, 3, 1);
   const left = `etcd-braid: not carried out on all shards: ${missed}; carried out on shard "shard0", shard "shard2"`;
   const remove = change(context, {} as Call, Auth.UserDelete, ADD);
   await assert.rejects(remove, { message: `${left}; ${REPAIR}` });
 });
 
-test("a store of one shard has nothing to repair", async () => {
+test("a store of one shard needs no repair", async () => {
   const { context } = shards(Auth.UserAdd, new StatusError(Code.UNAVAILABLE, LOST), 1);
   await assert.rejects(change(context, {} as Call, Auth.UserAdd, ADD), { message: LOST });
 });

@@ -13,11 +13,11 @@ import { said } from "../support/said.js";
 
 const quiet = { debug() {}, info() {}, warn() {} };
 
-/** What became of a call: `ok`, or code and text. */
+/** The outcome of a call: `ok`, or code and text. */
 export type Outcome = { readonly code: number; readonly message: string };
 export const OK: Outcome = { code: 0, message: "" };
 
-/** A client of an etcd or a proxy that says who it is at each call. */
+/** A client of an etcd or a proxy that sends a token with each call. */
 export class AuthClient {
   readonly connection: ShardClient;
 
@@ -55,13 +55,13 @@ export class AuthClient {
     }
   }
 
-  /** What the server itself said. */
+  /** The message of the server itself. */
   outcomeOf(error: StatusError): Outcome {
     const { code, message } = said(error);
     return { code, message };
   }
 
-  /** The first frame that answers a watch. */
+  /** The first frame of a watch. */
   watch(request: Init<WatchCreateRequest>, token?: string): Promise<WatchResponse> {
     return new Promise((resolve, reject) => {
       const stream = this.connection.stream(

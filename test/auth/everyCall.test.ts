@@ -42,7 +42,7 @@ const STREAMS: ReadonlySet<string> = new Set([
   Election.Observe,
 ]);
 
-/** Seconds of the leases that are made here. */
+/** TTL of the leases that are made here, in seconds. */
 const TTL = 3_600;
 const RENEW: EveryCall = {
   path: Lease.LeaseKeepAlive,
@@ -51,21 +51,21 @@ const RENEW: EveryCall = {
 };
 
 const METHODS = loadMethods();
-/** gRPC path to that of the gateway. */
+/** gRPC path → path of the gateway. */
 const HTTP_PATHS = new Map([...routes].reverse().map(([http, grpc]) => [grpc, http]));
 
 const USERS = ["gone", "nothing", "reader", "pusher", "elsewhere", "writer"];
-/** Callers that may do most come last: what they do is seen by none of the others. */
+/** Callers with more rights come later, so that the others do not see their changes. */
 const CALLERS = ["nobody", "forger", ...USERS, "root"];
 
-/** A plain etcd or a proxy, and who calls it. */
+/** A plain etcd or a proxy, with its callers. */
 class Side {
   readonly client: AuthClient;
   readonly tokens = new Map<string, string>();
 
   constructor(
     private readonly endpoint: string,
-    /** A member to move a leader to. */
+    /** The member that a leader is moved to. */
     private readonly member: bigint,
   ) {
     this.client = new AuthClient(endpoint);
@@ -79,7 +79,7 @@ class Side {
     const { client, tokens } = this;
     const [user, password] = ROOT.split(":") as [string, string];
     tokens.set("root", await client.login(user, password));
-    // With a number after a dot etcd would wait for that many changes first.
+    // After a dot and a number, etcd would wait for that many changes first.
     tokens.set("forger", "braid1-forged");
     for (const name of USERS) {
       await this.asRoot(Auth.UserAdd, AuthUserAddRequest.encode({ name, password: `${name}-secret` }));
@@ -124,7 +124,7 @@ class Side {
     return STREAMS.has(path) ? this.first(path, bytes, token) : this.client.outcome(path, bytes, token);
   }
 
-  /** How the JSON gateway refuses the call; undefined where it does not have the method. */
+  /** How the JSON gateway refuses the call, or undefined where it does not have the method. */
   async refusal({ path, request }: EveryCall, caller: number): Promise<Outcome | undefined> {
     const token = this.tokens.get(CALLERS[caller]!);
     const { text } = await ask(this.endpoint, {
@@ -135,18 +135,18 @@ class Side {
     });
     if (!text.startsWith("{")) return undefined;
     const answer = JSON.parse(text);
-    // Streams and etcd's versions wrap it in their own ways.
+    // Streams and versions of etcd wrap it differently.
     const { code, grpc_code, message } = typeof answer.error === "object" ? answer.error : answer;
     return { code: code ?? grpc_code, message };
   }
 
-  /** Seconds that a lease has left. */
+  /** Remaining seconds of a lease. */
   async timeToLive(id: bigint): Promise<number> {
     const answer = await this.asRoot(Lease.LeaseTimeToLive, LeaseTimeToLiveRequest.encode({ id }));
     return LeaseTimeToLiveResponse.decode(answer).ttl;
   }
 
-  /** The first message of a stream, what matters of it as the outcome's message, or how the stream ended. */
+  /** The relevant part of a stream's first message, as the outcome's message, or how the stream ended. */
   private first(path: string, request: Uint8Array, token: string | undefined): Promise<Outcome> {
     return new Promise((resolve) => {
       const stream = this.client.connection.stream(
@@ -173,7 +173,7 @@ class Side {
   }
 }
 
-/** What the store has to answer. */
+/** The response that is expected of the store. */
 async function wantedOf(etcd: Side, call: EveryCall, caller: number): Promise<Outcome> {
   const wanted = await etcd.outcome(call, caller);
   if (call.silent === undefined || wanted.code === Code.OK) return wanted;
@@ -192,7 +192,7 @@ function told(path: string, message: Uint8Array): string {
   return JSON.stringify({ created, canceled, cancelReason, watchId });
 }
 
-/** All that a call can leave behind: the revision of each cluster, which each write and each log entry raises, and its leases. */
+/** All traces that a call can leave: the leases, and the revision of each cluster, which rises with writes and log entries. */
 class Traces {
   private readonly clients: { name: string; client: AuthClient; token: Promise<string> }[];
 
@@ -271,7 +271,7 @@ for (const layout of ["a shard", "a cluster of its own"]) {
     });
 
     for (const [caller, name] of CALLERS.entries()) {
-      test(`${name}: every call is answered as by an etcd, and one that is refused leaves no trace`, async () => {
+      test(`${name}: every call is answered as by an etcd, and a refused call leaves no trace`, async () => {
         let before = await traces.read();
         for (const call of EVERY_CALL) {
           if (name === "root" && call.notAsRoot !== undefined) continue;
@@ -280,7 +280,7 @@ for (const layout of ["a shard", "a cluster of its own"]) {
           const refused = isRefusal(wanted);
           const at = `${call.path}, ${call.what}`;
           if (refused || call.differs === undefined) assert.deepEqual(answer, wanted, at);
-          // Watches are refused in their first response, and an observer without a word.
+          // A watch is refused in its first response, and an observer without an error.
           if (refused && call.path !== Watch.Watch && call.silent === undefined) {
             const json = await Promise.all([etcd, braid].map((side) => side.refusal(call, caller)));
             if (json[0] !== undefined) assert.deepEqual(json[1], json[0], `${at}: over JSON`);
@@ -292,7 +292,7 @@ for (const layout of ["a shard", "a cluster of its own"]) {
       });
     }
 
-    test("keep-alives that are refused renew nothing, and others do", async () => {
+    test("refused keep-alives renew nothing, and others do", async () => {
       const outcomes: Record<string, Outcome>[] = [];
       const renewals: Record<string, boolean>[] = [];
       for (const side of [etcd, braid]) {

@@ -45,11 +45,11 @@ import {
 import { Auth, Cluster, Election, KV, Lease, Lock, Maintenance, Watch } from "../../src/wire/paths.js";
 
 /*
- * At least one call of every method of etcd, most of them such that a plain etcd says the same to every caller. The
- * tests check that no method is missing.
+ * At least one call of every method of etcd. A plain etcd has the same response to most of them for every caller that it does not
+ * refuse. The tests check that no method is missing.
  */
 
-/** Leases of all callers. `OWN` has keys below `/a` on all shards, `FOREIGN` one that only root may write as well. */
+/** Leases for all callers. `OWN` has keys below `/a` on all shards. `FOREIGN` also has one that only root may write. */
 export const OWN = 11n;
 export const FOREIGN = 12n;
 /** No lease has this id. */
@@ -57,11 +57,11 @@ export const UNKNOWN = 999n;
 /** No member has this id. */
 const NO_MEMBER = 4711n;
 
-/** Leases of one caller alone, made for it before its calls. */
+/** Leases of one caller, granted before its calls. */
 export const leasesOf = (caller: number) => ({
   /** Without a key. */
   bare: 300n + BigInt(caller),
-  /** To be revoked: with keys below `/a`, with keys elsewhere too, and with none. */
+  /** To be revoked: with keys below `/a`, with keys elsewhere, too, and without keys. */
   mine: 100n + BigInt(caller),
   theirs: 200n + BigInt(caller),
   none: 400n + BigInt(caller),
@@ -74,13 +74,13 @@ export const leasesOf = (caller: number) => ({
 export interface EveryCall {
   readonly what: string;
   readonly path: string;
-  /** `member` is one of the etcd that is called, or of a cluster of the store. */
+  /** `member` belongs to the etcd that is called, or to a cluster of the store. */
   readonly request: (caller: number, member: bigint) => Uint8Array;
-  /** Why the store answers otherwise than an etcd that does not refuse the caller. */
+  /** Why the store responds differently from an etcd that does not refuse the caller. */
   readonly differs?: string;
   /** Why root does not make this call. */
   readonly notAsRoot?: string;
-  /** An etcd that refuses the caller does not say so; the store answers as to `Election.Leader` of this name. */
+  /** An etcd that refuses the caller gives no reason. The store responds as to `Election.Leader` of this name. */
   readonly silent?: string;
 }
 

@@ -26,8 +26,8 @@ import { AuthClient } from "./client.js";
 import { ROOT, startGuardedEtcds, startGuardedStore } from "./support.js";
 
 /*
- * The shards judge keep-alives by the token of the stream, which all clients of one user share. What a plain etcd does with
- * the same stream decides what is expected: etcd 3.4 does not judge them at all.
+ * The shards check keep-alives by the token of the stream, which all clients of one user share. The expected result is that of
+ * a plain etcd. etcd 3.4 does not check them at all.
  */
 
 const bytes = (text: string) => Buffer.from(text);
@@ -35,7 +35,7 @@ const MINE = [1n, 2n, 3n, 4n, 5n, 6n];
 const THEIRS = 7n;
 const USERS = ["writer", "changing", "revoked"];
 
-/** One client's stream of keep-alives, and how it ended. */
+/** One client's keep-alive stream, and how it ended. */
 class KeepAlives {
   readonly ttls = new Map<bigint, number>();
   answers = 0;
@@ -56,7 +56,7 @@ class KeepAlives {
     this.stream = client.connection.stream(Lease.LeaseKeepAlive, events, { metadata: { token } });
   }
 
-  /** Resolves to how it was answered: alive, dead, or the error that ended the stream. */
+  /** Resolves to the result: alive, dead, or the error that ended the stream. */
   async renew(id: bigint): Promise<string> {
     const before = this.answers;
     this.stream.send(LeaseKeepAliveRequest.encode({ id }));
@@ -120,14 +120,14 @@ after(async () => {
   await Promise.all([store?.remove(), plain?.remove()]);
 });
 
-/** Runs the same against the plain etcd and the store, and compares what it tells. */
+/** Runs a story against the plain etcd and the store, and compares its results. */
 async function alike(run: (side: Side) => Promise<string[]>): Promise<string[]> {
   const [wanted, answers] = await Promise.all(sides.map(run));
   assert.deepEqual(answers, wanted);
   return answers!;
 }
 
-test("a refusal ends the stream of the client that asked, and no other stream of the same user", async () => {
+test("a refusal ends the client's stream, and no other stream of the same user", async () => {
   await alike(async (side) => {
     const [good, bad] = [await side.open("writer"), await side.open("writer")];
     const told = [await good.renew(MINE[0]!), await bad.renew(THEIRS)];
@@ -138,7 +138,7 @@ test("a refusal ends the stream of the client that asked, and no other stream of
   });
 });
 
-test("renewals that come with refused ones are all answered", async () => {
+test("renewals sent together with refused ones are all answered", async () => {
   await alike(async (side) => {
     const streams = await Promise.all(Array.from({ length: 12 }, () => side.open("writer")));
     const told = await Promise.all(
@@ -149,7 +149,7 @@ test("renewals that come with refused ones are all answered", async () => {
   });
 });
 
-test("a right that is revoked is gone at the next renewal", async () => {
+test("a revoked permission is gone at the next renewal", async () => {
   await alike(async (side) => {
     const stream = await side.open("revoked");
     const told = [await stream.renew(MINE[1]!)];
@@ -161,7 +161,7 @@ test("a right that is revoked is gone at the next renewal", async () => {
   });
 });
 
-test("a password that is changed ends what the old one renewed", async () => {
+test("changing a password ends the streams of the old one", async () => {
   await alike(async (side) => {
     const stream = await side.open("changing");
     const told = [await stream.renew(MINE[2]!)];
@@ -173,7 +173,7 @@ test("a password that is changed ends what the old one renewed", async () => {
   });
 });
 
-test("a shard that has forgotten a token gets another one, and the stream goes on", async () => {
+test("a shard that has forgotten a token gets a new one, and the stream goes on", async () => {
   const side = sides[1]!;
   const stream = await side.open("writer");
   assert.equal(await stream.renew(MINE[3]!), "alive");
@@ -185,7 +185,7 @@ test("a shard that has forgotten a token gets another one, and the stream goes o
   stream.close();
 });
 
-test("many renewals that are refused among good ones cost a shard messages in their number, not its square", async () => {
+test("the messages to a shard grow linearly with the number of refused renewals among good ones", async () => {
   const leases = 2_000;
   let messages = 0;
   /** Answers in order, as an etcd does, and refuses leases with an odd id. */
@@ -227,6 +227,6 @@ test("many renewals that are refused among good ones cost a shard messages in th
     codes,
     codes.map((_, i) => (i % 2 === 1 ? Code.PERMISSION_DENIED : Code.OK)),
   );
-  // The first refusal finds all of them in flight; from then on they go out a few at a time.
+  // At the first refusal all of them are in flight. After it they are sent a few at a time.
   assert.ok(messages < 4 * leases, `${messages} messages for ${leases} renewals`);
 });

@@ -34,11 +34,11 @@ const ALL = Uint8Array.of(0);
 
 let store: TestStore;
 let plain: EtcdProcess;
-/** A plain etcd, and the store through two proxies: everybody logs in at the first and asks the second. */
+/** A plain etcd, and the store through two proxies. All users log in at the first and call the second. */
 let sides: { name: string; login: AuthClient; ask: AuthClient; tokens: Map<string, string> }[];
 
 const USERS = ["writer", "reader", "pusher", "single", "nothing"];
-/** Who asks: users, nobody, and somebody whose token is none. */
+/** Callers: users, a client without a token, and one with an invalid token. */
 const CALLERS = ["root", ...USERS, "nobody", "forger"];
 
 before(async () => {
@@ -71,13 +71,13 @@ before(async () => {
       const perm = { permType, key: bytes(key), rangeEnd: bytes(rangeEnd) };
       await act(Auth.RoleGrantPermission, AuthRoleGrantPermissionRequest.encode({ name, perm }));
     }
-    // Lease 1 holds keys that the writer may write, lease 2 one that it may not as well.
+    // Lease 1 has keys that the writer may write. Lease 2 also has one that it may not.
     for (const id of [1n, 2n, 3n]) await act(Lease.LeaseGrant, LeaseGrantRequest.encode({ id, ttl: 600 }));
     for (let i = 0; i < 6; i++)
       await act(KV.Put, PutRequest.encode({ key: bytes(`/a${i}/x`), lease: i < 3 ? 1n : 2n }));
     await act(KV.Put, PutRequest.encode({ key: bytes("/z/x"), lease: 2n }));
     for (const name of USERS) tokens.set(name, await login.login(name, `${name}-secret`));
-    // With a number after a dot etcd would wait for that many changes first.
+    // After a dot and a number, etcd would wait for that many changes first.
     tokens.set("forger", "braid1-forged");
   }
 });
@@ -97,7 +97,7 @@ const compareOn = (key: string) => ({
 const reads = (...keys: string[]) =>
   keys.map((key) => ({ kind: "range" as const, request: { key: bytes(key) } }));
 
-/** Changes nothing that another line needs. */
+/** No call changes what another one needs. */
 const REQUESTS: [what: string, path: string, request: Uint8Array][] = [
   ["a key", KV.Range, range("/a1/x")],
   ["a key, serializable", KV.Range, range("/a1/x", undefined, { serializable: true })],
@@ -189,14 +189,14 @@ const REQUESTS: [what: string, path: string, request: Uint8Array][] = [
   ["defragment", Maintenance.Defragment, EMPTY],
 ];
 
-/** What etcd's stores say among themselves of who may do what, as clients hear it. */
+/** Texts of etcd's internal errors of authorization → the code that clients get. */
 const INNER: Readonly<Record<string, number>> = {
   "permission denied": Code.PERMISSION_DENIED,
   "user name is empty": Code.INVALID_ARGUMENT,
   "invalid auth token": Code.UNAUTHENTICATED,
 };
 
-/** Before 3.6 etcd refuses a defragmentation in inner words. A 3.5 has refused the status before, in the usual way. */
+/** Before 3.6, etcd refuses a defragmentation with an internal text. On 3.5, the status is refused first, with the usual one. */
 function outer({ code, message }: Outcome): Outcome {
   const [, inner] = /^auth: (.*)/.exec(message) ?? [];
   if (code !== Code.UNKNOWN || inner === undefined) return { code, message };
@@ -204,10 +204,10 @@ function outer({ code, message }: Outcome): Outcome {
 }
 
 for (const caller of CALLERS) {
-  test(`${caller}: the same answers as from an etcd`, async () => {
+  test(`${caller}: the same responses as from an etcd`, async () => {
     const rows: Record<string, Outcome>[] = [];
     for (const { ask, tokens } of sides) {
-      // A lease that the revocation may end, with one key that nobody but root may write.
+      // A lease to be revoked, with one key that only root may write.
       await ask
         .call(Lease.LeaseGrant, LeaseGrantRequest.encode({ id: 4n, ttl: 600 }), tokens.get("root"))
         .catch(() => {});
@@ -221,7 +221,7 @@ for (const caller of CALLERS) {
     for (const [what] of REQUESTS) assert.deepEqual(outer(rows[1]![what]!), outer(rows[0]![what]!), what);
   });
 
-  test(`${caller}: watches are let in as by an etcd`, async () => {
+  test(`${caller}: watches are accepted and refused as by an etcd`, async () => {
     const ranges: [key: string, rangeEnd: string][] = [
       ["/a1/x", ""],
       ["/a", "/b"],
@@ -244,7 +244,7 @@ for (const caller of CALLERS) {
   });
 }
 
-test("a compaction is not to be had with a forged token, and leaves nothing behind", async () => {
+test("a compaction with a forged token is refused and leaves no trace", async () => {
   for (const { ask, tokens } of sides) {
     const request = CompactionRequest.encode({ revision: 5 });
     const forged = await ask.outcome(KV.Compact, request, tokens.get("forger"));
@@ -254,7 +254,7 @@ test("a compaction is not to be had with a forged token, and leaves nothing behi
   }
 });
 
-test("reads of all callers that come together are allowed and refused each by itself", async () => {
+test("concurrent reads of several callers are each allowed or refused separately", async () => {
   const keys = ["/a1/x", "/z/x", "/a2/x", "/a1/x", "/a3/x"];
   const outcomes = await Promise.all(
     sides.map(({ ask, tokens }) =>

@@ -17,14 +17,14 @@ before(async () => {
 });
 after(() => Promise.all(backends.map((etcd) => etcd.remove())));
 
-test("a proxy without a user does not start over shards that ask for one, and says what is missing", async () => {
+test("a proxy without a user does not start over shards with authentication, and says what is missing", async () => {
   await assert.rejects(
     startStore({ backends }),
     /the shards have authentication on, but the proxy has no user/,
   );
 });
 
-test("a proxy whose password is wrong does not start, and says which shard refuses whom", async () => {
+test("a proxy with a wrong password does not start, and names the shard and the user", async () => {
   const config = { auth: { ...OWN, password: "wrong" } };
   await assert.rejects(
     startStore({ backends, config }),
@@ -32,7 +32,7 @@ test("a proxy whose password is wrong does not start, and says which shard refus
   );
 });
 
-test("credentials of a shard go before those of all, and what the proxies keep for tokens takes no revision", async () => {
+test("a shard's own credentials take precedence, and the token key takes no revision", async () => {
   const shards = backends.map(({ endpoint }, i) => ({ name: `shard${i}`, endpoints: [endpoint], auth: OWN }));
   const store = await startStore({ backends, config: { shards, auth: { ...OWN, password: "wrong" } } });
   const clients: AuthClient[] = [];
@@ -58,7 +58,7 @@ test("credentials of a shard go before those of all, and what the proxies keep f
   }
 });
 
-test("braid check tells what the proxies' user lacks", async () => {
+test("braid check reports what the proxies' user lacks", async () => {
   const [shard] = backends as [EtcdProcess];
   await ok(as(ROOT, shard.endpoint, "user", "add", "weak:weak-secret"));
   const file = join(temporaryFolder(), "shards.yaml");

@@ -32,7 +32,7 @@ let store: TestStore;
 let one: AuthClient;
 let two: AuthClient;
 
-/** Shards whose tokens are JWTs, and a timeline host of its own with another user. */
+/** Shards with JWT tokens, and a dedicated timeline host with another user. */
 before(async () => {
   const folder = temporaryFolder();
   const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
@@ -62,7 +62,7 @@ after(async () => {
   await Promise.all([...shards, host].map((etcd) => etcd.remove()));
 });
 
-test("shards with JWTs and a guarded timeline host: changes of users end the shards' tokens, but not the client's", async () => {
+test("shards with JWTs and a timeline host with authentication: changes of users end the shards' tokens, but not the client's", async () => {
   const [name, password] = ROOT.split(":") as [string, string];
   const root = await one.login(name, password);
   await one.call(Auth.UserAdd, AuthUserAddRequest.encode({ name: "app", password: "app-secret" }), root);
@@ -85,13 +85,13 @@ test("shards with JWTs and a guarded timeline host: changes of users end the sha
       const watched = await client.watch({ key: bytes("/a"), rangeEnd: bytes("/b") }, app);
       assert.equal(watched.canceled, false, watched.cancelReason);
     }
-    // The shards' users have another revision from now on: every JWT is too old.
+    // This raises the shards' auth revision, so every JWT is too old.
     await two.call(Auth.RoleAdd, AuthRoleAddRequest.encode({ name: `role${i}` }), root);
   }
   assert.deepEqual(await two.outcome(Auth.UserList, EMPTY, root), OK);
 });
 
-test("a token is good for its time after it was issued, and after it was last used", () => {
+test("a token expires a fixed time after it was issued or last used", () => {
   const seal = new Seal("secret of the proxies", "store");
   const callers = new Callers(seal, [], { authenticates: 0 }, 300_000);
   const elsewhere = new Callers(seal, [], { authenticates: 0 }, 300_000);
@@ -106,10 +106,10 @@ test("a token is good for its time after it was issued, and after it was last us
     assert.equal(of(callers, callers.tokenFor(callers.add("app", "other"))) === session, false);
     for (let i = 0; i < 3; i++) {
       mock.timers.tick(299_000);
-      assert.equal(of(callers, token), session, "used again and again it stays good");
+      assert.equal(of(callers, token), session, "it stays valid while it is used");
     }
     const same = of(elsewhere, "none");
-    assert.equal(of(elsewhere, token), same, "where it was not used it is too old by now");
+    assert.equal(of(elsewhere, token), same, "it has expired where it was not used");
     mock.timers.tick(301_000);
     assert.equal(of(callers, token), unknown);
   } finally {
@@ -117,7 +117,7 @@ test("a token is good for its time after it was issued, and after it was last us
   }
 });
 
-test("a seal opens what it has sealed, and nothing of another key or store", () => {
+test("a seal opens its own tokens, and none of another key or store", () => {
   const seal = new Seal("secret of the proxies", "store");
   for (const [user, password] of [
     ["root", "root"],

@@ -3,7 +3,7 @@ import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { type CommandResult, etcdctl } from "../support/etcdctl.js";
 import { startStore, type TestStore, type TestStoreOptions } from "../support/store.js";
 
-/** Hashing a password is to cost the tests next to nothing. */
+/** The lowest cost of hashing passwords. */
 export const CHEAP = { flags: ["--bcrypt-cost", "4"] };
 /** The proxies' own user. */
 export const OWN = { user: "braid", password: "own-secret-4711" };
@@ -14,7 +14,7 @@ export function as(user: string, endpoint: string, ...args: string[]): Promise<C
   return etcdctl(endpoint, "--user", user, ...args);
 }
 
-/** Fails with what the command wrote when it fails. */
+/** Runs a command. When it fails, the error has its output. */
 export async function ok(result: Promise<CommandResult>): Promise<string> {
   const { code, stdout, stderr } = await result;
   assert.equal(code, 0, stderr);
@@ -41,7 +41,7 @@ export async function startGuardedEtcds(count: number): Promise<EtcdProcess[]> {
   return etcds;
 }
 
-/** A store with authentication on everywhere; `remove` ends the etcds, too. */
+/** A store with authentication on everywhere. `remove` also ends the etcds. */
 export async function startGuardedStore(options: TestStoreOptions = {}): Promise<TestStore> {
   const backends = await startGuardedEtcds(options.shards ?? 3);
   const remove = async () => {

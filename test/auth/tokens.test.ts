@@ -31,7 +31,7 @@ let store: TestStore;
 let one: AuthClient;
 let two: AuthClient;
 let root: string;
-/** Every secret that was in play. */
+/** All secrets that the tests use. */
 const secrets: string[] = [OWN.password, ROOT.split(":")[1]!];
 
 before(async () => {
@@ -58,7 +58,7 @@ async function login(client: AuthClient, user: string, password: string): Promis
   return token;
 }
 
-/** Adds a user who may do anything below /a; resolves to its password. */
+/** Adds a user that may do anything below /a. Resolves to its password. */
 async function addUser(name: string): Promise<string> {
   const password = `${name}-secret-${Math.random()}`;
   secrets.push(password);
@@ -67,7 +67,7 @@ async function addUser(name: string): Promise<string> {
   return password;
 }
 
-/** Authenticate calls that the shards have served, by their own count. */
+/** Number of Authenticate calls that the shards have counted. */
 async function authenticates(shards: readonly EtcdProcess[] = store.shards): Promise<number> {
   const counts = await Promise.all(
     shards.map(async ({ url }) => {
@@ -82,18 +82,18 @@ async function authenticates(shards: readonly EtcdProcess[] = store.shards): Pro
 const put = (key: string, token: string, client = one) =>
   client.outcome(KV.Put, PutRequest.encode({ key: bytes(key) }), token);
 
-test("fifty logins at once with the same password cost the shards one Authenticate each, later ones none", async () => {
+test("fifty concurrent logins with the same password cost each shard one Authenticate, later ones none", async () => {
   const password = await addUser("storm");
   const before = await authenticates();
   const tokens = await Promise.all(Array.from({ length: 50 }, () => login(one, "storm", password)));
   assert.equal((await authenticates()) - before, store.shards.length);
-  assert.equal(new Set(tokens).size, 50, "each login has a token of its own");
+  assert.equal(new Set(tokens).size, 50, "each login has a different token");
   for (let i = 0; i < 10; i++) await login(one, "storm", password);
   assert.equal((await authenticates()) - before, store.shards.length);
   for (const key of KEYS) assert.deepEqual(await put(key, tokens[49]!), OK);
 });
 
-test("a thousand requests take no Authenticate, at the other proxy one per shard", async () => {
+test("a thousand requests cost no Authenticate, and one per shard at another proxy", async () => {
   const password = await addUser("worker");
   const token = await login(one, "worker", password);
   const before = await authenticates();
@@ -105,7 +105,7 @@ test("a thousand requests take no Authenticate, at the other proxy one per shard
   assert.equal((await authenticates()) - before, store.shards.length);
 });
 
-test("the metrics tell how many tokens in use, and users, a proxy remembers", async () => {
+test("metrics show how many tokens and users a proxy remembers", async () => {
   const remembered = async () => {
     const now = await Scrape.of(`http://${store.proxies[0]!.endpoint}/metrics`);
     const of = (kind: string) => now.sum("braid_auth_remembered", { kind });
@@ -119,7 +119,7 @@ test("the metrics tell how many tokens in use, and users, a proxy remembers", as
   assert.deepEqual(after, { tokens: before.tokens + 2, users: before.users + 1 });
 });
 
-test("equal reads of one moment share an answer only within one user", async () => {
+test("equal concurrent reads share a response only within one user", async () => {
   const password = `guest-secret-${Math.random()}`;
   await one.call(Auth.UserAdd, AuthUserAddRequest.encode({ name: "guest", password }), root);
   const guest = await login(one, "guest", password);
@@ -142,7 +142,7 @@ test("equal reads of one moment share an answer only within one user", async () 
   }
 });
 
-test("a wrong password is etcd's error, also when the right one is known", async () => {
+test("a wrong password gets etcd's error, also when the right one is remembered", async () => {
   const password = await addUser("careful");
   await login(one, "careful", password);
   const refused = {
@@ -175,7 +175,7 @@ test("when shards forget all tokens, clients do not notice", async () => {
   assert.equal(watched.canceled, false);
 });
 
-test("a password changed ends all tokens of the old one, at once and without a storm of logins", async () => {
+test("changing a password ends all tokens of the old one, at once and without many logins", async () => {
   const password = await addUser("changing");
   const token = await login(one, "changing", password);
   assert.deepEqual(await put(KEYS[0]!, token, two), OK);
@@ -190,14 +190,14 @@ test("a password changed ends all tokens of the old one, at once and without a s
     }
   }
   const more = (await authenticates()) - before;
-  // Each proxy asks each shard once; and its own tokens, which the shards have forgotten, may have to be got by now.
+  // Each proxy logs in once at each shard. Its own tokens, which the shards have forgotten, may need a login, too.
   assert.ok(more <= 4 * store.shards.length, `${more} logins`);
   const fresh = await login(two, "changing", "changing-new-secret");
   for (const key of KEYS) assert.deepEqual(await put(key, fresh), OK);
   await assert.rejects(one.login("changing", password), /authentication failed/);
 });
 
-test("a user deleted is out at once", async () => {
+test("a deleted user is refused at once", async () => {
   const password = await addUser("leaver");
   const token = await login(one, "leaver", password);
   assert.deepEqual(await put(KEYS[0]!, token), OK);
@@ -206,7 +206,7 @@ test("a user deleted is out at once", async () => {
   await assert.rejects(one.login("leaver", password), /authentication failed/);
 });
 
-test("a lease is not revoked by whoever may not write all its keys, on whichever shard they are", async () => {
+test("a lease is not revoked by a user that may not write all its keys, on any shard", async () => {
   const password = await addUser("lessee");
   const token = await login(one, "lessee", password);
   const keys = [...KEYS, "/elsewhere/x"];
@@ -234,7 +234,7 @@ test("a lease is not revoked by whoever may not write all its keys, on whichever
   }
 });
 
-test("whatever is sent as a token, the answer is etcd's, over gRPC and over JSON", async () => {
+test("invalid tokens get etcd's error, over gRPC and over JSON", async () => {
   const seed = Number(process.env.SEED ?? Date.now() % 1e9);
   console.log(`# SEED=${seed}`);
   let state = seed;
@@ -276,10 +276,14 @@ test("whatever is sent as a token, the answer is etcd's, over gRPC and over JSON
     assert.equal(response.status, 401, token);
     assert.equal(((await response.json()) as { error: string }).error, INVALID.message);
   }
-  assert.equal((await authenticates()) - before, 0, "no shard is asked what no proxy has sealed");
+  assert.equal(
+    (await authenticates()) - before,
+    0,
+    "no shard gets a login for a token that no proxy has sealed",
+  );
 });
 
-test("the JSON gateway takes and gives tokens as etcd's does", async () => {
+test("the JSON gateway accepts and returns tokens as etcd's does", async () => {
   const ask = async (path: string, body: object, token?: string) => {
     const headers = new Headers(token === undefined ? {} : { Authorization: token });
     const response = await fetch(`http://${store.endpoint}${path}`, {

@@ -1,7 +1,7 @@
 import { Authenticator } from "../../auth/authenticator.js";
 import { Callers } from "../../auth/callers.js";
 import type { Credentials, LoginCounts } from "../../auth/login.js";
-import { OwnCaller } from "../../auth/own.js";
+import { ProxyCaller } from "../../auth/proxyCaller.js";
 import { Seal } from "../../auth/seal.js";
 import { loadTokenKey } from "../../auth/tokenKey.js";
 import { readSecret } from "../../config/secrets.js";
@@ -13,7 +13,7 @@ import { Code, StatusError } from "../../status/error.js";
 
 /** The proxy's users, and what logs clients in with them. */
 export interface StoreAuth {
-  readonly own: OwnCaller;
+  readonly own: ProxyCaller;
   readonly callers: Callers;
   readonly authenticator: Authenticator;
   readonly counts: LoginCounts;
@@ -22,7 +22,7 @@ export interface StoreAuth {
 /** The proxy's users, and the shards that they log in to, without any access of their own. */
 export interface OwnUsers {
   readonly raw: readonly ShardClient[];
-  readonly own: OwnCaller;
+  readonly own: ProxyCaller;
   readonly counts: LoginCounts;
 }
 
@@ -59,7 +59,7 @@ export function openOwnUsers(
   if (timeline.kind === "dedicated") users.set(host, timeline.auth ?? auth.own);
   if ([...users.values()].every((user) => user === undefined)) return undefined;
   const counts = { authenticates: 0 };
-  const own = new OwnCaller(counts);
+  const own = new ProxyCaller(counts);
   for (const [client, user] of users) own.add(client, user && credentialsOf(user, client.name));
   return { raw, own, counts };
 }
@@ -70,7 +70,7 @@ export function asOwnUser(config: Config, client: ShardClient): ShardClient {
   const cluster = client.index < 0 ? timeline : shards[client.index]!;
   const user = ("auth" in cluster ? cluster.auth : undefined) ?? auth.own;
   if (user === undefined) return client;
-  const own = new OwnCaller({ authenticates: 0 });
+  const own = new ProxyCaller({ authenticates: 0 });
   own.add(client, credentialsOf(user, client.name));
   return withAccess(client, own);
 }

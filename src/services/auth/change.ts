@@ -13,14 +13,14 @@ import {
 } from "../../wire/messages.js";
 import { Auth, KV } from "../../wire/paths.js";
 import { PROBE } from "../../wire/probe.js";
-import { type AuthContext, inTheNameOf, isEtcds, tale } from "./context.js";
+import { type AuthContext, changeOptions, describeFailure, type Failure, isEtcdError } from "./context.js";
 
-const REPAIR = "`braid auth repair` shows how the shards differ, and mends it";
+const REPAIR = "`braid auth repair` shows how the shards differ, and repairs them with --fix";
 
 /**
- * Changes users or roles on all shards, as the client. All of them have to be there, or nothing is begun; the first
- * shard decides whether the change is allowed; then the others follow. Where one does not, what can be taken back on the
- * others is taken back, and the error tells where the change took effect. Nothing is begun when `admitted` rejects.
+ * Changes users or roles on all shards, in the client's name. Nothing is begun unless all shards have a quorum and
+ * `admitted` resolves. The first shard decides whether the change is allowed, then the others follow. Where one fails, the
+ * change is undone on the others as far as possible, and the error says where it took effect.
  */
 export async function change(
   context: AuthContext,
@@ -31,32 +31,45 @@ export async function change(
 ): Promise<Uint8Array> {
   const { shards, lock, identity, timeline } = context;
   const run = async (deadline: number) => {
-    await allThere(shards);
-    const options = inTheNameOf(call, deadline);
+    await checkQuorums(shards);
+    const options = changeOptions(call, deadline);
     const [first, ...others] = shards;
-    await first!.call(path, request, options).catch((reason) => {
-      throw unclear(shards, StatusError.from(reason));
+    await first?.call(path, request, options).catch((reason) => {
+      throw uncertain(shards, StatusError.from(reason));
     });
-    const outcomes = await Promise.allSettled(others.map((shard) => shard.call(path, request, options)));
-    const failed = outcomes.flatMap((outcome, i) =>
-      outcome.status === "rejected" ? [{ shard: others[i]!, error: StatusError.from(outcome.reason) }] : [],
-    );
+    const failed = await failuresOf(others, (shard) => shard.call(path, request, options));
     if (failed.length === 0) return;
     const done = shards.filter((shard) => failed.every((failure) => failure.shard !== shard));
-    const left = await takeBack(call, done, path, request);
+    const left = await undo(call, done, path, request);
     throw incomplete(failed, done, left);
   };
   await lock.run(call, run, admitted);
   return identity.header(timeline.head);
 }
 
-/** Rejects unless every shard has a quorum: most of what could go wrong half way does so before anything is done. */
-export async function allThere(shards: readonly Shard[]): Promise<void> {
+/** Rejects unless every shard has a quorum. Finds most failures before anything is changed. */
+export async function checkQuorums(shards: readonly Shard[]): Promise<void> {
   await Promise.all(shards.map((shard) => shard.call(KV.Range, PROBE, { idempotent: true })));
 }
 
-/** Resolves to the shards on which the change is still in effect. */
-async function takeBack(
+/** Calls all shards at the same time. Resolves to the failures, in the order of the shards. */
+async function failuresOf(
+  shards: readonly Shard[],
+  call: (shard: Shard) => Promise<unknown>,
+): Promise<Failure[]> {
+  const outcomes = await Promise.all(
+    shards.map((shard) =>
+      call(shard).then(
+        () => [],
+        (reason) => [{ shard, error: StatusError.from(reason) }],
+      ),
+    ),
+  );
+  return outcomes.flat();
+}
+
+/** Undoes a change. Resolves to the shards on which it is still in effect. */
+async function undo(
   call: Call,
   done: readonly Shard[],
   path: string,
@@ -64,14 +77,12 @@ async function takeBack(
 ): Promise<readonly Shard[]> {
   const reverse = reverseOf(path, request);
   if (reverse === undefined) return done;
-  const options = inTheNameOf(call);
-  const outcomes = await Promise.allSettled(
-    done.map((shard) => shard.call(reverse.path, reverse.request, options)),
-  );
-  return done.filter((_, i) => outcomes[i]!.status === "rejected");
+  const options = changeOptions(call);
+  const failed = await failuresOf(done, (shard) => shard.call(reverse.path, reverse.request, options));
+  return failed.map(({ shard }) => shard);
 }
 
-/** What takes a change back that was news to the shard, as far as a shard tells that it was. */
+/** The request that undoes a change, for changes that succeed only if they changed something. */
 function reverseOf(path: string, request: Uint8Array): { path: string; request: Uint8Array } | undefined {
   switch (path) {
     case Auth.UserAdd: {
@@ -92,36 +103,36 @@ function reverseOf(path: string, request: Uint8Array): { path: string; request: 
 }
 
 /**
- * The error of a change that failed with `error` on the first shard, the only one asked so far. If that leaves open
- * whether it took effect there, the shards may differ from now on.
+ * The error of a change that failed with `error` on the first shard, before the others were called. If the change may have
+ * taken effect there, the error says so, because the shards may differ then.
  */
-export function unclear(shards: readonly Shard[], error: StatusError): StatusError {
-  if (isEtcds(error) || error instanceof UnsentError || shards.length === 1) return error;
-  const text = `etcd-braid: carried out nowhere, or only on ${tale(shards[0]!, error)}; ${REPAIR}`;
+export function uncertain(shards: readonly Shard[], error: StatusError): StatusError {
+  const [first, ...others] = shards;
+  if (first === undefined || others.length === 0 || isEtcdError(error) || error instanceof UnsentError)
+    return error;
+  const text = `etcd-braid: carried out nowhere, or only on ${describeFailure({ shard: first, error })}; ${REPAIR}`;
   return new StatusError(error.code, text, { cause: error });
 }
 
-export interface Failure {
-  readonly shard: Shard;
-  readonly error: StatusError;
-}
-
-/** The error of a change that some shards have not followed; its code is that of the first failure. */
+/**
+ * The error of a change that failed on some shards, with the code of the first failure. The change was made on the shards
+ * `done`, and is still in effect on the shards `left`.
+ */
 export function incomplete(
   failed: readonly Failure[],
   done: readonly Shard[],
   left: readonly Shard[],
 ): StatusError {
-  const tales = failed.map(({ shard, error }) => tale(shard, error)).join("; ");
+  const failures = failed.map(describeFailure).join("; ");
   const there = left.map(describeShard).join(", ");
   const undone = done.filter((shard) => !left.includes(shard)).map(describeShard);
   const state = [
     ...(left.length > 0 ? [`carried out on ${there}`] : []),
-    ...(undone.length > 0 ? [`taken back on ${undone.join(", ")}`] : []),
+    ...(undone.length > 0 ? [`undone on ${undone.join(", ")}`] : []),
   ].join(", ");
   const code = failed[0]?.error.code ?? Code.UNAVAILABLE;
-  // A shard that refuses what others take differs from them already.
+  // An etcd's error means that the shard already differed from the others, so a repair is needed even then.
   const alike = left.length === 0 && failed.every(({ error }) => error instanceof UnsentError);
   const advice = alike ? "" : `; ${REPAIR}`;
-  return new StatusError(code, `etcd-braid: not carried out on all shards: ${tales}; ${state}${advice}`);
+  return new StatusError(code, `etcd-braid: not carried out on all shards: ${failures}; ${state}${advice}`);
 }

@@ -1,17 +1,17 @@
 import type { Authenticator } from "../../auth/authenticator.js";
-import type { OwnCaller } from "../../auth/own.js";
+import type { ProxyCaller } from "../../auth/proxyCaller.js";
 import type { Call } from "../../rpc/call.js";
 import { describeShard } from "../../shard/name.js";
 import type { CallOptions, Shard } from "../../shard/shard.js";
 import { Code, type StatusError } from "../../status/error.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { Identity } from "../identity.js";
-import type { AdminLock } from "./lock.js";
+import type { AdminLock } from "./adminLock.js";
 
-/** How clients are logged in, and who the proxy itself is; both undefined where it has no user. */
+/** Logs clients in, and knows the proxy's own users. */
 export interface AuthAccess {
   readonly authenticator: Authenticator;
-  readonly own: OwnCaller;
+  readonly own: ProxyCaller;
 }
 
 export interface AuthDeps {
@@ -21,6 +21,7 @@ export interface AuthDeps {
   readonly host: Shard;
   readonly timeline: Pick<Timeline, "head" | "refresh" | "beginWrite">;
   readonly identity: Pick<Identity, "header">;
+  /** Undefined where the proxy has no user. */
   readonly access: AuthAccess | undefined;
 }
 
@@ -28,25 +29,31 @@ export interface AuthContext extends AuthDeps {
   readonly lock: AdminLock;
 }
 
-/** A question to one shard, in the client's name and time. */
-export function asClient(call: Call): CallOptions {
+/** Options of a query in the client's name, with the client's deadline. */
+export function queryOptions(call: Call): CallOptions {
   return { idempotent: true, origin: call, caller: call.caller, deadline: call.deadline };
 }
 
 /**
- * A change on one shard, in the client's name but not in its time: a client that gives up must not leave it done on some
- * shards alone. Without `deadline` the shard's own time counts.
+ * Options of a change in the client's name. Not with the client's deadline or cancellation, which could leave the change
+ * done on some shards only. Without `deadline` the shard's timeout applies.
  */
-export function inTheNameOf(call: Call, deadline?: number): CallOptions {
+export function changeOptions(call: Call, deadline?: number): CallOptions {
   return { idempotent: false, origin: call, caller: call.caller, deadline };
 }
 
-/** What went wrong on a shard, with its name once. */
-export function tale(shard: Shard, error: Error): string {
+/** A failed call to a shard. */
+export interface Failure {
+  readonly shard: Shard;
+  readonly error: StatusError;
+}
+
+/** A failure for an error text. The shard's name is in it once. */
+export function describeFailure({ shard, error }: Failure): string {
   return `${describeShard(shard)}: ${error.message.replace(`${describeShard(shard)}: `, "")}`;
 }
 
-/** True for an etcd's own answer; every other error leaves open what the shard would say, or has done. */
-export function isEtcds(error: StatusError): boolean {
+/** True for an error that etcd itself returned. After other errors, the request may or may not have taken effect. */
+export function isEtcdError(error: StatusError): boolean {
   return error.code !== Code.UNAVAILABLE && error.code !== Code.DEADLINE_EXCEEDED;
 }

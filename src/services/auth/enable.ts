@@ -1,4 +1,4 @@
-import type { OwnCaller } from "../../auth/own.js";
+import type { ProxyCaller } from "../../auth/proxyCaller.js";
 import type { Call } from "../../rpc/call.js";
 import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
@@ -6,14 +6,14 @@ import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { AuthUserGetRequest, AuthUserGetResponse, EMPTY } from "../../wire/messages.js";
 import { Auth } from "../../wire/paths.js";
-import { allThere, incomplete, unclear } from "./change.js";
-import { type AuthContext, asClient, inTheNameOf } from "./context.js";
+import { checkQuorums, incomplete, uncertain } from "./change.js";
+import { type AuthContext, changeOptions, queryOptions } from "./context.js";
 
 const ROOT = "root";
 
 /**
- * Turns authentication on, shard by shard, once every shard has what it takes: the user root, as etcd wants it, and
- * the proxies' own user with the role root. Without that no proxy could go on.
+ * Turns authentication on, shard by shard. First checks that every shard has the user root, as etcd does, and the proxies'
+ * own user with the role root. Without it the proxies could no longer use the shard.
  */
 export async function enable(context: AuthContext, call: Call): Promise<Uint8Array> {
   const { shards, access, lock, identity, timeline } = context;
@@ -25,18 +25,18 @@ export async function enable(context: AuthContext, call: Call): Promise<Uint8Arr
     );
   }
   await lock.run(call, async (deadline) => {
-    await allThere(shards);
+    await checkQuorums(shards);
     for (const shard of shards) await checkUsers(shard, call, access.own);
-    const options = inTheNameOf(call, deadline);
+    const options = changeOptions(call, deadline);
     const done: Shard[] = [];
     for (const shard of shards) {
       try {
         await shard.call(Auth.AuthEnable, EMPTY, options);
         done.push(shard);
-        // The password could not be tried before.
-        await allThere([shard]);
+        // A call as the proxies' user. Its password cannot be checked before authentication is on.
+        await checkQuorums([shard]);
       } catch (reason) {
-        if (done.length === 0) throw unclear(shards, StatusError.from(reason));
+        if (done.length === 0) throw uncertain(shards, StatusError.from(reason));
         throw incomplete([{ shard, error: StatusError.from(reason) }], done, done);
       }
     }
@@ -44,7 +44,7 @@ export async function enable(context: AuthContext, call: Call): Promise<Uint8Arr
   return identity.header(timeline.head);
 }
 
-async function checkUsers(shard: Shard, call: Call, own: OwnCaller): Promise<void> {
+async function checkUsers(shard: Shard, call: Call, own: ProxyCaller): Promise<void> {
   const root = await rolesOf(shard, call, ROOT);
   if (root === undefined) throw etcd.rootUserNotExist();
   if (!root.includes(ROOT)) throw etcd.rootRoleNotExist();
@@ -62,7 +62,7 @@ async function checkUsers(shard: Shard, call: Call, own: OwnCaller): Promise<voi
 async function rolesOf(shard: Shard, call: Call, user: string): Promise<readonly string[] | undefined> {
   try {
     const request = AuthUserGetRequest.encode({ name: user });
-    return AuthUserGetResponse.decode(await shard.call(Auth.UserGet, request, asClient(call))).roles;
+    return AuthUserGetResponse.decode(await shard.call(Auth.UserGet, request, queryOptions(call))).roles;
   } catch (reason) {
     if (etcd.userNotFound.is(reason)) return undefined;
     throw reason;

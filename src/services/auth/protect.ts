@@ -1,5 +1,5 @@
-import type { OwnCaller } from "../../auth/own.js";
 import { mayAdminister } from "../../auth/permission.js";
+import type { ProxyCaller } from "../../auth/proxyCaller.js";
 import type { Call } from "../../rpc/call.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
@@ -14,12 +14,11 @@ import {
 import { Auth } from "../../wire/paths.js";
 
 /**
- * Refuses changes that would lock the proxies out, now or as soon as authentication is turned on: their user has to stay, with
- * the role root and with the password that they are configured with by then. A client that may not make the change gets
- * the shards' own refusal.
+ * Refuses changes that would lock the proxies out, now or once authentication is turned on. Their user has to stay, with the
+ * role root and with the configured password. A client without permission for the change gets the shards' refusal.
  */
 export async function protectOwnUser(
-  own: OwnCaller,
+  own: ProxyCaller,
   shards: readonly Shard[],
   call: Call,
   path: string,
@@ -34,7 +33,7 @@ export async function protectOwnUser(
 const ROOT = "root";
 const ANOTHER = "give all of them another one first (auth in shards.yaml)";
 
-function harmOf(own: OwnCaller, path: string, request: Uint8Array): StatusError | undefined {
+function harmOf(own: ProxyCaller, path: string, request: Uint8Array): StatusError | undefined {
   switch (path) {
     case Auth.UserDelete: {
       const { name } = AuthUserDeleteRequest.decode(request);
@@ -58,9 +57,9 @@ function harmOf(own: OwnCaller, path: string, request: Uint8Array): StatusError 
   }
 }
 
-/** A hash can not be compared with the password that the proxies know. */
+/** A hashed password cannot be compared with the configured one, so it is refused. */
 function ofPassword(
-  own: OwnCaller,
+  own: ProxyCaller,
   { name, password, hashedPassword }: { name: string; password: string; hashedPassword: string },
 ): StatusError | undefined {
   if (!own.isOwn(name) || (hashedPassword === "" && own.isPassword(name, password))) return undefined;

@@ -14,9 +14,9 @@ import {
 import { Auth } from "../../wire/paths.js";
 import type { Users } from "./users.js";
 
-/** One call to a shard that has to become like another one. */
+/** One call that makes a shard more like another one. */
 export interface Step {
-  /** What it does, without a secret. */
+  /** What it does, without secrets. */
   readonly text: string;
   readonly path: string;
   readonly request: Uint8Array;
@@ -25,14 +25,13 @@ export interface Step {
 const KINDS = ["read", "write", "readwrite"];
 
 /**
- * What makes a shard's users, roles and grants those of `source`, in an order in which etcd takes it. Passwords cannot be
- * read: a user who is missing gets one that nobody knows, and can log in again when it has been given a new one
- * through a proxy.
+ * The steps that make a shard's users, roles and grants those of `source`, in an order that etcd accepts. Passwords cannot
+ * be read, so a missing user gets a random one, and can log in again when its password is changed through a proxy.
  */
 export function repairSteps(source: Users, target: Users): Step[] {
   const steps: Step[] = [];
   const step = (text: string, path: string, request: Uint8Array) => steps.push({ text, path, request });
-  // Turned off first, or the changes would have to be allowed; turned on last.
+  // Turned off first, so that the changes need no permission. Turned on last.
   if (target.enabled && !source.enabled) step("turn authentication off", Auth.AuthDisable, EMPTY);
   for (const [role, wanted] of source.roles) {
     if (!target.roles.has(role))
@@ -53,7 +52,7 @@ export function repairSteps(source: Users, target: Users): Step[] {
   for (const [name, wanted] of source.users) {
     if (!target.users.has(name)) {
       const password = randomBytes(24).toString("base64url");
-      const text = `add user ${name}, with a password that nobody knows`;
+      const text = `add user ${name}, with a random password`;
       step(text, Auth.UserAdd, AuthUserAddRequest.encode({ name, password }));
     }
     const there = target.users.get(name) ?? [];
@@ -61,7 +60,7 @@ export function repairSteps(source: Users, target: Users): Step[] {
       const request = AuthUserGrantRoleRequest.encode({ user: name, role });
       step(`grant role ${role} to user ${name}`, Auth.UserGrantRole, request);
     }
-    // The others go with their role.
+    // A role that is deleted below takes its grants with it.
     const stays = (role: string) => source.roles.has(role) || !target.roles.has(role);
     for (const role of there.filter((role) => !wanted.includes(role) && stays(role))) {
       const request = AuthUserRevokeRoleRequest.encode({ name, role });
@@ -72,7 +71,7 @@ export function repairSteps(source: Users, target: Users): Step[] {
     if (source.users.has(name)) continue;
     step(`delete user ${name}`, Auth.UserDelete, AuthUserDeleteRequest.encode({ name }));
   }
-  // With a role go its grants to users.
+  // etcd also revokes a deleted role from its users.
   for (const role of target.roles.keys()) {
     if (source.roles.has(role)) continue;
     step(`delete role ${role}`, Auth.RoleDelete, AuthRoleDeleteRequest.encode({ role }));

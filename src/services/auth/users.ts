@@ -10,14 +10,14 @@ import {
   type Permission,
 } from "../../wire/messages.js";
 import { Auth } from "../../wire/paths.js";
-import { isEnabled } from "./look.js";
+import { isEnabled } from "./query.js";
 
-/** Who may do what on one shard; passwords nobody can read. */
+/** Users and roles of one shard. Passwords cannot be read. */
 export interface Users {
   readonly enabled: boolean;
   /** User → its roles. */
   readonly users: ReadonlyMap<string, readonly string[]>;
-  /** Role → range, see `rangeName` → permission. */
+  /** Role → `rangeName` → permission. */
   readonly roles: ReadonlyMap<string, ReadonlyMap<string, Permission>>;
 }
 
@@ -42,7 +42,7 @@ export async function readUsers(shard: Shard): Promise<Users> {
   return { enabled, users, roles };
 }
 
-/** A key or range as text: `"/a"` or `["/a", "/b")`. The same for the same range alone. */
+/** A key or range as text, `"/a"` or `["/a", "/b")`. Distinct ranges have distinct names. */
 export function rangeName({ key, rangeEnd }: Pick<Permission, "key" | "rangeEnd">): string {
   if (rangeEnd.length === 0) return quoted(key);
   const end = rangeEnd.length === 1 && rangeEnd[0] === 0 ? "end" : quoted(rangeEnd);

@@ -7,19 +7,20 @@ import { etcd } from "../../status/etcd.js";
 import { LeaseGrantRequest, LeaseRevokeRequest } from "../../wire/messages.js";
 import { Lease } from "../../wire/paths.js";
 
-/** How long the lock outlives a proxy that dies with it, seconds. */
-const TTL = 30;
-/** Whoever has the lock is done before it can be lost, ms. */
-const HELD = 25_000;
-/** Pause between two tries, ms. */
-const RETRY = 100;
+/** TTL of the lock's lease. The lock outlives a proxy that dies with it by this time. */
+const TTL_SECONDS = 30;
+/** A change has to be done within this time, in milliseconds. Below the TTL, so the lock is not lost before. */
+const CHANGE_TIMEOUT_MS = 25_000;
+/** Average pause between two attempts to take the lock, in milliseconds. */
+const RETRY_MS = 100;
 
-const GRANT = LeaseGrantRequest.encode({ id: ADMIN_LOCK, ttl: TTL });
+const GRANT = LeaseGrantRequest.encode({ id: ADMIN_LOCK, ttl: TTL_SECONDS });
 const REVOKE = LeaseRevokeRequest.encode({ id: ADMIN_LOCK });
 
 /**
- * One change of users and roles at a time, over all proxies: shards that take changes in different orders would not
- * stay the same. The lock is a lease with a fixed id, which only one can be granted; unlike a key it takes no revision.
+ * Allows one change of users and roles at a time, over all proxies. Shards that apply changes in different orders would
+ * diverge. The lock is a lease with a fixed id on the timeline host, which can be granted only once. Unlike a key, it
+ * takes no revision.
  */
 export class AdminLock {
   private last: Promise<unknown> = Promise.resolve();
@@ -27,20 +28,22 @@ export class AdminLock {
   constructor(private readonly host: Shard) {}
 
   /**
-   * Runs `change` alone, in the order of the calls; it has to be done by `deadline` (milliseconds since the epoch). Nothing
-   * is done, and nobody waits for the lock, when `admitted` rejects.
+   * Runs `change` while no other change runs, in the order of the calls. It has to be done by `deadline`, in milliseconds
+   * since the epoch. When `admitted` rejects, nothing is done, and the lock is not taken. Rejects with UNAVAILABLE when
+   * the lock is not free in time.
    */
   run<T>(
     call: Pick<Call, "deadline" | "cancelled">,
     change: (deadline: number) => Promise<T>,
     admitted: Promise<void> = Promise.resolve(),
   ): Promise<T> {
-    admitted.catch(() => {}); // it may reject long before its turn
+    // It may reject long before its turn.
+    admitted.catch(() => {});
     const turn = this.last.then(async () => {
       await admitted;
       await this.acquire(call);
       try {
-        return await change(Date.now() + HELD);
+        return await change(Date.now() + CHANGE_TIMEOUT_MS);
       } finally {
         await this.release();
       }
@@ -50,7 +53,7 @@ export class AdminLock {
   }
 
   private async acquire(call: Pick<Call, "deadline" | "cancelled">): Promise<void> {
-    const giveUp = Math.min(call.deadline, Date.now() + 2 * TTL * 1_000);
+    const giveUp = Math.min(call.deadline, Date.now() + 2 * TTL_SECONDS * 1_000);
     for (;;) {
       if (call.cancelled) throw new StatusError(Code.CANCELLED, "context canceled");
       try {
@@ -62,15 +65,15 @@ export class AdminLock {
       if (Date.now() > giveUp) {
         throw new StatusError(
           Code.UNAVAILABLE,
-          "etcd-braid: somebody else is changing users and roles, or died doing so; try again in half a minute",
+          "etcd-braid: another proxy is changing users and roles, or died while it did; try again in half a minute",
         );
       }
-      await setTimeout(RETRY * (0.5 + Math.random()));
+      await setTimeout(RETRY_MS * (0.5 + Math.random()));
     }
   }
 
   private async release(): Promise<void> {
-    // Left alone it ends by itself.
+    // If this fails, the lease expires.
     await this.host.call(Lease.LeaseRevoke, REVOKE, { idempotent: true }).catch(() => {});
   }
 }

@@ -1,8 +1,8 @@
 /**
- * A map that forgets what has not been looked up for long: it holds `size` to `2 * size` entries at most, in two
- * generations. What is found in the older one moves to the younger; when that is full, the older one is dropped.
+ * A map that forgets entries which have not been read for long. It has two generations of at most `size` entries. An entry
+ * that is found in the old one moves to the young one. When that is full, it replaces the old one.
  */
-export class Recent<V> {
+export class RecentMap<V> {
   private young = new Map<string, V>();
   private old = new Map<string, V>();
 
@@ -25,7 +25,7 @@ export class Recent<V> {
     this.young.set(key, value);
   }
 
-  /** Entries held now. */
+  /** Number of entries. */
   get count(): number {
     return this.young.size + this.old.size;
   }

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Recent } from "../../src/auth/recent.js";
+import { RecentMap } from "../../src/auth/recentMap.js";
 
-test("what is looked up stays, the rest is forgotten after a while, and each entry counts once", () => {
-  const recent = new Recent<number>(3);
+test("entries that are read stay, others are forgotten, and each entry counts once", () => {
+  const recent = new RecentMap<number>(3);
   for (let i = 0; i < 10; i++) {
     recent.set(`other${i}`, i);
     recent.set("kept", i);
@@ -11,7 +11,7 @@ test("what is looked up stays, the rest is forgotten after a while, and each ent
     assert.ok(recent.count <= 6);
   }
   assert.equal(recent.get("other0"), undefined);
-  const small = new Recent<string>(2);
+  const small = new RecentMap<string>(2);
   for (const key of ["a", "b", "c"]) small.set(key, key);
   assert.equal(small.count, 3);
   assert.equal(small.get("a"), "a");
