@@ -1,10 +1,10 @@
 import { Code, StatusError } from "../status/error.js";
 import type { Call, ServerStream, UnaryHandler } from "./call.js";
 
-/** An async function as a handler: what it resolves with is the response, what it throws is the status. */
+/** Adapts an async function to a handler. It resolves to the response, or rejects with the status. */
 export function fromAsync(answer: (call: Call, request: Uint8Array) => Promise<Uint8Array>): UnaryHandler {
   return (call, request, reply) => {
-    // A rejection handler beside the reply, not after it: an error thrown by `reply` is not the answer's.
+    // Not `.catch` after `.then`: an error that `reply` throws must not cause a second reply.
     answer(call, request).then(
       (response) => reply(undefined, response),
       (reason: unknown) => reply(StatusError.from(reason)),
@@ -13,14 +13,14 @@ export function fromAsync(answer: (call: Call, request: Uint8Array) => Promise<U
 }
 
 /**
- * Calls `serve` with the one request of a stream whose client sends no more than that. Without any the stream ends
- * with an error; what `serve` throws ends it, too.
+ * Calls `serve` with the first request of a server stream, and ignores others. Without a request, or when `serve` throws,
+ * the stream ends with an error.
  */
 export function onRequest(stream: ServerStream, serve: (request: Uint8Array) => void): void {
-  let asked = false;
+  let requested = false;
   stream.onMessage((request) => {
-    if (asked) return;
-    asked = true;
+    if (requested) return;
+    requested = true;
     try {
       serve(request);
     } catch (reason) {
@@ -28,6 +28,7 @@ export function onRequest(stream: ServerStream, serve: (request: Uint8Array) => 
     }
   });
   stream.onEnd(() => {
-    if (!asked) stream.end(new StatusError(Code.INTERNAL, `etcd-braid: ${stream.path} without a request`));
+    if (!requested)
+      stream.end(new StatusError(Code.INTERNAL, `etcd-braid: ${stream.path} without a request`));
   });
 }

@@ -4,74 +4,76 @@ import type { StatusError } from "../status/error.js";
 
 /** Request metadata (gRPC headers). Names are lower case. */
 export interface Metadata {
-  /** First value of a text header, or undefined. */
+  /** The first value of a text header, or undefined. */
   get(name: string): string | undefined;
 }
 
-/** What a handler knows of one call, whatever transport carries it. */
+/** One call as a handler sees it, independent of the transport. */
 export interface Call extends Origin {
-  /** Full method, e.g. `/etcdserverpb.KV/Range`. */
+  /** Full method, such as `/etcdserverpb.KV/Range`. */
   readonly path: string;
   readonly metadata: Metadata;
   /**
-   * Whom the call is made for, from the token in its metadata. Set before the handler runs where the proxy has
-   * credentials of its own; else undefined, and nobody asks who is calling.
+   * The identity that the call is made for, from the token in its metadata. It is set before the handler runs where the
+   * proxy has a user. Otherwise it is undefined, and calls are not authenticated.
    */
   caller?: Caller | undefined;
-  /** Milliseconds since the epoch; `Infinity` when the client set none. */
+  /** Milliseconds since the epoch, or `Infinity` when the client has set none. */
   readonly deadline: number;
   /** True once the client has cancelled, its deadline has passed, or its connection is gone. */
   readonly cancelled: boolean;
-  /** The trace that it is part of, 32 hexadecimal digits; only where it is recorded. */
+  /** The trace id, 32 hexadecimal digits. Only set for a trace that is recorded. */
   trace?: string | undefined;
-  /** Calls `listener` once when the call is cancelled (at once if it already is). Returns a function that takes it back. */
+  /** Calls `listener` once when the call is cancelled, or at once if it is already. Returns a function that removes it. */
   onCancel(listener: () => void): () => void;
 }
 
+/** Ends a unary call with an error, or with a response. */
 export type Reply = (error: StatusError | undefined, response?: Uint8Array) => void;
 
 /**
- * One unary method. It must call `reply` exactly once (never throws); a callback and not a promise, so
- * that a transport need not pay for one per request. `fromAsync` adapts an async function.
+ * One unary method. It must not throw, and must call `reply` exactly once. It is a callback so that a request costs no
+ * promise. `fromAsync` adapts an async function.
  */
 export type UnaryHandler = (call: Call, request: Uint8Array, reply: Reply) => void;
 
-/** What one client's connection holds, over all its streams. */
+/** Memory that one client's connection uses, over all its streams. */
 export interface Usage {
-  /** What its watches cost, and its watch requests that wait, bytes. */
+  /** Cost of its watches, in bytes. */
   watchBytes: number;
+  /** Watch requests that wait, in bytes. */
   requestBytes: number;
 }
 
-/** The server's end of a bidirectional (or server) stream. */
+/** The server's end of a bidirectional or server stream. */
 export interface ServerStream extends Call {
-  /** Messages in order. Set once, in the handler's synchronous part. */
+  /** Sets the listener for messages, which come in order. Once, in the handler's synchronous part. */
   onMessage(listener: (message: Uint8Array) => void): void;
-  /** The client half-closed: no more messages. */
+  /** Sets the listener for the client's half-close, after which no message comes. */
   onEnd(listener: () => void): void;
   /**
-   * Queues one message, given in parts that are written one after the other (parts may be shared between
-   * streams and must never be changed afterwards). False when more than the transport's high-water mark is
-   * queued: stop until `onDrain`. A message sent after `end` or cancellation is dropped.
+   * Queues one message, whose parts are written one after the other. Parts may be shared between streams, so they must
+   * never be changed. Returns false when more than the transport's high-water mark is queued: stop until `onDrain`. A
+   * message that is sent after `end` or cancellation is dropped.
    */
   send(parts: readonly Uint8Array[]): boolean;
-  /** Bytes queued by `send` and not yet taken by the transport. */
+  /** Bytes queued by `send` that the transport has not taken yet. */
   readonly queuedBytes: number;
   onDrain(listener: () => void): void;
-  /** True while the client, or all clients together, leave too much unread: nothing is to be queued that can be had later. */
+  /** True while this client, or all clients together, leave too much unread. Then queue nothing that can be sent later. */
   readonly isOverfull?: boolean;
-  /** Absent where connections are not known; the stream counts alone then. */
+  /** Absent where the transport does not know connections. The stream is counted alone then. */
   readonly usage?: Usage | undefined;
-  /** Stops and restarts delivery of messages (flow control towards the client). */
+  /** Stops the delivery of messages until `resume`: flow control towards the client. */
   pause(): void;
   resume(): void;
-  /** Ends with OK, or with an error. Later calls do nothing. */
+  /** Ends the stream with OK, or with an error. Later calls do nothing. */
   end(error?: StatusError): void;
 }
 
 export type StreamHandler = (stream: ServerStream) => void;
 
-/** What the services offer to a transport: full method path → handler. */
+/** The methods that a transport serves: full method → handler. */
 export interface Handlers {
   readonly unary: ReadonlyMap<string, UnaryHandler>;
   readonly stream: ReadonlyMap<string, StreamHandler>;

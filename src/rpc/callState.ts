@@ -7,9 +7,9 @@ import type { Call, Metadata } from "./call.js";
 /** The transport's half of a call. `CallState` calls each method at most once. */
 export interface Carrier {
   readonly metadata: Metadata;
-  /** The call is over. `error` is its status, CANCELLED when the client has gone. */
+  /** Called when the call is over. `error` is its status, or CANCELLED when the client has gone. */
   ended(error: StatusError | undefined): void;
-  /** Sends the client an error as the status, after all that was sent. Called after `ended`. */
+  /** Sends the client an error as the status, after all messages. Called after `ended`. */
   fail(error: StatusError): void;
 }
 
@@ -22,8 +22,8 @@ const CANCELLED = 2;
 type Phase = typeof OPEN | typeof FINISHED | typeof CANCELLED;
 
 /**
- * The state of one call, and what its handler sees of it, whatever carries it. A call is over once: its handler has
- * finished it, or it was cancelled.
+ * The state of one call, and the handler's view of it, independent of the transport. A call is over when its handler has
+ * finished it, or when it was cancelled.
  */
 export class CallState implements Call, Timed<CallState> {
   before: CallState | undefined = undefined;
@@ -32,15 +32,15 @@ export class CallState implements Call, Timed<CallState> {
   slowest: SlowCall | undefined = undefined;
   trace: string | undefined = undefined;
   private phase: Phase = OPEN;
-  /** The list that it is in, while it is open and has a deadline. */
+  /** The list that the call is in while it is open and has a deadline. */
   private deadlines: Deadlines<CallState> | undefined = undefined;
-  /** Most calls have one listener at most. */
+  /** The first listener. Most calls have no other. */
   private listener: (() => void) | undefined = undefined;
   private moreListeners: Set<() => void> | undefined = undefined;
 
   /**
-   * `deadline`: milliseconds since the epoch, or `Infinity`. `deadlines` watches it; without one the carrier
-   * has to.
+   * `deadline` is in milliseconds since the epoch, or `Infinity`. `deadlines` enforces it. Without `deadlines`, the
+   * carrier has to.
    */
   constructor(
     readonly path: string,
@@ -61,7 +61,7 @@ export class CallState implements Call, Timed<CallState> {
     return this.phase === CANCELLED;
   }
 
-  /** True once the handler is done, or nobody waits for it any more. */
+  /** True once the handler has finished the call, or it was cancelled. */
   get over(): boolean {
     return this.phase !== OPEN;
   }
@@ -83,7 +83,7 @@ export class CallState implements Call, Timed<CallState> {
     };
   }
 
-  /** The handler is done; the caller sends the answer. False when the call was over before. */
+  /** Ends the call for the handler. The caller sends the response. Returns false when the call was over before. */
   finish(error?: StatusError): boolean {
     if (this.over) return false;
     this.listener = undefined;
@@ -92,12 +92,12 @@ export class CallState implements Call, Timed<CallState> {
     return true;
   }
 
-  /** The handler is done, and the client gets `error`. Does nothing when the call was over before. */
+  /** Ends the call for the handler, and sends the client `error`. Does nothing when the call was over before. */
   fail(error: StatusError): void {
     if (this.finish(error)) this.carrier.fail(error);
   }
 
-  /** The client has gone: cancels the handler. Does nothing when the call was over before. */
+  /** Cancels the handler when the client has gone. Does nothing when the call was over before. */
   cancel(): void {
     if (this.over) return;
     this.close(CANCELLED, CLIENT_GONE);
@@ -112,7 +112,7 @@ export class CallState implements Call, Timed<CallState> {
     this.notify();
   }
 
-  /** The deadline has passed. */
+  /** Ends the call when its deadline has passed. */
   expire(): void {
     this.abort(new StatusError(Code.DEADLINE_EXCEEDED, "context deadline exceeded"));
   }

@@ -1,14 +1,14 @@
 import type { Handlers } from "./call.js";
 
-/** Methods that belong together, by their full path, and what they need to end. */
+/** Methods that belong together, and how to stop them. */
 export interface Service extends Handlers {
-  /** Ends calls that may wait for long. Called when the proxy stops, before its connections are closed. */
+  /** Ends calls that may wait for long. Called when the proxy stops, before its connections close. */
   drain?(): void;
-  /** Ends what runs in the background. Called once no handler runs any more. */
+  /** Ends background work. Called when no handler runs any more. */
   stop?(): void;
 }
 
-/** The methods of several services. Throws when two of them have the same one. */
+/** The methods of several services together. Throws when two services have the same method. */
 export function combine(services: readonly Handlers[]): Handlers {
   return {
     unary: join(services.map(({ unary }) => unary)),
@@ -25,5 +25,5 @@ function join<H>(maps: readonly ReadonlyMap<string, H>[]): Map<string, H> {
   return joined;
 }
 
-/** The streams of a service without any, and the unary methods of one that has streams only. */
+/** For a service without unary methods, or without streams. */
 export const NONE: ReadonlyMap<string, never> = new Map<string, never>();

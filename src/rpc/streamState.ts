@@ -5,30 +5,30 @@ import { CallState, type Carrier } from "./callState.js";
 
 /** The transport's half of a stream. */
 export interface StreamCarrier extends Carrier {
-  /** Bytes written and not yet taken. */
+  /** Bytes that were written and not taken yet. */
   readonly queuedBytes: number;
   /** True while the client, or all clients together, leave too much unread. */
   readonly isOverfull: boolean;
   readonly usage?: Usage | undefined;
-  /** Queues one message, given in parts. `StreamState.taken` is called when some of it has gone. */
+  /** Queues one message, given in parts. The carrier calls `StreamState.taken` when some of it was taken. */
   write(parts: readonly Uint8Array[]): void;
-  /** Stops and restarts delivery of messages. */
+  /** Stops the delivery of messages until `resume`. */
   pause(): void;
   resume(): void;
-  /** Sends the client OK as the status, after all that was sent. Called after `ended`. */
+  /** Sends the client OK as the status, after all messages. Called after `ended`. */
   complete(): void;
 }
 
-/** The state of one stream, and what its handler sees of it. */
+/** The state of one stream, and the handler's view of it. */
 export class StreamState extends CallState implements ServerStream {
   declare protected readonly carrier: StreamCarrier;
-  /** `send` has answered false, and `onDrain` has not been called since. */
+  /** True after `send` has returned false, until `onDrain` is called. */
   private blocked = false;
   private messageListener: ((message: Uint8Array) => void) | undefined = undefined;
   private endListener: (() => void) | undefined = undefined;
   private drainListener: (() => void) | undefined = undefined;
 
-  /** `highWaterBytes`: what may be queued before `send` answers false; half of it has drained. */
+  /** `send` returns false above `highWaterBytes` in the queue. At half of it, the stream has drained. */
   constructor(
     path: string,
     deadline: number,
@@ -67,7 +67,7 @@ export class StreamState extends CallState implements ServerStream {
     if (this.over) return true;
     this.carrier.write(parts);
     const { queuedBytes } = this;
-    // With nothing queued nothing would drain.
+    // With an empty queue, `onDrain` would never be called.
     if (queuedBytes <= this.highWaterBytes && (queuedBytes === 0 || !this.isOverfull)) return true;
     this.blocked = true;
     return false;
@@ -86,17 +86,17 @@ export class StreamState extends CallState implements ServerStream {
     else if (this.finish()) this.carrier.complete();
   }
 
-  /** The client's next message. */
+  /** Delivers the client's next message. */
   deliver(message: Uint8Array): void {
     if (!this.over) this.messageListener?.(message);
   }
 
-  /** The client has half-closed. */
+  /** Delivers the client's half-close. */
   deliverEnd(): void {
     if (!this.over) this.endListener?.();
   }
 
-  /** Some of what was queued has been taken. */
+  /** Called by the carrier when some of the queue was taken. */
   taken(): void {
     if (!this.blocked || this.over || this.carrier.queuedBytes > this.highWaterBytes / 2) return;
     this.blocked = false;
