@@ -4,7 +4,7 @@
 
 /** Of those who change users and roles (`services/auth/lock.ts`). */
 export const ADMIN_LOCK = 0x627261696461646dn;
-/** Of those who defragment (`services/maintenance/lock.ts`). */
+/** Of those who defragment (`services/maintenance/defragmentLock.ts`). */
 export const DEFRAGMENT_LOCK = 0x6272616964646672n;
 
 export const isReserved = (lease: bigint): boolean => lease === ADMIN_LOCK || lease === DEFRAGMENT_LOCK;

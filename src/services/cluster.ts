@@ -22,7 +22,7 @@ export interface ClusterDeps {
   readonly identity: Identity;
   /** In configured order. */
   readonly shards: readonly Shard[];
-  /** The client URLs of each proxy of this store; at least one each. */
+  /** The client URLs of each proxy of this store. Each proxy has at least one. */
   readonly members: readonly (readonly string[])[];
 }
 
@@ -31,26 +31,24 @@ const IN_THE_CONFIGURATION =
   "the members of a shard are changed on the shard itself (etcdctl with its endpoints)";
 
 /**
- * The Cluster service. The members are the proxies with the URLs that they advertise: clients that connect
- * to every listed URL (AutoSync, `etcdctl --cluster`) must come to a proxy and not past it. The configuration says who
- * they are, so no request changes them; what etcd refuses is refused with etcd's own errors.
+ * etcd's Cluster service. The members are the proxies with the URLs that they advertise. Clients that connect to every
+ * listed URL (AutoSync, `etcdctl --cluster`) have to reach a proxy, and not go past it. The members are in the configuration,
+ * so no request can change them. Requests that etcd would refuse get etcd's errors.
  */
 export function createCluster({ identity, shards, members: proxies }: ClusterDeps): Service {
-  const ids = new Set(proxies.map((clientUrls) => memberIdOf(clientUrls[0])));
-  const members = MemberListResponse.encode({
-    members: proxies.map((clientUrls) => ({
-      id: memberIdOf(clientUrls[0]),
-      name: memberName(clientUrls[0]),
-      clientUrls,
-    })),
+  const members = proxies.flatMap((clientUrls) => {
+    const [first] = clientUrls;
+    return first === undefined ? [] : [{ id: memberIdOf(first), name: memberName(first), clientUrls }];
   });
-  /** A handler that has nothing but reasons to refuse; `unseen` are those that come before the caller is judged. */
+  const ids = new Set(members.map(({ id }) => id));
+  const list = MemberListResponse.encode({ members });
+  /** A handler that always refuses. The errors of `invalid` come before the caller is checked. */
   const refusing = (
     reason: (request: Uint8Array) => StatusError,
-    unseen?: (request: Uint8Array) => StatusError | undefined,
+    invalid?: (request: Uint8Array) => StatusError | undefined,
   ): UnaryHandler =>
     fromAsync(async (call, request) => {
-      const error = unseen?.(request);
+      const error = invalid?.(request);
       if (error !== undefined) throw error;
       await mayAdminister(shards.slice(0, 1), call);
       throw reason(request);
@@ -62,8 +60,8 @@ export function createCluster({ identity, shards, members: proxies }: ClusterDep
     [
       Cluster.MemberList,
       fromAsync(async (call) => {
-        await mayList(shards[0]!, call);
-        return Buffer.concat([identity.header(0), members]);
+        await mayList(shards, call);
+        return Buffer.concat([identity.header(0), list]);
       }),
     ],
     [
@@ -87,27 +85,27 @@ export function createCluster({ identity, shards, members: proxies }: ClusterDep
   return { unary, stream: NONE };
 }
 
-/** Whether etcd takes these as peer URLs: at least one, each with a scheme, host and port and nothing else. */
+/** Whether etcd accepts these as peer URLs: at least one, each with scheme, host and port, and nothing else. */
 function areMemberUrls(urls: readonly string[]): boolean {
   return urls.length > 0 && urls.every((url) => /^(https?|unixs?):\/\/[^/?#]+:\d+$/.test(url.trim()));
 }
 
-/** Newer etcds show their members only to users, once they have some. Rejects with the shard's refusal. */
-async function mayList(shard: Shard, call: Call): Promise<void> {
-  if (call.caller === undefined) return;
+/** With authentication on, newer etcds list members only for users. Rejects with the refusal of the first shard. */
+async function mayList([shard]: readonly Shard[], call: Call): Promise<void> {
+  if (shard === undefined || call.caller === undefined) return;
   const options = { idempotent: true, mayLag: true, caller: call.caller, deadline: call.deadline };
   await shard.call(Cluster.MemberList, EMPTY, options).catch((reason) => {
     if (isDenied(StatusError.from(reason))) throw reason;
   });
 }
 
-/** The member id of the proxy whose first client URL is this: the same for ever and on every proxy, never 0. */
+/** The member id of the proxy with this first client URL. It is the same on every proxy and in every version, and not 0. */
 export function memberIdOf(clientUrl: string): bigint {
   const id = createHash("sha256").update("etcd-braid member\0").update(clientUrl).digest().readBigUInt64BE(0);
   return id === 0n ? 1n : id;
 }
 
-/** `host:port` of a client URL; the URL itself where it has none. */
+/** `host:port` of a client URL, or the URL itself where it has none. */
 function memberName(url: string): string {
   return URL.canParse(url) ? new URL(url).host || url : url;
 }

@@ -6,7 +6,7 @@ import * as tags from "../wire/generated/tags.js";
 import { Reader } from "../wire/reader.js";
 import { strictText } from "../wire/strictText.js";
 
-/** Full method paths; not among etcd's, whose server offers them beside its own. */
+/** Full methods of gRPC's health checking, which etcd also serves. */
 export const Health = {
   Check: "/grpc.health.v1.Health/Check",
   Watch: "/grpc.health.v1.Health/Watch",
@@ -15,13 +15,13 @@ export const Health = {
 const { service: SERVICE } = tags.HealthCheckRequest;
 const { status: STATUS } = tags.HealthCheckResponse;
 
-/** `HealthCheckResponse.status`: SERVING and SERVICE_UNKNOWN of the gRPC health checking protocol. */
+/** Encoded `HealthCheckResponse`s with the status SERVING and SERVICE_UNKNOWN. */
 const SERVING = Uint8Array.of(STATUS, 1);
 const SERVICE_UNKNOWN = Uint8Array.of(STATUS, 3);
 
 /**
- * gRPC's health checking, which load balancers and probes use. As with etcd it is about the process alone, under the
- * empty service name: a proxy that answers is healthy, whatever its shards are.
+ * gRPC's health checking protocol, for load balancers and probes. As in etcd, it reports on the process alone, under the
+ * empty service name. A proxy that responds is healthy, even while its shards are down.
  */
 export function createHealth(): Service {
   const check: UnaryHandler = (_call, request, reply) => {
@@ -35,7 +35,7 @@ export function createHealth(): Service {
   return { unary: new Map([[Health.Check, check]]), stream: new Map([[Health.Watch, watch]]) };
 }
 
-/** Tells the status once and stays open: it changes only when the proxy ends, and all streams with it. */
+/** Sends the status once and stays open, because the status does not change while the proxy runs. */
 function watch(stream: ServerStream): void {
   onRequest(stream, (request) => {
     stream.send([serviceOf(request) === "" ? SERVING : SERVICE_UNKNOWN]);
@@ -47,7 +47,7 @@ function serviceOf(request: Uint8Array): string {
   let service = "";
   while (reader.more()) {
     const tag = reader.tag();
-    // As in etcd, whose newer protobuf library serves this one: other wire types are unknown fields, texts are UTF-8.
+    // As in etcd, whose newer protobuf library serves this method: other wire types are unknown fields, strings are UTF-8.
     if (tag === SERVICE) service = strictText(reader.data());
     else reader.skip(tag);
   }

@@ -1,25 +1,25 @@
 import type { Timeline } from "../timeline/view.js";
 import { HeaderTemplate } from "../wire/header.js";
 
-/** Who answers: the source of every `ResponseHeader` that leaves this proxy. */
+/** The ids of the store and this proxy, and the source of every `ResponseHeader` of this proxy. */
 export interface Identity {
-  /** The same for every proxy of one store, for ever; another one for every other store. */
+  /** The store's id. All proxies of a store have the same one, and it never changes. */
   readonly clusterId: bigint;
-  /** The same for this proxy, for ever. */
+  /** The proxy's id. It never changes. */
   readonly memberId: bigint;
-  /** The response header field (tag, length and payload) for `revision`; its `raft_term` never falls. Never change the bytes. */
+  /** The encoded header field (tag, length and payload) for `revision`. Its `raft_term` never falls. Do not change the bytes. */
   header(revision: number): Uint8Array;
 }
 
 export interface IdentityOptions {
-  /** The store's id; not 0. */
+  /** The store's id, not 0. */
   readonly clusterId: bigint;
-  /** Derived from what names this proxy for good; not 0. */
+  /** The proxy's id, not 0. It must be the same after a restart. */
   readonly memberId: bigint;
   readonly timeline: Pick<Timeline, "raftTerm">;
 }
 
-/** The identity of this proxy. The newest header is kept, because most answers of a moment share one revision. */
+/** Creates the identity of this proxy. It keeps the newest header, because most concurrent responses share a revision. */
 export function createIdentity(options: IdentityOptions): Identity {
   const { clusterId, memberId, timeline } = options;
   let raftTerm = 1;

@@ -9,16 +9,16 @@ import type { MaintenanceDeps } from "./maintenance/context.js";
 import { Defragmenter } from "./maintenance/defragment.js";
 import { downgrade } from "./maintenance/downgrade.js";
 import { hash, KvHash } from "./maintenance/hash.js";
-import { moveLeader } from "./maintenance/leader.js";
+import { moveLeader } from "./maintenance/moveLeader.js";
 import { StoreStatus } from "./maintenance/status.js";
 
 export type { Backend, MaintenanceDeps } from "./maintenance/context.js";
 
 const NO_SNAPSHOT =
-  "etcd-braid: the snapshot of one etcd can not hold a store of several clusters; " +
+  "etcd-braid: a store of several clusters does not fit into the snapshot of one etcd; " +
   "`braid snapshot save <folder> --config shards.yaml` saves all of them at one revision";
 
-/** The Maintenance service, with the meaning that each method has for a store of several clusters. */
+/** etcd's Maintenance service. Each method applies to all clusters of the store. */
 export function createMaintenance(deps: MaintenanceDeps): Service {
   const status = new StoreStatus(deps);
   const alarms = new Alarms(deps);

@@ -7,14 +7,14 @@ import type { Timeline } from "../timeline/view.js";
 import { AlarmResponse, StatusResponse } from "../wire/messages.js";
 import { Maintenance } from "../wire/paths.js";
 import { EMPTY } from "../wire/reader.js";
-import { since36 } from "./maintenance/newer.js";
+import { since36 } from "./maintenance/since36.js";
 import { lowest } from "./maintenance/versions.js";
 
 /** An alarm that is raised somewhere in the store. */
 export interface StoreAlarm {
-  /** etcd's name: NOSPACE or CORRUPT; the number of an alarm that this version does not know. */
+  /** etcd's name, NOSPACE or CORRUPT, or the number of an unknown alarm. */
   readonly alarm: string;
-  /** The cluster that it is raised on, for people: `shard "east"`, or the timeline host. */
+  /** The cluster that has it, such as `shard "east"`, or the timeline host. */
   readonly where: string;
 }
 
@@ -22,19 +22,19 @@ export interface StoreAlarm {
 export interface StoreVersions {
   /** The lowest among the shards, such as "3.4.23". */
   readonly server: string;
-  /** The lowest format of the shards' backend files, such as "3.6.0"; empty: not known; undefined: etcds before 3.6 do not tell. */
+  /** The lowest format of the shards' backend files, such as "3.6.0". Empty if unknown, undefined with an etcd before 3.6. */
   readonly storage: string | undefined;
 }
 
-/** What monitors and load balancers ask about the store, as the proxy itself sees it and whoever asks. */
+/** The state of the store for monitors and load balancers. Calls shards as the proxy itself. */
 export interface Probes {
-  /** Rejects with UNAVAILABLE while no shard has told its version. */
+  /** Rejects with UNAVAILABLE while no shard has reported its version. */
   versions(): Promise<StoreVersions>;
-  /** The alarms of the shards, and of a timeline host of its own, that answer soon. */
+  /** The alarms of the shards and of a dedicated timeline host, as far as they respond in time. */
   alarms(): Promise<readonly StoreAlarm[]>;
   /**
-   * Reads the timeline's end and the revision of each shard, linearizably. Rejects when the timeline can not be
-   * read, and with `every` when one of the shards can not be read, else when none can.
+   * Reads the timeline's end and the revision of each shard, linearizably. Rejects when the timeline cannot be read. With
+   * `every`, rejects when any shard cannot be read, else when none can.
    */
   read(every: boolean): Promise<void>;
 }
@@ -46,32 +46,32 @@ export interface ProbesDeps {
 }
 
 /**
- * How long a cluster may take to tell its alarms, ms: while one is down, probes are to be answered all the same, and
- * many of those who ask wait for a second only.
+ * How long a cluster may take to report its alarms, in milliseconds. Probes are answered while one is down, and many
+ * monitors wait for one second only.
  */
-const ALARM_PATIENCE = 300;
-/** Versions that are older are asked for again, ms; what is known is answered meanwhile. */
-const VERSION_AGE = 5_000;
-/** How long after the start answers wait for shards that have not told their version yet, ms. */
+const ALARM_TIMEOUT_MS = 300;
+/** Age at which versions are read again, in milliseconds. Until then, and meanwhile, the known ones are returned. */
+const VERSION_MAX_AGE_MS = 5_000;
+/** How long after the start `versions` waits for shards that have not reported their version yet, in milliseconds. */
 const VERSION_WAIT_MS = 300;
 const ALARM_NAMES: Readonly<Record<number, string>> = { 1: "NOSPACE", 2: "CORRUPT" };
 
 export function createProbes({ shards, host, timeline }: ProbesDeps): Probes {
   const clusters = host.index < 0 ? [...shards, host] : shards;
-  /** By shard; kept while it is down, so that the store's version does not rise for that. */
-  const states: (StatusResponse | undefined)[] = shards.map(() => undefined);
-  /** Why shards have not told their version, the last time. */
+  /** The last status of each shard. Kept while a shard is down, so that the store's version does not rise then. */
+  const states = new Map<GuardedShard, StatusResponse>();
+  /** The errors of the last attempt to read versions. */
   let reasons: string[] = [];
   let askedAt = Number.NEGATIVE_INFINITY;
-  // At once, so that the first answer is not held up by a shard that is down.
+  // At once, so that the first response does not wait for a shard that is down.
   const firstAsked = performance.now();
   let asking: Promise<void> | undefined = askVersions();
 
   async function askVersions(): Promise<void> {
     const asked = await Promise.allSettled(
-      shards.map(async (shard, i) => {
+      shards.map(async (shard) => {
         const status = await shard.call(Maintenance.Status, EMPTY, { idempotent: true });
-        states[i] = StatusResponse.decode(status);
+        states.set(shard, StatusResponse.decode(status));
       }),
     );
     reasons = asked.flatMap((each) => (each.status === "rejected" ? [String(each.reason.message)] : []));
@@ -81,30 +81,28 @@ export function createProbes({ shards, host, timeline }: ProbesDeps): Probes {
 
   return {
     async versions() {
-      if (performance.now() - askedAt > VERSION_AGE) asking ??= askVersions();
+      if (performance.now() - askedAt > VERSION_MAX_AGE_MS) asking ??= askVersions();
       const rest = firstAsked + VERSION_WAIT_MS - performance.now();
-      if (states.includes(undefined) && rest > 0) await Promise.race([asking, pause(rest)]);
-      if (states.every((state) => state === undefined)) await asking;
-      const known = states.filter((state) => state !== undefined);
+      if (states.size < shards.length && rest > 0) await Promise.race([asking, pause(rest)]);
+      if (states.size === 0) await asking;
+      const known = [...states.values()];
       if (known.length === 0) throw new StatusError(Code.UNAVAILABLE, reasons.join("; "));
       const server = known.map(({ version }) => version).reduce(lowest);
       return { server, storage: since36(known).storageVersion };
     },
     async alarms() {
-      const deadline = Date.now() + ALARM_PATIENCE;
-      const asked = await Promise.allSettled(
-        clusters.map((cluster) =>
-          cluster.call(Maintenance.Alarm, EMPTY, { idempotent: true, mayLag: true, deadline }),
-        ),
+      const options = { idempotent: true, mayLag: true, deadline: Date.now() + ALARM_TIMEOUT_MS };
+      const alarms = await Promise.all(
+        clusters.map(async (cluster) => {
+          const response = await cluster.call(Maintenance.Alarm, EMPTY, options).catch(() => undefined);
+          if (response === undefined) return [];
+          return AlarmResponse.decode(response).alarms.map(({ alarm }) => ({
+            alarm: ALARM_NAMES[alarm] ?? String(alarm),
+            where: whereOf(cluster),
+          }));
+        }),
       );
-      return asked.flatMap((each, i) => {
-        if (each.status === "rejected") return [];
-        const { alarms } = AlarmResponse.decode(each.value);
-        return alarms.map(({ alarm }) => ({
-          alarm: ALARM_NAMES[alarm] ?? String(alarm),
-          where: whereOf(clusters[i]),
-        }));
-      });
+      return alarms.flat();
     },
     async read(every) {
       await timeline.sync();

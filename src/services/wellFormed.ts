@@ -21,7 +21,7 @@ import { Auth, Cluster, Lease, Maintenance } from "../wire/paths.js";
 
 const NO_FIELDS = message({});
 
-/** The requests of the methods whose handlers pass them on, look into them late, or not at all. */
+/** Request types of methods whose handlers do not decode their request at once. */
 const REQUESTS: readonly (readonly [path: string, request: Pick<Codec<unknown>, "decode">])[] = [
   [Auth.AuthEnable, NO_FIELDS],
   [Auth.AuthDisable, NO_FIELDS],
@@ -49,13 +49,14 @@ const REQUESTS: readonly (readonly [path: string, request: Pick<Codec<unknown>, 
 ];
 
 /**
- * The handlers, with malformed requests refused before any of them runs, as in etcd, which decodes first. Handlers that
- * decode their requests at once stay as they are.
+ * Wraps handlers so that malformed requests are refused before a handler runs. etcd, too, decodes a request first.
+ * Handlers that decode their request at once are not wrapped.
  */
 export function wellFormed({ unary, stream }: Handlers): Handlers {
   const checked = new Map(unary);
   for (const [path, codec] of REQUESTS) {
-    const handler = unary.get(path)!;
+    const handler = unary.get(path);
+    if (handler === undefined) throw new Error(`no service has the method ${path}`);
     checked.set(path, (call, request, reply) => {
       try {
         codec.decode(request);

@@ -17,8 +17,8 @@ import { startStore, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
 
 /*
- * HashKV depends on what clients have written, and on nothing else: neither on the timeline's log, which is on the first
- * shard here, nor on how far the shards are compacted.
+ * HashKV depends only on what clients have written: neither on the timeline's log, which is on the first shard here, nor on
+ * the compactions of the shards.
  */
 
 const rules = [
@@ -44,7 +44,7 @@ async function put(key: string, value: string, lease = 0n): Promise<number> {
   return RangeResponse.decode(await clients[0]!.call(KV.Put, request)).header!.revision;
 }
 
-/** Through both proxies, which must answer the same. */
+/** The hash through both proxies, which must be the same. */
 async function hash(revision = 0): Promise<HashKVResponse> {
   const answers = [];
   for (const client of clients) {
@@ -65,12 +65,12 @@ async function compact(...endpoints: string[]): Promise<void> {
   }
 }
 
-test("what the timeline logs, and what is compacted, changes nothing at a fixed revision", async () => {
+test("log entries and compactions do not change the hash of a revision", async () => {
   await put("/a/1", "1");
   const revision = await put("/b/1", "1");
   const before = await hash(revision);
   assert.equal(before.compactRevision, -1);
-  // The log on the first shard grows with each of these, and no client writes there.
+  // Each of these adds to the log on the first shard, where no client writes.
   for (let i = 0; i < 20; i++) await put("/b/2", `${i}`);
   assert.deepEqual((await hash(revision)).hash, before.hash);
 
@@ -80,7 +80,7 @@ test("what the timeline logs, and what is compacted, changes nothing at a fixed 
   assert.equal(at.compactRevision, compacted - 1);
   for (let i = 0; i < 20; i++) await put("/b/2", `${i}`);
   assert.deepEqual(await hash(compacted).then(withoutHeader), withoutHeader(at));
-  // A shard that compacts itself, and the log's part of the other.
+  // Compacts one shard directly, and the log on the other.
   await compact(store.shards[1]!.endpoint);
   const newest = await put("/b/4", "");
   const last = await hash(newest);
@@ -93,7 +93,7 @@ test("what the timeline logs, and what is compacted, changes nothing at a fixed 
 
 const withoutHeader = ({ hash, compactRevision }: HashKVResponse) => ({ hash, compactRevision });
 
-test("each field of each key counts", async () => {
+test("the hash depends on every field of every key", async () => {
   const hashes = new Set<number>();
   const seen = async () => {
     const { hash: value, header } = await hash();
@@ -117,7 +117,7 @@ test("each field of each key counts", async () => {
   assert.equal(hashes.size, 5);
 });
 
-test("more keys than a page holds, large and small ones", async () => {
+test("the hash covers more keys than a page holds, large and small ones", async () => {
   for (let i = 0; i < 150; i++)
     await put(`/${"ab"[i % 2]}/many/${i}`, i === 70 ? "v".repeat(1_200_000) : "v");
   const before = await hash();
@@ -127,7 +127,7 @@ test("more keys than a page holds, large and small ones", async () => {
   assert.equal((await hash(last - 1)).hash, before.hash);
 });
 
-test("a lease that expired without any proxy's doing: seen at once", async () => {
+test("the expiry of a lease changes the hash at once", async () => {
   const grant = LeaseGrantRequest.encode({ ttl: 1 });
   const lease = LeaseGrantResponse.decode(await clients[0]!.call(Lease.LeaseGrant, grant)).id;
   await put("/b/leased", "", lease);
@@ -137,14 +137,14 @@ test("a lease that expired without any proxy's doing: seen at once", async () =>
     const answer = await direct[1]!.call(KV.Range, request);
     return RangeResponse.decode(answer).count === 0;
   });
-  // As a shard that compacts itself does.
+  // As an auto-compaction of the shard does.
   await compact(store.shards[1]!.endpoint);
   const after = await hash();
   assert.notEqual(after.hash, before.hash);
   assert.equal(after.header!.revision, before.header!.revision + 1);
 });
 
-test("with authentication on the shards judge the client before anything is read", async () => {
+test("with authentication on, the shards check the client before anything is read", async () => {
   const backends = await startGuardedEtcds(2);
   const guarded = await startStore({ backends, config: { auth: OWN, routing: { rules } } });
   const client = new AuthClient(guarded.endpoint);

@@ -18,7 +18,7 @@ import { type CommandResult, etcdctl } from "../support/etcdctl.js";
 import { type ProxyProcess, startProxyProcess } from "../support/store.js";
 import { until } from "../support/until.js";
 
-// Two proxies over a shard of one member and a shard of three; the timeline host is a cluster of its own.
+// Two proxies over a shard of one member and a shard of three, with a dedicated timeline host.
 let single: EtcdProcess;
 let host: EtcdProcess;
 let cluster: EtcdCluster;
@@ -63,7 +63,7 @@ function connection(name: string, endpoint: string): ShardClient {
 
 const ctl = (...args: string[]): Promise<CommandResult> => etcdctl(proxies[0]!.endpoint, ...args);
 
-/** Runs one command on the first proxy, which must succeed; gives its output. */
+/** Runs a command on the first proxy. It must succeed. Resolves to its output. */
 async function run(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await ctl(...args);
   assert.equal(code, 0, `etcdctl ${args.join(" ")}: ${stderr}`);
@@ -95,7 +95,7 @@ interface Line {
   readonly endpoint?: string;
 }
 
-/** What a proxy has logged since `before`. */
+/** The log of a proxy since `before`. */
 function logged(each: ProxyProcess, before: string): Line[] {
   const lines = each.logs().slice(before.length).split("\n");
   return lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
@@ -107,7 +107,7 @@ async function sizes(): Promise<number[]> {
   return JSON.parse(stdout).map(({ Status }: { Status: { dbSize: number } }) => Status.dbSize);
 }
 
-test("hashkv: the same through every proxy, another one after a write, repeatable in the past", async () => {
+test("hashkv: the same through every proxy, changed by a write, repeatable in the past", async () => {
   await run("put", ON_SINGLE, "1");
   await run("put", ON_CLUSTER, "1");
   const revision = await head();
@@ -125,7 +125,7 @@ test("hashkv: the same through every proxy, another one after a write, repeatabl
   );
 });
 
-test("hashkv at and after a compaction, where shards have had no write since", async () => {
+test("hashkv: at and after a compaction, without later writes on the shards", async () => {
   const compacted = await head();
   await run("compaction", String(compacted));
   const hashes = await Promise.all(proxies.map(({ endpoint }) => hashKv(endpoint)));
@@ -145,7 +145,7 @@ test("hash: one for the whole store", async () => {
   assert.ok(answer.hash > 0);
 });
 
-test("defrag: every member of every backend, one at a time, leaders last; space is given back", async () => {
+test("defrag: every member of every backend, one at a time, leaders last; space is released", async () => {
   const value = "x".repeat(100_000);
   for (let i = 0; i < 20; i++) {
     await run("put", `${ON_SINGLE}/${i}`, value);
@@ -163,7 +163,7 @@ test("defrag: every member of every backend, one at a time, leaders last; space 
     assert.match(stdout, /^Finished defragmenting etcd member\[/);
   }
   const after = await sizes();
-  // The shards had 2 MB of what is gone; the timeline host had nothing like it.
+  // 2 MB of the shards were deleted, and nothing of the timeline host.
   for (const member of [0, 2, 3, 4]) assert.ok(after[member]! < before[member]! / 2, `${before} ${after}`);
 
   const steps = proxies
@@ -173,7 +173,8 @@ test("defrag: every member of every backend, one at a time, leaders last; space 
   assert.equal(steps.length, 3 * 2 * 5);
   steps.forEach(({ msg, endpoint }, i) => {
     assert.equal(msg, i % 2 === 0 ? "defragmenting" : "defragmented");
-    if (i % 2 === 1) assert.equal(endpoint, steps[i - 1]!.endpoint, "one ends before the next begins");
+    if (i % 2 === 1)
+      assert.equal(endpoint, steps[i - 1]!.endpoint, "each member is done before the next begins");
   });
   const order = steps.filter((_, i) => i % 2 === 0).map(({ endpoint }) => endpoint);
   assert.equal(order[3], (await cluster.leader()).endpoint, "the shard's leader is its last member");
@@ -181,7 +182,7 @@ test("defrag: every member of every backend, one at a time, leaders last; space 
   assert.deepEqual(order, [...order.slice(0, 5), ...order.slice(0, 5), ...order.slice(0, 5)]);
 });
 
-test("defrag: a member that is down is named, the others are done", async () => {
+test("defrag: a member that is down is named, the others are defragmented", async () => {
   const followers = cluster.members.filter((member) => member.isRunning);
   const leader = await cluster.leader();
   const down = followers.find((member) => member !== leader)!;
@@ -199,7 +200,7 @@ test("defrag: a member that is down is named, the others are done", async () => 
   await down.restart();
 });
 
-test("a timeline host without space left: in the list of alarms, defragmented though it refuses leases, disarmed", async () => {
+test("timeline host without space: listed among alarms, defragmented although it refuses leases, disarmed", async () => {
   const direct = connection("host", host.endpoint);
   const alarm = { memberId: 1n, alarm: NOSPACE };
   const raise = AlarmRequest.encode({ action: AlarmAction.ACTIVATE, ...alarm });
@@ -220,7 +221,7 @@ test("a timeline host without space left: in the list of alarms, defragmented th
   await until("writes are taken again", async () => (await ctl("put", ON_SINGLE, "v")).code === 0);
 });
 
-test("endpoint status while a shard hangs: in time for etcdctl, with the figures known last and an error", async () => {
+test("endpoint status while a shard hangs: in time for etcdctl, with the last known figures and an error", async () => {
   const [{ Status: before }] = JSON.parse(await run("endpoint", "status", "-w", "json"));
   await single.kill("SIGSTOP");
   const [{ Status: during }] = JSON.parse(await run("endpoint", "status", "-w", "json"));
@@ -230,7 +231,7 @@ test("endpoint status while a shard hangs: in time for etcdctl, with the figures
   assert.deepEqual(during.errors, ['shard "single": no answer within 3000 ms']);
 });
 
-test("alarms: those of all shards in one list, by shard in status and log, disarmed with etcdctl", async () => {
+test("alarms: one list for all shards, by shard in status and log, disarmed with etcdctl", async () => {
   const members = await etcdctl(single.endpoint, "member", "list", "-w", "json");
   const memberId = BigInt(/"member_id":(\d+)/.exec(members.stdout)![1]!);
   const direct = connection("single", single.endpoint);
@@ -251,7 +252,7 @@ test("alarms: those of all shards in one list, by shard in status and log, disar
   await run("put", ON_SINGLE, "v");
 });
 
-test("an alarm raised through a proxy holds for the whole store, and is one alarm", async () => {
+test("an alarm raised through a proxy is one alarm of the whole store", async () => {
   const alarm = { memberId: 7n, alarm: NOSPACE };
   const raise = AlarmRequest.encode({ action: AlarmAction.ACTIVATE, ...alarm });
   await proxy.call(Maintenance.Alarm, raise, { idempotent: true });
@@ -277,7 +278,7 @@ test("an alarm raised through a proxy holds for the whole store, and is one alar
   );
 });
 
-test("move-leader: to a member of a shard; the proxy itself changes nothing, others are bad transferees", async () => {
+test("move-leader: to a member of a shard; to the proxy itself without effect; others are bad transferees", async () => {
   const before = await cluster.leader();
   const { members } = JSON.parse((await etcdctl(before.endpoint, "member", "list", "-w", "json")).stdout);
   const other = cluster.members.find((member) => member !== before)!;
@@ -297,7 +298,7 @@ test("move-leader: to a member of a shard; the proxy itself changes nothing, oth
   );
 });
 
-test("downgrade: what the backends say, all of them", async () => {
+test("downgrade: reports what all backends report", async () => {
   const [{ Status: status }] = JSON.parse(await run("endpoint", "status", "-w", "json"));
   const minor = Number(status.version.split(".")[1]);
   const validate = DowngradeRequest.encode({ version: `3.${minor - 1}.0` });
@@ -315,7 +316,7 @@ test("downgrade: what the backends say, all of them", async () => {
   assert.match(version, new RegExp(`^3\\.${minor}(\\.|$)`));
 });
 
-test("members are changed in the configuration, which the refusal says; etcd's own errors come first", async () => {
+test("member changes are refused with a pointer to the configuration; etcd's own errors come first", async () => {
   const own = (await run("member", "list")).split(",")[0]!;
   const url = "--peer-urls=http://127.0.0.1:1234";
   const table: [args: string[], text: RegExp][] = [
@@ -329,7 +330,7 @@ test("members are changed in the configuration, which the refusal says; etcd's o
     [["member", "promote", "1234"], /NotFound desc = etcdserver: member not found/],
   ];
   for (const [args, text] of table) assert.match(await refusal(...args), text, args.join(" "));
-  // Which etcdctl does not even send.
+  // etcdctl does not send this.
   for (const peerUrls of [[], ["nonsense"], ["http://127.0.0.1"], ["http://127.0.0.1:1/path"]]) {
     await assert.rejects(
       proxy.call(Cluster.MemberAdd, MemberAddRequest.encode({ peerUrls }), { idempotent: true }),
@@ -338,7 +339,7 @@ test("members are changed in the configuration, which the refusal says; etcd's o
   }
 });
 
-test("snapshot save says what to do instead", async () => {
+test("snapshot save is refused with an alternative", async () => {
   const text = await refusal("snapshot", "save", join(temporaryFolder(), "snapshot"));
   assert.match(text, /Unimplemented desc = etcd-braid: .*`braid snapshot save/);
 });

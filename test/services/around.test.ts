@@ -24,8 +24,8 @@ const READ = { idempotent: true };
 const open = (name: string, endpoint: string, index = 0): ShardClient =>
   openShard({ index, name, endpoints: [endpoint], requestTimeoutMs: 20_000, connectTimeoutMs: 1_000, log });
 
-/** The services around the store, on a timeline that stands at revision 42. */
-describe("Status, MemberList and what is not there", () => {
+/** The services beside KV, Watch and Lease, on a timeline at revision 42. */
+describe("Status, MemberList and unsupported methods", () => {
   let etcds: EtcdProcess[];
   let shards: ShardClient[];
   let server: GrpcServer;
@@ -108,7 +108,7 @@ describe("Status, MemberList and what is not there", () => {
     assert.ok(whole.raftIndex > 0);
     assert.deepEqual(whole.errors, []);
     assert.equal(whole.isLearner, false);
-    // Of etcd 3.6 and later, nothing of older ones.
+    // Fields of etcd 3.6 and later, none with older ones.
     const { storageVersion, dbSizeQuota, downgradeInfo } = direct[0]!;
     assert.equal(downgradeInfo !== undefined, lowest("3.6.0", whole.version) === "3.6.0");
     assert.deepEqual(
@@ -144,7 +144,7 @@ describe("Status, MemberList and what is not there", () => {
     assert.deepEqual([list.code, list.stdout], [0, ""], list.stderr);
   });
 
-  test("alarms show in the status by shard", async () => {
+  test("the status has the alarms by shard", async () => {
     // AlarmRequest{action: ACTIVATE, alarm: CORRUPT} and back.
     const activate = Buffer.from([0x08, 1, 0x18, 2]);
     await shards[0]!.call(Maintenance.Alarm, activate, { idempotent: false });
@@ -165,11 +165,11 @@ describe("Status, MemberList and what is not there", () => {
       list.members.map(({ id, clientUrls, peerUrls }) => [id, clientUrls, peerUrls]),
       [[memberIdOf(OTHER_PROXY), [OTHER_PROXY], []]],
     );
-    // Pinned: members keep their ids over versions.
+    // Pinned, because members keep their ids in all versions.
     assert.equal(memberIdOf("http://127.0.0.1:2379").toString(16), "fd7470c0c372512b");
   });
 
-  test("what is not there says so and what to do instead", async () => {
+  test("unsupported methods are refused with an alternative", async () => {
     const table: [path: string, text: RegExp][] = [
       [Maintenance.Snapshot, /^etcd-braid: .*`braid snapshot save/],
     ];
@@ -180,7 +180,7 @@ describe("Status, MemberList and what is not there", () => {
     }
   });
 
-  test("authentication is off, as on an etcd without it: clients with a user name go on without", async () => {
+  test("without authentication, clients with a user name work as with etcd", async () => {
     const error = await refusal(Auth.Authenticate);
     assert.equal(error.code, Code.FAILED_PRECONDITION);
     assert.equal(error.message, "etcdserver: authentication is not enabled");
@@ -191,7 +191,7 @@ describe("Status, MemberList and what is not there", () => {
     assert.equal(code, 0, stderr);
   });
 
-  test("status while a shard and the timeline are unreachable: figures stay, errors name them", async () => {
+  test("status with a shard and the timeline unreachable: figures stay, errors name them", async () => {
     const before = await status();
     await etcds[1]!.kill();
     syncFails = new StatusError(Code.UNAVAILABLE, 'shard "s1": no endpoint reachable');

@@ -35,7 +35,7 @@ test("the server as a whole is serving", async () => {
   assert.deepEqual([...(await check(""))], [0x08, 1]);
 });
 
-test("etcd knows no single services, and neither do we", async () => {
+test("single services are unknown, as in etcd", async () => {
   await assert.rejects(check("etcdserverpb.KV"), { code: Code.NOT_FOUND, details: "unknown service" });
 });
 
@@ -43,13 +43,14 @@ for (const [service, status] of [
   ["", 1],
   ["etcdserverpb.KV", 3],
 ] as const) {
-  test(`a watch of "${service}" is told status ${status} and stays open until the server ends`, async () => {
+  test(`a watch of "${service}" gets status ${status} and stays open until the server ends`, async () => {
     const stream = client.makeServerStreamRequest(Health.Watch, same, same, request(service));
     const first = await new Promise<Buffer>((resolve, reject) =>
       stream.once("data", resolve).once("error", reject),
     );
     assert.deepEqual([...first], [0x08, status]);
-    assert.deepEqual([...(await check(""))], [0x08, 1]); // a round trip later it is still open
+    // Still open a round trip later.
+    assert.deepEqual([...(await check(""))], [0x08, 1]);
     assert.equal(stream.readableEnded || stream.destroyed, false);
     stream.removeAllListeners("error").on("error", () => {});
     stream.cancel();

@@ -11,9 +11,9 @@ import { type EtcdProcess, startEtcd } from "../support/etcd.js";
 import { startStore, type TestStore } from "../support/store.js";
 
 /*
- * Requests that are not messages of their method, to EVERY method in proto/, compared with a plain etcd. A proxy must
- * refuse exactly what etcd refuses. etcd's code is INTERNAL with the text of its Go library; ours is INVALID_ARGUMENT,
- * because gRPC clients, proxies and dashboards take INTERNAL for a fault of the server.
+ * Malformed requests to EVERY method in proto/, compared with a plain etcd. A proxy must refuse exactly what etcd refuses.
+ * etcd's code is INTERNAL with the text of its Go library. Ours is INVALID_ARGUMENT, because gRPC clients, proxies and
+ * dashboards take INTERNAL for a fault of the server.
  */
 
 interface Method {
@@ -25,7 +25,7 @@ interface Method {
 interface Body {
   readonly name: string;
   readonly bytes: Buffer;
-  /** False for what looks odd and is a message all the same. */
+  /** False for unusual, but valid messages. */
   readonly malformed: boolean;
 }
 
@@ -67,7 +67,7 @@ function varint(value: number): number[] {
 const UNKNOWN = 100;
 const DEEP = 50_000;
 
-/** Independent of what fields the message has. */
+/** Independent of the message's fields. */
 const general: Body[] = [
   body("the beginning of a tag", [0x80]),
   body("a tag and no value", tag(UNKNOWN, 0)),
@@ -90,7 +90,7 @@ function body(name: string, bytes: number[], malformed = true): Body {
   return { name, bytes: Buffer.from(bytes), malformed };
 }
 
-/** For each kind of field that the message has, with its first field of that kind. */
+/** One for each kind of field of the message, with its first field of that kind. */
 function* bodiesOf(request: protobuf.Type): Generator<Body> {
   yield* general;
   const seen = new Set<string>();
@@ -109,12 +109,12 @@ function* bodiesOf(request: protobuf.Type): Generator<Body> {
     }
     yield body(`${kind} as a group`, [...tag(id, 3), ...tag(id, 4)]);
     if (kind === "message") yield body("a malformed message inside", [...tag(id, 2), 1, 0x80]);
-    // etcd's generated decoders do not look.
+    // etcd's generated decoders do not check this.
     if (kind === "string") yield body("a string that is not UTF-8", [...tag(id, 2), 2, 0xff, 0xfe], false);
   }
 }
 
-/** Served by newer protobuf libraries: strings are UTF-8, known fields of other wire types are unknown ones. */
+/** With newer protobuf libraries, strings are UTF-8, and known fields with another wire type are unknown fields. */
 function isNewer({ path }: Method): boolean {
   return path.startsWith("/grpc.");
 }
@@ -132,7 +132,7 @@ interface Outcome {
 
 const asIs = (bytes: Uint8Array): Buffer => Buffer.from(bytes);
 
-/** The end of a call, or OK with its first response: a stream that has one was not refused. */
+/** The end of a call, or OK with its first response, because a stream that has one was not refused. */
 function call(client: Client, { path, kind }: Method, request: Buffer): Promise<Outcome> {
   const options = { deadline: Date.now() + 60_000 };
   return new Promise((resolve) => {
@@ -166,12 +166,12 @@ function isMalformedHere({ code, text }: Outcome): boolean {
   return code === Code.INVALID_ARGUMENT && text.startsWith("malformed message: ");
 }
 
-/** A call that is not refused may stay without an answer for ever. */
+/** Whether a call that is not refused may wait for ever. */
 function mayWait({ path, kind }: Method): boolean {
   return kind !== "unary" || /\/(Lock|Campaign)$/.test(path);
 }
 
-/** etcd 3.4 does not know the one field of this request. */
+/** etcd 3.4 does not know the only field of this request. */
 function isOddAtEtcd({ path }: Method, { name }: Body): boolean {
   return path.endsWith("/MemberList") && / as a /.test(name);
 }
@@ -255,7 +255,7 @@ describe("over the JSON gateway", () => {
         ]);
         const isRefused = ({ status, text }: Answer) =>
           status === 400 && codeOf(text) === Code.INVALID_ARGUMENT;
-        // etcd answers 500 for streams, and clients would take the endpoint for dead. Older ones know fewer paths and fields.
+        // etcd responds 500 for streams, which would mark the endpoint as dead. Older ones know fewer paths and fields.
         const isComparable =
           method.kind !== "bidi" && theirs.status !== 404 && !/hashedPassword|linearizable/.test(text);
         if (!isRefused(ours) || (isComparable && !isRefused(theirs))) {
@@ -267,7 +267,7 @@ describe("over the JSON gateway", () => {
   });
 });
 
-/** Texts that are not JSON, or not the JSON of this message. */
+/** Texts that are not JSON, or not JSON of this message. */
 function textsOf(request: protobuf.Type): string[] {
   const texts = ["{", '{"', "[]", "nul", '{"x"}', '{"x":[}'];
   for (const { name, type, repeated, resolvedType } of request.fieldsArray) {
@@ -282,7 +282,7 @@ function textsOf(request: protobuf.Type): string[] {
   return texts;
 }
 
-/** Of an error of a unary method or, inside `error`, of a stream. */
+/** The code of a unary method's error or, inside `error`, of a stream's. */
 function codeOf(text: string): number | undefined {
   const { code, error } = JSON.parse(text) as {
     code?: number;

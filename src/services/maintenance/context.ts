@@ -5,34 +5,34 @@ import type { Timeline } from "../../timeline/view.js";
 import type { CompactionTimeline } from "../../watch/compaction.js";
 import type { Identity } from "../identity.js";
 
-/** One backend cluster, with its members one by one. */
+/** One backend cluster, with access to each of its members. */
 export interface Backend {
-  /** Of the shard, or -1 for a timeline host of its own. */
+  /** Index of the shard, or -1 for a dedicated timeline host. */
   readonly index: number;
-  /** As errors and the log call it: `shard "a"`. */
+  /** The name in errors and the log, such as `shard "a"`. */
   readonly name: string;
   /** As configured, at least one. */
   readonly endpoints: readonly string[];
-  /** A connection to one endpoint alone, or to whichever works. Whoever asks for it closes it. */
+  /** Opens a connection to one endpoint, or by default to any. The caller closes it. */
   open(endpoint?: string): Pick<Shard, "call" | "close">;
 }
 
 export interface MaintenanceDeps {
   readonly shards: readonly Shard[];
-  /** The shards in their order, then the timeline host if it is a cluster of its own. */
+  /** The shards in configured order, then a dedicated timeline host. */
   readonly backends: readonly Backend[];
   readonly timeline: Pick<Timeline, "head" | "sync" | "raftTerm"> & CompactionTimeline;
-  /** KV.Range as clients are served it. */
+  /** The handler of KV.Range for clients. */
   readonly range: UnaryHandler;
   readonly identity: Identity;
-  /** The timeline host: one of the shards, or a cluster of its own. */
+  /** The timeline host, a shard or a dedicated cluster. */
   readonly host: Pick<Shard, "call" | "stream">;
   /** Index of the shard that keeps the timeline log, or -1. */
   readonly hostShard: number;
   readonly log: Pick<Logger, "info" | "warn">;
 }
 
-/** Opens a connection (see `Backend.open`) for as long as `use` takes. */
+/** Runs `use` with a connection (see `Backend.open`), and closes it afterwards. */
 export async function connected<T>(
   backend: Backend,
   endpoint: string | undefined,
@@ -47,8 +47,8 @@ export async function connected<T>(
 }
 
 /**
- * How a call made for a client goes to a backend: with the client's deadline and rights. The store's users are not
- * those of a timeline host of its own (`index` -1), so there the proxy itself asks.
+ * Options of a call that is made for a client, with the client's deadline and identity. A dedicated timeline host (`index`
+ * -1) does not have the store's users, so the proxy calls it as itself.
  */
 export function optionsFor(call: Call, idempotent: boolean, { index } = { index: 0 }): CallOptions {
   return { idempotent, deadline: call.deadline, caller: index < 0 ? undefined : call.caller };

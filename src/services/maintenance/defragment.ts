@@ -6,25 +6,25 @@ import { StatusResponse } from "../../wire/messages.js";
 import { Maintenance } from "../../wire/paths.js";
 import { EMPTY } from "../../wire/reader.js";
 import { type Backend, connected, type MaintenanceDeps, optionsFor } from "./context.js";
-import { answersOf, type Outcome } from "./everywhere.js";
-import { DefragmentLock } from "./lock.js";
+import { DefragmentLock } from "./defragmentLock.js";
+import { type Outcome, valuesOf } from "./outcomes.js";
 
-/** How long one member may take, ms: as good as no limit. */
-const MEMBER_MS = 24 * 3_600_000;
+/** How long one member may take, in milliseconds. In effect no limit. */
+const MEMBER_TIMEOUT_MS = 24 * 3_600_000;
 
 interface Member {
   readonly backend: Backend;
   readonly endpoint: string;
-  /** What it said of itself, or why it did not. */
+  /** Its status, or the error of the status request. */
   readonly status: StatusResponse | StatusError;
 }
 
 /**
- * Defragment: member by member, one shard after the other and a shard's leader last, because a member answers nothing
- * while it is at it. Never two at once, however many requests there are, through whichever proxy.
+ * Defragments all backends, one member at a time and the leader of each backend last, because a member does not respond
+ * while it defragments. Requests run one at a time, over all proxies.
  */
 export class Defragmenter {
-  /** Ends, never rejecting, when the last request that has been taken on is done. */
+  /** Resolves when the last accepted request is done. Never rejects. */
   private last: Promise<unknown> = Promise.resolve();
   private readonly lock: DefragmentLock;
 
@@ -32,9 +32,9 @@ export class Defragmenter {
     this.lock = new DefragmentLock(deps.host);
   }
 
-  /** The answer is empty, without a header, as etcd's is. Fails after all members have had their turn if any failed. */
+  /** The response is empty, without header, as in etcd. Rejects if a member has failed, but only after all were tried. */
   async answer(call: Call): Promise<Uint8Array> {
-    // Before it waits: nobody else may make others wait.
+    // Checked before the request waits, because it makes others wait.
     await mayMaintain(this.deps.shards, call);
     const turn = this.last.then(() => this.all(call));
     this.last = turn.catch(() => undefined);
@@ -54,18 +54,18 @@ export class Defragmenter {
     const outcomes: Outcome<void>[] = [];
     for (const backend of this.deps.backends) {
       for (const member of await membersOf(backend, optionsFor(call, true, backend))) {
-        // The client has gone: what it began goes on on the member, but nothing more is begun.
+        // The client has cancelled. No further member is begun.
         if (call.cancelled) return EMPTY;
         await this.lock.renew();
         const outcome = await this.one(call, member);
-        // Etcd itself refuses: the client may not do this anywhere.
+        // An error of etcd itself, such as a lack of permission, holds for all members.
         if (outcome.error?.message.startsWith("etcdserver:") && outcome.error.code !== Code.UNAVAILABLE) {
           throw outcome.error;
         }
         outcomes.push(outcome);
       }
     }
-    answersOf(outcomes);
+    valuesOf(outcomes);
     return EMPTY;
   }
 
@@ -78,14 +78,14 @@ export class Defragmenter {
       log.info({ ...fields, bytes: status.dbSize }, "defragmenting");
       await connected(backend, endpoint, async (member) => {
         const begin = performance.now();
-        // Not with the client's deadline: etcd goes on without us, and the next must not begin before it is done.
-        const options = { ...optionsFor(call, false, backend), deadline: Date.now() + MEMBER_MS };
+        // Without the client's deadline: etcd would go on, and the next member must not begin before it is done.
+        const options = { ...optionsFor(call, false, backend), deadline: Date.now() + MEMBER_TIMEOUT_MS };
         await member.call(Maintenance.Defragment, EMPTY, options);
         const ms = Math.round(performance.now() - begin);
         const after = await statusOf(member, optionsFor(call, true, backend)).catch(() => undefined);
         log.info({ ...fields, bytes: after?.dbSize, ms }, "defragmented");
       });
-      return { name };
+      return { name, value: undefined };
     } catch (reason) {
       const error = StatusError.from(reason);
       log.warn({ ...fields, error: withDetail(error) }, "not defragmented");

@@ -2,12 +2,12 @@ import type { Call } from "../../rpc/call.js";
 import { DowngradeAction, DowngradeRequest, DowngradeResponse } from "../../wire/messages.js";
 import { Maintenance } from "../../wire/paths.js";
 import { type Backend, connected, type MaintenanceDeps, optionsFor } from "./context.js";
-import { answersOf, everywhere } from "./everywhere.js";
+import { askEach, valuesOf } from "./outcomes.js";
 import { lowest } from "./versions.js";
 
 /**
- * Downgrade (etcd 3.5) of all backends, the timeline host included. Nothing is enabled before all of them have found the
- * version valid. When one fails all the same the error names it; the request can be made again, or cancelled.
+ * Downgrade (since etcd 3.5) of all backends, including the timeline host. It is enabled only after all of them have
+ * validated the version. If one fails nevertheless, the error names it. The request can be repeated, or cancelled.
  */
 export async function downgrade(deps: MaintenanceDeps, call: Call, bytes: Uint8Array): Promise<Uint8Array> {
   const { action, version: target } = DowngradeRequest.decode(bytes);
@@ -25,7 +25,7 @@ async function askAll(
   request: Uint8Array,
 ): Promise<DowngradeResponse[]> {
   const ask = (some: readonly Backend[]) =>
-    everywhere(
+    askEach(
       some,
       ({ name }) => name,
       (backend) =>
@@ -33,8 +33,8 @@ async function askAll(
           any.call(Maintenance.Downgrade, request, optionsFor(call, false, backend)),
         ),
     );
-  // The proxy itself asks a timeline host of its own, which has other users: only once all shards have let the client.
-  const answers = answersOf(await ask(backends.slice(0, shards.length)));
-  answers.push(...answersOf(await ask(backends.slice(shards.length))));
+  // A dedicated timeline host is called as the proxy itself, so only after all shards have let the client.
+  const answers = valuesOf(await ask(backends.slice(0, shards.length)));
+  answers.push(...valuesOf(await ask(backends.slice(shards.length))));
   return answers.map((answer) => DowngradeResponse.decode(answer));
 }

@@ -20,27 +20,27 @@ import { KV, Maintenance } from "../../wire/paths.js";
 import { EMPTY } from "../../wire/reader.js";
 import { internalCall } from "../internalCall.js";
 import { type MaintenanceDeps, optionsFor } from "./context.js";
-import { answersOf, everywhere } from "./everywhere.js";
-import { since36 } from "./newer.js";
+import { askEach, valuesOf } from "./outcomes.js";
+import { since36 } from "./since36.js";
 
-/** How often the hash of the newest revision is begun again because that was compacted meanwhile. */
-const ROUNDS = 5;
-/** What a page is meant to hold, bytes; and the most keys that it may, because the next values may be far larger. */
+/** Most attempts to hash the newest revision before it is compacted. */
+const MAX_ROUNDS = 5;
+/** Target size of a page in bytes, and the most keys in one, because later values may be far larger. */
 const PAGE_BYTES = 1 << 20;
 const PAGE_KEYS = 1_000;
 const FIRST_KEYS = 64;
-/** Judged by a shard before it looks at the revision, which no etcd reaches. */
+/** A request for a revision that no etcd reaches. The shard checks permission before the revision. */
 const IN_THE_FUTURE = HashKVRequest.encode({ revision: Number.MAX_SAFE_INTEGER });
 
 /**
- * HashKV of the store at a revision: the first 32 bits of the SHA-256 of all keys that clients see in the state at that
- * revision, in their order, with their values, revisions, versions and leases. The shards' own hashes would cover the
- * timeline's log, and change with each shard's compactions.
+ * HashKV of the store: the first 32 bits of the SHA-256 of all visible keys at a revision, in key order, with values,
+ * revisions, versions and leases. The shards' own hashes would include the timeline's log, and change with each shard's
+ * compactions.
  *
- * All data pass through the proxy, page by page. One hash is made at a time; the others wait.
+ * All data pass through the proxy, page by page. One hash is computed at a time, and other requests wait.
  */
 export class KvHash {
-  /** Ends, never rejecting, when the last request that has been taken on is done. */
+  /** Resolves when the last accepted request is done. Never rejects. */
   private last: Promise<unknown> = Promise.resolve();
   private readonly compactions: Compactions;
 
@@ -56,16 +56,16 @@ export class KvHash {
     return turn;
   }
 
-  /** The shards judge the client, by their own rules. */
+  /** Rejects unless all shards let the client compute hashes. */
   private async admit(call: Call): Promise<void> {
-    const outcomes = await everywhere(this.deps.shards, describeShard, async (shard) => {
+    const outcomes = await askEach(this.deps.shards, describeShard, async (shard) => {
       try {
         await shard.call(Maintenance.HashKV, IN_THE_FUTURE, optionsFor(call, true));
       } catch (reason) {
         if (!etcd.futureRevision.is(reason)) throw reason;
       }
     });
-    answersOf(outcomes);
+    valuesOf(outcomes);
   }
 
   private async answerInTurn(call: Call, wanted: number): Promise<Uint8Array> {
@@ -79,16 +79,16 @@ export class KvHash {
       try {
         const { hash, revision } = await this.hashAt(call, wanted);
         const header = identity.header(wanted > 0 ? timeline.head : revision);
-        const hashRevision = (await this.tellsRevision()) ? revision : 0;
+        const hashRevision = (await this.reportsRevision()) ? revision : 0;
         const body = HashKVResponse.encode({ hash, compactRevision: compacted || -1, hashRevision });
         return Buffer.concat([header, body]);
       } catch (reason) {
-        if (!etcd.compacted.is(reason) || wanted > 0 || round === ROUNDS) throw reason;
+        if (!etcd.compacted.is(reason) || wanted > 0 || round === MAX_ROUNDS) throw reason;
       }
     }
   }
 
-  /** At `wanted`, or at the newest revision when that is 0. */
+  /** The hash at revision `wanted`, or at the newest revision for 0. */
   private async hashAt(call: Call, wanted: number): Promise<{ hash: number; revision: number }> {
     const digest = createHash("sha256");
     let revision = wanted;
@@ -107,14 +107,14 @@ export class KvHash {
     }
   }
 
-  /** Whether the shards' etcds say what revision a hash is of: since 3.6. */
-  private async tellsRevision(): Promise<boolean> {
+  /** Whether the shards' etcds report the revision of a hash. They do since 3.6. */
+  private async reportsRevision(): Promise<boolean> {
     const ask = (shard: Shard) => shard.call(Maintenance.Status, EMPTY, { idempotent: true });
     const answers = await Promise.all(this.deps.shards.map(ask));
     return since36(answers.map((answer) => StatusResponse.decode(answer))).storageVersion !== undefined;
   }
 
-  /** A Range in the proxy's own name, without the client's deadline. */
+  /** A Range as the proxy itself, without the client's deadline. */
   private read(call: Call, request: Init<RangeRequest>): Promise<RangeResponse> {
     const own = internalCall(KV.Range, { metadata: call.metadata });
     return new Promise((resolve, reject) => {
@@ -126,14 +126,14 @@ export class KvHash {
   }
 }
 
-/** Hash of all that the backends hold, for the curious: it depends on which member answers and on what is in progress. */
+/** Hash of all data of the shards. As in etcd, it depends on the members that answer and on writes in progress. */
 export async function hash(deps: MaintenanceDeps, call: Call): Promise<Uint8Array> {
   const { shards, timeline, identity } = deps;
-  const outcomes = await everywhere(shards, describeShard, async (shard) => {
+  const outcomes = await askEach(shards, describeShard, async (shard) => {
     const answer = await shard.call(Maintenance.Hash, EMPTY, optionsFor(call, true));
     return HashResponse.decode(answer).hash;
   });
-  const body = HashResponse.encode({ hash: combine(answersOf(outcomes)) });
+  const body = HashResponse.encode({ hash: combine(valuesOf(outcomes)) });
   return Buffer.concat([identity.header(timeline.head), body]);
 }
 

@@ -1,4 +1,4 @@
-/** The lower of two versions such as "3.4.23", compared number by number. */
+/** The lower of two versions such as "3.4.23", compared by major, minor and patch number. */
 export function lowest(a: string, b: string): string {
   const left = a.split(/[.+-]/).map(Number);
   const right = b.split(/[.+-]/).map(Number);

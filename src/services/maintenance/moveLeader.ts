@@ -6,29 +6,29 @@ import { MemberListResponse, MoveLeaderRequest, StatusResponse } from "../../wir
 import { Cluster, Maintenance } from "../../wire/paths.js";
 import { EMPTY } from "../../wire/reader.js";
 import { type Backend, connected, type MaintenanceDeps, optionsFor } from "./context.js";
-import { answersOf, everywhere } from "./everywhere.js";
+import { askEach, valuesOf } from "./outcomes.js";
 
 /**
- * MoveLeader. Proxies have no leader among them: each says in its status that it leads, and to ask it for itself
- * changes nothing. The shards have leaders: a target that is a member of a shard (or of the timeline host) becomes
- * the leader there. Anything else is a bad transferee.
+ * MoveLeader. Proxies have no leader: each reports in its status that it leads, so a request with its own id changes
+ * nothing. A target that is a member of a shard, or of the timeline host, becomes the leader there. Other targets are bad
+ * transferees.
  */
 export async function moveLeader(deps: MaintenanceDeps, call: Call, bytes: Uint8Array): Promise<Uint8Array> {
   const { backends, shards, identity, log } = deps;
   const { targetId } = MoveLeaderRequest.decode(bytes);
   await mayMoveLeaders(shards, call);
   if (targetId === identity.memberId) return EMPTY;
-  const outcomes = await everywhere(
+  const outcomes = await askEach(
     backends,
     ({ name }) => name,
     (backend) => memberIds(backend, call),
   );
-  const at = outcomes.findIndex(({ value }) => value?.includes(targetId));
-  if (at < 0) {
-    answersOf(outcomes); // it may be a member of one that did not answer
+  const backend = backends.find((_, i) => outcomes[i]?.value?.includes(targetId));
+  if (backend === undefined) {
+    // Throws if a backend has failed, because the target may be a member of it.
+    valuesOf(outcomes);
     throw etcd.badLeaderTransferee();
   }
-  const backend = backends[at]!;
   await moveWithin(backend, call, bytes);
   log.info({ cluster: backend.name, leader: targetId.toString(16) }, "leader moved");
   return EMPTY;
@@ -41,13 +41,14 @@ function memberIds(backend: Backend, call: Call): Promise<bigint[]> {
   });
 }
 
-/** Only the leader itself takes the request. */
+/** Sends the request to the leader, because no other member accepts it. */
 async function moveWithin(backend: Backend, call: Call, request: Uint8Array): Promise<void> {
   for (const endpoint of backend.endpoints) {
     const moved = await connected(backend, endpoint, async (member) => {
+      // A member that fails is not the leader.
       const answer = await member
         .call(Maintenance.Status, EMPTY, optionsFor(call, true, backend))
-        .catch(() => undefined); // it is not this one, then
+        .catch(() => undefined);
       if (answer === undefined) return false;
       const { leader, header } = StatusResponse.decode(answer);
       if (leader !== header?.memberId) return false;
@@ -56,6 +57,6 @@ async function moveWithin(backend: Backend, call: Call, request: Uint8Array): Pr
     });
     if (moved) return;
   }
-  const text = `none of its endpoints in shards.yaml leads to the leader that it has now`;
+  const text = "none of its endpoints in shards.yaml is that of its current leader";
   throw new StatusError(Code.UNAVAILABLE, `${backend.name}: ${text}`);
 }
