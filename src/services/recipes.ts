@@ -26,7 +26,7 @@ import { campaign, leaderNow, observe, proclaim, resign } from "./recipes/electi
 import { lock, unlock } from "./recipes/lock.js";
 
 export interface RecipeDeps {
-  /** KV, Lease and Watch as clients are served them: called in the name of the client. */
+  /** The handlers of KV, Lease and Watch for clients. They are called in the client's name. */
   readonly handlers: Handlers;
   readonly router: Pick<Router, "shardsOf">;
 }
@@ -36,7 +36,7 @@ export function createRecipes({ handlers, router }: RecipeDeps): Service {
   const clients = new Set<Client>();
   let stopped = false;
 
-  /** Does something for the client of `call`. */
+  /** Runs `act` for the client of `call`. */
   async function serving<T>(call: Call, act: (client: Client) => Promise<T>): Promise<T> {
     const client = new Client(handlers, call);
     if (stopped) client.leave(etcd.stopped());
@@ -58,7 +58,7 @@ export function createRecipes({ handlers, router }: RecipeDeps): Service {
   ): UnaryHandler {
     const answer = async (call: Call, message: Q) =>
       response.encode(await serving(call, (client) => act(client, message)));
-    // Who waits may wait for long: what it asked for is copied, or it would hold all that was read together with it.
+    // Copied, because the call may wait for long and would keep the whole buffer that its request was read into.
     return fromAsync(async (call, bytes) => answer(call, request.decode(Uint8Array.from(bytes))));
   }
 
@@ -83,7 +83,7 @@ export function createRecipes({ handlers, router }: RecipeDeps): Service {
       [Election.Resign, unary(ResignRequest, ResignResponse, resign)],
     ]),
     stream: new Map([[Election.Observe, observing]]),
-    // With etcd's UNAVAILABLE for a server that stops. A client that waits for a lock leaves the queue first.
+    // Calls end with etcd's UNAVAILABLE of a server that stops. A client that waits for a lock leaves the queue first.
     drain: () => {
       stopped = true;
       for (const client of clients) client.leave(etcd.stopped());
@@ -92,15 +92,15 @@ export function createRecipes({ handlers, router }: RecipeDeps): Service {
 }
 
 /**
- * In etcd these services are clients of their own server, and the codes of its errors are lost on the way: all
- * become UNKNOWN. Not so here for what a client is to try again, nor for the proxy's own errors.
+ * etcd implements these services as clients of the server, which turns the codes of its errors into UNKNOWN. Here that does not
+ * apply to errors that clients should retry, and to the proxy's own errors.
  */
 function asFromEtcd(error: StatusError): StatusError {
   const kept = error.code === Code.UNAVAILABLE || !error.message.startsWith("etcdserver: ");
   return kept ? error : new StatusError(Code.UNKNOWN, error.message, { cause: error });
 }
 
-/** Sends at the pace of a stream's client. */
+/** Sends no faster than a stream's client reads. */
 class Flow {
   private drained: (() => void) | undefined;
 
@@ -109,7 +109,7 @@ class Flow {
     stream.onCancel(() => this.drained?.());
   }
 
-  /** Resolves when more may be sent. */
+  /** Sends a message. Resolves when more may be sent. */
   async send(message: Uint8Array): Promise<void> {
     if (this.stream.send([message]) || this.stream.cancelled) return;
     await new Promise<void>((resolve) => {

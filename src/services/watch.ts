@@ -29,7 +29,7 @@ export interface WatchDeps {
 export type WatchLimits = Config["watch"];
 
 export interface WatchService extends Service {
-  /** What all streams share, for its figures. */
+  /** Shared by all streams. For metrics. */
   readonly hub: Hub;
 }
 
@@ -37,7 +37,7 @@ export interface WatchService extends Service {
 export function createWatch(deps: WatchDeps): WatchService {
   const { timeline, shards, log, limits, runtime } = deps;
   const hub = new Hub({ timeline, shards, log, runtime, historyBytes: limits.historyBytes });
-  // One object for all: spread anew for each stream it would cost each a hidden class of its own.
+  // One object for all streams. A spread for each stream would give each a separate hidden class.
   const sessionDeps = { ...deps, hub };
   const handler: StreamHandler = (stream) => {
     new WatchSession(sessionDeps, stream);

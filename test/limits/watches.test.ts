@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { WATCH_COST, WatchMemory } from "../../src/services/watch/memory.js";
+import { WATCH_COST_BYTES, WatchMemory } from "../../src/services/watch/memory.js";
 import { SharedBytes } from "../../src/stats/connections.js";
 
 const MIB = 2 ** 20;
@@ -10,15 +10,15 @@ test("what one connection's watches may cost, over all its streams, and its requ
   const connection = { watchBytes: 0, requestBytes: 0 };
   const [first, second] = [new WatchMemory(connection, all), new WatchMemory(connection, all)];
   let watches = 0;
-  while ((watches % 2 === 0 ? first : second).addWatch(WATCH_COST)) watches++;
-  assert.equal(watches, (128 * MIB) / WATCH_COST);
+  while ((watches % 2 === 0 ? first : second).addWatch(WATCH_COST_BYTES)) watches++;
+  assert.equal(watches, (128 * MIB) / WATCH_COST_BYTES);
   // Requests are counted apart: a client with as many watches as it may have can still cancel some.
   assert.ok(first.addRequest(64 * MIB));
   assert.ok(!second.addRequest(1));
   first.removeRequests(1);
   assert.ok(second.addRequest(1));
-  first.removeWatch(WATCH_COST);
-  assert.ok(second.addWatch(WATCH_COST));
+  first.removeWatch(WATCH_COST_BYTES);
+  assert.ok(second.addWatch(WATCH_COST_BYTES));
   first.close();
   second.close();
   assert.deepEqual({ ...all, ...connection }, { bytes: 0, connections: 0, watchBytes: 0, requestBytes: 0 });
@@ -29,8 +29,8 @@ test("when all connections together have too much, each may still have its fair 
   const open = () => new WatchMemory({ watchBytes: 0, requestBytes: 0 }, all);
   const many = Array.from({ length: 9 }, open);
   // Eight with 128 MiB each are as much as all may have.
-  for (const memory of many) memory.addWatch(128 * MIB - WATCH_COST);
-  assert.ok(!many[0].addWatch(WATCH_COST));
+  for (const memory of many) memory.addWatch(128 * MIB - WATCH_COST_BYTES);
+  assert.ok(!many[0].addWatch(WATCH_COST_BYTES));
   assert.ok(!many[8].addRequest(64 * MIB + 1));
   const late = open();
   assert.ok(late.addWatch(100 * MIB));

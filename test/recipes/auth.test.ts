@@ -5,7 +5,7 @@ import type { TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
 import { type Message, RecipeClient } from "./client.js";
 
-/* Lock and Election where authentication is on: what the proxy does for a client it does with the client's rights. */
+/* Lock and Election with authentication on: the proxy acts for a client with the client's permissions. */
 
 let store: TestStore;
 
@@ -21,7 +21,7 @@ after(async () => {
   await store?.remove();
 });
 
-/** A client with a token that one proxy has issued, at the other one. */
+/** A client of one proxy with a token that the other one has issued. */
 async function login(t: TestContext, user: string, password: string): Promise<RecipeClient> {
   const [from, to] = store.proxies.map(({ endpoint }) => new RecipeClient(endpoint));
   const { response, text } = await from.call("Auth.Authenticate", { name: user, password });
@@ -32,7 +32,7 @@ async function login(t: TestContext, user: string, password: string): Promise<Re
   return to;
 }
 
-test("a user locks, waits, leaves the line and is elected below the prefix that is theirs", async (t) => {
+test("a user can lock, wait, leave the queue and be elected below its prefix", async (t) => {
   const alice = await login(t, "alice", "alice-secret");
   const held = await alice.call("Lock.Lock", { name: "locks/a" });
   assert.equal(held.text, "");
@@ -54,7 +54,7 @@ test("a user locks, waits, leaves the line and is elected below the prefix that 
   observer.cancel();
 });
 
-test("what a user may not touch is refused, as is who does not say who they are", async (t) => {
+test("keys without permission, and calls without a token, are refused", async (t) => {
   const alice = await login(t, "alice", "alice-secret");
   const nobody = new RecipeClient(store.endpoint);
   t.after(() => nobody.close());

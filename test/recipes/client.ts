@@ -3,14 +3,14 @@ import grpc from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 
 /*
- * A client of etcd's Lock and Election services that shares no code with the proxy: grpc-js with messages by
- * proto-loader. Bytes are given and answered as text, int64 are strings, and only what was on the wire is there.
+ * A client of etcd's Lock and Election services that shares no code with the proxy: grpc-js with messages of proto-loader.
+ * Bytes are text, int64 are strings, and a message has only the fields that were on the wire.
  */
 
-/** A message, bytes as text. */
+/** A message, with bytes as text. */
 export type Message = { [field: string]: string | number | boolean | Message | readonly Message[] };
 
-/** What one call brought: a response, or a status that is not OK. */
+/** The outcome of a call: a response, or a status other than OK. */
 export interface Answer {
   readonly code: number;
   readonly text: string;
@@ -19,14 +19,14 @@ export interface Answer {
 
 export interface Pending {
   readonly answer: Promise<Answer>;
-  /** The client goes away. */
+  /** Cancels the call. */
   cancel(): void;
 }
 
-/** No call of these tests takes long; one that does has hung, ms. */
+/** A call that takes longer has hung, in milliseconds. */
 const DEADLINE = 60_000;
 
-// Tests run from their sources or compiled into dist/; the protos are beside both.
+// Tests run from sources or compiled into dist/. The protos are beside both.
 const root = import.meta.url.endsWith(".ts") ? "../../" : "../../../";
 const definition = loadSync(["rpc.proto", "v3lock.proto", "v3election.proto"], {
   includeDirs: [fileURLToPath(new URL(`${root}proto`, import.meta.url))],
@@ -45,7 +45,7 @@ const SERVICES = {
 } as const;
 
 export class RecipeClient {
-  /** Sent along with each call. */
+  /** Sent with each call. */
   readonly metadata = new grpc.Metadata();
   private readonly client: grpc.Client;
 
@@ -60,7 +60,7 @@ export class RecipeClient {
     return this.start(method, request, deadline).answer;
   }
 
-  /** The same for a call that may wait. */
+  /** Like `call`, for one that may wait. */
   start(method: string, request: Message, deadline = DEADLINE): Pending {
     const { path, requestSerialize, responseDeserialize } = find(method);
     let cancel = () => {};
@@ -134,19 +134,20 @@ export class Observer {
       this.seen.push(toText(message) as Message);
       this.changed();
     });
-    stream.on("error", () => {}); // its status tells
+    // The status has the error.
+    stream.on("error", () => {});
     stream.on("status", (status: grpc.StatusObject) => {
       this.status = status;
       this.changed();
     });
   }
 
-  /** The values that it was told so far. */
+  /** The values so far. */
   get values(): string[] {
     return this.seen.map(({ kv }) => (kv as Message).value as string);
   }
 
-  /** Resolves once so many leaders were told. Rejects when that can not come true any more. */
+  /** Resolves once so many leaders were reported. Rejects when the stream has ended before. */
   async count(leaders: number): Promise<void> {
     while (this.seen.length < leaders) {
       if (this.status !== undefined) throw new Error(`ended: ${this.status.details}`);

@@ -6,8 +6,8 @@ import { until } from "../support/until.js";
 import { type Answer, type Message, RecipeClient } from "./client.js";
 
 /*
- * Lock and Election side by side on one etcd and on three shards behind two proxies: every answer must be the same,
- * revisions, codes and texts included.
+ * Lock and Election side by side on one etcd and on three shards behind two proxies. Every response must be the same, including
+ * revisions, codes and texts.
  */
 
 let etcd: EtcdProcess;
@@ -21,7 +21,7 @@ after(async () => {
   await store?.remove();
 });
 
-/** Where a story is played. Calls go through one proxy after the other. */
+/** A system under test. Calls alternate between its proxies. */
 class Stage {
   private readonly clients: readonly RecipeClient[];
   private turn = 0;
@@ -38,7 +38,7 @@ class Stage {
     return this.next.call(method, request, deadline);
   }
 
-  /** Starts a call that waits, and resolves once its key stands in line. */
+  /** Starts a call that waits, and resolves once its key is in the queue. */
   async wait(method: string, request: Message & { name: string; lease: number }, deadline?: number) {
     const pending = this.next.start(method, request, deadline);
     await this.inLine(`${request.name}/${request.lease.toString(16)}`);
@@ -60,7 +60,7 @@ class Stage {
   }
 }
 
-/** Plays a story on both stages and compares what it tells. */
+/** Runs a story on both stages and compares its results. */
 function same(name: string, story: (stage: Stage) => Promise<unknown>): void {
   test(name, async () => {
     const stages = [new Stage([etcd.endpoint]), new Stage(store.proxies.map(({ endpoint }) => endpoint))];
@@ -70,7 +70,7 @@ function same(name: string, story: (stage: Stage) => Promise<unknown>): void {
   });
 }
 
-/** Without what says who has answered. */
+/** A response without the ids of the cluster and member. */
 function strip(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(strip);
   if (typeof value !== "object" || value === null) return value;
@@ -104,7 +104,7 @@ same("a lock is handed on in the order of the line", async (stage) => {
   const second = await stage.wait("Lock.Lock", { name: "/locks/line", lease: 0xb2 });
   const third = await stage.wait("Lock.Lock", { name: "/locks/line", lease: 0xb3 });
   told.push(await stage.call("Lock.Unlock", { key: "/locks/line/b1" }), await second.answer);
-  // The end of its lease ends a lock, too.
+  // A lock also ends with its lease.
   told.push(await stage.call("Lease.LeaseRevoke", { ID: 0xb2 }), await third.answer);
   return [...told, await stage.next.keys("/locks/line/")];
 });
@@ -116,9 +116,9 @@ same("who goes away while waiting leaves the line", async (stage) => {
   const stays = await stage.wait("Lock.Lock", { name: "leaving", lease: 0xc3 });
   goes.cancel();
   await stage.outOfLine("leaving/c2");
-  // Long enough to be in line before it is over, also on a busy machine.
+  // Long enough to enter the queue before the deadline, also on a busy machine.
   const late = await stage.wait("Lock.Lock", { name: "leaving", lease: 0xc4 }, 4_000);
-  // The status is the client's own, or etcd's, whichever is first.
+  // The status comes from the client or from etcd, whichever is first.
   assert.notEqual((await late.answer).code, 0);
   await stage.outOfLine("leaving/c4");
   await stage.call("Lock.Unlock", { key: "leaving/c1" });
@@ -187,7 +187,7 @@ same("observers are told every leader and what they proclaim", async (stage) => 
   await Promise.all([early.count(1), late.count(1)]);
   await stage.call("Election.Proclaim", { leader: won.response.leader as Message, value: "two" });
   await Promise.all([early.count(2), late.count(2)]);
-  // Who only stands is nobody's news.
+  // Observers get nothing for a candidate.
   const next = await stage.wait("Election.Campaign", { name: "watched", lease: 0x12, value: "three" });
   const joined = stage.next.observe("watched");
   await joined.count(1);

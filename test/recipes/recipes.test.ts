@@ -9,7 +9,7 @@ import { startStore, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
 import { type Answer, type Message, RecipeClient } from "./client.js";
 
-/* Lock and Election over three shards and two proxies: what clients rely on, and what one etcd can not show. */
+/* Lock and Election over three shards and two proxies: what clients rely on, and what one etcd cannot show. */
 
 let store: TestStore;
 let serial = 0x1000;
@@ -27,7 +27,7 @@ function connect(t: TestContext, proxy = 0): RecipeClient {
   return client;
 }
 
-/** A new lease, as a number and as it is in keys. */
+/** A new lease, as a number and as text in keys. */
 async function session(client: RecipeClient, ttl = 600): Promise<{ lease: number; hex: string }> {
   const lease = serial++;
   await client.grant(lease, ttl);
@@ -39,7 +39,7 @@ function revisionOf({ response, text }: Answer): number {
   return Number((response.header as Message).revision);
 }
 
-test("locks exclude each other, in the order of the line, over two proxies", async (t) => {
+test("locks exclude each other, in the order of the queue, over two proxies", async (t) => {
   const clients = [connect(t, 0), connect(t, 1)];
   const WORKERS = 24;
   const order: string[] = [];
@@ -91,7 +91,7 @@ test("a session that expires while it waits gets neither lock nor leadership", a
   assert.deepEqual([leadership.code, leadership.text], [Code.UNKNOWN, "election: not leader"]);
 });
 
-test("names whose keys lie on several shards: the empty one, and a directory with longer groups", async (t) => {
+test("names with keys on several shards: the empty one, and a directory with longer groups", async (t) => {
   const [client, other] = [connect(t, 0), connect(t, 1)];
   for (const name of ["", "/registry"]) {
     const sessions = await Promise.all(Array.from({ length: 5 }, () => session(client)));
@@ -116,7 +116,7 @@ test("names whose keys lie on several shards: the empty one, and a directory wit
   }
 });
 
-test("who goes away at whatever moment of standing in line leaves nothing behind", async (t) => {
+test("a client that cancels at any moment of its wait leaves nothing behind", async (t) => {
   const [client, other] = [connect(t, 0), connect(t, 1)];
   const holder = await session(client);
   const lock = { name: "moments", lease: holder.lease };
@@ -143,7 +143,7 @@ test("who goes away at whatever moment of standing in line leaves nothing behind
   revisionOf(await other.call("Election.Campaign", { ...free, value: "v" }, 20_000));
 });
 
-test("who goes away while a shard is about to give them a free lock does not have it", async (t) => {
+test("a client that cancels while a shard grants it a free lock does not have it", async (t) => {
   const client = connect(t);
   const [{ lease }, next] = [await session(client), await session(client)];
   // The lease has its parts there, so that all that is left to be sent is what takes the lock.
@@ -167,7 +167,7 @@ test("who goes away while a shard is about to give them a free lock does not hav
   revisionOf(await client.call("Election.Campaign", { name: "free-e", value: "w", ...other }, 10_000));
 });
 
-test("etcdctl's locks and elections stand in the same line", async (t) => {
+test("etcdctl's locks and elections share the queue", async (t) => {
   const client = connect(t);
   const { lease, hex } = await session(client);
   revisionOf(await client.call("Lock.Lock", { name: "shared", lease }));
@@ -199,7 +199,7 @@ test("etcdctl's locks and elections stand in the same line", async (t) => {
   observer.cancel();
 });
 
-test("the npm client's elections stand in the same line", async (t) => {
+test("the npm client's elections share the queue", async (t) => {
   const client = connect(t);
   const npm = new Etcd3({ hosts: store.proxies[1].endpoint, dialTimeout: 5_000 });
   t.after(() => npm.close());
@@ -213,7 +213,7 @@ test("the npm client's elections stand in the same line", async (t) => {
   assert.equal(await npm.election("mixed").leader(), "ours");
 });
 
-test("observers see what follows after a compaction of everything", async (t) => {
+test("observers see later leaders after a compaction", async (t) => {
   const [client, other] = [connect(t, 0), connect(t, 1)];
   const observer = other.observe("compacted");
   const { lease } = await session(client);
@@ -229,7 +229,7 @@ test("observers see what follows after a compaction of everything", async (t) =>
   observer.cancel();
 });
 
-test("observers see a leader who stood in line before the last one proclaimed", async (t) => {
+test("observers see a leader that was in the queue before the last one proclaimed", async (t) => {
   const [client, other] = [connect(t, 0), connect(t, 1)];
   const [first, second] = [await session(client), await session(client)];
   const won = await client.call("Election.Campaign", { name: "patient", lease: first.lease, value: "one" });
@@ -247,7 +247,7 @@ test("observers see a leader who stood in line before the last one proclaimed", 
   observer.cancel();
 });
 
-test("a proxy that stops sends away who waits, without a trace", async (t) => {
+test("a proxy that stops ends waiting calls, without a trace", async (t) => {
   const proxy = await store.addProxy();
   const client = connect(t);
   const leaving = new RecipeClient(proxy.endpoint);
@@ -274,7 +274,7 @@ test("a proxy that stops sends away who waits, without a trace", async (t) => {
   leaving.close();
 });
 
-test("who waits at a proxy that dies goes on elsewhere, in the same place", async (t) => {
+test("a client that waits at a proxy that dies keeps its place at another one", async (t) => {
   const proxy = await store.addProxy();
   const client = connect(t);
   const dying = new RecipeClient(proxy.endpoint);

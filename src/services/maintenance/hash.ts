@@ -18,7 +18,7 @@ import {
 } from "../../wire/messages.js";
 import { KV, Maintenance } from "../../wire/paths.js";
 import { EMPTY } from "../../wire/reader.js";
-import { internalCall } from "../internalCall.js";
+import { internalCall, invoke, type WithHeader } from "../internalCall.js";
 import { type MaintenanceDeps, optionsFor } from "./context.js";
 import { askEach, valuesOf } from "./outcomes.js";
 import { since36 } from "./since36.js";
@@ -98,11 +98,12 @@ export class KvHash {
       if (call.cancelled) throw new StatusError(Code.CANCELLED, "context canceled");
       const { header, kvs, more } = await this.read(call, { key, rangeEnd: TO_LAST_KEY, revision, limit });
       // The first page is read at the newest revision, which its header has.
-      if (revision === 0) revision = header!.revision;
+      if (revision === 0) revision = header.revision;
       const page = RangeResponse.encode({ kvs });
       digest.update(page);
-      if (!more) return { hash: first32Bits(digest), revision };
-      key = Buffer.concat([kvs.at(-1)!.key, Uint8Array.of(0)]);
+      const last = kvs.at(-1);
+      if (!more || last === undefined) return { hash: first32Bits(digest), revision };
+      key = Buffer.concat([last.key, Uint8Array.of(0)]);
       limit = Math.max(1, Math.min(PAGE_KEYS, Math.floor((PAGE_BYTES * kvs.length) / page.length)));
     }
   }
@@ -115,14 +116,9 @@ export class KvHash {
   }
 
   /** A Range as the proxy itself, without the client's deadline. */
-  private read(call: Call, request: Init<RangeRequest>): Promise<RangeResponse> {
-    const own = internalCall(KV.Range, { metadata: call.metadata });
-    return new Promise((resolve, reject) => {
-      this.deps.range(own, RangeRequest.encode(request), (error, response) => {
-        if (error === undefined) resolve(RangeResponse.decode(response!));
-        else reject(error);
-      });
-    });
+  private read({ metadata }: Call, request: Init<RangeRequest>): Promise<WithHeader<RangeResponse>> {
+    const inner = internalCall(KV.Range, { metadata });
+    return invoke(this.deps.range, inner, RangeRequest.encode(request), RangeResponse);
   }
 }
 

@@ -11,6 +11,7 @@ import {
   LeaseRevokeResponse,
   RangeRequest,
   RangeResponse,
+  type ResponseHeader,
   TxnRequest,
   TxnResponse,
   type WatchCreateRequest,
@@ -18,15 +19,15 @@ import {
   WatchResponse,
 } from "../../wire/messages.js";
 import { KV, Lease, Watch } from "../../wire/paths.js";
-import { InternalStream, internalCall } from "../internalCall.js";
+import { InternalStream, internalCall, invoke, type WithHeader, withHeader } from "../internalCall.js";
 
 /**
- * A client for whom the proxy calls its own KV, Lease and Watch services: what the client may not do, is not done
- * for it. All calls reject with `StatusError`; only `watch` ends when the client has gone.
+ * Calls the proxy's own KV, Lease and Watch services in a client's name, and so with its permissions. All calls reject with
+ * `StatusError`. Only `watch` ends when the client has gone.
  */
 export class Client {
   private gone: StatusError | undefined;
-  private onGone: (() => void) | undefined;
+  private onGone: ((reason: StatusError) => void) | undefined;
   private readonly forgetCall: () => void;
 
   constructor(
@@ -36,13 +37,13 @@ export class Client {
     this.forgetCall = call.onCancel(() => this.leave(new StatusError(Code.CANCELLED, "context canceled")));
   }
 
-  /** Nobody waits for an answer any more, for this reason. */
+  /** Marks the client as gone, with the reason. */
   leave(reason: StatusError): void {
     this.gone ??= reason;
-    this.onGone?.();
+    this.onGone?.(this.gone);
   }
 
-  /** Throws when nobody waits for an answer any more. */
+  /** Throws the reason when the client has gone. */
   check(): void {
     if (this.gone !== undefined) throw this.gone;
   }
@@ -51,20 +52,20 @@ export class Client {
     return this.gone !== undefined;
   }
 
-  /** Ends the connection to the client's call. */
+  /** Stops listening to the client's call. */
   close(): void {
     this.forgetCall();
   }
 
-  range(request: Init<RangeRequest>): Promise<RangeResponse> {
+  range(request: Init<RangeRequest>): Promise<WithHeader<RangeResponse>> {
     return this.unary(KV.Range, RangeRequest.encode(request), RangeResponse);
   }
 
-  txn(request: Init<TxnRequest>): Promise<TxnResponse> {
+  txn(request: Init<TxnRequest>): Promise<WithHeader<TxnResponse>> {
     return this.unary(KV.Txn, TxnRequest.encode(request), TxnResponse);
   }
 
-  delete(key: Uint8Array): Promise<DeleteRangeResponse> {
+  delete(key: Uint8Array): Promise<WithHeader<DeleteRangeResponse>> {
     return this.unary(KV.DeleteRange, DeleteRangeRequest.encode({ key }), DeleteRangeResponse);
   }
 
@@ -79,18 +80,18 @@ export class Client {
   }
 
   /**
-   * The responses of a watch that have events. They end when what comes next was compacted; throws the reason when the
+   * Yields the responses of a watch that have events. Ends when the next revision is compacted. Throws the reason when the
    * client has gone.
    */
-  async *watch(request: Init<WatchCreateRequest>): AsyncGenerator<WatchResponse, void> {
+  async *watch(request: Init<WatchCreateRequest>): AsyncGenerator<WithHeader<WatchResponse>, void> {
     const stream = new InternalStream(Watch.Watch, this.call);
-    this.onGone = () => stream.fail(this.gone!);
+    this.onGone = (reason) => stream.fail(reason);
     try {
       this.check();
-      this.handlers.stream.get(Watch.Watch)!(stream.call);
+      handlerOf(this.handlers.stream, Watch.Watch)(stream.call);
       stream.call.deliver(WatchRequest.encode({ kind: "create", request }));
       for (;;) {
-        const response = WatchResponse.decode(await stream.take());
+        const response = withHeader(WatchResponse.decode(await stream.take()));
         if (response.events.length > 0) yield response;
         if (!response.canceled) continue;
         if (response.compactRevision > 0) return;
@@ -102,13 +103,17 @@ export class Client {
     }
   }
 
-  private unary<T>(path: string, request: Uint8Array, codec: Codec<T>): Promise<T> {
-    const handler = this.handlers.unary.get(path)!;
-    return new Promise((resolve, reject) => {
-      handler(internalCall(path, this.call), request, (error, response) => {
-        if (error === undefined) resolve(codec.decode(response!));
-        else reject(error);
-      });
-    });
+  private unary<R extends { readonly header?: ResponseHeader | undefined }>(
+    path: string,
+    request: Uint8Array,
+    codec: Codec<R>,
+  ): Promise<WithHeader<R>> {
+    return invoke(handlerOf(this.handlers.unary, path), internalCall(path, this.call), request, codec);
   }
+}
+
+function handlerOf<H>(handlers: ReadonlyMap<string, H>, path: string): H {
+  const handler = handlers.get(path);
+  if (handler === undefined) throw new Error(`no service has the method ${path}`);
+  return handler;
 }

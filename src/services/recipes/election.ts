@@ -20,14 +20,14 @@ import {
   keyIn,
   type Queue,
   queueOf,
-  rangeOf,
+  rangeAt,
   waitForTurn,
   withSession,
 } from "./queue.js";
 
 /**
- * Stands for leadership and waits for it. As in etcd a session that stands already keeps its place, with the new value,
- * and one whose client goes away stands no more. Unlike there, one that has expired meanwhile is not told that it leads.
+ * Campaigns for leadership and waits for it. As in etcd, a session that campaigns already keeps its place and gets the new
+ * value, and a client that cancels withdraws. Unlike in etcd, a session that has expired meanwhile gets an error.
  */
 export async function campaign(client: Client, request: CampaignRequest): Promise<Init<CampaignResponse>> {
   const { name, value } = request;
@@ -45,8 +45,8 @@ export async function campaign(client: Client, request: CampaignRequest): Promis
       return { lease, key, ...answer };
     },
   );
-  const before = succeeded ? undefined : rangeOf(responses[0]).kvs[0];
-  const rev = before?.createRevision ?? header!.revision;
+  const before = succeeded ? undefined : rangeAt(responses, 0).kvs[0];
+  const rev = before?.createRevision ?? header.revision;
   const leader = { name, key, rev, lease };
   if (before !== undefined && Buffer.compare(before.value, value) !== 0) {
     try {
@@ -62,14 +62,14 @@ export async function campaign(client: Client, request: CampaignRequest): Promis
     client.check();
     if (kvs[0]?.createRevision !== rev) throw notLeader();
   } catch (reason) {
-    // If that fails too, the lease ends it.
+    // If the withdrawal fails, too, the key ends with the lease.
     if (client.isGone) await withdraw(client, leader).catch(() => undefined);
     throw reason;
   }
   return { header, leader };
 }
 
-/** Gives the leader another value. */
+/** Changes the leader's value. */
 export async function proclaim(client: Client, request: ProclaimRequest): Promise<Init<ProclaimResponse>> {
   const { leader, value } = request;
   if (leader === undefined) throw noLeaderKey();
@@ -79,13 +79,13 @@ export async function proclaim(client: Client, request: ProclaimRequest): Promis
   return { header };
 }
 
-/** Gives leadership up, or the place in the line. A success also for who has neither (any more). */
+/** Gives up leadership, or the place in the queue. Also succeeds without either. */
 export async function resign(client: Client, { leader }: ResignRequest): Promise<Init<ResignResponse>> {
   if (leader === undefined) throw noLeaderKey();
   return { header: await withdraw(client, leader) };
 }
 
-/** Who leads now. */
+/** The current leader. Rejects when there is none. */
 export async function leaderNow(client: Client, { name }: LeaderRequest): Promise<Init<LeaderResponse>> {
   const { header, kvs } = await client.range(firstOf(queueOf(name)));
   if (kvs.length === 0) throw new StatusError(Code.UNKNOWN, "election: no leader");
@@ -93,44 +93,46 @@ export async function leaderNow(client: Client, { name }: LeaderRequest): Promis
 }
 
 /**
- * Who leads, now and whenever that changes, and what they proclaim; as in etcd not every leader that there was, but the
- * newest for sure. Ends with an error only. What `watch` has lost to a compaction is read instead.
+ * Yields the leader, each new leader, and each proclaimed value. As in etcd, it may skip leaders, but not the newest one. Ends
+ * only with an error. After a compaction, it continues with a read.
  */
 export async function* observe(
   client: Client,
   { name }: LeaderRequest,
 ): AsyncGenerator<Init<LeaderResponse>, never> {
   const queue = queueOf(name);
-  let told = 0;
+  /** Mod revision of the leader's key that was yielded last. */
+  let yielded = 0;
   for (;;) {
     const leader = await nextLeader(client, queue);
     if (leader === undefined) continue;
     const { header, kv } = leader;
-    // Whoever stood in line since before the last leader's proclamation leads with an older revision than was told.
-    if (kv.modRevision !== told) yield leader;
-    told = kv.modRevision;
+    // A leader that was in the queue before its predecessor proclaimed has a lower revision than that.
+    if (kv.modRevision !== yielded) yield leader;
+    yielded = kv.modRevision;
     const watch = client.watch({ key: kv.key, startRevision: header.revision + 1 });
     following: for await (const { header, events } of watch) {
       for (const { type, kv } of events) {
-        if (type === EventType.DELETE) break following;
-        told = kv!.modRevision;
+        if (type === EventType.DELETE || kv === undefined) break following;
+        yielded = kv.modRevision;
         yield { header, kv };
       }
     }
   }
 }
 
-/** Who leads; where nobody does, who is first to stand. Undefined when that can only be found by asking again. */
+/** The leader, or the next one where there is none. Resolves to undefined when the caller has to ask again. */
 async function nextLeader(client: Client, queue: Queue) {
   const { header, kvs } = await client.range(firstOf(queue));
-  if (kvs.length > 0) return { header: header!, kv: kvs[0] };
+  const [current] = kvs;
+  if (current !== undefined) return { header: header, kv: current };
   for await (const { header: newest, events } of client.watch({
     ...queue,
-    startRevision: header!.revision + 1,
+    startRevision: header.revision + 1,
   })) {
     const kv = events.find(({ type }) => type === EventType.PUT)?.kv;
-    // The header may be newer than the first event.
-    if (kv !== undefined) return { header: { ...newest!, revision: kv.modRevision }, kv };
+    // Later events need the first event's revision. The header's may be higher.
+    if (kv !== undefined) return { header: { ...newest, revision: kv.modRevision }, kv };
   }
   return undefined;
 }
@@ -142,7 +144,7 @@ async function announce(client: Client, leader: LeaderKey, value: Uint8Array): P
     success: [{ kind: "put", request: { key, value, lease } }],
   });
   if (!succeeded) throw notLeader();
-  return header!;
+  return header;
 }
 
 async function withdraw(client: Client, { key, rev }: LeaderKey): Promise<ResponseHeader> {
@@ -150,7 +152,7 @@ async function withdraw(client: Client, { key, rev }: LeaderKey): Promise<Respon
     compare: [createdAt(key, rev)],
     success: [{ kind: "deleteRange", request: { key } }],
   });
-  return header!;
+  return header;
 }
 
 function notLeader(): StatusError {

@@ -16,14 +16,14 @@ import {
   keyIn,
   type Queue,
   queueOf,
-  rangeOf,
+  rangeAt,
   waitForTurn,
   withSession,
 } from "./queue.js";
 
 /**
- * Waits for a lock and takes it. As in etcd a session that has it gets it again at once, and one that stands in line
- * already keeps its place. Whose client goes away before it has the lock leaves the line.
+ * Waits for a lock and takes it. As in etcd, a session that has the lock gets it again at once, and one that is in the queue
+ * keeps its place. A client that cancels before it has the lock leaves the queue.
  */
 export async function lock(
   client: Client,
@@ -32,10 +32,10 @@ export async function lock(
 ): Promise<Init<LockResponse>> {
   const queue = queueOf(name);
   const { key, own, owner, header, isNew } = await withSession(client, lease, (session) =>
-    standInLine(client, queue, session, router),
+    enterQueue(client, queue, session, router),
   );
   try {
-    // A client that has gone keeps what it had before this call.
+    // A client that has gone only leaves a place that this call has taken.
     if (isNew) client.check();
     if (owner?.createRevision === own) return { header, key };
     await waitForTurn(client, queue, own);
@@ -43,14 +43,14 @@ export async function lock(
     client.check();
     if (held.kvs.length > 0) return { header: held.header, key };
   } catch (reason) {
-    // If that fails too, the lease ends it.
+    // If the deletion fails, too, the key ends with the lease.
     await client.delete(key).catch(() => undefined);
     throw reason;
   }
   throw new StatusError(Code.UNKNOWN, "mutex: session is expired");
 }
 
-/** Gives a lock back, or a place in the line. */
+/** Releases a lock, or a place in the queue. */
 export async function unlock(client: Client, { key }: UnlockRequest): Promise<Init<UnlockResponse>> {
   const { header } = await client.delete(key);
   return { header };
@@ -62,14 +62,14 @@ interface Place {
   /** Create revision of the session's key. */
   readonly own: number;
   readonly owner: KeyValue | undefined;
-  /** Of the answer that says who owns the lock. */
+  /** The header of the response with the lock's owner. */
   readonly header: ResponseHeader | undefined;
-  /** True when the session did not stand in line before. */
+  /** True when the session was not in the queue before. */
   readonly isNew: boolean;
 }
 
-/** One transaction, and a read besides it when the keys of the lock are on several shards. */
-async function standInLine(
+/** Enters the queue in one transaction, with a second read when the keys of the lock are on several shards. */
+async function enterQueue(
   client: Client,
   queue: Queue,
   lease: bigint,
@@ -77,13 +77,14 @@ async function standInLine(
 ): Promise<Place> {
   const key = keyIn(queue, lease);
   const spread = router.shardsOf(queue.key, queue.rangeEnd).length > 1;
-  const look = spread ? [] : [{ kind: "range", request: firstOf(queue) } as const];
+  const readFirst = spread ? [] : [{ kind: "range", request: firstOf(queue) } as const];
   const { header, succeeded, responses } = await client.txn({
     compare: [createdAt(key, 0)],
-    success: [{ kind: "put", request: { key, lease } }, ...look],
-    failure: [{ kind: "range", request: { key } }, ...look],
+    success: [{ kind: "put", request: { key, lease } }, ...readFirst],
+    failure: [{ kind: "range", request: { key } }, ...readFirst],
   });
-  const own = succeeded ? header!.revision : rangeOf(responses[0]).kvs[0].createRevision;
-  const first = spread ? await client.range(firstOf(queue)) : { header, kvs: rangeOf(responses[1]).kvs };
+  const [before] = succeeded ? [] : rangeAt(responses, 0).kvs;
+  const own = before?.createRevision ?? header.revision;
+  const first = spread ? await client.range(firstOf(queue)) : { header, kvs: rangeAt(responses, 1).kvs };
   return { key, own, owner: first.kvs[0], header: first.header, isNew: succeeded };
 }

@@ -6,14 +6,12 @@ import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import type { WatchCreateRequest } from "../../wire/messages.js";
-import { visible } from "../kv/keyspace.js";
-
-const FIRST = Uint8Array.of(0);
+import { shardsOfRange, visible } from "../kv/keyspace.js";
+import { rangeOf } from "./request.js";
 
 /**
- * Why a client may not watch what it wants to, if so: every shard that can hold a key of the range is asked, as the
- * client, whether it may read it. A shard that cannot be asked does not hold up a watch that another one has let
- * in; where there is none, the answer is that shard's failure.
+ * The reason why a client may not create a watch, or undefined if it may. Every shard that can have a key of the range
+ * checks whether the client may read it. A failure of a shard only counts when no other shard lets the client.
  */
 export async function admission(
   shards: readonly Shard[],
@@ -21,15 +19,13 @@ export async function admission(
   call: Call,
   request: WatchCreateRequest,
 ): Promise<StatusError | undefined> {
-  const key = request.key.length === 0 ? FIRST : request.key;
-  const extent = visible({ key, rangeEnd: request.rangeEnd });
-  const concerned = extent === undefined ? [] : shardsOf(router, extent);
-  // A watch that sees nothing is judged all the same.
-  const asked = concerned.length === 0 ? [0] : concerned;
+  const range = rangeOf(request);
+  const seen = visible(range);
+  const concerned = new Set(seen === undefined ? [] : shardsOfRange(router, seen));
+  // Without any shard, the first one checks the client.
+  const asked = concerned.size === 0 ? shards.slice(0, 1) : shards.filter((_, index) => concerned.has(index));
   const outcomes = await Promise.allSettled(
-    asked.map((shard) =>
-      mayRead(shards[shard]!, { caller: call.caller }, extent ?? { key, rangeEnd: request.rangeEnd }),
-    ),
+    asked.map((shard) => mayRead(shard, { caller: call.caller }, seen ?? range)),
   );
   const errors = outcomes.flatMap((outcome) =>
     outcome.status === "rejected" ? [StatusError.from(outcome.reason)] : [],
@@ -38,14 +34,7 @@ export async function admission(
   return refusal ?? (errors.length === asked.length ? errors[0] : undefined);
 }
 
-function shardsOf(
-  router: Router,
-  { key, rangeEnd }: { readonly key: Uint8Array; readonly rangeEnd: Uint8Array },
-): readonly number[] {
-  return rangeEnd.length === 0 ? [router.shardOf(key)] : router.shardsOf(key, rangeEnd);
-}
-
-/** How a refused watch tells the reason, in etcd's words; undefined for what is no refusal. */
+/** The `cancel_reason` of a refused watch, with etcd's texts, or undefined for an error that is no refusal. */
 export function reasonOf(error: StatusError): string | undefined {
   const problem = problemOf(error.message);
   if (problem === "token") return wrapped("Unauthenticated", etcd.invalidAuthToken());
@@ -56,7 +45,7 @@ export function reasonOf(error: StatusError): string | undefined {
     : undefined;
 }
 
-/** As Go prints a gRPC error. */
+/** A gRPC error as Go formats it. */
 function wrapped(code: string, { message }: StatusError): string {
   return `rpc error: code = ${code} desc = ${message}`;
 }

@@ -1,16 +1,16 @@
 import type { Usage } from "../../rpc/call.js";
 import type { SharedBytes } from "../../stats/connections.js";
 
-/** What a watch costs on top of its keys, bytes. */
-export const WATCH_COST = 1024;
-/** Bytes that the watches of one connection may cost: some 130,000 of them. */
+/** Cost of a watch without its keys, in bytes. */
+export const WATCH_COST_BYTES = 1024;
+/** Most bytes that the watches of one connection may cost: about 130,000 watches. */
 const MAX_WATCH_BYTES = 128 * 1024 * 1024;
-/** Bytes of watch requests that may wait on one connection. */
+/** Most bytes of watch requests that may wait on one connection. */
 const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
-/** Bytes of both on all connections together, for connections that have more than their fair share. */
-const MAX_TOTAL = 1024 * 1024 * 1024;
+/** Most bytes of both on all connections together. It applies to connections with more than their fair share. */
+const MAX_TOTAL_BYTES = 1024 * 1024 * 1024;
 
-/** Counts what one stream's watches cost, and its requests that wait. */
+/** Counts the cost of one stream's watches and waiting requests. */
 export class WatchMemory {
   private watchBytes = 0;
   private requestBytes = 0;
@@ -22,11 +22,11 @@ export class WatchMemory {
     all.connections++;
   }
 
-  /** Counts a watch; false, and it is not counted, when its connection has too many. */
+  /** Counts a watch. Returns false, and does not count it, when its connection has too many. */
   addWatch(bytes: number): boolean {
     const { connection, all } = this;
     const own = connection.watchBytes + bytes;
-    if (own > MAX_WATCH_BYTES || all.isExceeded(MAX_TOTAL, own)) return false;
+    if (own > MAX_WATCH_BYTES || all.isExceeded(MAX_TOTAL_BYTES, own)) return false;
     this.countWatches(bytes);
     return true;
   }
@@ -35,11 +35,11 @@ export class WatchMemory {
     this.countWatches(-bytes);
   }
 
-  /** Counts a request that waits; false, and it is not counted, when its connection has too many. */
+  /** Counts a waiting request. Returns false, and does not count it, when its connection has too many. */
   addRequest(bytes: number): boolean {
     const { connection, all } = this;
     const own = connection.requestBytes + bytes;
-    if (own > MAX_REQUEST_BYTES || all.isExceeded(MAX_TOTAL, own)) return false;
+    if (own > MAX_REQUEST_BYTES || all.isExceeded(MAX_TOTAL_BYTES, own)) return false;
     this.countRequests(bytes);
     return true;
   }
@@ -48,7 +48,7 @@ export class WatchMemory {
     this.countRequests(-bytes);
   }
 
-  /** The stream has ended. */
+  /** Releases all that was counted when the stream ends. */
   close(): void {
     this.countWatches(-this.watchBytes);
     this.countRequests(-this.requestBytes);

@@ -1,9 +1,10 @@
 import type { Router } from "../../routing/router.js";
 import { type TextRange, textRange } from "../../watch/keys.js";
+import { type KeyRange, NO_KEY } from "../../wire/keyRange.js";
 import { FilterType, type WatchCreateRequest } from "../../wire/messages.js";
 import { visible } from "../kv/keyspace.js";
 
-/** What a client wants to watch. `hidden`: only keys that no client sees. */
+/** What a client wants to watch. `hidden` stands for reserved keys only, which clients cannot see. */
 export type WatchPlan =
   | { readonly kind: "hidden" }
   | {
@@ -16,21 +17,23 @@ export type WatchPlan =
       readonly noDelete: boolean;
     };
 
-const FIRST = Uint8Array.of(0);
+/** The range of a create request. As in etcd, an empty key means the first one. */
+export function rangeOf({ key, rangeEnd }: KeyRange): KeyRange {
+  return { key: key.length === 0 ? NO_KEY : key, rangeEnd };
+}
 
-/** Reads a create request by etcd's rules, without the reserved keyspace. Undefined for a range that ends before it begins. */
+/** Reads a create request by etcd's rules, without reserved keys. Returns undefined for a range that ends before it begins. */
 export function describeWatch(request: WatchCreateRequest, router: Router): WatchPlan | undefined {
-  // As in etcd an empty key is the first of all.
-  const key = request.key.length === 0 ? FIRST : request.key;
-  const { rangeEnd, filters, prevKv, fragment } = request;
-  const { begin, end } = textRange(key, rangeEnd);
+  const { filters, prevKv, fragment } = request;
+  const range = rangeOf(request);
+  const { begin, end } = textRange(range.key, range.rangeEnd);
   if (begin >= end) return undefined;
-  const extent = visible({ key, rangeEnd });
-  if (extent === undefined) return { kind: "hidden" };
+  const seen = visible(range);
+  if (seen === undefined) return { kind: "hidden" };
   return {
     kind: "visible",
-    range: textRange(extent.key, extent.rangeEnd),
-    shards: router.shardsOf(extent.key, extent.rangeEnd),
+    range: textRange(seen.key, seen.rangeEnd),
+    shards: router.shardsOf(seen.key, seen.rangeEnd),
     prevKv,
     fragment,
     noPut: filters.includes(FilterType.NOPUT),

@@ -12,7 +12,7 @@ import { type WatchCreateRequest, WatchRequest } from "../../wire/messages.js";
 import { encodeWatchHead, type WatchFlags } from "../../wire/watch.js";
 import type { Identity } from "../identity.js";
 import { admission, reasonOf } from "./admission.js";
-import { WATCH_COST, WatchMemory } from "./memory.js";
+import { WATCH_COST_BYTES, WatchMemory } from "./memory.js";
 import { describeWatch } from "./request.js";
 
 export interface SessionDeps {
@@ -26,18 +26,19 @@ export interface SessionDeps {
   readonly runtime: Runtime;
 }
 
-/** What etcd puts for "no watch", and for "all of this stream". */
+/** etcd's watch id for "no watch" and for "all watches of this stream". */
 const NO_WATCH = -1;
-/** Requests that may wait while the newest revision is asked for; above it the client is not read. */
+/** Most requests that may wait for the newest revision. Above it, the client's stream is not read. */
 const MAX_WAITING = 256;
-const PROGRESS_RETRY = 1_000;
-/** How long a watch is held that is to be refused for want of a shard: clients ask again at once. */
+/** Pause before a failed progress request is retried, in milliseconds. */
+const PROGRESS_RETRY_MS = 1_000;
+/** How long a watch is held before it is refused because a shard is down, in milliseconds. Clients retry at once. */
 const REFUSAL_DELAY_MS = 1_000;
 const DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream";
-const TOO_MANY = "etcd-braid: too many watches";
+const TOO_MANY_WATCHES = "etcd-braid: too many watches";
 const EMPTY_RANGE = "mvcc: watcher range is empty";
 
-/** One client's watch stream: its watches by id, its requests in order, its frames. */
+/** One client's watch stream: handles its requests in order, and sends the frames of its watches. */
 export class WatchSession implements Outlet {
   private readonly watches = new Map<number, ClientWatch>();
   private nextId = 0;
@@ -48,15 +49,15 @@ export class WatchSession implements Outlet {
   private held = false;
   private full = false;
   private closed = false;
-  /** A progress request is being answered; `progressTarget` once it is known how far all watches must be for it. */
+  /** Whether a progress request is being answered. `progressTarget` is the revision that all watches must reach, once known. */
   private progressAsked = false;
   private progressAskedAgain = false;
   private progressTarget: number | undefined;
-  /** The highest revision in the header of any frame so far. */
+  /** The highest revision in a header so far. */
   private newest = 0;
   private stopProgressTimer = () => {};
   private stopListening: (() => void) | undefined;
-  /** Set for a client that wants to hear of it when a shard of its watches has lost its leader. */
+  /** Set for a client that requires a leader on the shards of its watches. */
   private ignoreOutages: (() => void) | undefined;
   private stopNotifying: (() => void) | undefined;
   /** Ends the pause before a refusal. */
@@ -68,7 +69,7 @@ export class WatchSession implements Outlet {
   ) {
     this.memory = new WatchMemory(stream.usage ?? { watchBytes: 0, requestBytes: 0 }, deps.hub.stats.memory);
     stream.onMessage((message) => this.receive(message));
-    // A client that only listens from now on may half-close; etcd goes on, too.
+    // A client may half-close and only listen. etcd goes on, too.
     stream.onEnd(() => {});
     stream.onDrain(() => this.drained());
     stream.onCancel(() => this.close());
@@ -87,7 +88,7 @@ export class WatchSession implements Outlet {
     if (revision > this.newest) this.newest = revision;
     stats.eventsOut += events;
     const flowing = this.stream.send(parts);
-    // Only then the stream will tell when it has drained.
+    // The stream calls `onDrain` only after `send` has returned false.
     const { stream, deps } = this;
     if (!flowing && (stream.queuedBytes >= deps.limits.streamBufferBytes || stream.isOverfull)) {
       if (!this.full) stats.blocked++;
@@ -101,11 +102,11 @@ export class WatchSession implements Outlet {
   }
 
   compacted(watcher: Watcher, compactRevision: number): void {
-    // The client may have cancelled it meanwhile.
+    // The client may have cancelled the watch meanwhile.
     if (this.watches.get(watcher.id)?.watcher === watcher) this.endCompacted(watcher.id, compactRevision);
   }
 
-  /** As in etcd the id stays taken until the client cancels it, and header revision and reason are empty. */
+  /** As in etcd, the id stays in use until the client cancels it, and the header's revision and the reason are empty. */
   private endCompacted(id: number, compactRevision: number): void {
     const cost = this.watches.get(id)?.cost ?? 0;
     this.watches.set(id, { watcher: undefined, progressNotify: false, since: 0, cost });
@@ -133,16 +134,16 @@ export class WatchSession implements Outlet {
     if (!this.working) void this.work();
   }
 
-  /** Answers requests in their order: clients match `created` frames by it. */
+  /** Serves requests in order, because clients match `created` frames by it. */
   private async work(): Promise<void> {
     this.working = true;
     while (this.requests.length > 0 && !this.closed) {
-      // All that are here by now can rely on one look at the timeline's end.
+      // One read of the timeline's end serves all requests that have arrived by now.
       const batch = this.requests.splice(0);
       const bytes = this.requestBytes;
       this.requestBytes = 0;
       if (batch.some((request) => request.kind === "create" && request.request.startRevision === 0)) {
-        // Without the host it begins at what is known here, as a member of etcd that lags does.
+        // Without the host, a watch begins at the head that is known here, as at a lagging member of etcd.
         await this.deps.timeline.sync().catch(() => {});
       }
       const { caller } = this.stream;
@@ -160,10 +161,7 @@ export class WatchSession implements Outlet {
     this.release();
   }
 
-  /**
-   * Why each request is refused, by the shards' own rules. A shard that can not be asked gets a second chance before its
-   * failure is the answer.
-   */
+  /** The refusal of each request by the shards, if any. A shard that does not respond is tried a second time. */
   private async judge(batch: readonly WatchRequest[]): Promise<(StatusError | undefined)[]> {
     const since = this.deps.runtime.now();
     const refusals = await Promise.all(batch.map((request) => this.judgeOne(request)));
@@ -192,7 +190,7 @@ export class WatchSession implements Outlet {
     });
   }
 
-  /** False when the stream has ended: a shard could not be asked, and the client is to try again. */
+  /** Refuses a request. Returns false when that ends the stream: a shard is down, and the client should try again. */
   private refuse(refusal: StatusError): boolean {
     const cancelReason = reasonOf(refusal);
     if (cancelReason !== undefined) {
@@ -215,7 +213,7 @@ export class WatchSession implements Outlet {
     const { head, compactRevision } = timeline;
     const { startRevision } = request;
     if (startRevision < 0) {
-      // As newer etcds refuse it, whoever asks (3.4.38, 3.5.24, 3.6.6 on); older ones take some for the first revision.
+      // As etcd since 3.4.38, 3.5.24 and 3.6.6, before any check of the caller. Older ones take some for revision 1.
       const cancelReason = etcd.compacted.message;
       this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason });
       return;
@@ -227,14 +225,14 @@ export class WatchSession implements Outlet {
       this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason });
       return;
     }
-    const cost = WATCH_COST + request.key.length + request.rangeEnd.length;
+    const cost = WATCH_COST_BYTES + request.key.length + request.rangeEnd.length;
     if (!this.memory.addWatch(cost)) {
       hub.stats.refused++;
-      this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason: TOO_MANY });
+      this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason: TOO_MANY_WATCHES });
       return;
     }
     const id = request.watchId === 0 ? this.freeId() : request.watchId;
-    // The header of a watch that begins in the past must not promise what has not been sent yet. Nothing happened at 1.
+    // The header must not cover events that have not been sent yet. Revision 1 has no events.
     const created = startRevision === 0 ? head : Math.max(1, Math.min(head, startRevision - 1));
     this.control(created, id, { created: true });
     const compacted = startRevision !== 0 && startRevision < compactRevision;
@@ -264,8 +262,8 @@ export class WatchSession implements Outlet {
   }
 
   /**
-   * As etcd does, so that the client goes to another member: another proxy may reach the shard. A young watch is left
-   * alone: the shard may be back by the time that the hub tells of the outage again.
+   * Ends the stream if a watch lacks a leader, as etcd does, so that the client tries another proxy, which may reach the
+   * shard. Does not count a new watch: the shard may be back when the hub reports the outage again.
    */
   private requireLeader(): void {
     const youngest = this.deps.runtime.now() - REFUSAL_DELAY_MS;
@@ -299,7 +297,7 @@ export class WatchSession implements Outlet {
 
   private askProgress(): void {
     if (this.progressAsked) {
-      // Its answer has to reach what is newest now, which the one under way may not.
+      // The response to this request has to cover the newest revision, which the one in progress may not.
       this.progressAskedAgain = true;
       return;
     }
@@ -315,14 +313,14 @@ export class WatchSession implements Outlet {
       () => {
         if (this.closed) return;
         this.progressAsked = false;
-        this.stopProgressTimer = this.deps.runtime.timer(PROGRESS_RETRY, () => this.askProgress());
+        this.stopProgressTimer = this.deps.runtime.timer(PROGRESS_RETRY_MS, () => this.askProgress());
       },
     );
   }
 
   /**
-   * Answers a progress request once all watches have been given what it asks for. The answer is for all of them, so none
-   * of them may have been given more: clients would see revisions go back.
+   * Answers a progress request once all watches have reached its revision. The response concerns all of them, so its revision
+   * must not be lower than what any of them has been sent: clients would see revisions go back.
    */
   private answerProgress(): void {
     if (this.progressTarget === undefined) return;
@@ -343,12 +341,12 @@ export class WatchSession implements Outlet {
 
   private startNotifying(): void {
     const { limits, runtime } = this.deps;
-    // Spread, because clients come back all at once.
+    // With jitter, because clients often reconnect all at once.
     const ms = limits.progressNotifyMs * (1 + runtime.random() / 10);
     this.stopNotifying ??= runtime.interval(ms, () => this.notify());
   }
 
-  /** Tells those watches of progress that have had no events since the last time, a new one with the first chance. */
+  /** Sends progress for watches without events since the last time. A new watch gets it the first time. */
   private notify(): void {
     for (const [id, watch] of this.watches) {
       if (!watch.progressNotify) continue;
@@ -405,16 +403,16 @@ export class WatchSession implements Outlet {
 }
 
 interface ClientWatch {
-  /** None for a watch that sees no event any more, or never: it was compacted, or all its keys are reserved. */
+  /** Undefined for a watch without further events: it was compacted, or all its keys are reserved. */
   readonly watcher: Watcher | undefined;
   readonly progressNotify: boolean;
   /** When it was created, `Runtime.now()`. */
   readonly since: number;
-  /** What `WatchMemory` has counted for it, bytes. */
+  /** Cost that `WatchMemory` has counted, in bytes. */
   readonly cost: number;
 }
 
-/** True for a failure of a shard, as against a refusal by its rules. */
+/** True for a failure of a shard, as opposed to a refusal. */
 function isOutage(refusal: StatusError | undefined): boolean {
   return refusal !== undefined && reasonOf(refusal) === undefined;
 }
