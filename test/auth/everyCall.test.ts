@@ -241,7 +241,7 @@ test("every method of etcd is called", () => {
   );
 });
 
-for (const layout of ["a shard", "a cluster of its own"]) {
+for (const layout of ["a shard", "a dedicated cluster"]) {
   describe(`the timeline host is ${layout}`, () => {
     let store: TestStore;
     let plain: EtcdProcess;

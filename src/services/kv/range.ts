@@ -6,7 +6,7 @@ import type { KeyRange } from "../../wire/keyRange.js";
 import { GIVEN_EMPTY, RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewriteRange } from "../../wire/rewrite.js";
-import { after, answer, answerAsync, ask, attempt, callOptions } from "./calls.js";
+import { after, answer, answerAsync, ask, attempt, type CallKind, callOptions } from "./calls.js";
 import { checkRange } from "./check.js";
 import type { KvContext } from "./context.js";
 import { visible } from "./keyspace.js";
@@ -24,11 +24,13 @@ export function rangeHandler(context: KvContext): UnaryHandler {
       const range = visible(request);
       if (range === undefined) return answerAsync(reply, () => rangeOverShards(context, call, request, []));
       if (range.rangeEnd.length === 0) {
-        return rangeOnShard(context, call, { request, bytes, range }, router.shardOf(range.key), reply);
+        return new ShardRange(context, call, request, bytes, range, router.shardOf(range.key), reply).begin();
       }
       const shards = router.shardsOf(range.key, range.rangeEnd);
       const only = shards.length === 1 ? shards[0] : undefined;
-      if (only !== undefined) return rangeOnShard(context, call, { request, bytes, range }, only, reply);
+      if (only !== undefined) {
+        return new ShardRange(context, call, request, bytes, range, only, reply).begin();
+      }
       if (shards.length > 1 && isScan(request)) {
         return answerAsync(reply, () => scan(context, { call, request, range, shards }));
       }
@@ -36,119 +38,135 @@ export function rangeHandler(context: KvContext): UnaryHandler {
     });
 }
 
-interface Given {
-  readonly request: RangeRequest;
-  /** The client's encoded request. */
-  readonly bytes: Uint8Array;
-  /** The part of the range that clients can see. The request itself when that is all of it. */
-  readonly range: KeyRange;
-}
+/** One call of KV.Range on one shard. Each step replies, or leads to the next one. */
+class ShardRange {
+  constructor(
+    private readonly context: KvContext,
+    private readonly call: Call,
+    private readonly request: RangeRequest,
+    /** The client's encoded request. */
+    private readonly bytes: Uint8Array,
+    /** The part of the range that clients can see. The request itself when that is all of it. */
+    private readonly range: KeyRange,
+    private readonly shard: number,
+    private readonly reply: Reply,
+  ) {}
 
-function rangeOnShard(context: KvContext, call: Call, given: Given, shard: number, reply: Reply): void {
-  const { timeline } = context;
-  const send = () => sendRange(context, call, given, shard, reply);
-  if (rangeHorizon(given.request) <= timeline.head) {
-    send();
-  } else {
+  begin(): void {
+    const { timeline } = this.context;
+    if (rangeHorizon(this.request) <= timeline.head) {
+      this.send();
+      return;
+    }
     after(timeline.sync(), (error) => {
-      if (error !== undefined) reply(error);
-      else attempt(reply, send);
+      if (error !== undefined) this.reply(error);
+      else attempt(this.reply, () => this.send());
     });
   }
-}
 
-function sendRange(context: KvContext, call: Call, given: Given, shard: number, reply: Reply): void {
-  const { timeline, limits } = context;
-  const { request, bytes, range } = given;
-  checkReadable(request.revision, timeline);
-  const verbatim =
-    range === request && request.rangeEnd !== GIVEN_EMPTY && request.revision <= 0 && !hasBounds(request);
-  const payload = verbatim ? bytes : encodeFor(context, given, shard, 0);
-  // Not for a negative revision: it means the newest one in a Range, but not in a transaction.
-  if (range.rangeEnd.length === 0 && request.revision === 0 && !request.serializable) {
-    context.pointReadsOf(shard).read(call, payload, (error, response, from, to, shardRevision) => {
-      if (error !== undefined) reply(error);
-      else answerRange(context, shard, shardRevision, response, reply, from, to);
-    });
-    return;
+  private send(): void {
+    const { context, request, range } = this;
+    checkReadable(request.revision, context.timeline);
+    const verbatim =
+      range === request && request.rangeEnd !== GIVEN_EMPTY && request.revision <= 0 && !hasBounds(request);
+    const payload = verbatim ? this.bytes : this.encode(0);
+    if (request.serializable) this.readStale(payload);
+    // Not for a negative revision: it means the newest one in a Range, but not in a transaction.
+    else if (range.rangeEnd.length === 0 && request.revision === 0) this.readPoint(payload);
+    else this.readNewest(payload);
   }
-  const kind = request.serializable ? "stale read" : "read";
-  const end = request.serializable ? FOLDED : timeline.beginRead(shard);
-  ask(call, context.shardAt(shard), KV.Range, payload, callOptions(call, kind, limits), (error, response) =>
-    attempt(reply, () => {
-      if (error !== undefined) return reply(error);
-      const revision = peekRevision(response);
-      if (request.serializable && isTooOld(context, shard, revision)) {
-        const linearizable = { ...given, request: { ...request, serializable: false } };
-        return sendRange(context, call, linearizable, shard, reply);
-      }
-      timeline.whenRead(shard, revision, end, (unsealed) => {
-        if (unsealed === undefined) return answerAndGiveBack(context, shard, revision, response, reply);
-        if (!request.serializable) return reply(unsealed);
-        attempt(reply, () => rangeAtCut(context, call, given, shard, reply));
+
+  private readPoint(payload: Uint8Array): void {
+    this.context
+      .pointReadsOf(this.shard)
+      .read(this.call, payload, (error, response, from, to, shardRevision) => {
+        if (error !== undefined) this.reply(error);
+        else this.answer(shardRevision, response, from, to);
       });
-    }),
-  );
-}
+  }
 
-/**
- * True when a lagging member has answered from a state before the newest compaction. The timeline no longer knows the
- * revisions of such states.
- */
-function isTooOld(context: KvContext, shard: number, revision: number): boolean {
-  const { timeline } = context;
-  return timeline.compactRevision > 0 && revision < timeline.lastAt(timeline.compactRevision, shard);
-}
+  private readNewest(payload: Uint8Array): void {
+    const { timeline } = this.context;
+    const end = timeline.beginRead(this.shard);
+    this.ask(payload, "read", (response) => {
+      const revision = peekRevision(response);
+      timeline.whenRead(this.shard, revision, end, (unsealed) => {
+        if (unsealed !== undefined) this.reply(unsealed);
+        else this.answerAndRelease(revision, response);
+      });
+    });
+  }
 
-/**
- * Answers a serializable read from the newest sealed state. Used when the shard is ahead of the timeline and the timeline
- * host cannot be reached.
- */
-function rangeAtCut(context: KvContext, call: Call, given: Given, shard: number, reply: Reply): void {
-  const { timeline, limits } = context;
-  const cut = readAt(timeline.head, timeline, shard);
-  const payload = encodeFor(context, given, shard, cut);
-  const options = callOptions(call, "stale read", limits);
-  ask(call, context.shardAt(shard), KV.Range, payload, options, (error, response) => {
-    if (error !== undefined) reply(error);
-    else answerAndGiveBack(context, shard, cut, response, reply);
-  });
-}
+  private readStale(payload: Uint8Array): void {
+    const { timeline } = this.context;
+    this.ask(payload, "stale read", (response) => {
+      const revision = peekRevision(response);
+      if (this.isTooOld(revision)) {
+        this.readLinearizably();
+        return;
+      }
+      timeline.whenRead(this.shard, revision, FOLDED, (unsealed) => {
+        if (unsealed !== undefined) attempt(this.reply, () => this.readAtCut());
+        else this.answerAndRelease(revision, response);
+      });
+    });
+  }
 
-/** The request for a shard, at the client's revision if it has one, else at shard revision `at` (0: the newest). */
-function encodeFor(context: KvContext, given: Given, shard: number, at: number): Uint8Array {
-  const { timeline } = context;
-  const { revision } = given.request;
-  const shardRevision = revision > 0 ? readAt(revision, timeline, shard) : at;
-  const translated = translateRange(given.request, shardRevision, timeline, shard);
-  return RangeRequest.encode({ ...translated, key: given.range.key, rangeEnd: given.range.rangeEnd });
-}
+  /**
+   * Answers a serializable read from the newest sealed state. Used when the shard is ahead of the timeline and the timeline
+   * host cannot be reached.
+   */
+  private readAtCut(): void {
+    const { timeline } = this.context;
+    const cut = readAt(timeline.head, timeline, this.shard);
+    this.ask(this.encode(cut), "stale read", (response) => this.answerAndRelease(cut, response));
+  }
 
-function answerAndGiveBack(
-  context: KvContext,
-  shard: number,
-  shardRevision: number,
-  response: Uint8Array,
-  reply: Reply,
-): void {
-  answerRange(context, shard, shardRevision, response, reply, 0, response.length);
-  release(response);
-}
+  private readLinearizably(): void {
+    const request = { ...this.request, serializable: false };
+    new ShardRange(this.context, this.call, request, this.bytes, this.range, this.shard, this.reply).send();
+  }
 
-/** Replies with the RangeResponse between `from` and `to` of `response`. */
-function answerRange(
-  context: KvContext,
-  shard: number,
-  shardRevision: number,
-  response: Uint8Array,
-  reply: Reply,
-  from: number,
-  to: number,
-): void {
-  answer(reply, () => {
-    const header = context.identity.header(context.timeline.readRevision(shard, shardRevision));
-    return rewriteRange(response, header, context.revisionsOf(shard), lendUntilSent, from, to);
-  });
+  /**
+   * True when a lagging member has answered from a state before the newest compaction. The timeline no longer knows the
+   * revisions of such states.
+   */
+  private isTooOld(revision: number): boolean {
+    const { timeline } = this.context;
+    return timeline.compactRevision > 0 && revision < timeline.lastAt(timeline.compactRevision, this.shard);
+  }
+
+  /** Sends a request to the shard, and goes on with `next`. Replies with an error, also with one that `next` throws. */
+  private ask(payload: Uint8Array, kind: CallKind, next: (response: Uint8Array) => void): void {
+    const options = callOptions(this.call, kind, this.context.limits);
+    ask(this.call, this.context.shardAt(this.shard), KV.Range, payload, options, (error, response) => {
+      if (error !== undefined) this.reply(error);
+      else attempt(this.reply, () => next(response));
+    });
+  }
+
+  /** The request for the shard, at the client's revision if it has one, else at shard revision `at` (0: the newest). */
+  private encode(at: number): Uint8Array {
+    const { request, range, shard } = this;
+    const { timeline } = this.context;
+    const shardRevision = request.revision > 0 ? readAt(request.revision, timeline, shard) : at;
+    const translated = translateRange(request, shardRevision, timeline, shard);
+    return RangeRequest.encode({ ...translated, key: range.key, rangeEnd: range.rangeEnd });
+  }
+
+  private answerAndRelease(shardRevision: number, response: Uint8Array): void {
+    this.answer(shardRevision, response, 0, response.length);
+    release(response);
+  }
+
+  /** Replies with the RangeResponse between `from` and `to` of `response`. */
+  private answer(shardRevision: number, response: Uint8Array, from: number, to: number): void {
+    const { context, shard } = this;
+    answer(this.reply, () => {
+      const header = context.identity.header(context.timeline.readRevision(shard, shardRevision));
+      return rewriteRange(response, header, context.revisionsOf(shard), lendUntilSent, from, to);
+    });
+  }
 }
 
 /** Answers a Range that `scan` cannot: the keys of several shards have to be sorted, or the range is empty. */
