@@ -18,11 +18,11 @@ import {
 import { Lease } from "../wire/paths.js";
 import type { Identity } from "./identity.js";
 
-/** A stream with more keep-alives under way than this is not read until half of them are answered. */
-const MAX_UNDER_WAY = 16_384;
-/** The same of all streams together, for those with more than a few. */
-const MAX_UNDER_WAY_TOTAL = 131_072;
-const FEW = 16;
+/** Most keep-alives in progress on one stream. Above it, the stream is not read until half of them are answered. */
+const MAX_IN_PROGRESS = 16_384;
+/** Most keep-alives in progress on all streams together. It applies to streams with more than `FEW_IN_PROGRESS`. */
+const MAX_TOTAL_IN_PROGRESS = 131_072;
+const FEW_IN_PROGRESS = 16;
 
 export interface LeaseServiceOptions {
   readonly leases: Leases;
@@ -34,8 +34,8 @@ export interface LeaseServiceOptions {
 export function createLease(options: LeaseServiceOptions): Service {
   const { leases, timeline, identity } = options;
   /**
-   * The answer to one call: the header of now, then the other fields. As in etcd, LeaseTimeToLive, LeaseLeases and LeaseKeepAlive
-   * are answered with what this proxy knows: only a grant and a revocation go through the log there.
+   * The response to a call: the header of the head, then the other fields. As in etcd, LeaseTimeToLive, LeaseLeases and
+   * LeaseKeepAlive return what this proxy knows. Only grants and revocations go through the log.
    */
   const answer = (body: Uint8Array) => Buffer.concat([identity.header(timeline.head), body]);
 
@@ -58,7 +58,7 @@ export function createLease(options: LeaseServiceOptions): Service {
 
   const list = async (call: Call) => answer(LeaseLeasesResponse.encode({ leases: await leases.list(call) }));
 
-  const all = { underWay: 0 };
+  const all = { inProgress: 0 };
   return {
     unary: new Map<string, UnaryHandler>([
       [Lease.LeaseGrant, fromAsync(grant)],
@@ -72,21 +72,21 @@ export function createLease(options: LeaseServiceOptions): Service {
   };
 }
 
-/** One client's keep-alive stream. Answers come in the order of the requests for each lease. */
+/** One client's keep-alive stream. The responses for each lease are in the order of its requests. */
 class KeepAliveStream {
-  private underWay = 0;
+  private inProgress = 0;
   private halfClosed = false;
   private blocked = false;
   private paused = false;
-  /** Why a keep-alive had no answer, the last time. */
+  /** The error of the last keep-alive that failed. */
   private failure: StatusError | undefined;
   private answeredSince = false;
 
   constructor(
     private readonly stream: ServerStream,
     private readonly options: LeaseServiceOptions,
-    /** Keep-alives under way of all streams. */
-    private readonly all: { underWay: number },
+    /** Counts the keep-alives in progress on all streams. */
+    private readonly all: { inProgress: number },
   ) {
     stream.onMessage((message) => this.requested(message));
     stream.onEnd(() => {
@@ -107,15 +107,15 @@ class KeepAliveStream {
       this.stream.end(StatusError.from(error));
       return;
     }
-    // From before the renewal: a revision at which the lease may have ended already must not be in this answer.
+    // Taken before the renewal, because the response must not have a revision at which the lease may have ended.
     const header = this.options.identity.header(this.options.timeline.head);
-    this.underWay++;
-    this.all.underWay++;
+    this.inProgress++;
+    this.all.inProgress++;
     this.options.leases.renew(
       id,
       (error, ttl) => {
-        this.underWay--;
-        this.all.underWay--;
+        this.inProgress--;
+        this.all.inProgress--;
         if (error !== undefined) this.fail(error);
         else this.answer(header, id, ttl);
         this.settle();
@@ -132,25 +132,25 @@ class KeepAliveStream {
   }
 
   private fail(error: StatusError): void {
-    // As etcd does, whatever other renewals are under way.
+    // As in etcd, even while other renewals are in progress.
     if (isDenied(error)) this.stream.end(error);
     this.failure = error;
     this.answeredSince = false;
   }
 
   /**
-   * Nothing is under way: the stream of a client that sends no more ends. So does one whose last keep-alives
-   * had no answer, since its client waits for nothing else; one that is answered for other leases goes on.
+   * Ends the stream, if nothing is in progress, when the client has half-closed it, or when the last keep-alives have failed,
+   * because the client may wait for those. A stream with later responses for other leases goes on.
    */
   private settle(): void {
-    if (this.underWay > 0) return;
+    if (this.inProgress > 0) return;
     const idle = this.failure !== undefined && !this.answeredSince;
     if (this.halfClosed || idle) this.stream.end(this.failure);
   }
 
   private regulate(): void {
-    const full = this.underWay > (this.paused ? MAX_UNDER_WAY / 2 : MAX_UNDER_WAY);
-    const crowded = this.underWay > FEW && this.all.underWay > MAX_UNDER_WAY_TOTAL;
+    const full = this.inProgress > (this.paused ? MAX_IN_PROGRESS / 2 : MAX_IN_PROGRESS);
+    const crowded = this.inProgress > FEW_IN_PROGRESS && this.all.inProgress > MAX_TOTAL_IN_PROGRESS;
     const pause = this.blocked || full || crowded;
     if (pause === this.paused) return;
     this.paused = pause;

@@ -88,7 +88,7 @@ export function cancellation(call: Call): StatusError {
 /** The error for a write that was applied but never sealed. It does not claim so after `DATA_LOSS`: the write may be lost. */
 export function unsealedWrite(error: StatusError): StatusError {
   if (error.code === Code.DATA_LOSS) return error;
-  // What the append says of itself would be taken for this write.
+  // Cuts what the error says about the log entry, because it would be read as about this write.
   const [reason] = error.message.split("; whether ");
   return new StatusError(error.code, `${reason}; the write has taken effect`, { cause: error });
 }
