@@ -1,7 +1,6 @@
 import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
-import type { Done } from "../../shard/shard.js";
 import { FOLDED } from "../../timeline/ends.js";
-import type { LogEnd, Sealed } from "../../timeline/view.js";
+import type { LogEnd } from "../../timeline/view.js";
 import { TxnRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewriteTxn, txnWrote } from "../../wire/rewrite.js";
@@ -27,79 +26,102 @@ export function txnHandler(context: KvContext): UnaryHandler {
       const shape = shapeOf(request, router);
       if (!shape.readOnly) checkSize(bytes, limits.maxRequestBytes);
       const shard = shape.shards.length === 1 ? shape.shards[0] : undefined;
-      if (shard === undefined) {
-        if (shape.writes) throw acrossShards(request, router, context.shards);
-        return answerAsync(reply, () => txnOnSnapshot(context, call, request, shape));
+      if (shard !== undefined) {
+        if (shape.writes) checkSpace(timeline);
+        new ShardTxn(context, call, request, bytes, shape, shard, reply).begin();
+        return;
       }
-      if (shape.writes) checkSpace(timeline);
-      const send = () => {
-        const given = { request, bytes, shape, shard };
-        const reads = manyReads(request, limits.maxRequestBytes);
-        if (reads === undefined) return sendTxn(context, call, given, reply);
-        after(measure(context, call, reads, shard), (error) => {
-          if (error !== undefined) reply(error);
-          else attempt(reply, () => sendTxn(context, call, given, reply));
-        });
-      };
-      if (txnHorizon(request) <= timeline.head) return send();
-      after(timeline.sync(), (error) => {
-        if (error !== undefined) reply(error);
-        else attempt(reply, send);
-      });
+      if (shape.writes) throw acrossShards(request, router, context.shards);
+      answerAsync(reply, () => txnOnSnapshot(context, call, request, shape));
     });
 }
 
-interface Given {
-  readonly request: TxnRequest;
-  /** The client's encoded request. */
-  readonly bytes: Uint8Array;
-  readonly shape: TxnShape;
-  /** The one shard that it concerns. */
-  readonly shard: number;
-}
+/** One call of KV.Txn on one shard. Each step replies, or leads to the next one. */
+class ShardTxn {
+  constructor(
+    private readonly context: KvContext,
+    private readonly call: Call,
+    private readonly request: TxnRequest,
+    /** The client's encoded request. */
+    private readonly bytes: Uint8Array,
+    private readonly shape: TxnShape,
+    private readonly shard: number,
+    private readonly reply: Reply,
+  ) {}
 
-function sendTxn(context: KvContext, call: Call, given: Given, reply: Reply): void {
-  const { timeline, limits } = context;
-  const { request, bytes, shape, shard } = given;
-  const translated = translateTxn(request, timeline, shard);
-  const payload = translated === request ? bytes : TxnRequest.encode(translated);
-  let end: LogEnd | undefined;
-  const done: Done = (error, response) => {
-    if (error !== undefined) reply(error);
-    else attempt(reply, () => answerTxn(context, shard, end, response, reply));
-  };
-  if (shape.readOnly) {
-    const kind = shape.serializable ? "stale read" : "read";
-    end = shape.serializable ? FOLDED : timeline.beginRead(shard);
-    ask(call, context.shardAt(shard), KV.Txn, payload, callOptions(call, kind, limits), done);
-  } else {
-    const write = { path: KV.Txn, shard, payload, leases: shape.leases, shardJudgesLeases: true };
-    sendWrite(context, call, write, done);
+  /** Brings the head up to the revisions that the request names. */
+  begin(): void {
+    const { timeline } = this.context;
+    if (txnHorizon(this.request) <= timeline.head) this.measure();
+    else this.continueAfter(timeline.sync(), () => this.measure());
   }
-}
 
-/** Without `end`, the log's end is read now if the transaction wrote nothing, which costs one more round trip. */
-function answerTxn(
-  context: KvContext,
-  shard: number,
-  end: LogEnd | undefined,
-  response: Uint8Array,
-  reply: Reply,
-): void {
-  const { timeline, identity } = context;
-  const shardRevision = peekRevision(response);
-  const wrote = txnWrote(response);
-  const labelled: Sealed = (unsealed) => {
-    if (unsealed !== undefined) return reply(wrote ? unsealedWrite(unsealed) : unsealed);
-    answer(reply, () => {
-      const revision = wrote
-        ? timeline.toRevision(shard, shardRevision)
-        : timeline.readRevision(shard, shardRevision);
+  /** Refuses a transaction that would read too much. */
+  private measure(): void {
+    const { context, call, request, shard } = this;
+    const reads = manyReads(request, context.limits.maxRequestBytes);
+    if (reads === undefined) this.send();
+    else this.continueAfter(measure(context, call, reads, shard), () => this.send());
+  }
+
+  private send(): void {
+    const { context, request, shape } = this;
+    const translated = translateTxn(request, context.timeline, this.shard);
+    const payload = translated === request ? this.bytes : TxnRequest.encode(translated);
+    if (shape.readOnly) this.read(payload);
+    else this.write(payload);
+  }
+
+  private read(payload: Uint8Array): void {
+    const { context, call, shape, shard } = this;
+    const options = callOptions(call, shape.serializable ? "stale read" : "read", context.limits);
+    const end = shape.serializable ? FOLDED : context.timeline.beginRead(shard);
+    ask(call, context.shardAt(shard), KV.Txn, payload, options, (error, response) => {
+      if (error !== undefined) this.reply(error);
+      else attempt(this.reply, () => this.executed(response, end));
+    });
+  }
+
+  private write(payload: Uint8Array): void {
+    const { context, call, shape, shard } = this;
+    const write = { path: KV.Txn, shard, payload, leases: shape.leases, shardJudgesLeases: true };
+    sendWrite(context, call, write, (error, response) => {
+      if (error !== undefined) this.reply(error);
+      else attempt(this.reply, () => this.executed(response, undefined));
+    });
+  }
+
+  /** Without `end`, the log's end is read now if the transaction wrote nothing, which costs one more round trip. */
+  private executed(response: Uint8Array, end: LogEnd | undefined): void {
+    const { timeline } = this.context;
+    const { shard } = this;
+    const revision = peekRevision(response);
+    if (txnWrote(response)) {
+      timeline.whenSealed(shard, revision, true, (unsealed) => {
+        if (unsealed !== undefined) this.reply(unsealedWrite(unsealed));
+        else this.answer(response, revision, timeline.toRevision(shard, revision));
+      });
+      return;
+    }
+    timeline.whenRead(shard, revision, end ?? timeline.beginRead(shard), (unsealed) => {
+      if (unsealed !== undefined) this.reply(unsealed);
+      else this.answer(response, revision, timeline.readRevision(shard, revision));
+    });
+  }
+
+  private answer(response: Uint8Array, shardRevision: number, revision: number): void {
+    const { context } = this;
+    answer(this.reply, () => {
       // In etcd, an operation before the first write has the previous revision in its header, a nested transaction none.
       const inner = (x: number) => (x === 0 ? 0 : x >= shardRevision ? revision : revision - 1);
-      return rewriteTxn(response, identity.header(revision), context.revisionsOf(shard), inner);
+      return rewriteTxn(response, context.identity.header(revision), context.revisionsOf(this.shard), inner);
     });
-  };
-  if (wrote) timeline.whenSealed(shard, shardRevision, true, labelled);
-  else timeline.whenRead(shard, shardRevision, end ?? timeline.beginRead(shard), labelled);
+  }
+
+  private continueAfter(promise: Promise<unknown>, step: () => void): void {
+    after(promise, (error) => {
+      if (error !== undefined) this.reply(error);
+      else attempt(this.reply, step);
+    });
+  }
 }
