@@ -2,30 +2,31 @@ import type { Http2Settings } from "./http2Settings.js";
 import type { CallObserver } from "./observer.js";
 import type { PortOptions } from "./port/port.js";
 
-/** How gRPC is served, whichever transport does it. */
+/** Options of a gRPC server, for either transport. */
 export interface GrpcOptions extends PortOptions {
-  /** Largest request message in bytes; what is larger is refused with RESOURCE_EXHAUSTED, as etcd's gRPC server does. */
+  /** Largest request message, in bytes. Larger ones fail with RESOURCE_EXHAUSTED, as in etcd's gRPC server. */
   readonly maxReceiveBytes: number;
-  /** Bytes queued for one stream above which `send` answers false. Default `HIGH_WATER_BYTES`. */
+  /** Bytes queued for one stream above which `send` returns false. Default: `HIGH_WATER_BYTES`. */
   readonly highWaterBytes?: number;
-  /** Counts the calls, and is told how they end. */
+  /** Counts the calls and reports how they end. */
   readonly observer?: CallObserver;
+  /** Default: the defaults of the configuration. */
   readonly http2?: Http2Settings;
 }
 
 export interface GrpcServer {
-  /** Where it listens, with the actual ports, in the order of `listen`. */
+  /** Addresses with their actual ports, in the order of `listen`. */
   readonly addresses: readonly string[];
   /**
-   * Stops: accepts nothing new, ends streams with UNAVAILABLE at once, lets unary calls finish for up to
-   * `graceMs`, then cuts all connections. Resolves when all is closed.
+   * Stops accepting connections, ends streams with UNAVAILABLE at once, lets unary calls finish for up to `graceMs`
+   * milliseconds, then cuts all connections. Resolves when they are closed.
    */
   shutdown(graceMs: number): Promise<void>;
-  /** Reads the files of TLS again, for the connections to come. */
+  /** Reads the TLS files again, for new connections. */
   reloadCertificates(): void;
-  /** When the certificate in use expires, ms since the epoch; undefined without TLS. */
+  /** When the certificate in use expires, in milliseconds since the epoch; undefined without TLS. */
   readonly certificateExpiresAt: number | undefined;
 }
 
-/** Bytes queued for one stream above which it is to wait. */
+/** Default of `GrpcOptions.highWaterBytes`. */
 export const HIGH_WATER_BYTES = 1 << 20;

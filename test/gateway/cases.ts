@@ -1,16 +1,16 @@
 import { type Asked, b64 } from "./support.js";
 
 export interface Case extends Asked {
-  /** Said by the reader of JSON, in its own words: only status and code are compared. */
+  /** The error comes from the JSON reader, whose text differs: only status and code are compared. */
   readonly badJson?: boolean;
-  /** A path that etcd 3.4 does not have. */
+  /** The path does not exist in etcd 3.4. */
   readonly since35?: boolean;
-  /** What this answer has to be where etcd itself answers in ways that no client can want: the reason is said. */
+  /** The expected response, with the reason, where etcd's own is of no use to clients. */
   readonly instead?: { readonly status: number; readonly code: number; readonly because: string };
-  /** Whose token it comes with; the answer to a login gives it. */
+  /** The user whose token is sent, from an earlier login. */
   readonly as?: string;
   readonly login?: string;
-  /** Fields, at whatever depth, that can not be the same on two stores. */
+  /** Fields, at any depth, that differ between two stores. */
   readonly ignore?: readonly string[];
 }
 
@@ -313,7 +313,7 @@ const auth: Case[] = [
   post("/v3/auth/user/delete", { name: "app" }),
 ];
 
-/** By service; run in this order on a new store, each after what the ones before it have left. */
+/** By service. Run in this order on a new store; later ones depend on what earlier ones have left. */
 export const cases: Readonly<Record<string, readonly Case[]>> = {
   kv,
   malformed,

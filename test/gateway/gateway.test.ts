@@ -21,7 +21,7 @@ after(async () => {
   await Promise.all([etcd?.remove(), store?.remove()]);
 });
 
-/** An answer as far as it must be the same. */
+/** The parts of a response that must be equal. */
 interface Comparable {
   readonly status: number;
   readonly type: string | undefined;
@@ -57,7 +57,7 @@ async function askAs(endpoint: string, { as, login, ...asked }: Case): Promise<A
   return answer;
 }
 
-/** Builds of etcd with the newer grpc-gateway (Debian's 3.5) say in JSON what the others say in a line of text. */
+/** Builds of etcd with a newer grpc-gateway (Debian's 3.5) send in JSON what the others send as a line of text. */
 function classic(answer: Answer): Answer {
   const type = "text/plain; charset=utf-8";
   if (answer.status === 404 && answer.text.includes('"Not Found"'))
@@ -67,13 +67,13 @@ function classic(answer: Answer): Answer {
   return answer;
 }
 
-/** Ids and terms are a store's own. A watch's first frame tells the state from which it is complete, which may be an earlier one. */
+/** Removes ids and terms, which differ between stores, and the revision of a watch's first frame, which may be older here. */
 function comparable(answer: Answer, { badJson, ignore = [], path }: Case): Comparable {
   const status = answer.status === 412 ? 400 : answer.status;
   const { type } = answer;
   if (answer.text === "") return { status, type: undefined, content: "" };
   const isJson = type === "application/json" || answer.text.startsWith('{"health"');
-  // etcd runs its checks in any order.
+  // etcd runs its checks in random order.
   if (!isJson) return { status, type, content: answer.text.split("\n").sort() };
   const values = answer.text
     .split("\n")
@@ -85,7 +85,7 @@ function comparable(answer: Answer, { badJson, ignore = [], path }: Case): Compa
     if (status >= 400) delete value.error;
     if (value.result?.created) delete value.result.header.revision;
   }
-  // The leases of a stream are on several shards, and none waits for another.
+  // The leases of one stream are on several shards, which respond independently.
   if (path.endsWith("/keepalive")) values.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
   const content = path.startsWith("/v3/maintenance/alarm") ? values.map(withoutHeader) : values;
   return { status, type, content };
@@ -99,12 +99,12 @@ function strip(value: unknown, names: readonly string[]): void {
   }
 }
 
-/** etcd 3.4 gives alarms without a header. */
+/** etcd 3.4 returns alarms without a header. */
 function withoutHeader({ header, ...rest }: Record<string, unknown>): unknown {
   return rest;
 }
 
-test("a long list comes whole", async () => {
+test("a long list is complete", async () => {
   const value = Buffer.alloc(3_000, "x").toString("base64");
   for (let i = 0; i < 3; i++) {
     const success = Array.from({ length: 100 }, (_, j) => ({
@@ -124,7 +124,7 @@ test("a long list comes whole", async () => {
   assert.deepEqual(comparable(ours, list), comparable(theirs, list));
 });
 
-test("every path that etcd serves is served, and tells what is wrong with a request", async () => {
+test("every path of etcd is served, and reports malformed requests", async () => {
   for (const path of routes.keys()) {
     const { status, text } = await ask(store.endpoint, { path, body: "[" });
     assert.equal(status, 400, `${path}: ${text}`);
@@ -135,31 +135,31 @@ test("every path that etcd serves is served, and tells what is wrong with a requ
   }
 });
 
-/** How long to try what clients get wrong, ms. */
+/** How long to send malformed requests. */
 const FUZZ_MS = Number(process.env.FUZZ_MS ?? 4_000);
-/** Bodies that, got right, would change what the other tests and the machine live on. */
-const LEFT_OUT = /auth\/enable|maintenance\/(defragment|downgrade|alarm)/;
+/** Methods that would affect other tests or the machine if a mutated body happened to be valid. */
+const EXCLUDED = /auth\/enable|maintenance\/(defragment|downgrade|alarm)/;
 
-test("whatever clients get wrong, the proxy stays and takes no blame", {
+test("malformed requests never get a server error, and the proxy keeps running", {
   timeout: FUZZ_MS + 60_000,
 }, async () => {
   const next = random(newSeed("JSON gateway"));
   const all = Object.values(cases).flat();
   const bodies = all.map(({ body }) => String(body ?? ""));
-  const paths = [...routes.keys()].filter((path) => !LEFT_OUT.test(path));
+  const paths = [...routes.keys()].filter((path) => !EXCLUDED.test(path));
   const counts = new Map<number, number>();
   const until = Date.now() + FUZZ_MS;
   const worker = async () => {
     while (Date.now() < until) {
       const which = next(all.length);
-      const own = next(2) === 0 && routes.has(all[which].path) && !LEFT_OUT.test(all[which].path);
+      const own = next(2) === 0 && routes.has(all[which].path) && !EXCLUDED.test(all[which].path);
       const path = own ? all[which].path : paths[next(paths.length)];
       const body = mutate(bodies[which], next);
       const waits = /watch$|keepalive$|observe$|lock\/lock$|campaign$/.test(path);
       const answer = await ask(store.endpoint, {
         path,
         body,
-        ...(waits ? { lines: 1, patience: 40 } : { patience: 5_000 }),
+        ...(waits ? { lines: 1, timeoutMs: 40 } : { timeoutMs: 5_000 }),
       });
       counts.set(answer.status, (counts.get(answer.status) ?? 0) + 1);
       const label = `${path} ${JSON.stringify(body.toString("latin1"))}: ${answer.status} ${answer.text}`;

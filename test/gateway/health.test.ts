@@ -16,7 +16,7 @@ async function get(path: string): Promise<[status: number, text: string]> {
   return [status, text];
 }
 
-test("while a shard is down, monitors hear its name, and balancers leave the proxy in", async () => {
+test("while a shard is down, /health names it, and /readyz stays up", async () => {
   const versions = await get("/version");
   assert.match(
     versions[1],
@@ -33,10 +33,10 @@ test("while a shard is down, monitors hear its name, and balancers leave the pro
   assert.deepEqual(await get("/version"), versions);
 });
 
-test("a proxy that starts while a shard hangs tells the version of the others, before that shard is given up", async () => {
+test("a proxy that starts while a shard hangs reports the others' version before that shard times out", async () => {
   const hanging = store.shards[1];
   await hanging.kill("SIGSTOP");
-  // With the default timeouts: the shard is given up after 2 s at the earliest.
+  // With the default timeouts, the shard times out after 2 s at the earliest.
   const proxy = await startProxyProcess(store.shards);
   try {
     const order: string[] = [];
@@ -58,7 +58,7 @@ test("a proxy that starts while a shard hangs tells the version of the others, b
   }
 });
 
-test("while the timeline can not be read, the proxy is alive, but not ready", async () => {
+test("while the timeline cannot be read, the proxy is alive but not ready", async () => {
   await store.shards[0].kill();
   await until("the outage shows", async () => (await get("/readyz"))[0] === 503);
   const [, text] = await get("/readyz");

@@ -7,7 +7,7 @@ import { createLog } from "../../src/ops/log.js";
 import type { Call, ServerStream, StreamHandler, UnaryHandler } from "../../src/rpc/call.js";
 import type { Probes } from "../../src/services/probes.js";
 import { Code, StatusError } from "../../src/status/error.js";
-import { createGateway, type Gateway, type GatewayDeps } from "../../src/transport/gateway/create.js";
+import { createGateway, type Gateway, type GatewayDeps } from "../../src/transport/gateway/gateway.js";
 import { PutRequest, PutResponse, WatchRequest, WatchResponse } from "../../src/wire/messages.js";
 import { KV, Watch } from "../../src/wire/paths.js";
 import { ask } from "./support.js";
@@ -30,7 +30,7 @@ const PROBES: Probes = {
   },
 };
 
-/** A gateway whose Put and Watch are the test's. */
+/** Serves a gateway with the test's own Put and Watch. */
 async function serve(
   handlers: { put?: UnaryHandler; watch?: StreamHandler },
   options: Partial<GatewayDeps> = {},
@@ -55,7 +55,7 @@ async function serve(
   return { endpoint: `127.0.0.1:${(server.address() as AddressInfo).port}`, gateway };
 }
 
-/** A request whose body stays open, and its answer. */
+/** Starts a request whose body stays open. */
 function open(endpoint: string, path: string) {
   const [host, port] = endpoint.split(":");
   const sent = request({ host, port, method: "POST", path });
@@ -66,7 +66,7 @@ function open(endpoint: string, path: string) {
   return { sent, response };
 }
 
-/** The next line of an answer. */
+/** Reads the next line of a response. */
 async function line(response: IncomingMessage): Promise<unknown> {
   let text = "";
   while (!text.endsWith("\n")) {
@@ -79,7 +79,7 @@ async function line(response: IncomingMessage): Promise<unknown> {
 
 const created = (watchId: number) => WatchResponse.encode({ watchId, created: true });
 
-test("the token, the request's id and what has the prefix are metadata, nothing else is", async () => {
+test("the token, the request's id and headers with the prefix become metadata, others do not", async () => {
   let call: Call | undefined;
   const { endpoint } = await serve({
     put: (given, _request, reply) => {
@@ -105,7 +105,7 @@ test("the token, the request's id and what has the prefix are metadata, nothing 
   assert.equal(call?.deadline, Number.POSITIVE_INFINITY);
 });
 
-test("a deadline ends the call, for the handler too", async () => {
+test("a deadline ends the call and cancels the handler", async () => {
   let cancelled = 0;
   const { endpoint } = await serve({
     put: (call) => void call.onCancel(() => cancelled++),
@@ -120,16 +120,16 @@ test("a deadline ends the call, for the handler too", async () => {
   assert.equal(cancelled, 1);
 });
 
-test("a client that goes cancels its calls", async () => {
+test("a client that disconnects cancels its calls", async () => {
   const calls: Call[] = [];
   const gone: Promise<void>[] = [];
-  let told = () => {};
+  let arrived = () => {};
   const both = new Promise<void>((resolve) => {
-    told = resolve;
+    arrived = resolve;
   });
   const take = (call: Call) => {
     gone.push(new Promise<void>((resolve) => void call.onCancel(resolve)));
-    if (calls.push(call) === 2) told();
+    if (calls.push(call) === 2) arrived();
   };
   const { endpoint } = await serve({ put: take, watch: take });
   const unary = open(endpoint, "/v3/kv/put");
@@ -150,7 +150,7 @@ test("a client that goes cancels its calls", async () => {
   );
 });
 
-test("a stream answers while its body is open, and goes on after the body's end", async () => {
+test("a stream responds while its body is open, and goes on after the body's end", async () => {
   let stream: ServerStream | undefined;
   let ended = () => {};
   const end = new Promise<void>((resolve) => {
@@ -176,7 +176,7 @@ test("a stream answers while its body is open, and goes on after the body's end"
   sent.end('uest":{"watchId":"8"}}');
   assert.deepEqual(await line(answer), { result: { watch_id: "8", created: true } });
   await end;
-  // In parts, as a watch sends them.
+  // A message in parts, as watches send them.
   const parts = WatchResponse.encode({ watchId: 9, created: true });
   stream!.send([parts.subarray(0, 2), parts.subarray(2)]);
   assert.deepEqual(await line(answer), { result: { watch_id: "9", created: true } });
@@ -186,7 +186,7 @@ test("a stream answers while its body is open, and goes on after the body's end"
   });
 });
 
-test("what is wrong in a later message ends the input only", async () => {
+test("a malformed message after the first one ends only the input", async () => {
   let messages = 0;
   let stream: ServerStream | undefined;
   const { endpoint } = await serve({
@@ -203,7 +203,7 @@ test("what is wrong in a later message ends the input only", async () => {
   assert.equal(stream?.cancelled, false);
 });
 
-test("a handler that pauses gets no message until it wants one", async () => {
+test("a paused handler gets no message until it resumes", async () => {
   const got: string[] = [];
   let stream: ServerStream | undefined;
   let arrived = () => {};
@@ -237,7 +237,7 @@ test("a handler that pauses gets no message until it wants one", async () => {
   await end;
 });
 
-test("a slow reader is told of to the handler, and so is that it reads again", async () => {
+test("the handler notices that a client is slow to read, and that it reads again", async () => {
   const value = Buffer.alloc(50_000, "x");
   const message = WatchResponse.encode({ events: [{ type: 0, kv: { key: value, value } }] });
   let sends = 0;
@@ -281,7 +281,7 @@ test("a slow reader is told of to the handler, and so is that it reads again", a
   assert.equal(lines, sends);
 });
 
-test("stopping ends streams so that clients move on, and lets unary calls finish", async () => {
+test("stop ends streams with UNAVAILABLE and lets unary calls finish", async () => {
   let reply: Parameters<UnaryHandler>[2] | undefined;
   let begun = () => {};
   const put = new Promise<void>((resolve) => {
@@ -319,7 +319,7 @@ test("stopping ends streams so that clients move on, and lets unary calls finish
   assert.equal((await unary).status, 200);
 });
 
-test("a message or a text that is too large is refused", async () => {
+test("an oversized message or text is refused", async () => {
   let largest = 0;
   const { endpoint } = await serve({
     put: (_call, request, reply) => {
@@ -341,7 +341,7 @@ test("a message or a text that is too large is refused", async () => {
   const blank = " ".repeat(200_001);
   const text = await ask(endpoint, { path: "/v3/kv/put", body: blank });
   assert.deepEqual([text.status, JSON.parse(text.text).code], [429, 8]);
-  // An object without an end.
+  // An object that never ends.
   const endless = open(endpoint, "/v3/watch");
   endless.sent.write(`{"x":"${blank}`);
   const answer = await endless.response;
@@ -349,7 +349,7 @@ test("a message or a text that is too large is refused", async () => {
   assert.equal(answer.headers.connection, "close");
 });
 
-test("CORS and allowed hosts are as etcd has them", async () => {
+test("CORS and allowed hosts work as in etcd", async () => {
   const ok: UnaryHandler = (_call, _request, reply) => reply(undefined, PutResponse.encode({}));
   const put = { path: "/v3/kv/put", body: "{}" };
   const allowed = "access-control-allow-origin";
@@ -383,7 +383,7 @@ test("CORS and allowed hosts are as etcd has them", async () => {
   assert.equal(preflight.headers["access-control-allow-methods"], "POST, GET, OPTIONS, PUT, DELETE");
 });
 
-test("pages tell what is wrong", async () => {
+test("pages report versions and failed checks", async () => {
   const page = async () => ({ contentType: "text/plain; version=0.0.4", body: "up 1\n" });
   const { endpoint } = await serve({}, { extra: new Map([["/metrics", page]]) });
   const get = async (path: string) => {
@@ -395,8 +395,8 @@ test("pages tell what is wrong", async () => {
     const versions = async () => ({ server: "3.6.16", storage });
     const newer = await serve({}, { probes: { ...PROBES, versions } });
     const { text } = await ask(newer.endpoint, { method: "GET", path: "/version" });
-    const told = { etcdserver: "3.6.16", etcdcluster: "3.6.0", storage: storage || "unknown" };
-    assert.equal(text, JSON.stringify(told));
+    const expected = { etcdserver: "3.6.16", etcdcluster: "3.6.0", storage: storage || "unknown" };
+    assert.equal(text, JSON.stringify(expected));
   }
   assert.deepEqual(await get("/metrics"), [200, "up 1\n"]);
   const reason = 'RANGE ERROR:shard \\"a\\": gone';

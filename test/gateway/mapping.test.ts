@@ -21,7 +21,7 @@ test("every method of etcd has an HTTP path and a schema", () => {
   assert.equal(routes.get("/v3alpha/kv/lease/revoke"), paths.Lease.LeaseRevoke);
 });
 
-test("what is taken as the same", () => {
+test("texts that are read as the same message", () => {
   const same: [MessageType, ...string[]][] = [
     [
       range,
@@ -80,24 +80,24 @@ test("integers keep all their digits", () => {
   assert.equal(renderMessage(member, encodeJson(member, most)), most);
 });
 
-test("a zero that is a member of a oneof is kept", () => {
+test("a zero in a oneof is kept", () => {
   const txn = request(paths.KV.Txn);
   const text = '{"compare":[{"key":"YQ==","version":"0"}],"success":[{"request_range":{}}]}';
   assert.equal(renderMessage(txn, encodeJson(txn, text)), text);
 });
 
-test("what is refused", () => {
+test("texts that are refused", () => {
   const txn = request(paths.KV.Txn);
   const deep = `${'{"failure":[{"request_txn":'.repeat(400)}{}${"}]}".repeat(400)}`;
   const bad: [MessageType, string, RegExp][] = [
     [range, "{", /unexpected end/],
-    [range, '{"key"}', /"}" where a colon/],
-    [range, '{"key":"Zm9v",}', /name of a field/],
+    [range, '{"key"}', /unexpected "}", expected a colon/],
+    [range, '{"key":"Zm9v",}', /field name/],
     [range, '{"key":"Zm9v"', /unexpected end/],
     [range, '{"key":"Zm', /unexpected end/],
     [range, '{"key":"\n"}', /rest of a string/],
     [range, '{"key":"\\x"}', /escape/],
-    [range, '{key:"Zm9v"}', /name of a field/],
+    [range, '{key:"Zm9v"}', /field name/],
     [range, "[]", /the request must be an object/],
     [range, '"x"', /the request must be an object/],
     [range, "nul", /a value/],
@@ -139,7 +139,7 @@ test("what is refused", () => {
   }
 });
 
-test("random messages of every type come back, and protobufjs reads what was written", () => {
+test("random messages of every type survive a round trip, and protobufjs reads the same", () => {
   const seed = newSeed("JSON mapping");
   const next = random(seed);
   for (let round = 0; round < 30; round++) {
@@ -161,11 +161,11 @@ test("random messages of every type come back, and protobufjs reads what was wri
 });
 
 interface Sample {
-  /** As a client may send it. */
+  /** Form that a client may send. */
   readonly text: string;
-  /** As it is answered. */
+  /** Form that the gateway renders. */
   readonly json: unknown;
-  /** As protobufjs shows it; undefined for zero values. */
+  /** Form that protobufjs decodes; undefined for zero values. */
   readonly proto: unknown;
 }
 
@@ -210,7 +210,7 @@ function sample(field: Field, depth: number, next: (below: number) => number): S
     case "message":
       return message(field.type!, depth - 1, next);
     case "bool": {
-      // Zero values are the business of the tests above.
+      // The tests above cover zero values.
       return { text: "true", json: true, proto: true };
     }
     case "string": {

@@ -36,7 +36,7 @@ const TOKENS = [
   " ",
 ];
 
-/** One of the ways in which clients, and those who mean harm, write what is not quite right. */
+/** Applies one to three random mutations, as careless or hostile clients might. */
 export function mutate(text: string, next: (below: number) => number): Buffer {
   let bytes = Buffer.from(text);
   for (let count = 1 + next(3); count > 0; count--) {
@@ -60,7 +60,7 @@ export function mutate(text: string, next: (below: number) => number): Buffer {
         bytes = Buffer.concat([before, Buffer.from(part.map(() => next(256))), rest]);
         break;
       default: {
-        // A value of another kind, where a value is.
+        // Replace a value by one of another kind.
         const value = bytes
           .toString("latin1")
           .replace(/:\s*("[^"]*"|\d+|true|false)/, `:${TOKENS[next(TOKENS.length)]}`);

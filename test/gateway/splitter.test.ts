@@ -14,7 +14,7 @@ const VALUES = [
   '{"é":"😀"}',
 ];
 
-/** The values of `text`, cut into chunks of up to `most` bytes. */
+/** Splits `text`, which arrives in chunks of up to `most` bytes. */
 function split(text: string, most: number, next: (below: number) => number): string[] {
   const splitter = new JsonSplitter();
   const bytes = Buffer.from(text);
@@ -28,11 +28,11 @@ function split(text: string, most: number, next: (below: number) => number): str
   return rest === undefined ? values : [...values, rest];
 }
 
-test("a body is cut into its values, however it arrives", () => {
+test("a body is split into its values, in chunks of any size", () => {
   const next = random(newSeed("JSON splitter"));
   for (let round = 0; round < 500; round++) {
     const values = Array.from({ length: next(6) }, () => VALUES[next(VALUES.length)]);
-    // Words need something between them.
+    // Words need white space between them.
     const text = values
       .map((value) => `${["\n", " ", "\r\n\t"][next(3)]}${value}${["", " "][next(2)]}`)
       .join("");
@@ -40,7 +40,7 @@ test("a body is cut into its values, however it arrives", () => {
   }
 });
 
-test("objects need nothing between them, and what is incomplete is told at the end", () => {
+test("objects need no white space between them, and an incomplete value is returned at the end", () => {
   const first = () => 0;
   assert.deepEqual(split('{"a":1}{"b":2}[3]"4"5{}', 1, first), [
     '{"a":1}',

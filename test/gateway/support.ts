@@ -5,7 +5,7 @@ export interface Answer {
   readonly type: string | undefined;
   readonly headers: IncomingHttpHeaders;
   readonly text: string;
-  /** True when the connection broke before the answer's end. */
+  /** True when the connection broke before the end of the response. */
   readonly cut: boolean;
 }
 
@@ -14,13 +14,13 @@ export interface Asked {
   readonly path: string;
   readonly body?: string | Buffer;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Lines after which the answer is left; default: it is read to its end. */
+  /** Lines to read before closing the connection. Default: all. */
   readonly lines?: number;
-  /** How long to wait for the answer, ms; default 5 s. */
-  readonly patience?: number;
+  /** How long the request may take. Default: 5 s. */
+  readonly timeoutMs?: number;
 }
 
-/** One HTTP request to `host:port`. Resolves with status 0 when there was no answer in time or the connection broke. */
+/** Sends an HTTP request to `host:port`. Resolves with status 0 if no response arrives in time or the connection breaks. */
 export function ask(endpoint: string, asked: Asked): Promise<Answer> {
   const {
     method = "POST",
@@ -28,11 +28,11 @@ export function ask(endpoint: string, asked: Asked): Promise<Answer> {
     body = "",
     headers = {},
     lines = Number.POSITIVE_INFINITY,
-    patience = 5_000,
+    timeoutMs = 5_000,
   } = asked;
   const [host, port] = endpoint.split(":");
   return new Promise((resolve) => {
-    const sent = request({ host, port, method, path, headers, signal: AbortSignal.timeout(patience) });
+    const sent = request({ host, port, method, path, headers, signal: AbortSignal.timeout(timeoutMs) });
     sent.on("error", () => resolve({ status: 0, type: undefined, headers: {}, text: "", cut: true }));
     sent.on("response", (response) => {
       let text = "";

@@ -1,5 +1,5 @@
-// A client that behaves, in a thread of its own; its data: { endpoint, token }. It puts and gets a key over and over. How long that
-// takes says little, as the etcds' disk is one that other tests use: timed are calls that the proxy answers alone.
+// A well-behaved client in a separate thread; its data is { endpoint, token }. It puts and gets a key over and over. The
+// times of those calls mean little, because other tests use the etcds' disk; it times calls that the proxy serves alone.
 import { setTimeout as sleep } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { openShard } from "../../src/shard/client.js";
@@ -7,11 +7,11 @@ import { PutRequest, RangeRequest } from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
 import { EMPTY } from "../../src/wire/reader.js";
 
-/** What the client has seen since it was last asked. */
+/** What the client has measured since the previous report. */
 export interface Report {
   /** Timed calls that have ended, and the one under way. */
   readonly calls: number;
-  /** 99 of 100 of them took no longer, ms. */
+  /** 99th percentile of their duration, in milliseconds. */
   readonly p99: number;
   readonly errors: readonly string[];
 }

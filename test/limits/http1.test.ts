@@ -17,11 +17,11 @@ after(async () => {
   await store.remove();
 });
 
-/** Long enough to tell a proxy that is deaf from one on a busy machine. */
+/** Long enough to distinguish a proxy that does not respond from one on a busy machine. */
 const WATCHED = { watchedMs: 4_000 };
 const version = "GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
 
-test("400,000 requests on one connection that is not read, and then closed", async () => {
+test("400,000 requests on one connection that is never read and then closed", async () => {
   await withstand(
     store.proxies[0],
     good,
@@ -34,7 +34,7 @@ test("400,000 requests on one connection that is not read, and then closed", asy
   );
 });
 
-test("20,000 JSON requests on each of 50 connections that are not read", async () => {
+test("20,000 JSON requests on each of 50 connections that are never read", async () => {
   const body = JSON.stringify({ key: Buffer.from("good/client").toString("base64") });
   const range = `POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
   const requests = Buffer.from(range.repeat(1_000));
@@ -46,7 +46,7 @@ test("20,000 JSON requests on each of 50 connections that are not read", async (
   );
 });
 
-test("behind a request that takes long, however many more come", async () => {
+test("10,000 requests behind a long one, on each of 50 connections", async () => {
   const body = JSON.stringify({ create_request: { key: "YQ==" } });
   const watch = `POST /v3/watch HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
   await withstand(
@@ -62,7 +62,7 @@ test("behind a request that takes long, however many more come", async () => {
   );
 });
 
-test("100,000 requests sent ahead by a client that reads are all answered, in their order", async () => {
+test("100,000 requests sent ahead by a client that reads are all served, in order", async () => {
   const socket = dial(store.proxies[0]);
   const count = 100_000;
   let answers = 0;

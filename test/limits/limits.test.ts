@@ -21,7 +21,7 @@ import { startStore, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
 import { dial, dialMany, flood, GoodClient, type Retreat, withstand } from "./support.js";
 
-/** Fewer than by default, so that opening more takes less. */
+/** Fewer than the default, so that fewer connections exceed it. */
 const MAX_CONNECTIONS = 400;
 const MAX_STREAMS = 1_000;
 const LARGE = Buffer.from("large");
@@ -29,7 +29,7 @@ const REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 let plain: TestStore;
 let guarded: TestStore;
-/** Where `plain` serves its metrics. */
+/** The port of the metrics of `plain`. */
 let metricsPort: number;
 const good = new Map<TestStore, GoodClient>();
 
@@ -62,11 +62,11 @@ after(async () => {
 });
 
 interface Attack {
-  /** Of what it is about, in docs/limits.md. */
+  /** The limit that it attacks, as in docs/limits.md. */
   readonly what: string;
-  /** Default: the one without authentication. */
+  /** Default: the store without authentication. */
   readonly on?: () => TestStore;
-  /** Default: `MAX_GROWTH`, MiB. */
+  /** How much the proxy may grow, in MiB. Default: `MAX_GROWTH_MIB`. */
   readonly growth?: number;
   begin(store: TestStore): Promise<Retreat>;
 }
@@ -78,11 +78,11 @@ const chunkedPost = (path: string) =>
 const chunk = (body: string) => `${body.length.toString(16)}\r\n${body}\r\n`;
 const empty = Buffer.alloc(0);
 
-/** Attacks with plain bytes. */
+/** An attack with raw bytes. */
 const over = (connections: number, each: (socket: Socket) => void) => (store: TestStore) =>
   Promise.resolve(dialMany(store.proxies[0], connections, each));
 
-/** Attacks over HTTP/2. */
+/** An attack over HTTP/2. */
 const overHttp2 =
   (connections: number, each: (peer: RawPeer) => unknown, settings = empty) =>
   async (store: TestStore): Promise<Retreat> => {
@@ -95,7 +95,7 @@ const overHttp2 =
     };
   };
 
-/** Attacks on one stream; `send` sends message number `i`, and is waited for when the proxy does not read on. */
+/** An attack with `count` messages on one stream. `reads`: the client reads, and waits until most messages are answered. */
 const onStream =
   (path: string, count: number, message: (i: number) => Uint8Array, reads: boolean) =>
   async (store: TestStore): Promise<Retreat> => {
@@ -262,7 +262,7 @@ const attacks: readonly Attack[] = [
         Array.from({ length: 2_000 }, (_, i) => client.login("root", `guess ${i}`).then(String, String)),
       );
       const busy = refused.filter((text) => text.includes("too many requests")).length;
-      // As many as run and wait are let in; and some more, if the first have ended meanwhile.
+      // Those that run or wait are let in, and some more if the first ones have ended meanwhile.
       assert.ok(busy > 1_000 && busy <= 2_000 - 8 - 256, `${busy} were refused`);
       assert.ok(refused.every((text) => /too many requests|authentication failed/.test(text)));
       return () => client.close();
@@ -302,7 +302,7 @@ for (const { what, on = () => plain, growth, begin } of attacks) {
   });
 }
 
-test("docs/limits.md lists each attack, and for each other limit its test", () => {
+test("docs/limits.md lists every attack, and a test for every other limit", () => {
   const lines = readFileSync(`${packageRoot}/docs/limits.md`, "utf8").split("\n");
   const rows = lines.filter((line) => line.startsWith("| ") && !/^\| (what|---) \|/.test(line));
   const cells = rows.map((row) => row.slice(2, -2).split(" | "));

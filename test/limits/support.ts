@@ -8,15 +8,16 @@ import type { ProxyProcess } from "../support/store.js";
 import { until } from "../support/until.js";
 import type { Report } from "./goodClient.js";
 
-/** How much an attack may make the proxy grow, MiB: less than any of the attacks would without its bound. */
-export const MAX_GROWTH = 150;
-/** How long a good client's calls may take meanwhile, ms, on a machine that does nothing else. */
-export const MAX_P99 = 2_000;
-/** Time for which the good client is watched before an attack, ms. */
+/** How much an attack may make the proxy grow: less than any of the attacks would without its limit. */
+export const MAX_GROWTH_MIB = 150;
+/** 99th percentile of the good client's calls meanwhile, on an otherwise idle machine. */
+export const MAX_P99_MS = 2_000;
+/** How long the good client is measured before an attack. */
 const USUAL_MS = 300;
+/** How long the attack is watched after all of it has been sent. */
 const WATCHED_MS = 1_000;
-/** Share of one processor that an idle proxy does not use. */
-const IDLE = 0.3;
+/** Share of one processor below which a proxy counts as idle. */
+const IDLE_CPU = 0.3;
 
 // Tests run compiled or from their sources.
 const fromSources = import.meta.url.endsWith(".ts");
@@ -33,7 +34,7 @@ function cpuOf(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
-/** A client that behaves while others attack. */
+/** A well-behaved client, in a separate thread. */
 export class GoodClient {
   private readonly worker: Worker;
 
@@ -46,7 +47,7 @@ export class GoodClient {
     this.worker.unref();
   }
 
-  /** What it has seen since it was last asked. */
+  /** Returns what it has measured since the previous report. */
   async report(): Promise<Report> {
     const answer = once(this.worker, "message");
     this.worker.postMessage("report");
@@ -60,24 +61,24 @@ export class GoodClient {
 }
 
 export interface Bounds {
-  /** Most that the proxy may grow, MiB. */
+  /** How much the proxy may grow, in MiB. */
   readonly growth?: number | undefined;
-  /** Time for which the attack is watched when all of it has been sent, ms. */
+  /** How long the attack is watched after all of it has been sent. */
   readonly watchedMs?: number;
 }
 
-/** Ends what an attack holds open. */
+/** Closes what an attack holds open. */
 export type Retreat = () => unknown;
 
 /**
- * Runs an attack: memory and the good client's calls have to stay as they are, and the proxy has to be idle soon after the
- * attacker has gone.
+ * Runs an attack. Memory and the duration of the good client's calls must stay within their bounds, and the proxy must be
+ * idle soon after the attacker has gone.
  */
 export async function withstand(
   proxy: ProxyProcess,
   good: GoodClient,
   attack: () => Promise<Retreat>,
-  { growth: maxGrowth = MAX_GROWTH, watchedMs = WATCHED_MS }: Bounds = {},
+  { growth: maxGrowth = MAX_GROWTH_MIB, watchedMs = WATCHED_MS }: Bounds = {},
 ): Promise<void> {
   const { pid } = proxy;
   await until("the good client is served", async () => (await good.report()).calls > 0);
@@ -96,12 +97,12 @@ export async function withstand(
     await until("the proxy is idle", async () => {
       const [cpu, since] = [cpuOf(pid), performance.now()];
       await sleep(300);
-      return (cpuOf(pid) - cpu) / (performance.now() - since) < IDLE;
+      return (cpuOf(pid) - cpu) / (performance.now() - since) < IDLE_CPU;
     });
     const growth = Math.round(most - before);
     console.log(`${calls} calls of the good client, p99 ${p99.toFixed(1)} ms; memory +${growth} MiB`);
     assert.deepEqual(errors, []);
-    const limit = MAX_P99 + 4 * usual;
+    const limit = MAX_P99_MS + 4 * usual;
     assert.ok(calls > 0 && p99 < limit, `p99 ${p99} ms of ${calls} calls, usually ${usual} ms`);
     assert.ok(growth < maxGrowth, `${growth} MiB more`);
     const after = await good.report();
@@ -111,7 +112,7 @@ export async function withstand(
   }
 }
 
-/** A connection that reads nothing. */
+/** Opens a connection that reads nothing. */
 export function dial({ port }: Pick<ProxyProcess, "port">): Socket {
   const socket = connect({ host: "127.0.0.1", port, noDelay: true });
   socket.on("error", () => {});
@@ -119,7 +120,7 @@ export function dial({ port }: Pick<ProxyProcess, "port">): Socket {
   return socket;
 }
 
-/** Many of them; ends them all. */
+/** Opens many of them. Returns how to close them. */
 export function dialMany(
   proxy: Pick<ProxyProcess, "port">,
   count: number,
@@ -132,7 +133,7 @@ export function dialMany(
   };
 }
 
-/** Writes `bytes` that often, as far as the system takes it. */
+/** Writes `bytes` so many times, as fast as the system takes them. */
 export function flood(socket: Socket, bytes: Uint8Array, times: number): void {
   for (let i = 0; i < times; i++) socket.write(bytes);
 }

@@ -6,7 +6,7 @@ import { rangesReadAt } from "../kv/counts.js";
 import { type Ask, between, key, openProxy, outcome, put, type TestProxy } from "../kv/pair.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 
-/* A transaction may read 128 MiB. "a" is on the first shard, "b" on the second. */
+/* A transaction may read 128 MiB. Keys with "a" are on the first shard, those with "b" on the second. */
 
 let shards: EtcdProcess[];
 let proxy: TestProxy;
@@ -32,12 +32,12 @@ const times = (count: number, op: Init<RequestOp>) => Array.from({ length: count
 
 async function refused(success: readonly Init<RequestOp>[]): Promise<void> {
   const error = await outcome(ask("txn", { success: success as RequestOp[] }));
-  assert.ok(error instanceof StatusError, "it was carried out");
+  assert.ok(error instanceof StatusError, "it ran");
   assert.equal(error.code, Code.RESOURCE_EXHAUSTED);
   assert.match(error.message, /would read more than 128 MiB/);
 }
 
-test("on one shard: refused before the shard is asked for more than one of the ranges", async () => {
+test("on one shard: refused after at most two of the ranges were read", async () => {
   const read = await rangesReadAt(shards, () => refused(times(100, range("a", "b"))));
   assert.ok(read <= 2, `${read} ranges were read`);
   const written = { kind: "put", request: put("a/new", "x") } as Init<RequestOp>;
@@ -54,7 +54,7 @@ test("nested, and over several shards", async () => {
   await refused(times(20, range("a", "c")));
 });
 
-test("as many single keys as etcd takes by default are asked for once", async () => {
+test("as many single keys as etcd allows by default are read once", async () => {
   const gets = Array.from(
     { length: 128 },
     (_, i): Init<RequestOp> => ({ kind: "range", request: key(`b/get${i}`) }),
@@ -62,7 +62,7 @@ test("as many single keys as etcd takes by default are asked for once", async ()
   assert.equal(await rangesReadAt([shards[1]!], () => ask("txn", { success: gets as RequestOp[] })), 128);
 });
 
-test("what reads less is carried out: a few large ranges, many small ones, many keys", async () => {
+test("transactions that read less run: a few large ranges, many small ones, many keys", async () => {
   const counts = async (success: readonly Init<RequestOp>[]) => {
     const { responses } = await ask("txn", { success: success as RequestOp[] });
     return responses.map((each) => (each.kind === "range" ? each.response.count : -1));

@@ -22,7 +22,7 @@ async function pair(): Promise<{ client: Socket; socket: Socket }> {
   return { client, socket: accepted.pop()! };
 }
 
-test("an accepted connection that was adopted reads what was sent, each its own, and keeps what it was asked to keep", async () => {
+test("each adopted connection reads what its client sent, and holds little more memory than that", async () => {
   const all = [];
   for (let i = 0; i < CLIENTS; i++) {
     const { client, socket } = await pair();
@@ -44,10 +44,7 @@ test("an accepted connection that was adopted reads what was sent, each its own,
   for (const { client } of all) client.end();
   await Promise.all(ended);
   for (const { pieces, sent } of all) {
-    assert.ok(
-      Buffer.concat(pieces).equals(Buffer.concat(sent)),
-      "byte for byte, also of what was read first",
-    );
+    assert.ok(Buffer.concat(pieces).equals(Buffer.concat(sent)), "byte for byte");
   }
   const slabs = new Set(all.flatMap(({ pieces }) => pieces.map(({ buffer }) => buffer)));
   const held = [...slabs].reduce((sum, { byteLength }) => sum + byteLength, 0);
@@ -55,7 +52,7 @@ test("an accepted connection that was adopted reads what was sent, each its own,
   assert.ok(held < expected * 1.5 + 64 * 1024, `${held} bytes for ${expected}`);
 });
 
-test("what nobody looks at any more is read over", () => {
+test("the memory of a piece that was not kept is used again", () => {
   const { buffer, callback } = readIntoSharedSlabs((piece) => {
     seen.push(piece);
     return piece[0] === 1;
@@ -71,7 +68,7 @@ test("what nobody looks at any more is read over", () => {
   assert.equal(next.byteOffset, over.byteOffset + 100);
 });
 
-test("an adopted connection and what was accepted close together, whoever begins", async () => {
+test("an adopted connection and the accepted one close together, whichever end begins", async () => {
   for (const begins of ["client", "accepted", "adopted"] as const) {
     const { client, socket } = await pair();
     const adopted = adopt(socket, () => readIntoSharedSlabs(() => false))!;
@@ -80,14 +77,14 @@ test("an adopted connection and what was accepted close together, whoever begins
     const open = await connections();
     if (begins === "client") client.end();
     else (begins === "accepted" ? socket : adopted).destroy();
-    // It reads its end only when somebody reads it, as a connection of ours does.
+    // A socket notices its end only while it is read, as our connections do.
     adopted.on("end", () => adopted.destroySoon());
     await Promise.all(closed);
     assert.equal(await connections(), open - 1, begins);
   }
 });
 
-test("on a unix socket it reads what was sent as well", async () => {
+test("an adopted unix socket reads what was sent", async () => {
   const path = join(temporaryFolder(), "socket");
   const local = createServer().listen(path);
   try {
@@ -105,7 +102,7 @@ test("on a unix socket it reads what was sent as well", async () => {
   }
 });
 
-test("what cannot be adopted is left as it is: a connection that is gone, or that cannot read into given memory", async () => {
+test("a connection that cannot be adopted stays untouched: a closed one, or one that cannot read into given memory", async () => {
   const never = () => assert.fail("nothing is read");
   const gone = await pair();
   gone.client.resetAndDestroy();

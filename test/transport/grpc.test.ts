@@ -5,13 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, before, describe, test } from "node:test";
 import { Client, type ClientDuplexStream, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import type { ListenTlsConfig } from "../../src/config/tls.js";
 import { fromAsync } from "../../src/rpc/async.js";
 import type { ServerStream, StreamHandler, UnaryHandler } from "../../src/rpc/call.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import { serveGrpc } from "../../src/transport/grpc/serve.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import { ListenError } from "../../src/transport/port/listen.js";
-import type { ListenTls } from "../../src/transport/port/tls.js";
 import type { GrpcOptions, GrpcServer } from "../../src/transport/server.js";
 import { Authority } from "../support/certificates.js";
 import { until } from "../support/until.js";
@@ -20,9 +20,9 @@ const identity = (bytes: Buffer) => bytes;
 const UNARY = "/test.Test/Unary";
 const STREAM = "/test.Test/Stream";
 
-/** The transport under test, and its certificate; the tests run once for each. */
+/** The transport under test and its certificate. The tests run once for each. */
 let transport: typeof serveHttp2 = serveHttp2;
-let tls: ListenTls | undefined;
+let tls: ListenTlsConfig | undefined;
 const authority = new Authority();
 const transports = [
   ["grpc-js", serveGrpc, undefined],
@@ -103,7 +103,7 @@ function open(client: Client): {
 
 const tick = () => new Promise((resolve) => setTimeout(resolve, 5));
 
-/** Resolves when `count` has begun and does not change any more: flow control has filled its windows. */
+/** Resolves when `count` has started to grow and then stopped: the windows of flow control are full. */
 async function standstill(count: () => number): Promise<void> {
   let before = 0;
   let same = 0;
@@ -146,7 +146,7 @@ for (const [name, implementation, certificate] of transports) {
         assert.equal(seen[7], Number.POSITIVE_INFINITY);
       });
 
-      test("statuses keep code and text, whatever is in it", async () => {
+      test("statuses keep code and text, with any characters", async () => {
         const texts = ["etcdserver: mvcc: required revision has been compacted", '100% of "ä"\n', "\ud800"];
         const { client } = await serve({
           unary: fromAsync(async (_call, request) => {
@@ -160,7 +160,7 @@ for (const [name, implementation, certificate] of transports) {
         }
       });
 
-      test("fromAsync: what is not a status is INTERNAL", async () => {
+      test("fromAsync: an error that is not a status becomes INTERNAL", async () => {
         const { client } = await serve({
           unary: fromAsync(async () => {
             throw new TypeError("a bug");
@@ -170,7 +170,7 @@ for (const [name, implementation, certificate] of transports) {
         assert.deepEqual([error?.code, error?.details], [Code.INTERNAL, "a bug"]);
       });
 
-      test("an unknown method is UNIMPLEMENTED and named", async () => {
+      test("an unknown method is UNIMPLEMENTED, with its name", async () => {
         const { client } = await serve({});
         const { error } = await call(client, "", { path: "/etcdserverpb.KV/Nonsense" });
         assert.equal(error?.code, Code.UNIMPLEMENTED);
@@ -190,7 +190,7 @@ for (const [name, implementation, certificate] of transports) {
         assert.equal(huge.error?.code, Code.RESOURCE_EXHAUSTED);
       });
 
-      test("the handler learns that the client cancelled, that its deadline passed, that its connection is gone", async () => {
+      test("the handler is cancelled when the client cancels, its deadline passes, or its connection closes", async () => {
         const ends: string[] = [];
         let begun = 0;
         const { client, server } = await serve({
@@ -282,7 +282,7 @@ for (const [name, implementation, certificate] of transports) {
         assert.deepEqual([error?.code, error?.details, got], [Code.UNAVAILABLE, "etcdserver: no leader", 50]);
       });
 
-      test("a client that does not read: send says stop, the queue is counted, it drains when the client reads", async () => {
+      test("a client that does not read: send returns false, and the queue drains when the client reads", async () => {
         const MESSAGE = Buffer.alloc(64 * 1024, 1);
         let accepted = 0;
         let drains = 0;
@@ -313,14 +313,14 @@ for (const [name, implementation, certificate] of transports) {
         );
         const { stream, ended } = open(client);
         stream.write(Buffer.from("go"));
-        // It reads one message and then no more (grpc-js takes in everything before the first read).
+        // It reads one message and then stops. (grpc-js buffers everything until the first read.)
         let got = 0;
         stream.once("data", () => {
           got++;
           stream.pause();
         });
         await standstill(() => accepted);
-        assert.ok(accepted < 400, `${accepted} messages taken although nobody reads`);
+        assert.ok(accepted < 400, `${accepted} messages taken although the client does not read`);
         assert.ok(server!.queuedBytes > HIGH_WATER / 2, "still above the mark at which it drains");
         assert.ok(
           peak > HIGH_WATER && peak <= HIGH_WATER + MESSAGE.length + 5,
@@ -336,7 +336,7 @@ for (const [name, implementation, certificate] of transports) {
         assert.ok(drains > 0);
       });
 
-      test("a paused stream hands out nothing and lets the client wait", async () => {
+      test("a paused stream delivers nothing and holds the client up", async () => {
         let server: ServerStream | undefined;
         let got = 0;
         const { client } = await serve({
@@ -362,7 +362,7 @@ for (const [name, implementation, certificate] of transports) {
         assert.equal(await ended, undefined);
       });
 
-      test("cancellation: told once, nothing is sent or queued any more", async () => {
+      test("cancellation: reported once, and nothing more is sent or queued", async () => {
         let server: ServerStream | undefined;
         let cancels = 0;
         let drains = 0;
@@ -394,7 +394,7 @@ for (const [name, implementation, certificate] of transports) {
 
       test("an oversized message ends the stream with etcd's text", async () => {
         const { client } = await serve({
-          stream: (stream) => stream.onMessage(() => assert.fail("handed out")),
+          stream: (stream) => stream.onMessage(() => assert.fail("delivered")),
         });
         const { stream, ended } = open(client);
         stream.on("data", () => {});
@@ -404,7 +404,7 @@ for (const [name, implementation, certificate] of transports) {
     });
 
     describe("listening and stopping", () => {
-      test("a taken port is a ListenError that names the address", async () => {
+      test("a port in use is a ListenError with the address", async () => {
         const blocker = createServer();
         await new Promise<void>((resolve) => blocker.listen(0, "127.0.0.1", resolve));
         cleanups.push(() => blocker.close());
@@ -417,7 +417,7 @@ for (const [name, implementation, certificate] of transports) {
         });
       });
 
-      test("a malformed address is a ListenError that says why", async () => {
+      test("a malformed address is a ListenError with the reason", async () => {
         await assert.rejects(serve({}, { listen: ["127.0.0.1:99999"] }), {
           name: "ListenError",
           message: "cannot listen on 127.0.0.1:99999: port 99999 is above 65535",
@@ -436,7 +436,7 @@ for (const [name, implementation, certificate] of transports) {
         }
       });
 
-      test("shutdown: unary calls finish, streams end with etcd's text, nothing new is accepted", async () => {
+      test("shutdown: unary calls finish, streams end with etcd's text, new connections are refused", async () => {
         let finish: (() => void) | undefined;
         let cancels = 0;
         const { client, server } = await serve({
@@ -463,7 +463,7 @@ for (const [name, implementation, certificate] of transports) {
         await stopped;
       });
 
-      test("shutdown: what does not finish is cut off after the grace", async () => {
+      test("shutdown: calls that do not finish are cut off after the grace period", async () => {
         let begun = false;
         let cancelled = false;
         const { client, server } = await serve({

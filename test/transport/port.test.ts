@@ -19,7 +19,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-/** Answers `<method> <path> <body>`; `/stream` goes on until `end`, `/wait` until `release`. */
+/** Responds with `<method> <path> <body>`. `/stream` lasts until `end`, `/wait` until `release`. */
 const open = { responses: 0, release: () => {}, end: () => {} };
 const http1: RequestListener = async (incoming, response) => {
   open.responses++;
@@ -117,7 +117,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       }
     });
 
-    test("either is understood however its bytes come", async () => {
+    test("both protocols are recognised in chunks of any size", async () => {
       const { addresses } = await serve();
       for (const size of [1, 2, 3, 7, 24, 25]) {
         const peer = new RawPeer(dial(addresses[0]));
@@ -127,7 +127,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
           peer.headers(1, requestFields(UNARY)),
           frame(FrameType.DATA, Flag.END_STREAM, 1, grpc(Buffer.from("hello"))),
         ]);
-        // Begins as the preface of HTTP/2 does.
+        // Begins like the preface of HTTP/2.
         const plain = dial(addresses[0]);
         const http1 = Buffer.from("PROPFIND /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         const answer = text(plain);
@@ -146,7 +146,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       }
     });
 
-    test("too many connections: the client is told, in what it speaks; when others have gone it is served", async () => {
+    test("too many connections: the client gets an error in its protocol, and is served when others have gone", async () => {
       const stats = new ConnectionStats();
       const log: string[] = [];
       const { addresses } = await serve({
@@ -172,7 +172,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       assert.deepEqual([stats.accepted, stats.acceptedBy], [5, { http1: 0, http2: 1 }]);
     });
 
-    test("the requests of one connection are served one after the other, and those that wait go with it", async () => {
+    test("the requests of a connection are served one at a time, and those that wait end with it", async () => {
       const { addresses } = await serve();
       const post = (path: string) => `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi`;
       const socket = dial(addresses[0]);
@@ -192,14 +192,14 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       );
       socket.write(["/stream", "/wait", ...many].map(post).join(""));
       await until("the stream has begun", () => answers.includes("begun"));
-      open.release = () => assert.fail("nobody waits for the second answer");
+      open.release = () => assert.fail("the second request is served");
       const { release } = open;
       socket.destroy();
       await until("the stream's client has gone", () => open.responses === 0);
       assert.equal(open.release, release);
     });
 
-    test("a client that sends on and on behind a request without an answer is disconnected after a minute", async () => {
+    test("a client that keeps sending behind an unanswered request is disconnected after a minute", async () => {
       const stats = new ConnectionStats();
       const { addresses } = await serve({ http1, connections: stats });
       mock.timers.enable({ apis: ["setTimeout"] });
@@ -219,7 +219,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       assert.deepEqual([stats.refused.pipelined, patient.closed], [1, false]);
     });
 
-    test("an offer to go over to HTTP/2, as Java's client makes it, is not taken up, and its request answered", async () => {
+    test("an upgrade to HTTP/2, as Java's client offers it, is ignored, and the request served", async () => {
       const { addresses } = await serve();
       const socket = dial(addresses[0]);
       const answer = text(socket);
@@ -232,14 +232,14 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       assert.match(await answer, /^HTTP\/1\.1 200 OK\r\n.*POST \/x body$/s);
     });
 
-    test("nothing is found where nobody serves HTTP/1.1", async () => {
+    test("without an HTTP/1.1 handler every path is 404", async () => {
       const { addresses } = await serve({});
       const answer = await fetchText(addresses[0], "/v3/kv/range");
       assert.deepEqual([answer.status, answer.body], [404, "404 page not found\n"]);
       assert.equal(answer.headers["content-type"], "text/plain; charset=utf-8");
     });
 
-    test("shutdown: requests are answered, what streams may end, what is idle or silent is closed", async () => {
+    test("shutdown: requests and streams may finish, idle and silent connections are closed", async () => {
       const server = await serve();
       const [address] = server.addresses;
       const agent = new Agent({ keepAlive: true });
@@ -261,13 +261,13 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       await stopped;
     });
 
-    test("shutdown: a request that is not answered is cut off after the grace", async () => {
+    test("shutdown: an unanswered request is cut off after the grace period", async () => {
       const server = await serve();
       const waiting = assert.rejects(fetchText(server.addresses[0], "/wait"), { code: "ECONNRESET" });
       await until("the request has come", () => open.responses === 1);
       await server.shutdown(50);
       await waiting;
-      await until("its handler knows", () => open.responses === 0);
+      await until("its handler notices", () => open.responses === 0);
     });
   });
 }

@@ -6,12 +6,12 @@ import descriptor from "protobufjs/ext/descriptor.js";
 import { Health } from "../../src/services/health.js";
 import { Code } from "../../src/status/error.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
-import { createReflection } from "../../src/transport/reflection/handlers.js";
+import { createReflection } from "../../src/transport/reflection/service.js";
 import type { GrpcServer } from "../../src/transport/server.js";
 import * as paths from "../../src/wire/paths.js";
 import { loadProto } from "../support/proto.js";
 
-/* Reflection as grpcurl uses it: all that is served can be found, and the descriptors are complete. */
+/* Reflection as grpcurl uses it: every service can be found, and the descriptors are complete. */
 
 let server: GrpcServer;
 let client: Client;
@@ -49,7 +49,7 @@ interface Response {
   readonly error_response?: { readonly error_code: number; readonly error_message: string };
 }
 
-/** Asks all of it on one stream. */
+/** Sends all requests on one stream. */
 async function ask(version: string, ...requests: object[]): Promise<Response[]> {
   const space = `grpc.reflection.${version}`;
   const [request, response] = ["Request", "Response"].map((end) =>
@@ -64,13 +64,12 @@ async function ask(version: string, ...requests: object[]): Promise<Response[]> 
   return answers;
 }
 
-/** The files of an answer, put together by themselves. */
+/** A root made of nothing but the files in a response. */
 function rootOf({ file_descriptor_response: found }: Response): protobuf.Root {
   const file = found!.file_descriptor_proto.map((bytes) => descriptor.FileDescriptorProto.decode(bytes));
   const names = new Set(file.map(({ name }) => name));
   for (const { dependency } of file) {
-    for (const imported of dependency as string[])
-      assert.ok(names.has(imported), `${imported} is there, too`);
+    for (const imported of dependency as string[]) assert.ok(names.has(imported), `${imported} is included`);
   }
   const root = protobuf.Root.fromDescriptor(descriptor.FileDescriptorSet.encode({ file }).finish());
   root.resolveAll();
@@ -78,7 +77,7 @@ function rootOf({ file_descriptor_response: found }: Response): protobuf.Root {
 }
 
 for (const version of ["v1", "v1alpha"]) {
-  test(`${version}: every service is listed, and each of its methods can be found with all its messages`, async () => {
+  test(`${version}: every service is listed, and its methods are found with all their messages`, async () => {
     const [{ list_services_response: list }] = await ask(version, { list_services: "*" });
     const listed = list!.service.map(({ name }) => name);
     const served = new Set(methods.map((path) => path.slice(1).split("/")[0]));
@@ -128,7 +127,7 @@ test("oneofs, repeated fields, enums, streams and imports are as in proto/", asy
   assert.equal(observe.resolvedResponseType!.fields.kv.resolvedType!.fullName, ".mvccpb.KeyValue");
 });
 
-test("files by name, and what is not there", async () => {
+test("files by name, and errors for unknown names", async () => {
   const requests = [
     { host: "h", file_by_filename: "kv.proto" },
     { file_by_filename: "../package.json" },

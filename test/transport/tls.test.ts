@@ -5,10 +5,10 @@ import { connect as connectPlain } from "node:net";
 import { afterEach, describe, test } from "node:test";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
+import type { ListenTlsConfig } from "../../src/config/tls.js";
 import { ConnectionStats } from "../../src/stats/connections.js";
 import { serveGrpc } from "../../src/transport/grpc/serve.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
-import type { ListenTls } from "../../src/transport/port/tls.js";
 import type { GrpcServer } from "../../src/transport/server.js";
 import { Authority, type Pair } from "../support/certificates.js";
 import { until } from "../support/until.js";
@@ -16,14 +16,14 @@ import { until } from "../support/until.js";
 const UNARY = "/test.Test/Unary";
 const identity = (bytes: Buffer) => bytes;
 const authority = new Authority();
-const clients = new Authority("authority of the clients");
+const clients = new Authority("client authority");
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-/** Dials and resolves with the connection when the handshake is done. */
+/** Connects; resolves when the handshake is done. */
 function dial(address: string, options: ConnectionOptions = {}): Promise<TLSSocket> {
   const [host, port] = address.split(":");
   return new Promise((resolve, reject) => {
@@ -90,7 +90,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       readonly stats: ConnectionStats;
     }
 
-    async function serve(tls: Partial<ListenTls> = {}): Promise<Served> {
+    async function serve(tls: Partial<ListenTlsConfig> = {}): Promise<Served> {
       const log: string[] = [];
       const write = (fields: object, text: string) => log.push(`${text} ${JSON.stringify(fields)}`);
       const stats = new ConnectionStats();
@@ -108,7 +108,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       return { address: server.addresses[0], server, log, stats };
     }
 
-    test("gRPC and HTTPS on one port, with the protocol that the client can speak", async () => {
+    test("gRPC and HTTPS share a port, with the protocol that the client supports", async () => {
       const { address, stats } = await serve();
       assert.equal(await call(address, "x".repeat(100_000)), "x".repeat(100_000));
       assert.equal(await get(address), "404 404 page not found\n");
@@ -124,7 +124,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       assert.deepEqual(stats.acceptedBy, { http1: 1, http2: 1 });
     });
 
-    test("mutual TLS: only clients with a certificate of the authority", async () => {
+    test("mutual TLS: only clients with a certificate of the authority are served", async () => {
       const { address, log } = await serve({ clientCaFile: clients.caFile });
       const pair = clients.issue();
       assert.equal(await call(address, "mine", pair), "mine");
@@ -137,7 +137,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       await assert.rejects(call(address, "other", clients.issue({ hours: -1 })));
     });
 
-    test("what is wrong with a client's certificate is in the log", async () => {
+    test("the log has the reason why a client's certificate is rejected", async () => {
       for (const [pair, reason] of [
         [authority.issue(), `the client's certificate is not signed by an authority in ${clients.caFile}`],
         [clients.issue({ hours: -1 }), "the client's certificate has expired"],
@@ -149,7 +149,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       }
     });
 
-    test("new files are used for new connections; unusable ones are not, and the log says why", async () => {
+    test("new connections use new files; unusable files are not used, and the log has the reason", async () => {
       const pair = authority.issue({ names: ["first.example", "127.0.0.1"] });
       const { address, log, server } = await serve(pair);
       const old = await dial(address);
@@ -179,7 +179,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       assert.ok(Math.abs(server.certificateExpiresAt! - Date.now() - 5 * 3_600_000) < 60_000);
     });
 
-    test("versions and cipher suites", async () => {
+    test("minimum version and cipher suites are enforced", async () => {
       const { address } = await serve({ minVersion: "TLSv1.3" });
       await assert.rejects(dial(address, { maxVersion: "TLSv1.2" }), /protocol version/);
       assert.equal((await dial(address)).getProtocol(), "TLSv1.3");
@@ -188,7 +188,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       assert.equal(socket.getCipher().name, "ECDHE-ECDSA-CHACHA20-POLY1305");
     });
 
-    test("a client without TLS is sent away", async () => {
+    test("a client without TLS is disconnected", async () => {
       const { address, log } = await serve();
       const [host, port] = address.split(":");
       const socket = connectPlain({ host, port: Number(port) });
@@ -200,7 +200,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       );
     });
 
-    test("a handshake that does not go on is ended after 10 s", async () => {
+    test("a stalled handshake is ended after 10 s", async () => {
       const { address, stats } = await serve();
       const [host, port] = address.split(":");
       const socket = connectPlain({ host, port: Number(port) });
@@ -211,7 +211,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
       assert.equal(stats.refused.tls, 1);
     });
 
-    test("shutdown ends handshakes that do not come to an end", async () => {
+    test("shutdown ends stalled handshakes", async () => {
       const { address, server, stats } = await serve();
       const [host, port] = address.split(":");
       const socket = connectPlain({ host, port: Number(port) });
@@ -227,7 +227,7 @@ for (const [name, transport] of Object.entries({ native: serveHttp2, "grpc-js": 
   });
 }
 
-test("files that cannot be used at the start", async () => {
+test("unusable files at the start are a TlsFileError", async () => {
   const pair = authority.issue();
   const other = authority.issue();
   const missing = `${pair.certFile}.gone`;

@@ -1,7 +1,7 @@
 import type { RequestListener } from "node:http";
 import type { Log } from "../../ops/log.js";
-import { sendText } from "../../transport/gateway/answers.js";
 import type { PageHandler } from "../../transport/gateway/pages.js";
+import { sendText } from "../../transport/gateway/responses.js";
 import { Port } from "../../transport/port/port.js";
 
 export interface PageServer {

@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { TLSSocket } from "node:tls";
 import type { Config } from "../../config/types.js";
-import { sendText } from "./answers.js";
+import { sendText } from "./responses.js";
 
 /**
- * Sets the CORS headers, and answers what goes no further: OPTIONS, and requests to a name that is not allowed, which
- * is what a web page makes the browser send here after its own name was bound to this address (DNS rebinding). With TLS the
- * certificate protects from that. True when the request is answered.
+ * Sets the CORS headers and ends requests that go no further: OPTIONS, and those for a host that is not allowed. The host
+ * check stops DNS rebinding, where a web page's own name resolves to this proxy's address; with TLS the certificate
+ * does. Returns true if the response has been sent.
  */
 export function controlAccess(
   { cors, hosts }: Config["http"],
@@ -19,7 +19,7 @@ export function controlAccess(
       sendText(
         response,
         421,
-        `the host ${JSON.stringify(host)} is not among http.hosts of this proxy's configuration`,
+        `host ${JSON.stringify(host)} is not allowed by http.hosts in this proxy's configuration`,
       );
       return true;
     }
@@ -39,7 +39,7 @@ export function controlAccess(
   return true;
 }
 
-/** A Host header without the port and without the brackets of IPv6. */
+/** A Host header without its port and without the brackets of IPv6. */
 function hostname(host: string): string {
   const match = /^(?:\[([^\]]*)\]|([^:]*)):\d*$/.exec(host);
   return match?.[1] ?? match?.[2] ?? host;

@@ -6,15 +6,15 @@ import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import type { Deadlines } from "../../turn/deadlines.js";
-import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES, tooLarge } from "../limit.js";
+import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES, tooLarge } from "../limits.js";
 import type { CallObserver } from "../observer.js";
-import { Collected } from "./collected.js";
 import type { Method } from "./schema.js";
+import { TextBuffer } from "./textBuffer.js";
 
-/** Headers that are metadata under their own name; others need the prefix. */
-const PLAIN = new Set(["authorization", "x-request-id", "traceparent", "tracestate"]);
+/** Headers that become metadata under their own name; others need the prefix. */
+const UNPREFIXED = new Set(["authorization", "x-request-id", "traceparent", "tracestate"]);
 const PREFIX = "grpc-metadata-";
-/** How long the body of a request may take that is no stream, ms. */
+/** How long the body of a request that is not a stream may take to arrive. */
 const BODY_TIMEOUT_MS = 300_000;
 
 class HeaderMetadata implements Metadata {
@@ -22,34 +22,34 @@ class HeaderMetadata implements Metadata {
 
   get(name: string): string | undefined {
     const { headers } = this.request;
-    const value = (PLAIN.has(name) ? headers[name] : undefined) ?? headers[PREFIX + name];
+    const value = (UNPREFIXED.has(name) ? headers[name] : undefined) ?? headers[PREFIX + name];
     return Array.isArray(value) ? value[0] : value;
   }
 }
 
-/** What the calls of one method share. */
+/** What all calls of one method share. */
 export interface Endpoint {
   readonly method: Method;
   readonly stats: MethodStats;
   readonly observer: CallObserver;
-  /** Largest request message, in bytes of protobuf. */
+  /** Largest request message, in protobuf bytes. */
   readonly messageBytes: number;
   /** Largest JSON text of one message, in bytes. */
   readonly textBytes: number;
-  /** Queued bytes of a stream above which `send` answers false. */
+  /** Queued bytes of a stream above which `send` returns false. */
   readonly highWaterBytes: number;
-  /** Counts what waits, in both directions. */
+  /** Counts waiting bytes in both directions. */
   readonly connections: ConnectionStats;
-  /** The calls that have a deadline, of all methods. */
+  /** Calls with a deadline, of all methods. */
   readonly deadlines: Deadlines<CallState>;
 }
 
-/** One call that came over HTTP/1.1. */
+/** A call over HTTP/1.1. */
 export abstract class HttpCarrier implements Carrier {
   abstract readonly call: CallState;
   private readonly since: number;
   private requestBytes = 0;
-  private answerBytes = 0;
+  private responseBytes = 0;
 
   constructor(
     protected readonly endpoint: Endpoint,
@@ -59,9 +59,9 @@ export abstract class HttpCarrier implements Carrier {
     this.since = endpoint.observer.began(endpoint.stats);
     response.once("close", () => {
       this.call.cancel();
-      this.countAnswer(-this.answerBytes);
+      this.countResponse(-this.responseBytes);
     });
-    // A write to a client that has gone; "close" tells.
+    // A write to a client that has gone, which "close" reports.
     response.on("error", () => {});
   }
 
@@ -79,8 +79,8 @@ export abstract class HttpCarrier implements Carrier {
   }
 
   /**
-   * Counts memory that the request takes until the call is over: `bytes` from now on. False when it is too much; the call
-   * has ended then.
+   * Sets the memory that the request takes, in bytes; it is counted until the call is over. Aborts the call when that
+   * exceeds the limit of all requests. Returns false when the call is over.
    */
   protected countRequest(bytes: number): boolean {
     if (this.call.over) return false;
@@ -92,27 +92,27 @@ export abstract class HttpCarrier implements Carrier {
     return false;
   }
 
-  /** Counts bytes of answers that wait to be read; below 0 when they no longer do. */
-  protected countAnswer(bytes: number): void {
-    // What had not been written when the response was closed is told of once more.
-    const counted = Math.max(bytes, -this.answerBytes);
+  /** Adds to the response bytes that wait to be read; negative when they no longer do. */
+  protected countResponse(bytes: number): void {
+    // Bytes that were unwritten at "close" have been subtracted there already.
+    const counted = Math.max(bytes, -this.responseBytes);
     this.endpoint.connections.queued.bytes += counted;
-    this.answerBytes += counted;
+    this.responseBytes += counted;
   }
 
-  /** Whether all clients together leave so much unread that this one is to get no `more` bytes. */
+  /** Whether clients leave so much unread that this response may not queue `more` bytes. */
   protected isFull(more: number): boolean {
     const { queued } = this.endpoint.connections;
-    return queued.isExceeded(MAX_UNREAD_BYTES, this.answerBytes + more);
+    return queued.isExceeded(MAX_UNREAD_BYTES, this.responseBytes + more);
   }
 
   /**
-   * Calls `done` with the whole body, or with RESOURCE_EXHAUSTED as soon as it is too long, or with CANCELLED when it takes
-   * too long. Not at all when the call is over before.
+   * Calls `done` with the whole body, with RESOURCE_EXHAUSTED as soon as the body is too large, or with CANCELLED when it
+   * takes too long. Does not call it if the call is over before.
    */
   protected readBody(done: (error: StatusError | undefined, text: string) => void): void {
     const { request, endpoint } = this;
-    const body = new Collected();
+    const body = new TextBuffer();
     let isDone = false;
     const finish = (error: StatusError | undefined) => {
       if (isDone) return;
@@ -133,27 +133,38 @@ export abstract class HttpCarrier implements Carrier {
     request.on("end", () => finish(undefined));
   }
 
-  /** Gives the connection up after this answer when the request's body is not at its end: nothing can follow it. */
+  /** Closes the connection after this response if the request's body is incomplete: no other request can follow. */
   protected closeUnlessRead(): void {
     if (!this.request.complete) this.response.setHeader("connection", "close");
   }
 }
 
 function tooSlow(): StatusError {
-  const text = `etcd-braid: the request's body did not come within ${BODY_TIMEOUT_MS / 1_000} s`;
+  const text = `etcd-braid: the request body did not arrive within ${BODY_TIMEOUT_MS / 1_000} s`;
   return new StatusError(Code.CANCELLED, text);
 }
 
-/** Milliseconds in one of each unit of `Grpc-Timeout`. */
-const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
+/** Milliseconds per unit of `Grpc-Timeout`. */
+const UNITS_MS: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1_000,
+  m: 1,
+  u: 1e-3,
+  n: 1e-6,
+};
 
-/** When a call that comes now is to be over, ms since the epoch. Throws INVALID_ARGUMENT for a malformed `Grpc-Timeout`. */
+/**
+ * Deadline of a request that has just arrived, in milliseconds since the epoch; `Infinity` when it has none. Throws
+ * INVALID_ARGUMENT for a malformed `Grpc-Timeout`.
+ */
 export function deadlineOf(request: IncomingMessage): number {
   const header = request.headers["grpc-timeout"];
   if (header === undefined || header === "") return Number.POSITIVE_INFINITY;
   const text = String(header);
-  const match = /^([+-]?\d{1,18})([HMSmun])$/.exec(text);
-  if (match === null) throw new StatusError(Code.INVALID_ARGUMENT, `invalid grpc-timeout: ${text}`);
-  const timeout = Number(match[1]) * UNITS[match[2]];
+  const [, amount, unit = ""] = /^([+-]?\d{1,18})([HMSmun])$/.exec(text) ?? [];
+  const unitMs = UNITS_MS[unit];
+  if (unitMs === undefined) throw new StatusError(Code.INVALID_ARGUMENT, `invalid grpc-timeout: ${text}`);
+  const timeout = Number(amount) * unitMs;
   return timeout === 0 ? Number.POSITIVE_INFINITY : Date.now() + Math.floor(timeout);
 }

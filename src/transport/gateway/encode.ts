@@ -1,23 +1,23 @@
 import { type Writer, writer } from "../../wire/writer.js";
-import { type Message, readMessage, type Scalar } from "./read.js";
+import { type Message, readMessage, type Scalar } from "./jsonReader.js";
 import type { Field, MessageType } from "./schema.js";
 
-/** The protobuf message that a JSON text says. Throws as `readMessage` does. */
+/** Encodes a JSON text as a protobuf message. Throws the errors of `readMessage`. */
 export function encodeJson(type: MessageType, text: string): Uint8Array {
   return writer.encode(writeMessage, readMessage(type, text));
 }
 
-/** The last field first: that is how the writer works. */
+/** Writes the last field first, as `Writer` requires. */
 function writeMessage(writer: Writer, { type, slots }: Message): void {
   for (let slot = slots.length - 1; slot >= 0; slot--) {
     const value = slots[slot];
-    if (value === undefined) continue;
     const field = type.fields[slot];
+    if (value === undefined || field === undefined) continue;
     if (!Array.isArray(value)) {
-      // As in proto3, zero values are left out, but not those of oneofs: there it counts which member is set.
+      // As in proto3, zero values are omitted, except in oneofs, where it matters which member is set.
       if (value || field.rivals !== undefined) writeValue(writer, field, value);
     } else {
-      for (let i = value.length - 1; i >= 0; i--) writeValue(writer, field, value[i]);
+      for (const each of value.toReversed()) writeValue(writer, field, each);
     }
   }
 }

@@ -2,12 +2,12 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Log } from "../../ops/log.js";
 import type { Probes, StoreVersions } from "../../services/probes.js";
 import { StatusError } from "../../status/error.js";
-import { sendJson, sendText } from "./answers.js";
+import { sendJson, sendText } from "./responses.js";
 
-/** A page whose content is made when it is asked for. */
+/** Generates the content of a page. */
 export type Page = () => Promise<{ readonly contentType: string; readonly body: string }>;
 
-/** Answers one GET. */
+/** Serves one GET. */
 export type PageHandler = (
   request: IncomingMessage,
   response: ServerResponse,
@@ -15,27 +15,30 @@ export type PageHandler = (
 ) => Promise<void>;
 
 type Check = (probes: Probes) => Promise<void>;
+type NamedCheck = readonly [name: string, check: Check];
 
-/** Nothing that is not in this process is asked: it answers, so it is alive. */
+/** Queries nothing outside this process: if it responds, it is alive. */
 const alive: Check = async () => {};
 
-const LIVE: Readonly<Record<string, Check>> = { serializable_read: alive };
+const LIVE: readonly NamedCheck[] = [["serializable_read", alive]];
 
-const READY: Readonly<Record<string, Check>> = {
-  data_corruption: async (probes) => {
-    const corrupt = (await probes.alarms()).find(({ alarm }) => alarm === "CORRUPT");
-    if (corrupt !== undefined) throw new Error(`alarm activated: CORRUPT on ${corrupt.where}`);
-  },
-  serializable_read: alive,
-  // While one shard is down every proxy serves the others: a balancer that took all of them out would make it worse.
-  linearizable_read: (probes) => probes.read(false),
-  non_learner: alive,
+const noCorruption: Check = async (probes) => {
+  const corrupt = (await probes.alarms()).find(({ alarm }) => alarm === "CORRUPT");
+  if (corrupt !== undefined) throw new Error(`alarm activated: CORRUPT on ${corrupt.where}`);
 };
 
+const READY: readonly NamedCheck[] = [
+  ["data_corruption", noCorruption],
+  ["serializable_read", alive],
+  // While one shard is down, every proxy serves the others. A balancer that removed all proxies would make it worse.
+  ["linearizable_read", (probes) => probes.read(false)],
+  ["non_learner", alive],
+];
+
 /**
- * The pages beside the gateway, by path: what etcd serves at `/version`, `/health`, `/livez` and `/readyz`, and `extra`
- * ones. `/health` is strict, it wants every shard to answer; `/readyz` wants the timeline and one shard; `/livez`, and
- * `/health?serializable=true` but for alarms, want this process alone.
+ * The pages beside the gateway, by path: etcd's `/version`, `/health`, `/livez` and `/readyz`, and the `extra` ones.
+ * `/health` is strict: every shard must respond. `/readyz` requires the timeline and one shard. `/livez` depends on this
+ * process only, and so does `/health?serializable=true` apart from alarms.
  */
 export function createPages(
   probes: Probes,
@@ -48,19 +51,19 @@ export function createPages(
   for (const [root, checks] of [["/livez", LIVE] as const, ["/readyz", READY] as const]) {
     pages.set(root, (_request, response, query) => {
       const excluded = query.getAll("exclude");
-      const names = Object.keys(checks).filter((name) => !excluded.includes(name));
-      return runChecks(probes, checks, names, response, query, log);
+      const included = checks.filter(([name]) => !excluded.includes(name));
+      return runChecks(probes, included, response, query, log);
     });
-    for (const name of Object.keys(checks)) {
-      pages.set(`${root}/${name}`, (_request, response, query) =>
-        runChecks(probes, checks, [name], response, query, log),
+    for (const check of checks) {
+      pages.set(`${root}/${check[0]}`, (_request, response, query) =>
+        runChecks(probes, [check], response, query, log),
       );
     }
   }
   for (const [path, page] of extra) {
-    const make = oncePerTurn(page);
+    const generate = oncePerTurn(page);
     pages.set(path, async (_request, response) => {
-      const { contentType, body } = await make();
+      const { contentType, body } = await generate();
       response.writeHead(200, { "content-type": contentType, "content-length": Buffer.byteLength(body) });
       response.end(body);
     });
@@ -68,7 +71,7 @@ export function createPages(
   return pages;
 }
 
-/** The same page for all that ask in one turn of the event loop, or while it is made. */
+/** Generates a page once for all requests of one turn of the event loop, and for those that arrive meanwhile. */
 function oncePerTurn(page: Page): Page {
   let made: ReturnType<Page> | undefined;
   const forget = () => {
@@ -93,10 +96,10 @@ async function version(probes: Probes, response: ServerResponse): Promise<void> 
     return;
   }
   const { server: etcdserver, storage } = versions;
-  // A cluster's version is that of its oldest member without the patch level.
+  // A cluster's version is its oldest member's, without the patch level.
   const etcdcluster = `${etcdserver.split(".").slice(0, 2).join(".")}.0`;
-  const told = storage === undefined ? {} : { storage: storage || "unknown" };
-  sendJson(response, 200, JSON.stringify({ etcdserver, etcdcluster, ...told }));
+  const storageField = storage === undefined ? {} : { storage: storage || "unknown" };
+  sendJson(response, 200, JSON.stringify({ etcdserver, etcdcluster, ...storageField }));
 }
 
 async function health(
@@ -128,21 +131,28 @@ async function health(
 
 async function runChecks(
   probes: Probes,
-  checks: Readonly<Record<string, Check>>,
-  names: readonly string[],
+  checks: readonly NamedCheck[],
   response: ServerResponse,
   query: URLSearchParams,
   log: Log,
 ): Promise<void> {
-  const results = await Promise.allSettled(names.map((name) => checks[name](probes)));
-  const lines = results.map((result, i) => {
-    if (result.status === "fulfilled") return `[+]${names[i]} ok\n`;
-    return `[-]${names[i]} failed: ${StatusError.from(result.reason).message}\n`;
+  const failures = await Promise.all(
+    checks.map(([, check]) =>
+      check(probes).then(
+        () => undefined,
+        (reason) => StatusError.from(reason),
+      ),
+    ),
+  );
+  const lines = checks.map(([name], i) => {
+    const failure = failures[i];
+    return failure === undefined ? `[+]${name} ok\n` : `[-]${name} failed: ${failure.message}\n`;
   });
-  if (results.some(({ status }) => status === "rejected")) {
-    log.warn({ checks: lines.join("").trim() }, "a readiness check failed");
-    sendText(response, 503, lines.join(""));
+  const text = lines.join("");
+  if (failures.some((failure) => failure !== undefined)) {
+    log.warn({ checks: text.trim() }, "a readiness check failed");
+    sendText(response, 503, text);
     return;
   }
-  sendText(response, 200, `${query.has("verbose") ? lines.join("") : ""}ok`);
+  sendText(response, 200, `${query.has("verbose") ? text : ""}ok`);
 }

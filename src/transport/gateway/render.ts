@@ -1,20 +1,20 @@
 import { Reader } from "../../wire/reader.js";
-import type { Field, MessageType } from "./schema.js";
+import type { EnumValues, Field, MessageType } from "./schema.js";
 
 /**
- * A protobuf message as JSON text, by etcd's mapping: names as in the .proto file, 64-bit integers as strings, base64,
- * enums by name (by number where it has none), zero values left out except in oneofs. Fields may come in any order;
- * of a field that came twice the last value counts, and a message field must not come twice. The text is ASCII.
+ * Renders a protobuf message as JSON text, by etcd's mapping: names as in the .proto file, 64-bit integers as strings, bytes
+ * as base64, enums by name (unknown ones by number), zero values omitted except in oneofs. Fields may come in any order. If
+ * a singular field repeats, the last value counts; message fields are not merged. The text is ASCII.
  *
- * Throws `StatusError` when `bytes` are no such message.
+ * Throws `StatusError` when `bytes` are not such a message.
  */
 export function renderMessage(type: MessageType, bytes: Uint8Array): string {
   return render(type, new Reader(bytes));
 }
 
 /**
- * The same in pieces of about `most` characters, for answers with long lists: the elements of its first list of messages
- * come one after the other, at the end.
+ * Renders a message in pieces of about `most` characters, for responses with long lists. The first repeated message field
+ * comes last, element by element.
  */
 export function* renderPieces(type: MessageType, bytes: Uint8Array, most: number): Generator<string> {
   const list = type.fields.find(({ repeated, kind }) => repeated && kind === "message");
@@ -43,9 +43,9 @@ export function* renderPieces(type: MessageType, bytes: Uint8Array, most: number
   yield `${piece}${begun ? "]" : ""}}`;
 }
 
-/** The message between the reader's place and its limit, without the field whose tag is `but`. */
+/** Renders the message up to the reader's limit, without the field whose tag is `but`. */
 function render(type: MessageType, reader: Reader, but?: number): string {
-  // The text of each field, without the end of its list.
+  // JSON text by slot. Lists lack their closing bracket.
   const values: (string | undefined)[] = [];
   while (reader.more()) {
     const tag = reader.tag();
@@ -67,8 +67,8 @@ function render(type: MessageType, reader: Reader, but?: number): string {
   let result = "{";
   for (let slot = 0; slot < values.length; slot++) {
     const value = values[slot];
-    if (value === undefined) continue;
     const field = type.fields[slot];
+    if (value === undefined || field === undefined) continue;
     if (!field.repeated && field.rivals === undefined && isZero(value)) continue;
     if (result.length > 1) result += ",";
     result += field.label + value;
@@ -77,11 +77,12 @@ function render(type: MessageType, reader: Reader, but?: number): string {
   return `${result}}`;
 }
 
+/** Appends `value` to the JSON text of a list that is not closed. */
 function element(list: string | undefined, value: string): string {
   return list === undefined ? `[${value}` : `${list},${value}`;
 }
 
-/** The texts of zero values; for enums see `renderEnum`. A message is never one. */
+/** Whether a JSON text is that of a zero value. See `renderEnum` for enums. A message is never zero. */
 function isZero(text: string): boolean {
   return text === '"0"' || text === '""' || text === "0" || text === "false";
 }
@@ -90,7 +91,7 @@ function renderValue(field: Field, reader: Reader): string {
   switch (field.kind) {
     case "message": {
       const outer = reader.enter();
-      const text = render(field.type!, reader);
+      const text = render(field.type, reader);
       reader.limit = outer;
       return text;
     }
@@ -113,7 +114,7 @@ function renderValue(field: Field, reader: Reader): string {
     case "bool":
       return reader.bool() ? "true" : "false";
     case "enum":
-      return renderEnum(field, reader.int32());
+      return renderEnum(field, field.values, reader.int32());
     case "uint32":
       return String(reader.int32() >>> 0);
     case "int32":
@@ -127,15 +128,15 @@ function escapeUnit(unit: string): string {
   return `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
-/** The name; "0" for the zero value of a field that is no element of a list, because that is left out. */
-function renderEnum({ repeated, rivals, values }: Field, number: number): string {
+/** The name of an enum's value, or "0" for a zero that is to be omitted. */
+function renderEnum({ repeated, rivals }: Field, values: EnumValues, number: number): string {
   if (number === 0 && !repeated && rivals === undefined) return "0";
-  return values!.labels.get(number) ?? String(number);
+  return values.labels.get(number) ?? String(number);
 }
 
 let lastIds: [bigint, string][] = [];
 
-/** Decimal digits. Nearly all are the ids in headers, the same ones for ever, and costly to convert. */
+/** Decimal digits of an id. Conversion is slow and most ids are the same few in headers, so the last ones are cached. */
 function decimal(id: bigint): string {
   for (const known of lastIds) if (known[0] === id) return known[1];
   const text = id.toString();

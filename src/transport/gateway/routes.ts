@@ -2,7 +2,7 @@ import * as paths from "../../wire/paths.js";
 
 const { KV, Watch, Lease, Cluster, Maintenance, Auth, Lock, Election } = paths;
 
-/** The path below the version, and the gRPC method that it stands for. */
+/** HTTP path below the version, and gRPC method. */
 const BINDINGS: readonly (readonly [http: string, grpc: string])[] = [
   ["kv/range", KV.Range],
   ["kv/put", KV.Put],
@@ -64,17 +64,17 @@ const BINDINGS: readonly (readonly [http: string, grpc: string])[] = [
   ["election/resign", Election.Resign],
 ];
 
-/** etcd 3.4 and later serve the first two, etcd 3.3 the last two. */
+/** etcd 3.4 and later serve the first two versions, etcd 3.3 the last two. */
 const VERSIONS = ["v3", "v3beta", "v3alpha"];
 
-/** HTTP path (`/v3/kv/range`) to full gRPC path, for every method that etcd's gateway serves. */
+/** Full gRPC method by HTTP path (`/v3/kv/range`), for every method of etcd's gateway. */
 export const routes: ReadonlyMap<string, string> = new Map(
   VERSIONS.flatMap((version) =>
     BINDINGS.map(([http, grpc]): [string, string] => [`/${version}/${http}`, grpc]),
   ),
 );
 
-/** Whether a path lies below one of the gateway's versions. */
+/** Whether a path is below one of the gateway's versions. */
 export function isGatewayPath(path: string): boolean {
   return VERSIONS.some((version) => path.startsWith(`/${version}/`));
 }

@@ -1,39 +1,39 @@
 import { enums, type FieldSchema, messages, services } from "../../wire/generated/schema.js";
 
-/** How a value looks on the wire and in JSON. */
-export type Kind = "bool" | "int32" | "uint32" | "int64" | "uint64" | "enum" | "string" | "bytes" | "message";
+export type ScalarKind = "bool" | "int32" | "uint32" | "int64" | "uint64" | "string" | "bytes";
 
-export interface Field {
-  /** Its place among the message's fields, which are in the order of their numbers. */
+/** How a value looks on the wire and in JSON. Every field has the same members, so that reading them stays fast. */
+export type FieldType =
+  | { readonly kind: "message"; readonly type: MessageType; readonly values: undefined }
+  | { readonly kind: "enum"; readonly type: undefined; readonly values: EnumValues }
+  | { readonly kind: ScalarKind; readonly type: undefined; readonly values: undefined };
+
+export type Field = FieldType & {
+  /** Index among the message's fields. */
   readonly slot: number;
   readonly name: string;
-  /** `name` as JSON text with the colon. */
+  /** `name` as a JSON string with a colon. */
   readonly label: string;
-  readonly kind: Kind;
   readonly repeated: boolean;
   /** Field number * 8 + wire type of one value. */
   readonly tag: number;
-  /** Slots of the other members of its oneof; undefined when it is not in one. */
+  /** Slots of the other members of its oneof; undefined outside of oneofs. */
   readonly rivals: readonly number[] | undefined;
-  /** For kind "message". */
-  readonly type: MessageType | undefined;
-  /** For kind "enum". */
-  readonly values: EnumValues | undefined;
-}
+};
 
 export interface EnumValues {
   readonly byName: ReadonlyMap<string, number>;
-  /** Numbers to names as JSON text. */
+  /** Names as JSON strings, by number. */
   readonly labels: ReadonlyMap<number, string>;
 }
 
 export interface MessageType {
   readonly name: string;
-  /** In the order of their numbers. */
+  /** Ordered by field number. */
   readonly fields: readonly Field[];
-  /** By their name in the .proto file and by its camelCase form: etcd takes both. */
+  /** By the name in the .proto file and by its camelCase form; etcd accepts both. */
   readonly byName: ReadonlyMap<string, Field>;
-  /** By tag, and repeated numbers also by the tag of their packed form. */
+  /** By tag. Repeated numbers are also found by the tag of their packed form. */
   readonly byTag: ReadonlyMap<number, Field>;
 }
 
@@ -49,15 +49,15 @@ export interface Method {
 const VARINT = 0;
 const LENGTH_DELIMITED = 2;
 
-/** gRPC's own services have no place in etcd's gateway. */
-const FOREIGN = "grpc.";
+/** Services of gRPC itself, which etcd's gateway does not serve. */
+const FOREIGN_PREFIX = "grpc.";
 
-/** Every method of etcd's services, by its full gRPC path. */
+/** Every method of etcd's services, by full gRPC path. */
 export function loadMethods(): ReadonlyMap<string, Method> {
   const types = new Map<string, MessageType>();
   const methods = new Map<string, Method>();
   for (const [service, members] of Object.entries(services)) {
-    if (service.startsWith(FOREIGN)) continue;
+    if (service.startsWith(FOREIGN_PREFIX)) continue;
     for (const [name, method] of Object.entries(members)) {
       const path = `/${service}/${name}`;
       methods.set(path, {
@@ -79,9 +79,11 @@ function compile(name: string, types: Map<string, MessageType>): MessageType {
   const byName = new Map<string, Field>();
   const byTag = new Map<number, Field>();
   const type: MessageType = { name, fields, byName, byTag };
-  // Before its fields: a transaction contains transactions.
+  // Set before the fields are compiled: a transaction contains transactions.
   types.set(name, type);
-  const sources = messages[name]!.toSorted((a, b) => a.id - b.id);
+  const declared = messages[name];
+  if (declared === undefined) throw new Error(`there is no message ${name} in proto/`);
+  const sources = declared.toSorted((a, b) => a.id - b.id);
   for (const [slot, source] of sources.entries()) {
     const rivals = sources.flatMap(({ oneof }, i) => (oneof === source.oneof && i !== slot ? [i] : []));
     const field: Field = {
@@ -104,7 +106,7 @@ function compile(name: string, types: Map<string, MessageType>): MessageType {
 function compileType(
   { id, type }: FieldSchema,
   types: Map<string, MessageType>,
-): Pick<Field, "kind" | "tag" | "type" | "values"> {
+): FieldType & Pick<Field, "tag"> {
   if (type in messages) {
     return {
       kind: "message",
@@ -118,7 +120,7 @@ function compileType(
     return { kind: "enum", tag: id * 8 + VARINT, type: undefined, values: enumValues(values) };
   }
   const wireType = type === "string" || type === "bytes" ? LENGTH_DELIMITED : VARINT;
-  return { kind: type as Kind, tag: id * 8 + wireType, type: undefined, values: undefined };
+  return { kind: type as ScalarKind, tag: id * 8 + wireType, type: undefined, values: undefined };
 }
 
 function enumValues(numbers: Readonly<Record<string, number>>): EnumValues {
@@ -129,7 +131,7 @@ function enumValues(numbers: Readonly<Record<string, number>>): EnumValues {
   };
 }
 
-/** `range_end` as `rangeEnd`, by the rule of protobuf's JSON mapping. */
+/** `range_end` to `rangeEnd`, by the rule of protobuf's JSON mapping. */
 function camelCase(name: string): string {
   return name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 }

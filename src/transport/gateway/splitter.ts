@@ -1,30 +1,32 @@
-import { Collected } from "./collected.js";
+/* Indices below are in range by construction; `!` keeps the loop over bytes free of checks. */
 
-/** What the scanner is in the middle of. */
+import { TextBuffer } from "./textBuffer.js";
+
+/** What the scanner is inside of. */
 const Inside = { nothing: 0, value: 1, word: 2, string: 3, escape: 4 } as const;
 type Inside = (typeof Inside)[keyof typeof Inside];
 
 /**
- * Cuts a request body into its JSON values as it arrives: objects one after the other, with or without anything between
- * them. It only counts brackets and follows strings; what is wrong inside of a value is found by whoever reads it.
+ * Splits a request body into its JSON values as it arrives. Values may follow each other with or without white space. The
+ * splitter only counts brackets and tracks strings; errors inside a value are left to its reader.
  */
 export class JsonSplitter {
   private inside: Inside = Inside.nothing;
   private depth = 0;
-  /** The value that has begun in earlier chunks. */
-  private readonly begun = new Collected();
+  /** The beginning of a value, from earlier chunks. */
+  private readonly partial = new TextBuffer();
 
-  /** Bytes of the value that has begun and is not complete. */
+  /** Size of the incomplete value, in bytes. */
   get pendingBytes(): number {
-    return this.begun.size;
+    return this.partial.size;
   }
 
-  /** The values that `chunk` completes. */
+  /** Takes the next chunk and returns the values that it completes. */
   push(chunk: Buffer): string[] {
     const values: string[] = [];
     let start = this.inside === Inside.nothing ? -1 : 0;
     for (let i = 0; i < chunk.length; i++) {
-      const byte = chunk[i];
+      const byte = chunk[i]!;
       if (this.inside === Inside.word && endsWord(byte)) {
         values.push(this.complete(chunk.subarray(start, i)));
         start = -1;
@@ -39,16 +41,16 @@ export class JsonSplitter {
         start = -1;
       }
     }
-    if (start >= 0) this.begun.add(chunk.subarray(start));
+    if (start >= 0) this.partial.add(chunk.subarray(start));
     return values;
   }
 
-  /** What is left when the body has ended: an incomplete value, or a word; undefined when there is nothing. */
+  /** Call it when the body has ended. Returns what is left, an incomplete value or a word; undefined if there is nothing. */
   end(): string | undefined {
-    return this.begun.size === 0 ? undefined : this.reset();
+    return this.partial.size === 0 ? undefined : this.reset();
   }
 
-  /** Takes one byte of a value; true when it is the value's last. */
+  /** Takes one byte of a value. Returns true if it is the value's last. */
   private advance(byte: number): boolean {
     switch (this.inside) {
       case Inside.escape:
@@ -74,18 +76,18 @@ export class JsonSplitter {
   }
 
   private complete(last: Buffer): string {
-    this.begun.add(last);
+    this.partial.add(last);
     return this.reset();
   }
 
   private reset(): string {
     this.depth = 0;
     this.inside = Inside.nothing;
-    return this.begun.take();
+    return this.partial.take();
   }
 }
 
-/** A number, true, false or null at the top ends before this byte. */
+/** Whether a number, true, false or null outside of brackets ends before this byte. */
 function endsWord(byte: number): boolean {
   return isSpace(byte) || byte === 0x7b || byte === 0x5b || byte === 0x22;
 }

@@ -2,31 +2,34 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { type StreamCarrier, StreamState } from "../../rpc/streamState.js";
 import { StatusError } from "../../status/error.js";
 import { Fifo } from "../../turn/fifo.js";
-import { tooLarge } from "../limit.js";
-import { httpStatus, sendError, streamError } from "./answers.js";
+import { joined } from "../joined.js";
+import { tooLarge } from "../limits.js";
 import { deadlineOf, type Endpoint, HttpCarrier } from "./call.js";
 import { renderMessage } from "./render.js";
+import { httpStatus, sendError, streamError } from "./responses.js";
 import { JsonSplitter } from "./splitter.js";
 import { encodeRequest, unreadable } from "./unary.js";
 
-/** What a message that waits costs on top of its bytes. */
-const MESSAGE_COST = 128;
+/** Memory of a waiting message on top of its bytes. */
+const MESSAGE_OVERHEAD_BYTES = 128;
 
 /**
- * A stream over HTTP: the messages of the body go in one after the other, answers come out as lines `{"result":…}`. The
- * end of the body ends the client's half only: a watch goes on.
+ * A stream over HTTP/1.1. The body is a sequence of messages; responses are lines `{"result":…}`. The end of the body ends
+ * only the client's half, so a watch goes on.
  */
 export class HttpStream extends HttpCarrier implements StreamCarrier {
   readonly call: StreamState;
   private readonly splitter = new JsonSplitter();
-  /** Messages that came while the handler wanted none. */
+  /** Messages that arrived while the handler had paused. */
   private readonly waiting = new Fifo<Uint8Array>();
+  /** Size of `waiting`, with overhead. */
   private waitingBytes = 0;
   private paused = false;
-  /** The client's half has ended, in whatever way. */
+  /** The client's half is over, by its end or by an error. */
   private inputOver = false;
+  /** Number of messages. */
   private received = 0;
-  /** Its handler has been told so. */
+  /** The handler has learned that the client's half is over. */
   private endDelivered = false;
 
   /** Throws INVALID_ARGUMENT when the header `Grpc-Timeout` is malformed. */
@@ -37,7 +40,7 @@ export class HttpStream extends HttpCarrier implements StreamCarrier {
     this.call = new StreamState(method.path, deadline, this, highWaterBytes, deadlines);
   }
 
-  /** Begins to read the body. The handler has set its listeners. */
+  /** Starts to read the body. The handler must have set its listeners. */
   start(): void {
     const { request } = this;
     if (!this.endpoint.method.requestStream) {
@@ -63,19 +66,16 @@ export class HttpStream extends HttpCarrier implements StreamCarrier {
   write(parts: readonly Uint8Array[]): void {
     let text: string;
     try {
-      text = renderMessage(
-        this.endpoint.method.response,
-        parts.length === 1 ? parts[0] : Buffer.concat(parts),
-      );
+      text = renderMessage(this.endpoint.method.response, joined(parts));
     } catch {
       this.call.abort(unreadable());
       return;
     }
     this.head(200);
     const line = `{"result":${text}}\n`;
-    this.countAnswer(line.length);
+    this.countResponse(line.length);
     this.response.write(line, "latin1", () => {
-      this.countAnswer(-line.length);
+      this.countResponse(-line.length);
       this.call.taken();
     });
   }
@@ -129,7 +129,7 @@ export class HttpStream extends HttpCarrier implements StreamCarrier {
     this.refuse(tooLarge(size, this.endpoint.messageBytes));
   }
 
-  /** Takes one JSON value of the body; false when nothing after it counts. */
+  /** Takes one JSON value of the body. Returns false if the rest of the body is to be ignored. */
   private take(text: string): boolean {
     if (this.call.over || this.inputOver) return false;
     let message: Uint8Array;
@@ -141,12 +141,12 @@ export class HttpStream extends HttpCarrier implements StreamCarrier {
     }
     this.received++;
     this.waiting.push(message);
-    this.waitingBytes += message.length + MESSAGE_COST;
+    this.waitingBytes += message.length + MESSAGE_OVERHEAD_BYTES;
     this.deliver();
     return true;
   }
 
-  /** The body can not be read on: an error when it is the first message, and the end of the client's half later. */
+  /** Stops reading the body: fails the call at the first message, and ends the client's half at a later one. */
   private refuse(error: StatusError): void {
     if (this.call.over || this.inputOver) return;
     if (this.received > 0) {
@@ -167,7 +167,7 @@ export class HttpStream extends HttpCarrier implements StreamCarrier {
     while (!this.paused && !call.over) {
       const message = this.waiting.shift();
       if (message === undefined) break;
-      this.waitingBytes -= message.length + MESSAGE_COST;
+      this.waitingBytes -= message.length + MESSAGE_OVERHEAD_BYTES;
       call.deliver(message);
     }
     if (!this.inputOver || this.endDelivered || this.waitingBytes > 0 || this.paused) return;

@@ -2,16 +2,16 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { UnaryHandler } from "../../rpc/call.js";
 import { CallState } from "../../rpc/callState.js";
 import { Code, StatusError } from "../../status/error.js";
-import { tooLarge, unread } from "../limit.js";
-import { sendAscii, sendError } from "./answers.js";
+import { tooLarge, unread } from "../limits.js";
 import { deadlineOf, type Endpoint, HttpCarrier } from "./call.js";
 import { encodeJson } from "./encode.js";
 import { renderMessage, renderPieces } from "./render.js";
+import { sendAscii, sendError } from "./responses.js";
 
-/** Answers with more bytes are rendered in pieces of about as many characters. */
-const LARGE = 256 * 1024;
+/** Larger responses are rendered in pieces of about this many characters. */
+const LARGE_BYTES = 256 * 1024;
 
-/** One unary call over HTTP. */
+/** A unary call over HTTP/1.1. */
 export class HttpUnary extends HttpCarrier {
   readonly call: CallState;
 
@@ -31,7 +31,7 @@ export class HttpUnary extends HttpCarrier {
   start(): void {
     const { call } = this;
     this.readBody((error, text) => {
-      // A deadline that has passed already must not be a matter of luck.
+      // An expired deadline ends the call even if its timer has not fired yet.
       if (call.deadline <= Date.now()) call.expire();
       else if (error !== undefined) call.abort(error);
       else this.run(text);
@@ -48,29 +48,29 @@ export class HttpUnary extends HttpCarrier {
     }
     this.handler(this.call, message, (error, answer) => {
       if (error !== undefined) this.call.fail(error);
-      else if (this.call.finish()) this.answer(answer);
+      else if (this.call.finish()) this.respond(answer);
     });
   }
 
-  private answer(answer: Uint8Array | undefined): void {
+  private respond(answer: Uint8Array | undefined): void {
     const { response } = this.endpoint.method;
     const size = answer?.length ?? 0;
     if (this.isFull(size)) {
       this.fail(unread());
       return;
     }
-    this.countAnswer(size);
+    this.countResponse(size);
     try {
       if (answer === undefined) sendAscii(this.response, "{}");
-      else if (answer.length <= LARGE) sendAscii(this.response, renderMessage(response, answer));
-      else this.answerInPieces(renderPieces(response, answer, LARGE));
+      else if (answer.length <= LARGE_BYTES) sendAscii(this.response, renderMessage(response, answer));
+      else this.sendPieces(renderPieces(response, answer, LARGE_BYTES));
     } catch {
       this.fail(unreadable());
     }
   }
 
-  /** A long list takes long to render: others get their turn in between, and the client is waited for. */
-  private answerInPieces(pieces: Iterator<string, void>): void {
+  /** Sends a long list in pieces, letting other calls run between them and waiting for a slow client. */
+  private sendPieces(pieces: Iterator<string, void>): void {
     const { response } = this;
     const next = (): void => {
       if (response.destroyed) return;
@@ -96,12 +96,12 @@ export class HttpUnary extends HttpCarrier {
   }
 }
 
-/** What a handler has answered is no message of its method. */
+/** Error for a handler's response that is not a message of its method. */
 export function unreadable(): StatusError {
-  return new StatusError(Code.INTERNAL, "etcd-braid: the answer can not be read");
+  return new StatusError(Code.INTERNAL, "etcd-braid: the response cannot be decoded");
 }
 
-/** The request message that a JSON text says. Throws INVALID_ARGUMENT or, when it is too large, RESOURCE_EXHAUSTED. */
+/** Encodes a request's JSON text. Throws INVALID_ARGUMENT, or RESOURCE_EXHAUSTED when the message is too large. */
 export function encodeRequest({ method, messageBytes }: Endpoint, text: string): Uint8Array {
   const message = encodeJson(method.request, text);
   if (message.length > messageBytes) throw tooLarge(message.length, messageBytes);

@@ -5,14 +5,14 @@ import type { MethodStats } from "../../stats/methods.js";
 import type { StatusError } from "../../status/error.js";
 import type { CallObserver } from "../observer.js";
 
-/** The part of grpc-js' server calls that both kinds share. */
+/** What unary and streaming server calls of grpc-js have in common. */
 export interface SurfaceCall {
   readonly metadata: GrpcMetadata;
   getDeadline(): Date | number;
   once(event: "cancelled", listener: () => void): unknown;
 }
 
-/** One call of grpc-js, which watches the deadline itself. */
+/** A call over grpc-js, which enforces the deadline itself. */
 export abstract class GrpcCarrier implements Carrier {
   abstract readonly call: CallState;
   readonly metadata: Metadata;
@@ -30,7 +30,7 @@ export abstract class GrpcCarrier implements Carrier {
         return value === undefined || typeof value === "string" ? value : value.toString("latin1");
       },
     };
-    // grpc-js reports the normal end of a call as a cancellation, too.
+    // grpc-js also emits this at the normal end of a call, where `cancel` does nothing.
     surface.once("cancelled", () => this.call.cancel());
   }
 
@@ -41,13 +41,13 @@ export abstract class GrpcCarrier implements Carrier {
   }
 }
 
-/** A `StatusError` as grpc-js wants it. The text is made well-formed first: the library throws on half a surrogate pair. */
+/** A `StatusError` in grpc-js' form. Lone surrogates are replaced first, because the library throws on them. */
 export function failure(error: StatusError): Partial<ServerErrorResponse> & Error {
   const text = Buffer.from(error.message, "utf8").toString("utf8");
   return Object.assign(new Error(text), { code: error.code, details: text });
 }
 
-/** The same bytes, not copied. */
+/** The same bytes, without a copy. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

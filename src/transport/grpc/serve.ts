@@ -18,14 +18,14 @@ import { GrpcStream } from "./stream.js";
 import { GrpcUnary } from "./unary.js";
 
 /**
- * The library would buffer a message of any announced size up to its limit. Ours is checked on the complete
- * message, for etcd's text; the library's own, a multiple of it, bounds the memory.
+ * grpc-js buffers a message of any announced size up to its own limit. Our limit is checked on the complete message, to
+ * return etcd's text; grpc-js' limit, this multiple of ours, bounds the memory.
  */
 const HARD_LIMIT_FACTOR = 4;
 
-/** Serves `handlers` with grpc-js. Rejects as `Port.open` does. */
+/** Serves `handlers` over grpc-js. Rejects with the errors of `Port.open`. */
 export async function serveGrpc(handlers: Handlers, options: GrpcOptions): Promise<GrpcServer> {
-  // Failures reach our own log through errors; the library would write them to stderr besides.
+  // Failures reach our own log as errors; grpc-js would also write them to stderr.
   setLogVerbosity(logVerbosity.NONE);
   const { maxReceiveBytes, highWaterBytes = HIGH_WATER_BYTES, observer = new CallObserver() } = options;
   const { maxStreams, keepaliveIntervalMs, keepaliveTimeoutMs } = options.http2 ?? HTTP2_DEFAULTS;
@@ -82,8 +82,8 @@ async function shutdown(
   graceMs: number,
 ): Promise<void> {
   const closed = port.close(graceMs);
-  // Not forceShutdown: without channelz it does not know the connections. First drain, because it would pass
-  // over connections that tryShutdown has begun to close.
+  // forceShutdown does not know the connections without channelz. Drain first, because it skips connections that
+  // tryShutdown has begun to close.
   injector.drain(graceMs);
   server.tryShutdown(() => {});
   for (const stream of [...streams]) stream.call.abort(etcd.stopped());

@@ -2,17 +2,18 @@ import type { ServerDuplexStream } from "@grpc/grpc-js";
 import { type StreamCarrier, StreamState } from "../../rpc/streamState.js";
 import type { MethodStats } from "../../stats/methods.js";
 import type { StatusError } from "../../status/error.js";
-import { tooLarge } from "../limit.js";
+import { joined } from "../joined.js";
+import { tooLarge } from "../limits.js";
 import type { CallObserver } from "../observer.js";
 import { asBuffer, failure, GrpcCarrier } from "./call.js";
 
 export interface StreamLimits {
   readonly maxReceiveBytes: number;
-  /** Queued bytes above which `send` answers false. */
+  /** Queued bytes above which `send` returns false. */
   readonly highWaterBytes: number;
 }
 
-/** One bidirectional stream over grpc-js. */
+/** A bidirectional stream over grpc-js. */
 export class GrpcStream extends GrpcCarrier implements StreamCarrier {
   readonly call: StreamState;
   readonly isOverfull = false;
@@ -34,12 +35,12 @@ export class GrpcStream extends GrpcCarrier implements StreamCarrier {
     });
     duplex.on("end", () => call.deliverEnd());
     duplex.on("error", () => {
-      // A write to a client that has gone; the cancellation tells the handler.
+      // A write to a client that has gone. The handler learns of it from "cancelled".
     });
   }
 
   write(parts: readonly Uint8Array[]): void {
-    const message = parts.length === 1 ? asBuffer(parts[0]!) : Buffer.concat(parts);
+    const message = asBuffer(joined(parts));
     const size = message.length;
     this.queuedBytes += size;
     this.duplex.write(message, () => {
@@ -62,12 +63,12 @@ export class GrpcStream extends GrpcCarrier implements StreamCarrier {
   }
 
   fail(error: StatusError): void {
-    // What is queued goes out first.
+    // Queued messages are sent first.
     this.duplex.emit("error", failure(error));
     this.ignoreRest();
   }
 
-  /** What the client still sends is dropped. */
+  /** Discards what the client still sends. */
   private ignoreRest(): void {
     this.duplex.resume();
   }

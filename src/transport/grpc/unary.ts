@@ -3,13 +3,13 @@ import type { UnaryHandler } from "../../rpc/call.js";
 import { CallState } from "../../rpc/callState.js";
 import type { MethodStats } from "../../stats/methods.js";
 import type { StatusError } from "../../status/error.js";
-import { tooLarge } from "../limit.js";
+import { tooLarge } from "../limits.js";
 import type { CallObserver } from "../observer.js";
 import { asBuffer, failure, GrpcCarrier } from "./call.js";
 
 const EMPTY = Buffer.alloc(0);
 
-/** One unary call over grpc-js. */
+/** A unary call over grpc-js. */
 export class GrpcUnary extends GrpcCarrier {
   readonly call: CallState;
 
@@ -23,7 +23,7 @@ export class GrpcUnary extends GrpcCarrier {
     this.call = new CallState(method.path, Number(surface.getDeadline()), this);
   }
 
-  /** Runs the handler, unless the request has more than `maxReceiveBytes`. */
+  /** Runs the handler, unless the request is larger than `maxReceiveBytes`. */
   run(handler: UnaryHandler, maxReceiveBytes: number): void {
     const { call } = this;
     const { request } = this.surface;

@@ -1,14 +1,14 @@
 import { type OnReadOpts, Socket, type SocketConstructorOpts } from "node:net";
 
-/** What Node keeps a connection by. Not documented, but the same in all its versions so far. */
+/** Node's internal handle of a connection: undocumented, but the same in all versions so far. */
 interface WithHandle {
   _handle: { useUserBuffer?: unknown } | null | undefined;
 }
 
 /**
- * The connection of `accepted`, as a socket that reads with `onread`: Node offers that to those who connect, not for what a
- * server accepts. `accepted` is closed with it, and it with `accepted`. Undefined where that is not possible, as with
- * TLS: nothing has been touched then.
+ * Takes over the connection of `accepted` as a socket that reads with `onread`, which Node offers for outgoing connections
+ * only. Closing either socket closes the other. Returns undefined, and leaves `accepted` untouched, where this is not
+ * possible, as with TLS.
  */
 export function adopt(accepted: Socket, onread: () => OnReadOpts): Socket | undefined {
   const owner = accepted as unknown as WithHandle;

@@ -5,7 +5,7 @@ import { type StreamCarrier, StreamState } from "../../rpc/streamState.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { type CallContext, CallStream, deadlineOf } from "./call.js";
 
-/** One bidirectional stream. */
+/** A bidirectional stream over HTTP/2. */
 export class BidiStream extends CallStream implements StreamCarrier {
   readonly call: StreamState;
 
@@ -41,7 +41,7 @@ export class BidiStream extends CallStream implements StreamCarrier {
 
   write(parts: readonly Uint8Array[]): void {
     let length = 0;
-    for (let i = 0; i < parts.length; i++) length += parts[i].length;
+    for (const part of parts) length += part.length;
     this.sendHead();
     this.sendMessage(parts, length);
   }
@@ -67,7 +67,7 @@ export class BidiStream extends CallStream implements StreamCarrier {
   }
 }
 
-/** Messages of streams are kept for long: a small one must not hold on to a large chunk of the socket. */
+/** Handlers keep stream messages for long, so a small one is copied: it must not pin a large chunk of the socket. */
 function keepable(message: Buffer): Uint8Array {
   return message.length * 2 < message.buffer.byteLength ? new Uint8Array(message) : message;
 }

@@ -10,7 +10,7 @@ import type { CallState, Carrier } from "../../rpc/callState.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import type { Deadlines } from "../../turn/deadlines.js";
-import { tooLarge } from "../limit.js";
+import { tooLarge } from "../limits.js";
 import type { CallObserver } from "../observer.js";
 
 const HEAD: readonly OutField[] = [
@@ -24,14 +24,14 @@ export class ResponseBlocks {
   readonly ok = new Block([{ name: "grpc-status", value: "0", repeats: true }]);
 }
 
-/** What all calls of a connection share. */
+/** What all calls of one connection share. */
 export interface CallContext {
   readonly blocks: ResponseBlocks;
   readonly maxReceiveBytes: number;
-  /** Queued bytes above which `send` answers false. */
+  /** Queued bytes above which `send` returns false. */
   readonly highWaterBytes: number;
   readonly observer: CallObserver;
-  /** The calls that have a deadline. */
+  /** Calls with a deadline, of all connections. */
   readonly deadlines: Deadlines<CallState>;
   readonly usage: Usage;
 }
@@ -47,7 +47,7 @@ class HeadMetadata implements Metadata {
   }
 }
 
-/** One gRPC call on its HTTP/2 stream. */
+/** A gRPC call on its HTTP/2 stream. */
 export abstract class CallStream extends Stream implements Carrier {
   abstract readonly call: CallState;
   private headSent = false;
@@ -81,7 +81,7 @@ export abstract class CallStream extends Stream implements Carrier {
   }
 
   onLocalEnd(): void {
-    // The whole answer is out, the client need not go on.
+    // The response is complete, so the client need not send the rest of its request.
     this.connection.abandon(this, ErrorCode.NO_ERROR);
   }
 
@@ -89,7 +89,7 @@ export abstract class CallStream extends Stream implements Carrier {
     if (problem === "too large") this.call.abort(tooLarge(size, this.context.maxReceiveBytes));
     else if (problem === "compressed") {
       this.call.abort(new StatusError(Code.UNIMPLEMENTED, "grpc: compressed messages are not supported"));
-    } else this.call.abort(new StatusError(Code.INTERNAL, "the request ended inside of a message"));
+    } else this.call.abort(new StatusError(Code.INTERNAL, "the request ended in the middle of a message"));
   }
 
   /** Sends the response's header block unless it has been sent. */
@@ -119,7 +119,7 @@ export abstract class CallStream extends Stream implements Carrier {
   }
 }
 
-/** When the call of a request that has just come is to be over, ms since the epoch. */
+/** Deadline of a request that has just arrived, in milliseconds since the epoch; `Infinity` when it has none. */
 export function deadlineOf({ timeoutMs }: RequestHead): number {
   return timeoutMs === Number.POSITIVE_INFINITY ? timeoutMs : Date.now() + timeoutMs;
 }

@@ -12,18 +12,18 @@ import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import { Deadlines } from "../../turn/deadlines.js";
 import { HTTP2_DEFAULTS, limitsOf } from "../http2Settings.js";
-import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES } from "../limit.js";
+import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES } from "../limits.js";
 import { CallObserver } from "../observer.js";
 import { Port } from "../port/port.js";
 import { type GrpcOptions, type GrpcServer, HIGH_WATER_BYTES } from "../server.js";
 import { adopt } from "./adopt.js";
 import { BidiStream } from "./bidi.js";
 import { type CallContext, ResponseBlocks } from "./call.js";
-import { PlainAnswer } from "./plain.js";
+import { NotGrpcStream } from "./notGrpc.js";
 import { UnaryStream } from "./unary.js";
-import { unknownMethod } from "./unknown.js";
+import { unknownMethod } from "./unknownMethod.js";
 
-/** Bounds on one client's connection. */
+/** Default limits of a client's connection. */
 export const SERVER_LIMITS: ConnectionLimits = {
   ...limitsOf(HTTP2_DEFAULTS),
   streamWindow: 512 * 1024,
@@ -39,16 +39,17 @@ export const SERVER_LIMITS: ConnectionLimits = {
 };
 
 export interface Http2Options extends GrpcOptions {
+  /** Overrides `SERVER_LIMITS` and the `http2` settings. */
   readonly limits?: Partial<ConnectionLimits>;
 }
 
-/** Serves `handlers` over our own HTTP/2. Rejects as `Port.open` does. */
+/** Serves `handlers` over our own HTTP/2. Rejects with the errors of `Port.open`. */
 export async function serveHttp2(handlers: Handlers, options: Http2Options): Promise<GrpcServer> {
-  const service = new Service(handlers, options);
-  const port = await Port.open(options, (socket, first) => service.take(socket, first));
+  const server = new Http2Server(handlers, options);
+  const port = await Port.open(options, (socket, first) => server.take(socket, first));
   return {
     addresses: port.addresses,
-    shutdown: (graceMs) => service.shutdown(port, graceMs),
+    shutdown: (graceMs) => server.shutdown(port, graceMs),
     reloadCertificates: () => port.reloadCertificates(),
     get certificateExpiresAt() {
       return port.certificateExpiresAt;
@@ -56,7 +57,7 @@ export async function serveHttp2(handlers: Handlers, options: Http2Options): Pro
   };
 }
 
-class Service {
+class Http2Server {
   private readonly limits: ConnectionLimits;
   private readonly connections = new Set<ServerConnection>();
   private readonly deadlines = new Deadlines<CallState>();
@@ -65,6 +66,7 @@ class Service {
   private readonly observer: CallObserver;
   private readonly unary = new Map<string, Method<UnaryHandler>>();
   private readonly stream = new Map<string, Method<StreamHandler>>();
+  /** Full names of the services that have a handler. */
   private readonly services = new Set<string>();
 
   constructor(
@@ -87,7 +89,7 @@ class Service {
 
   private accept(connection: ServerConnection, id: number, head: RequestHead, context: CallContext): Stream {
     if (!head.isGrpc && !head.tooLarge)
-      return new PlainAnswer(connection, id, head.method === "POST" ? 415 : 405);
+      return new NotGrpcStream(connection, id, head.method === "POST" ? 415 : 405);
     const unary = this.unary.get(head.path);
     if (unary !== undefined)
       return new UnaryStream(connection, id, head, context, unary.stats, unary.handler);
@@ -111,13 +113,13 @@ class Service {
       }
     }
     const cut = setTimeout(() => {
-      for (const connection of [...this.connections]) connection.destroy("the server stops");
+      for (const connection of [...this.connections]) connection.destroy("the server is shutting down");
     }, graceMs);
     await closed;
     clearTimeout(cut);
   }
 
-  /** Serves a connection of which `first` has been read. */
+  /** Serves `accepted`, from which `first` has already been read. */
   take(accepted: Socket, first: Buffer): void {
     const { maxReceiveBytes, highWaterBytes = HIGH_WATER_BYTES } = this.options;
     const { observer, deadlines, stats } = this;

@@ -5,14 +5,14 @@ import { CallState } from "../../rpc/callState.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
-import { unread } from "../limit.js";
+import { unread } from "../limits.js";
 import { type CallContext, CallStream, deadlineOf } from "./call.js";
 
 const EMPTY = new Uint8Array(0);
-/** What a call in progress costs on top of its message, bytes. */
-const CALL_COST = 2 * 1024;
+/** Memory of a call in progress on top of its message. */
+const CALL_OVERHEAD_BYTES = 2 * 1024;
 
-/** One unary call: the handler runs when the request is complete. */
+/** A unary call over HTTP/2. Its handler runs when the request is complete. */
 export class UnaryStream extends CallStream {
   readonly call: CallState;
   private request: Buffer | undefined;
@@ -40,13 +40,13 @@ export class UnaryStream extends CallStream {
   protected onRemoteEnd(): void {
     const { call, request } = this;
     if (call.over) return;
-    // A call may last long, and the request's memory is shared with others.
+    // Release the message: a call may last long, and its memory is shared with other requests.
     this.request = undefined;
     if (request === undefined) {
       call.abort(new StatusError(Code.UNIMPLEMENTED, "no request message for a unary method"));
       return;
     }
-    if (!this.occupy(request.length + CALL_COST)) {
+    if (!this.occupy(request.length + CALL_OVERHEAD_BYTES)) {
       call.fail(etcd.tooManyRequests());
       return;
     }
@@ -57,7 +57,7 @@ export class UnaryStream extends CallStream {
         return;
       }
       if (this.connection.sender.overfull) {
-        // A client that asks on and on but does not read.
+        // The client keeps sending requests but does not read the responses.
         call.fail(unread());
         return;
       }

@@ -6,16 +6,16 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { Socket } from "node:net";
-import { PacedSocket } from "./paced.js";
+import { PacedSocket } from "./pacedSocket.js";
 
-/** How long a client may take from connecting to the end of its first request's headers, ms. */
-const HEADERS_TIMEOUT = 20_000;
-/** How long a connection may wait for its next request, ms. Longer than the pools of the usual clients keep one. */
-const KEEP_ALIVE = 300_000;
-/** As much as our HTTP/2 takes, bytes. */
+/** How long a client may take from connecting to the end of its first request's headers. */
+const HEADERS_TIMEOUT_MS = 20_000;
+/** How long a connection may wait for its next request: longer than the pools of common clients keep one. */
+const KEEP_ALIVE_MS = 300_000;
+/** The limit of our HTTP/2. */
 const MAX_HEADER_BYTES = 64 * 1024;
 
-/** What is answered to requests that cannot be read, by the parser's code. */
+/** Statuses for unreadable requests, by the parser's error code. */
 const STATUSES: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
   HPE_CHUNK_EXTENSIONS_OVERFLOW: "413 Payload Too Large",
@@ -23,21 +23,21 @@ const STATUSES: Readonly<Record<string, string>> = {
 
 interface Connection {
   readonly socket: PacedSocket;
-  /** Closes the connection while no request is in progress. */
+  /** Closes the connection; runs while no request is in progress. */
   timer: NodeJS.Timeout | undefined;
-  /** The request that is being answered. */
+  /** The request in progress. */
   current: Exchange | undefined;
-  /** The request behind it, if it has come along with the body of `current`; hardly ever more. */
+  /** Requests that arrived together with the end of `current`; rarely more than one. */
   readonly waiting: Exchange[];
 }
 
 type Exchange = readonly [IncomingMessage, ServerResponse];
 
 /**
- * HTTP/1.1 on connections that somebody else has accepted. There is no limit on how long a request or a response
- * takes: both ends of a watch stay open for ever. The requests of one connection are served one after the other: their
- * answers must come in this order anyway, and Node tells nobody when the client of an answer that waits has gone.
- * `Upgrade: h2c` is not taken up, as by etcd: HTTP/2 without TLS needs prior knowledge.
+ * HTTP/1.1 on connections accepted elsewhere. Requests and responses may take any time, because a watch keeps both open.
+ * The requests of one connection are served one at a time: their responses must be sent in order anyway, and Node does
+ * not report that a client has gone while its response waits behind another. Like etcd, the server ignores
+ * `Upgrade: h2c`: HTTP/2 without TLS needs prior knowledge.
  */
 export class Http1Server {
   private readonly server: Server;
@@ -48,12 +48,12 @@ export class Http1Server {
     private readonly listener: RequestListener,
     private readonly refused: (reason: "malformed" | "pipelined") => void,
   ) {
-    this.server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE });
+    this.server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: KEEP_ALIVE_MS });
     this.server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
       if (error.code?.startsWith("HPE_")) refused("malformed");
       const status = STATUSES[error.code ?? ""] ?? "400 Bad Request";
       const head = ["content-type: text/plain; charset=utf-8", "connection: close"].join("\r\n");
-      // What does not even begin as HTTP/1 may be a broken HTTP/2, whose peer could not read this answer.
+      // What does not even begin as HTTP/1 may be broken HTTP/2, whose peer could not read this response.
       if (socket.writable && error.code !== "HPE_INVALID_METHOD")
         socket.write(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${status}`);
       socket.destroy(error);
@@ -63,7 +63,7 @@ export class Http1Server {
     });
   }
 
-  /** Takes over a connection of which `first` has been read. */
+  /** Serves `accepted`, from which `first` has already been read. */
   take(accepted: Socket, first: Buffer): void {
     const socket = new PacedSocket(accepted, {
       isBusy: () => isBusy(connection),
@@ -71,7 +71,7 @@ export class Http1Server {
     });
     const connection: Connection = { socket, timer: undefined, current: undefined, waiting: [] };
     this.connections.set(socket, connection);
-    this.arm(connection, HEADERS_TIMEOUT);
+    this.arm(connection, HEADERS_TIMEOUT_MS);
     socket.once("close", () => {
       this.connections.delete(socket);
       clearTimeout(connection.timer);
@@ -80,10 +80,7 @@ export class Http1Server {
     socket.receive(first);
   }
 
-  /**
-   * Closes idle connections, and each other one after the answers that it waits for. What streams is ended by whoever
-   * streams it.
-   */
+  /** Closes idle connections at once and the others after their response. Handlers must end responses that stream. */
   drain(): void {
     this.stopping = true;
     for (const { socket, current } of this.connections.values()) {
@@ -92,10 +89,10 @@ export class Http1Server {
     }
   }
 
-  // The server's own timeouts work only for connections that it has accepted itself.
-  private arm(connection: Connection, delay: number): void {
+  // The timeouts of Node's server apply only to connections that it has accepted itself.
+  private arm(connection: Connection, delayMs: number): void {
     clearTimeout(connection.timer);
-    connection.timer = setTimeout(() => connection.socket.destroy(), delay).unref();
+    connection.timer = setTimeout(() => connection.socket.destroy(), delayMs).unref();
   }
 
   private begin(request: IncomingMessage, response: ServerResponse): void {
@@ -116,24 +113,24 @@ export class Http1Server {
 
   private served(connection: Connection, response: ServerResponse): void {
     const { socket, waiting } = connection;
-    // After an answer that was the connection's last, what follows must not be begun: nobody would hear what became of it.
+    // No request may start after the connection's last response: its client would never learn the result.
     const last = !response.shouldKeepAlive || response.getHeader("connection") === "close";
     if (socket.destroyed || last) return;
     connection.current = undefined;
     const next = waiting.shift();
     if (next !== undefined) this.serve(connection, next);
     else if (this.stopping) socket.destroySoon();
-    else this.arm(connection, KEEP_ALIVE + HEADERS_TIMEOUT);
+    else this.arm(connection, KEEP_ALIVE_MS + HEADERS_TIMEOUT_MS);
     socket.proceedLater();
   }
 }
 
-/** Whether a connection is to be read no further: the request in progress has come completely, or one waits behind it. */
+/** True while nothing more should be read: the request in progress has arrived completely, or another waits behind it. */
 function isBusy({ current, waiting }: Connection): boolean {
   return current !== undefined && (waiting.length > 0 || current[0].complete);
 }
 
-/** What etcd answers to a path that it does not know. */
+/** etcd's response to an unknown path. */
 export const notFound: RequestListener = (_request, response) => {
   response.writeHead(404, {
     "content-type": "text/plain; charset=utf-8",

@@ -1,11 +1,11 @@
 import { createServer, type ListenOptions, type Server, type Socket } from "node:net";
 import { formatHostPort, parseHostPort, unixPath } from "../../config/address.js";
 
-/** An address that cannot be listened on. */
+/** Listening on an address failed. */
 export class ListenError extends Error {
   override readonly name = "ListenError";
 
-  /** `code` is the system's, e.g. `EADDRINUSE`; undefined when the address itself is malformed. */
+  /** `code` is the system's error code, e.g. `EADDRINUSE`; undefined when the address is malformed. */
   constructor(
     readonly address: string,
     readonly code: string | undefined,
@@ -21,12 +21,12 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
 };
 
-/** After this time without a byte the system asks whether the client's machine is still there, as with etcd, ms. */
-const TCP_KEEP_ALIVE = 30_000;
+/** Idle time before the first TCP keep-alive probe, as in etcd. */
+const TCP_KEEP_ALIVE_MS = 30_000;
 
 /**
- * Listens on `address` (`host:port`, `[ipv6]:port` or `unix:/path`). Rejects with `ListenError`. `failed` is called when
- * the system cannot accept a connection.
+ * Listens on `address` (`host:port`, `[ipv6]:port` or `unix:/path`). Resolves with the address, in which port 0 is replaced
+ * by the actual port. Rejects with `ListenError`. `failed` is called when the system cannot accept a connection.
  */
 export function listen(
   address: string,
@@ -36,7 +36,7 @@ export function listen(
   return new Promise((resolve, reject) => {
     const options = listenOptions(address);
     const server = createServer(
-      { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE },
+      { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS },
       onSocket,
     );
     const refused = (error: NodeJS.ErrnoException) =>
@@ -57,7 +57,7 @@ function listenOptions(address: string): ListenOptions {
   try {
     const path = unixPath(address);
     if (path !== undefined) return { path };
-    // Many clients may connect at once, after this proxy has been restarted for instance.
+    // Many clients may connect at once, for example after a restart of this proxy.
     return { ...parseHostPort(address), backlog: 4096 };
   } catch (error) {
     throw new ListenError(address, undefined, (error as Error).message);

@@ -1,41 +1,42 @@
 import type { RequestListener } from "node:http";
 import type { Server, Socket } from "node:net";
 import { schema } from "../../config/schema.js";
+import type { ListenTlsConfig } from "../../config/tls.js";
 import { ConnectionStats, type Refusal } from "../../stats/connections.js";
 import type { TlsLog } from "../../tls/reloading.js";
 import { Http1Server, notFound } from "./http1.js";
 import { listen } from "./listen.js";
 import { refuse } from "./refuse.js";
 import { sniff } from "./sniff.js";
-import { type ListenTls, TlsServer } from "./tls.js";
+import { TlsServer } from "./tlsServer.js";
 
 export interface PortOptions {
-  /** `host:port`, `[ipv6]:port` or `unix:/path` each, at least one; port 0 lets the system choose. */
+  /** At least one address: `host:port`, `[ipv6]:port` or `unix:/path`. Port 0 lets the system choose. */
   readonly listen: readonly string[];
-  /** Serves HTTP/1.1. Default: nothing is found. */
+  /** Serves HTTP/1.1. Default: 404 for every path. */
   readonly http1?: RequestListener;
   /** Default: no TLS. */
-  readonly tls?: ListenTls | undefined;
-  /** As `limits.maxConnections`, and by default that setting's default. */
+  readonly tls?: ListenTlsConfig | undefined;
+  /** Same as the setting `limits.maxConnections`, with the same default. */
   readonly maxConnections?: number;
-  /** Connections that the process has file handles for. Default: no limit. */
+  /** Number of file handles that connections may use. Default: no limit. */
   readonly connectionHandles?: number;
   /** Counts the connections. */
   readonly connections?: ConnectionStats;
   readonly log?: TlsLog;
 }
 
-/** Takes over a connection that speaks HTTP/2, of which `first` has been read. */
+/** Takes over an HTTP/2 connection from which `first` has already been read. */
 export type Http2Taker = (socket: Socket, first: Buffer) => void;
 
 const MAX_CONNECTIONS = schema.shape.limits.parse(undefined).maxConnections;
-/** So many more are told why they are refused; what comes on top is closed without a word. */
+/** Connections above the limit that get an error response; further ones are closed without one. */
 const MAX_REFUSED = 100;
-/** Refusals for the same reason are logged once in this time, ms. */
-const LOG_INTERVAL = 10_000;
+/** Minimum time between log lines for the same kind of refusal. */
+const LOG_INTERVAL_MS = 10_000;
 const SILENT: TlsLog = { info: () => {}, warn: () => {} };
 
-/** The addresses that clients connect to, with HTTP/2 and HTTP/1.1 on each of them. */
+/** The addresses that clients connect to, each of which serves HTTP/2 and HTTP/1.1. */
 export class Port {
   readonly stats: ConnectionStats;
   private readonly servers: Server[] = [];
@@ -45,12 +46,12 @@ export class Port {
   private readonly log: TlsLog;
   private readonly maxConnections: number;
   private readonly connectionHandles: number;
-  /** All connections, as they were accepted. */
+  /** All open connections, as accepted. */
   private readonly sockets = new Set<Socket>();
-  /** Those that have not yet shown what they speak; with TLS, what is inside. */
-  private readonly unknown = new Set<Socket>();
+  /** Connections whose protocol is not yet known; with TLS, the decrypted sockets. */
+  private readonly unidentified = new Set<Socket>();
   private closing = false;
-  /** When refusals were last logged, by reason, and how many there have been since. */
+  /** Time of the last log line for each kind of refusal, and the refusals since then. */
   private readonly logged = new Map<Refusal, { at: number; more: number }>();
 
   private constructor(
@@ -74,8 +75,8 @@ export class Port {
   }
 
   /**
-   * Rejects with `ListenError` when an address cannot be listened on, none of them is then, and with `TlsFileError`
-   * when a certificate or key cannot be used.
+   * Rejects with `ListenError` when one of the addresses cannot be listened on; then none of them stays open. Rejects with
+   * `TlsFileError` when a certificate or key cannot be used.
    */
   static async open(options: PortOptions, takeHttp2: Http2Taker): Promise<Port> {
     const port = new Port(options, takeHttp2);
@@ -88,31 +89,31 @@ export class Port {
     return port;
   }
 
-  /** With the actual ports, in the order of `listen`. */
+  /** Addresses with their actual ports, in the order of `listen`. */
   get addresses(): readonly string[] {
     return this.bound;
   }
 
-  /** When the certificate in use expires, ms since the epoch; undefined without TLS. */
+  /** When the certificate in use expires, in milliseconds since the epoch; undefined without TLS. */
   get certificateExpiresAt(): number | undefined {
     return this.tls?.expiresAt;
   }
 
-  /** Reads certificates and keys again, for the connections to come. */
+  /** Reads certificates and keys again, for new connections. */
   reloadCertificates(): void {
     this.tls?.reload();
   }
 
   /**
-   * Accepts nothing new, lets HTTP/1.1 requests finish, and who took over HTTP/2 close it, for up to `graceMs`, and then
-   * cuts what is left. Resolves when all connections are closed.
+   * Stops accepting connections. For up to `graceMs` milliseconds, HTTP/1.1 requests may finish and HTTP/2 connections
+   * be closed by their owner; then all others are cut. Resolves when all connections are closed.
    */
   async close(graceMs: number): Promise<void> {
     const closed = this.servers.map(
       (server) => new Promise<void>((resolve) => server.close(() => resolve())),
     );
     this.closing = true;
-    for (const socket of this.unknown) socket.destroy();
+    for (const socket of this.unidentified) socket.destroy();
     this.http1.drain();
     const cut = setTimeout(() => {
       for (const socket of this.sockets) socket.destroy();
@@ -125,8 +126,7 @@ export class Port {
     const { server, address: actual } = await listen(
       address,
       (socket) => this.accept(socket),
-      (error) =>
-        this.countRefusal("handles", { address, error: error.message }, "connections cannot be accepted"),
+      (error) => this.countRefusal("handles", { address, error: error.message }, "cannot accept connections"),
     );
     this.servers.push(server);
     this.bound.push(actual);
@@ -137,7 +137,7 @@ export class Port {
     stats.accepted++;
     stats.open++;
     this.sockets.add(socket);
-    // Whoever takes it over looks at the end of the connection, not at the reason.
+    // The owner of the connection reacts to "close", for any reason.
     socket.on("error", ignore);
     socket.once("close", () => {
       stats.open--;
@@ -145,11 +145,11 @@ export class Port {
     });
     if (stats.open > this.maxConnections) {
       const fields = { limit: this.maxConnections };
-      // Accepted and closed by us: the system would close it unseen, and the proxy have no handle left for itself.
+      // Left to the system, the connection would be closed unnoticed, and the proxy would run out of handles for itself.
       const isOfHandles = this.maxConnections === this.connectionHandles;
       if (!isOfHandles) this.countRefusal("limit", fields, "too many connections");
       else this.countRefusal("handles", fields, "too many connections for the limit of open files");
-      // A handshake would cost more than the refusal is worth, and whoever waits for a reason keeps a handle.
+      // A TLS handshake costs more than a refusal is worth, and a client that waits for the reason keeps a handle.
       if (tls !== undefined || isOfHandles || stats.open > this.maxConnections + MAX_REFUSED)
         socket.destroy();
       else
@@ -164,23 +164,28 @@ export class Port {
     else tls.accept(socket);
   }
 
-  /** Finds out what a connection speaks and hands it on. */
+  /** Detects the protocol of a connection and hands it over. */
   private identify(socket: Socket): void {
     if (this.closing) {
       socket.destroy();
       return;
     }
     if (this.tls !== undefined) socket.on("error", ignore);
-    this.unknown.add(socket);
-    socket.once("close", () => this.unknown.delete(socket));
+    this.unidentified.add(socket);
+    socket.once("close", () => this.unidentified.delete(socket));
     sniff(
       socket,
-      (isHttp2, first) => this.handOn(socket, isHttp2, first),
-      () => this.countRefusal("silent", { client: socket.remoteAddress }, "client says nothing"),
+      (isHttp2, first) => this.handOver(socket, isHttp2, first),
+      () =>
+        this.countRefusal(
+          "silent",
+          { client: socket.remoteAddress },
+          "client did not show its protocol in time",
+        ),
     );
   }
 
-  private handOn(socket: Socket, isHttp2: boolean, first: Buffer): void {
+  private handOver(socket: Socket, isHttp2: boolean, first: Buffer): void {
     const { stats } = this;
     const protocol = isHttp2 ? "http2" : "http1";
     stats.acceptedBy[protocol]++;
@@ -192,7 +197,7 @@ export class Port {
       stats.queued.connections--;
       stats.requests.connections--;
     });
-    this.unknown.delete(socket);
+    this.unidentified.delete(socket);
     if (isHttp2) this.takeHttp2(socket, first);
     else this.http1.take(socket, first);
   }
@@ -201,7 +206,7 @@ export class Port {
     this.stats.refused[reason]++;
     const now = Date.now();
     const last = this.logged.get(reason);
-    if (last !== undefined && now - last.at < LOG_INTERVAL) {
+    if (last !== undefined && now - last.at < LOG_INTERVAL_MS) {
       last.more++;
       return;
     }

@@ -2,8 +2,8 @@ import type { Socket } from "node:net";
 import { ErrorCode, FrameType } from "../../http2/protocol.js";
 
 const TEXT = "too many connections";
-/** How long a client may take to read why it is refused, ms. */
-const LINGER = 1_000;
+/** How long a client may take to read the refusal. */
+const LINGER_MS = 1_000;
 
 const HTTP1 = [
   "HTTP/1.1 503 Service Unavailable",
@@ -14,15 +14,15 @@ const HTTP1 = [
   `${TEXT}\n`,
 ].join("\r\n");
 
-/** Tells a client, in what it speaks, that there are too many connections, and closes this one. */
+/** Sends the error "too many connections" in the client's protocol and closes the connection. */
 export function refuse(socket: Socket, isHttp2: boolean): void {
   socket.resume();
   socket.end(isHttp2 ? goaway() : HTTP1);
-  const timer = setTimeout(() => socket.destroy(), LINGER).unref();
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
   socket.once("close", () => clearTimeout(timer));
 }
 
-/** Empty settings, and the end of the connection. */
+/** An empty SETTINGS frame and a GOAWAY frame. */
 function goaway(): Buffer {
   const bytes = Buffer.alloc(9 + 9 + 8 + TEXT.length);
   bytes[3] = FrameType.SETTINGS;

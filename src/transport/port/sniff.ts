@@ -1,13 +1,13 @@
 import type { Socket } from "node:net";
 import { PREFACE } from "../../http2/protocol.js";
 
-/** How long a client may take to show what it speaks, ms. */
-const TIMEOUT = 20_000;
+/** How long a client may take to show its protocol. */
+const SNIFF_TIMEOUT_MS = 20_000;
 
 /**
- * Reads the beginning of a connection until it tells HTTP/2 with prior knowledge from anything else, and then lets
- * go of the socket: nothing stays between it and whoever takes it over. `decided` gets all that was read. A client
- * that says nothing for 20 s is disconnected, and `silent` called.
+ * Reads the beginning of a connection until it is clear whether the client speaks HTTP/2 with prior knowledge. Then it
+ * removes its listeners and calls `decided` with everything read. A client that takes longer than 20 s is disconnected,
+ * and `silent` called.
  */
 export function sniff(
   socket: Socket,
@@ -19,7 +19,7 @@ export function sniff(
   const timer = setTimeout(() => {
     socket.destroy();
     silent();
-  }, TIMEOUT).unref();
+  }, SNIFF_TIMEOUT_MS).unref();
   const onClose = () => clearTimeout(timer);
   const onData = (chunk: Buffer) => {
     const take = Math.min(PREFACE.length - matched, chunk.length);

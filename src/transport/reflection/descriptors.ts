@@ -1,15 +1,15 @@
 import { type FileSchema, files } from "../../wire/generated/descriptors.js";
 import { enums, messages, services } from "../../wire/generated/schema.js";
 
-/** What is served, as gRPC's reflection describes it. */
+/** The served API in the form of gRPC's reflection. */
 export interface Descriptors {
   /** Full names, sorted. */
   readonly services: readonly string[];
-  /** A file and all that it imports, as encoded `FileDescriptorProto`s; undefined for an unknown name. */
+  /** A file and all its imports, as encoded `FileDescriptorProto`s; undefined for an unknown name. */
   file(name: string): readonly Uint8Array[] | undefined;
   /** The name of the file that defines a symbol: a service, method, message, field or enum. */
   fileOf(symbol: string): string | undefined;
-  /** Whether a full name is that of a message. */
+  /** Whether a full name is a message's. */
   isType(name: string): boolean;
 }
 
@@ -38,14 +38,21 @@ function allSymbols(): ReadonlySet<string> {
   return symbols;
 }
 
-/** Each file has a package of its own. */
+/** Finds the file by its package: no two files share one. */
 function fileWith(symbol: string): string | undefined {
   return files.find(({ space }) => symbol.startsWith(`${space}.`))?.name;
 }
 
 function withImports(byName: ReadonlyMap<string, FileSchema>, name: string): Uint8Array[] | undefined {
-  if (!byName.has(name)) return undefined;
-  const wanted = new Set([name]);
-  for (const each of wanted) for (const imported of byName.get(each)!.imports) wanted.add(imported);
-  return [...wanted].map((each) => Buffer.from(byName.get(each)!.descriptor, "base64"));
+  const first = byName.get(name);
+  if (first === undefined) return undefined;
+  const wanted = new Set([first]);
+  for (const { imports } of wanted) {
+    for (const imported of imports) {
+      const file = byName.get(imported);
+      if (file === undefined) throw new Error(`${name} imports ${imported}, which has no descriptor`);
+      wanted.add(file);
+    }
+  }
+  return Array.from(wanted, ({ descriptor }) => Buffer.from(descriptor, "base64"));
 }

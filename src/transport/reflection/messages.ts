@@ -4,7 +4,7 @@ import { Reader } from "../../wire/reader.js";
 import { strictText } from "../../wire/strictText.js";
 import { type Writer, writer } from "../../wire/writer.js";
 
-/* The messages of gRPC's server reflection. Both versions of it have the same fields and numbers. */
+/* The messages of gRPC's server reflection. Both versions have the same fields and numbers. */
 
 /** `ServerReflectionRequest`. */
 export interface Request {
@@ -12,12 +12,12 @@ export interface Request {
   readonly question: Question | undefined;
 }
 
-/** The member of the request's oneof that was sent. */
+/** The member that is set in the oneof of `ServerReflectionRequest`. */
 export type Question =
   | { readonly kind: "file" | "symbol" | "extensionNumbers" | "services"; readonly name: string }
   | { readonly kind: "extension"; readonly type: string; readonly number: number };
 
-/** The member of the oneof of `ServerReflectionResponse`. */
+/** The member that is set in the oneof of `ServerReflectionResponse`. */
 export type Answer =
   | { readonly kind: "files"; readonly files: readonly Uint8Array[] }
   | { readonly kind: "noExtensions"; readonly type: string }
@@ -25,8 +25,8 @@ export type Answer =
   | { readonly kind: "error"; readonly code: Code; readonly message: string };
 
 /**
- * Throws INVALID_ARGUMENT for bytes that are no request. As in newer protobuf libraries, fields of another wire type are
- * unknown ones, and texts are UTF-8.
+ * Throws INVALID_ARGUMENT for malformed bytes. As in newer protobuf libraries, fields with another wire type count as
+ * unknown, and strings must be UTF-8.
  */
 export function decodeRequest(bytes: Uint8Array): Request {
   const tag = tags.ServerReflectionRequest;
@@ -75,7 +75,7 @@ function readExtension(r: Reader): Question {
   return { kind: "extension", type, number };
 }
 
-/** `ServerReflectionResponse` to the request that came as `original`. */
+/** Encodes the `ServerReflectionResponse` to a request that was received as `original`. */
 export function encodeResponse(original: Uint8Array, { host }: Request, answer: Answer): Uint8Array {
   return writer.encode(writeResponse, { original, host, answer });
 }
@@ -86,7 +86,7 @@ interface Response {
   readonly answer: Answer;
 }
 
-/** The last field first: that is how the writer works. */
+/** Writes the last field first, as `Writer` requires. */
 function writeResponse(w: Writer, { original, host, answer }: Response): void {
   const tag = tags.ServerReflectionResponse;
   switch (answer.kind) {

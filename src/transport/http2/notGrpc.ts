@@ -3,8 +3,8 @@ import { Stream } from "../../http2/stream.js";
 
 const TEXT = Buffer.from("This is a gRPC server: requests are POSTs of content-type application/grpc.\n");
 
-/** The answer to a request that is no gRPC: an HTTP status and a line of text. */
-export class PlainAnswer extends Stream {
+/** The response to a request that is not gRPC: an HTTP status and a line of text. */
+export class NotGrpcStream extends Stream {
   constructor(
     connection: ServerConnection,
     id: number,

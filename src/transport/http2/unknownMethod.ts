@@ -1,12 +1,13 @@
 import { Code, StatusError } from "../../status/error.js";
 
-/** More of a name is not repeated to who made it up, characters. */
-const SHOWN = 200;
+/** Longest name echoed in an error, in characters. */
+const MAX_ECHOED = 200;
 
-/** What is answered for a method that is not there, in the words of etcd's gRPC server. `services`: those that are there. */
+/** Error for an unknown method, with the text of etcd's gRPC server. `services` are the full names of the known ones. */
 export function unknownMethod(path: string, services: ReadonlySet<string>): StatusError {
   const slash = path.lastIndexOf("/");
-  const shown = (text: string): string => (text.length > SHOWN ? `${text.slice(0, SHOWN)}...` : text);
+  const shown = (text: string): string =>
+    text.length > MAX_ECHOED ? `${text.slice(0, MAX_ECHOED)}...` : text;
   if (slash < 1)
     return new StatusError(Code.UNIMPLEMENTED, `malformed method name: ${JSON.stringify(shown(path))}`);
   const service = path.slice(1, slash);

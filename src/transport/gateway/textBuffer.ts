@@ -1,16 +1,16 @@
 const EMPTY = Buffer.alloc(0);
-const LEAST = 1024;
+const MIN_CAPACITY_BYTES = 1024;
 
 /**
- * A text that arrives in parts. Copied together as it comes, so that many tiny parts cost no more memory than their
- * bytes; a single one is not copied.
+ * Collects a text that arrives in parts. Parts are copied together, so that many tiny ones take no more memory than their
+ * bytes. A single part is not copied.
  */
-export class Collected {
+export class TextBuffer {
   private bytes: Buffer = EMPTY;
   private ownsBytes = false;
   private length = 0;
 
-  /** Bytes that have arrived. */
+  /** Size of the text so far, in bytes. */
   get size(): number {
     return this.length;
   }
@@ -23,7 +23,7 @@ export class Collected {
       this.ownsBytes = false;
     } else {
       if (!this.ownsBytes || needed > this.bytes.length) {
-        const grown = Buffer.allocUnsafeSlow(Math.max(LEAST, 2 * length, needed));
+        const grown = Buffer.allocUnsafeSlow(Math.max(MIN_CAPACITY_BYTES, 2 * length, needed));
         this.bytes.copy(grown, 0, 0, length);
         this.bytes = grown;
         this.ownsBytes = true;
@@ -33,7 +33,7 @@ export class Collected {
     this.length = needed;
   }
 
-  /** The text, of which nothing is left. What is not UTF-8 becomes replacement characters. */
+  /** Returns the text and empties the buffer. Malformed UTF-8 becomes replacement characters. */
   take(): string {
     const text = this.bytes.toString("utf8", 0, this.length);
     this.bytes = EMPTY;

@@ -3,36 +3,37 @@ import { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 
 /** Held bytes at which the socket is paused. Until then the end of the connection is noticed at once. */
-const MAX_HELD = 64 * 1024;
-/** What a held chunk costs on top of its bytes. */
-const CHUNK_COST = 256;
-/** How long a connection may stay paused with nothing handed over, ms: nobody can see whether its client is still there. */
-const STUCK_MS = 60_000;
-/** Bytes handed over in one turn of the event loop: a JSON stream can hold a message in every few of them. */
+const MAX_HELD_BYTES = 64 * 1024;
+/** Memory of a held chunk on top of its bytes. */
+const CHUNK_OVERHEAD_BYTES = 256;
+/** How long a connection may stay paused without progress. Meanwhile nothing shows whether its client is still there. */
+const STUCK_TIMEOUT_MS = 60_000;
+/** Bytes passed on in one turn of the event loop. A JSON stream can have a message in every few of them. */
 const TURN_BYTES = 8 * 1024;
 const HEADERS_END = Buffer.from("\r\n\r\n");
 
 type Written = (error?: Error | null) => void;
 
 export interface PacedEvents {
-  /** True while no further request is to be read. Call `proceedLater` when that has changed. */
+  /** True while no further request should be read. Call `proceedLater` when it becomes false. */
   isBusy(): boolean;
-  /** The connection is closed because its client sends on and on without waiting for answers. */
+  /** The connection is being closed because its client keeps sending without waiting for responses. */
   stuck(): void;
 }
 
 /**
- * A connection as Node's HTTP/1.1 server sees it. Node parses everything that it is given, makes objects for each request
- * in it, and resumes a paused socket by itself. So the bytes come from here: up to the end of one request's headers at
- * a time, and none while `isBusy`.
+ * A connection as Node's HTTP/1.1 server sees it. Node parses everything it reads, creates objects for each request in it,
+ * and resumes a paused socket by itself. This stream passes bytes on only up to the end of one request's headers at a
+ * time, and none while `isBusy`.
  */
 export class PacedSocket extends Duplex {
-  /** As on a TLS socket. */
+  /** As on a `TLSSocket`. */
   readonly encrypted: boolean;
   private readonly held: Buffer[] = [];
-  private heldCost = 0;
+  /** Size of `held`, with overhead. */
+  private heldBytes = 0;
   private wanted = false;
-  /** What may still be handed over in this turn, bytes. */
+  /** Bytes that may still be passed on in this turn. */
   private allowance = TURN_BYTES;
   private scheduled = false;
   private ended = false;
@@ -42,7 +43,7 @@ export class PacedSocket extends Duplex {
     private readonly socket: Socket,
     private readonly events: PacedEvents,
   ) {
-    // One piece at a time; strings go through as they are.
+    // One piece at a time. Strings are not converted to buffers.
     super({ readableHighWaterMark: 1, decodeStrings: false });
     this.encrypted = (socket as Partial<TLSSocket>).encrypted === true;
     socket.on("data", (chunk: Buffer) => this.receive(chunk));
@@ -53,41 +54,43 @@ export class PacedSocket extends Duplex {
     socket.on("close", () => this.destroy());
   }
 
-  /** Bytes that came from the socket. */
+  /** Takes bytes from the socket. */
   receive(chunk: Buffer): void {
     this.held.push(chunk);
-    this.heldCost += chunk.length + CHUNK_COST;
+    this.heldBytes += chunk.length + CHUNK_OVERHEAD_BYTES;
     if (!this.scheduled) this.proceed();
-    if (this.heldCost < MAX_HELD) return;
+    if (this.heldBytes < MAX_HELD_BYTES) return;
     this.socket.pause();
     this.timer ??= setTimeout(() => {
       this.events.stuck();
       this.destroy();
-    }, STUCK_MS).unref();
+    }, STUCK_TIMEOUT_MS).unref();
   }
 
-  /** Hands over what may be handed over now. */
+  /** Passes on what may be passed on now. */
   private proceed(): void {
     if (this.destroyed) return;
-    while (this.wanted && this.held.length > 0 && !this.events.isBusy()) {
+    while (this.wanted) {
+      const [chunk] = this.held;
+      if (chunk === undefined || this.events.isBusy()) break;
       if (this.allowance <= 0) {
         this.proceedLater();
         break;
       }
       this.wanted = false;
-      const piece = this.nextPiece();
+      const piece = this.takePiece(chunk);
       this.allowance -= piece.length;
       this.timer?.refresh();
       this.push(piece);
     }
     if (this.ended && this.held.length === 0) this.push(null);
-    if (this.timer === undefined || this.heldCost >= MAX_HELD) return;
+    if (this.timer === undefined || this.heldBytes >= MAX_HELD_BYTES) return;
     clearTimeout(this.timer);
     this.timer = undefined;
     this.socket.resume();
   }
 
-  /** The same in a later turn of the event loop, so that other connections get theirs. */
+  /** Does the same in a later turn of the event loop, so that other connections get theirs. */
   proceedLater(): void {
     if (this.scheduled || (this.held.length === 0 && !this.ended)) return;
     this.scheduled = true;
@@ -98,7 +101,7 @@ export class PacedSocket extends Duplex {
     });
   }
 
-  /** Closes the connection when all that was written has left. */
+  /** Closes the connection when everything written has been sent. */
   destroySoon(): void {
     this.end(() => this.destroy());
   }
@@ -136,18 +139,17 @@ export class PacedSocket extends Duplex {
     done(error);
   }
 
-  /** The first of what is held, up to an end of headers. */
-  private nextPiece(): Buffer {
-    const chunk = this.held[0];
+  /** Removes and returns the beginning of `chunk`, the first one held, up to an end of headers. */
+  private takePiece(chunk: Buffer): Buffer {
     const at = chunk.indexOf(HEADERS_END);
     const length = Math.min(at < 0 ? chunk.length : at + HEADERS_END.length, TURN_BYTES);
-    this.heldCost -= length;
+    this.heldBytes -= length;
     if (length < chunk.length) {
       this.held[0] = chunk.subarray(length);
       return chunk.subarray(0, length);
     }
     this.held.shift();
-    this.heldCost -= CHUNK_COST;
+    this.heldBytes -= CHUNK_OVERHEAD_BYTES;
     return chunk;
   }
 }

@@ -11,51 +11,51 @@ import { Deadlines } from "../../turn/deadlines.js";
 import { CallObserver } from "../observer.js";
 import { HIGH_WATER_BYTES } from "../server.js";
 import { controlAccess } from "./access.js";
-import { sendError, sendText } from "./answers.js";
 import type { Endpoint } from "./call.js";
 import { createPages, type Page, type PageHandler } from "./pages.js";
+import { sendError, sendText } from "./responses.js";
 import { isGatewayPath, routes } from "./routes.js";
 import { HttpStream } from "./stream.js";
 import { HttpUnary } from "./unary.js";
 
 export interface GatewayDeps {
-  /** The same that gRPC serves. */
+  /** The handlers that gRPC serves. */
   readonly handlers: Handlers;
   readonly probes: Probes;
-  /** Further pages to be served to GET, by path: `/metrics`. */
+  /** Additional pages for GET, by path, e.g. `/metrics`. */
   readonly extra?: ReadonlyMap<string, Page>;
   readonly access: Config["http"];
-  /** Counts what waits on connections. */
+  /** Counts waiting bytes in both directions. */
   readonly connections?: ConnectionStats;
-  /** Counts the calls, and is told how they end. */
+  /** Counts the calls and reports how they end. */
   readonly observer?: CallObserver;
-  /** Largest request message in bytes of protobuf; what is larger is refused with RESOURCE_EXHAUSTED. */
+  /** Largest request message, in protobuf bytes. Larger ones fail with RESOURCE_EXHAUSTED. */
   readonly maxReceiveBytes: number;
-  /** Bytes queued for one stream above which `send` answers false. Default `HIGH_WATER_BYTES`. */
+  /** Bytes queued for one stream above which `send` returns false. Default: `HIGH_WATER_BYTES`. */
   readonly highWaterBytes?: number;
   readonly log: Log;
 }
 
 export interface Gateway {
-  /** Serves one HTTP/1.1 request, to be given to a server of node:http. */
+  /** Serves one HTTP/1.1 request of a `node:http` server. */
   readonly handle: RequestListener;
-  /** Ends all streams with UNAVAILABLE, and each new one; unary calls go on. */
+  /** Ends all streams, and every new one, with UNAVAILABLE. Unary calls go on. */
   stop(): void;
 }
 
-/** Base64 is 4/3 of its bytes; the rest is for names, white space and escapes. */
+/** JSON bytes allowed per protobuf byte. Base64 takes 4/3; the rest is for names, white space and escapes. */
 const TEXT_FACTOR = 2;
 
 /**
- * etcd's JSON gateway, and the pages that etcd serves beside it: every method of `handlers` that has an HTTP path.
- * Answers go by etcd's mapping; a client's mistake is never answered with a status of 500 and more.
+ * Creates etcd's JSON gateway, with the pages that etcd serves beside it. It serves every method of `handlers` that has an
+ * HTTP path, in etcd's JSON mapping. A client's mistake never gets a 5xx status.
  */
 export function createGateway(deps: GatewayDeps): Gateway {
   return new JsonGateway(deps);
 }
 
 class JsonGateway implements Gateway {
-  /** By HTTP path; from the first call on. */
+  /** By HTTP path. Loaded by the first call, because many proxies never need them. */
   private endpoints: ReadonlyMap<string, Endpoint> | undefined;
   private loading: Promise<ReadonlyMap<string, Endpoint>> | undefined;
   private readonly pages: ReadonlyMap<string, PageHandler>;
@@ -72,7 +72,7 @@ class JsonGateway implements Gateway {
     const [path, query] = split(request.url ?? "/");
     if (routes.has(path)) {
       if (request.method !== "POST") sendText(response, 405, "Method Not Allowed");
-      else if (this.endpoints !== undefined) this.call(this.endpoints.get(path)!, request, response);
+      else if (this.endpoints !== undefined) this.call(this.endpoints.get(path), request, response);
       else this.callFirst(path, request, response);
       return;
     }
@@ -86,13 +86,13 @@ class JsonGateway implements Gateway {
     for (const stream of [...this.streams]) stream.call.abort(etcd.stopped());
   }
 
-  /** A call before the messages' descriptions have been read: many proxies never need them. */
+  /** Loads the endpoints and then serves the call. */
   private callFirst(path: string, request: IncomingMessage, response: ServerResponse): void {
     this.loading ??= loadEndpoints(this.deps);
     this.loading.then(
       (endpoints) => {
         this.endpoints = endpoints;
-        if (!response.destroyed) this.call(endpoints.get(path)!, request, response);
+        if (!response.destroyed) this.call(endpoints.get(path), request, response);
       },
       (reason) => {
         this.loading = undefined;
@@ -101,7 +101,11 @@ class JsonGateway implements Gateway {
     );
   }
 
-  private call(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): void {
+  private call(endpoint: Endpoint | undefined, request: IncomingMessage, response: ServerResponse): void {
+    if (endpoint === undefined) {
+      sendText(response, 404, "Not Found");
+      return;
+    }
     const { handlers } = this.deps;
     const { path } = endpoint.method;
     const unary = handlers.unary.get(path);
@@ -139,7 +143,7 @@ class JsonGateway implements Gateway {
   }
 }
 
-/** What is served, by HTTP path. */
+/** The endpoints by HTTP path. */
 async function loadEndpoints({
   observer = new CallObserver(),
   connections = new ConnectionStats(),
@@ -161,12 +165,17 @@ async function loadEndpoints({
       highWaterBytes,
     });
   }
-  return new Map([...routes].map(([http, grpc]) => [http, endpoints.get(grpc)!]));
+  const byRoute = new Map<string, Endpoint>();
+  for (const [http, grpc] of routes) {
+    const endpoint = endpoints.get(grpc);
+    if (endpoint !== undefined) byRoute.set(http, endpoint);
+  }
+  return byRoute;
 }
 
-/** Path and query of a request target. */
+/** Splits a request target into path and query. */
 function split(target: string): [path: string, query: string] {
-  // A proxy's client may send the whole URL.
+  // Clients of an HTTP proxy send the whole URL.
   const local = target.startsWith("/") ? target : target.replace(/^[a-z]+:\/\/[^/?]*/i, "");
   const mark = local.indexOf("?");
   const path = mark < 0 ? local : local.slice(0, mark);

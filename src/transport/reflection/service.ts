@@ -4,11 +4,11 @@ import { Code, StatusError } from "../../status/error.js";
 import type { Descriptors } from "./descriptors.js";
 import { type Answer, decodeRequest, encodeResponse, type Question, type Request } from "./messages.js";
 
-/** Both versions of the service, which say the same. */
+/** The two versions of the service, whose messages are the same. */
 const PACKAGES = ["grpc.reflection.v1", "grpc.reflection.v1alpha"];
 
 /**
- * gRPC's server reflection over `proto/`, for grpcurl and the like; etcd has none. The descriptors are loaded with the
+ * gRPC's server reflection over `proto/`, for grpcurl and similar tools; etcd has none. The descriptors are loaded by the
  * first call.
  */
 export function createReflection(): Service {
@@ -51,7 +51,7 @@ function answer(descriptors: Descriptors, question: Question | undefined): Answe
       return filesOf(descriptors, question.name) ?? notFound(`file ${question.name}`);
     case "symbol":
       return filesOf(descriptors, descriptors.fileOf(question.name)) ?? notFound(`symbol ${question.name}`);
-    // Nothing in etcd's API is extended.
+    // etcd's API has no extensions.
     case "extension":
       return notFound(`extension ${question.number} of ${question.type}`);
     case "extensionNumbers":
@@ -59,11 +59,7 @@ function answer(descriptors: Descriptors, question: Question | undefined): Answe
         ? { kind: "noExtensions", type: question.name }
         : notFound(`type ${question.name}`);
     case undefined:
-      return {
-        kind: "error",
-        code: Code.INVALID_ARGUMENT,
-        message: "etcd-braid: a reflection request of no kind",
-      };
+      return { kind: "error", code: Code.INVALID_ARGUMENT, message: "etcd-braid: empty reflection request" };
   }
 }
 
@@ -73,5 +69,5 @@ function filesOf(descriptors: Descriptors, name: string | undefined): Answer | u
 }
 
 function notFound(what: string): Answer {
-  return { kind: "error", code: Code.NOT_FOUND, message: `etcd-braid: ${what} is not known` };
+  return { kind: "error", code: Code.NOT_FOUND, message: `etcd-braid: unknown ${what}` };
 }

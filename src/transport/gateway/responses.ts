@@ -1,7 +1,7 @@
 import { type OutgoingHttpHeaders, type ServerResponse, STATUS_CODES } from "node:http";
 import { Code, type StatusError } from "../../status/error.js";
 
-/** HTTP status by gRPC code, as in etcd 3.5 (3.4 has 412 for FAILED_PRECONDITION). */
+/** HTTP status by gRPC code, as in etcd 3.5. (etcd 3.4 has 412 for FAILED_PRECONDITION.) */
 const STATUS: Readonly<Record<Code, number>> = {
   [Code.OK]: 200,
   [Code.CANCELLED]: 408,
@@ -23,16 +23,16 @@ const STATUS: Readonly<Record<Code, number>> = {
 };
 
 /**
- * The HTTP status of an error of the method at `path`. UNKNOWN of Lock and Election ("election: no leader"), and of what
- * Maintenance says about users ("auth: user name is empty"), is about what the client asked for; etcd answers 500 then, at
- * which clients take the whole endpoint for dead.
+ * HTTP status for an error of the method at `path`. Lock and Election ("election: no leader"), and checks of users ("auth:
+ * user name is empty"), return UNKNOWN for the client's mistakes. etcd makes that 500, and clients then take the whole
+ * endpoint for dead; here it is 400.
  */
 export function httpStatus({ code, message }: StatusError, path: string): number {
   const byClient = !path.startsWith("/etcdserverpb.") || message.startsWith("auth: ");
   return code === Code.UNKNOWN && byClient ? 400 : (STATUS[code] ?? 500);
 }
 
-/** Answers with JSON. */
+/** Sends a JSON response. */
 export function sendJson(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, {
     "content-type": "application/json",
@@ -41,19 +41,19 @@ export function sendJson(response: ServerResponse, status: number, text: string)
   response.end(text);
 }
 
-/** Answers 200 with JSON that is ASCII: that can be written as it is. */
+/** Sends a 200 response with JSON that is ASCII, one byte a character. */
 export function sendAscii(response: ServerResponse, text: string): void {
   response.writeHead(200, { "content-type": "application/json", "content-length": text.length });
   response.end(text, "latin1");
 }
 
-/** The answer of a unary call that failed. */
+/** Sends the response of a failed unary call. */
 export function sendError(response: ServerResponse, error: StatusError, path: string): void {
   const { code, message } = error;
   sendJson(response, httpStatus(error, path), JSON.stringify({ error: message, message, code }));
 }
 
-/** The last chunk of a stream that failed. */
+/** The last chunk of a failed stream. */
 export function streamError(error: StatusError, path: string): string {
   const status = httpStatus(error, path);
   const { code, message } = error;
@@ -62,7 +62,7 @@ export function streamError(error: StatusError, path: string): string {
   });
 }
 
-/** Answers with a line of text. */
+/** Sends a line of text. */
 export function sendText(
   response: ServerResponse,
   status: number,

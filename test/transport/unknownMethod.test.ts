@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Code } from "../../src/status/error.js";
-import { unknownMethod } from "../../src/transport/http2/unknown.js";
+import { unknownMethod } from "../../src/transport/http2/unknownMethod.js";
 
-test("methods that are not there are named as etcd's gRPC server names them", () => {
+test("errors for unknown methods have the texts of etcd's gRPC server, and a bounded length", () => {
   const services = new Set(["etcdserverpb.KV"]);
   const text = (path: string) => {
     const { code, message } = unknownMethod(path, services);

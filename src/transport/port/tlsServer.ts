@@ -4,30 +4,28 @@ import type { ListenTlsConfig } from "../../config/tls.js";
 import { clientProblem, type TlsFailure } from "../../tls/reason.js";
 import { Reloading, type TlsLog } from "../../tls/reloading.js";
 
-export type ListenTls = ListenTlsConfig;
+/** How long a handshake may take. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** In order of preference. Clients that offer both do not speak gRPC: they want JSON. */
+const ALPN_PROTOCOLS = ["http/1.1", "h2"];
 
-/** How long a handshake may take, ms. */
-const HANDSHAKE_TIMEOUT = 10_000;
-/** HTTP/1.1 for all who can: those that offer both are no gRPC clients, and what they want to have is JSON. */
-const PROTOCOLS = ["http/1.1", "h2"];
-
-/** TLS on connections that somebody else has accepted. */
+/** TLS on connections accepted elsewhere. */
 export class TlsServer {
   private readonly server: Server;
   private readonly context: Reloading<void>;
 
-  /** Throws `TlsFileError` when a file cannot be used. `failed` is told why a handshake has failed. */
+  /** Throws `TlsFileError` when a file cannot be used. `failed` gets the reason for each failed handshake. */
   constructor(
-    { certFile, keyFile, clientCaFile, minVersion, ciphers }: ListenTls,
+    { certFile, keyFile, clientCaFile, minVersion, ciphers }: ListenTlsConfig,
     log: TlsLog,
     secured: (socket: TLSSocket) => void,
     failed: (reason: string, address: string | undefined) => void,
   ) {
     this.server = createServer({
-      ALPNProtocols: PROTOCOLS,
+      ALPNProtocols: ALPN_PROTOCOLS,
       requestCert: clientCaFile !== undefined,
       rejectUnauthorized: true,
-      handshakeTimeout: HANDSHAKE_TIMEOUT,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
     });
     const files = { caFile: clientCaFile, certFile, keyFile };
     this.context = new Reloading(files, "listen", log, ({ ca, cert, key }) => {
@@ -42,7 +40,7 @@ export class TlsServer {
     });
     this.server.on("secureConnection", secured);
     this.server.on("tlsClientError", (error: TlsFailure, socket) => {
-      // A certificate that is not accepted shows up as a closed connection otherwise.
+      // For a rejected certificate, `error` would only say that the connection was closed.
       const refused = socket.authorizationError as unknown as string | undefined;
       const failure = refused ? { code: refused, message: refused } : error;
       failed(clientProblem(failure, clientCaFile), socket.remoteAddress);
@@ -50,12 +48,12 @@ export class TlsServer {
     });
   }
 
-  /** When the certificate in use expires, ms since the epoch. */
+  /** When the certificate in use expires, in milliseconds since the epoch. */
   get expiresAt(): number {
     return this.context.material.expiresAt;
   }
 
-  /** Begins the handshake, with the certificate that the files hold now. */
+  /** Starts the handshake, with the certificate that the files hold now. */
   accept(socket: Socket): void {
     this.context.get();
     this.server.emit("connection", socket);

@@ -1,10 +1,10 @@
 import { Code, StatusError } from "../../status/error.js";
-import type { EnumValues, Field, MessageType } from "./schema.js";
+import type { Field, MessageType } from "./schema.js";
 
-/** A scalar as the encoder takes it. Integers are numbers while they are exact, else bigints. */
+/** A scalar as the encoder takes it. Integers are numbers where these are exact, else bigints. */
 export type Scalar = boolean | number | bigint | string | Uint8Array;
 
-/** A message: its values by slot. */
+/** The values of a message, by slot. */
 export interface Message {
   readonly type: MessageType;
   readonly slots: (Scalar | Message | (Scalar | Message)[] | undefined)[];
@@ -13,11 +13,11 @@ export interface Message {
 type Value = Message["slots"][number];
 
 /**
- * Nesting beyond which a text is refused, so that no input can exhaust the stack. A transaction inside another one takes
- * three levels; more than 256 of them are refused in any encoding.
+ * Deepest nesting accepted, so that no input can exhaust the stack. A transaction inside another one takes three levels,
+ * and more than 256 of those are refused in any encoding.
  */
 const MAX_DEPTH = 800;
-/** Digits that a double holds whatever they are. */
+/** Every integer of this many digits is exact as a double. */
 const SAFE_DIGITS = 15;
 
 const INTEGER = /^-?(?:0|[1-9]\d*)$/;
@@ -36,7 +36,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
   t: "\t",
 };
 
-/** Smallest and largest value, as exact integers. */
+/** Smallest and largest value of each type. */
 const RANGES = {
   int32: [-(2n ** 31n), 2n ** 31n - 1n],
   uint32: [0n, 2n ** 32n - 1n],
@@ -45,13 +45,13 @@ const RANGES = {
 } as const;
 
 /**
- * The message that a JSON text says, by the mapping that etcd's gateways have, taking what either generation of them
- * takes: names as in the .proto file or in camelCase; 64-bit integers as numbers, without losing digits, or as
- * strings; base64 of either alphabet, with padding or without; enums by name or number; null is the same as nothing.
- * Names that the message has not are skipped, what follows the first JSON value is not looked at, and an empty text is
- * an empty message. Of two members of a oneof one may be given with its zero value and does not count.
+ * Reads a JSON text as a message, by the mapping of etcd's gateways. Accepts what either generation of them accepts: names
+ * as in the .proto file or in camelCase; 64-bit integers as numbers, without losing digits, or as strings; base64 of
+ * either alphabet, padded or not; enums by name or number; null for an absent value. Ignores unknown names and everything
+ * after the first JSON value. An empty text is an empty message. If two members of a oneof are given, one that is zero
+ * does not count.
  *
- * Throws `StatusError` INVALID_ARGUMENT, with the place in the text, for everything else.
+ * Throws `StatusError` INVALID_ARGUMENT, with the position in the text, for everything else.
  */
 export function readMessage(type: MessageType, text: string): Message {
   return new JsonReader(text).top(type);
@@ -69,7 +69,7 @@ class JsonReader {
     return this.message(type, undefined) ?? { type, slots: [] };
   }
 
-  /** A message; undefined for null. */
+  /** Reads a message; undefined for null. */
   private message(type: MessageType, field: Field | undefined): Message | undefined {
     const first = this.text.charCodeAt(this.pos);
     if (first === 0x6e) {
@@ -78,7 +78,7 @@ class JsonReader {
     }
     if (first !== 0x7b) throw this.wrong(field, "an object");
     const slots: Value[] = [];
-    // Slots that were given by their camelCase name, which goes before the other.
+    // Bits of the slots that were given by their camelCase name, which takes precedence.
     let byCamel = 0;
     this.members((name) => {
       const known = type.byName.get(name);
@@ -96,19 +96,20 @@ class JsonReader {
     return { type, slots };
   }
 
-  /** Makes room for a member of a oneof; false when it gives way to another one. */
+  /** Unsets the other members of a oneof. Returns false if the new member, being zero, yields to one of them. */
   private wins(type: MessageType, slots: Value[], field: Field, value: Value): boolean {
     for (const rival of field.rivals ?? []) {
       if (slots[rival] === undefined) continue;
       if (isZero(value)) return false;
       if (!isZero(slots[rival])) {
-        throw this.error(`${field.name} and ${type.fields[rival].name} are given, but only one can be`);
+        throw this.error(`${field.name} and ${type.fields[rival]?.name} are both set, but only one may be`);
       }
       slots[rival] = undefined;
     }
     return true;
   }
 
+  /** Reads a repeated field; undefined for null. */
   private list(field: Field): Value {
     const first = this.text.charCodeAt(this.pos);
     if (first === 0x6e) {
@@ -119,15 +120,15 @@ class JsonReader {
     const list: (Scalar | Message)[] = [];
     this.elements(() => {
       const value = this.value(field);
-      if (value === undefined) throw this.error(`${field.name} can not have null in its list`);
+      if (value === undefined) throw this.error(`${field.name} must not contain null`);
       list.push(value);
     });
     return list;
   }
 
-  /** One value of a field; undefined for null. */
+  /** Reads one value of a field; undefined for null. */
   private value(field: Field): Scalar | Message | undefined {
-    if (field.kind === "message") return this.message(field.type!, field);
+    if (field.kind === "message") return this.message(field.type, field);
     const start = this.pos;
     const char = this.text.charCodeAt(start);
     if (char === 0x7b || char === 0x5b) throw this.wrong(field, expected(field));
@@ -157,7 +158,7 @@ class JsonReader {
         return bytes;
       }
       case "enum": {
-        const number = (field.values as EnumValues).byName.get(text);
+        const number = field.values.byName.get(text);
         if (number === undefined) throw this.wrong(field, expected(field), start);
         return number;
       }
@@ -183,7 +184,7 @@ class JsonReader {
     return digits.length <= SAFE_DIGITS ? Number(exact) : exact;
   }
 
-  /** Skips a value of whatever kind. */
+  /** Skips a value of any kind. */
   private skip(): void {
     const char = this.text.charCodeAt(this.pos);
     if (char === 0x7b) this.members(() => this.skip());
@@ -193,7 +194,7 @@ class JsonReader {
     else this.literal();
   }
 
-  /** Goes through the members of an object; `each` reads the value. */
+  /** Reads an object; `each` reads the value of one member. */
   private members(each: (name: string) => void): void {
     this.descend();
     this.pos++;
@@ -201,7 +202,7 @@ class JsonReader {
     if (!this.take(0x7d)) {
       do {
         this.space();
-        if (this.text.charCodeAt(this.pos) !== 0x22) throw this.unexpected("the name of a field");
+        if (this.text.charCodeAt(this.pos) !== 0x22) throw this.unexpected("a field name");
         const name = this.string();
         this.space();
         if (!this.take(0x3a)) throw this.unexpected("a colon");
@@ -214,7 +215,7 @@ class JsonReader {
     this.depth--;
   }
 
-  /** Goes through the elements of an array; `each` reads one. */
+  /** Reads an array; `each` reads one element. */
   private elements(each: () => void): void {
     this.descend();
     this.pos++;
@@ -236,7 +237,7 @@ class JsonReader {
     let pos = start;
     for (let char = text.charCodeAt(pos); char !== 0x22; char = text.charCodeAt(++pos)) {
       if (char === 0x5c) return this.escaped(start, pos);
-      // Also the NaN beyond the text's end.
+      // Negated, to catch NaN at the end of the text.
       if (!(char >= 0x20)) {
         this.pos = pos;
         throw this.unexpected("the rest of a string");
@@ -246,7 +247,7 @@ class JsonReader {
     return text.slice(start, pos);
   }
 
-  /** The rest of a string in which an escape was met at `from`. */
+  /** Reads the rest of a string that begins at `start` and whose first escape is at `from`. */
   private escaped(start: number, from: number): string {
     const { text } = this;
     let result = text.slice(start, from);
@@ -311,12 +312,12 @@ class JsonReader {
   }
 
   private descend(): void {
-    if (++this.depth > MAX_DEPTH) throw this.error(`nested more than ${MAX_DEPTH} deep`);
+    if (++this.depth > MAX_DEPTH) throw this.error(`nested more than ${MAX_DEPTH} levels deep`);
   }
 
   private unexpected(wanted: string): StatusError {
     if (this.pos >= this.text.length) return this.error("unexpected end of the JSON text");
-    return this.error(`${JSON.stringify(this.text[this.pos])} where ${wanted} should be`);
+    return this.error(`unexpected ${JSON.stringify(this.text[this.pos])}, expected ${wanted}`);
   }
 
   private wrong(field: Field | undefined, wanted: string, at = this.pos): StatusError {
@@ -348,7 +349,7 @@ function isDigit(char: number): boolean {
   return char >= 0x30 && char <= 0x39;
 }
 
-/** The digits of a number written with a fraction or an exponent, when it is a whole one that doubles hold. */
+/** The digits of a number that has a fraction or an exponent; undefined unless its value is a safe integer. */
 function wholeNumber(text: string): string | undefined {
   const number = Number(text);
   return Number.isSafeInteger(number) ? String(number) : undefined;
