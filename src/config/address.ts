@@ -1,6 +1,6 @@
 import { isIPv6 } from "node:net";
 
-/** An address that cannot be used; the message is for the user and does not repeat the address. */
+/** An invalid address. The message is for the user and does not repeat the address. */
 export class AddressError extends Error {
   override readonly name = "AddressError";
 }
@@ -12,18 +12,18 @@ export interface HostPort {
   readonly port: number;
 }
 
-/** Takes `host:port` apart (IPv6 in brackets). Throws `AddressError`. */
+/** Parses `host:port` (IPv6 in brackets). Throws `AddressError`. */
 export function parseHostPort(text: string): HostPort {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
   if (!match) throw new AddressError("must be host:port (IPv6 as [::1]:2379)");
-  const [, bracketed, plain, digits] = match;
+  const [, bracketed, plain = "", digits] = match;
   const port = Number(digits);
   if (port > 65535) throw new AddressError(`port ${digits} is above 65535`);
   if (bracketed !== undefined) {
     if (!isIPv6(bracketed)) throw new AddressError(`"${bracketed}" is not an IPv6 address`);
     return { host: bracketed.toLowerCase(), port };
   }
-  if (plain === "") throw new AddressError("the host is missing (127.0.0.1 for this machine alone)");
+  if (plain === "") throw new AddressError("the host is missing (127.0.0.1 for this machine only)");
   if (!/^[A-Za-z0-9_]([A-Za-z0-9._-]{0,252})$/.test(plain)) {
     throw new AddressError(`"${plain}" is not a host name`);
   }
@@ -35,27 +35,25 @@ export function formatHostPort({ host, port }: HostPort): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** An etcd member as clients reach it. */
+/** The client address of an etcd member. */
 export interface EtcdEndpoint extends HostPort {
-  /** Whether TLS is spoken there. */
+  /** Whether the endpoint uses TLS. */
   readonly secure: boolean;
 }
 
-/** Takes `host:port`, `http://host:port` or `https://host:port` apart. The port is not 0. Throws `AddressError`. */
+/** Parses `host:port`, `http://host:port` or `https://host:port`. The port must not be 0. Throws `AddressError`. */
 export function parseEndpoint(text: string): EtcdEndpoint {
-  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text);
-  const name = scheme?.[1].toLowerCase() ?? "http";
+  const [prefix = "", given = "http"] = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text) ?? [];
+  const name = given.toLowerCase();
   if (name !== "http" && name !== "https") {
-    throw new AddressError(
-      `"${scheme![1]}" is not supported (host:port, http://host:port or https://host:port)`,
-    );
+    throw new AddressError(`"${given}" is not supported (host:port, http://host:port or https://host:port)`);
   }
-  const address = parseHostPort(scheme ? text.slice(scheme[0].length).replace(/\/$/, "") : text);
+  const address = parseHostPort(prefix === "" ? text : text.slice(prefix.length).replace(/\/$/, ""));
   if (address.port === 0) throw new AddressError("the port must not be 0");
   return { ...address, secure: name === "https" };
 }
 
-/** An endpoint in one spelling: `host:port`, or `https://host:port` where TLS is spoken. */
+/** The canonical spelling of an endpoint: `host:port`, or `https://host:port` with TLS. */
 export function formatEndpoint(endpoint: EtcdEndpoint): string {
   return `${endpoint.secure ? "https://" : ""}${formatHostPort(endpoint)}`;
 }
@@ -65,7 +63,7 @@ export function hostPortOf(endpoint: string): string {
   return formatHostPort(parseEndpoint(endpoint));
 }
 
-/** A client URL to hand out, `http://host:port` or `https://host:port`, in one spelling. Throws `AddressError`. */
+/** The canonical spelling of a client URL, `http://host:port` or `https://host:port`. Throws `AddressError`. */
 export function parseClientUrl(text: string): string {
   if (!/^https?:\/\//i.test(text)) throw new AddressError("must be http://host:port or https://host:port");
   const endpoint = parseEndpoint(text);
@@ -81,12 +79,12 @@ export function unixPath(text: string): string | undefined {
   return path;
 }
 
-/** True for the addresses that mean "all of this machine's". */
+/** True for addresses that mean all interfaces of this machine. */
 export function isWildcard(host: string): boolean {
   return host === "0.0.0.0" || (isIPv6(host) && /^[0:]+$/.test(host));
 }
 
-/** The client URLs of a proxy that is bound to these addresses (`host:port` each), with TLS or without. */
+/** The client URLs of a proxy that listens on these addresses (`host:port` each). */
 export function clientUrls(addresses: readonly string[], tls: boolean): string[] {
   return addresses.map((address) => `${tls ? "https" : "http"}://${address}`);
 }

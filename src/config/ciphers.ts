@@ -1,11 +1,11 @@
 import { getCiphers } from "node:tls";
 
-/** The suites of TLS 1.3, most wanted first. */
+/** The suites of TLS 1.3, in order of preference. */
 const TLS13 = ["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"];
 
 /**
- * A cipher suite in OpenSSL's name. It may be given by that or, as to etcd, by its standard name
- * (`TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`). Undefined when there is no such suite here.
+ * OpenSSL's name of a cipher suite. `name` is that name or, as for etcd, the standard name
+ * (`TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`). Undefined for a suite that this Node.js does not have.
  */
 export function cipherOf(name: string): string | undefined {
   const known = new Set(getCiphers());
@@ -21,7 +21,7 @@ export function cipherOf(name: string): string | undefined {
   return known.has(guess.toLowerCase()) ? guess : undefined;
 }
 
-/** `names` with the suites of TLS 1.3, which etcd does not let choose either, unless some of them are given. */
+/** Adds the suites of TLS 1.3, which etcd always enables, unless `names` contains some of them. */
 export function withTls13(names: readonly string[]): readonly string[] {
   return names.some((name) => name.startsWith("TLS_")) ? names : [...TLS13, ...names];
 }

@@ -7,7 +7,7 @@ import { shardTlsSchema } from "./tls.js";
 const endpoints = z.array(address((text) => formatEndpoint(parseEndpoint(text)))).min(1);
 const ENDPOINT = "host:port, http://host:port or https://host:port";
 
-/** The proxy's user at an etcd; that there is exactly one password is checked in `resolve`. */
+/** The proxy's user on an etcd. `resolve` checks that there is exactly one password. */
 const credentials = z.strictObject({
   user: nonEmpty.meta({
     description:
@@ -18,8 +18,7 @@ const credentials = z.strictObject({
     absent: "none",
   }),
   passwordFile: nonEmpty.optional().meta({
-    description:
-      "File with the password. It is read at every login; a line end at the end of the file does not count.",
+    description: "File with the password. It is read at every login; a final line break is ignored.",
     absent: "none",
   }),
   passwordEnv: nonEmpty.optional().meta({
@@ -41,10 +40,10 @@ const shard = z.strictObject({
     }),
   endpoints: endpoints.meta({
     description:
-      "Client addresses of all members of the cluster. The proxy speaks TLS to those with `https://`.",
+      "Client addresses of all members of the cluster. The proxy uses TLS for those with `https://`.",
     form: ENDPOINT,
   }),
-  // Weights further apart make no sense, and would let a range of few keys cost many hashes (see `Cover`).
+  // A wider range makes no sense, and a range of few keys could then cost many hashes (see `Cover`).
   weight: z.number().min(0.01).max(100).default(1).meta({
     description:
       "Share of the keys, relative to the other shards. It must not change once the store has data.",
@@ -129,17 +128,17 @@ export const timelineSchema = z
     ],
   });
 
-/** What a rule says about the keys that it matches. */
+/** The fields of a rule other than its prefix. */
 const grouping = {
   delimiter: z
     .string()
     .refine((text) => Buffer.byteLength(text) === 1, "must be one byte")
-    .transform((text) => Buffer.from(text)[0])
+    .transform((text) => Buffer.from(text).readUInt8())
     .prefault("/")
     .meta({ description: "The byte that separates the segments of a key.", form: "one byte" }),
   segments: z.int().min(0).max(1000).default(1).meta({
     description:
-      "How many segments after the prefix belong to the group. With 0 all keys under the prefix are one group.",
+      "Number of segments after the prefix that belong to the group. With 0, all keys under the prefix are one group.",
   }),
   shard: z.string().optional().meta({
     description: "Name of the shard that holds all these keys.",
@@ -149,7 +148,7 @@ const grouping = {
 
 const rule = z.strictObject({
   prefix: z.string().optional().meta({
-    description: "The rule is for keys that begin with this text. A rule has `prefix` or `prefixBase64`.",
+    description: "The rule applies to keys that begin with this text. A rule has `prefix` or `prefixBase64`.",
     form: "text of 1 to 1024 bytes",
     absent: "none",
   }),
@@ -158,7 +157,7 @@ const rule = z.strictObject({
     .refine((text) => Buffer.from(text, "base64").toString("base64") === text, "must be base64 with padding")
     .optional()
     .meta({
-      description: "The prefix in base64, for one that is not text.",
+      description: "The prefix in base64, if it is not text.",
       form: "base64 with padding",
       absent: "none",
     }),
@@ -209,7 +208,7 @@ export const authSchema = credentials
       .refine((text) => text.length >= 16, "must be at least 16 characters")
       .optional()
       .meta({
-        description: "The secret that clients' tokens are sealed with, the same for all proxies.",
+        description: "The secret that encrypts clients' tokens. It must be the same for all proxies.",
         form: "at least 16 characters",
         absent: "a random key that the proxies keep on the timeline host",
       }),
@@ -231,7 +230,7 @@ export const authSchema = credentials
   .prefault({})
   .meta({
     description:
-      "The proxy's user on the shards and the timeline host, and the tokens of clients. Needed where authentication is on. " +
+      "The proxy's user on the shards and the timeline host, and the tokens of clients. Needed if authentication is on. " +
       "Give one of `password`, `passwordFile` and `passwordEnv`, and at most one of `tokenKey`, `tokenKeyFile` and " +
       "`tokenKeyEnv`. See [Authentication](security.md#authentication).",
     excerpts: [

@@ -1,17 +1,17 @@
-/** One thing that is wrong with a configuration. */
+/** One problem of a configuration. */
 export interface Problem {
-  /** Where, as in `shards[1].endpoints[0]`; empty for the file as a whole. */
+  /** The setting, for example `shards[1].endpoints[0]`; empty for the file as a whole. */
   readonly path: string;
-  /** Line of the file, from 1, where it is known. */
+  /** Line of the file, from 1; undefined if it is not known. */
   readonly line: number | undefined;
   readonly message: string;
 }
 
-/** A configuration that cannot be used. Its message lists all problems, one a line. */
+/** An invalid configuration. Its message lists all problems, one per line. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
 
-  /** `source` names the file (or whatever the text came from) for people. */
+  /** `source` names the file, or another source of the text, in the message. */
   constructor(
     readonly source: string,
     readonly problems: readonly Problem[],

@@ -2,18 +2,18 @@ import { z } from "zod";
 import { AddressError } from "./address.js";
 
 /**
- * What the schema says about a setting beside its range and default, in `.meta()`. That comes last in a chain, because
- * `.optional()`, `.default()` and the like leave it behind. `docs/configuration.md` is made of it, by `npm run generate`.
+ * Describes a setting, in addition to its range and default, in `.meta()`. Call `.meta()` last in a chain, because
+ * `.optional()`, `.default()` and similar calls drop it. `npm run generate` writes `docs/configuration.md` from it.
  */
 export type Setting = {
-  /** What it does, for operators, in Markdown. Links are relative to `docs/`. */
+  /** Its meaning, for operators, in Markdown. Links are relative to `docs/`. */
   readonly description: string;
   readonly unit?: "bytes" | "milliseconds" | "seconds";
-  /** How a text is written. */
+  /** The syntax of a text. */
   readonly form?: string;
-  /** What applies where it is not given and has no default. */
+  /** What applies if it is not given and has no default. */
   readonly absent?: string;
-  /** True: SIGHUP takes over a change. Without it a change needs a restart. */
+  /** True: SIGHUP applies a change. Otherwise a change needs a restart. */
   readonly live?: true;
   /** The section that has the same fields, and explains them. */
   readonly fieldsOf?: string;
@@ -21,10 +21,10 @@ export type Setting = {
   readonly excerpts?: readonly object[];
 };
 
-/** `T` with all that is in it read-only. */
+/** `T`, read-only at all levels. */
 export type ReadOnly<T> = T extends object ? { readonly [K in keyof T]: ReadOnly<T[K]> } : T;
 
-/** A text that `parse` turns into its one spelling, its `AddressError` becoming the problem. */
+/** A text that `parse` converts to its canonical spelling. Its `AddressError` is reported as a problem. */
 export function address(parse: (text: string) => string) {
   return z.string().transform((text, context) => {
     try {
@@ -42,5 +42,5 @@ export const nonEmpty = z.string().min(1);
 
 export const positive = (max = Number.MAX_SAFE_INTEGER) => z.int().min(1).max(max);
 
-/** What `setTimeout` can wait at most. */
+/** Up to the longest time that `setTimeout` can wait. */
 export const milliseconds = positive(2 ** 31 - 1);

@@ -7,7 +7,7 @@ import { schema } from "./schema.js";
 import type { Config } from "./types.js";
 import { MAX_BYTES, readYaml } from "./yaml.js";
 
-/** Reads and checks a configuration file. Throws `ConfigError`, also when the file cannot be read. */
+/** Reads and checks a configuration file. Throws `ConfigError`, also if the file cannot be read. */
 export function loadConfig(path: string): Config {
   let text: string;
   try {
@@ -21,7 +21,7 @@ export function loadConfig(path: string): Config {
   return parseConfig(text, path);
 }
 
-/** The file's text, or so much of it that it is seen to be too long. */
+/** Reads the file, up to one byte more than `MAX_BYTES`: then it is too long. */
 function readStart(path: string): string {
   const file = openSync(path, "r");
   try {
@@ -41,7 +41,7 @@ export function parseConfig(text: string, source: string): Config {
   const { document, lines } = readYaml(text, source);
   const fail = (findings: readonly Finding[]): never => {
     const problems = findings.map((finding) => locate(finding, document, lines));
-    // In the order of the file; what has no place in it comes last.
+    // In the order of the file; problems without a line come last.
     const place = ({ line }: Problem) => line ?? Number.MAX_SAFE_INTEGER;
     throw new ConfigError(
       source,
@@ -55,19 +55,19 @@ export function parseConfig(text: string, source: string): Config {
   return findings.length > 0 ? fail(findings) : config;
 }
 
-/** Names the place of a setting of a file that was read already, as `shards.yaml:12`; without a line when there is none. */
+/** Returns a function that locates a setting in a valid file: `shards.yaml:12`, or only the file if there is no line. */
 export function placesIn(file: string): (path: Path) => string {
   const { document, lines } = readYaml(readStart(file), file);
   return (path) => {
-    // A setting that is left out is seen from the shards, which are always there.
+    // For a setting that is not given, the line of `shards`, which is always there.
     const offset = offsetOf(path, document) ?? offsetOf(["shards"], document);
     return offset === undefined ? file : `${file}:${lines.linePos(offset).line}`;
   };
 }
 
-/** The document as plain data. A field without a value (`rules:`, its content commented out) counts as not given. */
+/** The document as plain data. A field without a value (such as `rules:`) counts as not given. */
 function plainData(document: Document): unknown {
-  // How far aliases multiply has been looked at.
+  // `readYaml` has already limited how far aliases multiply.
   const options = { maxAliasCount: -1, reviver: (_key: unknown, value: unknown) => value ?? undefined };
   return document.toJS(options) ?? {};
 }
@@ -78,7 +78,7 @@ function locate({ path, message }: Finding, document: Document, lines: LineCount
   return { path: formatPath(path), line, message };
 }
 
-/** Where the field begins in the text; for a field that is not there, where the nearest one around it begins. */
+/** Offset of the field in the text; for a field that is not given, the offset of the nearest enclosing field. */
 function offsetOf(path: Path, document: Document): number | undefined {
   for (let length = path.length; length > 0; length--) {
     const parent = document.getIn(path.slice(0, length - 1), true);

@@ -2,13 +2,13 @@ import { z } from "zod";
 
 export type Path = readonly (string | number)[];
 
-/** A problem before its place in the file is known. */
+/** A problem without its line in the file. */
 export interface Finding {
   readonly path: Path;
   readonly message: string;
 }
 
-/** Reports a problem at a place in the file. */
+/** Reports a problem with a setting. */
 export type Find = (path: Path, message: string) => void;
 
 /** `["shards", 1, "name"]` as `shards[1].name`. */
@@ -21,7 +21,7 @@ export function formatPath(path: Path): string {
   return text;
 }
 
-/** Checks `input` and says what is wrong in words of our own, one finding per field. */
+/** Checks `input` and describes problems in our own words, one finding per field. */
 export function check<S extends z.ZodType>(
   schema: S,
   input: unknown,
@@ -57,7 +57,7 @@ function describe(issue: z.core.$ZodRawIssue): string | undefined {
   }
 }
 
-/** What one member of a union takes. */
+/** The values that one member of a union accepts. */
 function alternative(issue: z.core.$ZodIssue): string {
   if (issue.code === "invalid_value") return issue.values.join(" or ");
   if (issue.code === "invalid_type") return kinds[issue.expected] ?? issue.expected;
@@ -96,7 +96,7 @@ function keysAt(schema: z.ZodType, path: Path): string[] {
   return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
 }
 
-/** The schema of the field at `path`; undefined where there is none. */
+/** The schema of the field at `path`; undefined if there is none. */
 export function fieldAt(schema: z.ZodType, path: Path): z.ZodType | undefined {
   let field: z.ZodType | undefined = schema;
   for (const part of path) {
@@ -117,13 +117,19 @@ function unwrap(schema: z.ZodType | undefined): z.ZodType | undefined {
 
 /** Levenshtein distance. */
 function editDistance(a: string, b: string): number {
+  /** Distances between the part of `a` so far and all beginnings of `b`; the last one is that of all of `b`. */
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+  for (const x of a) {
+    const [corner = 0, ...above] = row;
+    let diagonal = corner;
+    let left = diagonal + 1;
+    const next = [left];
+    for (const [j, up] of above.entries()) {
+      left = Math.min(up + 1, left + 1, diagonal + (x === b[j] ? 0 : 1));
+      diagonal = up;
+      next.push(left);
     }
     row = next;
   }
-  return row[b.length];
+  return row.at(-1) ?? 0;
 }

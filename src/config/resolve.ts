@@ -3,12 +3,12 @@ import { printable } from "../routing/bytes.js";
 import type { RoutingRule } from "../routing/map.js";
 import { hostPortOf, isWildcard, parseHostPort } from "./address.js";
 import type { Find, Finding, Path } from "./problems.js";
-import { maxWorkers, type Shape } from "./schema.js";
+import { MAX_WORKERS, type Shape } from "./schema.js";
 import { resolveAuth, resolveOwnAuth } from "./secrets.js";
 import { checkShardTls, resolveListenTls, resolveShardTls } from "./tls.js";
 import type { Config, TimelineConfig } from "./types.js";
 
-/** Turns a file of the right shape into a configuration; what is wrong between its fields goes to `findings`. */
+/** Turns a file that matches the schema into a configuration. Problems between fields are added to `findings`. */
 export function resolve(shape: Shape, findings: Finding[]): Config {
   const find = (path: Path, message: string) => findings.push({ path, message });
   checkListen(shape, find);
@@ -20,7 +20,7 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
   return {
     listen,
     advertise: resolveAdvertise(shape, find),
-    workers: workers === "auto" ? Math.min(availableParallelism(), maxWorkers) : workers,
+    workers: workers === "auto" ? Math.min(availableParallelism(), MAX_WORKERS) : workers,
     tls: resolveListenTls(shape.tls),
     shards: shards.map(({ auth, tls, ...shard }, i) => ({
       ...shard,
@@ -46,29 +46,29 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
 function checkListen({ listen }: Shape, find: Find): void {
   listen.forEach((address, i) => {
     const first = listen.indexOf(address);
-    if (first < i && parseHostPort(address).port !== 0) find(["listen", i], `is listen[${first}] again`);
+    if (first < i && parseHostPort(address).port !== 0) find(["listen", i], `repeats listen[${first}]`);
   });
 }
 
 function checkMetrics({ listen, metrics }: Shape, find: Find): void {
   const at = metrics.listen === undefined ? -1 : listen.indexOf(metrics.listen);
-  if (at >= 0) find(["metrics", "listen"], `is listen[${at}] already, which serves /metrics anyway`);
+  if (at >= 0) find(["metrics", "listen"], `is the same as listen[${at}], which serves /metrics anyway`);
 }
 
 function resolveAdvertise({ listen, advertise, tls }: Shape, find: Find): readonly string[] | undefined {
   if (advertise) {
     advertise.forEach((url, i) => {
       const first = advertise.indexOf(url);
-      if (first < i) find(["advertise", i], `is advertise[${first}] again`);
+      if (first < i) find(["advertise", i], `repeats advertise[${first}]`);
       if (tls && url.startsWith("http:")) {
-        find(["advertise", i], "must be https://, because the proxies speak TLS (tls)");
+        find(["advertise", i], "must be https://, because the proxies use TLS (tls)");
       }
     });
     return advertise;
   }
   const wildcard = listen.findIndex((address) => isWildcard(parseHostPort(address).host));
   if (wildcard >= 0) {
-    const text = `is missing: clients cannot connect to ${listen[wildcard]}, so say under which URLs they reach the proxies`;
+    const text = `is missing: clients cannot connect to ${listen[wildcard]}, so give the URLs that they can use`;
     find(["advertise"], text);
   }
   return undefined;
@@ -80,35 +80,39 @@ function checkShards({ shards, listen }: Shape, find: Find): void {
   shards.forEach((shard, i) => {
     const first = names.get(shard.name);
     if (first === undefined) names.set(shard.name, i);
-    else find(["shards", i, "name"], `is the name of shards[${first}] already`);
+    else find(["shards", i, "name"], `is already the name of shards[${first}]`);
     shard.endpoints.forEach((endpoint, j) => {
       const owner = owners.get(hostPortOf(endpoint));
-      if (owner !== undefined) find(["shards", i, "endpoints", j], `${endpoint} belongs to ${owner} already`);
+      if (owner !== undefined) find(["shards", i, "endpoints", j], `${endpoint} already belongs to ${owner}`);
       else owners.set(hostPortOf(endpoint), `shards[${i}]`);
     });
   });
 }
 
-/** The section that all clusters share. */
+/** Checks `shardTls`, which applies to all clusters. */
 function checkCommonTls({ shards, timeline, shardTls }: Shape, find: Find): void {
   checkShardTls(shardTls, ["shardTls"], find);
   const endpoints = [...shards.flatMap((shard) => shard.endpoints), ...(timeline.endpoints ?? [])];
   if (shardTls && !endpoints.some((endpoint) => endpoint.startsWith("https://"))) {
-    find(["shardTls"], "has no use: no endpoint begins with https://");
+    find(["shardTls"], "has no effect: no endpoint begins with https://");
   }
 }
+
+const NOT_DEDICATED = "applies only to a timeline host that is not a shard; set it at the shard instead";
 
 function resolveTimeline(shape: Shape, find: Find): TimelineConfig {
   const { shards, timeline, listen } = shape;
   const { host, endpoints, tls } = timeline;
   if (endpoints) {
-    const places = endpoints.map(hostPortOf);
+    const places = new Set<string>();
     endpoints.forEach((endpoint, i) => {
-      const shard = shards.find((each) => each.endpoints.map(hostPortOf).includes(places[i]));
+      const place = hostPortOf(endpoint);
+      const shard = shards.find((each) => each.endpoints.map(hostPortOf).includes(place));
       const path = ["timeline", "endpoints", i];
       if (shard) find(path, `${endpoint} belongs to shard ${shard.name}; write host: ${shard.name}`);
-      if (listen.includes(places[i])) find(path, `${endpoint} is this proxy itself (listen)`);
-      if (places.indexOf(places[i]) < i) find(path, `${endpoint} is given twice`);
+      if (listen.includes(place)) find(path, `${endpoint} is this proxy itself (listen)`);
+      if (places.has(place)) find(path, `${endpoint} is given twice`);
+      places.add(place);
     });
     return {
       kind: "dedicated",
@@ -117,9 +121,8 @@ function resolveTimeline(shape: Shape, find: Find): TimelineConfig {
       ...resolveOwnAuth(timeline.auth, ["timeline", "auth"], find),
     };
   }
-  if (tls) find(["timeline", "tls"], "is for a timeline host of its own; a shard's goes to the shard");
-  if (timeline.auth)
-    find(["timeline", "auth"], "is for a timeline host of its own; a shard's goes to the shard");
+  if (tls) find(["timeline", "tls"], NOT_DEDICATED);
+  if (timeline.auth) find(["timeline", "auth"], NOT_DEDICATED);
   const shard = host === undefined ? 0 : shards.findIndex(({ name }) => name === host);
   if (shard < 0) find(["timeline", "host"], noShard(host!, shards));
   return { kind: "shard", shard };
@@ -146,12 +149,12 @@ function resolveRules({ shards, routing }: Shape, find: Find): RoutingRule[] {
     const prefix = Uint8Array.from(
       text === undefined ? Buffer.from(prefixBase64!, "base64") : Buffer.from(text),
     );
-    if (prefix.length === 0) find(field, "must not be empty; what covers every key is routing.default");
+    if (prefix.length === 0) find(field, "must not be empty; the rule for all keys is routing.default");
     if (prefix.length > 1024) find(field, "must have at most 1024 bytes");
     if (prefix[0] === 0) find(field, "keys that begin with a zero byte are reserved");
     const first = prefixes.get(printable(prefix));
     if (first === undefined) prefixes.set(printable(prefix), i);
-    else find(field, `is the prefix of routing.rules[${first}] already`);
+    else find(field, `is already the prefix of routing.rules[${first}]`);
     rules.push({ prefix, ...rest });
   });
   return rules;

@@ -7,11 +7,11 @@ import { listenTlsSchema, shardTlsSchema } from "./tls.js";
 const hostPort = address((text) => formatHostPort(parseHostPort(text)));
 
 /** More processes than this on one machine are a mistake. */
-export const maxWorkers = 64;
+export const MAX_WORKERS = 64;
 
 /**
- * The file's shape: every setting with its range, its default and its meaning (`Setting`). What spans several fields is
- * checked in `resolve`.
+ * The shape of the file: every setting with its range, its default and its meaning (`Setting`). `resolve` checks rules
+ * that span several fields.
  */
 export const schema = z.strictObject({
   listen: z
@@ -32,14 +32,14 @@ export const schema = z.strictObject({
     .meta({
       description:
         "Client URLs of all proxies of the store, one for each proxy. `etcdctl member list` shows them, and clients with " +
-        "auto-sync connect to them. Needed with more than one proxy, and when `listen` has a wildcard (0.0.0.0).",
+        "auto-sync connect to them. Needed if there is more than one proxy, or if `listen` has a wildcard (0.0.0.0).",
       form: "http://host:port or https://host:port",
       absent: "this proxy's `listen` addresses",
       excerpts: [{ advertise: ["http://braid-1.example:2379", "http://braid-2.example:2379"] }],
     }),
   tls: listenTlsSchema.optional().meta({
     description:
-      "TLS for clients, on all `listen` addresses. New content of the files is used without a restart. " +
+      "TLS for clients, on all `listen` addresses. Changes to the files take effect without a restart. " +
       "See [TLS](security.md#tls).",
     absent: "no TLS",
     excerpts: [
@@ -56,8 +56,8 @@ export const schema = z.strictObject({
   }),
   shardTls: shardTlsSchema.optional().meta({
     description:
-      "TLS to the shards and the timeline host, for all endpoints that begin with `https://`. New content of the files is " +
-      "used without a restart. See [TLS to the shards](security.md#to-the-shards).",
+      "TLS to the shards and the timeline host, for all endpoints that begin with `https://`. Changes to the files take " +
+      "effect without a restart. See [TLS to the shards](security.md#to-the-shards).",
     absent: "`https://` endpoints are checked against the authorities that the system trusts",
     excerpts: [
       {
@@ -76,12 +76,12 @@ export const schema = z.strictObject({
     ],
   }),
   workers: z
-    .union([z.literal("auto"), positive(maxWorkers)])
+    .union([z.literal("auto"), positive(MAX_WORKERS)])
     .default(1)
     .meta({
       description:
         "Processes that share the `listen` addresses. Each is a full proxy, with its own connections to the shards. " +
-        "`auto` is one for each processor core. See [More cores](performance.md#more-cores).",
+        "`auto` means one for each CPU core. See [More cores](performance.md#more-cores).",
     }),
   shards: shardsSchema,
   timeline: timelineSchema,
@@ -92,11 +92,12 @@ export const schema = z.strictObject({
       maxRequestBytes: positive(2 ** 30)
         .default(1_572_864)
         .meta({
-          description: "Largest request of a client. Use the shards' `--max-request-bytes`.",
+          description: "Maximum size of a client's request. Use the shards' `--max-request-bytes`.",
           unit: "bytes",
         }),
       maxTxnOps: positive().default(128).meta({
-        description: "Most operations in one branch of a transaction. Use the shards' `--max-txn-ops`.",
+        description:
+          "Maximum number of operations in one branch of a transaction. Use the shards' `--max-txn-ops`.",
         live: true,
       }),
       requestTimeoutMs: milliseconds.default(7_000).meta({
@@ -111,13 +112,13 @@ export const schema = z.strictObject({
         .default(20_000)
         .meta({
           description:
-            "Connections of clients that one worker has open at the same time, on all `listen` addresses together. The limit " +
-            "of open files may allow fewer.",
+            "Maximum number of open client connections of one worker, on all `listen` addresses together. The limit of open " +
+            "files may allow fewer.",
         }),
     })
     .prefault({})
     .meta({
-      description: "Bounds on clients and requests. [Limits](limits.md) lists those without a setting, too.",
+      description: "Limits on clients and requests. [Limits](limits.md) also lists those without a setting.",
     }),
   http2: z
     .strictObject({
@@ -125,43 +126,43 @@ export const schema = z.strictObject({
         .default(10_000)
         .meta({
           description:
-            "Requests and streams that one connection may have open, as etcd's `--max-concurrent-streams`.",
+            "Maximum number of open requests and streams of one connection, like etcd's `--max-concurrent-streams`.",
         }),
       keepaliveIntervalMs: milliseconds.default(7_200_000).meta({
         description:
-          "The proxy pings a client that it has heard nothing from for this time, as etcd's `--grpc-keepalive-interval`.",
+          "The proxy pings a client after this time without data from it, like etcd's `--grpc-keepalive-interval`.",
         unit: "milliseconds",
       }),
       keepaliveTimeoutMs: milliseconds.default(20_000).meta({
         description:
-          "How long the client may take to answer a ping before its connection is closed, as etcd's " +
+          "How long the client may take to answer a ping before its connection is closed, like etcd's " +
           "`--grpc-keepalive-timeout`.",
         unit: "milliseconds",
       }),
     })
     .prefault({})
-    .meta({ description: "Bounds on clients' HTTP/2 connections." }),
+    .meta({ description: "Limits on clients' HTTP/2 connections." }),
   watch: z
     .strictObject({
       historyBytes: positive()
         .default(16 * 2 ** 20)
         .meta({
           description:
-            "Recent events that each worker keeps in memory, for watches that start in the recent past and for slow clients.",
+            "Memory of each worker for recent events. Watches that start in the recent past and slow clients read them.",
           unit: "bytes",
         }),
       streamBufferBytes: positive()
         .default(4 * 2 ** 20)
         .meta({
           description:
-            "Most bytes that wait for one client stream. A client that is further behind gets the next events from the " +
-            "history, once it has read what waits.",
+            "Maximum size of unread events of one client stream. Above it, the client gets further events from the history, " +
+            "after it has read these.",
           unit: "bytes",
           live: true,
         }),
       progressNotifyMs: milliseconds.default(600_000).meta({
         description:
-          "Time without events after which a watch that asked for progress notifications gets one. " +
+          "Time without events after which a watch with progress notifications gets one. " +
           "[Kubernetes](guides/kubernetes.md) needs 5000.",
         unit: "milliseconds",
         live: true,
@@ -173,13 +174,13 @@ export const schema = z.strictObject({
     .strictObject({
       cors: z.array(nonEmpty).default([]).meta({
         description:
-          "Origins whose web pages may read responses, as etcd's `--cors`. `*` allows all, an empty list none.",
+          "Origins whose web pages may read responses, like etcd's `--cors`. `*` allows all, an empty list none.",
         form: "origins, or `*`",
         live: true,
       }),
       hosts: z.array(nonEmpty).default([]).meta({
         description:
-          "Host names that clients may use without TLS, as etcd's `--host-whitelist`. `*` or an empty list allows all.",
+          "Host names that clients may use without TLS, like etcd's `--host-whitelist`. `*` or an empty list allows all.",
         form: "host names, or `*`",
         live: true,
       }),
@@ -195,11 +196,11 @@ export const schema = z.strictObject({
     .default("linearizable")
     .meta({
       description:
-        "What the revision in the header of a linearizable answer promises. `linearizable`: it is at least every revision " +
-        "that any proxy has acknowledged before the call, as with one etcd. `relaxed`: values are just as fresh, but the " +
-        "revision may be lower than what another proxy acknowledged a moment before. Reads of one shard then cost the " +
-        "timeline host nothing, and go on while it is down. A lease grant costs it nothing either, unless the client chooses " +
-        "the id, but while the host is down no lease is granted.",
+        "The guarantee for the revision in the header of a linearizable response. `linearizable`: it is at least every " +
+        "revision that any proxy has acknowledged before the call, as with one etcd. `relaxed`: values are just as fresh, " +
+        "but the revision may be lower than one that another proxy has just acknowledged. Reads of one shard then do not " +
+        "use the timeline host, and continue while it is down. Lease grants do not use it either, unless the client " +
+        "chooses the id. While the host is down, no lease is granted.",
       live: true,
     }),
   transport: z
@@ -207,8 +208,8 @@ export const schema = z.strictObject({
     .default("native")
     .meta({
       description:
-        "What carries gRPC, to clients and to shards. `native` is the proxy's own HTTP/2, which takes a fraction of the " +
-        "processor time. `grpc-js` is the library, to fall back on.",
+        "The gRPC implementation, for clients and for shards. `native` is the proxy's own HTTP/2, which uses a fraction of " +
+        "the CPU time. `grpc-js` is the npm library, as a fallback.",
     }),
   log: z
     .strictObject({
@@ -217,7 +218,7 @@ export const schema = z.strictObject({
         .default("info")
         .meta({ description: "Messages below this level are not logged.", live: true }),
       slowRequestMs: milliseconds.default(500).meta({
-        description: "Requests that take longer are logged. This does not apply to streams.",
+        description: "Requests that take longer than this are logged. This does not apply to streams.",
         unit: "milliseconds",
         live: true,
       }),
@@ -228,7 +229,7 @@ export const schema = z.strictObject({
     .strictObject({
       listen: hostPort.optional().meta({
         description:
-          "Another address, with plain HTTP, for `/metrics`, `/health`, `/livez` and `/readyz`, as etcd's " +
+          "Another address, with plain HTTP, for `/metrics`, `/health`, `/livez` and `/readyz`, like etcd's " +
           "`--listen-metrics-urls`.",
         form: "host:port, IPv6 as [::1]:2379",
         absent: "`/metrics` is on the `listen` addresses only",
@@ -252,19 +253,19 @@ export const schema = z.strictObject({
   tracing: z
     .strictObject({
       endpoint: z.url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" }).meta({
-        description: "URL that spans are sent to.",
+        description: "URL of the collector.",
         form: "http:// or https:// URL",
       }),
       sampleRatio: z.number().min(0).max(1).default(0.01).meta({
         description:
-          "Share of the requests without a client's trace that are traced. With a client's trace, its decision counts.",
+          "Share of requests that are traced, among those without a client's trace. For others, the client decides.",
       }),
-      serviceName: nonEmpty.default("etcd-braid").meta({ description: "Name of the service in the traces." }),
+      serviceName: nonEmpty.default("etcd-braid").meta({ description: "Service name in the traces." }),
     })
     .optional()
     .meta({
       description:
-        "Traces for an OpenTelemetry collector, by OTLP over HTTP. See [Traces](metrics.md#traces).",
+        "Traces for an OpenTelemetry collector, with OTLP over HTTP. See [Traces](metrics.md#traces).",
       absent: "no traces",
       excerpts: [
         {
@@ -278,5 +279,5 @@ export const schema = z.strictObject({
     }),
 });
 
-/** A file that has the right shape, with defaults. */
+/** A valid file, with defaults filled in. */
 export type Shape = z.output<typeof schema>;

@@ -3,12 +3,12 @@ import type { Find, Path } from "./problems.js";
 import type { Shape } from "./schema.js";
 import type { AuthConfig, CredentialsConfig, SecretConfig } from "./types.js";
 
-/** Where a secret may be given, as three fields of which one is used: `password`, `passwordFile`, `passwordEnv`. */
+/** The three fields for a secret, of which one is given: `password`, `passwordFile`, `passwordEnv`. */
 type Fields<Name extends string> = {
   readonly [K in Name | `${Name}File` | `${Name}Env`]?: string | undefined;
 };
 
-/** The secret of the fields that begin with `name`; undefined when none is given. */
+/** The secret in the fields that begin with `name`; undefined if none is given. */
 function resolveSecret<Name extends string>(
   fields: Fields<Name>,
   name: Name,
@@ -17,7 +17,8 @@ function resolveSecret<Name extends string>(
 ): SecretConfig | undefined {
   const all: Readonly<Record<string, string | undefined>> = fields;
   const given = [name, `${name}File`, `${name}Env`].filter((field) => all[field] !== undefined);
-  if (given.length > 1) find([...path, given[1]], `give ${given.join(" or ")}, not both`);
+  const second = given[1];
+  if (second !== undefined) find([...path, second], `give ${given.join(" or ")}, not both`);
   const value = all[name];
   const file = all[`${name}File`];
   const env = all[`${name}Env`];
@@ -26,7 +27,7 @@ function resolveSecret<Name extends string>(
   return env === undefined ? undefined : { kind: "env", name: env };
 }
 
-/** What one cluster has of its own, to be spread into its configuration. */
+/** The credentials of one cluster. Spread it into the cluster's configuration. */
 export function resolveOwnAuth(
   shape: Shape["shards"][number]["auth"],
   path: Path,
@@ -57,7 +58,7 @@ export function resolveAuth(shape: Shape["auth"], find: Find): AuthConfig {
   return { own: undefined, tokenKey, tokenTtlSeconds };
 }
 
-/** Reads a secret. Throws an `Error` that says what is wrong, and never what the secret is. */
+/** Reads a secret. Throws an `Error` that never contains the secret. */
 export function readSecret(secret: SecretConfig): string {
   const text = secretText(secret);
   if (text !== "") return text;

@@ -3,7 +3,7 @@ import type { ReadOnly } from "./fields.js";
 import type { Shape } from "./schema.js";
 import type { ListenTlsConfig, ShardTlsConfig } from "./tls.js";
 
-/** What `resolve` makes of these sections of the file is not what they say. */
+/** Sections that `resolve` converts. */
 type Derived =
   | "advertise"
   | "tls"
@@ -16,36 +16,36 @@ type Derived =
   | "tracing";
 
 /**
- * The configuration after validation, with every default filled in. Field names are those of the file, and
- * `docs/configuration.md` explains them: what follows is where a field differs from the file's.
+ * A valid configuration with all defaults filled in. `docs/configuration.md` explains the fields, which have the names
+ * of the file. Declared here are the fields that differ from those of the file.
  */
 export interface Config extends ReadOnly<Omit<Shape, Derived>> {
-  /** Undefined: this proxy is the only one, with the addresses that it listens on. */
+  /** Undefined: this proxy is the only one, and its URLs are its `listen` addresses. */
   readonly advertise: readonly string[] | undefined;
   /** Undefined: no TLS on the listen addresses. */
   readonly tls: ListenTlsConfig | undefined;
-  /** A number, `auto` being resolved. */
+  /** The number, also for `auto`. */
   readonly workers: number;
   /** In the order of shard indices. */
   readonly shards: readonly ShardConfig[];
   readonly timeline: TimelineConfig;
-  /** Names, weights and rules: what `createRouter` and `fingerprint` take. */
+  /** Names, weights and rules, for `createRouter` and `fingerprint`. */
   readonly map: ShardMap;
   readonly auth: AuthConfig;
   /** Undefined: no tracing. */
   readonly tracing: ReadOnly<NonNullable<Shape["tracing"]>> | undefined;
 }
 
-/** What carries gRPC on both sides. */
+/** The gRPC implementation, for clients and for shards. */
 export type Transport = Config["transport"];
 
-/** What one cluster has for itself, with what it takes from the sections for all clusters. */
+/** How to connect to one cluster: its own settings, merged with the sections for all clusters. */
 export interface ClusterAccess {
-  /** `host:port` each (IPv6 in brackets), at least one; `https://` before it where TLS is spoken. */
+  /** `host:port` each (IPv6 in brackets), at least one; with `https://` in front for TLS. */
   readonly endpoints: readonly string[];
-  /** For the endpoints that begin with `https://`; left out when none does. */
+  /** For the endpoints that begin with `https://`; absent if there are none. */
   readonly tls?: ShardTlsConfig;
-  /** The proxy's user there; left out: the one of `AuthConfig`. */
+  /** The proxy's user there; absent: the one of `AuthConfig`. */
   readonly auth?: CredentialsConfig;
 }
 
@@ -53,12 +53,12 @@ export interface ShardConfig
   extends ReadOnly<Pick<Shape["shards"][number], "name" | "weight">>,
     ClusterAccess {}
 
-/** Where the timeline log is kept: on a shard (by index), or on an etcd cluster that is not a shard. */
+/** The timeline host: a shard (by index), or an etcd cluster that is not a shard. */
 export type TimelineConfig =
   | { readonly kind: "shard"; readonly shard: number }
   | ({ readonly kind: "dedicated" } & ClusterAccess);
 
-/** A secret, or where it is: a file's content without the line end, or an environment variable. */
+/** A secret, or its source: a file's content without the final line break, or an environment variable. */
 export type SecretConfig =
   | { readonly kind: "value"; readonly value: string }
   | { readonly kind: "file"; readonly path: string }
@@ -73,6 +73,6 @@ export interface CredentialsConfig {
 export interface AuthConfig extends ReadOnly<Pick<Shape["auth"], "tokenTtlSeconds">> {
   /** The proxy's user on the shards and the timeline host. Undefined: they have authentication off. */
   readonly own: CredentialsConfig | undefined;
-  /** What clients' tokens are sealed with; undefined: a key kept on the timeline host. */
+  /** The key that encrypts clients' tokens; undefined: a key kept on the timeline host. */
   readonly tokenKey: SecretConfig | undefined;
 }

@@ -17,14 +17,14 @@ import {
 } from "yaml";
 import { ConfigError, type Problem } from "./error.js";
 
-/** Longest configuration, bytes. */
+/** Longest configuration, in bytes. */
 export const MAX_BYTES = 1024 * 1024;
-/** Deepest nesting, aliases included. A configuration of ours has six levels. */
+/** Deepest nesting, aliases included. A configuration has at most six levels. */
 const MAX_DEPTH = 64;
-/** Most values, with each alias counted as what it stands for. */
+/** Maximum number of values, with each alias replaced by its value. */
 const MAX_NODES = 100_000;
 
-/** The tags whose values are what they are without. */
+/** Tags that do not change the value. */
 const PLAIN_TAGS = /^tag:yaml\.org,2002:(str|int|float|bool|null|seq|map)$/;
 
 export interface Yaml {
@@ -33,8 +33,8 @@ export interface Yaml {
 }
 
 /**
- * Parses a text of one YAML document that is safe to turn into data. Throws `ConfigError` for everything else: broken or too
- * large, aliases that contain themselves or multiply, tags, and keys that are not plain.
+ * Parses one YAML document that is safe to convert to data. Throws `ConfigError` for everything else: invalid or too large
+ * texts, aliases that contain themselves or multiply, tags, and keys that are not plain text.
  */
 export function readYaml(text: string, source: string): Yaml {
   const lines = new LineCounter();
@@ -64,13 +64,13 @@ interface Found {
 
 const TOO_DEEP = `is nested more than ${MAX_DEPTH} deep`;
 
-/** Where the text is nested too deep for the parser, which recurses; undefined where it is not. */
+/** Offset at which the text is nested too deep for the recursive parser; undefined if it is not. */
 function deepest(text: string): number | undefined {
   const lexer = new Lexer();
   const parser = new Parser();
   for (const lexeme of lexer.lex(text)) {
     for (const _ of parser.next(lexeme));
-    // The document, the collections that are open, and what is read in the innermost.
+    // The document, the open collections, and the token being read.
     if (parser.stack.length > MAX_DEPTH + 2) return parser.offset;
   }
   return undefined;
@@ -81,15 +81,15 @@ function describe({ code, message, pos }: YAMLError, text: string): string {
     const [key = ""] = /^[^\s:]*/.exec(text.slice(pos[0], pos[0] + 80)) ?? [];
     return `${key} is given twice`;
   }
-  if (code === "MULTIPLE_DOCS") return "has several documents (---); a configuration is one";
+  if (code === "MULTIPLE_DOCS") return "has several documents (---); only one is allowed";
   if (code === "TAG_RESOLVE_FAILED") return `tags have no meaning here (${message})`;
   return message;
 }
 
-/** Looks at all values as they would be with every alias replaced. */
+/** Checks all values, with every alias replaced by its value. */
 class Walk {
   private nodes = 0;
-  /** The collections around the value that is looked at. */
+  /** The collections around the current value. */
   private readonly around: unknown[] = [];
   private readonly targets = new Map<Alias, Node | undefined>();
 
@@ -103,12 +103,12 @@ class Walk {
     });
   }
 
-  /** What is wrong first. */
+  /** Returns the first problem. */
   run(): Found | undefined {
     return this.value(this.document.contents, undefined);
   }
 
-  /** `at`: where the outermost alias is that led here. */
+  /** `at`: offset of the outermost alias that led here. */
   private value(node: unknown, at: number | undefined): Found | undefined {
     if (!isNode(node)) return undefined;
     const place = at ?? node.range?.[0];

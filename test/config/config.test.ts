@@ -158,7 +158,7 @@ auth: { password: hush, passwordFile: /run/hush, tokenKey: short }
   const found = problems(text.replace("tokenKey: short", "tokenTtlSeconds: 1"));
   assert.deepEqual(found, [
     "shards[0].auth.user: has no password: give password, passwordFile or passwordEnv (line 3)",
-    "timeline.auth: is for a timeline host of its own; a shard's goes to the shard (line 4)",
+    "timeline.auth: applies only to a timeline host that is not a shard; set it at the shard instead (line 4)",
     "auth.passwordFile: give password or passwordFile, not both (line 5)",
     "auth.user: is missing (line 5)",
   ]);
@@ -227,7 +227,7 @@ test("TLS that cannot be meant is refused", () => {
     [
       "tls.keyFile: is missing (line 7)",
       "tls.minVersion: must be one of TLS1.2, TLS1.3 (line 7)",
-      "tls.cipherSuites[0]: is no cipher suite that is known here (line 7)",
+      "tls.cipherSuites[0]: is not a known cipher suite (line 7)",
     ],
   );
   const text = `shards:
@@ -237,18 +237,18 @@ timeline: { tls: { insecureSkipVerify: true } }
 shardTls: { keyFile: k, caFile: c, insecureSkipVerify: true }
 `;
   assert.deepEqual(problems(text), [
-    "shards[0].tls: has no use: none of the endpoints begins with https:// (line 2)",
-    "shards[1].endpoints[1]: https://10.0.0.1:2379 belongs to shards[0] already (line 3)",
-    "timeline.tls: is for a timeline host of its own; a shard's goes to the shard (line 4)",
+    "shards[0].tls: has no effect: none of the endpoints begins with https:// (line 2)",
+    "shards[1].endpoints[1]: https://10.0.0.1:2379 already belongs to shards[0] (line 3)",
+    "timeline.tls: applies only to a timeline host that is not a shard; set it at the shard instead (line 4)",
     "shardTls.keyFile: needs a certFile (line 5)",
     "shardTls.insecureSkipVerify: makes caFile useless: leave out one of them (line 5)",
   ]);
   const own = "tls: { certFile: c, keyFile: k }\n";
   assert.deepEqual(problems(`${twoShards}${own}advertise: ["https://a:1", "http://a:2"]`), [
-    "advertise[1]: must be https://, because the proxies speak TLS (tls) (line 8)",
+    "advertise[1]: must be https://, because the proxies use TLS (tls) (line 8)",
   ]);
   assert.deepEqual(problems(`${twoShards}shardTls: { caFile: x }`), [
-    "shardTls: has no use: no endpoint begins with https:// (line 7)",
+    "shardTls: has no effect: no endpoint begins with https:// (line 7)",
   ]);
 });
 
@@ -291,7 +291,7 @@ colour: red
       'shards[1].endpoints[2]: "ftp" is not supported (host:port, http://host:port or https://host:port) (line 9)',
       "shards[1].endpoints[3]: port 70000 is above 65535 (line 10)",
       "shards[1].endpoints[4]: the port must not be 0 (line 11)",
-      "shards[1].endpoints[5]: the host is missing (127.0.0.1 for this machine alone) (line 12)",
+      "shards[1].endpoints[5]: the host is missing (127.0.0.1 for this machine only) (line 12)",
       "shards[1].tls.cert: is unknown; possible here: caFile, certFile, keyFile, serverName, insecureSkipVerify (line 13)",
       "shards[2].name: must be text, not the number 7 (quote it if it is meant as text) (line 14)",
       "shards[2].endpoints: must not be empty (line 15)",
@@ -327,21 +327,21 @@ routing:
 metrics: { listen: "127.0.0.1:2379" }
 `),
     [
-      "shards[0].endpoints[1]: 10.0.0.1:2379 belongs to shards[0] already (line 3)",
-      "shards[1].name: is the name of shards[0] already (line 4)",
-      "shards[1].endpoints[0]: 10.0.0.1:2379 belongs to shards[0] already (line 5)",
-      "shards[1].endpoints[1]: 127.0.0.1:2379 belongs to this proxy (listen) already (line 5)",
-      "listen[1]: is listen[0] again (line 6)",
+      "shards[0].endpoints[1]: 10.0.0.1:2379 already belongs to shards[0] (line 3)",
+      "shards[1].name: is already the name of shards[0] (line 4)",
+      "shards[1].endpoints[0]: 10.0.0.1:2379 already belongs to shards[0] (line 5)",
+      "shards[1].endpoints[1]: 127.0.0.1:2379 already belongs to this proxy (listen) (line 5)",
+      "listen[1]: repeats listen[0] (line 6)",
       "timeline.host: there is no shard c; the shards are a, a (line 7)",
       "routing.default.shard: there is no shard c; the shards are a, a (line 9)",
       "routing.rules[0].shard: there is no shard c; the shards are a, a (line 11)",
-      "routing.rules[1].prefixBase64: is the prefix of routing.rules[0] already (line 12)",
-      "routing.rules[2].prefix: must not be empty; what covers every key is routing.default (line 13)",
+      "routing.rules[1].prefixBase64: is already the prefix of routing.rules[0] (line 12)",
+      "routing.rules[2].prefix: must not be empty; the rule for all keys is routing.default (line 13)",
       "routing.rules[3].prefix: keys that begin with a zero byte are reserved (line 14)",
       "routing.rules[4]: give prefix or prefixBase64, not both (line 15)",
       "routing.rules[5]: prefix is missing (line 16)",
-      "metrics.listen: is listen[0] already, which serves /metrics anyway (line 17)",
-      "advertise: is missing: clients cannot connect to 0.0.0.0:3, so say under which URLs they reach the proxies",
+      "metrics.listen: is the same as listen[0], which serves /metrics anyway (line 17)",
+      "advertise: is missing: clients cannot connect to 0.0.0.0:3, so give the URLs that they can use",
     ],
   );
 });
@@ -366,7 +366,7 @@ test("advertised URLs must lead somewhere, each once", () => {
     ],
   );
   assert.deepEqual(problems(`${twoShards}advertise: ["http://10.0.0.5:1", "http://10.0.0.5:1/"]`), [
-    "advertise[1]: is advertise[0] again (line 7)",
+    "advertise[1]: repeats advertise[0] (line 7)",
   ]);
 });
 
@@ -456,7 +456,7 @@ const hostile: Readonly<Record<string, readonly [text: string, problem: string]>
     'log: !!js/function "x"',
     "tags have no meaning here (Unresolved tag: tag:yaml.org,2002:js/function) (line 7)",
   ],
-  "two documents": ["---\nshards: []", "has several documents (---); a configuration is one (line 7)"],
+  "two documents": ["---\nshards: []", "has several documents (---); only one is allowed (line 7)"],
 };
 
 test("hostile YAML is refused in a line that says what and where", async (t) => {

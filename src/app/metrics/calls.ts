@@ -3,7 +3,7 @@ import type { Labels, Sample } from "../../ops/samples.js";
 import type { CallStats } from "../../stats/methods.js";
 import { Code } from "../../status/error.js";
 
-/** The codes' names as gRPC's own metrics write them: `DeadlineExceeded`. */
+/** The codes' names as in gRPC's own metrics, such as `DeadlineExceeded`. */
 const CODE_NAMES: readonly string[] = Object.entries(Code)
   .sort(([, a], [, b]) => a - b)
   .map(([name]) =>
@@ -22,7 +22,7 @@ export function methodName(path: string): string {
   return method === undefined ? path : `${service.slice(service.lastIndexOf(".") + 1)}.${method}`;
 }
 
-/** Calls ended, by method and code. */
+/** Completed calls, by method and code. */
 export function* endedCalls(stats: CallStats, more: Labels = {}): Iterable<Sample> {
   for (const { path, ended } of stats.all()) {
     const method = methodName(path);
@@ -32,7 +32,7 @@ export function* endedCalls(stats: CallStats, more: Labels = {}): Iterable<Sampl
   }
 }
 
-/** How long calls took, by method; without streams and methods that nobody calls. */
+/** Durations of unary calls, by method, without methods that have not been called. */
 export function* callDurations(stats: CallStats, more: Labels = {}): Iterable<HistogramSample> {
   for (const { path, streams, started, latency } of stats.all()) {
     if (!streams && started > 0) yield [{ ...more, method: methodName(path) }, latency];

@@ -13,16 +13,16 @@ import { callDurations, callsInFlight, codeName, endedCalls } from "./calls.js";
 import { addTimelineMetrics } from "./timeline.js";
 import { addWatchMetrics } from "./watch.js";
 
-/** Where the numbers are. */
+/** The objects that the metrics read. */
 export interface MetricSources {
-  /** Of the clients' calls. */
+  /** Statistics of client calls. */
   readonly calls: CallStats;
   readonly connections: ConnectionStats;
-  /** When the certificate that clients are shown expires, ms since the epoch; undefined without TLS. */
+  /** Expiry time of the certificate for clients, in milliseconds since the epoch; undefined without TLS. */
   certificateExpiresAt(): number | undefined;
   /** Undefined without authentication. */
   readonly auth: Pick<StoreAuth, "callers" | "counts"> | undefined;
-  /** In configured order, and the timeline host's if that is a cluster of its own. */
+  /** The shards in configured order, then the timeline host if it is not a shard. */
   readonly backends: readonly ShardClient[];
   readonly host: ShardClient;
   /** In configured order. */
@@ -32,10 +32,15 @@ export interface MetricSources {
   readonly leases: { counts(): LeaseCounts };
 }
 
-/** All metrics of a proxy. docs/grafana/etcd-braid.json shows what they are for. */
+/** Creates all metrics of a proxy. docs/metrics.md explains them; docs/grafana/etcd-braid.json shows them. */
 export function createMetrics(sources: MetricSources): Metrics {
   const metrics = new Metrics(true);
-  metrics.gauge("braid_build_info", "1, with the version of the proxy.", () => [[{ version }, 1]], "max");
+  metrics.gauge(
+    "braid_build_info",
+    "Always 1; the label is the proxy's version.",
+    () => [[{ version }, 1]],
+    "max",
+  );
   addClientMetrics(metrics, sources.calls);
   addConnectionMetrics(metrics, sources.connections);
   addCertificateMetrics(metrics, sources);
@@ -51,15 +56,15 @@ export function createMetrics(sources: MetricSources): Metrics {
 function addClientMetrics(metrics: Metrics, calls: CallStats): void {
   metrics.counter(
     "braid_requests_total",
-    "Calls of clients that have ended, by method and gRPC code. Streams count when they end.",
+    "Completed client calls, by method and gRPC code. A stream counts when it ends.",
     () => endedCalls(calls),
   );
   metrics.histogram(
     "braid_request_duration_seconds",
-    "Time from the arrival of a client's unary call to its answer.",
+    "Time from the arrival of a client's unary call to its response.",
     () => callDurations(calls),
   );
-  metrics.gauge("braid_requests_in_flight", "Calls of clients under way, streams included.", () =>
+  metrics.gauge("braid_requests_in_flight", "Client calls in progress, streams included.", () =>
     callsInFlight(calls),
   );
 }
@@ -71,32 +76,32 @@ function addConnectionMetrics(metrics: Metrics, stats: ConnectionStats): void {
   ];
   metrics.gauge(
     "braid_connections",
-    "Connections of clients that are open: HTTP/2 (gRPC) and HTTP/1.1 (JSON gateway, pages).",
+    "Open client connections: HTTP/2 (gRPC) and HTTP/1.1 (JSON gateway, pages).",
     byProtocol(stats.openBy),
   );
   metrics.counter(
     "braid_connections_accepted_total",
-    "Connections of clients.",
+    "Accepted client connections.",
     byProtocol(stats.acceptedBy),
   );
   metrics.counter(
     "braid_connections_refused_total",
-    "Connections refused, or ended because of how the client behaved.",
+    "Connections refused, or closed because of the client's behavior.",
     () => REFUSALS.map((reason) => [{ reason }, stats.refused[reason]]),
   );
   metrics.gauge(
     "braid_connections_queued_bytes",
-    "Answers and events that wait for clients to read them.",
+    "Responses and events that clients have not read yet.",
     () => [[{}, stats.queued.bytes]],
   );
   metrics.gauge(
     "braid_connections_request_bytes",
-    "Requests of clients that have come in part, wait, or are in progress.",
+    "Client requests that are incomplete, waiting or in progress.",
     () => [[{}, stats.requests.bytes]],
   );
   metrics.counter(
     "braid_streams_refused_total",
-    "HTTP/2 streams refused because their connection had as many as it may have.",
+    "HTTP/2 streams refused because their connection had the maximum number.",
     () => [[{}, stats.refusedStreams]],
   );
 }
@@ -104,7 +109,7 @@ function addConnectionMetrics(metrics: Metrics, stats: ConnectionStats): void {
 function addCertificateMetrics(metrics: Metrics, sources: MetricSources): void {
   metrics.gauge(
     "braid_tls_certificate_expiry_timestamp_seconds",
-    "When the proxy's own certificates expire: the one for clients, and those for shards.",
+    "Expiry times of the proxy's certificates: the one for clients, and those for shards.",
     () => {
       const shards = sources.backends.map(({ name, certificateExpiresAt }): Sample => {
         return [{ use: "shard", shard: name }, certificateExpiresAt / 1_000];
@@ -124,21 +129,21 @@ const STATES = ["idle", "connecting", "ready", "silent", "failed"] as const;
 function addShardMetrics(metrics: Metrics, backends: readonly ShardClient[]): void {
   metrics.counter(
     "braid_shard_requests_total",
-    "Unary calls to a shard that have ended, by method and gRPC code. Reads that go there together are one KV.Txn.",
+    "Completed unary calls to a shard, by method and gRPC code. Reads that are sent together count as one KV.Txn.",
     () => backends.flatMap(({ name, stats }) => [...endedCalls(stats, { shard: name })]),
   );
   metrics.histogram(
     "braid_shard_request_duration_seconds",
-    "Time that unary calls to a shard took, repetitions included. Reads that go there together are one KV.Txn.",
+    "Duration of unary calls to a shard, retries included. Reads that are sent together count as one KV.Txn.",
     () => backends.flatMap(({ name, stats }) => [...callDurations(stats, { shard: name })]),
   );
-  metrics.gauge("braid_shard_requests_in_flight", "Unary calls to a shard under way.", () =>
+  metrics.gauge("braid_shard_requests_in_flight", "Unary calls to a shard in progress.", () =>
     backends.flatMap(({ name, stats }) => [...callsInFlight(stats, { shard: name })]),
   );
   metrics.gauge("braid_shard_streams", "Streams to a shard that are open or wait for an endpoint.", () =>
     backends.map(({ name, openStreams }) => [{ shard: name }, openStreams]),
   );
-  // The page is open to everybody: of an endpoint it has the place in the configuration, and no address.
+  // The page needs no credentials, so it has the numbers of endpoints, not their addresses.
   const endpoints = () =>
     backends.flatMap((client) =>
       client
@@ -147,7 +152,7 @@ function addShardMetrics(metrics: Metrics, backends: readonly ShardClient[]): vo
     );
   metrics.gauge(
     "braid_shard_endpoint_state",
-    "1 for the state that an endpoint is in: idle, connecting, ready, silent (connected, does not answer) or failed. " +
+    "1 for the current state of an endpoint: idle, connecting, ready, silent (connected, but not responding) or failed. " +
       "Endpoints are numbered as in the shard's configuration, from 1.",
     () =>
       endpoints().flatMap(({ labels, health: { state } }) =>
@@ -157,7 +162,7 @@ function addShardMetrics(metrics: Metrics, backends: readonly ShardClient[]): vo
   );
   metrics.gauge(
     "braid_shard_endpoint_in_use",
-    "1 for the endpoint of a shard that calls go to, as long as it works.",
+    "1 for the endpoint of a shard that calls go to while it works.",
     () => endpoints().map(({ labels, health: { inUse } }) => [labels, Number(inUse)]),
     "max",
   );
@@ -180,7 +185,7 @@ function addLeaseMetrics(metrics: Metrics, leases: { counts(): LeaseCounts }): v
   );
   metrics.counter(
     "braid_lease_parts_granted_total",
-    "Parts of leases that this proxy granted on shards besides the home.",
+    "Parts of leases that this proxy granted on shards other than the home.",
     plain((c) => c.parts),
   );
   metrics.counter(
@@ -190,38 +195,38 @@ function addLeaseMetrics(metrics: Metrics, leases: { counts(): LeaseCounts }): v
   );
   metrics.counter(
     "braid_lease_renewals_missed_total",
-    "Keep-alives to shards that had no answer in time.",
+    "Keep-alives to shards without a response in time.",
     plain((c) => c.missedRenewals),
   );
   metrics.counter(
     "braid_leases_ended_total",
-    "Leases whose end this proxy carried through on all shards.",
+    "Leases that this proxy has ended on all shards.",
     plain((c) => c.ended),
   );
   metrics.gauge(
     "braid_leases_placed",
-    "Leases in the store with parts besides their home.",
+    "Leases with parts on shards other than their home.",
     plain((c) => c.placed),
     "max",
   );
   metrics.gauge(
     "braid_leases_ending",
-    "Leases that have ended and whose last parts are still to be revoked by this proxy.",
+    "Ended leases with parts that this proxy has not revoked yet.",
     plain((c) => c.ending),
   );
 }
 
-/** What the dashboards and alerts for etcd read that has a true meaning here. */
+/** etcd's own metrics that apply to a proxy, for dashboards and alerts made for etcd. */
 function addEtcdMetrics(metrics: Metrics, { calls, host }: MetricSources): void {
   const labels = (path: string, streams: boolean) => {
     const [, service = "", method = ""] = path.split("/");
     return { grpc_type: streams ? "bidi_stream" : "unary", grpc_service: service, grpc_method: method };
   };
   const known = () => [...calls.all()].filter(({ path }) => path.startsWith("/"));
-  metrics.counter("grpc_server_started_total", "As etcd's: calls of clients begun.", () =>
+  metrics.counter("grpc_server_started_total", "As in etcd: client calls started.", () =>
     known().map(({ path, streams, started }) => [labels(path, streams), started]),
   );
-  metrics.counter("grpc_server_handled_total", "As etcd's: calls of clients ended, by code.", () =>
+  metrics.counter("grpc_server_handled_total", "As in etcd: client calls completed, by code.", () =>
     known().flatMap(({ path, streams, ended }) =>
       [...ended.entries()]
         .filter(([, count]) => count > 0)
@@ -230,7 +235,7 @@ function addEtcdMetrics(metrics: Metrics, { calls, host }: MetricSources): void 
   );
   metrics.gauge(
     "etcd_server_has_leader",
-    "As etcd's, for the store: 1 while an endpoint of the timeline host answers, without which there are no writes.",
+    "As in etcd, for the store: 1 while an endpoint of the timeline host responds. Writes need the timeline host.",
     () => [[{}, Number(host.endpoints().some(({ state }) => state === "ready"))]],
     "max",
   );

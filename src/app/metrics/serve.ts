@@ -8,12 +8,12 @@ export interface PageServer {
   close(): Promise<void>;
 }
 
-/** Connections that may be open at the same time: each scraper and probe needs one. */
+/** Maximum number of open connections: each scraper and probe needs one. */
 const MAX_CONNECTIONS = 256;
 
 /**
- * Serves pages over plain HTTP/1.1 at `address` (`host:port`), with the bounds that clients' connections have. Rejects when
- * it cannot listen there.
+ * Serves pages over plain HTTP/1.1 at `address` (`host:port`), with the same limits as for client connections. Rejects if it
+ * cannot listen there.
  */
 export async function servePages(
   address: string,

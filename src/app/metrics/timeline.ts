@@ -2,7 +2,7 @@ import type { Metrics } from "../../ops/prometheus.js";
 import type { Sample } from "../../ops/samples.js";
 import type { SharedTimeline } from "../../timeline/timeline.js";
 
-/** How the timeline does: latency of sealing, size of the log and of the table. */
+/** Metrics of the timeline: latency of sealing, size of the log and of the table. */
 export function addTimelineMetrics(
   metrics: Metrics,
   timeline: SharedTimeline,
@@ -14,17 +14,17 @@ export function addTimelineMetrics(
     counts().map(([result, count]) => [{ result }, count]);
   metrics.histogram(
     "braid_timeline_seal_duration_seconds",
-    "How long writes and reads waited for a shard revision to be sealed, of those that had to.",
+    "Time that writes and reads waited for a shard revision to be sealed. Calls that did not wait do not count.",
     () => [[{}, stats.seals]],
   );
   metrics.histogram(
     "braid_timeline_append_duration_seconds",
-    "How long the timeline host took to take an entry.",
+    "Time that the timeline host took to append an entry.",
     () => [[{}, stats.appends]],
   );
   metrics.counter(
     "braid_timeline_appends_total",
-    "Entries that this proxy appended: taken, refused because of a new base (and tried again), or failed.",
+    "Appends of this proxy: taken, refused because of a new base (and retried), or failed.",
     results(() => [
       ["taken", stats.appends.count],
       ["refused", stats.appendsRefused],
@@ -33,22 +33,22 @@ export function addTimelineMetrics(
   );
   metrics.histogram(
     "braid_timeline_sync_duration_seconds",
-    "How long linearizable looks at the log's end took.",
+    "Duration of linearizable reads of the log's end.",
     () => [[{}, stats.syncs]],
   );
   metrics.counter(
     "braid_timeline_syncs_failed_total",
-    "Looks at the log's end that failed.",
+    "Failed reads of the log's end.",
     plain(() => stats.syncsFailed),
   );
   metrics.counter(
     "braid_timeline_entries_total",
-    "Entries of all proxies that were folded.",
+    "Entries of all proxies that this proxy has folded.",
     plain(() => stats.entries),
   );
   metrics.counter(
     "braid_timeline_bases_total",
-    "Bases that replaced the log's older part: written by this proxy, or by another one.",
+    "Bases that replaced older entries of the log, written by this proxy (own) or another (other).",
     results(() => [
       ["own", stats.ownBases],
       ["other", Math.max(0, stats.bases - stats.ownBases)],
@@ -56,7 +56,7 @@ export function addTimelineMetrics(
   );
   metrics.counter(
     "braid_timeline_reloads_total",
-    "How often the log could not be followed and was read anew.",
+    "How often this proxy lost its place in the log and read it again from the base.",
     plain(() => stats.reloads),
   );
   metrics.gauge(
@@ -74,12 +74,12 @@ export function addTimelineMetrics(
   );
   metrics.gauge(
     "braid_timeline_table_bytes",
-    "Memory of that table.",
+    "Memory of the table that maps revisions to shard revisions.",
     plain(() => table().bytes),
   );
   metrics.gauge(
     "braid_timeline_revision",
-    "Newest revision known to this proxy.",
+    "Newest revision that this proxy knows.",
     plain(() => timeline.head),
     "max",
   );
@@ -91,7 +91,7 @@ export function addTimelineMetrics(
   );
   metrics.gauge(
     "braid_timeline_sealed_shard_revision",
-    "Newest sealed revision of each shard, as the shard counts.",
+    "Newest sealed revision of each shard, as the shard itself counts.",
     () => shardNames.map((shard, i) => [{ shard }, timeline.cut(i)]),
     "max",
   );

@@ -2,7 +2,7 @@ import type { Metrics } from "../../ops/prometheus.js";
 import type { Sample } from "../../ops/samples.js";
 import type { Hub } from "../../watch/hub.js";
 
-/** How the watches do: who watches, what comes and goes, who is behind. */
+/** Metrics of watches: watchers, events, and how far behind they are. */
 export function addWatchMetrics(metrics: Metrics, hub: Hub, shardNames: readonly string[]): void {
   const { stats } = hub;
   const plain = (read: () => number) => (): Sample[] => [[{}, read()]];
@@ -10,12 +10,12 @@ export function addWatchMetrics(metrics: Metrics, hub: Hub, shardNames: readonly
     shardNames.map((shard, i) => [{ shard }, read(i)]);
   metrics.gauge(
     "braid_watch_streams",
-    "Watch streams of clients that are open.",
+    "Open watch streams of clients.",
     plain(() => stats.streams),
   );
   metrics.gauge(
     "braid_watchers",
-    "Watches of clients: synced, lagging (they read the history, or their client is slow), or replaying.",
+    "Watches of clients: synced, lagging (reading the history, or with a slow client), or replaying old revisions.",
     () => {
       const { synced, lagging, replaying } = hub.status;
       return [
@@ -32,7 +32,7 @@ export function addWatchMetrics(metrics: Metrics, hub: Hub, shardNames: readonly
   );
   metrics.counter(
     "braid_watches_refused_total",
-    "Watches, or requests for them, refused because their connection had too many.",
+    "Watches refused because their connection had too many.",
     plain(() => stats.refused),
   );
   metrics.counter(
@@ -42,29 +42,29 @@ export function addWatchMetrics(metrics: Metrics, hub: Hub, shardNames: readonly
   );
   metrics.counter(
     "braid_watch_events_received_total",
-    "Events that came from a shard, replays included.",
+    "Events from a shard, replays included.",
     byShard((shard) => stats.upstream[shard]!.events),
   );
   metrics.counter(
     "braid_watch_upstream_opened_total",
-    "Watches opened to a shard: at first, after a loss, and for replays.",
+    "Watches opened to a shard: the first, after a lost connection, and for replays.",
     byShard((shard) => stats.upstream[shard]!.opened),
   );
   metrics.gauge(
     "braid_watch_shard_lag_revisions",
-    "Sealed revisions of a shard, as the shard counts, that its watch has not brought yet.",
+    "Sealed revisions of a shard, as the shard itself counts, that its watch has not delivered yet.",
     () => hub.status.missing.map((missing, i) => [{ shard: shardNames[i]! }, missing]),
     "max",
   );
   metrics.gauge(
     "braid_watch_lag_revisions",
-    "Revisions in the timeline that have not been handed out to watchers yet.",
+    "Revisions in the timeline that have not been delivered to watchers yet.",
     plain(() => hub.status.undelivered),
     "max",
   );
   metrics.counter(
     "braid_watch_catch_ups_total",
-    "Watchers that caught up: a piece of the history read, or a replay from the shards (which many can share).",
+    "Catch-ups of watchers: reads of the history, and replays from the shards (which several watchers can share).",
     () => [
       [{ from: "history" }, stats.historyReads],
       [{ from: "replay" }, stats.replays],
@@ -72,12 +72,12 @@ export function addWatchMetrics(metrics: Metrics, hub: Hub, shardNames: readonly
   );
   metrics.counter(
     "braid_watch_slow_clients_total",
-    "How often a client's stream was full, so that its watches fell back to the history.",
+    "How often a client's stream was full. Its watches then continue from the history.",
     plain(() => stats.blocked),
   );
   metrics.counter(
     "braid_watches_compacted_total",
-    "Watches that were ended because what they needed was compacted.",
+    "Watches canceled because their next revision was compacted.",
     plain(() => stats.compacted),
   );
 }

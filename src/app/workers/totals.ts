@@ -23,10 +23,10 @@ export class Totals {
     private readonly late: (workers: readonly number[]) => void,
   ) {
     addProcessMetrics(this.own);
-    this.own.gauge("braid_workers", "Worker processes that serve.", () => [[{}, this.sources().length]]);
+    this.own.gauge("braid_workers", "Running worker processes.", () => [[{}, this.sources().length]]);
     this.own.counter(
       "braid_worker_restarts_total",
-      "Workers that ended by themselves and were replaced.",
+      "Workers that ended unexpectedly and were replaced.",
       () => [[{}, restarts()]],
     );
   }
