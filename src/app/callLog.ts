@@ -7,7 +7,7 @@ import { etcd } from "../status/etcd.js";
 import { Election, Lock } from "../wire/paths.js";
 import { codeName } from "./metrics/calls.js";
 
-/** What is the store's fault, or its operator's to know. Everything else is between the client and its request. */
+/** Levels of errors that concern operators. All other errors are the client's, and logged at level `debug`. */
 const LEVELS: Partial<Record<Code, "warn" | "error">> = {
   [Code.UNKNOWN]: "warn",
   [Code.DEADLINE_EXCEEDED]: "warn",
@@ -17,11 +17,12 @@ const LEVELS: Partial<Record<Code, "warn" | "error">> = {
   [Code.DATA_LOSS]: "error",
 };
 
-/** They wait for others by their nature. */
+/** Methods that wait for other clients, and so are never reported as slow. */
 const WAITING: ReadonlySet<string> = new Set([Lock.Lock, Election.Campaign]);
-const MAX_ID = 128;
+/** Longest request id in the log, in characters. */
+const MAX_ID_LENGTH = 128;
 
-/** Writes a line for calls that failed, and for slow ones; of many alike only some. */
+/** Logs failed and slow calls. Of many similar lines, only some are written. */
 export class CallLog {
   private readonly run = randomBytes(3).toString("hex");
   private counter = 0;
@@ -31,12 +32,11 @@ export class CallLog {
     private readonly log: Log,
     gate?: { readonly lines: number; readonly intervalMs: number },
   ) {
-    const held = (kind: string, more: number) =>
-      log.warn({ kind, more }, "more lines like these were left out");
+    const held = (kind: string, more: number) => log.warn({ kind, more }, "similar lines were left out");
     this.gate = new LogGate(held, gate?.lines, gate?.intervalMs);
   }
 
-  /** What `CallObserver` reports. */
+  /** For `CallObserver`. `ms` is the call's duration in milliseconds. */
   readonly report = (call: Call, error: StatusError | undefined, ms: number): void => {
     const { log } = this;
     if (error === undefined) {
@@ -44,7 +44,7 @@ export class CallLog {
         log.warn(this.fields(call, error, ms), "slow request");
       return;
     }
-    // Every client is told so when the proxy stops.
+    // When the proxy stops, every open call fails with this error.
     const level = etcd.stopped.is(error) ? "debug" : (LEVELS[error.code] ?? "debug");
     if (level === "debug") {
       if (log.isLevelEnabled("debug")) log.debug(this.fields(call, error, ms), "request failed");
@@ -72,10 +72,10 @@ export class CallLog {
     };
   }
 
-  /** The client's own name for its request (`x-request-id`, or the trace that it is part of), else one of ours. */
+  /** The client's id for its request (`x-request-id`, or the trace of its `traceparent`), or else one of ours. */
   private idOf({ metadata }: Call): string {
     const given = metadata.get("x-request-id") ?? metadata.get("traceparent")?.split("-")[1];
-    if (given !== undefined && /^[\x21-\x7e]+$/.test(given)) return given.slice(0, MAX_ID);
+    if (given !== undefined && /^[\x21-\x7e]+$/.test(given)) return given.slice(0, MAX_ID_LENGTH);
     return `${this.run}-${++this.counter}`;
   }
 }

@@ -1,4 +1,4 @@
-/** What has been opened so far, to be closed in the opposite order. */
+/** Closes what has been opened so far, in the opposite order. */
 export class Closers {
   private readonly stack: (() => unknown)[] = [];
 
@@ -6,7 +6,7 @@ export class Closers {
     this.stack.push(close);
   }
 
-  /** Closes all, the newest first, one after the other. Rejects with the first failure once all have been closed. */
+  /** Closes everything, the newest first, one after the other. Rejects with the first failure after all are closed. */
   async close(): Promise<void> {
     const failures: unknown[] = [];
     for (let close = this.stack.pop(); close !== undefined; close = this.stack.pop()) {

@@ -3,8 +3,8 @@ import { type AddressInfo, createServer } from "node:net";
 import { formatHostPort, parseHostPort } from "../config/address.js";
 
 /**
- * The addresses with a port of the system's choice in place of each port 0, for what has to know the port before
- * it is bound (clients are told where the members are). Someone else may take it in between; binding then fails.
+ * Replaces each port 0 by a free port. The member list needs the ports before they are bound. If another process takes a
+ * port in between, binding fails.
  */
 export function choosePorts(addresses: readonly string[]): Promise<string[]> {
   return Promise.all(

@@ -27,7 +27,6 @@ import { createReflection } from "../transport/reflection/service.js";
 import type { GrpcServer } from "../transport/server.js";
 import { systemRuntime } from "../turn/runtime.js";
 import { KV } from "../wire/paths.js";
-import { identified } from "./callers.js";
 import { CallLog } from "./callLog.js";
 import { Closers } from "./closers.js";
 import { createMetrics } from "./metrics/create.js";
@@ -38,28 +37,32 @@ import { openStore } from "./store/store.js";
 import { traceHandlers } from "./tracing/handlers.js";
 import { traceShard } from "./tracing/shard.js";
 import { traceTimeline } from "./tracing/timeline.js";
+import { withCallers } from "./withCallers.js";
 
 export interface Proxy {
-  /** Where it listens, `host:port` each. */
+  /** The addresses that it listens on, `host:port` each. */
   readonly addresses: readonly string[];
-  /** Stops accepting, lets unary calls finish, ends streams with UNAVAILABLE so that clients move on, disconnects. */
+  /**
+   * Stops accepting connections, waits for unary calls, ends streams with UNAVAILABLE so that clients use another proxy,
+   * and disconnects.
+   */
   stop(): Promise<void>;
-  /** Takes over what a running proxy can of a changed configuration, and reads all files of TLS again. */
+  /** Applies the settings that can change at run time, and reads all TLS files again. */
   reload(config: Config): Reloaded;
 }
 
-/** What a proxy needs to know of the workers that share its port. */
+/** The other workers behind the same port. */
 export interface Siblings {
-  /** Adds this proxy's metrics to theirs; the result reads the totals in Prometheus' text format. */
+  /** Adds this proxy's metrics to theirs. Returns a function that reads the totals in Prometheus' text format. */
   share(own: Metrics): () => Promise<string>;
 }
 
-/** What etcd's gRPC server allows on top of the request limit, bytes. */
-const RECEIVE_OVERHEAD = 512 * 1024;
+/** Bytes that etcd's gRPC server allows in addition to the request limit. */
+const RECEIVE_OVERHEAD_BYTES = 512 * 1024;
 
 /**
- * Puts the rooms together: backends and timeline, the services on top, the transport in front. `signal` ends the waiting
- * for backends that are down. Rejects when something cannot be opened; then all is closed again.
+ * Assembles and starts a proxy: backends and timeline, the services above them, and the transport in front. `signal` ends
+ * waiting for backends that are down. If something cannot be opened, closes everything and rejects.
  */
 export async function startProxy(
   initial: Config,
@@ -76,7 +79,7 @@ export async function startProxy(
   }
 }
 
-/** What is opened here closes through `closers`: the transport first, then what it stands on, floor by floor. */
+/** Opens everything. `closers` closes it: the transport first, then the layers below, one by one. */
 async function open(
   initial: Config,
   log: Log,
@@ -116,7 +119,7 @@ async function open(
     createReflection(),
   ];
   for (const service of services) closers.add(() => service.stop?.());
-  const known = identified(auth?.callers, wellFormed(combine(services)));
+  const known = withCallers(auth?.callers, wellFormed(combine(services)));
   const handlers = tracing ? traceHandlers(known, tracing) : known;
 
   const connections = new ConnectionStats();
@@ -149,7 +152,7 @@ async function open(
     const pages = await servePages(config.metrics.listen, createPages(probes, extra, log), log);
     closers.add(() => pages.close());
   }
-  const maxReceiveBytes = config.limits.maxRequestBytes + RECEIVE_OVERHEAD;
+  const maxReceiveBytes = config.limits.maxRequestBytes + RECEIVE_OVERHEAD_BYTES;
   const access = config.http;
   const common = { handlers, connections, observer, maxReceiveBytes, log };
   const gateway = createGateway({ ...common, probes, extra, access });
@@ -184,7 +187,7 @@ async function open(
   };
 }
 
-/** How many clients' connections there are file handles for. Throws when they are too few for a proxy. */
+/** Number of client connections that the limit of file handles allows. Throws if it allows none. */
 function roomFor({ shards, timeline, limits }: Config, log: Log): number {
   const limit = handleLimit();
   const clusters = timeline.kind === "dedicated" ? [...shards, timeline] : shards;
@@ -198,12 +201,12 @@ function roomFor({ shards, timeline, limits }: Config, log: Log): number {
   return room;
 }
 
-/** The client URLs of each proxy of the store: what is advertised, else this proxy alone with all its addresses. */
+/** The client URLs of each proxy of the store: `advertise`, or else this proxy's addresses. */
 function membersOf({ advertise, tls }: Config, listen: readonly string[]): readonly (readonly string[])[] {
   return advertise?.map((url) => [url]) ?? [clientUrls(listen, tls !== undefined)];
 }
 
-/** The id of the member that listens here; that of the machine and its addresses when none of the URLs tells. */
+/** The id of the member that listens here. If no URL matches, an id from the host name and the addresses. */
 function ownMemberId(members: readonly (readonly string[])[], listen: readonly string[]): bigint {
   const own = [false, true].flatMap((tls) => clientUrls(listen, tls));
   const member = members.find((urls) => urls.some((url) => own.includes(url)));

@@ -2,16 +2,16 @@ import { fieldAt } from "../config/problems.js";
 import { schema } from "../config/schema.js";
 import type { Config } from "../config/types.js";
 
-/** What came of a changed configuration; names of settings as in the file, never values. */
+/** The result of a reload: names of settings as in the file, never values. */
 export interface Reloaded {
   readonly applied: readonly string[];
-  /** Changed, and in effect only after a restart. */
+  /** Changed settings that take effect only after a restart. */
   readonly needsRestart: readonly string[];
 }
 
 type Section = Record<string, unknown>;
 
-/** The configuration in effect: as it was at the start, and then as far as it can be changed in a running proxy. */
+/** The configuration in effect: that of the start, with the live settings of later reloads. */
 export class Settings {
   readonly config: Config;
 
@@ -23,7 +23,7 @@ export class Settings {
     this.config = Object.fromEntries(copy);
   }
 
-  /** Takes over what can be taken over. What cannot stays as it is, and is named again the next time. */
+  /** Applies live settings. All others keep their old values, and are reported again at the next reload. */
   reload(next: Config): Reloaded {
     const applied: string[] = [];
     const needsRestart: string[] = [];
@@ -41,7 +41,7 @@ export class Settings {
   }
 }
 
-/** Whether a change of the setting, such as `limits.maxTxnOps`, can be taken over: the schema says so. */
+/** True if a setting such as `limits.maxTxnOps` can change at run time, according to the schema. */
 function isLive(path: string): boolean {
   return fieldAt(schema, path.split("."))?.meta()?.live === true;
 }
@@ -51,7 +51,7 @@ function differences(before: Config, after: Config): string[] {
   return (Object.keys(after) as (keyof Config)[]).flatMap((name) => {
     const [a, b]: [unknown, unknown] = [before[name], after[name]];
     if (same(a, b)) return [];
-    // The shards' names and weights are told under `shards`.
+    // Changes to the shards' names and weights are reported as `shards`.
     if (name === "map") return same(before.map.rules, after.map.rules) ? [] : ["routing"];
     if (!isSection(a) || !isSection(b) || name === "timeline") return [name];
     return Object.keys({ ...a, ...b })

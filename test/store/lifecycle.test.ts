@@ -177,7 +177,7 @@ test("another cluster behind a shard's endpoint is refused", async () => {
       await assert.rejects(addProxy(), /shard "shard2" \([\d.:]+\): it is the etcd cluster \d+, but/);
       const lacking = await braid("adopt", "shard2", "--config", proxies[0].configFile);
       assert.equal(lacking.code, 1);
-      assert.match(lacking.stderr, /lacks data/);
+      assert.match(lacking.stderr, /lacks acknowledged writes/);
       // Rebuilt as far as revisions go: now an operator may decide that it is the shard. The old one has reached 3, or 4 if
       // the store was claimed on it.
       for (const value of ["0", "1", "2"]) await put(impostor.endpoint, keys[2], value);

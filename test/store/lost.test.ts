@@ -103,7 +103,7 @@ const RETURNS: [
   [
     "one whose timeline is elsewhere by now",
     (key, value) => ({ key, value: value.replace(/"clusterId":"\d+"/, '"clusterId":"123"') }),
-    /^shard "b": the timeline is on the etcd cluster 123 by now, this proxy has it on \d+: restart the proxy$/,
+    /^shard "b": the timeline is now on the etcd cluster 123, but this proxy uses \d+: restart the proxy$/,
   ],
 ];
 
@@ -144,14 +144,14 @@ test("a shard or a timeline host that was rebuilt from its newest data is adopte
         const members = etcds.with(rebuilt, copy);
         const file = fileOf(members);
         const name = ["a", "b", "_timeline"][rebuilt];
-        assert.match(await refusals(file, members), new RegExp(`known with .braid adopt ${name}`));
+        assert.match(await refusals(file, members), new RegExp(`run .braid adopt ${name}`));
         const { path } = await configured(file);
         const { code, stdout, stderr } = await braid("adopt", name, "--config", path);
         assert.equal(code, 0, stderr);
-        assert.match(stdout, / is this cluster from now on\. Restart the proxies\.\n$/);
+        assert.match(stdout, / is now this cluster\. Restart the proxies\.\n$/);
         assert.equal(await open(file), id);
         const again = await braid("adopt", name, "--config", path);
-        assert.match(again.stdout, /already; nothing was changed/);
+        assert.match(again.stdout, /is already this cluster; nothing was changed/);
         const old = await refusals(fileOf(etcds), etcds);
         assert.match(old, /but the store was made with cluster/);
       } finally {

@@ -110,12 +110,12 @@ const DISAGREE: Disagreement[] = [
   [
     "a shard has another name",
     () => changed(right(), ({ shards }) => Object.assign(shards[1], { name: "q" })),
-    [/shard "q" .* is shard "b" of this store, and the name of a shard can not change → - name: q/],
+    [/shard "q" .* is shard "b" of this store, and the name of a shard cannot change → - name: q/],
   ],
   [
     "the host's shard has another name",
     () => changed(right(), ({ shards }) => Object.assign(shards[0], { name: "q" })),
-    [/shard "q" .* is shard "a" of this store, and the name of a shard can not change → - name: q/],
+    [/shard "q" .* is shard "a" of this store, and the name of a shard cannot change → - name: q/],
   ],
   [
     "two shards have exchanged names",
@@ -126,8 +126,8 @@ const DISAGREE: Disagreement[] = [
     "the shards are in another order",
     () => changed(right({ host: "a" }), ({ shards }) => shards.reverse()),
     [
-      /shard "c" .* is shard number 3 of this store, not 1: the order can not change → - name: c/,
-      /shard "a" .* is shard number 1 of this store, not 3: the order can not change → - name: a/,
+      /shard "c" .* is shard number 3 of this store, not 1: the order cannot change → - name: c/,
+      /shard "a" .* is shard number 1 of this store, not 3: the order cannot change → - name: a/,
     ],
   ],
   [
@@ -260,7 +260,7 @@ const DISAGREE: Disagreement[] = [
   [
     "the first shard is the timeline host, which was none",
     () => over("pq", hosted),
-    [/the timeline of this store is on a cluster that is no shard .*timeline\.endpoints/],
+    [/the timeline of this store is on a cluster that is not a shard .*timeline\.endpoints/],
   ],
   [
     "a shard and the timeline host have exchanged endpoints",

@@ -273,7 +273,7 @@ describe("workers that end before their time", () => {
   const signals = {
     SIGKILL: /memory runs out/,
     SIGSEGV: /Node\.js crashed/,
-    SIGUSR2: /somebody sent it/,
+    SIGUSR2: /another process sent it/,
   } as const;
   for (const [signal, advice] of Object.entries(signals)) {
     test(`the first one killed by ${signal} before it serves: the command says so, and what to do`, async () => {
@@ -317,7 +317,7 @@ describe("workers that end before their time", () => {
     renameSync(node, `${node}-away`);
     process.kill(await worker(pid), "SIGKILL");
     await running.says(
-      /"signal":"SIGKILL","advice":"it is what the system sends .*"msg":"worker ended; it is replaced"/,
+      /"signal":"SIGKILL","advice":"the system sends this .*"msg":"worker ended; it is replaced"/,
     );
     await running.says(/"error":"spawn .*ENOENT","advice":"check .*"msg":"worker ended; it is replaced"/);
     renameSync(`${node}-away`, node);

@@ -8,10 +8,9 @@ import { ContradictionError, type Reading, storeOf } from "./contradictions.js";
 import { changeHost, inspectClusters, placeOf, writeMark } from "./marks.js";
 
 /**
- * Makes the cluster that is behind a shard's endpoints now, or behind those of the timeline host (-1), the one that belongs to the
- * store, after the old one was rebuilt from its newest data. Rejects when it belongs to something else, or holds less
- * than the timeline has sealed. Resolves to false when it belongs to the store already. Running proxies have to be restarted
- * afterwards.
+ * Accepts the cluster behind a shard's endpoints, or behind those of the timeline host (index -1), as part of the store. Use
+ * it after the cluster was rebuilt from its newest data. Rejects if the cluster belongs to something else, or lacks revisions
+ * that the timeline has sealed. Resolves to false if it already belongs to the store. Restart running proxies afterwards.
  */
 export async function adoptCluster(config: Config, index: number, log: Log): Promise<boolean> {
   const connections = await connect(config, log);
@@ -26,19 +25,20 @@ async function adopt(connections: Connections, index: number): Promise<boolean> 
   const { config, all, host, timeline } = connections;
   const { clusters, unreachable, contradictions } = await inspectClusters(connections);
   for (const [failed, error] of unreachable) {
-    // Where the timeline is, all marks say.
+    // All marks name the timeline host.
     if (failed === index || failed === host.index || index === host.index) throw error;
   }
   const others = contradictions.filter((each) => !(each.isAdoptable && each.cluster === index));
   if (others.length > 0) throw new ContradictionError(others, config);
-  const at = all.findIndex((cluster) => cluster.index === index);
-  const [cluster, reading] = [all[at], clusters[at].reading as Reading];
+  const cluster = all.find((each) => each.index === index)!;
+  const readingOf = (of: ShardClient) => clusters.find((each) => each.index === of.index)?.reading as Reading;
+  const reading = readingOf(cluster);
   await timeline.open();
   if (index >= 0) refuseOlder(cluster, reading, timeline);
-  const place = placeOf(host, clusters[all.indexOf(host)].reading as Reading);
+  const place = placeOf(host, readingOf(host));
   const store = storeOf(clusters, host.index);
   let isChanged = false;
-  // A store made by an older version is marked by the first proxy that opens it.
+  // A store of an older version has no marks yet: the first proxy that opens it writes them.
   if (store !== undefined && reading.marks.marks.length === 0) {
     isChanged = await writeMark(cluster, reading, store, place, index === host.index);
   }
@@ -55,11 +55,11 @@ function refuseOlder({ name, index }: ShardClient, { revision }: Reading, timeli
   throw new StatusError(
     Code.DATA_LOSS,
     `shard "${name}" is at revision ${revision}, the timeline has sealed ${timeline.cut(index)}: ` +
-      "this cluster lacks data that clients were told is stored",
+      "this cluster lacks acknowledged writes",
   );
 }
 
-/** False when the base has it already. */
+/** Resolves to false if the base already has it. */
 async function writeClusterId(timeline: SharedTimeline, index: number, clusterId: string): Promise<boolean> {
   for (;;) {
     const clusterIds = [...timeline.log.base.clusterIds];

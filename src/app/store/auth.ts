@@ -11,7 +11,7 @@ import type { ShardClient } from "../../shard/client.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 
-/** The proxy's users, and what logs clients in with them. */
+/** The proxy's users, and the logins of clients. */
 export interface StoreAuth {
   readonly own: ProxyCaller;
   readonly callers: Callers;
@@ -19,14 +19,14 @@ export interface StoreAuth {
   readonly counts: LoginCounts;
 }
 
-/** The proxy's users, and the shards that they log in to, without any access of their own. */
+/** The proxy's users, and connections to the shards without credentials. */
 export interface OwnUsers {
   readonly raw: readonly ShardClient[];
   readonly own: ProxyCaller;
   readonly counts: LoginCounts;
 }
 
-/** Reads the key of clients' tokens, at the timeline host if it is nowhere else. `store` names the store. */
+/** Reads the key of clients' tokens, by default from the timeline host. `store` is the store's id. */
 export async function openCallers(
   { raw, own, counts }: OwnUsers,
   { tokenKey, tokenTtlSeconds }: AuthConfig,
@@ -48,14 +48,14 @@ function keyOf(secret: SecretConfig): string {
   }
 }
 
-/** The proxy's users; undefined where it has none. */
+/** The proxy's users; undefined if it has none. */
 export function openOwnUsers(
   config: Config,
   raw: readonly ShardClient[],
   host: ShardClient,
 ): OwnUsers | undefined {
   const { auth, shards, timeline } = config;
-  const users = new Map(shards.map((shard, i) => [raw[i], shard.auth ?? auth.own]));
+  const users = new Map(raw.map((client) => [client, shards[client.index]?.auth ?? auth.own]));
   if (timeline.kind === "dedicated") users.set(host, timeline.auth ?? auth.own);
   if ([...users.values()].every((user) => user === undefined)) return undefined;
   const counts = { authenticates: 0 };
@@ -64,7 +64,7 @@ export function openOwnUsers(
   return { raw, own, counts };
 }
 
-/** A connection to one cluster whose calls are those of the proxy's user there, if it has one. */
+/** Makes the calls of a connection those of the proxy's user on that cluster, if it has one. */
 export function asOwnUser(config: Config, client: ShardClient): ShardClient {
   const { auth, shards, timeline } = config;
   const cluster = client.index < 0 ? timeline : shards[client.index]!;
@@ -89,7 +89,7 @@ function credentialsOf({ user, password }: CredentialsConfig, name: string): Cre
   };
 }
 
-/** A proxy without credentials cannot serve shards that ask for them. */
+/** Explains the error of a shard that requires credentials to a proxy without a user. Returns other errors unchanged. */
 export function withoutCredentials(reason: unknown): unknown {
   const error = StatusError.from(reason);
   if (problemOf(error.message) !== "missing") return reason;

@@ -16,7 +16,7 @@ import { type OwnUsers, openOwnUsers } from "./auth.js";
 import type { Clusters } from "./marks.js";
 import { shardTls } from "./tls.js";
 
-/** A store's clusters, connected when first used, and its timeline, which is not open yet. */
+/** A store's clusters, which connect at their first use, and its timeline, which is not open yet. */
 export interface Connections extends Clusters {
   /** The shards in their order. */
   readonly clients: readonly ShardClient[];
@@ -28,10 +28,10 @@ export interface Connections extends Clusters {
   disconnect(): void;
 }
 
-/** Connections for a moment are nobody's news. */
+/** Short-lived connections are not logged. */
 const QUIET: Logger = { debug() {}, info() {}, warn() {} };
 
-/** `genesis` tells where the shards stand when a store is made; absent: there has to be one already. */
+/** `genesis` returns the state of the shards for a new store. Without it, the store must exist already. */
 export async function connect(
   config: Config,
   log: Log,
@@ -51,11 +51,12 @@ export async function connect(
     });
   const raw = config.shards.map(({ name, endpoints }, index) => open(index, name, endpoints));
   const { timeline: place } = config;
-  const rawHost = place.kind === "shard" ? raw[place.shard] : open(-1, HOST_NAME, place.endpoints);
+  // The configuration has checked that this shard exists.
+  const rawHost = place.kind === "shard" ? raw[place.shard]! : open(-1, HOST_NAME, place.endpoints);
   const users = openOwnUsers(config, raw, rawHost);
   const admitted = (client: ShardClient) => (users === undefined ? client : withAccess(client, users.own));
   const clients = raw.map(admitted);
-  const host = place.kind === "shard" ? clients[place.shard] : admitted(rawHost);
+  const host = place.kind === "shard" ? clients[place.shard]! : admitted(rawHost);
   const backend = (index: number, name: string, endpoints: readonly string[]): Backend => ({
     index,
     name: `shard "${name}"`,
@@ -75,7 +76,7 @@ export async function connect(
       genesis: () => genesis(clients),
       accept: (base) => acceptMap(base, map.text),
     },
-    (error) => log.fatal({ err: error }, "the timeline can not go on"),
+    (error) => log.fatal({ err: error }, "the timeline cannot continue"),
   );
   const all = [...new Set([...clients, host])];
   const disconnect = () => {
@@ -89,17 +90,17 @@ export async function connect(
 async function noStore(): Promise<never> {
   throw new StatusError(
     Code.FAILED_PRECONDITION,
-    "the timeline host holds no timeline: there is no store on these clusters, `braid serve` makes one",
+    "the timeline host holds no timeline: there is no store on these clusters; `braid serve` creates one",
   );
 }
 
-/** Keys would be looked for on other shards than they were written to. */
+/** With another map, reads would go to other shards than the writes did. */
 function acceptMap(base: Base, map: string): void {
   if (base.map === map) return;
   const differences = diffMaps(parseMap(base.map), parseMap(map));
   throw new StatusError(
     Code.FAILED_PRECONDITION,
     `this store was made with another shard map; what differs: ${differences.join("; ")}. ` +
-      "Give this proxy the shards and routing rules that the store has.",
+      "Give this proxy the store's shards and routing rules.",
   );
 }

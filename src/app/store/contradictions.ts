@@ -7,21 +7,21 @@ import { Code, StatusError } from "../../status/error.js";
 import { type Base, decodeBaseHead } from "../../timeline/base.js";
 import { HOST_NAME, type HostPlace, type Marks } from "../../timeline/mark.js";
 
-/** What one cluster says of itself, read linearizably. */
+/** The state of one cluster, read linearizably. */
 export interface Reading {
   /** Decimal. */
   readonly clusterId: string;
   readonly revision: number;
   readonly marks: Marks;
-  /** The base of the timeline log that it keeps. */
+  /** The base of the timeline log, on the timeline host. */
   readonly base: Uint8Array | undefined;
 }
 
-/** A cluster of the configuration: a shard, or with index -1 a timeline host that is none. */
+/** A cluster of the configuration: a shard, or, with index -1, a timeline host that is not a shard. */
 export interface ConfiguredCluster {
   readonly index: number;
   readonly name: string;
-  /** Undefined while the cluster can not be reached. */
+  /** Undefined if the cluster cannot be reached. */
   readonly reading: Reading | undefined;
 }
 
@@ -29,15 +29,15 @@ export interface ConfiguredCluster {
 export interface Contradiction {
   /** The setting that is wrong. */
   readonly path: Path;
-  /** The cluster that shows it; undefined when it is not about one of them. */
+  /** Index of the cluster that shows it; undefined if it does not concern a single cluster. */
   readonly cluster: number | undefined;
   /** What is wrong, without any address. */
   readonly message: string;
-  /** True when `braid adopt` may make it right. */
+  /** True if `braid adopt` may resolve it. */
   readonly isAdoptable?: boolean;
 }
 
-/** Refuses a configuration that the clusters contradict. */
+/** The clusters contradict the configuration. */
 export class ContradictionError extends StatusError {
   constructor(
     readonly contradictions: readonly Contradiction[],
@@ -47,12 +47,12 @@ export class ContradictionError extends StatusError {
   }
 }
 
-/** The same for operators: with the cluster's endpoints. */
+/** The message for operators, with the cluster's endpoints. */
 export function describeContradiction({ cluster, message }: Contradiction, config: Config): string {
   if (cluster === undefined) return message;
   const { timeline, shards } = config;
-  const endpoints =
-    cluster < 0 ? (timeline.kind === "dedicated" ? timeline.endpoints : []) : shards[cluster].endpoints;
+  const dedicated = timeline.kind === "dedicated" ? timeline.endpoints : [];
+  const endpoints = shards[cluster]?.endpoints ?? dedicated;
   const subject = subjectOf(cluster, config);
   return `${subject} (${endpoints.join(", ")}): ${message.replace(`${subject}: `, "")}`;
 }
@@ -64,8 +64,8 @@ const endpointsPath = (index: number): Path =>
   index < 0 ? ["timeline", "endpoints"] : ["shards", index, "endpoints"];
 
 /**
- * The store that most of the clusters are marked for; if there are several, the timeline host's. Marks with names that the
- * configuration does not have count on the host alone. Where none is left, the claim of a cluster without marks counts.
+ * The store that most clusters are marked for; if there are several, the timeline host's. Marks with names that are not in
+ * the configuration count only on the host. Without any marks, the claim of a cluster without marks counts.
  */
 export function storeOf(clusters: readonly ConfiguredCluster[], host: number): string | undefined {
   const votes = new Map<string, number>();
@@ -93,8 +93,8 @@ export function findContradictions(
 }
 
 /**
- * What the marks of one cluster contradict: `store` is the one that it should belong to. Undefined when there is nothing,
- * and when the cluster is not marked.
+ * Checks the marks of one cluster, which should belong to `store`. Returns undefined if they match, or if there are no
+ * marks.
  */
 export function judgeMarks(
   index: number,
@@ -123,14 +123,14 @@ export function judgeMarks(
   }
   if (mark.name !== names[index]) {
     if (names.includes(mark.name)) return wrong(`is shard "${mark.name}" of this store`);
-    return wrong(`is shard "${mark.name}" of this store, and the name of a shard can not change`, [
+    return wrong(`is shard "${mark.name}" of this store, and the name of a shard cannot change`, [
       "shards",
       index,
       "name",
     ]);
   }
   if (mark.index === index) return undefined;
-  const text = `is shard number ${mark.index + 1} of this store, not ${index + 1}: the order can not change`;
+  const text = `is shard number ${mark.index + 1} of this store, not ${index + 1}: the order cannot change`;
   return wrong(text, ["shards", index, "name"]);
 }
 
@@ -150,7 +150,7 @@ class Inquiry {
   ) {
     const { timeline, shards } = config;
     this.hostIndex = timeline.kind === "shard" ? timeline.shard : -1;
-    this.hostName = this.hostIndex < 0 ? HOST_NAME : shards[this.hostIndex].name;
+    this.hostName = shards[this.hostIndex]?.name ?? HOST_NAME;
     this.hostPath = ["timeline", this.hostIndex < 0 ? "endpoints" : "host"];
     this.host = clusters.find(({ index }) => index === this.hostIndex)?.reading;
     this.base = this.host?.base && decodeBaseHead(this.host.base);
@@ -193,12 +193,12 @@ class Inquiry {
     }
   }
 
-  /** Keys would be looked for on other shards than they were written to. */
+  /** With another map, reads would go to other shards than the writes did. */
   private compareMap(): void {
     if (this.base === undefined || this.base.map === this.map) return;
     const known = this.found.some(({ path }) => path[0] === "shards");
     for (const difference of compareMaps(parseMap(this.base.map), parseMap(this.map))) {
-      // The marks have told it already, more exactly.
+      // The marks have already shown it, more precisely.
       if (known && difference.of === "shards") continue;
       const message = `this store was made with another shard map: ${difference.message}`;
       this.found.push({ path: this.pathOf(difference), cluster: undefined, message });
@@ -216,31 +216,32 @@ class Inquiry {
     return at < 0 ? ["routing", "rules"] : ["routing", "rules", at];
   }
 
-  /** A shard that is another cluster than the timeline knows, or that has lost what the timeline knows. */
+  /** Finds a shard that is not the cluster that the timeline knows, or that has lost sealed revisions. */
   private compareWithBase({ index, name, reading }: ConfiguredCluster): void {
     const { base } = this;
     if (base === undefined || reading === undefined || this.isAccused(index)) return;
     const place = parseMap(base.map).shards.findIndex((shard) => shard.name === name);
     const path = endpointsPath(index);
     const { clusterId, revision, marks } = reading;
-    if (place >= 0 && base.clusterIds[place] !== clusterId) {
-      this.add(path, index, otherCluster(name, clusterId, base.clusterIds[place]), true);
+    const [expected, sealed] = [base.clusterIds[place], base.cut[place]];
+    if (expected !== undefined && expected !== clusterId) {
+      this.add(path, index, otherCluster(name, clusterId, expected), true);
     } else if (base.store !== undefined && marks.marks.length === 0) {
       this.add(path, index, unmarked(clusterId, name), true);
-    } else if (place >= 0 && revision < base.cut[place]) {
-      const text = `the etcd cluster ${clusterId} is at revision ${revision}, below ${base.cut[place]} that the timeline has sealed`;
+    } else if (sealed !== undefined && revision < sealed) {
+      const text = `the etcd cluster ${clusterId} is at revision ${revision}, below ${sealed} that the timeline has sealed`;
       this.add(path, index, `${text}: it lost data; give it its newest data back`);
     }
   }
 
-  /** A store has one timeline, on the cluster that the marks name. */
+  /** Compares the configured timeline host with the one that the marks name. */
   private compareHost(): void {
-    const told = new Set<string>();
+    const compared = new Set<string>();
     for (const { index, reading } of this.clusters) {
       const own = ({ store }: { readonly store: string }) => store === this.store;
       const record = [...(reading?.marks.marks ?? []), ...(reading?.marks.claims ?? [])].find(own)?.host;
-      if (record === undefined || told.has(record.clusterId)) continue;
-      told.add(record.clusterId);
+      if (record === undefined || compared.has(record.clusterId)) continue;
+      compared.add(record.clusterId);
       this.comparePlace(record, index);
     }
     const isMarked = this.clusters.some(({ reading }) => (reading?.marks.marks.length ?? 0) > 0);
@@ -254,21 +255,21 @@ class Inquiry {
     );
   }
 
-  /** `record` is where the mark of `witness` says that the timeline is. */
+  /** The parameters are the timeline host according to the mark of the cluster `witness`. */
   private comparePlace({ name, clusterId }: HostPlace, witness: number): void {
     const { host, hostIndex, hostName } = this;
     if (host?.clusterId === clusterId) return;
     if (name !== hostName) {
       const [place, remedy] =
         name === HOST_NAME
-          ? ["a cluster that is no shard", "give its endpoints in timeline.endpoints"]
+          ? ["a cluster that is not a shard", "give its endpoints in timeline.endpoints"]
           : [`shard "${name}"`, `set timeline.host to ${name}`];
       this.found.push({
         path: this.hostPath,
         cluster: hostIndex,
         message:
           `${subjectOf(hostIndex, this.config)}: the timeline of this store is on ${place} (etcd cluster ${clusterId}) ` +
-          `and can not be moved: ${remedy}`,
+          `and cannot be moved: ${remedy}`,
       });
       return;
     }
@@ -279,7 +280,7 @@ class Inquiry {
     }
   }
 
-  /** A log on another cluster than the host: this store's before it had marks, or a second one. */
+  /** Finds a log on a cluster other than the host: this store's from before it had marks, or a second one. */
   private findOtherTimelines(): void {
     if (this.isAccused(this.hostIndex)) return;
     for (const { index, reading } of this.clusters) {
@@ -297,9 +298,9 @@ class Inquiry {
 const adoptName = (name: string): string => (name === HOST_NAME ? "_timeline" : name);
 
 const otherCluster = (name: string, found: string, expected: string): string =>
-  `it is the etcd cluster ${found}, but the store was made with cluster ${expected}: look at its endpoints; ` +
-  `if the cluster was rebuilt from its newest data, make it known with \`braid adopt ${name}\``;
+  `it is the etcd cluster ${found}, but the store was made with cluster ${expected}: check its endpoints; ` +
+  `if the cluster was rebuilt from its newest data, run \`braid adopt ${name}\``;
 
 export const unmarked = (clusterId: string, name: string): string =>
   `the etcd cluster ${clusterId} carries no mark of this store, so it lost data; if it was rebuilt from its newest data, ` +
-  `make it known with \`braid adopt ${adoptName(name)}\``;
+  `run \`braid adopt ${adoptName(name)}\``;

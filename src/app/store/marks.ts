@@ -43,14 +43,14 @@ export interface Clusters {
   readonly config: Config;
   /** The shard map's canonical text. */
   readonly map: string;
-  /** The shards in their order, then the timeline host if it is none. */
+  /** The shards in their order, then the timeline host if it is not a shard. */
   readonly all: readonly ShardClient[];
   readonly host: ShardClient;
 }
 
-/** A store whose clusters have been checked, and marked where they were not. */
+/** A store whose clusters have been checked, and marked if they had no marks. */
 export interface MarkedStore {
-  /** Undefined for a store of an older version whose host is out of space and so takes no mark. */
+  /** Undefined for a store of an older version if its host is out of space, and so cannot take a mark. */
   readonly id: string | undefined;
   readonly clusters: readonly ConfiguredCluster[];
   readonly host: HostPlace;
@@ -67,12 +67,12 @@ const READ = TxnRequest.encode({
   ],
 });
 
-/** Reads what a cluster says of itself, linearizably. */
+/** Reads the state of a cluster, linearizably. */
 export async function readCluster(cluster: Shard): Promise<Reading> {
   const { header, responses } = TxnResponse.decode(await cluster.call(KV.Txn, READ, { idempotent: true }));
-  const [marks, base] = responses.map((each) => (each.kind === "range" ? each.response.kvs : []));
+  const [marks = [], base = []] = responses.map((each) => (each.kind === "range" ? each.response.kvs : []));
   if (header === undefined)
-    throw new StatusError(Code.INTERNAL, `${describeShard(cluster)} answers without a header`);
+    throw new StatusError(Code.INTERNAL, `${describeShard(cluster)} sent a response without a header`);
   return {
     clusterId: header.clusterId.toString(),
     revision: header.revision,
@@ -82,15 +82,15 @@ export async function readCluster(cluster: Shard): Promise<Reading> {
 }
 
 /**
- * Reads all clusters and compares them with the configuration. Rejects when one of them answers with an error; those out of
- * reach are left out.
+ * Reads all clusters and compares them with the configuration. Unreachable clusters are left out. Rejects if one returns
+ * another error.
  */
 export async function inspectClusters(store: Clusters): Promise<Inspection> {
   for (let before = ""; ; ) {
     const read = await readClusters(store);
     const contradictions = findContradictions(store.config, store.map, read.clusters);
-    // The clusters are not read at one moment, and another proxy may be making the store. What is missing only for that
-    // is there when they are read again.
+    // The clusters are not read at the same moment, and another proxy may be creating the store. So a contradiction counts
+    // only if a second read shows it too.
     const found = JSON.stringify(contradictions);
     if (contradictions.length === 0 && isUnmade(read.clusters)) {
       return { ...read, contradictions: await findMisplacedKeys(store.config, store.all, read.clusters) };
@@ -106,7 +106,7 @@ interface Inspection extends Pick<MarkedStore, "clusters" | "unreachable"> {
 
 async function readClusters({ all }: Clusters): Promise<Pick<MarkedStore, "clusters" | "unreachable">> {
   const unreachable = new Map<number, StatusError>();
-  // Of several errors, the one of the first cluster counts.
+  // If there are several errors, the first cluster's counts.
   const results = await Promise.allSettled(all.map(readCluster));
   const clusters = all.map(({ index, name }, i): ConfiguredCluster => {
     const result = results[i]!;
@@ -123,13 +123,13 @@ export const isUnreachable = ({ code }: StatusError): boolean =>
   code === Code.UNAVAILABLE || code === Code.DEADLINE_EXCEEDED;
 
 /**
- * Checks that the clusters are the ones of the configuration, and marks those that carry no mark yet: all of them when a
- * store is made, else those of a store made by an older version. Resolves when the timeline may be loaded or begun.
- * Rejects with `ContradictionError`, and with UNAVAILABLE when the host can not be reached, or any cluster of a new store.
+ * Checks that the clusters match the configuration, and marks those without a mark: all clusters of a new store, or those
+ * of a store of an older version. Then the timeline may be loaded or begun. Rejects with `ContradictionError`, or with
+ * UNAVAILABLE if the host cannot be reached, or any cluster of a new store.
  *
- * A new store first claims the cluster with the lowest id, so that of proxies with different configurations one wins.
- * Then the host is marked, then the others, then the first base is written. Wherever a proxy dies, the next one can go
- * on; and a host without a mark among marked shards has lost its data.
+ * A new store first claims the cluster with the lowest id, so that one of several proxies with different configurations
+ * wins. Then the host is marked, then the others, then the first base is written. If a proxy dies at any point, the next
+ * one can continue. A host without a mark among marked shards has lost its data.
  */
 export async function markStore(store: Clusters, log: Log): Promise<MarkedStore> {
   const { config, all, host } = store;
@@ -145,36 +145,34 @@ export async function markStore(store: Clusters, log: Log): Promise<MarkedStore>
     const known = storeOf(clusters, host.index);
     const id = known ?? newStoreId();
     const rest = clusters.filter((each) => each.reading?.marks.marks.length === 0 && !failed.has(each.index));
+    const clientOf = (index: number) => all.find((each) => each.index === index) as ShardClient;
     if (known === undefined && isNew) {
-      await claim(all[lowestId(clusters)], id, place);
+      await claim(clientOf(withLowestId(clusters).index), id, place);
       continue;
     }
     const isHostMarked = rest.every(({ index }) => index !== host.index);
     if (isHostMarked && rest.length === 0) return { id, clusters, host: place, unreachable };
     const next = isHostMarked ? rest : rest.filter(({ index }) => index === host.index);
     const results = await Promise.allSettled(
-      next.map((each) => {
-        const cluster = all.find(({ index }) => index === each.index) as ShardClient;
-        return writeMark(cluster, each.reading as Reading, id, place, !isNew && each.index === host.index);
-      }),
+      next.map(({ index, reading }) =>
+        writeMark(clientOf(index), reading as Reading, id, place, !isNew && index === host.index),
+      ),
     );
-    for (const [i, result] of results.entries()) {
+    for (const [i, { index, name }] of next.entries()) {
+      const result = results[i]!;
       if (result.status === "fulfilled") continue;
       const error = StatusError.from(result.reason);
-      // A store that serves already goes on without.
-      const isHost = next[i].index === host.index;
+      // A store that is already in use works without this mark.
+      const isHost = index === host.index;
       if (isNew || (isHost && error.code !== Code.RESOURCE_EXHAUSTED)) throw error;
-      log.warn(
-        { cluster: next[i].name, error: withDetail(error) },
-        "the cluster could not be marked as the store's",
-      );
+      log.warn({ cluster: name, error: withDetail(error) }, "the cluster could not be marked as the store's");
       if (isHost) return { id: known, clusters, host: place, unreachable };
-      failed.add(next[i].index);
+      failed.add(index);
     }
   }
 }
 
-/** How a shard is recognised whenever it may have been exchanged. */
+/** How the guard checks a shard's identity whenever another cluster may have replaced it. */
 export function recognitionOf(
   shard: ShardClient,
   store: { readonly id: string | undefined; readonly host: HostPlace; readonly config: Config },
@@ -187,7 +185,7 @@ export function recognitionOf(
     const { header, kvs } = RangeResponse.decode(response);
     const clusterId = String(header?.clusterId);
     const marks = named(shard, () => decodeMarks(kvs));
-    // Nothing is marked while the host is full.
+    // While the host is out of space, the store has no marks.
     if (id === undefined) return undefined;
     const wrong = judgeMarks(shard.index, clusterId, marks, id, config);
     if (wrong !== undefined) {
@@ -199,14 +197,14 @@ export function recognitionOf(
     }
     const [mark] = marks.marks;
     if (mark !== undefined && mark.host.clusterId !== host.clusterId) {
-      const text = `the timeline is on the etcd cluster ${mark.host.clusterId} by now, this proxy has it on ${host.clusterId}`;
+      const text = `the timeline is now on the etcd cluster ${mark.host.clusterId}, but this proxy uses ${host.clusterId}`;
       return new StatusError(Code.FAILED_PRECONDITION, `${describeShard(shard)}: ${text}: restart the proxy`);
     }
     if (mark !== undefined) return undefined;
     if (markedStore() !== undefined) {
       return new StatusError(Code.DATA_LOSS, `${describeShard(shard)}: ${unmarked(clusterId, shard.name)}`);
     }
-    // A store made by an older version; the shard was away when this proxy started.
+    // A store of an older version; the shard was down when this proxy started.
     const reading = await readCluster(shard);
     const isWritten = await writeMark(shard, reading, id, host, false).catch((reason) => {
       log.warn(
@@ -220,13 +218,13 @@ export function recognitionOf(
   return { request: READ_MARKS, judge };
 }
 
-/** What marks say of where the timeline is. */
+/** The timeline host as marks record it. */
 export const placeOf = ({ index, name }: Shard, { clusterId }: Reading): HostPlace => ({
   name: index < 0 ? HOST_NAME : name,
   clusterId,
 });
 
-/** Claims a cluster for a new store. Another claim, or a mark, or a timeline, may be faster: read again. */
+/** Claims a cluster for a new store. Another claim, a mark or a timeline may win, so read the cluster again afterwards. */
 async function claim(cluster: Shard, store: string, host: HostPlace): Promise<void> {
   const request = TxnRequest.encode({
     compare: [NOTHING_IN_RANGE, NO_BASE],
@@ -236,8 +234,8 @@ async function claim(cluster: Shard, store: string, host: HostPlace): Promise<vo
 }
 
 /**
- * Marks a cluster that carries no mark. False when it carries one by now, or a timeline that it did not: read again.
- * `hasLog`: the cluster is the host of a timeline, whose log is to know of the revision that this takes.
+ * Marks a cluster that has no mark. Resolves to false if it has got a mark or a timeline in the meantime; then read it
+ * again. `hasLog`: the cluster hosts the timeline, so the log must know the revision that the mark uses.
  */
 export async function writeMark(
   cluster: Shard,
@@ -252,7 +250,7 @@ export async function writeMark(
     index: cluster.index,
     host,
   });
-  // A claim for this store keeps all others away.
+  // A claim for this store excludes all other stores.
   const isClaimed = marks.claims.some((each) => each.store === store);
   const request = TxnRequest.encode({
     compare: [isClaimed ? { ...ABSENT, key: mark.key } : NOTHING_IN_RANGE, hasLog ? A_BASE : NO_BASE],
@@ -261,7 +259,7 @@ export async function writeMark(
   return TxnResponse.decode(await cluster.call(KV.Txn, request, { idempotent: false })).succeeded;
 }
 
-/** Has the mark of a cluster name another timeline host. False when it does already. `hasLog`: see `writeMark`. */
+/** Changes the timeline host in a cluster's mark. Resolves to false if the mark already names it. `hasLog`: see `writeMark`. */
 export async function changeHost(
   cluster: Shard,
   store: string,
@@ -272,8 +270,9 @@ export async function changeHost(
   for (;;) {
     const read = await cluster.call(KV.Range, RangeRequest.encode({ key }), { idempotent: true });
     const { kvs } = RangeResponse.decode(read);
-    if (kvs.length === 0 || decodeMarks(kvs).marks[0].host.clusterId === host.clusterId) return false;
-    const [{ value, modRevision }] = kvs;
+    const [kv] = kvs;
+    if (kv === undefined || decodeMarks(kvs).marks[0]?.host.clusterId === host.clusterId) return false;
+    const { value, modRevision } = kv;
     const request = TxnRequest.encode({
       compare: [{ target: CompareTarget.MOD, result: CompareResult.EQUAL, key, modRevision }],
       success: [
@@ -286,17 +285,17 @@ export async function changeHost(
   }
 }
 
-/** Every change to the log puts the tail: that tells the next append that there is something before it. */
+/** Every change to the log puts the tail, so that the next append notices it. */
 const PUT_TAIL = { kind: "put" as const, request: { key: TAIL_KEY, value: EMPTY } };
 const ABSENT = { target: CompareTarget.CREATE, result: CompareResult.EQUAL, createRevision: 0 };
 const NOTHING_IN_RANGE = { ...ABSENT, ...RANGE };
 const NO_BASE = { ...ABSENT, key: BASE_KEY };
 const A_BASE = { ...NO_BASE, result: CompareResult.GREATER };
 
-/** Place of the cluster with the lowest id: the same one for all proxies, whatever their order of shards is. */
-function lowestId(clusters: readonly ConfiguredCluster[]): number {
-  const ids = clusters.map(({ reading }) => BigInt(reading?.clusterId ?? 0));
-  return ids.reduce((lowest, id, i) => (id < ids[lowest] ? i : lowest), 0);
+/** The cluster with the lowest id: the same one for all proxies, in any order of shards. */
+function withLowestId(clusters: readonly ConfiguredCluster[]): ConfiguredCluster {
+  const idOf = ({ reading }: ConfiguredCluster) => BigInt(reading?.clusterId ?? 0);
+  return clusters.reduce((lowest, each) => (idOf(each) < idOf(lowest) ? each : lowest));
 }
 
 function named<T>(cluster: Shard, read: () => T): T {

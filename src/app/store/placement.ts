@@ -8,14 +8,14 @@ import { RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import type { ConfiguredCluster, Contradiction } from "./contradictions.js";
 
-/** Keys read at a time: an etcd counts the rest of them for every page. */
-const PAGE = 50_000;
-/** Bytes of a key that an error shows. */
-const SHOWN = 200;
+/** Keys per page. Pages are large because an etcd counts all remaining keys for each page. */
+const PAGE_KEYS = 50_000;
+/** Longest part of a key in an error, in bytes. */
+const SHOWN_BYTES = 200;
 /** The first key that clients can have. */
 const FIRST = Uint8Array.of(1);
 
-/** True when no cluster says anything of a store yet: the next start makes one. */
+/** True if no cluster belongs to a store yet. Then the next start of a proxy creates one. */
 export const isUnmade = (clusters: readonly ConfiguredCluster[]): boolean =>
   clusters.every(
     ({ reading }) =>
@@ -26,8 +26,8 @@ export const isUnmade = (clusters: readonly ConfiguredCluster[]): boolean =>
   );
 
 /**
- * Keys of clusters with data that the rules place on another shard: lists would show them, and reads of the key itself would
- * not. Reads all keys, and stops at the first that is misplaced, in each shard.
+ * Finds keys that the rules place on another shard: listings would show them, but reads of the key would not. Reads all
+ * keys of each shard, up to the first misplaced one.
  */
 export async function findMisplacedKeys(
   config: Config,
@@ -38,16 +38,17 @@ export async function findMisplacedKeys(
   if (shards.length === 1) return [];
   const router = await createRouter(config.map);
   const found = await Promise.all(
-    clusters.map(async ({ index, reading }): Promise<Contradiction[]> => {
+    clusters.map(async ({ index, name, reading }): Promise<Contradiction[]> => {
       const shard = all.find((each) => each.index === index);
-      // Only a cluster at its first revision has never had a key.
+      // A cluster at its first revision has never had a key.
       if (index < 0 || shard === undefined || reading === undefined || reading.revision <= 1) return [];
       const key = await findKey(shard, (each) => router.shardOf(each) !== index);
       if (key === undefined) return [];
+      const owner = describeShard({ name: shards[router.shardOf(key)]?.name ?? "" });
       const message =
-        `${describeShard(shards[index])}: the etcd cluster ${reading.clusterId} holds the key ` +
-        `"${printable(key.subarray(0, SHOWN))}", which belongs on ${describeShard(shards[router.shardOf(key)])} by the routing rules: ` +
-        "begin with clusters whose keys are where the rules place them, or with empty ones";
+        `${describeShard({ name })}: the etcd cluster ${reading.clusterId} holds the key ` +
+        `"${printable(key.subarray(0, SHOWN_BYTES))}", which belongs on ${owner} by the routing rules: ` +
+        "begin with empty clusters, or with clusters whose keys match the rules";
       return [{ path: ["shards", index, "endpoints"], cluster: index, message }];
     }),
   );
@@ -58,12 +59,18 @@ export async function findMisplacedKeys(
 async function findKey(shard: Shard, matches: (key: Uint8Array) => boolean): Promise<Uint8Array | undefined> {
   let from: Uint8Array = FIRST;
   for (;;) {
-    const request = { key: from, rangeEnd: TO_LAST_KEY, limit: PAGE, keysOnly: true, serializable: true };
+    const request = {
+      key: from,
+      rangeEnd: TO_LAST_KEY,
+      limit: PAGE_KEYS,
+      keysOnly: true,
+      serializable: true,
+    };
     const answer = await shard.call(KV.Range, RangeRequest.encode(request), { idempotent: true });
     const { kvs, more } = RangeResponse.decode(answer);
     const found = kvs.find(({ key }) => matches(key));
     if (found !== undefined) return found.key;
-    const last = kvs[kvs.length - 1];
+    const last = kvs.at(-1);
     if (!more || last === undefined) return undefined;
     from = Buffer.concat([last.key, Uint8Array.of(0)]);
   }

@@ -25,32 +25,32 @@ import {
   recognitionOf,
 } from "./marks.js";
 
-/** The backends of a proxy and the timeline over them: what the services stand on. */
+/** The backends of a proxy and their timeline, for the services. */
 export interface Store {
   readonly router: Router & Explain;
   readonly clients: readonly ShardClient[];
-  /** The timeline host's: one of `clients`, or a cluster of its own. */
+  /** The timeline host: one of `clients`, or a separate cluster. */
   readonly host: ShardClient;
   readonly shards: readonly GuardedShard[];
   readonly timeline: SharedTimeline;
-  /** The shards in their order, then the timeline host if it is a cluster of its own. */
+  /** The shards in their order, then the timeline host if it is not a shard. */
   readonly backends: readonly Backend[];
   /** Index of the shard that is the timeline host, or -1. */
   readonly hostShard: number;
-  /** Identifies the store among all others, for ever; never 0. */
+  /** Identifies the store permanently; never 0. */
   readonly id: bigint;
-  /** Undefined where the proxy has no credentials: then nobody has. */
+  /** Undefined if the proxy has no credentials. Then clients have none either. */
   readonly auth: StoreAuth | undefined;
   close(): void;
 }
 
-/** Pause between two tries to reach the backends at the start, ms. */
+/** Pause between two attempts to reach the backends at the start. */
 const RETRY_MS = 1_000;
 
 /**
- * Connects to the backends, checks that they are the store's, and loads the timeline, or begins one on a new store. Waits for backends that are
- * down, and says so in the log, until `signal` ends that. Rejects with `ContradictionError` when the configuration
- * and the clusters disagree, and when a shard or the timeline host has lost data.
+ * Connects to the backends, checks that they belong to the store, and loads the timeline, or begins one for a new store.
+ * Waits for backends that are down, and logs this, until `signal` ends it. Rejects with `ContradictionError` if the
+ * clusters contradict the configuration, or if a shard or the timeline host has lost data.
  */
 export async function openStore(config: Config, log: Log, signal?: AbortSignal): Promise<Store> {
   const router = await createRouter(config.map);
@@ -69,9 +69,9 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     recordMarks(timeline, marked);
     const shards = guardShards(connections, marked, timeline, log);
     pruner = new Pruner(timeline, shards, systemRuntime, log);
-    // A shard that is down is looked at when it comes back, before anything is asked of it.
+    // A shard that is down is verified when it comes back, before any other request.
     await Promise.all(shards.map((shard) => verify(shard, unreachable.get(shard.index), log)));
-    // While the host is full, the store goes by the id that stores had before they were marked.
+    // While the host is out of space, the store uses the id from before stores had marks.
     const storeId = id === undefined ? mapId : BigInt(`0x${id}`);
     const openAuth = async () => users && openCallers(users, config.auth, host, storeId.toString());
     const auth = await untilReachable(openAuth, log, signal);
@@ -93,7 +93,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
   }
 }
 
-/** All that the configuration and the clusters disagree about, as far as the clusters can be reached. */
+/** All contradictions between the configuration and the reachable clusters. */
 export async function findStoreContradictions(config: Config, log: Log): Promise<readonly Contradiction[]> {
   const connections = await connect(config, log);
   try {
@@ -103,7 +103,7 @@ export async function findStoreContradictions(config: Config, log: Log): Promise
   }
 }
 
-/** Connects to the shards and the timeline host, and to nothing of the timeline. */
+/** Connects to the shards and the timeline host, without the timeline. */
 export async function connectShards(
   config: Config,
   log: Log,
@@ -147,11 +147,11 @@ function guardShards(
   );
 }
 
-/** Once all shards of an older store carry their marks, one without is not the store's any more. */
+/** Records in the base that all shards of an older store are marked. From then on, a shard without a mark is refused. */
 function recordMarks(timeline: SharedTimeline, { id, clusters }: MarkedStore): void {
   if (id === undefined || timeline.log.base.store !== undefined) return;
   const isMarked = clusters.every(({ reading }) => (reading?.marks.marks.length ?? 0) > 0);
-  // Whoever opens the store next tries again.
+  // If this fails, the next proxy that opens the store tries again.
   if (isMarked) timeline.log.writeBase({ store: id }).catch(() => {});
 }
 
@@ -173,7 +173,7 @@ async function untilReachable<T>(action: () => Promise<T>, log: Log, signal?: Ab
   }
 }
 
-/** Where each shard stands when a store is made. */
+/** The state of each shard for a new store. */
 async function genesis(shards: readonly ShardClient[], store: string | undefined): Promise<Genesis> {
   const readings = await Promise.all(shards.map(readCluster));
   return {
@@ -184,7 +184,7 @@ async function genesis(shards: readonly ShardClient[], store: string | undefined
   };
 }
 
-/** Has the shard looked at, unless it could not be reached a moment ago. */
+/** Verifies a shard, unless it was unreachable a moment ago (`failure`). */
 async function verify(shard: GuardedShard, failure: StatusError | undefined, log: Log): Promise<void> {
   try {
     if (failure !== undefined) throw failure;

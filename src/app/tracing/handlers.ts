@@ -3,7 +3,7 @@ import type { Handlers, UnaryHandler } from "../../rpc/call.js";
 import { Code, StatusError } from "../../status/error.js";
 import { current, describeCall, end } from "./spans.js";
 
-/** The same handlers, each unary call with a span. */
+/** Adds a span to each unary call. */
 export function traceHandlers(handlers: Handlers, tracing: Tracing): Handlers {
   const traced = [...handlers.unary].map(
     ([path, handler]) => [path, traceUnary(path, handler, tracing)] as const,
@@ -19,7 +19,10 @@ function traceUnary(path: string, handler: UnaryHandler, tracing: Tracing): Unar
     describeCall(started, path);
     call.trace = started.span.spanContext().traceId;
     const ignoreCancel = call.onCancel(() => {
-      end(started, new StatusError(Code.CANCELLED, "the client has left, or its deadline has passed"));
+      end(
+        started,
+        new StatusError(Code.CANCELLED, "the client has disconnected, or its deadline has passed"),
+      );
     });
     current.run(started.context, () =>
       handler(call, request, (error, response) => {

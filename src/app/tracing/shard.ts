@@ -10,7 +10,7 @@ import type {
 import { Code, StatusError } from "../../status/error.js";
 import { current, describeCall, end } from "./spans.js";
 
-/** The shard, with a span for each unary call that is made for a traced call; the shard gets its context. */
+/** Adds a span to each unary call within a traced call, and passes its context to the shard. */
 export function traceShard(shard: Shard, tracing: Tracing): Shard {
   return new TracedShard(shard, tracing);
 }
@@ -36,7 +36,7 @@ class TracedShard implements Shard {
     const metadata = { ...options.metadata, traceparent: started.traceparent };
     const cancel = this.shard.unary(path, request, { ...options, metadata }, (error, response) => {
       end(started, error);
-      // The answer comes from a socket that knows nothing of the call.
+      // The response arrives in the socket's asynchronous context, not in the call's.
       current.run(parent!, done, error, response);
     });
     return () => {

@@ -4,7 +4,7 @@ import { FOLDED } from "../../timeline/ends.js";
 import type { EndCarrier, LogEnd, Placements, Run, Sealed, Timeline } from "../../timeline/view.js";
 import { current, end } from "./spans.js";
 
-/** The timeline, with a span in traced calls for each wait: for a seal, and for the log's end. */
+/** Adds a span to each wait within a traced call: for a seal, and for the log's end. */
 export function traceTimeline(timeline: Timeline, tracing: Tracing): Timeline {
   return new TracedTimeline(timeline, tracing);
 }
@@ -88,7 +88,7 @@ class TracedTimeline implements Timeline {
     return result;
   }
 
-  // The rest is as it is.
+  // All other members are passed through.
 
   get head(): number {
     return this.timeline.head;

@@ -1,27 +1,27 @@
-/** How a worker process came to its end. */
+/** How a worker process ended. */
 export interface Ending {
   readonly code?: number | undefined;
   readonly signal?: string | undefined;
-  /** Why it could not even be started. */
+  /** Why it could not be started. */
   readonly error?: string | undefined;
 }
 
-/** Signals that a process sends itself when it cannot go on. */
+/** Signals of a crash. */
 const CRASHES: ReadonlySet<string> = new Set(["SIGABRT", "SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP"]);
 
-/** What to do about an ending that the worker itself could not explain; undefined where it had the chance to. */
+/** Advice about an ending that the worker could not log itself; undefined for other endings. */
 export function adviceOn({ signal, error }: Ending): string | undefined {
   if (error !== undefined)
-    return "check the limits of processes and open files, and that Node.js is still where it was";
+    return "check the limits of processes and open files, and that the Node.js executable still exists";
   if (signal === undefined) return undefined;
   if (signal === "SIGKILL") {
-    return "it is what the system sends when memory runs out: see its log (dmesg), and the memory limit of the service";
+    return "the system sends this when memory runs out: check its log (dmesg) and the memory limit of the service";
   }
-  if (CRASHES.has(signal)) return "Node.js crashed: what it wrote on standard error says why";
-  return "somebody sent it to the worker; to stop the proxy, send it to the process that runs `braid serve`";
+  if (CRASHES.has(signal)) return "Node.js crashed: its output on standard error says why";
+  return "another process sent it to the worker; to stop the proxy, send it to the process that runs `braid serve`";
 }
 
-/** Why the first worker never served, for people; undefined when it has said so itself. */
+/** Why the first worker did not start to serve; undefined if the worker itself has logged the reason. */
 export function whyNotServing(worker: number, ending: Ending): string | undefined {
   const { code, signal, error } = ending;
   const advice = adviceOn(ending);

@@ -1,8 +1,8 @@
 import type { Metrics } from "../../ops/prometheus.js";
 import type { FromWorker, ToWorker } from "./messages.js";
 
-/** How long a scrape waits for the primary, ms: longer than the primary waits for the other workers. */
-const PATIENCE = 5_000;
+/** How long a scrape waits for the primary. It is longer than the primary waits for the other workers. */
+const TOTALS_TIMEOUT_MS = 5_000;
 
 /** A worker's end of the channel to its primary. */
 export class WorkerLink {
@@ -17,12 +17,12 @@ export class WorkerLink {
     });
   }
 
-  /** Tells that this worker serves. */
+  /** Reports that this worker serves. */
   serving(addresses: readonly string[]): void {
     send({ kind: "serving", addresses });
   }
 
-  /** Has the primary collect `own`, and gives a function to read the totals over all workers as text. */
+  /** Lets the primary collect `own`. Returns a function that reads the totals of all workers as text. */
   share(own: Metrics): () => Promise<string> {
     this.own = own;
     return () =>
@@ -35,7 +35,7 @@ export class WorkerLink {
         const timer = setTimeout(() => {
           over();
           reject(new Error("the primary process did not add up the workers' metrics in time"));
-        }, PATIENCE);
+        }, TOTALS_TIMEOUT_MS);
         this.waiting.set(id, (text) => {
           over();
           resolve(text);
@@ -50,6 +50,6 @@ export class WorkerLink {
 }
 
 function send(message: FromWorker): void {
-  // Without its primary a worker ends; who asked then gets no answer anyway.
+  // Without its primary a worker ends, so the message does not matter then.
   if (process.connected) process.send?.(message, undefined, undefined, () => {});
 }

@@ -14,22 +14,22 @@ export interface PrimaryOptions {
   readonly log: Log;
 }
 
-/** A crashed worker is replaced after this time at first, ms, and later each time that it crashes soon again. */
-const BACKOFF_FIRST = 100;
-const BACKOFF_MAX = 10_000;
-/** A worker that has run for so long, ms, was all right. */
-const STEADY = 30_000;
+/** Delay before a crashed worker is replaced. It doubles each time the worker soon crashes again. */
+const FIRST_BACKOFF_MS = 100;
+const LONGEST_BACKOFF_MS = 10_000;
+/** A worker that has run for this long counts as stable: the delay starts again at its minimum. */
+const STEADY_AFTER_MS = 30_000;
 
 /**
- * Several worker processes that share the listen ports. The primary accepts their connections and deals them out in turn,
- * so that long-lived ones are spread evenly; else it only watches over the workers.
+ * Runs several worker processes that share the listen ports. The primary accepts connections and passes them to the workers
+ * in turn, so that long-lived connections are spread evenly. It also replaces workers that crash.
  */
 export class Primary {
   private readonly seats: Seat[];
   private readonly totals: Totals;
   private restarts = 0;
   private stopping = false;
-  /** Set once a worker has served: the configuration is good. */
+  /** True once a worker has served: then the configuration is valid. */
   private proven = false;
 
   constructor(private readonly options: PrimaryOptions) {
@@ -45,8 +45,8 @@ export class Primary {
   }
 
   /**
-   * Starts the first worker and, once that serves, the others; resolves to the addresses when all of them serve. When the
-   * first one ends before it serves, resolves to its exit code if it has said why or is being stopped, and rejects if not.
+   * Starts the first worker and, once it serves, the others. Resolves to the addresses when all of them serve. If the first
+   * one ends before that, resolves to its exit code if it has logged the reason or is being stopped. Otherwise rejects.
    */
   async start(): Promise<readonly string[] | number> {
     const [first, ...others] = this.seats;
@@ -65,14 +65,14 @@ export class Primary {
     for (const { worker } of this.seats) worker?.process.kill(signal);
   }
 
-  /** Has all workers stop gracefully. Resolves to true when none of them failed at it. */
+  /** Stops all workers gracefully. Resolves to true if all of them succeeded. */
   async stop(): Promise<boolean> {
     this.stopping = true;
     const running = this.seats.flatMap((seat) => {
       clearTimeout(seat.timer);
       return seat.worker ?? [];
     });
-    // Not `once` of node:events: an error of the channel to a worker is not its end.
+    // Not `once` of node:events, because that rejects at an error of the channel, which is not the end of the worker.
     const endings = running.map(
       (worker) => new Promise<number | null>((resolve) => worker.once("exit", (code) => resolve(code))),
     );
@@ -80,7 +80,7 @@ export class Primary {
     return (await Promise.all(endings)).every((code) => code === 0);
   }
 
-  /** `started` is called once, when the worker serves or has ended before. */
+  /** Calls `started` once, when the worker serves or has ended. */
   private fill(seat: Seat, started: (result: readonly string[] | Ending) => void = () => {}): void {
     const post: Post = { worker: seat.number, listen: this.options.listen };
     const worker = cluster.fork({ [POST_VARIABLE]: JSON.stringify(post) });
@@ -99,7 +99,7 @@ export class Primary {
       seat.worker = undefined;
       seat.serving = false;
       this.totals.gone(seat.number);
-      if (performance.now() - begun > STEADY) seat.failures = 0;
+      if (performance.now() - begun > STEADY_AFTER_MS) seat.failures = 0;
       if (this.stopping) {
         if (ending.code !== 0)
           this.options.log.error({ worker: seat.number, ...ending }, "worker did not stop gracefully");
@@ -107,7 +107,7 @@ export class Primary {
       } else if (this.proven) this.replace(seat, ending, started);
       else started(ending);
     };
-    // One that runs and cannot be talked to any more is about to end.
+    // A running worker with a broken channel is about to end, and "exit" follows.
     worker.on("error", (error) => {
       if (worker.process.pid === undefined) ended({ error: error.message });
     });
@@ -117,7 +117,7 @@ export class Primary {
   }
 
   private replace(seat: Seat, ending: Ending, started: (result: readonly string[] | Ending) => void): void {
-    const delayMs = Math.min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** seat.failures);
+    const delayMs = Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** seat.failures);
     seat.failures++;
     this.restarts++;
     const fields = { worker: seat.number, ...ending, advice: adviceOn(ending), delayMs };
@@ -130,11 +130,11 @@ export class Primary {
   }
 }
 
-/** The place of one worker, which others take after it. */
+/** The place of one worker and its replacements. */
 class Seat implements Source {
   worker: Worker | undefined;
   serving = false;
-  /** How often it ended soon after its start, one time after the other. */
+  /** Number of consecutive endings soon after the start. */
   failures = 0;
   timer: NodeJS.Timeout | undefined;
 

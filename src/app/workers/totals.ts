@@ -1,8 +1,8 @@
 import { addProcessMetrics } from "../../ops/processMetrics.js";
 import { addUp, Metrics, type Values } from "../../ops/prometheus.js";
 
-/** How long a worker may take to send its values, ms. */
-const PATIENCE = 2_000;
+/** How long a worker may take to send its values. */
+const VALUES_TIMEOUT_MS = 2_000;
 
 /** A worker as a source of values. */
 export interface Source {
@@ -14,7 +14,7 @@ export interface Source {
 export class Totals {
   private nextId = 1;
   private readonly rounds = new Map<number, Round>();
-  /** The primary's own. */
+  /** The primary's own metrics. */
   private readonly own = new Metrics(false);
 
   constructor(
@@ -31,7 +31,7 @@ export class Totals {
     );
   }
 
-  /** In Prometheus' text format. Workers that do not answer are left out, and reported to `late`. */
+  /** The totals in Prometheus' text format. Workers that do not respond in time are left out and reported to `late`. */
   async text(): Promise<string> {
     const id = this.nextId++;
     const values = await new Promise<Values[]>((resolve) => {
@@ -46,12 +46,12 @@ export class Totals {
     return addUp([...values, await this.own.values()]);
   }
 
-  /** What a worker has sent for round `id`. */
+  /** Takes the values that a worker has sent for round `id`. */
   take(worker: number, id: number, values: Values): void {
     this.rounds.get(id)?.take(worker, values);
   }
 
-  /** A worker has ended: nobody waits for it. */
+  /** Stops waiting for a worker that has ended. */
   gone(worker: number): void {
     for (const round of [...this.rounds.values()]) round.take(worker, []);
   }
@@ -66,7 +66,7 @@ class Round {
     private readonly sources: readonly Source[],
     private readonly done: (missing: readonly number[]) => void,
   ) {
-    this.timer = setTimeout(() => this.finish(), PATIENCE);
+    this.timer = setTimeout(() => this.finish(), VALUES_TIMEOUT_MS);
   }
 
   begin(id: number): void {

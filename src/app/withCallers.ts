@@ -1,8 +1,8 @@
 import type { Callers } from "../auth/callers.js";
 import type { Handlers, StreamHandler, UnaryHandler } from "../rpc/call.js";
 
-/** The handlers, told who is calling; as they are where nobody asks. */
-export function identified(callers: Callers | undefined, handlers: Handlers): Handlers {
+/** Handlers that set each call's `caller` first. Without `callers`, returns `handlers`. */
+export function withCallers(callers: Callers | undefined, handlers: Handlers): Handlers {
   if (callers === undefined) return handlers;
   const unary = new Map<string, UnaryHandler>();
   for (const [path, handler] of handlers.unary) {
