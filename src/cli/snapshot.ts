@@ -5,7 +5,7 @@ import { formatHostPort, parseEndpoint } from "../config/address.js";
 import { loadConfig } from "../config/load.js";
 import { createLog } from "../ops/log.js";
 import { version } from "../ops/package.js";
-import { configurationOf } from "../snapshot/fragment.js";
+import { configurationOf } from "../snapshot/configuration.js";
 import { filesOf, type Manifest, readManifest, verifyFiles } from "../snapshot/manifest.js";
 import type { NewMember } from "../snapshot/members.js";
 import { clusterName, readTimeline, restoreSnapshot } from "../snapshot/restore.js";
@@ -14,8 +14,8 @@ import { CommandError, Exit } from "./exit.js";
 import { onSignals } from "./signals.js";
 import { formatTable } from "./table.js";
 
-/** Pause between two lines about the progress, ms. */
-const SAY_EVERY = 2_000;
+/** Pause between two lines about the progress. */
+const PROGRESS_INTERVAL_MS = 2_000;
 const MIB = 2 ** 20;
 
 /** `braid snapshot save`: saves all shards at one revision. */
@@ -24,14 +24,14 @@ export async function save(folder: string, configFile: string): Promise<number> 
   const begin = Date.now();
   let said = begin;
   endAtSignal();
-  const manifest = await told(() =>
+  const manifest = await withoutStack(() =>
     saveStore(
       config,
       {
         folder: resolve(folder),
         braid: version,
         progress: (bytes, total) => {
-          if (Date.now() - said < SAY_EVERY) return;
+          if (Date.now() - said < PROGRESS_INTERVAL_MS) return;
           said = Date.now();
           say(`${mib(bytes)} of about ${mib(total)} MiB`);
         },
@@ -44,14 +44,14 @@ export async function save(folder: string, configFile: string): Promise<number> 
   return Exit.ok;
 }
 
-/** `braid snapshot status`: checks a snapshot's files and shows what is in it. */
+/** `braid snapshot status`: checks a snapshot's files and shows its contents. */
 export async function status(folder: string): Promise<number> {
-  const manifest = await told(async () => {
+  const manifest = await withoutStack(async () => {
     const manifest = readManifest(folder);
     await verifyFiles(folder, manifest);
     return manifest;
   });
-  process.stdout.write(`${summary(folder, manifest)}\n\nAll files are as they were saved.\n`);
+  process.stdout.write(`${summary(folder, manifest)}\n\nAll files are intact.\n`);
   return Exit.ok;
 }
 
@@ -67,11 +67,11 @@ export interface RestoreOptions {
 /** `braid snapshot restore`: builds data directories for new clusters. */
 export async function restore(folder: string, options: RestoreOptions): Promise<number> {
   const out = resolve(options.data);
-  const clusters = (await told(async () => readManifest(folder))).clusters.map(clusterName);
+  const clusters = (await withoutStack(async () => readManifest(folder))).clusters.map(clusterName);
   const given = parseMembers(options.member ?? [], clusters);
   const layout = clusters.map((cluster, i) => layoutOf(cluster, i, given.get(cluster)));
   endAtSignal();
-  const manifest = await told(async () => {
+  const manifest = await withoutStack(async () => {
     const restored = await restoreSnapshot({
       folder,
       out,
@@ -100,13 +100,13 @@ export async function restore(folder: string, options: RestoreOptions): Promise<
     `${[
       `Restored the store at revision ${manifest.revision}; the next revision will be ${next}.`,
       "",
-      "1. Stop the proxies and the old clusters, if any still run.",
-      "2. Start every member on its machine with its data directory (and the URLs it has there):",
+      "1. Stop the proxies and the old clusters, if they still run.",
+      "2. Start every member on its machine, with its data directory (adapt the URLs if necessary):",
       "",
       ...commands,
       "",
-      `3. Put the shards, timeline and routing of ${join(options.data, "shards.yaml")} into your configuration,`,
-      "   with the endpoints that the members have, then:",
+      `3. Copy the shards, timeline and routing of ${join(options.data, "shards.yaml")} into your configuration,`,
+      "   with the members' endpoints. Then run:",
       "",
       "  braid check --config shards.yaml",
       "  braid serve --config shards.yaml",
@@ -115,7 +115,7 @@ export async function restore(folder: string, options: RestoreOptions): Promise<
   return Exit.ok;
 }
 
-/** Addresses of a cluster's members. Without any given it is one member on this machine, as in the example shards.yaml. */
+/** Addresses of a cluster's members. By default, one member on this machine, as in the example shards.yaml. */
 function layoutOf(
   cluster: string,
   index: number,
@@ -133,7 +133,7 @@ function layoutOf(
   };
 }
 
-/** Where clients reach the member with this peer URL, if it uses etcd's default port. */
+/** The client address of the member with this peer URL, with etcd's default port. */
 function clientOf(peerUrl: string): string {
   return formatHostPort({ host: parseEndpoint(peerUrl).host, port: 2379 });
 }
@@ -150,7 +150,7 @@ function parseMembers(texts: readonly string[], clusters: readonly string[]): Ma
       const names = clusters.join(", ");
       throw new CommandError(
         Exit.usage,
-        `--member ${text}: the snapshot has no cluster "${cluster}", but ${names}`,
+        `--member ${text}: the snapshot has no cluster "${cluster}"; its clusters are ${names}`,
       );
     }
     try {
@@ -185,14 +185,14 @@ function summary(folder: string, manifest: Manifest): string {
   ].join("\n");
 }
 
-/** Errors that say all there is to say, without a stack. */
-async function told<T>(action: () => Promise<T>): Promise<T> {
+/** Reports errors without a stack. */
+async function withoutStack<T>(action: () => Promise<T>): Promise<T> {
   return action().catch((error: Error) => {
     throw error instanceof CommandError ? error : new CommandError(Exit.failure, withDetail(error));
   });
 }
 
-/** What has been begun is removed when the process exits. */
+/** Ends the process at a signal. Incomplete folders are removed when it exits. */
 function endAtSignal(): void {
   const end = () => process.exit(Exit.failure);
   onSignals(end, end);

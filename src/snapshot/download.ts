@@ -5,20 +5,20 @@ import { Code, StatusError } from "../status/error.js";
 import { SnapshotResponse } from "../wire/messages.js";
 import { Maintenance } from "../wire/paths.js";
 
-/** How long a download may bring nothing, ms. */
-const SILENCE = 30_000;
-const DIGEST = 32;
+/** How long a download may receive nothing. */
+const SILENCE_TIMEOUT_MS = 30_000;
+const DIGEST_BYTES = 32;
 
 export interface Downloaded {
   readonly bytes: number;
-  /** Of the whole file, hexadecimal. */
+  /** SHA-256 of the whole file, hexadecimal. */
   readonly sha256: string;
 }
 
 /**
- * Saves a member's backend as a new file, in the form of `etcdctl snapshot save`: the SHA-256 of the data follows it.
- * Resolves when all of it has come, agrees with the member's SHA-256 and is on the disk. `progress` hears how many bytes
- * have come and how many are still to come. Aborted, it rejects with the signal's reason.
+ * Saves a member's backend as a new file, in the format of `etcdctl snapshot save`: the data, then its SHA-256. Resolves when
+ * the file is complete, matches the member's SHA-256 and is on the disk. `progress` receives the number of bytes so far and
+ * of those remaining. If `signal` aborts, rejects with its reason.
  */
 export function download(
   shard: Shard,
@@ -30,7 +30,7 @@ export function download(
   const data = createHash("sha256");
   const whole = createHash("sha256");
   let bytes = 0;
-  /** The last piece: it is the digest if nothing comes after it, and data otherwise. */
+  /** The last piece: the digest if nothing follows it, and otherwise data. */
   let last: Uint8Array = new Uint8Array(0);
 
   return new Promise<Downloaded>((resolve, reject) => {
@@ -46,10 +46,13 @@ export function download(
     };
     const aborted = () => finish(() => reject(signal.reason));
     signal.addEventListener("abort", aborted);
-    const silence = setTimeout(() => failed(`the snapshot has stopped for ${SILENCE} ms`), SILENCE);
+    const silence = setTimeout(
+      () => failed(`the snapshot has received nothing for ${SILENCE_TIMEOUT_MS} ms`),
+      SILENCE_TIMEOUT_MS,
+    );
     const complete = () => {
-      if (last.length !== DIGEST || !data.digest().equals(last)) {
-        failed("what came of the snapshot does not agree with its SHA-256", Code.DATA_LOSS);
+      if (last.length !== DIGEST_BYTES || !data.digest().equals(last)) {
+        failed("the received snapshot does not match its SHA-256", Code.DATA_LOSS);
         return;
       }
       fsyncSync(fd);
@@ -72,8 +75,8 @@ export function download(
         progress(bytes, remainingBytes);
       },
       closed: (error) => {
-        // Etcd ends the stream when it has sent the digest; how the shard client calls that makes no difference.
-        if (last.length === DIGEST) complete();
+        // etcd ends the stream after the digest. The shard client's error for this does not matter.
+        if (last.length === DIGEST_BYTES) complete();
         else finish(() => reject(error));
       },
     });

@@ -1,7 +1,7 @@
 import { closeSync, fsyncSync, openSync, readdirSync } from "node:fs";
 import { SnapshotError } from "./manifest.js";
 
-/** Throws `SnapshotError` unless the folder is not there yet, or empty. */
+/** Throws `SnapshotError` unless the folder does not exist, or is empty. */
 export function refuseExisting(folder: string): void {
   let content: string[];
   try {
@@ -14,7 +14,7 @@ export function refuseExisting(folder: string): void {
   if (content.length > 0) throw new SnapshotError(`${folder} exists and is not empty`);
 }
 
-/** Makes the names in a folder durable. */
+/** Makes the entries of a folder durable. */
 export function syncFolder(folder: string): void {
   const fd = openSync(folder, "r");
   try {

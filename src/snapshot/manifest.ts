@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-/** The last file that is written: a folder without it is not a snapshot. */
+/** This file is written last: a folder without it is not a snapshot. */
 export const MANIFEST = "manifest.json";
 export const TIMELINE = "timeline";
 
@@ -15,14 +15,14 @@ export interface SavedFile {
 }
 
 export interface SavedCluster extends SavedFile {
-  /** Index of the shard, or -1 for a timeline host of its own. */
+  /** Index of the shard, or -1 for a timeline host that is not a shard. */
   readonly shard: number;
   readonly name: string;
-  /** Of the member that the file is from, e.g. 3.5.21. */
+  /** etcd version of the member that the file is from, such as 3.5.21. */
   readonly version: string;
-  /** The cluster's own revision that belongs to the cut. */
+  /** The cluster's own revision in the cut. */
   readonly revision: number;
-  /** The cluster's own revision that the file is at; what is newer than `revision` is left out when it is restored. */
+  /** The cluster's own revision of the file. A restore leaves out everything newer than `revision`. */
   readonly fileRevision: number;
 }
 
@@ -33,16 +33,16 @@ export interface Manifest {
   readonly braid: string;
   /** ISO 8601, UTC. */
   readonly savedAt: string;
-  /** The store's revision that all of it shows. */
+  /** The store's revision. */
   readonly revision: number;
-  /** The shards in their order, then the timeline host if it is a cluster of its own. */
+  /** The shards in their order, then the timeline host if it is not a shard. */
   readonly clusters: readonly SavedCluster[];
   /** Index of the shard that is the timeline host, or -1. */
   readonly hostShard: number;
   readonly timeline: SavedFile;
 }
 
-/** A folder that can not be used as a snapshot; the message says why. */
+/** A folder cannot be used as a snapshot. The message says why. */
 export class SnapshotError extends Error {
   override readonly name = "SnapshotError";
 }
@@ -53,7 +53,7 @@ export function readManifest(folder: string): Manifest {
   try {
     text = readFileSync(join(folder, MANIFEST), "utf8");
   } catch (cause) {
-    const text = `${folder} is not a snapshot, or one whose saving was interrupted: it has no ${MANIFEST}`;
+    const text = `${folder} is not a snapshot, or an incomplete one: it has no ${MANIFEST}`;
     throw new SnapshotError(text, { cause });
   }
   let manifest: Manifest;
@@ -63,19 +63,19 @@ export function readManifest(folder: string): Manifest {
     throw new SnapshotError(`${join(folder, MANIFEST)} is damaged: ${(cause as Error).message}`, { cause });
   }
   if (manifest?.format !== 1) {
-    const text = `${folder} has format ${manifest?.format}; this version of etcd-braid knows format 1`;
+    const text = `${folder} has format ${manifest?.format}; this version of etcd-braid supports only format 1`;
     throw new SnapshotError(text);
   }
   return manifest;
 }
 
-/** All files but the manifest. */
+/** All files except the manifest. */
 export const filesOf = (manifest: Manifest): readonly SavedFile[] => [
   ...manifest.clusters,
   manifest.timeline,
 ];
 
-/** Compares every file with what the manifest says of it. Rejects with `SnapshotError` for the first that differs. */
+/** Checks sizes and SHA-256 of all files. Rejects with `SnapshotError` for the first that differs. */
 export async function verifyFiles(folder: string, manifest: Manifest): Promise<void> {
   for (const { file, bytes, sha256 } of filesOf(manifest)) {
     const path = join(folder, file);

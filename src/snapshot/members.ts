@@ -1,20 +1,20 @@
 import { createHash } from "node:crypto";
 
-/** One member of a cluster that is built from a snapshot. */
+/** A member of a cluster that is built from a snapshot. */
 export interface NewMember {
   readonly name: string;
-  /** One peer URL, as etcd's `--initial-advertise-peer-urls`. */
+  /** One peer URL, for etcd's `--initial-advertise-peer-urls`. */
   readonly peerUrl: string;
 }
 
-/** `a=http://…,b=http://…`, as etcd's `--initial-cluster`. */
+/** The value of etcd's `--initial-cluster`: `a=http://…,b=http://…`. */
 export function initialCluster(members: readonly NewMember[]): string {
   return members.map(({ name, peerUrl }) => `${name}=${peerUrl}`).join(",");
 }
 
 /**
- * The id that etcd gives a cluster that begins with these members: a hash of the members' ids, which are hashes of their
- * peer URLs and the token. Decimal.
+ * The id, in decimal, that etcd gives a cluster that begins with these members: a hash of the members' ids, which are hashes
+ * of their peer URLs and the token.
  */
 export function clusterIdOf(members: readonly NewMember[], token: string): string {
   const ids = members.map(({ peerUrl }) => sha1(peerUrl + token));

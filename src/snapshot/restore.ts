@@ -13,19 +13,19 @@ import {
   verifyFiles,
 } from "./manifest.js";
 import { clusterIdOf, initialCluster, type NewMember } from "./members.js";
-import { decodeTimeline, restoredLog, type SavedTimeline } from "./timeline.js";
+import { decodeTimeline, restoredLog, type SavedTimeline } from "./savedTimeline.js";
 import { findTool, restoreWith, type Tool } from "./tool.js";
 import { trimBackend } from "./trim.js";
 
-/** What a timeline host of its own is called where shards have their names; no shard can have this one. */
+/** Name of a timeline host that is not a shard, in place of a shard's name. No shard can have this name. */
 export const TIMELINE_CLUSTER = "_timeline";
 
 export interface RestoreInput {
   /** The snapshot. */
   readonly folder: string;
-  /** Where the data directories go, `<cluster>/<member>` each: a folder that does not exist, or is empty. */
+  /** Folder for the data directories, `<cluster>/<member>` each. It must not exist, or be empty. */
   readonly out: string;
-  /** The members that each cluster (by name, see `clusterName`) shall have. */
+  /** The members of each new cluster, by name (see `clusterName`). */
   readonly members: ReadonlyMap<string, readonly NewMember[]>;
   /** See `Restored.bumpRevision`. */
   readonly bumpRevision: number;
@@ -34,14 +34,13 @@ export interface RestoreInput {
   say(line: string): void;
 }
 
-/** How a cluster of a snapshot is called in options and folders. */
+/** Name of a cluster of a snapshot in options and folders. */
 export const clusterName = ({ shard, name }: SavedCluster): string => (shard < 0 ? TIMELINE_CLUSTER : name);
 
 /**
- * Builds data directories for new clusters from a snapshot. Each shard shows what it showed at the snapshot's revision,
- * with all revisions, versions and leases as they were; the timeline host gets a timeline that ends there. Needs
- * etcd's own program for the last step. The folder appears when all is in it. Rejects with `SnapshotError` or
- * `StatusError`.
+ * Builds data directories for new clusters from a snapshot. Each shard has its state at the snapshot's revision, with the same
+ * revisions, versions and leases. The timeline host gets a timeline that ends there. The last step runs etcd's own program.
+ * The folder appears when it is complete. Rejects with `SnapshotError` or `StatusError`.
  */
 export async function restoreSnapshot(input: RestoreInput): Promise<Manifest> {
   const { folder, out, say } = input;
@@ -70,7 +69,7 @@ export async function restoreSnapshot(input: RestoreInput): Promise<Manifest> {
   }
 }
 
-/** The timeline of a snapshot. Throws when it is not whole. */
+/** The timeline of a snapshot. Throws if it is damaged. */
 export function readTimeline(folder: string): SavedTimeline {
   return decodeTimeline(readFileSync(join(folder, TIMELINE)));
 }
@@ -82,19 +81,19 @@ async function build(
   timeline: SavedTimeline,
   tool: Tool,
 ): Promise<void> {
-  // The members of these clusters must never talk to those of the old ones, which may have the same addresses.
+  // With a new token, these members never talk to those of the old clusters, which may have the same addresses.
   const token = `braid-${randomBytes(8).toString("hex")}`;
   const membersOf = (cluster: SavedCluster) => members.get(clusterName(cluster)) as readonly NewMember[];
   const shards = manifest.clusters.filter(({ shard }) => shard >= 0);
   const clusterIds = shards.map((cluster) => clusterIdOf(membersOf(cluster), token));
-  // A store of its own: a proxy of the one that was saved must not take its clusters for that one's.
+  // A new store id, so that proxies of the saved store do not accept these clusters.
   const store = newStoreId();
   const { hostShard } = manifest;
   const hostCluster = manifest.clusters.find(({ shard }) => shard === hostShard) as SavedCluster;
   const host = { name: markName(hostCluster), clusterId: clusterIdOf(membersOf(hostCluster), token) };
   for (const cluster of manifest.clusters) {
     const name = clusterName(cluster);
-    say(`${name}: leaving out what is newer than the snapshot's revision`);
+    say(`${name}: removing everything newer than the snapshot's revision`);
     const trimmed = join(partial, `${name}.db`);
     const mark = encodeMark({ store, name: markName(cluster), index: cluster.shard, host });
     const log = (hostRevision: number) =>
@@ -128,11 +127,11 @@ const markName = ({ shard, name }: SavedCluster): string => (shard < 0 ? HOST_NA
 function checkCut({ clusters, revision }: Manifest, { state }: SavedTimeline): void {
   const same = clusters.every(({ shard, revision }) => shard < 0 || state.cut[shard] === revision);
   if (!same || state.revision !== revision) {
-    throw new SnapshotError("the snapshot's timeline is not the one of its manifest");
+    throw new SnapshotError("the snapshot's timeline does not match its manifest");
   }
 }
 
-/** As `etcdctl snapshot save` writes it: it lets etcd's program check the file. */
+/** Appends the SHA-256 as `etcdctl snapshot save` does, so that etcd's program checks the file. */
 async function appendSha256(path: string): Promise<void> {
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);

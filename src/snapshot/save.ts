@@ -20,50 +20,50 @@ import {
   TIMELINE,
 } from "./manifest.js";
 import { compactedRevision, currentRevision } from "./mvcc.js";
-import { encodeTimeline } from "./timeline.js";
+import { encodeTimeline } from "./savedTimeline.js";
 
-/** How often all is begun anew because a compaction overtook it, or a member lagged behind. */
+/** Number of attempts: one fails if a compaction overtakes it, or if a member is behind. */
 const ROUNDS = 3;
 const READ = { idempotent: true } as const;
 
 export interface SaveInput {
-  /** The shards in their order, then the timeline host if it is a cluster of its own (index -1). */
+  /** The shards in their order, then the timeline host if it is not a shard (index -1). */
   readonly clusters: readonly Shard[];
   readonly hostShard: number;
-  /** Open. */
+  /** The open timeline. */
   readonly timeline: SharedTimeline;
-  /** Where the snapshot goes: a folder that does not exist, or is empty. */
+  /** Folder for the snapshot. It must not exist, or be empty. */
   readonly folder: string;
   /** Version of etcd-braid. */
   readonly braid: string;
-  /** Hears how many bytes of the clusters' files have come, and about how many there will be. */
+  /** Receives the number of bytes so far, and the approximate total. */
   progress(bytes: number, total: number): void;
 }
 
-/** What one moment of the timeline says. */
+/** The timeline at one moment. */
 interface Cut {
   readonly revision: number;
-  /** Each cluster's own revision; Infinity for a timeline host of its own, whose data is not in the timeline. */
+  /** Each cluster's own revision; Infinity for a timeline host that is not a shard, whose data is not in the timeline. */
   readonly revisions: readonly number[];
   readonly timeline: Uint8Array;
 }
 
 /**
- * Saves the store as it is at one revision, the newest of a moment after the call, while everybody goes on writing.
+ * Saves the store at one revision, the newest of a moment after the call. Clients can keep writing.
  *
- * The timeline's cut is taken first, then every cluster's own snapshot, all begun at the same time, of members that have
- * caught up with the cut. Each is at its entry of the cut or later; how much is later does not matter, because etcd's backend keeps all versions of the keys, and a
- * restore leaves out those that are newer than the cut. That fails only when a cluster is compacted beyond the cut
- * meanwhile; then all is begun anew.
+ * The timeline's cut is taken first. Then every cluster's own snapshot is taken, all at the same time, from members that have
+ * caught up with the cut. Each file is at its revision in the cut or later. Later versions do not matter: etcd's backend keeps
+ * all versions of the keys, and a restore leaves out those that are newer than the cut. This fails only if a cluster is
+ * compacted beyond the cut in the meantime; then everything is repeated.
  *
- * The folder appears when everything is in it. Rejects with `SnapshotError` or `StatusError`.
+ * The folder appears when it is complete. Rejects with `SnapshotError` or `StatusError`.
  */
 export async function saveSnapshot(input: SaveInput): Promise<Manifest> {
   const { folder } = input;
   refuseExisting(folder);
   const partial = join(dirname(folder), `.${basename(folder)}.partial-${randomBytes(4).toString("hex")}`);
   const remove = () => rmSync(partial, { recursive: true, force: true });
-  // It holds all that the store does, password hashes included.
+  // The folder contains the whole store, including password hashes.
   mkdirSync(partial, { recursive: true, mode: 0o700 });
   process.once("exit", remove);
   try {
@@ -97,9 +97,9 @@ async function versionOf(cluster: Shard): Promise<string> {
   return StatusResponse.decode(await cluster.call(Maintenance.Status, EMPTY, READ)).version;
 }
 
-/** The newest cut, with everything in it that had happened when this was called. */
+/** Takes the newest cut. It includes everything from before the call. */
 async function takeCut({ clusters, timeline }: SaveInput): Promise<Cut> {
-  // What nobody has sealed, such as the end of a lease; and the members that answer have caught up afterwards.
+  // Seals what no proxy has sealed, such as the end of a lease. Afterwards, the members that respond have caught up.
   await Promise.all(
     clusters.map(async (cluster) => {
       const { clusterId, revision } = peekHeader(await cluster.call(KV.Range, PROBE, READ));
@@ -111,7 +111,7 @@ async function takeCut({ clusters, timeline }: SaveInput): Promise<Cut> {
     }),
   );
   await timeline.sync();
-  // All of one moment: nothing is awaited here.
+  // No await here: all values are of one moment.
   const { base, fold } = timeline.log;
   return {
     revision: fold.head,
@@ -122,7 +122,7 @@ async function takeCut({ clusters, timeline }: SaveInput): Promise<Cut> {
 
 interface Attempt {
   readonly cluster: SavedCluster;
-  /** Why the file does not hold the cut. */
+  /** Why the file does not contain the cut; undefined if it does. */
   readonly problem: string | undefined;
 }
 
@@ -134,7 +134,7 @@ async function downloadAll(
 ): Promise<Attempt[]> {
   const { clusters, progress } = input;
   const failure = new AbortController();
-  const come = clusters.map(() => 0);
+  const received = clusters.map(() => 0);
   const remaining = clusters.map(() => 0);
   const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
   const outcomes = await Promise.allSettled(
@@ -142,12 +142,12 @@ async function downloadAll(
       const file = cluster.index < 0 ? "timeline-host.db" : `shard-${cluster.name}.db`;
       const path = join(partial, file);
       try {
-        // Leases have no revisions: that the file of a member that lags behind lacks one, nothing could tell. It catches up first.
+        // Leases have no revisions, so a lease that is missing in a member's file cannot be noticed. The member catches up first.
         await cluster.call(KV.Range, PROBE, READ);
         const { bytes, sha256 } = await download(cluster, path, failure.signal, (bytes, rest) => {
-          come[i] = bytes;
+          received[i] = bytes;
           remaining[i] = rest;
-          progress(sum(come), sum(come) + sum(remaining));
+          progress(sum(received), sum(received) + sum(remaining));
         });
         return inspect(path, cut.revisions[i]!, {
           shard: cluster.index,
@@ -180,7 +180,7 @@ function inspect(
     const name = `shard "${cluster.name}"`;
     let problem: string | undefined;
     if (Number.isFinite(revision) && fileRevision < revision) {
-      problem = `${name}: the member that was asked is at revision ${fileRevision} and lacks ${revision}`;
+      problem = `${name}: the saved member is at revision ${fileRevision} and lacks ${revision}`;
     } else if (compacted > needed) {
       problem = `${name} was compacted at ${compacted} while the snapshot was taken at ${needed}`;
     }
@@ -190,7 +190,7 @@ function inspect(
   }
 }
 
-/** The manifest is written last, when all else is on the disk. */
+/** Writes the timeline, and the manifest last, when everything else is on the disk. */
 function complete(
   partial: string,
   { braid, hostShard }: SaveInput,

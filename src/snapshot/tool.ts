@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 import { SnapshotError } from "./manifest.js";
 
 const run = promisify(execFile);
-/** etcd's programs that can make a data directory of a snapshot file; the newer one first. */
+/** etcd's programs that can build a data directory from a snapshot file, the newer one first. */
 const CANDIDATES = ["etcdutl", "etcdctl"];
 
 /** A program with `snapshot restore`. */
@@ -14,9 +14,8 @@ export interface Tool {
 }
 
 /**
- * Finds the program to restore with: `command` if it is given, else `etcdutl` or `etcdctl` on the PATH. It must be of the
- * minor version of the etcds that were saved (`versions`) or newer; the same minor version is preferred. Rejects with
- * `SnapshotError`.
+ * Finds the program for the restore: `command` if given, or else `etcdutl` or `etcdctl` on the PATH. It must have the minor
+ * version of the saved etcds (`versions`) or a newer one; the same minor version is preferred. Rejects with `SnapshotError`.
  */
 export async function findTool(command: string | undefined, versions: readonly string[]): Promise<Tool> {
   const needed = Math.max(...versions.map(minor));
@@ -45,13 +44,13 @@ export async function findTool(command: string | undefined, versions: readonly s
 async function versionOf(command: string): Promise<string> {
   const { stdout } = await run(command, ["version"], { env: environment() });
   const version = /version: (\d+\.\d+\.\d+\S*)/.exec(stdout)?.[1];
-  if (version === undefined) throw new Error("it does not tell its version");
-  // It went to etcdutl altogether with 3.6.
+  if (version === undefined) throw new Error("it does not report its version");
+  // Since 3.6 only etcdutl has this command.
   await run(command, ["snapshot", "restore", "--help"], { env: environment() });
   return version;
 }
 
-/** Runs `snapshot restore` with these options. Rejects with `SnapshotError` and what the program said. */
+/** Runs `snapshot restore` with these options. Rejects with `SnapshotError` and the program's error output. */
 export async function restoreWith(
   { command }: Tool,
   file: string,
@@ -67,7 +66,7 @@ export async function restoreWith(
   }
 }
 
-/** Without the user's own settings for etcdctl, which could be of another store. */
+/** The environment without the user's settings for etcdctl, which may be for another store. */
 function environment(): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(([name]) => !name.startsWith("ETCD"));
   return { ...Object.fromEntries(own), ETCDCTL_API: "3" };

@@ -4,15 +4,15 @@ import { BoltReader, type Row } from "./bolt/reader.js";
 import { BoltWriter } from "./bolt/writer.js";
 import { currentRevision, isTombstone, KEYS, LEASES, leaseRow, mainRevision, revisionKey } from "./mvcc.js";
 
-/** What a lease gets to live, in seconds, of which only its keys are left; see `trimBackend`. */
-export const ENDED_LEASE_TTL = 60;
+/** Time to live of a lease of which only its keys are left; see `trimBackend`. */
+export const ENDED_LEASE_TTL_SECONDS = 60;
 
 export interface Trim {
-  /** The newest revision that stays; all later ones go. Infinity: all stay. */
+  /** The newest revision that stays; all later ones are removed. Infinity: all stay. */
   readonly at: number;
   /**
-   * Replaces the keys with this prefix by others, in one transaction at the revision after the last one that stays,
-   * which `keys` is given.
+   * Replaces the keys with this prefix by others, in one transaction at the revision after the last one that stays. `keys`
+   * gets that revision.
    */
   readonly replace?: {
     readonly prefix: Uint8Array;
@@ -21,11 +21,11 @@ export interface Trim {
 }
 
 /**
- * Writes the backend file `from` anew as `to`, as it was at an earlier revision: the later versions of all keys are left
- * out, which are the last rows of their bucket. All that stays keeps its revisions and versions.
+ * Copies the backend file `from` to `to`, in its state at an earlier revision. Later versions of keys, which are the last rows
+ * of their bucket, are left out. Everything else keeps its revisions and versions. Returns the revision of the new file.
  *
- * Leases are not versioned. One that ended later is not in the file any more, though keys are attached to it; it comes
- * back with `ENDED_LEASE_TTL`, so that its keys end soon instead of never. Returns the revision that the file is at.
+ * Leases are not versioned. A lease that ended later is no longer in the file, although keys are attached to it. It comes back
+ * with `ENDED_LEASE_TTL_SECONDS`, so that its keys expire soon.
  */
 export function trimBackend(from: string, to: string, trim: Trim): number {
   const reader = new BoltReader(from);
@@ -35,7 +35,7 @@ export function trimBackend(from: string, to: string, trim: Trim): number {
       const last = Math.min(trim.at, currentRevision(reader));
       const revision = trim.replace === undefined ? last : last + 1;
       const kept = new Kept(reader, trim);
-      // The leases are known when the keys are written: "key" comes before "lease".
+      // "key" comes before "lease", so the missing leases are known when the leases are written.
       for (const bucket of reader.buckets) {
         if (bucket === KEYS) writer.bucket(bucket, kept.keys(revision));
         else if (bucket === LEASES) writer.bucket(bucket, kept.leases());
@@ -52,7 +52,7 @@ export function trimBackend(from: string, to: string, trim: Trim): number {
   }
 }
 
-/** What a live key of the replaced prefix is like. */
+/** A live key with the replaced prefix. */
 interface Replaced {
   readonly createRevision: number;
   readonly version: number;
@@ -60,9 +60,9 @@ interface Replaced {
 
 class Kept {
   private readonly known = new Set<bigint>();
-  /** Live keys whose lease is not there, latin1. */
+  /** Live keys without their lease in the file, as latin1. */
   private readonly orphans = new Map<string, bigint>();
-  /** Live keys with the prefix that is replaced, latin1. */
+  /** Live keys with the replaced prefix, as latin1. */
   private readonly replaced = new Map<string, Replaced>();
 
   constructor(
@@ -90,15 +90,15 @@ class Kept {
   }
 
   *leases(): Generator<Row> {
-    const missing = [...new Set(this.orphans.values())].map((id) => leaseRow(id, ENDED_LEASE_TTL));
+    const missing = [...new Set(this.orphans.values())].map((id) => leaseRow(id, ENDED_LEASE_TTL_SECONDS));
     const rows = [...this.reader.rows(LEASES), ...missing];
-    // Who held a lock of the proxies does not hold it in the restored store.
+    // Locks of the proxies are not held in the restored store.
     yield* rows
       .filter(({ key }) => !isReserved(key.readBigInt64BE(0)))
       .sort((a, b) => Buffer.compare(a.key, b.key));
   }
 
-  /** One transaction: what is there under the prefix is deleted or overwritten, the rest put. */
+  /** One transaction that puts the new keys, and deletes all other keys with the prefix. */
   private *replacement(revision: number): Generator<Row> {
     let sub = 0;
     const fresh = this.trim.replace?.keys(revision) ?? [];

@@ -11,7 +11,7 @@ import type { Manifest } from "../../src/snapshot/manifest.js";
 import { restoreSnapshot } from "../../src/snapshot/restore.js";
 import { saveSnapshot } from "../../src/snapshot/save.js";
 import { findTool } from "../../src/snapshot/tool.js";
-import { ENDED_LEASE_TTL } from "../../src/snapshot/trim.js";
+import { ENDED_LEASE_TTL_SECONDS } from "../../src/snapshot/trim.js";
 import { KV, Maintenance } from "../../src/wire/paths.js";
 import { braid, spawnBraid, temporaryFolder } from "../support/braid.js";
 import { type EtcdProcess, startEtcd, startEtcds } from "../support/etcd.js";
@@ -164,7 +164,7 @@ test("what happens between the cut and the clusters' snapshots is not in the res
   assert.deepEqual(lines((await restored.all()).kvs), lines(kvs));
   // The lease had ended in the file; its keys shall not outlive it for long.
   const found = await restored.timeToLive(lease);
-  assert.equal(found.grantedTtl, ENDED_LEASE_TTL);
+  assert.equal(found.grantedTtl, ENDED_LEASE_TTL_SECONDS);
   assert.equal(found.keys.length, 2);
   await restored.revoke(lease);
   const keys = (await restored.all()).kvs.map(({ key }) => Buffer.from(key).toString());
@@ -269,7 +269,7 @@ test("a snapshot with a damaged, shortened or missing file is refused, by name",
   await refused(/timeline-host\.db is missing/);
   fresh();
   rmSync(join(copy, "manifest.json"));
-  await refused(/is not a snapshot, or one whose saving was interrupted/);
+  await refused(/is not a snapshot, or an incomplete one/);
 });
 
 test("folders in use, unknown members and missing programs are refused before anything is done", async () => {
@@ -284,9 +284,13 @@ test("folders in use, unknown members and missing programs are refused before an
     [[], 1, /out exists and is not empty/],
     [["-m", "shard0/m1=http://10.0.0.1"], 2, /: its peer URL: must be host:port/],
     [["-m", "shard0"], 2, /--member shard0: it must be <cluster>\/<name>=<peer URL>/],
-    [["-m", "x/m1=http://h:1"], 2, /the snapshot has no cluster "x", but shard0, shard1, _timeline/],
+    [
+      ["-m", "x/m1=http://h:1"],
+      2,
+      /the snapshot has no cluster "x"; its clusters are shard0, shard1, _timeline/,
+    ],
     [["-m", "shard0/a=http://h:1", "-m", "shard0/a=http://h:2"], 2, /is given twice/],
-    [["--bump-revision", "-1"], 2, /number from 0 on/],
+    [["--bump-revision", "-1"], 2, /number of at least 0/],
   ];
   for (const [args, code, text] of table) {
     const result = await braid("snapshot", "restore", saved, "--data", out, ...args);

@@ -133,7 +133,7 @@ test("status checks the files and shows what is there", async () => {
   const { code, stdout } = await braid("snapshot", "status", saved);
   assert.equal(code, 0);
   assert.match(stdout, /shard shard0 \(timeline host\) +3\.\d+\.\d+ +\d+ +\d+\.\d MiB +shard-shard0\.db\n/);
-  assert.match(stdout, /All files are as they were saved\.\n$/);
+  assert.match(stdout, /All files are intact\.\n$/);
   assert.deepEqual(readdirSync(folder), ["saved"]);
 });
 

@@ -1,17 +1,17 @@
 /*
- * The file of bbolt, in which etcd keeps its data: pages of one size, numbered from the file's begin. Pages 0 and 1 are
- * "meta" pages that name the page of the root bucket. A bucket is a B+tree: leaf pages hold keys and values in
- * ascending order, branch pages hold the first key of each page below. The root bucket's values are bucket headers (root
- * page, sequence); a small bucket's only page may follow its header directly. All numbers are little-endian.
+ * The file format of bbolt, in which etcd keeps its data: pages of one size, numbered from the start of the file. Pages 0
+ * and 1 are "meta" pages with the page number of the root bucket. A bucket is a B+tree: leaf pages hold keys and values in
+ * ascending order, branch pages hold the first key of each child page. The root bucket's values are bucket headers (root
+ * page, sequence). A small bucket's only page may follow its header directly. All numbers are little-endian.
  */
 
-export const PAGE_HEADER = 16;
-export const ELEMENT = 16;
-export const BUCKET_HEADER = 16;
-export const META_LENGTH = 64;
+export const PAGE_HEADER_BYTES = 16;
+export const ELEMENT_BYTES = 16;
+export const BUCKET_HEADER_BYTES = 16;
+export const META_BYTES = 64;
 
 export const Flag = { BRANCH: 0x01, LEAF: 0x02, META: 0x04, FREELIST: 0x10 } as const;
-/** Of a leaf element: its value is a bucket header. */
+/** Flag of a leaf element: its value is a bucket header. */
 export const BUCKET_ELEMENT = 1;
 
 const MAGIC = 0xed0cdaed;
@@ -26,9 +26,9 @@ export interface Meta {
   readonly txid: number;
 }
 
-/** The meta in `bytes`, which begin after the page header; undefined when they hold none that is whole. */
+/** Reads a meta. `bytes` begin after the page header. Returns undefined if the meta is damaged. */
 export function readMeta(bytes: Buffer): Meta | undefined {
-  if (bytes.length < META_LENGTH || bytes.readUInt32LE(0) !== MAGIC || bytes.readUInt32LE(4) !== VERSION) {
+  if (bytes.length < META_BYTES || bytes.readUInt32LE(0) !== MAGIC || bytes.readUInt32LE(4) !== VERSION) {
     return undefined;
   }
   if (bytes.readBigUInt64LE(56) !== fnv1a(bytes.subarray(0, 56))) return undefined;
@@ -40,9 +40,9 @@ export function readMeta(bytes: Buffer): Meta | undefined {
   };
 }
 
-/** The bytes of a meta after the page header. `freelist` is the page with the list of free pages. */
+/** Encodes a meta, without the page header. `freelist` is the page with the list of free pages. */
 export function writeMeta({ pageSize, root, pages, txid }: Meta, freelist: number): Buffer {
-  const bytes = Buffer.alloc(META_LENGTH);
+  const bytes = Buffer.alloc(META_BYTES);
   bytes.writeUInt32LE(MAGIC, 0);
   bytes.writeUInt32LE(VERSION, 4);
   bytes.writeUInt32LE(pageSize, 8);

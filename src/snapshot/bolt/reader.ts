@@ -1,12 +1,12 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import {
   BUCKET_ELEMENT,
-  BUCKET_HEADER,
-  ELEMENT,
+  BUCKET_HEADER_BYTES,
+  ELEMENT_BYTES,
   Flag,
-  META_LENGTH,
+  META_BYTES,
   type Meta,
-  PAGE_HEADER,
+  PAGE_HEADER_BYTES,
   readMeta,
 } from "./format.js";
 
@@ -18,16 +18,16 @@ export interface Row {
 /** Deeper than any tree of pages can be. */
 const MAX_DEPTH = 32;
 
-/** A backend file that is not what it should be. */
+/** A damaged backend file. */
 export class BrokenFile extends Error {
   override readonly name = "BrokenFile";
 
   constructor(path: string, what: string) {
-    super(`${path} is not a whole etcd backend file: ${what}`);
+    super(`${path} is not a valid etcd backend file: ${what}`);
   }
 }
 
-/** Reads the buckets of a bbolt file that nobody writes to. Throws `BrokenFile`. */
+/** Reads the buckets of a bbolt file that is not being written. Throws `BrokenFile`. */
 export class BoltReader {
   private readonly fd: number;
   private readonly meta: Meta;
@@ -57,25 +57,25 @@ export class BoltReader {
     return [...this.roots.keys()];
   }
 
-  /** The rows of a bucket in ascending order; none when there is no such bucket. */
+  /** The rows of a bucket in ascending order; none if there is no such bucket. */
   *rows(bucket: string): Generator<Row> {
     const root = this.roots.get(bucket);
     if (root !== undefined) yield* this.tree(root, 0);
   }
 
-  /** The value of one key; undefined when it is not there. Reads the whole bucket: for small ones. */
+  /** The value of one key; undefined if it does not exist. Reads the whole bucket, so use it for small ones. */
   get(bucket: string, key: string): Buffer | undefined {
     for (const row of this.rows(bucket)) if (row.key.toString("latin1") === key) return row.value;
     return undefined;
   }
 
-  /** The last row of a bucket; undefined when it is empty. */
+  /** The last row of a bucket; undefined if it is empty. */
   last(bucket: string): Row | undefined {
     const root = this.roots.get(bucket);
     if (root === undefined) return undefined;
     let page = this.load(root);
     for (let depth = 0; isBranch(page); depth++) {
-      if (depth > MAX_DEPTH) this.broken("its pages go round in circles");
+      if (depth > MAX_DEPTH) this.broken("its pages form a loop");
       page = this.load({ page: this.childOf(page, page.readUInt16LE(10) - 1) });
     }
     const count = page.readUInt16LE(10);
@@ -87,15 +87,15 @@ export class BoltReader {
   }
 
   private findMeta(): Meta {
-    const first = readMeta(this.read(PAGE_HEADER, META_LENGTH));
+    const first = readMeta(this.read(PAGE_HEADER_BYTES, META_BYTES));
     if (first === undefined) return this.broken("its first page is damaged");
-    // The newer of the two counts, if it is whole.
-    const second = readMeta(this.read(first.pageSize + PAGE_HEADER, META_LENGTH));
+    // The newer of the two counts, if it is not damaged.
+    const second = readMeta(this.read(first.pageSize + PAGE_HEADER_BYTES, META_BYTES));
     return second !== undefined && second.txid > first.txid ? second : first;
   }
 
   private *tree(root: Root, flags: number, depth = 0): Generator<Row> {
-    if (depth > MAX_DEPTH) this.broken("its pages go round in circles");
+    if (depth > MAX_DEPTH) this.broken("its pages form a loop");
     const page = this.load(root);
     const count = page.readUInt16LE(10);
     if (isBranch(page)) {
@@ -106,14 +106,14 @@ export class BoltReader {
   }
 
   private childOf(branch: Buffer, index: number): number {
-    const at = PAGE_HEADER + index * ELEMENT;
-    if (index < 0 || at + ELEMENT > branch.length) return this.broken("a page is damaged");
+    const at = PAGE_HEADER_BYTES + index * ELEMENT_BYTES;
+    if (index < 0 || at + ELEMENT_BYTES > branch.length) return this.broken("a page is damaged");
     return Number(branch.readBigUInt64LE(at + 8));
   }
 
   private elementOf(leaf: Buffer, index: number, flags: number): Row {
-    const at = PAGE_HEADER + index * ELEMENT;
-    if (at + ELEMENT > leaf.length) return this.broken("a page is damaged");
+    const at = PAGE_HEADER_BYTES + index * ELEMENT_BYTES;
+    if (at + ELEMENT_BYTES > leaf.length) return this.broken("a page is damaged");
     if (leaf.readUInt32LE(at) !== flags) this.broken("it has buckets where etcd has none");
     const begin = at + leaf.readUInt32LE(at + 4);
     const middle = begin + leaf.readUInt32LE(at + 8);
@@ -122,7 +122,7 @@ export class BoltReader {
     return { key: leaf.subarray(begin, middle), value: leaf.subarray(middle, end) };
   }
 
-  /** A branch or leaf page with all that overflows it. */
+  /** A branch or leaf page with its overflow pages. */
   private load(root: Root): Buffer {
     if ("inline" in root) return this.checked(root.inline);
     const { pageSize, pages } = this.meta;
@@ -135,7 +135,7 @@ export class BoltReader {
   }
 
   private checked(page: Buffer): Buffer {
-    const flags = page.length >= PAGE_HEADER ? page.readUInt16LE(8) : 0;
+    const flags = page.length >= PAGE_HEADER_BYTES ? page.readUInt16LE(8) : 0;
     if (flags !== Flag.BRANCH && flags !== Flag.LEAF) this.broken("a page is neither branch nor leaf");
     return page;
   }
@@ -156,12 +156,12 @@ export class BoltReader {
   }
 }
 
-/** Where a bucket's tree begins: a page of the file, or its only page itself. */
+/** The root of a bucket's tree: the number of a page, or its only page itself. */
 type Root = { readonly page: number } | { readonly inline: Buffer };
 
 function rootOf(header: Buffer): Root {
-  const page = header.length >= BUCKET_HEADER ? Number(header.readBigUInt64LE(0)) : 0;
-  return page > 0 ? { page } : { inline: header.subarray(BUCKET_HEADER) };
+  const page = header.length >= BUCKET_HEADER_BYTES ? Number(header.readBigUInt64LE(0)) : 0;
+  return page > 0 ? { page } : { inline: header.subarray(BUCKET_HEADER_BYTES) };
 }
 
 const isBranch = (page: Buffer): boolean => page.readUInt16LE(8) === Flag.BRANCH;

@@ -1,12 +1,19 @@
 import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
-import { BUCKET_ELEMENT, BUCKET_HEADER, ELEMENT, Flag, PAGE_HEADER, writeMeta } from "./format.js";
+import {
+  BUCKET_ELEMENT,
+  BUCKET_HEADER_BYTES,
+  ELEMENT_BYTES,
+  Flag,
+  PAGE_HEADER_BYTES,
+  writeMeta,
+} from "./format.js";
 
 /** Pages 0 and 1 are the metas, 2 the list of free pages, which stays empty. */
 const FREELIST = 2;
 const FIRST = 3;
 
 /**
- * Writes a new bbolt file, one bucket after the other, every page full. Memory: one page for each level of the tree.
+ * Writes a new bbolt file, one bucket after the other, with full pages. Needs memory for one page per level of the tree.
  */
 export class BoltWriter {
   private readonly fd: number;
@@ -21,11 +28,11 @@ export class BoltWriter {
     this.fd = openSync(path, "wx", 0o600);
   }
 
-  /** Writes a bucket. Rows must come in ascending order of their keys, and so must buckets of their (latin1) names. */
+  /** Writes a bucket. Rows must be in ascending order of their keys, and buckets in ascending order of their latin1 names. */
   bucket(name: string, rows: Iterable<{ readonly key: Uint8Array; readonly value: Uint8Array }>): void {
     const tree = new Tree(this.pageSize, 0, (page) => this.append(page));
     for (const { key, value } of rows) tree.add(key, value);
-    const value = Buffer.alloc(BUCKET_HEADER);
+    const value = Buffer.alloc(BUCKET_HEADER_BYTES);
     value.writeBigUInt64LE(BigInt(tree.finish()), 0);
     this.roots.push({ key: Buffer.from(name, "latin1"), value });
   }
@@ -42,19 +49,19 @@ export class BoltWriter {
     for (const txid of [0, 1]) {
       const page = Buffer.alloc(pageSize);
       writeHeader(page, txid, Flag.META, 0, 0);
-      writeMeta({ pageSize, root, pages: this.next, txid }, FREELIST).copy(page, PAGE_HEADER);
+      writeMeta({ pageSize, root, pages: this.next, txid }, FREELIST).copy(page, PAGE_HEADER_BYTES);
       this.write(page, txid);
     }
     fsyncSync(this.fd);
     this.close();
   }
 
-  /** Gives up what has not been finished; the file stays, incomplete. */
+  /** Closes the file without completing it. The incomplete file stays. */
   close(): void {
     closeSync(this.fd);
   }
 
-  /** Puts a page, all but its number, behind the others and gives its number. */
+  /** Appends a page, sets its number and returns it. */
   private append(page: Buffer): number {
     const id = this.next;
     this.next += page.length / this.pageSize;
@@ -73,13 +80,13 @@ export class BoltWriter {
 
 interface Entry {
   readonly key: Uint8Array;
-  /** Of a leaf. */
+  /** Value of a leaf entry. */
   readonly value: Uint8Array;
-  /** Of a branch: the page below. */
+  /** Page number of a branch entry's child. */
   readonly child?: number;
 }
 
-/** One bucket's B+tree, built from below: each level holds the page that is being filled. */
+/** One bucket's B+tree, built from the leaves up: each level holds the page that is being filled. */
 class Tree {
   private readonly levels: Level[] = [];
 
@@ -93,7 +100,7 @@ class Tree {
     this.put(0, { key, value });
   }
 
-  /** Writes what is left and gives the root's page. */
+  /** Writes the remaining pages and returns the number of the root page. */
   finish(): number {
     if (this.levels.length === 0) return this.append(this.page(0, new Level()));
     for (let level = 0; ; level++) {
@@ -106,20 +113,20 @@ class Tree {
   private put(at: number, entry: Entry): void {
     this.levels[at] ??= new Level();
     const level = this.levels[at];
-    const size = ELEMENT + entry.key.length + entry.value.length;
+    const size = ELEMENT_BYTES + entry.key.length + entry.value.length;
     if (level.entries.length > 0 && level.size + size > this.pageSize) this.flush(at);
     level.entries.push(entry);
     level.size += size;
   }
 
-  /** Writes the page of a level and tells the level above, which there is none of as long as the page is the only one. */
+  /** Writes the page of a level, and adds it to the level above. A level with a single page has no level above. */
   private flush(at: number): void {
     const level = this.levels[at]!;
     if (level.entries.length === 0) return;
     const { key } = level.entries[0]!;
     const written = { key, value: NOTHING, child: this.append(this.page(at, level)) };
     level.entries = [];
-    level.size = PAGE_HEADER;
+    level.size = PAGE_HEADER_BYTES;
     if (level.pages++ === 0) {
       level.only = written;
       return;
@@ -133,8 +140,8 @@ class Tree {
     const page = Buffer.alloc(Math.ceil(size / this.pageSize) * this.pageSize);
     const overflow = page.length / this.pageSize - 1;
     writeHeader(page, 0, at === 0 ? Flag.LEAF : Flag.BRANCH, entries.length, overflow);
-    let element = PAGE_HEADER;
-    let data = PAGE_HEADER + entries.length * ELEMENT;
+    let element = PAGE_HEADER_BYTES;
+    let data = PAGE_HEADER_BYTES + entries.length * ELEMENT_BYTES;
     for (const { key, value, child } of entries) {
       if (child === undefined) {
         page.writeUInt32LE(this.flags, element);
@@ -149,7 +156,7 @@ class Tree {
       page.set(key, data);
       page.set(value, data + key.length);
       data += key.length + value.length;
-      element += ELEMENT;
+      element += ELEMENT_BYTES;
     }
     return page;
   }
@@ -157,11 +164,11 @@ class Tree {
 
 class Level {
   entries: Entry[] = [];
-  /** Bytes of the page so far. */
-  size = PAGE_HEADER;
-  /** Pages written. */
+  /** Size of the page so far, in bytes. */
+  size = PAGE_HEADER_BYTES;
+  /** Number of written pages. */
   pages = 0;
-  /** The page written, as long as it is the only one. */
+  /** The written page while it is the only one. */
   only: Entry | undefined;
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodeTimeline, encodeTimeline, restoredLog } from "../../src/snapshot/timeline.js";
+import { decodeTimeline, encodeTimeline, restoredLog } from "../../src/snapshot/savedTimeline.js";
 import type { Base } from "../../src/timeline/base.js";
 import type { FoldState } from "../../src/timeline/fold.js";
 import { findBase, recover } from "../../src/timeline/recover.js";

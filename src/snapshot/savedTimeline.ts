@@ -3,19 +3,19 @@ import type { FoldState } from "../timeline/fold.js";
 import { BASE_KEY, partKey, TAIL_KEY } from "../timeline/keys.js";
 import { planBase } from "../timeline/rebase.js";
 
-/** The timeline of one moment: everything that the log says up to a revision. */
+/** The timeline at one moment: everything in the log up to a revision. */
 export interface SavedTimeline {
   readonly base: Base;
   readonly state: FoldState;
 }
 
-/** The timeline as one file: a base with nothing outside of it. */
+/** The timeline as one file: a base without separate parts. */
 export function encodeTimeline(base: Base, state: Readonly<FoldState>): Uint8Array {
   const whole = { ...base, segmentParts: [], segmentsInParts: 0 };
   return encodeBase(whole, state, Number.POSITIVE_INFINITY, () => "").value;
 }
 
-/** Throws `StatusError` when the file is not whole or of another format. */
+/** Throws `StatusError` if the file is damaged or has another format. */
 export function decodeTimeline(bytes: Uint8Array): SavedTimeline {
   return decodeBase(bytes, () => undefined);
 }
@@ -23,22 +23,22 @@ export function decodeTimeline(bytes: Uint8Array): SavedTimeline {
 export interface Restored {
   /** Index of the shard that is the host, or -1. */
   readonly hostShard: number;
-  /** The host's revision that the keys are put at. Every other shard takes one revision for its mark. */
+  /** The host's revision at which the keys are put. Every other shard uses one revision for its mark. */
   readonly hostRevision: number;
   /** The restored store's id. */
   readonly store: string;
-  /** On the host. */
+  /** The host's mark. */
   readonly mark: { readonly key: Uint8Array; readonly value: Uint8Array };
   /** Ids of the shards' new clusters, decimal. */
   readonly clusterIds: readonly string[];
   /**
-   * How many revisions are left out before the next one, so that none is used that clients have seen after the moment
-   * of the snapshot; what is before them counts as compacted. 0: the next revision follows directly.
+   * Number of revisions to skip, so that no revision is used again that clients saw after the snapshot. Older revisions
+   * count as compacted. 0: the next revision follows directly.
    */
   readonly bumpRevision: number;
 }
 
-/** The keys that make up this timeline's log on a host that begins with nothing of it. */
+/** The keys of this timeline's log, for a host without a log. */
 export function restoredLog(
   { base, state }: SavedTimeline,
   { hostShard, hostRevision, store, mark, clusterIds, bumpRevision }: Restored,

@@ -3,11 +3,11 @@ import { parseMap } from "../routing/fingerprint.js";
 import type { RoutingRule } from "../routing/map.js";
 import type { Manifest } from "./manifest.js";
 import { clusterName } from "./restore.js";
-import type { SavedTimeline } from "./timeline.js";
+import type { SavedTimeline } from "./savedTimeline.js";
 
 /**
- * The part of shards.yaml that says what the store is: shards, timeline host and routing, as they were saved. `endpoints`
- * are by cluster name.
+ * The part of shards.yaml that defines the store: shards, timeline host and routing, as they were saved. `endpoints` maps
+ * cluster names to endpoints.
  */
 export function configurationOf(
   { clusters, hostShard }: Manifest,
@@ -32,7 +32,7 @@ export function configurationOf(
   });
 }
 
-/** As text where it is text, as in the file that it came from. */
+/** The prefix as text if it is text, and otherwise in base64. */
 function prefixOf({ prefix }: RoutingRule): { prefix: string } | { prefixBase64: string } {
   const bytes = Buffer.from(prefix);
   const text = bytes.toString();
