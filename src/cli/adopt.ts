@@ -5,7 +5,7 @@ import { TIMELINE_CLUSTER } from "../snapshot/restore.js";
 import { startError } from "./contradictions.js";
 import { CommandError, Exit } from "./exit.js";
 
-/** `braid adopt`: makes the cluster behind a shard's endpoints, or the timeline host's, the store's own. */
+/** `braid adopt`: accepts the cluster behind a shard's endpoints, or the timeline host's, as part of the store. */
 export async function adopt(shard: string, configFile: string): Promise<number> {
   const config = loadConfig(configFile);
   const index = config.shards.findIndex(({ name }) => name === shard);
@@ -20,8 +20,8 @@ export async function adopt(shard: string, configFile: string): Promise<number> 
   const name = isHost ? "The timeline host" : `Shard ${shard}`;
   process.stdout.write(
     adopted
-      ? `${name} is this cluster from now on. Restart the proxies.\n`
-      : `${name} is this cluster already; nothing was changed.\n`,
+      ? `${name} is now this cluster. Restart the proxies.\n`
+      : `${name} is already this cluster; nothing was changed.\n`,
   );
   return Exit.ok;
 }

@@ -15,7 +15,7 @@ import { Exit } from "./exit.js";
 import { formatTable } from "./table.js";
 import { findUserProblems } from "./users.js";
 
-/** One endpoint of one cluster, and what it answered. */
+/** One endpoint of one cluster, and its response. */
 interface Probe {
   /** "shard a", or "timeline" for a dedicated timeline host. */
   readonly cluster: string;
@@ -34,7 +34,7 @@ interface Answer {
   readonly milliseconds: number;
 }
 
-/** `braid check`: validates the configuration, asks every endpoint for its status and prints a table. */
+/** `braid check`: validates the configuration, queries the status of every endpoint and prints a table. */
 export async function check(configFile: string): Promise<number> {
   const config = loadConfig(configFile);
   const probes = await Promise.all(
@@ -42,7 +42,7 @@ export async function check(configFile: string): Promise<number> {
       endpoints.map((endpoint) => probe(name, endpoint, index, config)),
     ),
   );
-  // Newer etcds tell their status only to the role root.
+  // Newer etcds return their status only to the role root.
   const answers = ({ answer, error }: Probe) => answer !== undefined || isDenied({ message: error ?? "" });
   const answering = new Set(probes.filter(answers).map(({ cluster }) => cluster));
   const found = [
@@ -51,11 +51,11 @@ export async function check(configFile: string): Promise<number> {
     ...(await findUserProblems(config, answering)),
     ...(await findContradictions(config, configFile)),
   ];
-  // What keeps several checks from being made is said once.
+  // A problem that prevents several checks is reported once.
   const problems = [...new Set(found)];
   const host =
     config.timeline.kind === "shard"
-      ? `shard ${config.shards[config.timeline.shard].name}`
+      ? `shard ${config.shards[config.timeline.shard]?.name}`
       : config.timeline.endpoints.join(", ");
   const count = config.shards.length;
   const lines = [
@@ -66,7 +66,7 @@ export async function check(configFile: string): Promise<number> {
       ...probes.map(row),
     ]),
     "",
-    problems.length === 0 ? "Everything answers." : "Problems:",
+    problems.length === 0 ? "No problems found." : "Problems:",
     ...problems.map((problem) => `  ${problem}`),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
@@ -76,7 +76,7 @@ export async function check(configFile: string): Promise<number> {
 interface Cluster {
   readonly name: string;
   readonly endpoints: readonly string[];
-  /** Of the shard; -1 for a timeline host of its own. */
+  /** Index of the shard; -1 for a timeline host that is not a shard. */
   readonly index: number;
 }
 
@@ -90,7 +90,7 @@ function clusters(config: Config): Cluster[] {
   return [...shards, { name: "timeline", endpoints: config.timeline.endpoints, index: -1 }];
 }
 
-/** What the clusters of the configuration contradict, in the lines of its file. */
+/** Contradictions between the clusters and the configuration, with the lines of its file. */
 async function findContradictions(config: Config, configFile: string): Promise<string[]> {
   const log = createLog("silent");
   return findStoreContradictions(config, log).then(
@@ -99,7 +99,7 @@ async function findContradictions(config: Config, configFile: string): Promise<s
   );
 }
 
-/** What is wrong with the certificate that clients will be shown. */
+/** Problems of the certificate for clients. */
 function findListenProblems({ tls }: Config): string[] {
   if (tls === undefined) return [];
   try {
@@ -145,7 +145,7 @@ async function probe(cluster: string, endpoint: string, index: number, config: C
     };
     return { cluster, endpoint, answer, error: undefined };
   } catch (error) {
-    return failed(client.endpoints()[0].lastError ?? withDetail(error));
+    return failed(client.endpoints()[0]?.lastError ?? withDetail(error));
   } finally {
     client.close();
   }
@@ -185,11 +185,11 @@ function findProblems(probes: readonly Probe[]): string[] {
 }
 
 /**
- * True for an etcd (e.g. "3.5.4") that may crash while it reads several keys at once for somebody who goes away, which is how a proxy
- * reads.
+ * True for an etcd version (such as "3.5.4") that may crash when a connection is lost while it reads several keys, which
+ * proxies do.
  */
 export function mayCrash(version: string): boolean {
-  const [major, minor, patch] = version.split(".").map((part) => Number.parseInt(part, 10));
+  const [major = 0, minor = 0, patch = 0] = version.split(".").map((part) => Number.parseInt(part, 10));
   if (major !== 3) return false;
   return minor < 4 || (minor === 4 && patch < 23) || (minor === 5 && patch < 7);
 }

@@ -1,25 +1,25 @@
 import { once } from "node:events";
 import { relative, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
-import { FolderInUse } from "../dev/lock.js";
+import { FolderInUse } from "../dev/folderLock.js";
 import { isFree } from "../dev/ports.js";
-import { type Store, startStore } from "../dev/store.js";
+import { type CommandLine, type Store, startStore } from "../dev/store.js";
 import { version } from "../ops/package.js";
 import { CommandError, Exit } from "./exit.js";
 import { onSignals } from "./signals.js";
 import { formatTable } from "./table.js";
 
-/** Where etcd listens by default, and so what clients try first. */
+/** etcd's default port, which clients try first. */
 const DEFAULT_PORT = 2379;
 
 export interface DevOptions {
-  /** Loopback port of the proxy; undefined: the default port, or another if that is taken. */
+  /** Loopback port of the proxy; undefined: the default port, or another if that is in use. */
   port: number | undefined;
   /** Data folder. */
   data: string;
 }
 
-/** `braid dev`: a store on this machine, three etcds and a proxy, until a signal ends it. */
+/** `braid dev`: runs a store on this machine, three etcds and a proxy, until a signal ends it. */
 export async function dev(options: DevOptions): Promise<number> {
   const dir = resolve(options.data);
   const port = await choosePort(options.port);
@@ -29,7 +29,7 @@ export async function dev(options: DevOptions): Promise<number> {
     onSignals(
       () => {
         stopping = true;
-        if (!store) process.exit(Exit.ok); // still starting: what has been started ends with this process
+        if (!store) process.exit(Exit.ok); // still starting: the child processes end with this one
         say("\nStopping …");
         store.stop().then(resolve, reject);
       },
@@ -52,7 +52,7 @@ export async function dev(options: DevOptions): Promise<number> {
     if (error instanceof FolderInUse) {
       throw new CommandError(
         Exit.failure,
-        `${error.message}. Stop that one first, or choose another folder with --data.`,
+        `${error.message}. Stop it first, or choose another folder with --data.`,
       );
     }
     throw new CommandError(Exit.failure, (error as Error).message);
@@ -62,31 +62,31 @@ export async function dev(options: DevOptions): Promise<number> {
   return Exit.ok;
 }
 
-async function choosePort(asked: number | undefined): Promise<number> {
-  const wanted = asked ?? DEFAULT_PORT;
+async function choosePort(given: number | undefined): Promise<number> {
+  const wanted = given ?? DEFAULT_PORT;
   if (await isFree(wanted)) return wanted;
   let next = wanted + 1;
   while (!(await isFree(next))) next++;
-  const taken = `127.0.0.1:${wanted} is taken by another process`;
-  if (asked !== undefined) {
-    throw new CommandError(Exit.failure, `${taken}. The next free port: --port ${next}`);
+  const taken = `127.0.0.1:${wanted} is in use by another process`;
+  if (given !== undefined) {
+    throw new CommandError(Exit.failure, `${taken}. To use the next free port: --port ${next}`);
   }
   if (!process.stdin.isTTY) {
-    say(`${taken} (an etcd of the system?). Using the next free port, ${next}.`);
+    say(`${taken} (perhaps a system etcd). Using the next free port, ${next}.`);
     return next;
   }
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  // Ctrl-C and Ctrl-D are a no.
+  // Ctrl-C and Ctrl-D mean no.
   const closed = once(terminal, "close").then(() => "n");
-  const question = `${taken} (an etcd of the system?). Use ${next} instead? [Y/n] `;
+  const question = `${taken} (perhaps a system etcd). Use ${next} instead? [Y/n] `;
   const answer = await Promise.race([terminal.question(question).catch(() => "n"), closed]);
   terminal.close();
   if (/^\s*n/i.test(answer)) throw new CommandError(Exit.failure, "Not started.");
   return next;
 }
 
-/** How this very program is started as `braid serve`, compiled, from its sources, or as the single executable. */
-function serveCommand(): string[] {
+/** The command line of `braid serve` for this program: compiled, from its sources, or as the single executable. */
+function serveCommand(): CommandLine {
   return [process.execPath, ...process.execArgv, process.argv[1]!, "serve"];
 }
 
@@ -109,13 +109,13 @@ function welcome(store: Store, dir: string): string {
     "",
     formatTable(rows),
     "",
-    "It is ready. In another terminal:",
+    "The store is ready. In another terminal:",
     `  etcdctl --endpoints ${layout.listen} put /demo/greeting hello`,
     `  etcdctl --endpoints ${layout.listen} get --prefix /demo/`,
     `  etcdctl --endpoints ${layout.listen} watch --prefix ""`,
     `  npx braid route --config ${shown}/shards.yaml /demo/greeting`,
     "",
-    `Ctrl-C stops it; the data stays in ${shown}.`,
+    `Press Ctrl-C to stop it. The data stays in ${shown}.`,
   ].join("\n");
 }
 

@@ -1,13 +1,13 @@
-/** What the exit code of `braid` means. */
+/** Exit codes of `braid`. */
 export const Exit = {
   ok: 0,
-  /** It was tried and did not work. */
+  /** The command failed. */
   failure: 1,
-  /** The command line or the configuration is wrong: nothing was tried. */
+  /** The command line or the configuration is wrong: nothing was done. */
   usage: 2,
 } as const;
 
-/** An error that is told in its message alone, without a stack, and ends the command with `code`. */
+/** An error that ends the command with `code`, and is printed without a stack. */
 export class CommandError extends Error {
   override readonly name = "CommandError";
 

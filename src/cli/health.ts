@@ -5,21 +5,24 @@ import { formatHostPort, isWildcard, parseHostPort } from "../config/address.js"
 import { loadConfig } from "../config/load.js";
 import { CommandError, Exit } from "./exit.js";
 
-/** Longest time that a proxy may take to answer, ms. */
-const ANSWER_TIMEOUT_MS = 3_000;
+/** How long the proxy may take to respond. */
+const RESPONSE_TIMEOUT_MS = 3_000;
 
-/** `braid health`: asks the proxy that runs here with this configuration whether it is alive. */
+/** `braid health`: checks that the proxy with this configuration on this machine is alive. */
 export async function health(configFile: string): Promise<number> {
   const { metrics, listen, tls } = loadConfig(configFile);
   const { host, port } = parseHostPort(metrics.listen ?? listen[0]!);
   if (port === 0)
-    throw new CommandError(Exit.usage, "the configuration leaves the choice of the port to the system");
+    throw new CommandError(
+      Exit.usage,
+      "the system chooses the port (0 in the configuration), so it is not known",
+    );
   const target = { host: reachable(host), port, path: "/livez", agent: false as const };
-  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  const signal = AbortSignal.timeout(RESPONSE_TIMEOUT_MS);
   const address = formatHostPort(target);
   let status: number | undefined;
   try {
-    // It is about the process, on this machine: whether clients trust its certificate is another question.
+    // This checks the process, not whether clients trust its certificate.
     const request: ClientRequest =
       metrics.listen === undefined && tls !== undefined
         ? getHttps({ ...target, signal, rejectUnauthorized: false })
@@ -29,7 +32,7 @@ export async function health(configFile: string): Promise<number> {
     status = response.statusCode;
   } catch (error) {
     const reason = signal.aborted
-      ? `no answer within ${ANSWER_TIMEOUT_MS / 1000} s`
+      ? `no response within ${RESPONSE_TIMEOUT_MS / 1000} s`
       : (error as Error).message;
     throw new CommandError(Exit.failure, `the proxy at ${address}: ${reason}`);
   }
@@ -38,7 +41,7 @@ export async function health(configFile: string): Promise<number> {
   return Exit.ok;
 }
 
-/** An address that reaches a server which listens on `host`. */
+/** The address to connect to for a server that listens on `host`. */
 function reachable(host: string): string {
   if (!isWildcard(host)) return host;
   return host.includes(":") ? "::1" : "127.0.0.1";

@@ -6,7 +6,7 @@ import { CommandError, Exit } from "./exit.js";
 import { createProgram } from "./program.js";
 
 async function main(argv: readonly string[]): Promise<number> {
-  // Later there may be no handle left to read it with.
+  // Read the limit now: later there may be no handle left to read it with.
   const limit = handleLimit();
   let code: number = Exit.ok;
   const program = createProgram((result) => {
@@ -17,12 +17,12 @@ async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync(argv);
     return code;
   } catch (error) {
-    // commander has told what is wrong; --help and --version end here too, with 0
+    // commander has already printed the error. --help and --version end here too, with 0.
     if (error instanceof CommanderError) return error.exitCode === 0 ? Exit.ok : Exit.usage;
-    if (error instanceof ConfigError) return tell(Exit.usage, error.message);
-    if (error instanceof CommandError) return tell(error.code, error.message);
-    // Not even the command's own code could be read.
-    if (isOutOfHandles(error)) return tell(Exit.failure, tooFewHandles(limit));
+    if (error instanceof ConfigError) return fail(Exit.usage, error.message);
+    if (error instanceof CommandError) return fail(error.code, error.message);
+    // Even loading the command's code needs a handle.
+    if (isOutOfHandles(error)) return fail(Exit.failure, tooFewHandles(limit));
     throw error;
   }
 }
@@ -31,15 +31,15 @@ function withChildren(command: Command): Command[] {
   return [command, ...command.commands.flatMap(withChildren)];
 }
 
-function tell(code: number, message: string): number {
+function fail(code: number, message: string): number {
   process.stderr.write(`braid: ${message}\n`);
   return code;
 }
 
-// No top-level await: the single executable is a CommonJS bundle, which has none.
+// No top-level await: the single executable is a CommonJS bundle, which does not support it.
 void main(process.argv).then((code) => {
-  // The code is set, not exited with, so that what is still being written gets out.
+  // Set the code instead of exiting, so that pending output is written.
   process.exitCode = code;
-  // A message channel to whoever started us is no reason to go on.
+  // A message channel to the parent process must not keep this process alive.
   process.channel?.unref();
 });

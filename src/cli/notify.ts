@@ -2,9 +2,9 @@ import { spawn } from "node:child_process";
 import type { Log } from "../ops/log.js";
 
 /**
- * Tells systemd the state of a unit with `Type=notify`; without one (no `NOTIFY_SOCKET`) it does nothing. `assignments` are those of
- * sd_notify(3), e.g. `READY=1`. Node.js cannot send to Unix datagram sockets, so systemd's own command does. The unit needs
- * `NotifyAccess=all`, because that command is a process of its own.
+ * Reports the state of a unit with `Type=notify` to systemd. Without `NOTIFY_SOCKET` it does nothing. `assignments` are those
+ * of sd_notify(3), such as `READY=1`. Node.js cannot send to Unix datagram sockets, so this runs `systemd-notify`. The unit
+ * needs `NotifyAccess=all`, because that command is a separate process.
  */
 export function notifySystemd(log: Log, ...assignments: string[]): void {
   if (!process.env.NOTIFY_SOCKET) return;

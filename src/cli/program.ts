@@ -1,18 +1,18 @@
 import { Command, InvalidArgumentError } from "commander";
 import { version } from "../ops/package.js";
-import type { RepairOptions } from "./auth.js";
+import type { RepairOptions } from "./authRepair.js";
 import type { RestoreOptions } from "./snapshot.js";
 
-/** Sets what the process will end with; commands resolve to an exit code. */
+/** Receives the exit code of the command. */
 export type Finish = (code: number) => void;
 
 const CONFIG = ["-c, --config <file>", "configuration file", "shards.yaml"] as const;
 
-const exitCodes = `
+const EXIT_CODES = `
 Exit codes:
   0  success
-  1  failure: it was tried and did not work
-  2  the command line or the configuration is wrong; nothing was tried`;
+  1  the command failed
+  2  the command line or the configuration is wrong; nothing was done`;
 
 /** The command line of `braid`. Each command's code is loaded when it runs. */
 export function createProgram(finish: Finish): Command {
@@ -21,7 +21,7 @@ export function createProgram(finish: Finish): Command {
     .version(version, "-v, --version", "print the version")
     .helpOption("-h, --help", "print help")
     .helpCommand(false)
-    .addHelpText("after", `${exitCodes}\n\nHelp on a command: braid <command> --help`);
+    .addHelpText("after", `${EXIT_CODES}\n\nHelp on a command: braid <command> --help`);
 
   program
     .command("serve")
@@ -30,12 +30,12 @@ export function createProgram(finish: Finish): Command {
     .addHelpText(
       "after",
       `
-Runs until SIGINT or SIGTERM, which let requests in progress finish; a second signal ends it at once.
-SIGHUP has it read the configuration again; the log says what changed, and what needs a restart.
+Runs until SIGINT or SIGTERM, and then lets requests in progress finish. A second signal ends it at once.
+SIGHUP reads the configuration again. The log names the changed settings, and those that need a restart.
 
 Example:
   braid serve --config /etc/braid/shards.yaml
-${exitCodes}`,
+${EXIT_CODES}`,
     )
     .action(async (options: { config: string }) => {
       const { serve } = await import("./serve.js");
@@ -47,19 +47,19 @@ ${exitCodes}`,
     .description("run a whole store on this machine: three etcds and a proxy")
     .option(
       "-p, --port <port>",
-      "port of the proxy on 127.0.0.1 (default: 2379, or the next free one)",
+      "port of the proxy on 127.0.0.1 (default: 2379, or the next free port)",
       parsePort,
     )
-    .option("-d, --data <folder>", "where the data is kept", ".braid")
+    .option("-d, --data <folder>", "folder for the data", ".braid")
     .addHelpText(
       "after",
       `
-Needs etcd on the PATH. The data outlives Ctrl-C; delete the folder to start anew.
+Needs etcd on the PATH. Ctrl-C keeps the data; to begin with an empty store, delete the folder.
 
 Examples:
   braid dev
   braid dev --port 12379 --data /tmp/another-store
-${exitCodes}`,
+${EXIT_CODES}`,
     )
     .action(async (options: { port?: number; data: string }) => {
       const { dev } = await import("./dev.js");
@@ -68,17 +68,17 @@ ${exitCodes}`,
 
   program
     .command("health")
-    .description("ask the proxy on this machine whether it is alive")
+    .description("check that the proxy on this machine is alive")
     .option(...CONFIG)
     .addHelpText(
       "after",
       `
-For health checks of containers, where there is no other HTTP client. It asks for /livez at metrics.listen, else at the first
-listen address. A proxy that demands client certificates (tls.clientCaFile) needs metrics.listen for this.
+For health checks in containers without another HTTP client. It requests /livez at metrics.listen, or at the first listen
+address. A proxy that requires client certificates (tls.clientCaFile) needs metrics.listen for this.
 
 Example:
   braid health --config /etc/braid/shards.yaml
-${exitCodes}`,
+${EXIT_CODES}`,
     )
     .action(async (options: { config: string }) => {
       const { health } = await import("./health.js");
@@ -89,19 +89,19 @@ ${exitCodes}`,
     .command("route")
     .description("show where keys live: their routing group, its hash, the shard and the rule")
     .argument("<key...>", "keys")
-    .option("--prefix", "take the keys as prefixes and show the shards that such keys can be on", false)
-    .option("--hex", "keys are given as hexadecimal digits, for keys that are no text", false)
+    .option("--prefix", "treat the keys as prefixes, and show the shards that can have such keys", false)
+    .option("--hex", "the keys are hexadecimal digits, for keys that are not text", false)
     .option(...CONFIG)
     .addHelpText(
       "after",
       `
-Reads the configuration file only; no shard is contacted.
+Only reads the configuration file; does not connect to any shard.
 
 Examples:
   braid route /apisix/routes/1 /apisix/upstreams/1
   braid route --prefix /apisix/
   braid route --hex 2f61ff
-${exitCodes}`,
+${EXIT_CODES}`,
     )
     .action(async (keys: string[], options: { prefix: boolean; hex: boolean; config: string }) => {
       const { route } = await import("./route.js");
@@ -111,17 +111,17 @@ ${exitCodes}`,
   program
     .command("check")
     .description(
-      "validate the configuration and reach every endpoint of every shard and of the timeline host",
+      "validate the configuration and check every endpoint of every shard and of the timeline host",
     )
     .option(...CONFIG)
     .addHelpText(
       "after",
       `
-Changes nothing. It fails when any endpoint does not answer or belongs to another cluster than it should.
+Changes nothing. Fails if an endpoint does not respond or belongs to the wrong cluster.
 
 Example:
   braid check --config /etc/braid/shards.yaml
-${exitCodes}`,
+${EXIT_CODES}`,
     )
     .action(async (options: { config: string }) => {
       const { check } = await import("./check.js");
@@ -130,19 +130,19 @@ ${exitCodes}`,
 
   program
     .command("adopt")
-    .description("make a rebuilt cluster the one that belongs to a shard")
-    .argument("<shard>", "name of the shard, or _timeline for a timeline host that is no shard")
+    .description("accept a rebuilt cluster as the cluster of a shard")
+    .argument("<shard>", "name of the shard, or _timeline for a timeline host that is not a shard")
     .option(...CONFIG)
     .addHelpText(
       "after",
       `
-Proxies refuse a shard whose etcd cluster is another one than when the store was made. When it was rebuilt on
-purpose, from its newest data, this makes it known; then restart the proxies. A cluster that lacks data which
-clients were told is stored is not adopted, nor is one that belongs to something else.
+Proxies refuse a shard if its etcd cluster is not the one that the store was created with. If you have rebuilt the
+cluster from its newest data, run this command, then restart the proxies. It refuses a cluster that lacks
+acknowledged writes, or that belongs to something else.
 
 Example:
   braid adopt a --config /etc/braid/shards.yaml
-${exitCodes}`,
+${EXIT_CODES}`,
     )
     .action(async (shard: string, options: { config: string }) => {
       const { adopt } = await import("./adopt.js");
@@ -157,7 +157,7 @@ ${exitCodes}`,
 function addSnapshot(program: Command, finish: Finish): void {
   const snapshot = program
     .command("snapshot")
-    .description("save a whole store at one revision, and build new clusters from what was saved")
+    .description("save a whole store at one revision, and build new clusters from it")
     .helpCommand(false)
     .addHelpText(
       "after",
@@ -166,23 +166,23 @@ Examples:
   braid snapshot save /backup/monday --config /etc/braid/shards.yaml
   braid snapshot status /backup/monday
   braid snapshot restore /backup/monday --data /var/lib/braid
-${exitCodes}`,
+${EXIT_CODES}`,
     );
 
   snapshot
     .command("save")
     .description("save all shards and the timeline at one revision")
-    .argument("<folder>", "where to: a folder that does not exist, or is empty")
+    .argument("<folder>", "folder to write: it must not exist, or be empty")
     .option(...CONFIG)
     .addHelpText(
       "after",
       `
-Clients go on reading and writing meanwhile. The folder appears when it is complete. Where the shards have
-authentication on, the proxy's user must have the role root.
+Clients can keep reading and writing. The folder appears when it is complete. If the shards have authentication on,
+the proxy's user must have the role root.
 
 Example:
   braid snapshot save /backup/monday --config /etc/braid/shards.yaml
-${exitCodes}`,
+${EXIT_CODES}`,
     )
     .action(async (folder: string, options: { config: string }) => {
       const { save } = await import("./snapshot.js");
@@ -191,14 +191,14 @@ ${exitCodes}`,
 
   snapshot
     .command("status")
-    .description("check the files of a snapshot and show what is in it")
+    .description("check the files of a snapshot and show its contents")
     .argument("<folder>", "the snapshot")
     .addHelpText(
       "after",
       `
 Example:
   braid snapshot status /backup/monday
-${exitCodes}`,
+${EXIT_CODES}`,
     )
     .action(async (folder: string) => {
       const { status } = await import("./snapshot.js");
@@ -209,36 +209,36 @@ ${exitCodes}`,
     .command("restore")
     .description("build the data directories of new clusters from a snapshot")
     .argument("<folder>", "the snapshot")
-    .requiredOption("-d, --data <folder>", "where to: a folder that does not exist, or is empty")
+    .requiredOption("-d, --data <folder>", "folder to write: it must not exist, or be empty")
     .option(
       "-m, --member <cluster/name=url>",
-      "a member that a cluster shall have, with its peer URL; repeat it for every member (default: one, on 127.0.0.1)",
+      "a member of a cluster, with its peer URL; repeat for every member (default: one member on 127.0.0.1)",
       (member: string, members: string[] = []) => [...members, member],
     )
     .option(
       "--bump-revision <n>",
-      "how many revisions to leave out, so that none comes twice; 0: go on where the snapshot ends",
+      "number of revisions to skip, so that none is used twice; 0: continue at the snapshot's revision",
       parseCount,
       1_000_000_000,
     )
-    .option("--etcdutl <command>", "etcdutl or etcdctl to use (default: the one on the PATH)")
+    .option("--etcdutl <command>", "etcdutl or etcdctl to run (default: the one on the PATH)")
     .addHelpText(
       "after",
       `
-Every cluster shows what it showed at the snapshot's revision: keys, values, revisions, versions, leases (each
-with its full time to live again) and users. A timeline host of its own is the cluster _timeline. What clients
-have seen since then is gone; so that they notice, the revisions go on far above, and what is older counts as
-compacted: watches that resume get etcd's error for it and their clients load anew.
+Restores the state at the snapshot's revision: keys, values, revisions, versions, leases (each with its full time to
+live again) and users. A timeline host that is not a shard is the cluster _timeline. Later changes are lost. So that
+clients notice, the next revision is much higher, and older revisions count as compacted: watches that resume get
+etcd's error for this, and their clients load everything again.
 
-The folder gets <cluster>/<member>/ for each member and shards.yaml. Needs etcd's own etcdutl (or etcdctl before
-3.6), of the minor version of the etcds that were saved or newer.
+The folder gets <cluster>/<member>/ for each member, and shards.yaml. Needs etcd's own etcdutl (or etcdctl before 3.6),
+of the same minor version as the saved etcds, or newer.
 
 Examples:
   braid snapshot restore /backup/monday --data /var/lib/braid
   braid snapshot restore /backup/monday --data /var/lib/braid \\
     -m east/m1=http://10.0.0.1:2380 -m east/m2=http://10.0.0.2:2380 -m east/m3=http://10.0.0.3:2380 \\
     -m west/m1=http://10.0.1.1:2380
-${exitCodes}`,
+${EXIT_CODES}`,
     )
     .action(async (folder: string, options: RestoreOptions) => {
       const { restore } = await import("./snapshot.js");
@@ -252,26 +252,29 @@ function addAuth(program: Command, finish: Finish): void {
   auth
     .command("repair")
     .description("show how the shards' users, roles and grants differ, and make them the same")
-    .option("-s, --source <shard>", "the shard that is right (default, only to compare: the first)")
+    .option(
+      "-s, --source <shard>",
+      "the shard with the right users and roles (default without --fix: the first)",
+    )
     .option("--fix", "make all shards like the source", false)
     .option(...CONFIG)
     .addHelpText(
       "after",
       `
-For when a change of users or roles was carried out on some shards alone, or somebody changed a shard past the
-proxies. It works with the proxy's own user. What the source does not have is deleted on the others. Passwords
-cannot be read: a user who is missing on a shard gets a password there that nobody knows, and has to be given a new
-one through a proxy before it can log in; so has one whose passwords differ.
+Use this if a change of users or roles took effect only on some shards, or if a shard was changed without the proxies.
+It uses the proxy's own user. Users and roles that the source does not have are deleted on the other shards. Passwords
+cannot be read: a user that is missing on a shard gets a random password there. Set a new one through a proxy before
+the user logs in. Do the same for a user whose passwords differ.
 
-Ends with 1 when there are differences and --fix is not given.
+Exits with 1 if there are differences and --fix is not given.
 
 Examples:
   braid auth repair --config /etc/braid/shards.yaml
   braid auth repair --fix --source east --config /etc/braid/shards.yaml
-${exitCodes}`,
+${EXIT_CODES}`,
     )
     .action(async (options: RepairOptions) => {
-      const { repair } = await import("./auth.js");
+      const { repair } = await import("./authRepair.js");
       finish(await repair(options));
     });
 }
@@ -279,7 +282,7 @@ ${exitCodes}`,
 function parseCount(text: string): number {
   const count = Number(text);
   if (!/^\d+$/.test(text) || count > 2 ** 50)
-    throw new InvalidArgumentError("It must be a number from 0 on.");
+    throw new InvalidArgumentError("It must be a whole number of at least 0.");
   return count;
 }
 

@@ -7,7 +7,7 @@ import { formatTable } from "./table.js";
 
 export interface RouteOptions {
   config: string;
-  /** The keys are prefixes: show the shards of the range. */
+  /** The keys are prefixes: show the shards of each range. */
   prefix: boolean;
   /** The keys are given as hexadecimal digits. */
   hex: boolean;
@@ -17,7 +17,7 @@ export interface RouteOptions {
 export async function route(keys: readonly string[], options: RouteOptions): Promise<number> {
   const config = loadConfig(options.config);
   const router = await createRouter(config.map);
-  const name = (shard: number) => config.shards[shard].name;
+  const name = (shard: number) => config.shards[shard]?.name ?? "";
   const parsed = keys.map((text) => parseKey(text, options));
   const rows = options.prefix
     ? [
@@ -47,7 +47,7 @@ function parseKey(text: string, { hex, prefix }: RouteOptions): Uint8Array {
   }
   const key = Buffer.from(text, hex ? "hex" : "utf8");
   if (key.length === 0 && !prefix) {
-    throw new CommandError(Exit.usage, 'etcd has no empty key (the whole keyspace is --prefix "")');
+    throw new CommandError(Exit.usage, 'a key must not be empty (the whole keyspace is --prefix "")');
   }
   if (key[0] === 0) {
     throw new CommandError(Exit.usage, `${quote(key)}: keys that begin with a zero byte are reserved`);
@@ -55,12 +55,12 @@ function parseKey(text: string, { hex, prefix }: RouteOptions): Uint8Array {
   return key;
 }
 
-/** The end of the range of all keys that begin with `prefix`, as etcd writes it. */
+/** etcd's `range_end` for all keys that begin with `prefix`. */
 function prefixEnd(prefix: Uint8Array): Uint8Array {
   const last = prefix.findLastIndex((byte) => byte < 0xff);
   if (last < 0) return Uint8Array.of(0);
-  const end = Uint8Array.from(prefix.subarray(0, last + 1)); // a copy: slices of Buffers share their bytes
-  end[last]++;
+  const end = Buffer.from(prefix.subarray(0, last + 1));
+  end.writeUInt8(end.readUInt8(last) + 1, last);
   return end;
 }
 

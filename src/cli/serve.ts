@@ -14,8 +14,8 @@ import { notifySystemd } from "./notify.js";
 import { onSignals } from "./signals.js";
 
 /**
- * `braid serve`: runs a proxy, or as many as `workers` says, until a signal ends it, gracefully at the first and at once
- * at the second. SIGHUP has it read its configuration again.
+ * `braid serve`: runs a proxy, or several with `workers`. The first signal stops it gracefully, the second at once. SIGHUP
+ * reloads the configuration.
  */
 export async function serve(configFile: string): Promise<number> {
   const post = readPost();
@@ -28,7 +28,7 @@ export async function serve(configFile: string): Promise<number> {
   return serveOne(config, configFile, post === undefined ? log : log.child({ worker: post.worker }), post);
 }
 
-/** One proxy in this process. */
+/** Runs one proxy in this process. */
 async function serveOne(
   config: Config,
   configFile: string,
@@ -53,7 +53,7 @@ async function serveOne(
   reload = () => reloadConfig(proxy, configFile, log, post);
   if (link !== undefined) link.serving(proxy.addresses);
   else {
-    // Whoever started us with a message channel waits for this.
+    // A parent process with a message channel waits for this.
     process.send?.({ addresses: proxy.addresses });
     notifySystemd(log, "READY=1", `STATUS=Serving on ${proxy.addresses.join(", ")}`);
   }
@@ -64,19 +64,22 @@ async function serveOne(
   return Exit.ok;
 }
 
-/** The file's configuration; a worker listens where its primary says. */
+/** Reads the configuration. A worker listens on the addresses from its primary. */
 function readConfig(file: string, post: Post | undefined): Config {
   const config = loadConfig(file);
   return post === undefined ? config : { ...config, listen: post.listen };
 }
 
-/** A file that is not valid changes nothing. */
+/** Reloads the configuration. An invalid file changes nothing. */
 function reloadConfig(proxy: RunningProxy, file: string, log: Log, post: Post | undefined): void {
   let config: Config;
   try {
     config = readConfig(file, post);
   } catch (error) {
-    log.error({ error: (error as Error).message }, "the configuration was not reloaded, it stays as it was");
+    log.error(
+      { error: (error as Error).message },
+      "the configuration was not reloaded, the old one stays in effect",
+    );
     return;
   }
   const { applied, needsRestart } = proxy.reload(config);

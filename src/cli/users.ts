@@ -6,7 +6,7 @@ import { etcd } from "../status/etcd.js";
 import { EMPTY } from "../wire/messages.js";
 import { Auth } from "../wire/paths.js";
 
-/** What keeps the proxies' users from what they have to do, on the clusters (of those that answer). */
+/** Problems of the proxy's users on the clusters that respond. */
 export async function findUserProblems(config: Config, answering: ReadonlySet<string>): Promise<string[]> {
   if (answering.size === 0) return [];
   const connections = await connectShards(config, createLog("silent")).catch((error: Error) => error);
@@ -18,7 +18,7 @@ export async function findUserProblems(config: Config, answering: ReadonlySet<st
       [...new Set([...shards, host])].map(async (shard) => {
         const name = shard.index < 0 ? "timeline" : `shard ${shard.name}`;
         if (!answering.has(name)) return [];
-        // With authentication off for everybody, with it on for the role root alone.
+        // Allowed for all without authentication, and only for the role root with it.
         return shard.call(Auth.UserList, EMPTY, { idempotent: true }).then(
           () => [],
           (error) => [`${name}: ${describe(error) ?? withDetail(error)}`],

@@ -8,7 +8,7 @@ import { CommandError, Exit } from "./exit.js";
 import { notifySystemd } from "./notify.js";
 import { onSignals } from "./signals.js";
 
-/** `braid serve` with several workers: this process watches over them. */
+/** `braid serve` with several workers: this process starts and replaces them. */
 export async function serveWorkers(config: Config, configFile: string): Promise<number> {
   const log = createLog(config.log.level);
   const primary = new Primary({
@@ -36,7 +36,7 @@ export async function serveWorkers(config: Config, configFile: string): Promise<
   if (typeof started === "number") return started;
   if (!stop.signal.aborted) {
     log.info({ version, addresses: started, workers: config.workers }, "all workers serve");
-    // Whoever started us with a message channel waits for this.
+    // A parent process with a message channel waits for this.
     process.send?.({ addresses: started });
     notifySystemd(log, "READY=1", `STATUS=Serving on ${started.join(", ")} with ${config.workers} workers`);
   }

@@ -2,28 +2,28 @@ import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process"
 import { endWithParent } from "./guard.js";
 
 export interface ChildPlan {
-  /** How people are told about it: "etcd a". */
+  /** Name in messages, such as "etcd a". */
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
   readonly options: SpawnOptions;
-  /** Where its output goes, for people to look at. */
+  /** File with its output, for messages. */
   readonly logFile?: string;
-  /** Resolves true when the started process does its work, false when it has ended or takes too long. */
+  /** Resolves to true when the process is ready, and to false if it has ended or takes too long. */
   ready(child: ChildProcess, ended: () => boolean): Promise<boolean>;
 }
 
-/** First and longest pause before a crashed process is started again, ms. */
-const FIRST_PAUSE = 500;
-const LONGEST_PAUSE = 10_000;
-/** A process that ran for this long, ms, is started again after the first pause. */
-const STEADY_AFTER = 30_000;
+/** First and longest pause before a crashed process is restarted. */
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 10_000;
+/** A process that ran for this long is restarted after the first pause. */
+const STEADY_AFTER_MS = 30_000;
 
-/** A process that is started again whenever it ends unasked. It never outlives this process. */
+/** A process that is restarted whenever it ends unexpectedly. It never outlives this process. */
 export class SupervisedChild {
   private child: ChildProcess | undefined;
   private stopping = false;
-  private pause = FIRST_PAUSE;
+  private pause = FIRST_PAUSE_MS;
   private restartTimer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -40,7 +40,7 @@ export class SupervisedChild {
     return this.child?.pid;
   }
 
-  /** First start. Rejects when the process ends before it was ready; from then on it is restarted. */
+  /** Starts the process for the first time. Rejects if it ends before it is ready. Later it is restarted. */
   async start(): Promise<void> {
     const failure = await this.launch();
     if (!failure) return;
@@ -61,10 +61,10 @@ export class SupervisedChild {
     clearTimeout(force);
   }
 
-  /** Starts the process once. Resolves with the reason if it ended before it was ready. */
+  /** Starts the process once. Resolves to the reason if it ended before it was ready. */
   private launch(): Promise<string | undefined> {
     const { command, args, options } = this.plan;
-    // A group of its own: Ctrl-C goes to us alone, and we stop the processes in the right order.
+    // In a separate process group: Ctrl-C reaches only this process, which stops the others in the right order.
     const child = spawn(command, args, { ...options, detached: true });
     const startedAt = Date.now();
     let isReady = false;
@@ -89,21 +89,21 @@ export class SupervisedChild {
         .ready(child, () => reason !== undefined)
         .then((ready) => {
           isReady = ready;
-          resolve(ready ? undefined : "it does not answer");
+          resolve(ready ? undefined : "it does not respond");
         });
     });
   }
 
   private restart(why: string, ranFor: number): void {
-    if (ranFor >= STEADY_AFTER) this.pause = FIRST_PAUSE;
-    this.say(`${this.name} is gone: ${why}. Starting it again in ${this.pause / 1000} s.`);
+    if (ranFor >= STEADY_AFTER_MS) this.pause = FIRST_PAUSE_MS;
+    this.say(`${this.name} has ended: ${why}. Restarting it in ${this.pause / 1000} s.`);
     this.restartTimer = setTimeout(async () => {
       const failure = await this.launch();
       if (this.stopping) return;
-      if (failure && this.child) this.child.kill("SIGKILL"); // it hangs; the next attempt needs its place
+      if (failure && this.child) this.child.kill("SIGKILL"); // it hangs, and the next attempt needs its port
       if (failure) this.restart(failure, 0);
-      else this.say(`${this.name} is back (process ${this.pid}).`);
+      else this.say(`${this.name} is running again (process ${this.pid}).`);
     }, this.pause);
-    this.pause = Math.min(this.pause * 2, LONGEST_PAUSE);
+    this.pause = Math.min(this.pause * 2, LONGEST_PAUSE_MS);
   }
 }

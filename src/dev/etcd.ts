@@ -1,10 +1,10 @@
-/** Where one etcd process listens and keeps its data. URLs are `http://host:port`. */
+/** Addresses and data directory of one etcd process. URLs are `http://host:port`. */
 export interface EtcdPlan {
   readonly name: string;
   readonly dir: string;
   readonly clientUrl: string;
   readonly peerUrl: string;
-  /** `--initial-cluster`; default: this member alone. Read by etcd only when the data directory is new. */
+  /** `--initial-cluster`; default: only this member. etcd reads it only if the data directory is new. */
   readonly initialCluster?: string;
 }
 
@@ -23,8 +23,8 @@ export function etcdArguments(plan: EtcdPlan): string[] {
 }
 
 /**
- * This process's environment without ETCD_*: etcd takes every flag from there too, and the shell's are not
- * meant for ours. One stays: on some processors etcd starts only when it is set.
+ * This process's environment without ETCD_*: etcd reads every flag from the environment too, and the shell's flags are for
+ * other etcds. ETCD_UNSUPPORTED_ARCH stays, because on some processors etcd does not start without it.
  */
 export function etcdEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
@@ -34,31 +34,31 @@ export function etcdEnvironment(): NodeJS.ProcessEnv {
 }
 
 /**
- * True when the etcd of `plan` answers at its URL and has a leader. False while it does not, and when
- * another etcd, which got the port first, is the one that answers.
+ * True if the etcd of `plan` responds at its URL and has a leader. False also if another etcd has taken the port and
+ * responds there.
  */
 export async function isEtcdReady(plan: EtcdPlan): Promise<boolean> {
-  const health = await ask<{ health?: unknown }>(`${plan.clientUrl}/health`);
+  const health = await request<{ health?: unknown }>(`${plan.clientUrl}/health`);
   if (String(health?.health) !== "true") return false;
-  const list = await ask<{ members?: { name?: string; clientURLs?: string[] }[]; message?: string }>(
+  const list = await request<{ members?: { name?: string; clientURLs?: string[] }[]; message?: string }>(
     `${plan.clientUrl}/v3/cluster/member/list`,
     { method: "POST", body: "{}" },
   );
-  // Newer etcds tell their members only to users, once they have some: then that is all there is to see.
+  // With authentication on, newer etcds list their members only for users. Then this cannot be checked.
   if (list?.message?.endsWith("user name is empty")) return true;
   return (list?.members ?? []).some(
     (member) => member.name === plan.name && member.clientURLs?.includes(plan.clientUrl),
   );
 }
 
-/** How long one question may take, ms; an etcd that is busy starting is asked again. */
-const ASK_TIMEOUT = 2_000;
+/** Timeout of one request. While an etcd starts, requests are repeated. */
+const RESPONSE_TIMEOUT_MS = 2_000;
 
-async function ask<Reply>(url: string, request: RequestInit = {}): Promise<Reply | undefined> {
+async function request<Reply>(url: string, init: RequestInit = {}): Promise<Reply | undefined> {
   try {
-    const response = await fetch(url, { ...request, signal: AbortSignal.timeout(ASK_TIMEOUT) });
+    const response = await fetch(url, { ...init, signal: AbortSignal.timeout(RESPONSE_TIMEOUT_MS) });
     return (await response.json()) as Reply;
   } catch {
-    return undefined; // nothing listens yet, or not an etcd
+    return undefined; // no server yet, or not an etcd
   }
 }

@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { Socket } from "node:net";
 
 /**
- * Reads "+ pid" and "- pid" lines; when its input ends, because this process is gone for whatever reason,
- * it kills what is left. POSIX sh, since a parent that was killed with SIGKILL can run nothing itself and
- * Node offers no parent-death signal.
+ * Reads "+ pid" and "- pid" lines. When its input ends, because this process has ended, it kills the remaining processes.
+ * This has to be another process (POSIX sh): a parent that was killed with SIGKILL can run no code, and Node.js offers no
+ * parent-death signal.
  */
 const script = `
 pids=
@@ -21,7 +21,7 @@ const guarded = new Set<number>();
 let guard: ChildProcess | undefined;
 
 function startGuard(): ChildProcess {
-  // A session of its own: Ctrl-C in the terminal must not reach it. "/" so that it holds no directory.
+  // In a separate session, so that Ctrl-C in the terminal does not reach it. In "/", so that it keeps no directory in use.
   const child = spawn("/bin/sh", ["-c", script], {
     cwd: "/",
     detached: true,
@@ -30,7 +30,7 @@ function startGuard(): ChildProcess {
   child.unref();
   const input = child.stdin as unknown as Socket;
   input.unref();
-  input.on("error", () => {}); // the guard ended; "exit" follows
+  input.on("error", () => {}); // the guard has ended, and "exit" follows
   child.once("exit", () => {
     guard = undefined;
     if (guarded.size > 0) guard = startGuard();
@@ -40,8 +40,8 @@ function startGuard(): ChildProcess {
 }
 
 /**
- * Makes sure that `child` does not outlive this process: it is killed when this process ends, even by
- * SIGKILL. All guarded children share one small `sh` process.
+ * Ensures that `child` does not outlive this process: it is killed when this process ends, even by SIGKILL. All guarded
+ * children share one small `sh` process.
  */
 export function endWithParent(child: ChildProcess): void {
   const pid = child.pid;

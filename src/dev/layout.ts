@@ -3,10 +3,10 @@ import { join } from "node:path";
 import type { EtcdPlan } from "./etcd.js";
 import { freePort, isFree } from "./ports.js";
 
-/** Shards of the local store. Their names decide where keys lie, so they never change. */
+/** Shards of the local store. Their names decide where keys live, so they never change. */
 const SHARD_NAMES = ["a", "b", "c"];
 
-/** What a local store consists of and where it lies. */
+/** The parts of a local store and their places. */
 export interface Layout {
   readonly dir: string;
   /** `host:port` of the proxy. */
@@ -16,32 +16,33 @@ export interface Layout {
   readonly configFile: string;
 }
 
-/** Ports of an etcd, kept in the data folder so that the next start is found at the same place. */
+/** Ports of an etcd, saved in the data folder so that the next start uses the same. */
 interface Ports {
   client: number;
   peer: number;
 }
 
 /**
- * Plans the store of a data folder: ports as at the last start where they are still free, others drawn
- * anew. Writes what must be there before the processes start.
+ * Plans the store of a data folder. Uses the ports of the last start if they are still free, and new ones otherwise. Writes
+ * the files that the processes need.
  */
 export async function planLayout(dir: string, proxyPort: number): Promise<Layout> {
   mkdirSync(dir, { recursive: true });
   const remembered = readPorts(join(dir, "ports.json"));
-  const ports: Record<string, Ports> = {};
+  const ports = new Map<string, Ports>();
   for (const name of SHARD_NAMES) {
-    ports[name] = { client: await keep(remembered[name]?.client), peer: await keep(remembered[name]?.peer) };
+    const { client, peer } = remembered[name] ?? {};
+    ports.set(name, { client: await keep(client), peer: await keep(peer) });
   }
-  writeFileSync(join(dir, "ports.json"), `${JSON.stringify(ports, null, 2)}\n`);
+  writeFileSync(join(dir, "ports.json"), `${JSON.stringify(Object.fromEntries(ports), null, 2)}\n`);
   const layout = {
     dir,
     listen: `127.0.0.1:${proxyPort}`,
-    shards: SHARD_NAMES.map((name) => ({
+    shards: [...ports].map(([name, { client, peer }]) => ({
       name,
       dir: join(dir, `etcd-${name}`),
-      clientUrl: `http://127.0.0.1:${ports[name].client}`,
-      peerUrl: `http://127.0.0.1:${ports[name].peer}`,
+      clientUrl: `http://127.0.0.1:${client}`,
+      peerUrl: `http://127.0.0.1:${peer}`,
     })),
     configFile: join(dir, "shards.yaml"),
   };
@@ -53,11 +54,11 @@ async function keep(port: number | undefined): Promise<number> {
   return port !== undefined && (await isFree(port)) ? port : freePort();
 }
 
-function readPorts(file: string): Record<string, Ports | undefined> {
+function readPorts(file: string): Record<string, Partial<Ports> | undefined> {
   try {
     return JSON.parse(readFileSync(file, "utf8"));
   } catch {
-    return {}; // the first start, or a file cut off by a crash: new ports do no harm
+    return {}; // the first start, or a file that a crash has truncated: new ports do no harm
   }
 }
 

@@ -1,14 +1,13 @@
 import { createServer } from "node:net";
 
 /**
- * Ports are drawn below the range from which kernels take the ports of outgoing connections (Linux: from
- * 32768). Otherwise a client that keeps reconnecting to a stopped server could be given that very port
- * and connect to itself, and the server could not come back.
+ * Ports are chosen below the kernel's range for outgoing connections (on Linux, from 32768). Otherwise a client that keeps
+ * reconnecting to a stopped server could get that port itself and connect to itself. Then the server could not come back.
  */
-const FIRST = 10_240;
-const LAST = 32_767;
+const FIRST_PORT = 10_240;
+const LAST_PORT = 32_767;
 
-/** True when a listener can be bound to the port on the loopback interface right now. */
+/** True if a server can listen on the port of the loopback interface now. */
 export function isFree(port: number, host = "127.0.0.1"): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
@@ -18,12 +17,11 @@ export function isFree(port: number, host = "127.0.0.1"): Promise<boolean> {
 }
 
 /**
- * A loopback port that is free now. Nothing reserves it: whoever starts a server on it must be ready to
- * see it taken and ask again.
+ * Returns a loopback port that is free now. It is not reserved: another process may take it before the caller does.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = FIRST + Math.floor(Math.random() * (LAST - FIRST + 1));
+    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT + 1));
     if (await isFree(port)) return port;
   }
 }

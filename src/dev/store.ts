@@ -3,17 +3,20 @@ import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { type ChildPlan, SupervisedChild } from "./child.js";
 import { type EtcdPlan, etcdArguments, etcdEnvironment, isEtcdReady } from "./etcd.js";
+import { lockFolder } from "./folderLock.js";
 import { type Layout, planLayout } from "./layout.js";
-import { lockFolder } from "./lock.js";
+
+/** A program and its arguments. */
+export type CommandLine = readonly [command: string, ...args: string[]];
 
 export interface StoreOptions {
-  /** Data folder, made if it is missing. */
+  /** Data folder, created if it is missing. */
   readonly dir: string;
   /** Loopback port of the proxy. */
   readonly port: number;
-  /** Command line of `braid serve`, to which `--config <file>` is added. */
-  readonly serve: readonly string[];
-  /** Told, in one line each, what happens to the processes. */
+  /** Command line of `braid serve`, without `--config <file>`. */
+  readonly serve: CommandLine;
+  /** Receives messages about the processes, one line each. */
   readonly say: (line: string) => void;
 }
 
@@ -28,17 +31,17 @@ export interface Store {
   kill(): Promise<void>;
 }
 
-/** How long a process may take to end when asked, ms. */
-const GRACE = 5_000;
-/** How long an etcd may take until it answers, ms; recovering much data takes a while. */
-const START_TIMEOUT = 120_000;
-/** Pause between two looks at an etcd that is starting, ms. */
-const POLL = 50;
+/** How long a process may take to end after SIGTERM. */
+const GRACE_MS = 5_000;
+/** How long an etcd may take until it responds. Recovering much data takes a while. */
+const START_TIMEOUT_MS = 120_000;
+/** Pause between two checks of a starting etcd. */
+const POLL_MS = 50;
 
 /**
- * Starts three single-node etcds and a proxy over them, and watches over the four processes.
- * @throws {FolderInUse} when another process runs a store in the folder.
- * @throws {Error} when a process does not start; nothing is left running then.
+ * Starts three single-node etcds and a proxy over them, and restarts them if they crash.
+ * @throws {FolderInUse} if another process runs a store in the folder.
+ * @throws {Error} if a process does not start. Then all processes are stopped.
  */
 export async function startStore(options: StoreOptions): Promise<Store> {
   const unlock = await lockFolder(options.dir);
@@ -56,9 +59,9 @@ export async function startStore(options: StoreOptions): Promise<Store> {
     proxy = new SupervisedChild(proxyChild(options.serve, layout), options.say);
     await proxy.start();
     const pids = () => ({ proxy: proxy?.pid, shards: etcds.map((etcd) => etcd.pid) });
-    return { layout, pids, stop: () => end(GRACE), kill: () => end(0) };
+    return { layout, pids, stop: () => end(GRACE_MS), kill: () => end(0) };
   } catch (error) {
-    await end(GRACE);
+    await end(GRACE_MS);
     throw error;
   }
 }
@@ -74,32 +77,32 @@ function etcdChild(plan: EtcdPlan, dir: string): ChildPlan {
     options: { stdio: ["ignore", log, log], env: etcdEnvironment() },
     logFile,
     async ready(_child, ended) {
-      const deadline = Date.now() + START_TIMEOUT;
+      const deadline = Date.now() + START_TIMEOUT_MS;
       while (!ended() && Date.now() < deadline) {
         if (await isEtcdReady(plan)) return true;
-        await new Promise((resolve) => setTimeout(resolve, POLL));
+        await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       }
       return false;
     },
   };
 }
 
-function proxyChild(serve: readonly string[], layout: Layout): ChildPlan {
-  const [command, ...args] = [...serve, "--config", layout.configFile];
+function proxyChild(serve: CommandLine, layout: Layout): ChildPlan {
+  const [command, ...args] = serve;
   return {
     name: "the proxy",
     command,
-    args,
+    args: [...args, "--config", layout.configFile],
     options: { stdio: ["ignore", "inherit", "inherit", "ipc"] },
     ready: readyMessage,
   };
 }
 
-/** `braid serve` tells whoever started it with a message channel when it listens. */
+/** `braid serve` sends a message to its parent when it listens. */
 function readyMessage(child: ChildProcess): Promise<boolean> {
   return new Promise((resolve) => {
     child.once("message", () => {
-      child.disconnect(); // the one message was all; an open channel would keep both sides busy
+      child.disconnect(); // no more messages follow, and an open channel would keep both processes alive
       resolve(true);
     });
     child.once("exit", () => resolve(false));

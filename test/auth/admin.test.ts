@@ -265,10 +265,10 @@ test("a change that one shard refuses is undone on the others; braid auth repair
   writeFileSync(file, storeConfig(store.shards, 1, { auth: OWN }));
   const shown = await braid("auth", "repair", "--config", file);
   assert.equal(shown.code, 1);
-  assert.match(shown.stdout, /shard shard1, to be like shard shard0:\n {2}delete user stranger\n/);
+  assert.match(shown.stdout, /changes on shard shard1 to match shard shard0:\n {2}delete user stranger\n/);
   assert.match(
     shown.stdout,
-    /shard shard2, to be like shard shard0:\n {2}add user busy, with a random password/,
+    /changes on shard shard2 to match shard shard0:\n {2}add user busy, with a random password/,
   );
   assert.equal(
     (await braid("auth", "repair", "--fix", "--config", file)).code,

@@ -49,7 +49,7 @@ test("everything answers: exit code 0 and a row for every endpoint", async () =>
   assert.match(row[3], /^3\.\d+\.\d+/);
   assert.equal(row[4], "1");
   assert.equal(rows.find((row) => row[1] === host.endpoint)?.[0], "timeline");
-  assert.match(stdout, /Everything answers\.\n$/);
+  assert.match(stdout, /No problems found\.\n$/);
 });
 
 test("an endpoint that does not answer: exit code 1, the others are still shown", async () => {

@@ -53,7 +53,7 @@ test("a wrong command line ends with 2 and says on standard error what is wrong"
     [["route"], /missing required argument 'key'/],
     [["dev", "--port", "70000"], /number from 1 to 65535/],
     [["route", "--config", twoShards, "--hex", "2f6"], /"2f6" is not an even number of hexadecimal digits/],
-    [["route", "--config", twoShards, ""], /etcd has no empty key/],
+    [["route", "--config", twoShards, ""], /a key must not be empty/],
     [["route", "--config", twoShards, "--hex", "00"], /zero byte are reserved/],
     [["adopt"], /missing required argument 'shard'/],
     [["adopt", "c", "--config", twoShards], /there is no shard "c"; the shards are a, b/],

@@ -56,7 +56,7 @@ describe("braid health", () => {
     await proxy.kill("SIGSTOP");
     const hangs = await ask(proxy);
     assert.equal(hangs.code, 1);
-    assert.equal(hangs.stderr, `braid: the proxy at ${proxy.endpoint}: no answer within 3 s\n`);
+    assert.equal(hangs.stderr, `braid: the proxy at ${proxy.endpoint}: no response within 3 s\n`);
     await proxy.kill();
     const gone = await ask(proxy);
     assert.equal(gone.code, 1);

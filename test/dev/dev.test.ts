@@ -16,7 +16,7 @@ class Dev extends Running {
 
   /** The rows of the table that is printed when everything runs: name → where and process id. */
   async rows(): Promise<Map<string, { where: string; pid: number }>> {
-    await this.says(/It is ready/);
+    await this.says(/The store is ready/);
     const found = this.output.matchAll(/^(proxy|shard \w) +(\S+) +(\d+)/gm);
     return new Map([...found].map(([, name, where, pid]) => [name, { where, pid: Number(pid) }]));
   }
@@ -68,11 +68,11 @@ test("crashed processes are reported and started again", async (t) => {
   const rows = await dev.rows();
   const proxy = rows.get("proxy")!;
   process.kill(rows.get("shard a")!.pid, "SIGKILL");
-  await dev.says(/etcd a is gone: it was killed by SIGKILL\. Starting it again/);
-  await dev.says(/etcd a is back \(process \d+\)/);
+  await dev.says(/etcd a has ended: it was killed by SIGKILL\. Restarting it/);
+  await dev.says(/etcd a is running again \(process \d+\)/);
   process.kill(proxy.pid, "SIGKILL");
-  await dev.says(/the proxy is gone: it was killed by SIGKILL\. Starting it again/);
-  const [, pid] = await dev.says(/the proxy is back \(process (\d+)\)/);
+  await dev.says(/the proxy has ended: it was killed by SIGKILL\. Restarting it/);
+  const [, pid] = await dev.says(/the proxy is running again \(process (\d+)\)/);
   assert.notEqual(Number(pid), proxy.pid);
   const { stdout, stderr } = await etcdctl(proxy.where, "put", "/still/there", "yes");
   assert.equal(stdout, "OK\n", stderr);
@@ -107,14 +107,14 @@ test("a port that was asked for and is taken: exit code 1 and the next free one"
   await occupy(t, port);
   const dev = run(t, "--port", String(port), "--data", temporaryFolder());
   assert.equal(await dev.ended, 1);
-  const [, next] = await dev.says(new RegExp(`127\\.0\\.0\\.1:${port} is taken .* --port (\\d+)`));
+  const [, next] = await dev.says(new RegExp(`127\\.0\\.0\\.1:${port} is in use .* --port (\\d+)`));
   assert.ok(Number(next) > port);
 });
 
 test("without a port and a terminal, a taken 2379 is told and the next free port used", async (t) => {
   if (await isFree(2379)) await occupy(t, 2379);
   const dev = run(t, "--data", temporaryFolder());
-  const [, next] = await dev.says(/127\.0\.0\.1:2379 is taken .*Using the next free port, (\d+)/);
+  const [, next] = await dev.says(/127\.0\.0\.1:2379 is in use .*Using the next free port, (\d+)/);
   assert.equal((await dev.rows()).get("proxy")!.where, `127.0.0.1:${next}`);
   await dev.stop();
 });

@@ -120,7 +120,7 @@ describe("the single executable", { skip }, () => {
   test("runs a store on this machine", async () => {
     const port = await freePort();
     const store = start(braid, ["dev", "--port", String(port), "--data", join(cwd, "store")], { cwd });
-    await store.says(/It is ready/);
+    await store.says(/The store is ready/);
     const put = await etcdctl(`127.0.0.1:${port}`, "put", "/a/b", "c");
     assert.equal(put.stdout, "OK\n", put.stderr);
     assert.equal(await store.stop(), 0, store.output);

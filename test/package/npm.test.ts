@@ -75,7 +75,7 @@ describe("the npm package", { skip }, () => {
     const store = start(braid, ["dev", "--port", String(port), "--data", join(project, "store")], {
       cwd: project,
     });
-    await store.says(/It is ready/);
+    await store.says(/The store is ready/);
     const put = await etcdctl(`127.0.0.1:${port}`, "put", "/demo/greeting", "hello");
     assert.equal(put.stdout, "OK\n", put.stderr);
     const get = await etcdctl(`127.0.0.1:${port}`, "get", "--prefix", "/");

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
-import { FolderInUse, lockFolder } from "../../src/dev/lock.js";
+import { FolderInUse, lockFolder } from "../../src/dev/folderLock.js";
 import { temporaryFolder } from "../support/braid.js";
 
 test("a folder is locked until it is given back", async () => {

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
 
-/** Raised when another process holds the lock of the folder. */
+/** Another process holds the lock of the folder. */
 export class FolderInUse extends Error {
   constructor(
     readonly dir: string,
@@ -19,15 +19,15 @@ interface Holder {
   token: string;
 }
 
-/** How long a holder may take to prove that it lives, ms. */
-const PROOF_TIMEOUT = 2_000;
+/** How long a holder may take to prove that it is alive. */
+const PROOF_TIMEOUT_MS = 2_000;
 
 /**
- * Takes a folder for this process; the returned function gives it back.
+ * Locks a folder for this process. The returned function releases it.
  *
- * The holder proves that it lives by answering with the file's token on a loopback port. A process id
- * alone would prove nothing: after a crash, and always in containers, another process may have it.
- * @throws {FolderInUse} when another process holds it.
+ * The holder proves that it is alive by sending the file's token on a loopback port. A process id would prove nothing: after
+ * a crash, and often in containers, another process may have the same id.
+ * @throws {FolderInUse} if another process holds the lock.
  */
 export async function lockFolder(dir: string): Promise<() => void> {
   mkdirSync(dir, { recursive: true });
@@ -56,7 +56,7 @@ export async function lockFolder(dir: string): Promise<() => void> {
       server.close();
       throw new FolderInUse(dir, holder.pid);
     }
-    rmSync(file, { force: true }); // left by a process that was killed
+    rmSync(file, { force: true }); // left behind by a process that was killed
   }
 }
 
@@ -64,7 +64,7 @@ function readHolder(file: string): Holder | undefined {
   try {
     return JSON.parse(readFileSync(file, "utf8")) as Holder;
   } catch {
-    return undefined; // given back meanwhile, or cut off by a crash
+    return undefined; // released in the meantime, or truncated by a crash
   }
 }
 
@@ -72,7 +72,7 @@ function isAlive(holder: Holder): Promise<boolean> {
   return new Promise((resolve) => {
     let answer = "";
     const socket = connect(holder.port, "127.0.0.1");
-    socket.setEncoding("utf8").setTimeout(PROOF_TIMEOUT, () => socket.destroy());
+    socket.setEncoding("utf8").setTimeout(PROOF_TIMEOUT_MS, () => socket.destroy());
     socket.on("data", (text) => {
       answer += text;
     });

@@ -17,7 +17,7 @@ export interface RepairOptions {
   readonly fix: boolean;
 }
 
-/** `braid auth repair`: shows how the shards' users and roles differ from one shard's, and makes them the same. */
+/** `braid auth repair`: shows how the users and roles of the shards differ from one shard's, and makes them the same. */
 export async function repair(options: RepairOptions): Promise<number> {
   const config = loadConfig(options.config);
   const source = sourceIndex(config, options);
@@ -35,7 +35,7 @@ export async function repair(options: RepairOptions): Promise<number> {
 function sourceIndex(config: Config, { source, fix }: RepairOptions): number {
   if (source === undefined) {
     if (!fix) return 0;
-    throw new CommandError(Exit.usage, "say with --source which shard has the right users and roles");
+    throw new CommandError(Exit.usage, "name the shard with the right users and roles with --source");
   }
   const index = config.shards.findIndex(({ name }) => name === source);
   if (index >= 0) return index;
@@ -44,14 +44,14 @@ function sourceIndex(config: Config, { source, fix }: RepairOptions): number {
 }
 
 async function repairAll(shards: readonly Shard[], source: number, fix: boolean): Promise<number> {
-  const found = await Promise.all(shards.map((shard) => read(shard)));
+  const found = await Promise.all(shards.map(async (shard) => ({ shard, users: await read(shard) })));
   const model = found[source]!;
   let differences = 0;
   const added = new Set<string>();
-  for (const [i, shard] of shards.entries()) {
-    const steps = repairSteps(model, found[i]!);
+  for (const { shard, users } of found) {
+    const steps = repairSteps(model.users, users);
     differences += steps.length;
-    if (steps.length > 0) say(`shard ${shard.name}, to be like shard ${shards[source]!.name}:`);
+    if (steps.length > 0) say(`changes on shard ${shard.name} to match shard ${model.shard.name}:`);
     for (const step of steps) {
       say(`  ${step.text}`);
       if (!fix) continue;
@@ -62,7 +62,7 @@ async function repairAll(shards: readonly Shard[], source: number, fix: boolean)
   if (differences === 0)
     say("All shards have the same users, roles and grants. Passwords cannot be compared.");
   else if (fix) say("Done. All shards have the same users, roles and grants.");
-  else say("Nothing was changed. To do this: --fix --source <the shard that is right>");
+  else say("Nothing was changed. To make these changes, run with --fix --source <shard>.");
   for (const name of added)
     say(`User ${name} cannot log in until its password is set: etcdctl user passwd ${name}`);
   return differences === 0 || fix ? Exit.ok : Exit.failure;
