@@ -1,17 +1,17 @@
 import { type ClientHttp2Session, connect } from "node:http2";
 import { grpcMessage } from "./load/unary.js";
 
-const TIMEOUT = 20_000;
+const TIMEOUT_MS = 20_000;
 
-/** One unary gRPC call, as `callAll`. */
+/** Makes one unary gRPC call; see `callAll`. */
 export async function call(port: number, path: string, message: Uint8Array): Promise<Uint8Array> {
   const [response] = await callAll(port, path, [message]);
   return response;
 }
 
 /**
- * Unary gRPC calls over a connection of their own, all at once, for what need not be fast. Rejects with the server's
- * status when one has no answer.
+ * Makes unary gRPC calls over a separate connection, all at once, where speed does not matter. Rejects with the server's
+ * status if one has no response.
  */
 export async function callAll(
   port: number,
@@ -19,7 +19,7 @@ export async function callAll(
   messages: readonly Uint8Array[],
 ): Promise<Uint8Array[]> {
   const session = connect(`http://127.0.0.1:${port}`);
-  // Each stream that is lost with its session tells.
+  // When the session is lost, each of its streams reports the error.
   session.on("error", () => {});
   try {
     return await Promise.all(messages.map((message) => ask(session, path, message)));
@@ -42,14 +42,16 @@ function ask(session: ClientHttp2Session, path: string, message: Uint8Array): Pr
       if (headers["grpc-status"] !== undefined)
         status = `${headers["grpc-status"]} ${headers["grpc-message"]}`;
     };
-    stream.setTimeout(TIMEOUT, () => stream.destroy(new Error(`${path}: no answer for ${TIMEOUT} ms`)));
+    stream.setTimeout(TIMEOUT_MS, () =>
+      stream.destroy(new Error(`${path}: no response for ${TIMEOUT_MS} ms`)),
+    );
     stream.on("response", note);
     stream.on("trailers", note);
     stream.on("error", reject);
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));
     stream.on("end", () => {
       const body = Buffer.concat(chunks);
-      // gRPC servers answer a failed call with trailers and no message.
+      // A failed gRPC call gets trailers and no message.
       if (body.length < 5) reject(new Error(`${path}: ${status}`));
       else resolve(body.subarray(5));
     });

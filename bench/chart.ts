@@ -21,7 +21,7 @@ const NAMES: Readonly<Record<PeerName, string>> = {
   "workers-2": "two workers",
 };
 
-/** One small bar chart: a measure of one kind of work, a group of bars for each load. */
+/** A small bar chart: one measure of one kind of work, with a group of bars for each load. */
 interface Panel {
   readonly title: string;
   readonly kind: WorkloadKind;
@@ -64,7 +64,7 @@ const GROUP_GAP = 10;
 const TITLE = 30;
 const COLUMN = (WIDTH - 2 * MARGIN - GAP) / 2;
 
-/** The report as a picture: what each way to an etcd costs. */
+/** The report as a chart: the cost of each peer. */
 export function chart(report: Report): string {
   const { machine, measuredAt } = report;
   const parts: string[] = [];

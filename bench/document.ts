@@ -13,7 +13,7 @@ import {
 const BEGIN = "<!-- last run: written by npm run bench -->";
 const END = "<!-- end of last run -->";
 
-/** The text of docs/performance.md with `report` as its last run. Throws when its markers are not there. */
+/** The text of docs/performance.md with `report` as its last run. Throws if the markers are missing. */
 export function withLastRun(text: string, report: Report): string {
   const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
   if (begin < 0 || end < begin)
@@ -60,7 +60,7 @@ function lastRun(report: Report): string {
   return lines.join("\n");
 }
 
-/** Lines of a table, and an empty one behind it; none without rows. */
+/** Lines of a table and a final empty line; nothing without rows. */
 function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   if (rows.length === 0) return [];
   const all = [head, head.map(() => "---"), ...rows];

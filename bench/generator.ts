@@ -16,7 +16,7 @@ export class Generator {
     endWithParent(this.child);
   }
 
-  /** Runs a task, one at a time. Rejects when the target fails in a way that makes figures worthless. */
+  /** Runs a task, one at a time. Rejects if a failure of the target makes the results useless. */
   run(task: Task): Promise<TaskResult> {
     const { child } = this;
     return new Promise((resolve, reject) => {

@@ -8,9 +8,9 @@ import { serveHttp2 } from "../src/transport/http2/serve.js";
 import { callNodeHttp2, serveNodeHttp2 } from "./nodeHttp2.js";
 
 /*
- * Processor time per unary call of the two transports, and of Node's bare HTTP/2, each side measured in its own process:
- * `node --import tsx bench/http2.ts [calls] [side]`. The other side is always ours, so that it does not hold up the one that
- * is measured. Medians of interleaved rounds.
+ * CPU time per unary call of the two transports, and of Node's bare HTTP/2, each side measured in a separate process:
+ * `node --import tsx bench/http2.ts [calls] [side]`. The other side is always our HTTP/2, so that it does not slow down the
+ * measured side. Medians of interleaved rounds.
  */
 
 const PATH = "/bench.Bench/Call";
@@ -164,7 +164,7 @@ if (role === "server") {
   process.send!(await load(task));
 } else {
   const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1];
-  console.log("microseconds of processor time per unary call of 300 bytes both ways");
+  console.log("microseconds of CPU time per unary call with 300 bytes each way");
   for (const side of ["server", "client"] as const) {
     if (process.argv[3] !== undefined && process.argv[3] !== side) continue;
     for (const [connections, inFlight] of [

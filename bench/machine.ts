@@ -6,7 +6,7 @@ import { version } from "../src/ops/package.js";
 import { etcdBinary } from "../test/support/etcd.js";
 import { median } from "./statistics.js";
 
-/** What the figures were measured on. */
+/** The machine of the measurement. */
 export interface Machine {
   readonly cores: number;
   readonly model: string;
@@ -15,11 +15,11 @@ export interface Machine {
   readonly node: string;
   readonly etcd: string;
   readonly braid: string;
-  /** Median time to append 4 KiB to a file and have it on the disk, ms. */
+  /** Median time to append 4 KiB to a file with fsync, in milliseconds. */
   readonly fsyncMs: number;
 }
 
-/** `dir`: where the etcds' data is. */
+/** `dir`: folder with the etcds' data. */
 export function describeMachine(dir: string): Machine {
   const processors = cpus();
   const etcd = execFileSync(etcdBinary, ["--version"], { encoding: "utf8" });

@@ -27,7 +27,7 @@ async function main(options: Options): Promise<void> {
   mkdirSync(parent, { recursive: true });
   const dir = mkdtempSync(join(parent, "bench-"));
   process.on("exit", () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
-  // What was started ends with this process.
+  // All child processes end with this process.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(1));
 
   const machine = describeMachine(dir);
@@ -42,6 +42,6 @@ async function main(options: Options): Promise<void> {
     writeFileSync(document, withLastRun(readFileSync(document, "utf8"), report));
   }
   process.stdout.write(render(report));
-  say(`\nAll figures: ${output}, and a chart beside it`);
+  say(`\nAll results: ${output}, and a chart beside it`);
   if (report.figures.some(({ errors, failures }) => errors > 0 || failures.length > 0)) process.exitCode = 1;
 }

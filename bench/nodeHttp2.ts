@@ -2,13 +2,13 @@ import { connect, createServer } from "node:http2";
 import type { AddressInfo } from "node:net";
 
 /*
- * The least that Node's own HTTP/2 needs for unary gRPC calls. No deadlines, no limits, no errors: it shows what the module
- * itself costs.
+ * A minimal implementation of unary gRPC calls with `node:http2`, without deadlines, limits or errors. It shows the cost of
+ * the module itself.
  */
 
 const PREFIX_BYTES = 5;
 
-/** Serves one method that gives the same answer to every call. Resolves to `host:port`. */
+/** Serves one method that returns the same response to every call. Resolves to `host:port`. */
 export function serveNodeHttp2(response: Uint8Array): Promise<string> {
   const answer = frame(response);
   const server = createServer({ settings: { maxConcurrentStreams: 10_000 } });
@@ -29,7 +29,7 @@ export function serveNodeHttp2(response: Uint8Array): Promise<string> {
   });
 }
 
-/** Begins a call of `path` on one connection; `done` when its answer is complete. */
+/** Starts a call of `path` on one connection. Calls `done` when its response is complete. */
 export function callNodeHttp2(
   address: string,
   path: string,
@@ -52,7 +52,7 @@ export function callNodeHttp2(
   return new Promise((resolve) => session.once("connect", () => resolve(begin)));
 }
 
-/** A message as gRPC frames it. */
+/** Adds gRPC's prefix to a message. */
 function frame(message: Uint8Array): Buffer {
   const framed = Buffer.alloc(PREFIX_BYTES + message.length);
   framed.writeUInt32BE(message.length, 1);

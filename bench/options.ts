@@ -8,17 +8,17 @@ Measures puts, linearizable ranges, ranges over several shards, and watch fan-ou
 etcd's own grpc-proxy, and through etcd-braid with one and with three shards, in turns within one run. Then ranges over
 the JSON gateway, of one and of two workers.
 
-  --quick             short slices, few rounds: one to two minutes, rough figures
+  --quick             short slices, few rounds: one to two minutes, rough results
   --only LIST         of ${WORKLOAD_KINDS.join(", ")}
   --peers LIST        of ${PEERS.join(", ")}
-  --rounds N          how often each peer has its turn; figures are the medians (default 5)
-  --slice MS          how long one turn lasts (default 1500; watch: twice that)
+  --rounds N          number of turns of each peer; results are the medians (default 5)
+  --slice MS          length of one turn (default 1500; watch: twice that)
   --watchers N        watchers in the fan-out (default 1000)
   --connections N     connections that the watchers share (default 8)
-  --stalled N         percent of the watchers, besides the others, that stop reading (default none)
+  --stalled N         additional watchers that stop reading, in percent of the watchers (default none)
   --writes N          writes per second in the fan-out (default 200)
   --no-fsync          etcds without fsync (3.5 and later)
-  --dir DIR           where the etcds keep their data: a folder on the disk to be measured (default .cache)
+  --dir DIR           folder for the etcds' data, on the disk to measure (default .cache)
   --output FILE       JSON (default bench/results/latest.json; bench/results/partial.json unless everything is measured
                       in full)
   --help
@@ -29,7 +29,7 @@ export interface Options {
   readonly only: readonly WorkloadKind[];
   readonly peers: readonly PeerName[];
   readonly rounds: number;
-  /** Length of one measurement, ms. */
+  /** Length of one measurement, in milliseconds. */
   readonly slice: number;
   readonly watchers: number;
   readonly connections: number;
@@ -39,11 +39,11 @@ export interface Options {
   readonly fsync: boolean;
   readonly dir: string | undefined;
   readonly output: string | undefined;
-  /** False when figures are rough or something is left out. */
+  /** False if results are rough or incomplete. */
   readonly complete: boolean;
 }
 
-/** Throws an Error that says what is wrong with the command line; undefined when help is asked for. */
+/** Parses the command line. Returns undefined for `--help`. Throws an Error if it is wrong. */
 export function parseOptions(args: readonly string[]): Options | undefined {
   const { values } = parseArgs({
     args: [...args],
@@ -87,7 +87,7 @@ function list<T extends string>(flag: string, given: string | undefined, known: 
   if (given === undefined) return known;
   const names = given.split(",");
   const unknown = names.find((name) => !known.includes(name as T));
-  if (unknown !== undefined) throw new Error(`${flag}: "${unknown}" is none of ${known.join(", ")}`);
+  if (unknown !== undefined) throw new Error(`${flag}: "${unknown}" is not one of ${known.join(", ")}`);
   return known.filter((name) => names.includes(name));
 }
 

@@ -13,18 +13,18 @@ import { call } from "./call.js";
 import { childrenOf } from "./processes.js";
 import { type PutCounts, readPutCounts } from "./putCounts.js";
 
-/** All are etcd-braid but the first two; `workers-N` is that with N processes behind its port, over three shards. */
+/** All except the first two are etcd-braid; `workers-N` has N processes behind its port, over three shards. */
 export const PEERS = ["direct", "grpc-proxy", "braid-1", "braid-3", "workers-1", "workers-2"] as const;
 export type PeerName = (typeof PEERS)[number];
 
-const START_TIMEOUT = 60_000;
+const START_TIMEOUT_MS = 60_000;
 
-/** One of the ways to an etcd that are compared, running. */
+/** A running peer of the comparison. */
 export interface Peer {
   readonly name: PeerName;
-  /** Where the load generator connects. */
+  /** The address for the load generator. */
   readonly port: number;
-  /** Its processes: `proxy` where it has one, `proxy-1`, … where that has workers; and `etcd` or `etcd-0`, `etcd-1`, … */
+  /** Its processes: `proxy` if it has one, `proxy-1`, … if that has workers; and `etcd` or `etcd-0`, `etcd-1`, … */
   readonly pids: Readonly<Record<string, number>>;
   /** Of those with a timeline. */
   putCounts?(): Promise<PutCounts>;
@@ -34,7 +34,7 @@ export interface Peer {
 export interface PeerOptions {
   /** Folder for the data. */
   readonly dir: string;
-  /** False starts the etcds without fsync where they can do without it (3.5 and later). */
+  /** False starts the etcds without fsync if they support that (3.5 and later). */
   readonly fsync: boolean;
 }
 
@@ -68,7 +68,7 @@ async function startGrpcProxy(options: PeerOptions): Promise<Peer> {
   const [etcd] = await startEtcds("grpc-proxy", 1, options);
   const port = await freePort();
   const address = `127.0.0.1:${port}`;
-  // Since 3.5 it ends when it cannot reach itself where it is advertised.
+  // Since 3.5 it ends if it cannot reach its own advertised address.
   const flags = ["--endpoints", etcd.url, "--listen-addr", address, "--advertise-client-url", address];
   const child = spawn(
     etcdBinary,
@@ -129,10 +129,10 @@ async function startBraid(name: PeerName, shards: number, options: PeerOptions, 
   };
 }
 
-/** The processes behind one port, when all of them serve; none where it is a single one. */
+/** The worker processes behind one port, once all of them serve; none without workers. */
 async function workerPids(primary: number, port: number, workers: number): Promise<Record<string, number>> {
   if (workers === 1) return {};
-  const deadline = Date.now() + START_TIMEOUT;
+  const deadline = Date.now() + START_TIMEOUT_MS;
   const metrics = async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
   while (!new RegExp(`^braid_workers(?:\\{.*\\})? ${workers}$`, "m").test(await metrics())) {
     if (Date.now() > deadline) throw new Error(`fewer than ${workers} workers serve`);
@@ -154,9 +154,9 @@ function startEtcds(name: string, count: number, { dir, fsync }: PeerOptions): P
   );
 }
 
-/** Resolves when a read is answered at the port. */
+/** Resolves when a read at the port succeeds. */
 async function answers(port: number, child: ChildProcess): Promise<void> {
-  const deadline = Date.now() + START_TIMEOUT;
+  const deadline = Date.now() + START_TIMEOUT_MS;
   const read = RangeRequest.encode({ key: Buffer.from("/") });
   for (;;) {
     try {
@@ -164,7 +164,7 @@ async function answers(port: number, child: ChildProcess): Promise<void> {
       return;
     } catch (error) {
       if (child.exitCode !== null) throw new Error(`the proxy ended with exit code ${child.exitCode}`);
-      if (Date.now() > deadline) throw new Error(`the proxy does not answer: ${(error as Error).message}`);
+      if (Date.now() > deadline) throw new Error(`the proxy does not respond: ${(error as Error).message}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }

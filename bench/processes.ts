@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 
 /**
- * Processor time that a process has used so far, microseconds: of all its threads, as the scheduler counts it
- * (Linux). Threads that have ended are missing; servers keep theirs.
+ * CPU time of a process so far, in microseconds: the sum of its threads, as the scheduler counts it (Linux). Threads that have
+ * ended are missing; servers keep theirs.
  */
 export function processorTime(pid: number): number {
   let nanoseconds = 0;
@@ -10,13 +10,13 @@ export function processorTime(pid: number): number {
     try {
       nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "latin1").split(" ", 1)[0]);
     } catch {
-      // the thread has ended meanwhile
+      // the thread has ended in the meantime
     }
   }
   return nanoseconds / 1000;
 }
 
-/** The processes that a process has started and that run. */
+/** The running child processes of a process. */
 export function childrenOf(pid: number): number[] {
   return readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
     const text = readFileSync(`/proc/${pid}/task/${thread}/children`, "latin1").trim();
@@ -24,27 +24,27 @@ export function childrenOf(pid: number): number[] {
   });
 }
 
-/** Resident memory of a process, bytes. */
+/** Resident memory of a process, in bytes. */
 export function residentMemory(pid: number): number {
   const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"));
   return Number(line?.[1] ?? 0) * 1024;
 }
 
-/** What a process has done so far, besides computing. */
+/** Counts of a process's activity so far. */
 export interface Activity {
-  /** Processor time in its own code and in the kernel, in the kernel's ticks (of 10 ms mostly). */
+  /** CPU time in its own code and in the kernel, in the kernel's ticks (usually 10 ms). */
   readonly userTicks: number;
   readonly systemTicks: number;
-  /** Calls that read or wrote something: sockets, files, pipes. */
+  /** Calls that read or wrote sockets, files or pipes. */
   readonly reads: number;
   readonly writes: number;
-  /** How often one of its threads had nothing to do and waited. */
+  /** How often one of its threads was idle and waited. */
   readonly waits: number;
 }
 
 /** Counts of the kernel (Linux). */
 export function activity(pid: number): Activity {
-  // The second field, the program's name, may hold anything.
+  // The second field, the program's name, may contain any characters.
   const stat = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ").at(-1)!.split(" ");
   const io = readFileSync(`/proc/${pid}/io`, "latin1");
   const count = (text: string, name: string): number =>
@@ -55,7 +55,7 @@ export function activity(pid: number): Activity {
       const status = readFileSync(`/proc/${pid}/task/${thread}/status`, "latin1");
       waits += count(status, "voluntary_ctxt_switches");
     } catch {
-      // the thread has ended meanwhile
+      // the thread has ended in the meantime
     }
   }
   return {
@@ -67,7 +67,7 @@ export function activity(pid: number): Activity {
   };
 }
 
-/** Measures processes over a time: processor time and activity from `start`, memory at the end. */
+/** Measures processes over a period: CPU time and activity from `start`, memory at the end. */
 export class Meter {
   private readonly pids: Readonly<Record<string, number>>;
   private readonly cpuBefore: Record<string, number>;

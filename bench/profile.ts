@@ -9,16 +9,16 @@ import { partOf, resolveSymbols, type Sample } from "./samples.js";
 import { preload, workloads } from "./workloads.js";
 
 /*
- * Where a proxy's processor time goes under one load: `node --import tsx bench/profile.ts [kind load [peer]]`, `put "1 x 64"
- * braid-3` without arguments. Needs Linux' perf (Debian: linux-perf) and the right to use it. Prints a table for docs/performance.md:
- * microseconds per operation by part of the program, and the functions that take most.
+ * Where a proxy's CPU time goes under one load: `node --import tsx bench/profile.ts [kind load [peer]]`, by default
+ * `put "1 x 64" braid-3`. Needs Linux' perf (Debian: linux-perf) and permission to use it. Prints a table for
+ * docs/performance.md: microseconds per operation by part of the program, and the functions that take the most.
  */
 
-const WARM_UP = 6_000;
-const SLICE = 5_000;
+const WARM_UP_MS = 6_000;
+const SLICE_MS = 5_000;
 const SHOWN = 12;
-/** Samples per second: no multiple of anything that happens regularly. */
-const FREQUENCY = 4_999;
+/** Samples per second: not a multiple of any regular event. */
+const FREQUENCY_HZ = 4_999;
 
 const [kind = "put", load = "1 x 64", peerName = "braid-3"] = process.argv.slice(2);
 const size = { watchers: 1_000, connections: 8, stalled: 0, writesPerSecond: 200 };
@@ -30,20 +30,20 @@ mkdirSync(parent, { recursive: true });
 const dir = mkdtempSync(join(parent, "profile-"));
 process.on("exit", () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
 const generator = new Generator();
-// The proxy writes down where its compiled functions are.
+// The proxy writes a map of its compiled functions.
 process.env.NODE_OPTIONS = "--perf-basic-prof";
 const peer = await startPeer(peerName as PeerName, { dir, fsync: true });
 try {
   await preload(peer);
-  await generator.run(workload.task(peer, WARM_UP));
+  await generator.run(workload.task(peer, WARM_UP_MS));
   const data = join(dir, "perf.data");
   const perf = spawn(
     "perf",
-    ["record", "-q", "-F", String(FREQUENCY), "-p", String(peer.pids.proxy), "-o", data],
+    ["record", "-q", "-F", String(FREQUENCY_HZ), "-p", String(peer.pids.proxy), "-o", data],
     { stdio: ["ignore", "ignore", "inherit"] },
   );
   await once(perf, "spawn");
-  const { cpu, operations } = await generator.run(workload.task(peer, SLICE));
+  const { cpu, operations } = await generator.run(workload.task(peer, SLICE_MS));
   const ended = once(perf, "exit");
   perf.kill("SIGINT");
   await ended;

@@ -1,30 +1,30 @@
-/** What a proxy has counted of puts since it started, from its metrics. Durations are sums, in seconds. */
+/** A proxy's counts of puts since its start, from its metrics. Durations are sums, in seconds. */
 export interface PutCounts {
   readonly puts: number;
-  /** Of the puts at the shards. */
+  /** Time of the puts at the shards. */
   readonly shardSeconds: number;
-  /** How long puts waited for their seal. */
+  /** Time that puts waited for their seal. */
   readonly sealSeconds: number;
   readonly appends: number;
   readonly appendSeconds: number;
 }
 
-/** What a put is made of, on average. */
+/** The parts of a put, on average. */
 export interface PutSplit {
   /** Entries in the timeline log per 1,000 puts. */
   readonly appendsPer1000: number;
-  /** How long the timeline's host takes to take an entry, ms. */
+  /** Time that the timeline host takes to append an entry, in milliseconds. */
   readonly appendMs: number;
-  /** As the client sees it, ms: the sum of the following. */
+  /** Time that the client sees, in milliseconds: the sum of the following. */
   readonly totalMs: number;
   readonly shardMs: number;
-  /** Waiting for the append under way, if any, and for the one that seals the put. */
+  /** Time to wait for the append in flight, if any, and for the one that seals the put. */
   readonly sealMs: number;
-  /** The rest: the proxy, the way to it and back, and the load generator. */
+  /** The rest: the proxy, the network to it, and the load generator. */
   readonly restMs: number;
 }
 
-/** Rejects when the proxy at the port has no such metrics. */
+/** Reads the counts. Rejects if the proxy at the port has no such metrics. */
 export async function readPutCounts(port: number): Promise<PutCounts> {
   const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
   const sum = (name: string, labels = ""): number => {
@@ -43,7 +43,7 @@ export async function readPutCounts(port: number): Promise<PutCounts> {
   };
 }
 
-/** What happened between two looks, while puts took `totalMs` on average; undefined when there was no put. */
+/** The average put between two counts, when puts took `totalMs` on average; undefined if there was no put. */
 export function splitPuts(before: PutCounts, after: PutCounts, totalMs: number): PutSplit | undefined {
   const puts = after.puts - before.puts;
   if (puts === 0) return undefined;

@@ -9,7 +9,7 @@ export interface Report {
   readonly options: Options;
   readonly idleMemory: Outcome["idleMemory"];
   readonly figures: readonly Figures[];
-  /** Answers per second of two workers against one, by load; undefined when they were not measured. */
+  /** Responses per second of two workers divided by those of one, by load; undefined if they were not measured. */
   readonly twoWorkers: Readonly<Record<string, number>> | undefined;
   readonly targets: readonly Target[];
 }
@@ -35,10 +35,10 @@ function compareWorkers(figures: readonly Figures[]): Readonly<Record<string, nu
   return ratios.length > 0 ? Object.fromEntries(ratios) : undefined;
 }
 
-/** In words. */
+/** The ratios as text. */
 export function workersText(ratios: Readonly<Record<string, number>>): string {
   const each = Object.entries(ratios).map(([load, ratio]) => `${ratio.toFixed(2)} (${load})`);
-  return `Answers per second of two workers against one: ${each.join(", ")}.`;
+  return `Responses per second, two workers compared with one: ${each.join(", ")}.`;
 }
 
 /** The report as text for a terminal. */
@@ -52,15 +52,15 @@ export function render(report: Report): string {
     "",
     figuresTable(report.figures),
     "",
-    "CPU: processor microseconds per operation; watch: per delivered event, latency from write to event, with " +
+    "CPU: microseconds of CPU time per operation. Watch: per delivered event; latency from write to event, with " +
       `${options.writesPerSecond} writes/s.`,
-    "vs: the peer's figure divided by that of direct etcd or of grpc-proxy.",
+    "vs: the peer's result divided by that of direct etcd or of grpc-proxy.",
   ];
   const wanted = options.watchers * options.writesPerSecond;
   if (report.figures.some((f) => f.kind === "watch" && f.perSecond < 0.9 * wanted)) {
     parts.push(
-      `Watch: whoever delivers fewer than ${wanted} events per s does not keep up; late events come in batches, ` +
-        "where each is cheaper (--writes N: fewer writes).",
+      `Watch: a peer with fewer than ${wanted} events per s does not keep up. Late events arrive in batches, which cost ` +
+        "less per event (--writes N: fewer writes).",
     );
   }
   const puts = putRows(report.figures);
@@ -98,12 +98,12 @@ export function render(report: Report): string {
   for (const { kind, load, peer, errors, failures } of report.figures) {
     if (errors > 0) parts.push(`${kind} ${load} ${peer}: ${errors} requests failed`);
     for (const failure of failures)
-      parts.push(`${kind} ${load} ${peer}: a round without figures: ${failure}`);
+      parts.push(`${kind} ${load} ${peer}: a round without results: ${failure}`);
   }
   return `${parts.join("\n")}\n`;
 }
 
-/** Where the proxies' processor time goes; columns of `workRows`. */
+/** Where the proxies' CPU time goes: the columns of `workRows`. */
 export const WORK_HEAD = [
   "proxy, per operation",
   "load",
@@ -115,7 +115,7 @@ export const WORK_HEAD = [
   "waits",
 ];
 
-/** Of the proxies that the targets compare. Of watches: per write to the store, whose events all watchers get. */
+/** Rows for the proxies that the targets compare. For watches: per write to the store, whose event all watchers get. */
 export function workRows(figures: readonly Figures[]): string[][] {
   return figures.flatMap(({ kind, load, peer, cpu, proxyWork: work }) => {
     if (work === undefined || (peer !== "grpc-proxy" && peer !== "braid-3")) return [];
@@ -126,7 +126,7 @@ export function workRows(figures: readonly Figures[]): string[][] {
   });
 }
 
-/** What puts are made of, in ms; columns of `putRows`. */
+/** The parts of a put, in milliseconds: the columns of `putRows`. */
 export const PUT_HEAD = [
   "put, on average",
   "peer",
@@ -146,11 +146,11 @@ export function putRows(figures: readonly Figures[]): string[][] {
   });
 }
 
-/** What was measured for a target, rounded: what a watcher takes may be found to be a few bytes less than nothing. */
+/** The measured value of a target, rounded. The memory of a watcher may be measured as slightly negative. */
 export const measuredText = ({ measured, unit }: Target): string =>
   measured.toFixed(unit === "" ? 2 : 0).replace(/^-(?=0(\.0*)?$)/, "");
 
-/** True when a target is reached. */
+/** True if a target is met. */
 export const isMet = ({ measured, limit, good }: Target): boolean =>
   good === "at most" ? measured <= limit : measured >= limit;
 
@@ -190,7 +190,7 @@ const ms = (value: number): string => fixed(value, 2);
 export const ratioOf = (value: number, to: number | undefined): string =>
   to === undefined ? NOT_MEASURED : fixed(value / to, 2);
 
-/** Columns of equal width; all but the first `left` are aligned to the right. */
+/** A table with aligned columns: the first `left` columns to the left, all others to the right. */
 function table(head: readonly string[], rows: readonly (readonly string[])[], left = 1): string {
   const all = [head, ...rows];
   const widths = head.map((_, column) => Math.max(...all.map((row) => row[column].length)));

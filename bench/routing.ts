@@ -3,7 +3,7 @@ import type { ShardEntry } from "../src/routing/map.js";
 
 /**
  * Nanoseconds per routing decision: `node --import tsx bench/routing.ts`. Single-threaded, after warm-up; the best of
- * several rounds, because the rest is other work on the machine.
+ * several rounds, because the others include other work on the machine.
  */
 const rounds = 7;
 const calls = 200_000;

@@ -15,38 +15,38 @@ export interface Figures {
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** Processor microseconds per operation: of the proxy (0 where there is none), of all etcds, of the load generator. */
+  /** Microseconds of CPU time per operation: of the proxy (0 if there is none), of all etcds, of the load generator. */
   readonly cpu: { readonly proxy: number; readonly etcd: number; readonly load: number };
-  /** Of the proxy, where there is one. */
+  /** The proxy's work, if there is one. */
   readonly proxyWork?: ProxyWork;
   /** For puts through a timeline; the median of each. */
   readonly put?: PutSplit;
-  /** Resident memory of the proxy at the end of a slice, bytes. */
+  /** Resident memory of the proxy at the end of a slice, in bytes. */
   readonly proxyMemory?: number;
-  /** The same at the end of the workload's first turn: with watchers, of a proxy that has done nothing else before. */
+  /** The same at the end of the workload's first turn: with watchers, of a fresh proxy. */
   readonly firstMemory?: number;
-  /** Resident memory of the proxy that each watcher added, the largest of all rounds: later ones find memory that is free, bytes. */
+  /** Bytes of resident memory per watcher: the maximum of all rounds, because later rounds reuse free memory. */
   readonly watcherBytes?: number;
-  /** Requests that failed, in all rounds. */
+  /** Failed requests in all rounds. */
   readonly errors: number;
-  /** Rounds that gave no figures, and why. */
+  /** Reasons of rounds without results. */
   readonly failures: readonly string[];
 }
 
-/** What a proxy does per operation: where its processor time goes. */
+/** A proxy's work per operation: where its CPU time goes. */
 export interface ProxyWork {
-  /** Share of its processor time that is spent in the kernel, 0 to 1. */
+  /** Share of its CPU time in the kernel, 0 to 1. */
   readonly kernelShare: number;
   /** Calls that read or write, mostly sockets. */
   readonly reads: number;
   readonly writes: number;
-  /** How often one of its threads waits, and has to be woken. */
+  /** How often one of its threads waits and must be woken. */
   readonly waits: number;
 }
 
 export interface Outcome {
   readonly figures: readonly Figures[];
-  /** Resident memory of the proxies after start, before any load, bytes. */
+  /** Resident memory of the proxies after the start, before any load, in bytes. */
   readonly idleMemory: Readonly<Partial<Record<PeerName, number>>>;
 }
 
@@ -55,13 +55,13 @@ interface Sample {
   readonly put: PutSplit | undefined;
 }
 
-/** Runs everything and ends all that it started, also on failure. `say` hears what goes on. */
+/** Runs everything, and ends all processes that it started, also on failure. `say` receives the progress. */
 export async function runBench(options: Options, dir: string, say: (text: string) => void): Promise<Outcome> {
   const chosen = workloads(options).filter(({ kind }) => options.only.includes(kind));
   const outcomes: Outcome[] = [];
   const generator = new Generator();
   try {
-    // Peers that are not compared with each other are not there at the same time: even idle etcds cost something.
+    // Peers that are not compared with each other do not run at the same time, because even idle etcds cost something.
     for (const peers of new Set(chosen.map((workload) => workload.peers))) {
       const wanted = options.peers.filter((name) => peers.includes(name));
       const group = chosen.filter((workload) => workload.peers === peers);
@@ -76,7 +76,7 @@ export async function runBench(options: Options, dir: string, say: (text: string
   };
 }
 
-/** Workloads of which the same peers have their turns. */
+/** Groups of workloads with the same peers. */
 async function runGroup(
   group: readonly Workload[],
   names: readonly PeerName[],
@@ -100,7 +100,7 @@ async function runGroup(
     );
     for (const peer of peers) await preload(peer);
     const slots = group.flatMap((workload) => peers.map((peer) => new Slot(workload, peer)));
-    // Watchers first: their memory is that of a proxy which has done nothing else.
+    // Watchers first, to measure their memory in a fresh proxy.
     if (slots.length > 0) say(`warming up: ${[...new Set(group.map(({ kind }) => kind))].join(", ")}`);
     const warmUp = [...slots].sort((a, b) => Number(b.isWatch) - Number(a.isWatch));
     for (const slot of warmUp) await slot.run(generator, options.slice * slot.warmUp, false);
@@ -123,11 +123,11 @@ function sumOf<T>(values: Readonly<Record<string, T>>, prefix: string, value: (e
 const ofAll = (values: Readonly<Record<string, number>>, prefix: string): number =>
   sumOf(values, prefix, (value) => value);
 
-/** Of requests that follow one another without a pause, ms. */
+/** Mean latency of requests without pauses between them, in milliseconds. */
 const meanLatency = (task: Task, { seconds, operations }: TaskResult): number =>
   task.kind === "unary" ? ((task.connections * task.inFlight * seconds) / operations) * 1_000 : Number.NaN;
 
-/** One workload on one peer, and what was measured. */
+/** One workload on one peer, and its measurements. */
 class Slot {
   private readonly samples: Sample[] = [];
   private readonly failures: string[] = [];

@@ -1,8 +1,8 @@
-/** One moment at which a process was computing. */
+/** One sample of a running process. */
 export interface Sample {
-  /** What it executed, as far as that is known. */
+  /** The function, if known. */
   readonly symbol: string;
-  /** The file that holds it. */
+  /** The file that contains it. */
   readonly dso: string;
 }
 
@@ -13,8 +13,8 @@ interface Compiled {
 }
 
 /**
- * The samples in the output of `perf script -F ip,sym,dso`. `map` is what V8 has written down of the functions it has compiled: memory is
- * used again, so that of several at an address the last one is taken.
+ * Parses the samples in the output of `perf script -F ip,sym,dso`. `map` is V8's map of compiled functions. Memory is reused, so
+ * the last of several functions at an address counts.
  */
 export function resolveSymbols(script: string, map: string): Sample[] {
   const compiled: Compiled[] = [];
@@ -41,13 +41,13 @@ export function resolveSymbols(script: string, map: string): Sample[] {
   });
 }
 
-/** The part of the program that a sample belongs to: one of our rooms, or what it runs on. */
+/** The part of the program that a sample belongs to: one of our rooms, or a layer below them. */
 export function partOf({ symbol, dso }: Sample): string {
   if (dso.startsWith("[kernel") || dso.startsWith("[guest")) return "kernel";
   if (dso === "compiled") {
     const room = /^[A-Za-z]+:\S* (\w+)\//.exec(symbol)?.[1];
     if (room !== undefined) return `src/${room}`;
-    return symbol.includes("node:") ? "Node.js, JavaScript" : "V8, compiled besides";
+    return symbol.includes("node:") ? "Node.js, JavaScript" : "V8, other compiled code";
   }
   if (/Scaveng|MarkCompact|Sweep|Evacuat|Marking|GarbageCollect|RememberedSet/.test(symbol))
     return "garbage collector";

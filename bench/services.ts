@@ -13,9 +13,9 @@ import { KV } from "../src/wire/paths.js";
 import { encodeHeader, replaceHeader } from "../src/wire/rewrite.js";
 
 /*
- * What the proxy itself costs per request, without transports: `node --import tsx bench/services.ts`. The services, the guard and
- * the timeline are the real ones, the shards and the timeline's host answer from memory in the next turn of the event
- * loop. Microseconds of processor time per request at several numbers of requests in flight; the best of several rounds.
+ * The cost of the proxy per request, without transports: `node --import tsx bench/services.ts`. The services, the guard and the
+ * timeline are real; the shards and the timeline host respond from memory in the next turn of the event loop. Microseconds of
+ * CPU time per request with several numbers of requests in flight; the best of several rounds.
  */
 
 const SHARDS = 3;
@@ -28,7 +28,7 @@ const KEYS = 333;
 const value = Buffer.alloc(256, "value ");
 const header = (revision: number) => ({ clusterId: 1n, memberId: 1n, revision, raftTerm: 2 });
 
-/** An etcd without a store: counts its revisions, and answers each range with one key, or with many where it has an end. */
+/** An etcd without data: it counts revisions, and returns one key for a get, and many for a range. */
 class MemoryShard {
   revision = 1;
   private due: (() => void)[] = [];
@@ -91,7 +91,7 @@ function keyValues(shard: number, count: number): Uint8Array {
   return RangeResponse.encode({ kvs, count });
 }
 
-/** The timeline's log on a shard. Answers nothing that only a restart or a second proxy would ask. */
+/** The timeline log on a shard. Does not support requests of a restart or of a second proxy. */
 function memoryHost(shard: MemoryShard): LogHost {
   const keys = new Map<
     string,

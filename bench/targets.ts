@@ -2,13 +2,13 @@ import type { PeerName } from "./peers.js";
 import type { Figures, Outcome } from "./run.js";
 import type { WorkloadKind } from "./workloads.js";
 
-/** A promise about the cost of a proxy over three shards, and what was measured. */
+/** A target for the cost of a proxy over three shards, and the measured value. */
 export interface Target {
   readonly what: string;
   readonly limit: number;
   /** The unit of `limit` and `measured`; empty for ratios. */
   readonly unit: string;
-  /** Which side of the limit is the good one. */
+  /** The side of the limit that meets the target. */
   readonly good: "at most" | "at least";
   readonly measured: number;
 }
@@ -18,13 +18,13 @@ const MIB = 2 ** 20;
 const proxy = ({ cpu }: Figures): number => cpu.proxy;
 const proxyAndEtcd = ({ cpu }: Figures): number => cpu.proxy + cpu.etcd;
 
-/** All targets for which everything was measured. */
+/** All targets with complete measurements. */
 export function targets({ figures, idleMemory }: Outcome): Target[] {
   const of = (value: (f: Figures) => number, peer: PeerName, kind: WorkloadKind, load: string): number => {
     const found = figures.find((f) => f.peer === peer && f.kind === kind && f.load === load);
     return found === undefined ? Number.NaN : value(found);
   };
-  /** braid over three shards against another peer. */
+  /** etcd-braid over three shards, compared with another peer. */
   const ratio = (value: (f: Figures) => number, peer: PeerName, kind: WorkloadKind, load: string): number =>
     of(value, "braid-3", kind, load) / of(value, peer, kind, load);
   const atMost = (what: string, limit: number, measured: number, unit = ""): Target => ({
@@ -65,7 +65,7 @@ export function targets({ figures, idleMemory }: Outcome): Target[] {
       ),
     ),
     atMost("proxy memory, idle", 90, (idleMemory["braid-3"] ?? Number.NaN) / MIB, "MiB"),
-    // For as many watchers as the target is for, of a proxy that serves nothing else and of one that has served all of the run.
+    // With the target's number of watchers: of a fresh proxy, and of one that has served the whole run.
     atMost(
       "proxy memory, 1,000 watchers after their fan-out, of a fresh proxy",
       120,
@@ -78,7 +78,7 @@ export function targets({ figures, idleMemory }: Outcome): Target[] {
       of((f) => (f.proxyMemory ?? Number.NaN) / MIB, "braid-3", "watch", "1000 ids"),
       "MiB",
     ),
-    // With a few watchers it is lost in what else a proxy does.
+    // With few watchers, the difference disappears in the proxy's other work.
     ...watched
       .filter((load) => Number.parseInt(load, 10) >= 1000)
       .map((load) =>

@@ -2,9 +2,9 @@ import { textRange } from "../src/watch/keys.js";
 import { RangeIndex } from "../src/watch/rangeIndex.js";
 
 /*
- * Nanoseconds of processor time per operation of the watch index, by number of watchers: `node --import tsx
- * bench/watch-index.ts`. A third watches a single key each, a third a directory of ten keys each, a third shares 100
- * larger directories. "all ranges" is what it takes to compare an event's key with every watcher's range.
+ * Nanoseconds of CPU time per operation of the watch index, by number of watchers: `node --import tsx bench/watch-index.ts`. A
+ * third of them watch a single key each, a third a directory of ten keys each, and a third share 100 larger directories. "all
+ * ranges" is the time to compare an event's key with every watcher's range.
  */
 
 const SIZES = [100, 1_000, 10_000, 100_000];

@@ -6,8 +6,8 @@ import { WatchResponse } from "../src/wire/messages.js";
 import { decodeWatch, encodeEvent } from "../src/wire/watch.js";
 
 /*
- * What a proxy's fan-out costs per delivered event, without transports: `node --import tsx bench/watch.ts`. Nanoseconds of
- * processor time for finding the watchers and making their frames; the best of several rounds.
+ * The cost of a proxy's fan-out per delivered event, without transports: `node --import tsx bench/watch.ts`. Nanoseconds of CPU
+ * time to find the watchers and to make their frames; the best of several rounds.
  */
 
 const ROUNDS = 7;
@@ -18,7 +18,7 @@ const key = Buffer.from("/watched7/key");
 const value = Buffer.alloc(256);
 const identity = createIdentity({ clusterId: 2n ** 63n, memberId: 2n ** 62n, timeline: { raftTerm: 4 } });
 
-/** Keeps results alive, so that nothing is optimised away. */
+/** Keeps results alive, so that nothing is optimized away. */
 let sent = 0;
 const outlet: Outlet = {
   blocked: false,
@@ -31,7 +31,7 @@ const outlet: Outlet = {
 
 for (const perBatch of [1, 10]) {
   for (const [what, idOf] of [
-    ["an id of its own each", (i: number) => i],
+    ["a separate id each", (i: number) => i],
     ["on its own stream each", () => 0],
   ] as const) {
     const fanout = new Fanout(Math.random);

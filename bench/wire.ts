@@ -11,8 +11,8 @@ import { encodeHeader, peekRevision, rewriteRange, rewriteTxn } from "../src/wir
 import { decodeWatch, encodeEvent, encodeWatchHead } from "../src/wire/watch.js";
 
 /*
- * Nanoseconds of processor time per operation of the wire room: `node --import tsx bench/wire.ts`. One line per operation: the best
- * of several rounds, which is what the code costs when nothing else disturbs it.
+ * Nanoseconds of CPU time per operation of the wire room: `node --import tsx bench/wire.ts`. One line per operation: the best of
+ * several rounds, which is the least disturbed by other work.
  */
 
 const ROUNDS = 7;
@@ -55,7 +55,7 @@ const decodedThousand = RangeResponse.decode(thousand);
 const watch = WatchResponse.encode({ header, events: [{ type: 0, kv, prevKv: kv }] });
 const [event] = decodeWatch(watch).events;
 
-/** Keeps results alive, so that nothing is optimised away. */
+/** Keeps results alive, so that nothing is optimized away. */
 let sink: unknown;
 
 const operations: [name: string, run: () => unknown, per?: number][] = [
@@ -91,7 +91,7 @@ function measure(run: () => unknown): number {
   return best * 1e6;
 }
 
-/** Processor time in ms, which unlike the clock does not count what other processes do. */
+/** CPU time in milliseconds. Unlike the clock, it does not include other processes. */
 function time(run: () => unknown, count: number): number {
   const started = process.cpuUsage();
   for (let i = 0; i < count; i++) sink = run();

@@ -5,32 +5,32 @@ import type { Task } from "./load/task.js";
 import type { Peer, PeerName } from "./peers.js";
 
 export const VALUE_BYTES = 256;
-/** Keys that are there, all of which a scan reads. */
+/** Number of existing keys. A scan reads all of them. */
 export const KEYS = 1_000;
-/** First segments of the keys, which the default rule spreads over the shards. */
+/** First segments of the keys. The default rule spreads them over the shards. */
 const GROUPS = 50;
 
 const COMPARED: readonly PeerName[] = ["direct", "grpc-proxy", "braid-1", "braid-3"];
 const WORKERS: readonly PeerName[] = ["workers-1", "workers-2"];
 
-/** One thing to be measured, of several peers. */
+/** A load to measure on several peers. */
 export interface Workload {
-  /** What `--only` names. */
+  /** Name for `--only`. */
   readonly kind: WorkloadKind;
-  /** How it is loaded: `16 x 16` are 16 connections with 16 requests in flight on each; or the number of watchers. */
+  /** The load: `16 x 16` means 16 connections with 16 requests in flight on each; or the number of watchers. */
   readonly load: string;
   /** Slices are longer by this factor. */
   readonly weight: number;
   /** The unmeasured first turn is longer by this factor. */
   readonly warmUp: number;
-  /** Who is measured. */
+  /** The measured peers. */
   readonly peers: readonly PeerName[];
   task(peer: Peer, milliseconds: number): Task;
 }
 
 /**
- * A proxy that has just started spends much of its time compiling what it runs: what is called that rarely has been compiled only
- * after some thousand calls.
+ * A fresh proxy spends much of its time compiling. Functions that are called this rarely are compiled only after some thousand
+ * calls.
  */
 const WARM_UP = { busy: 1.3, rare: 4 };
 
@@ -53,13 +53,13 @@ export function workloads(size: FanoutSize): Workload[] {
     [16, 16],
   ];
   return [
-    // A put's answer is a header with a revision, a key of a range comes with its value.
+    // A put's response is a header with a revision; a range also returns values.
     ...loads.map(([connections, inFlight]) => unary("put", KV.Put, puts, connections, inFlight, 8)),
     ...loads.map(([connections, inFlight]) =>
       unary("range", KV.Range, ranges, connections, inFlight, VALUE_BYTES),
     ),
     ...[1, 8].map((inFlight) => unary("scan", KV.Range, [scan], 1, inFlight, KEYS * VALUE_BYTES)),
-    // Watchers with ids of their own on few streams, as clients in one program have them, and each on its own stream.
+    // Watchers as ids on a few streams, as in one client program, and watchers on one stream each.
     fanoutWorkload("ids", 1, size),
     fanoutWorkload("streams", Math.ceil(size.watchers / size.connections), size),
     ...[64, 256].map((connections) => jsonWorkload(connections)),
@@ -121,7 +121,7 @@ function fanoutWorkload(what: string, streams: number, size: FanoutSize): Worklo
 }
 
 /**
- * Work for proxies that leaves the etcds idle: JSON has to be read and written for every answer, and equal ranges that come
+ * Work for proxies that leaves the etcds idle: the proxy reads and writes JSON for every request, and equal ranges that arrive
  * together are one range for an etcd.
  */
 function jsonWorkload(connections: number): Workload {

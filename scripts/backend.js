@@ -1,15 +1,15 @@
-// What the test:etcd… commands share: the tests that need a backend, run on an etcd that was fetched for them.
+// Shared by the test:etcd… commands: runs the tests that need a backend with a downloaded etcd.
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { capture, fail, root, say } from "./setup.js";
 
-/** Rooms without a backend, which `npm test` has covered. */
+/** Rooms without a backend, which `npm test` covers. */
 const BACKEND_FREE = ["routing", "config", "wire", "timeline"];
 
 /**
- * Runs tests on the etcd `binary` and ends the process with their exit code. Arguments of the command line choose test files, as
- * with npm test; with --fetch nothing is run. `tools` is a folder with programs for the tests, to be found before all others.
+ * Runs tests with the etcd `binary` and ends the process with their exit code. Command-line arguments select test files, as
+ * with npm test; with --fetch no test runs. `tools` is a folder with programs for the tests, which comes first on the PATH.
  */
 export function testOn(binary, tools) {
   const version = capture(binary, ["--version"]);

@@ -1,5 +1,5 @@
-// npm run build:binary: dist/braid, one executable that needs neither Node.js nor npm packages: a copy of the Node.js that runs this
-// script, with the program inside (a "single executable application").
+// npm run build:binary builds dist/braid, an executable that needs neither Node.js nor npm packages: a copy of the Node.js that
+// runs this script, with the program inside (a "single executable application").
 import {
   chmodSync,
   copyFileSync,
@@ -27,19 +27,19 @@ const work = join(root, "dist/binary");
 const binary = join(root, "dist/braid");
 
 /**
- * The arguments of a single executable are [executable, its name as it was called, …]. Code that starts this program again (cluster,
- * `braid dev`) passes the script's path first, which is the executable here: it is left out, as Node.js itself does with a script.
+ * The arguments of a single executable are [executable, its name as called, …]. Code that starts this program again (cluster,
+ * `braid dev`) passes the script's path first, which is the executable here. It is removed, as Node.js does with a script.
  */
 const PRELUDE = `process.argv[1] = process.execPath;
 if (process.argv[2] === process.execPath) process.argv.splice(2, 1);`;
 
-/** Replaces src/ops/package.ts: the executable carries the version. */
+/** Replaces src/ops/package.ts: the executable contains the version. */
 function carriedVersion() {
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   return `export const version = ${JSON.stringify(version)};`;
 }
 
-/** The licences of all packages that the bundled files belong to. */
+/** The licenses of all packages with bundled files. */
 function notices(files) {
   const folders = new Set(
     files.map((file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]).filter(Boolean),
@@ -63,7 +63,7 @@ const plugin = {
   name: "braid",
   setup({ onLoad }) {
     onLoad({ filter: /dist\/src\/ops\/package\.js$/ }, () => ({ contents: carriedVersion() }));
-    // grpc-js is loaded late and synchronously; the bundler knows `require` only.
+    // grpc-js is loaded late and synchronously; the bundler only knows `require`.
     onLoad({ filter: /dist\/src\/shard\/grpcLink\.js$/ }, ({ path }) => ({
       contents: readFileSync(path, "utf8").replace("createRequire(import.meta.url)(", "require("),
     }));
@@ -85,7 +85,7 @@ const result = await bundle({
   legalComments: "none", // all of them are in the notices
   plugins: [plugin],
   metafile: true,
-  // What would read a file beside the program cannot work.
+  // Code that reads a file beside the program cannot work.
   logOverride: { "empty-import-meta": "error" },
 });
 if (result.warnings.length > 0) fail("The bundle has warnings.");

@@ -1,4 +1,5 @@
-// npm run build:deb: dist/etcd-braid_<version>_<architecture>.deb, the single executable with a systemd unit, a user and a configuration.
+// npm run build:deb builds dist/etcd-braid_<version>_<architecture>.deb: the single executable with a systemd unit, a user and a
+// configuration.
 import { createHash } from "node:crypto";
 import {
   chmodSync,
@@ -14,17 +15,17 @@ import { dirname, join } from "node:path";
 import { capture, fail, listFiles, root, run } from "./setup.js";
 
 const architecture = capture("dpkg", ["--print-architecture"])?.trim();
-if (architecture === undefined) fail("A Debian package is built with dpkg, which is not here.");
+if (architecture === undefined) fail("Building a Debian package needs dpkg, which is not installed.");
 run(process.execPath, [join(root, "scripts/build-binary.js")]);
 
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-// 1.0.0-rc.1 comes before 1.0.0: Debian writes that with a tilde.
+// 1.0.0-rc.1 comes before 1.0.0. Debian expresses that with a tilde.
 const debianVersion = version.replace("-", "~");
 const stage = join(root, "dist/deb");
 const source = join(root, "packaging/deb");
 const documents = "usr/share/doc/etcd-braid";
 
-/** What is installed, and from where. */
+/** The installed files and their sources. */
 const contents = {
   "usr/bin/braid": "dist/braid",
   "usr/lib/systemd/system/etcd-braid.service": "packaging/deb/etcd-braid.service",

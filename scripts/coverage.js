@@ -1,5 +1,5 @@
-// npm run coverage: which part of src/ the tests run that start no processes, by room. Needs a build (npm test makes one).
-// What proxies and etcds run in processes of their own is not counted, so these numbers are lower bounds.
+// npm run coverage prints the share of src/ that is covered by tests without child processes, by room. Needs a build (npm test makes
+// one). Code that runs in separate proxy processes does not count, so these numbers are lower bounds.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { fail, listFiles, root } from "./setup.js";
 
 const cache = new Map();
 
-/** Whether a compiled test, or what it imports of the tests, starts processes. */
+/** True if a compiled test, or test code that it imports, starts processes. */
 function startsProcesses(file, path = new Set()) {
   if (cache.has(file)) return cache.get(file);
   if (path.has(file)) return false;
@@ -26,10 +26,10 @@ const all = listFiles("dist/test").filter((path) => path.endsWith(".test.js"));
 const files = all.filter((path) => !startsProcesses(join(root, path)));
 if (files.length === 0) fail("There is no build in dist/: run npm test or npm run build first.");
 
-/** File → for each of its characters whether some process has run it. */
+/** File → for each of its characters, 1 if a process has run it. */
 const seen = new Map();
 
-/** Adds what one process has run, as V8 reports it: inner ranges come after those that they are in. */
+/** Adds the coverage of one process, as V8 reports it: inner ranges follow the ranges around them. */
 function add({ result }) {
   const prefix = pathToFileURL(join(root, "dist/src")).href;
   for (const { url, functions } of result.filter((script) => script.url.startsWith(`${prefix}/`))) {
@@ -52,7 +52,7 @@ function add({ result }) {
 const folder = mkdtempSync(join(tmpdir(), "coverage-"));
 try {
   const env = { ...process.env, NODE_V8_COVERAGE: folder, SEEDS: "20" }; // a few seeds run the same lines as many
-  // Tests fail in npm test, not here: with few seeds a mutation may go unnoticed.
+  // Failures are ignored here, because npm test reports them, and because few seeds may miss a mutation.
   spawnSync(process.execPath, ["--test", "--test-concurrency=2", ...files], {
     cwd: root,
     env,
@@ -82,9 +82,9 @@ for (const [file, ran] of seen) {
   }
 }
 console.log(
-  `Compiled lines of src/ that ${files.length} of ${all.length} test files run: those that start no processes.`,
+  `Compiled lines of src/ that are covered by the ${files.length} of ${all.length} test files without child processes.`,
 );
-console.log("Files of src/ that none of them loads are left out.");
+console.log("Files that none of them loads are left out.");
 for (const [room, { lines, hit }] of [...[...rooms].sort(), ["all", total]]) {
   console.log(
     `${room.padEnd(12)} ${String(hit).padStart(6)} of ${String(lines).padStart(6)}  ${((100 * hit) / lines).toFixed(1).padStart(5)} %`,

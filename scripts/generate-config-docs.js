@@ -1,5 +1,5 @@
-// node --import tsx scripts/generate-config-docs.js: docs/configuration.md from the schema of the configuration.
-// With --check it changes nothing, and fails when the file is stale.
+// node --import tsx scripts/generate-config-docs.js writes docs/configuration.md from the schema of the configuration.
+// With --check it changes nothing, and fails if the file is stale.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
@@ -13,14 +13,14 @@ const INTRODUCTION = `# Configuration
 
 <!-- Generated from src/config/schema.ts: change a setting there, then run \`npm run generate\`. -->
 
-\`braid serve\` reads one YAML file: \`shards.yaml\` in the current folder, or the one that \`--config\` names. Only
-[shards](#shards) is required. [shards.yaml](../shards.yaml) is an example to begin with.
+\`braid serve\` reads one YAML file: \`shards.yaml\` in the current folder, or the file that \`--config\` names. Only
+[shards](#shards) is required. [shards.yaml](../shards.yaml) is an example.
 
 - \`braid check\` validates the file and compares it with the clusters. It names each problem with its line.
-- All proxies of one store need the same \`shards\` (in the same order), \`timeline\` and \`routing\`. A proxy that
-  contradicts its store refuses to start.
-- After SIGHUP a running proxy reads the file again. It takes over the settings that are *live*, and logs the names of
-  others that have changed: they need a restart. A file that is not valid changes nothing.
+- All proxies of one store need the same \`shards\` (in the same order), \`timeline\` and \`routing\`. A proxy refuses to
+  start if its file contradicts the store.
+- After SIGHUP, a running proxy reads the file again. It applies the settings that are *live*, and logs the names of
+  other changed settings, which need a restart. An invalid file changes nothing.
 - A setting without a value counts as not given.
 
 ## All settings
@@ -28,7 +28,7 @@ const INTRODUCTION = `# Configuration
 
 const { properties, required } = z.toJSONSchema(schema, { io: "input" });
 
-/** A number that people can read, where that differs from the number: 16777216 bytes are 16 MiB. */
+/** A readable form of a number, if that differs from the number: 16777216 bytes are 16 MiB. */
 function readable(value, unit) {
   const scales = {
     bytes: [
@@ -49,7 +49,7 @@ function readable(value, unit) {
   return scale === undefined ? undefined : `${Number((value / scale[1]).toFixed(1))} ${scale[0]}`;
 }
 
-/** Which values a setting takes. */
+/** The values of a setting. */
 function valuesOf(setting) {
   const { type, form, fieldsOf, items, unit, minItems = 0, maxItems } = setting;
   if (fieldsOf !== undefined) {
@@ -71,7 +71,7 @@ function valuesOf(setting) {
   return unit === undefined ? range : `${range} ${unit}`;
 }
 
-/** What applies where a setting is not given. */
+/** What applies if a setting is not given. */
 function defaultOf(setting, isRequired) {
   if (isRequired) return "required";
   const { default: value, absent, unit } = setting;
@@ -98,7 +98,7 @@ function rowsOf(setting, path) {
   });
 }
 
-/** A paragraph in lines of the documents' length. */
+/** Wraps a paragraph. */
 function wrap(paragraph) {
   const lines = [""];
   for (const word of paragraph.split(" ")) {
@@ -109,7 +109,7 @@ function wrap(paragraph) {
   return `${lines.join("\n")}\n`;
 }
 
-/** Parts of a file that show the section. */
+/** Examples of the section. */
 function excerptsOf(name, { excerpts, default: value, properties }) {
   if (excerpts !== undefined) return excerpts;
   const fields = Object.entries(properties ?? {}).map(([key, field]) => [key, field.default]);
@@ -141,8 +141,8 @@ const sections = Object.entries(properties);
 const text = [INTRODUCTION, sections.map(contents).join(""), ...sections.map(sectionOf)].join("\n");
 const path = join(root, FILE);
 if (process.argv.includes("--check")) {
-  if (readFileSync(path, "utf8") !== text) fail(`${FILE} is stale: npm run generate writes it again.`);
+  if (readFileSync(path, "utf8") !== text) fail(`${FILE} is stale: run npm run generate.`);
 } else {
   writeFileSync(path, text);
-  say(`${FILE} is written.`);
+  say(`Wrote ${FILE}.`);
 }

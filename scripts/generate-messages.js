@@ -1,4 +1,5 @@
-// npm run generate: src/wire/generated/ from proto/. What it writes is committed; test/house/generated.test.ts fails when it is stale.
+// npm run generate writes src/wire/generated/ from proto/. The result is committed; test/house/generated.test.ts fails if it is
+// stale.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,7 +15,7 @@ const HEAD = "// Generated from proto/ by `npm run generate`: change it there.\n
 /** The folder that the files belong to. */
 export const folder = join(root, "src/wire/generated");
 
-/** The files by name, as they have to be. */
+/** The expected content of the files, by name. */
 export function generate() {
   const { files } = readModel();
   const etcd = files.filter(({ foreign }) => !foreign);

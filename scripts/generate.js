@@ -1,5 +1,5 @@
-// npm run generate: writes the files of this repository that are made from others, with every scripts/generate-*.js. They are
-// committed, and tests fail when they are stale.
+// npm run generate writes all generated files of this repository, with every scripts/generate-*.js. They are committed, and tests
+// fail if they are stale.
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { checkNode, installPackages, root, run } from "./setup.js";

@@ -1,5 +1,5 @@
-// npm run lint:packaging: linters over the files in packaging/ that cannot be run here. The linters are Python packages, fetched into
-// .cache/lint. What cannot be checked on this machine is skipped, and says so.
+// npm run lint:packaging lints the files in packaging/ that the tests cannot run. The linters are Python packages, downloaded
+// into .cache/lint. Checks that this machine cannot run are skipped and reported.
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { capture, root, run, say } from "./setup.js";
@@ -52,7 +52,7 @@ if (!fetchLinters()) {
     if (resources === undefined) run("kubectl", ["kustomize", packaging(folder)]);
     const file = join(cache, `${folder.replace("/", "-")}.yaml`);
     writeFileSync(file, resources);
-    // It knows no ServiceMonitor, and says so.
+    // It does not know ServiceMonitor, and reports it as skipped.
     run(bin("kubernetes-validate"), ["--strict", file]);
   }
 }

@@ -1,34 +1,33 @@
-// What a fresh clone on a fresh machine needs before anything can run. Plain JavaScript without
-// dependencies, because it is what installs them.
+// Sets up a fresh clone on a fresh machine. Plain JavaScript without dependencies, because it installs them.
 import { spawnSync } from "node:child_process";
 import { chmodSync, readdirSync, readFileSync, rmdirSync, rmSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** The repository's top folder. */
+/** The repository's root folder. */
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 const MINIMUM_NODE = 20;
 
-/** Says what goes on. On stderr, so that stdout stays the tests' own. */
+/** Prints progress. On stderr, because stdout belongs to the tests. */
 export function say(text) {
   process.stderr.write(`${text}\n`);
 }
 
-/** Ends the script with a message for a person. */
+/** Ends the script with an error message. */
 export function fail(text) {
   say(`\n${text}`);
   process.exit(1);
 }
 
-/** Runs a command in the repository with the terminal attached; ends the script when the command fails. */
+/** Runs a command in the repository with the terminal attached. Ends the script if the command fails. */
 export function run(command, args, options = {}) {
   const result = spawnSync(command, args, { cwd: root, stdio: "inherit", ...options });
   if (result.error) fail(`Cannot run ${command}: ${result.error.message}`);
   if (result.status !== 0) process.exit(result.status ?? 1);
 }
 
-/** Runs a command and gives its standard output, or undefined when it failed or does not exist. */
+/** Runs a command. Returns its standard output, or undefined if it failed or does not exist. */
 export function capture(command, args) {
   const result = spawnSync(command, args, { cwd: root, encoding: "utf8" });
   return result.status === 0 ? result.stdout : undefined;
@@ -40,14 +39,14 @@ export function checkNode() {
     fail(`etcd-braid needs Node.js ${MINIMUM_NODE} or newer; this is ${process.version}.`);
 }
 
-/** True when every package of the lock file is installed in its locked version. */
+/** True if every package of the lock file is installed in its locked version. */
 function isInstalled() {
   const read = (path) => JSON.parse(readFileSync(join(root, path), "utf8")).packages;
   try {
     const wanted = read("package-lock.json");
     const present = read("node_modules/.package-lock.json"); // npm's own record of what it installed
     return Object.entries(wanted).every(
-      // Optional packages are builds for other platforms: npm leaves them out.
+      // Optional packages are builds for other platforms, which npm leaves out.
       ([path, entry]) => path === "" || entry.optional || present[path]?.version === entry.version,
     );
   } catch {
@@ -55,7 +54,7 @@ function isInstalled() {
   }
 }
 
-/** Installs the npm packages when they are missing or not those of the lock file. */
+/** Installs the npm packages if they are missing or do not match the lock file. */
 export function installPackages() {
   if (isInstalled()) return;
   say("Installing npm packages …");
@@ -64,13 +63,13 @@ export function installPackages() {
 
 const has = (command, args) => capture(command, args) !== undefined;
 
-/** How to run a command as root without being asked for a password: a prefix, or undefined when we may not. */
+/** The prefix to run a command as root without a password; undefined if that is not possible. */
 function rootPrefix() {
   if (process.getuid?.() === 0) return [];
   return has("sudo", ["-n", "true"]) ? ["sudo", "-n"] : undefined;
 }
 
-/** Installs Debian's etcd and etcdctl where etcd is missing; tells the options where that cannot be done. */
+/** Installs Debian's etcd and etcdctl if etcd is missing. If that is not possible, prints the alternatives. */
 export function installEtcd() {
   const wanted = [];
   if (!has("etcd", ["--version"])) wanted.push("etcd-server");
@@ -102,12 +101,12 @@ export function installEtcd() {
   apt("update");
   apt("install", "-y", "--no-install-recommends", ...wanted);
   if (has("systemctl", ["is-active", "--quiet", "etcd"])) {
-    say("Debian's package has started an etcd of its own on port 2379, which etcd-braid does not use.");
-    say(`To have the port: ${[...prefix, "systemctl disable --now etcd"].join(" ")}`);
+    say("Debian's package has started an etcd on port 2379, which etcd-braid does not use.");
+    say(`To free the port: ${[...prefix, "systemctl disable --now etcd"].join(" ")}`);
   }
 }
 
-/** Compiles src, test, bench and examples into dist, and removes outputs whose source is gone. */
+/** Compiles src, test, bench and examples into dist, and removes outputs without a source. */
 export function build() {
   run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.json"], {
     stdio: ["ignore", process.stderr, "inherit"],
@@ -122,7 +121,7 @@ export function build() {
   linkCommand();
 }
 
-/** Makes `npx braid` work in the clone: npm links the commands of dependencies only, not the package's own. */
+/** Makes `npx braid` work in the clone, because npm links only the commands of dependencies. */
 function linkCommand() {
   const main = join(root, "dist/src/cli/main.js");
   const link = join(root, "node_modules/.bin/braid");
@@ -131,7 +130,7 @@ function linkCommand() {
   symlinkSync(main, link);
 }
 
-/** All files below the given folders of the repository, as sorted paths relative to it. */
+/** All files under the given folders of the repository, as sorted relative paths. */
 export function listFiles(...folders) {
   const files = [];
   for (const folder of folders) {

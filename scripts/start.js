@@ -1,5 +1,5 @@
-// npm start: a store of three local etcds and the proxy, from nothing but Node.js and npm.
-// Arguments go to `braid dev`: npm start -- --port 12379
+// npm start runs a store of three local etcds and a proxy. It needs only Node.js and npm.
+// Arguments are for `braid dev`: npm start -- --port 12379
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build, checkNode, installEtcd, installPackages, root } from "./setup.js";
@@ -9,8 +9,8 @@ installPackages();
 installEtcd();
 build();
 
-// A killed npm would leave this process and its children behind. `exec` in package.json: npm itself is the parent,
-// not a shell of its.
+// A killed npm would leave this process and its children behind. Because of `exec` in package.json, the parent is npm itself
+// and not a shell.
 const parent = process.ppid;
 setInterval(() => {
   if (process.ppid !== parent) process.kill(process.pid, "SIGTERM");

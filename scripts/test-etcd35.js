@@ -1,19 +1,19 @@
-// npm run test:etcd35: the tests that need a backend, with the newest etcd 3.5 that Debian has.
-// The package is unpacked into .cache/etcd-3.5, never installed: the machine keeps its own etcd.
-// Arguments choose test files, as with npm test; --fetch fetches only.
+// npm run test:etcd35 runs the tests that need a backend with the newest etcd 3.5 of Debian.
+// The package is unpacked into .cache/etcd-3.5 and not installed, so the machine keeps its own etcd.
+// Arguments select test files, as with npm test; --fetch only downloads.
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { testOn } from "./backend.js";
 import { capture, fail, root, run, say } from "./setup.js";
 
 const SERIES = "3.5.";
-/** Debian suites to look in: newer than what machines run, so they are read with an apt set-up of their own. */
+/** Debian suites to search. They are newer than the machine's, so they are read with a separate apt configuration. */
 const SUITES = ["trixie", "sid"];
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const cache = join(root, ".cache/etcd-3.5");
 const binary = join(cache, "root/usr/bin/etcd");
 
-/** Where this machine gets Debian from. */
+/** This machine's Debian mirror. */
 function mirror() {
   const targets = capture("apt-get", [
     "indextargets",

@@ -1,6 +1,6 @@
-// npm run test:etcd36: the tests that need a backend, with the newest etcd 3.6, built from the Go module proxy.
-// ETCD_VERSION=v3.7.3 takes that version instead. Everything is kept in .cache/etcd-go; the machine keeps its own etcd.
-// Arguments choose test files, as with npm test; --fetch fetches and builds only.
+// npm run test:etcd36 runs the tests that need a backend with the newest etcd 3.6, built from the Go module proxy.
+// ETCD_VERSION=v3.7.3 selects another version. Everything is kept in .cache/etcd-go, and the machine keeps its own etcd.
+// Arguments select test files, as with npm test; --fetch only downloads and builds.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { testOn } from "./backend.js";
@@ -12,13 +12,15 @@ const SERIES = /^v3\.6\.\d+$/;
 function newest() {
   const listed = capture("go", ["list", "-m", "-versions", `${MODULE}/server/v3`]);
   const versions = (listed ?? "").split(/\s+/).filter((version) => SERIES.test(version));
-  if (versions.length === 0) fail("The Go module proxy names no etcd 3.6.");
+  if (versions.length === 0) fail("The Go module proxy has no etcd 3.6.");
   // In ascending order.
   return versions[versions.length - 1];
 }
 
 if (capture("go", ["version"]) === undefined)
-  fail("etcd 3.6 is built with Go, which is not here. Install Go, or set BRAID_TEST_ETCD and run npm test.");
+  fail(
+    "Building etcd 3.6 needs Go, which is not installed. Install Go, or set BRAID_TEST_ETCD and run npm test.",
+  );
 const version = process.env.ETCD_VERSION || newest();
 const folder = join(root, ".cache/etcd-go", version);
 const tools = join(folder, "bin");

@@ -1,6 +1,6 @@
-// node scripts/test-h2spec.js: every case of h2spec against our own HTTP/2 server.
-// h2spec is built with Go into .cache/h2spec, from the module proxy that Go is set up with. Its cases that matter most are also our
-// own tests (test/http2), which need no Go.
+// node scripts/test-h2spec.js runs every case of h2spec against our HTTP/2 server.
+// h2spec is built with Go into .cache/h2spec, from the module proxy that Go is configured for. Its most important cases are also
+// tests of ours (test/http2), which need no Go.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ const binary = join(bin, "h2spec");
 checkNode();
 installPackages();
 if (!existsSync(binary)) {
-  if (capture("go", ["version"]) === undefined) fail("h2spec is built with Go, which is not installed here.");
+  if (capture("go", ["version"]) === undefined) fail("Building h2spec needs Go, which is not installed.");
   say("Building h2spec …");
   run("go", ["install", MODULE], { env: { ...process.env, GOBIN: bin } });
 }
@@ -26,7 +26,7 @@ const server = await serveHttp2(
   { listen: ["127.0.0.1:0"], maxReceiveBytes: 1 << 20 },
 );
 const port = server.addresses[0].split(":")[1];
-// Not a synchronous child: the server lives in this process.
+// Not synchronous, because the server runs in this process.
 const child = spawn(binary, ["--host", "127.0.0.1", "--port", port, "--timeout", "5", "--strict"], {
   stdio: "inherit",
 });

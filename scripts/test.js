@@ -1,11 +1,11 @@
-// npm test: set-up, build, type check, formatter and linter, then every test of dist/test.
-// Arguments choose test files by a part of their path: npm test -- timeline cli
+// npm test sets up the clone, builds, runs the type check, the formatter and the linter, then every test in dist/test.
+// Arguments select test files by a part of their path: npm test -- timeline cli
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { build, checkNode, fail, installEtcd, installPackages, listFiles, root, run, say } from "./setup.js";
 
-/** Longest time one test may take, ms: a hang must end as a failure, with the name of the test. */
-const TEST_TIMEOUT = 480_000;
+/** Longest time of one test, in milliseconds. A hang must end as a failure with the name of the test. */
+const TEST_TIMEOUT_MS = 480_000;
 
 checkNode();
 installPackages();
@@ -28,9 +28,9 @@ const result = spawnSync(
   [
     "--enable-source-maps",
     "--test",
-    // Every file starts real etcds: more at a time would measure the machine, not the proxy.
+    // Every file starts real etcds. With more at a time, the tests would measure the machine and not the proxy.
     "--test-concurrency=2",
-    `--test-timeout=${TEST_TIMEOUT}`,
+    `--test-timeout=${TEST_TIMEOUT_MS}`,
     "--test-reporter=spec",
     ...files,
   ],

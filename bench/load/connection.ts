@@ -1,23 +1,23 @@
 import { connect, type Socket } from "node:net";
 import { frames, RequestHead } from "./frames.js";
 
-/** What a connection tells about one request's stream. */
+/** Events of one request's stream. */
 export interface StreamEvents {
-  /** Bytes of the response's body, in order. They are reused after the call: keep nothing. */
+  /** Bytes of the response's body, in order. They are reused after the call, so do not keep them. */
   data(chunk: Buffer): void;
   /** The server has ended the stream. Called once. */
   end(): void;
 }
 
-const DEFAULT_WINDOW = 65_535;
-/** What a server may send ahead, bytes: so much that flow control never holds it up. No stream brings more than this. */
+const DEFAULT_WINDOW_BYTES = 65_535;
+/** Bytes that a server may send ahead: so many that flow control never delays it. No stream receives more than this. */
 const RECEIVE_WINDOW = 2 ** 31 - 1;
 const REFILL = 2 ** 28;
 
 /**
- * A gRPC connection that does what a load generator needs and no more, so that it costs the machine it shares
- * with the servers as little as can be: requests are sent from ready bytes, all that become due in one turn in one write;
- * the headers of responses are not decoded. Ends with an error when the server does what it can not handle.
+ * A minimal gRPC connection for a load generator, which shares the machine with the servers and must cost little. Requests are
+ * encoded in advance, and all requests of one turn are sent in one write. Headers of responses are not decoded. Ends with an
+ * error if the server sends something unsupported.
  */
 export class Connection {
   private readonly streams = new Map<number, StreamEvents>();
@@ -28,7 +28,7 @@ export class Connection {
   private flushing = false;
   /** Requests that wait for the server's window, in order. */
   private readonly held: [stream: number, body: Uint8Array, last: boolean][] = [];
-  private sendWindow = DEFAULT_WINDOW;
+  private sendWindow = DEFAULT_WINDOW_BYTES;
   private received = 0;
   private settled: (() => void) | undefined;
   private closed = false;
@@ -42,8 +42,8 @@ export class Connection {
   }
 
   /**
-   * Connects to a server on the loopback interface, for requests to one method. Resolves when the server's settings
-   * are there. `onError` is called when the connection is lost later.
+   * Connects to a server on the loopback interface, for requests to one method. Resolves when the server's settings have
+   * arrived. Calls `onError` if the connection is lost later.
    */
   static open(port: number, path: string, onError: (error: Error) => void): Promise<Connection> {
     return new Promise((resolve, reject) => {
@@ -99,7 +99,7 @@ export class Connection {
     this.socket.on("data", (chunk) => this.take(chunk));
     this.socket.once("close", () => this.fail("the server has closed the connection"));
     this.write(frames.preface(RECEIVE_WINDOW));
-    this.write(frames.windowUpdate(RECEIVE_WINDOW - DEFAULT_WINDOW));
+    this.write(frames.windowUpdate(RECEIVE_WINDOW - DEFAULT_WINDOW_BYTES));
   }
 
   private fail(reason: string): void {
@@ -112,7 +112,7 @@ export class Connection {
     this.queue.push(bytes);
     if (this.flushing) return;
     this.flushing = true;
-    // After the turn's other work: what becomes due meanwhile goes along.
+    // After the turn's other work, so that its requests are included.
     process.nextTick(() => {
       this.flushing = false;
       const { queue } = this;
@@ -166,7 +166,7 @@ export class Connection {
     }
   }
 
-  /** Of the server's settings only the size of its header table matters: more than what our few headers need. */
+  /** Of the server's settings, only the size of its header table matters: it must hold our few headers. */
   private settings(bytes: Buffer, from: number, to: number): void {
     for (let at = from; at < to; at += 6) {
       if (bytes.readUInt16BE(at) === 1 && bytes.readUInt32BE(at + 2) < 1024) {
@@ -185,7 +185,7 @@ export class Connection {
     events?.end();
   }
 
-  /** Refills the connection's window for what has come. */
+  /** Refills the connection's window for the received bytes. */
   private account(length: number): void {
     this.received += length;
     if (this.received < REFILL) return;

@@ -1,4 +1,4 @@
-/** What a watch stream brings. */
+/** Contents of a watch stream. */
 export interface WatchListener {
   created(): void;
   /** An event; `sentAt` is the number (double, little endian) that its value begins with. */
@@ -6,9 +6,9 @@ export interface WatchListener {
   failed(reason: string): void;
 }
 
-const PREFIX = 5;
+const PREFIX_BYTES = 5;
 
-/** Reads the WatchResponses of one gRPC stream without making objects of them. */
+/** Reads the WatchResponses of one gRPC stream without creating objects. */
 export class EventReader {
   private rest: Buffer | undefined;
   private at = 0;
@@ -16,13 +16,13 @@ export class EventReader {
   constructor(private readonly listener: WatchListener) {}
 
   take(chunk: Buffer): void {
-    // `chunk` is the socket's: what is kept is a copy.
+    // `chunk` belongs to the socket, so this keeps a copy.
     const bytes = this.rest === undefined ? chunk : Buffer.concat([this.rest, chunk]);
     let from = 0;
-    while (bytes.length - from >= PREFIX) {
-      const end = from + PREFIX + bytes.readUInt32BE(from + 1);
+    while (bytes.length - from >= PREFIX_BYTES) {
+      const end = from + PREFIX_BYTES + bytes.readUInt32BE(from + 1);
       if (end > bytes.length) break;
-      this.response(bytes, from + PREFIX, end);
+      this.response(bytes, from + PREFIX_BYTES, end);
       from = end;
     }
     this.rest = from === bytes.length ? undefined : Buffer.from(bytes.subarray(from));
@@ -53,7 +53,7 @@ export class EventReader {
     while (this.at < end) {
       const tag = this.varint(bytes);
       if (tag === ((2 << 3) | 2))
-        this.varint(bytes); // on with the fields of the key-value pair
+        this.varint(bytes); // continue with the fields of the key-value pair
       else if (tag === ((5 << 3) | 2)) {
         const length = this.varint(bytes);
         this.listener.event(length >= 8 ? bytes.readDoubleLE(this.at) : Number.NaN);
@@ -72,7 +72,7 @@ export class EventReader {
     if (wireType === 2) this.at += number;
   }
 
-  /** A varint; the numbers that count here are small, larger ones lose their upper bits. */
+  /** Reads a varint. The relevant numbers are small; larger ones lose their upper bits. */
   private varint(bytes: Buffer): number {
     let value = 0;
     for (let shift = 0; ; shift += 7) {

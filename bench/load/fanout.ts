@@ -7,16 +7,16 @@ import { EventReader } from "./events.js";
 import type { FanoutTask, TaskResult } from "./task.js";
 import { grpcMessage } from "./unary.js";
 
-/** How long the watchers may take to be created, and the last events to arrive, ms. */
-const PATIENCE = 30_000;
-/** How long a proxy may take to come to rest after many watchers were created, ms. */
-const SETTLING = 1_000;
-/** How often the writes that have become due are sent, ms. */
-const TICK = 5;
+/** How long the creation of watchers, and the arrival of the last events, may take. */
+const COMPLETION_TIMEOUT_MS = 30_000;
+/** Time for the proxy to become idle after many watchers were created. */
+const SETTLE_WAIT_MS = 1_000;
+/** Interval at which due writes are sent. */
+const TICK_MS = 5;
 
 /**
- * Watchers of one range, and an open loop of writes to it. Each write carries the time at which it
- * was sent; the latency is from there to each watcher's event. Ends when every watcher has had every write.
+ * Watchers of one range, and an open loop of writes to it. Each write contains the time at which it was sent, from which each
+ * event's latency is measured. Ends when every watcher has received every write.
  */
 export async function runFanout(task: FanoutTask): Promise<TaskResult> {
   const connections: Connection[] = [];
@@ -33,7 +33,7 @@ export async function runFanout(task: FanoutTask): Promise<TaskResult> {
     return connection;
   };
 
-  /** Opens a watch stream; what it returns creates a watcher on it. */
+  /** Opens a watch stream. Returns a function that creates a watcher on it. */
   const watchStream = (connection: Connection, measured = true): (() => void) => {
     const reader = new EventReader({
       created: () => {
@@ -56,12 +56,12 @@ export async function runFanout(task: FanoutTask): Promise<TaskResult> {
     return () => connection.send(stream, createRequest(task.prefix), false);
   };
 
-  /** Resolves when `condition` holds, which is looked at whenever something has arrived. */
+  /** Resolves when `condition` holds. It is checked whenever data arrives. */
   const until = (what: string, condition: () => boolean) =>
     new Promise<void>((resolve, reject) => {
       const patience = setTimeout(() => {
         reject(new Error(`${what}: ${created} watchers created, ${delivered} events delivered`));
-      }, PATIENCE);
+      }, COMPLETION_TIMEOUT_MS);
       lost = reject;
       progress = () => {
         if (!condition()) return;
@@ -82,7 +82,7 @@ export async function runFanout(task: FanoutTask): Promise<TaskResult> {
     for (let w = 0; w < task.watchers; w++) streams[w % streams.length]();
     const writer = await open(KV.Put);
     await until("not all watchers were created", () => created === task.watchers);
-    await new Promise((resolve) => setTimeout(resolve, SETTLING));
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_WAIT_MS));
     const grown = proxy === undefined ? 0 : residentMemory(proxy) - before;
     if (task.stalled > 0) {
       const stalled = await open(Watch.Watch);
@@ -114,7 +114,7 @@ export async function runFanout(task: FanoutTask): Promise<TaskResult> {
     const timer = setInterval(() => {
       const due = Math.min(total, Math.floor(((performance.now() - begin) / 1000) * task.writesPerSecond));
       while (written < due) write();
-    }, TICK);
+    }, TICK_MS);
     try {
       await until(
         "not all events came",

@@ -1,6 +1,6 @@
-/** HTTP/2 frames as a load generator sends them (RFC 9113). */
+/** HTTP/2 frames of the load generator (RFC 9113). */
 export const frames = {
-  /** Length of a frame's head. */
+  /** Length of a frame's header, in bytes. */
   HEAD: 9,
   DATA: 0,
   HEADERS: 1,
@@ -24,7 +24,7 @@ export const frames = {
   settingsAnswer: (): Buffer => frame(4, 0x1, 0, NOTHING),
   pingAnswer: (payload: Uint8Array): Buffer => frame(6, 0x1, 0, payload),
   data: (stream: number, body: Uint8Array, last: boolean): Buffer => frame(0, last ? 0x1 : 0, stream, body),
-  /** More room for what the server sends on the whole connection. */
+  /** Increases the window of the whole connection. */
   windowUpdate(increment: number): Buffer {
     const payload = Buffer.alloc(4);
     payload.writeUInt32BE(increment);
@@ -45,8 +45,8 @@ function frame(type: number, flags: number, stream: number, payload: Uint8Array)
 }
 
 /**
- * The HEADERS frames of a connection's requests. The first one puts its fields into the server's header table, the
- * others refer to them: what a server has to decode is what real gRPC clients send (RFC 7541).
+ * The HEADERS frames of a connection's requests. The first one puts its fields into the server's header table, and the others
+ * refer to them, as real gRPC clients do (RFC 7541).
  */
 export class RequestHead {
   private readonly first: Buffer;

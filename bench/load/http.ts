@@ -3,10 +3,10 @@ import { Meter } from "../processes.js";
 import { quantile } from "../statistics.js";
 import type { HttpTask, TaskResult } from "./task.js";
 
-/** How long connecting, and the last answers after the end of the measurement, may take, ms. */
-const PATIENCE = 20_000;
+/** How long connecting, and the last responses after the measurement, may take. */
+const COMPLETION_TIMEOUT_MS = 20_000;
 
-/** A closed loop over HTTP/1.1: every connection sends the request again as soon as it is answered, until the time is over. */
+/** A closed loop over HTTP/1.1: every connection repeats the request after each response, until the time is over. */
 export async function runHttp(task: HttpTask): Promise<TaskResult> {
   const request = Buffer.from(
     `POST ${task.path} HTTP/1.1\r\nhost: 127.0.0.1:${task.port}\r\ncontent-type: application/json\r\n` +
@@ -16,8 +16,8 @@ export async function runHttp(task: HttpTask): Promise<TaskResult> {
   try {
     return await new Promise((resolve, reject) => {
       const patience = setTimeout(
-        () => reject(new Error(`requests are still unanswered after ${PATIENCE} ms`)),
-        task.milliseconds + 2 * PATIENCE,
+        () => reject(new Error(`requests have no response after ${COMPLETION_TIMEOUT_MS} ms`)),
+        task.milliseconds + 2 * COMPLETION_TIMEOUT_MS,
       );
       const latencies: number[] = [];
       let errors = 0;
@@ -59,10 +59,10 @@ export async function runHttp(task: HttpTask): Promise<TaskResult> {
   }
 }
 
-/** One connection, which reads no more of an answer than its status and length. */
+/** One connection. It reads only the status and the length of a response. */
 class Client {
   private readonly socket: Socket;
-  /** Of the answer that is being read: bytes still to come, -1 until its head is known. */
+  /** Remaining bytes of the current response; -1 until its headers are known. */
   private missing = -1;
   private head = "";
   private good = false;
@@ -103,13 +103,13 @@ class Client {
 
   private take(bytes: Buffer, length: number, leastBytes: number): void {
     if (this.missing < 0) {
-      // Nearly always the head comes in one piece.
+      // The headers nearly always arrive in one piece.
       this.head += bytes.toString("latin1", 0, length);
       const end = this.head.indexOf("\r\n\r\n");
       if (end < 0) return;
       const size = Number(/content-length: (\d+)/i.exec(this.head)?.[1] ?? Number.NaN);
       if (Number.isNaN(size)) {
-        this.failed(new Error("an answer without content-length"));
+        this.failed(new Error("a response without content-length"));
         return;
       }
       this.good = this.head.startsWith("HTTP/1.1 200") && size >= leastBytes;

@@ -1,6 +1,6 @@
 /*
- * The load generator: a process of its own, so that its cost is not the proxy's or the reporter's. Does one task after another,
- * as its parent sends them; ends with its parent.
+ * The load generator: a separate process, so that its cost does not count for others. It runs the tasks from its parent, one
+ * after another, and ends with its parent.
  */
 import { runFanout } from "./fanout.js";
 import { runHttp } from "./http.js";

@@ -1,12 +1,12 @@
 import type { Activity } from "../processes.js";
 
-/** What the load process is asked to do, and what it answers. Sent as JSON. */
+/** A task for the load generator; `TaskReply` is its result. Both are sent as JSON. */
 export type Task = UnaryTask | HttpTask | FanoutTask;
 
 interface Target {
   /** The server's port on the loopback interface. */
   readonly port: number;
-  /** Processes whose processor time is measured: name → process id. */
+  /** Processes whose CPU time is measured: name → process id. */
   readonly pids: Readonly<Record<string, number>>;
   readonly milliseconds: number;
 }
@@ -24,7 +24,7 @@ export interface UnaryTask extends Target {
   readonly leastBytes: number;
 }
 
-/** The same JSON request over and over, on many connections of HTTP/1.1, one at a time on each. */
+/** Repeats one JSON request on many HTTP/1.1 connections, one at a time on each. */
 export interface HttpTask extends Target {
   readonly kind: "http";
   readonly path: string;
@@ -35,14 +35,14 @@ export interface HttpTask extends Target {
   readonly leastBytes: number;
 }
 
-/** Watchers of one range, all of which get every write. */
+/** Watchers of one range, which all receive every write. */
 export interface FanoutTask extends Target {
   readonly kind: "fanout";
   readonly prefix: string;
-  /** How many keys below the prefix are written in turn. */
+  /** Number of keys under the prefix that are written in turn. */
   readonly groups: number;
   readonly watchers: number;
-  /** Watchers besides those, on a connection of their own that is not read any more. */
+  /** Number of additional watchers on a separate connection that is not read. */
   readonly stalled: number;
   readonly connections: number;
   /** Watch streams on each connection, which share its watchers. */
@@ -52,19 +52,19 @@ export interface FanoutTask extends Target {
 }
 
 export interface TaskResult {
-  /** Requests answered, or events delivered. */
+  /** Completed requests, or delivered events. */
   readonly operations: number;
   readonly errors: number;
   readonly seconds: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** Processor time of each process, and of the load generator itself as `load`, microseconds. */
+  /** CPU time of each process, and of the load generator itself as `load`, in microseconds. */
   readonly cpu: Readonly<Record<string, number>>;
-  /** What each process did meanwhile. */
+  /** Activity of each process in this time. */
   readonly activity: Readonly<Record<string, Activity>>;
-  /** Resident memory of each process at the end, bytes. */
+  /** Resident memory of each process at the end, in bytes. */
   readonly memory: Readonly<Record<string, number>>;
-  /** What each watcher has added to the resident memory of the proxy before it got any event, bytes. */
+  /** Increase of the proxy's resident memory per watcher before any event, in bytes. */
   readonly watcherBytes?: number;
 }
 

@@ -3,10 +3,10 @@ import { quantile } from "../statistics.js";
 import { Connection } from "./connection.js";
 import type { TaskResult, UnaryTask } from "./task.js";
 
-/** How long the last requests may take after the end of the measurement, ms. */
-const PATIENCE = 20_000;
+/** How long the last requests may take after the measurement. */
+const COMPLETION_TIMEOUT_MS = 20_000;
 
-/** A closed loop: each answer is followed by the next request, until the time is over. */
+/** A closed loop: each response is followed by the next request, until the time is over. */
 export async function runUnary(task: UnaryTask): Promise<TaskResult> {
   const bodies = task.requests.map((request) => grpcMessage(Buffer.from(request, "base64")));
   let lost: (error: Error) => void = () => {};
@@ -19,8 +19,8 @@ export async function runUnary(task: UnaryTask): Promise<TaskResult> {
     return await new Promise((resolve, reject) => {
       lost = reject;
       const patience = setTimeout(
-        () => reject(new Error(`requests are still unanswered after ${PATIENCE} ms`)),
-        task.milliseconds + PATIENCE,
+        () => reject(new Error(`requests have no response after ${COMPLETION_TIMEOUT_MS} ms`)),
+        task.milliseconds + COMPLETION_TIMEOUT_MS,
       );
       const latencies: number[] = [];
       let errors = 0;
@@ -50,7 +50,7 @@ export async function runUnary(task: UnaryTask): Promise<TaskResult> {
           end: () => {
             const now = performance.now();
             outstanding--;
-            // gRPC servers answer a failed call with trailers and no message.
+            // A failed gRPC call gets trailers and no message.
             if (received < task.leastBytes) errors++;
             else latencies.push(now - started);
             if (now < end) issue(connection);

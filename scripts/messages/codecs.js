@@ -1,4 +1,4 @@
-// Codecs that are written out: a jump per field, where those of tables look each field up.
+// Codecs with code for each field: a jump per field, where table codecs look each field up.
 import { docstring, hexOf } from "./model.js";
 
 /** The names in `Reader` and `Writer` for each kind of field, and its type and zero value. */
@@ -46,7 +46,7 @@ export const ${name}: MessageCodec<${name}> = codec(read${name}, write${name});
 `;
 }
 
-/** A oneof of messages and nothing else: it becomes a union that `kind` tells apart. */
+/** A oneof that contains only messages. It becomes a union with the discriminant `kind`. */
 function isUnion({ fields }) {
   return fields.every(({ kind, oneof }) => kind === "message" && oneof !== undefined);
 }
@@ -71,7 +71,7 @@ function structOf({ name, comment, fields, oneofs }, recursive) {
     (field) => `${field.property}: ${field.repeated ? "[]" : KINDS[field.kind].zero}`,
   );
   const members = fields.filter(({ oneof }) => oneof !== undefined);
-  if (oneofs.length > 1) throw new Error(`${name}: more than one oneof is new here`);
+  if (oneofs.length > 1) throw new Error(`${name}: more than one oneof is not supported`);
   return `${docstring(comment)}export interface ${name} {
 ${fields.map((field) => `${docstring(field.comment)}${declaration(field)};`).join("\n")}
 unknown?: Uint8Array;
@@ -198,12 +198,12 @@ function kindOf({ name, oneof, property }) {
   return rest[0].toLowerCase() + rest.slice(1);
 }
 
-/** What `Reader.unknown` takes: the numbers run from 1 to the first value, and there may be one other. */
+/** Arguments of `Reader.unknown`: the numbers from 1 to the first value, and optionally one other. */
 function knownNumbers(name, fields) {
   const numbers = new Set(fields.map(({ id }) => id));
   let last = 0;
   while (numbers.delete(last + 1)) last++;
-  if (numbers.size > 1) throw new Error(`${name}: more than one number beyond a gap is new here`);
+  if (numbers.size > 1) throw new Error(`${name}: more than one number beyond a gap is not supported`);
   return [last, ...numbers].join(", ");
 }
 

@@ -1,11 +1,11 @@
-// What proto/ declares, as the generators of src/wire/generated/ need it.
+// The declarations of proto/, for the generators of src/wire/generated/.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import protobuf from "protobufjs";
 import descriptor from "protobufjs/ext/descriptor.js";
 import { root } from "../setup.js";
 
-/** The files of proto/, imports first. Each has a package of its own. */
+/** The files of proto/, imports first. Each has its own package. */
 const FILES = [
   "kv.proto",
   "auth.proto",
@@ -17,7 +17,7 @@ const FILES = [
   "reflection_v1alpha.proto",
 ];
 
-/** Messages on the path of each request, or inside one: their codecs are written out. All others get tables. */
+/** Messages in the path of every request, or inside one: their codecs have code for each field. All others get tables. */
 const WRITTEN_OUT = [
   "ResponseHeader",
   "KeyValue",
@@ -37,13 +37,13 @@ const WRITTEN_OUT = [
   "WatchResponse",
 ];
 
-/** etcd's messages that code reads by hand, because it makes something shorter of them. */
+/** etcd's messages that code reads by hand into a shorter form. */
 const BY_HAND = ["WatchRequest", "WatchCancelRequest", "WatchProgressRequest", "LeaseStatus"];
 
 /** Ids, which use all of their 64 bits: bigints. All other 64-bit fields are numbers. */
 const IDS = new Set(["ID", "cluster_id", "member_id", "memberID", "targetID", "lease", "leader"]);
 
-/** Range ends that are sent on: there an empty one differs from none, see `GIVEN_EMPTY`. */
+/** Range ends that are forwarded: for them, empty and absent differ; see `GIVEN_EMPTY`. */
 const RANGE_ENDS = ["RangeRequest.range_end", "Compare.range_end"];
 
 /** Everything that proto/ declares. */
@@ -70,7 +70,7 @@ function describeFile({ name, space, imports }, all, descriptions) {
     name,
     space,
     imports,
-    /** Whether it is gRPC's own and not etcd's. */
+    /** True if it is gRPC's own, not etcd's. */
     foreign,
     messages: ofKind(protobuf.Type).map((type) => describeMessage(type, foreign)),
     enums: ofKind(protobuf.Enum).map(describeEnum),
@@ -94,7 +94,7 @@ function describeMessage(type, foreign) {
     comment: type.comment,
     fields: type.fieldsArray.map((field) => describeField(field, type)),
     oneofs: type.oneofsArray.map(({ name }) => name),
-    /** What its codec is: generated as code, generated as a table, or written by hand. */
+    /** How its codec is made: generated as code, generated as a table, or written by hand. */
     form: byHand ? "hand" : WRITTEN_OUT.includes(type.name) ? "written" : "table",
   };
 }
@@ -127,7 +127,7 @@ function kindOf({ name, type, resolvedType }) {
   if (type === "int64") return IDS.has(name) ? "bigInt64" : "int64";
   if (type === "uint64") return IDS.has(name) ? "bigUint64" : "uint64";
   const kind = { bool: "bool", int32: "int32", uint32: "uint32", string: "text", bytes: "data" }[type];
-  if (kind === undefined) throw new Error(`${name}: the type ${type} is new here`);
+  if (kind === undefined) throw new Error(`${name}: the type ${type} is not supported`);
   return kind;
 }
 
@@ -167,7 +167,7 @@ export function propertyOf(name) {
     .replace(/^[A-Z]/, (first) => first.toLowerCase());
 }
 
-/** A comment as a docstring; nothing without one. Names are in the form that they have in TypeScript. */
+/** A comment as a docstring, or nothing. Names are converted to their TypeScript form. */
 export function docstring(comment) {
   if (!comment) return "";
   const text = comment
@@ -177,7 +177,7 @@ export function docstring(comment) {
   return `/**\n${text.replace(/(.{1,110})(?: |$)/g, " * $1\n")} */\n`;
 }
 
-/** A tag as it is usually written: 0x0a. */
+/** A tag in hexadecimal: 0x0a. */
 export function hexOf(tag) {
   return `0x${tag.toString(16).padStart(2, "0")}`;
 }

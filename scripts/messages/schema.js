@@ -1,4 +1,4 @@
-// What is needed at run time of proto/ itself: by the gateway, by reflection, and as paths of methods.
+// The parts of proto/ that the gateway, reflection and the paths of methods need at run time.
 
 /** `generated/schema.ts`: messages, enums and services of all files by full name. */
 export function schemaFile(files) {

@@ -1,7 +1,7 @@
-// Tables for `message` of message.ts, and tags for code that takes messages apart by hand.
+// Tables for `message` of message.ts, and tags for code that parses messages by hand.
 import { docstring, hexOf } from "./model.js";
 
-/** `generated/tables.ts`: the messages that are not on the path of each request. */
+/** `generated/tables.ts`: the messages that are not in the path of every request. */
 export function tablesFile(messages) {
   const tables = ordered(messages.filter(({ form }) => form === "table"));
   const written = new Set();

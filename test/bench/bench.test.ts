@@ -72,7 +72,7 @@ test("a short benchmark measures every workload on every peer and leaves nothing
   assert.deepEqual(readdirSync(dir), ["report.json", "report.svg"]);
 });
 
-test("one worker and two are compared, with the processor time of all of them", async () => {
+test("one worker and two are compared, with the CPU time of all of them", async () => {
   const dir = temporaryFolder();
   const output = join(dir, "report.json");
   const { code, stdout, stderr } = await bench(
@@ -96,12 +96,12 @@ test("one worker and two are compared, with the processor time of all of them", 
   assert.ok(two.cpu.proxy > 5, JSON.stringify(two));
   assert.match(
     stdout,
-    /^Answers per second of two workers against one: [\d.]+ \(64 JSON\), [\d.]+ \(256 JSON\)\.$/m,
+    /^Responses per second, two workers compared with one: [\d.]+ \(64 JSON\), [\d.]+ \(256 JSON\)\.$/m,
   );
 });
 
 test("a wrong command line is refused with what is wrong", async () => {
   const wrong = await bench("--only", "put,pull");
   assert.equal(wrong.code, 2);
-  assert.match(wrong.stderr, /--only: "pull" is none of put, range, scan, watch/);
+  assert.match(wrong.stderr, /--only: "pull" is not one of put, range, scan, watch/);
 });

@@ -52,7 +52,7 @@ test("events are read from a watch stream, however it is cut into pieces", () =>
   }
 });
 
-test("a process's processor time is what it has used", () => {
+test("a process's CPU time is what it has used", () => {
   const [before, usage] = [processorTime(process.pid), process.cpuUsage()];
   while (process.cpuUsage(usage).user < 200_000); // 0.2 s of work
   const { user, system } = process.cpuUsage(usage);

@@ -28,7 +28,7 @@ test("samples are counted for the part of the program they belong to", () => {
     "src/http2",
     "src/watch",
     "Node.js, JavaScript",
-    "V8, compiled besides",
+    "V8, other compiled code",
     "kernel",
     "V8, builtins",
     "garbage collector",
