@@ -1,7 +1,7 @@
 import { type Base, decodeBase, encodeBase, PART_SIZES } from "../timeline/base.js";
+import { planBase } from "../timeline/basePlan.js";
 import type { FoldState } from "../timeline/fold.js";
 import { BASE_KEY, partKey, TAIL_KEY } from "../timeline/keys.js";
-import { planBase } from "../timeline/rebase.js";
 
 /** The timeline at one moment: everything in the log up to a revision. */
 export interface SavedTimeline {

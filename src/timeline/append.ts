@@ -12,21 +12,21 @@ const { header: HEADER, succeeded: SUCCEEDED, responses: RESPONSES } = tags.TxnR
 const { revision: REVISION, raftTerm: RAFT_TERM } = tags.ResponseHeader;
 
 /*
- * The transaction that appends an entry, and its answer: read and written directly, because every group of writes waits for
- * one. Other transactions on the log are rare.
+ * The transaction that appends an entry, and its response. Both are written out by hand, because every group of writes
+ * waits for one. Other transactions on the log are rare.
  */
 
 const TAIL = TxnRequest.encode({
   success: [{ kind: "put", request: { key: TAIL_KEY, prevKv: true } }],
 });
 
-/** Encodes appends; one for each host. */
+/** Encodes appends. Each host has one. */
 export class AppendEncoder {
   private guard = -1;
-  /** The compare of `guard`, which stays the same until there is a new base. */
+  /** The compare with `guard`, encoded. It changes only with the base. */
   private compare = TAIL;
 
-  /** Puts `key` with the value `entry`, both ASCII, and the tail, if the base has the mod revision `guard`. */
+  /** The transaction that puts `key` with the value `entry` (both ASCII), and the tail, if the base's mod revision is `guard`. */
   encode(guard: number, key: string, entry: string): Uint8Array {
     if (guard !== this.guard) {
       this.guard = guard;
@@ -57,7 +57,7 @@ export class AppendEncoder {
   }
 }
 
-/** The answer to an append. Throws INVALID_ARGUMENT for bytes that are no answer to a transaction. */
+/** Decodes the response to an append. Throws INVALID_ARGUMENT for bytes that are not a TxnResponse. */
 export function decodeAppended(bytes: Uint8Array): Committed {
   const r = new Reader(bytes);
   let committed = false;
@@ -78,7 +78,7 @@ export function decodeAppended(bytes: Uint8Array): Committed {
     } else if (tag === SUCCEEDED) {
       committed = r.bool();
     } else if (tag === RESPONSES) {
-      // Of the two puts the tail's is the last one.
+      // The tail's put comes last.
       previous = readPrevious(r);
     } else {
       r.skip(tag);
@@ -87,14 +87,14 @@ export function decodeAppended(bytes: Uint8Array): Committed {
   return { committed, revision, previous, raftTerm };
 }
 
-/** From a ResponseOp to the mod revision that the key had before. */
+/** Tags on the way from a ResponseOp to the previous mod revision of its key. */
 const PREVIOUS_PATH: readonly number[] = [
   tags.ResponseOp.responsePut,
   tags.PutResponse.prevKv,
   tags.KeyValue.modRevision,
 ];
 
-/** The number at the end of `PREVIOUS_PATH`, from its field `step` on; 0 if there is none. */
+/** Reads the number at the end of `PREVIOUS_PATH`, starting at `step`; 0 if it is absent. */
 function readPrevious(r: Reader, step = 0): number {
   const outer = r.enter();
   let found = 0;

@@ -3,42 +3,42 @@ import type { FoldState } from "./fold.js";
 import { SegmentTable } from "./segments.js";
 
 /**
- * A base: the fold up to host revision `covers`, written so that recovery is base + the entries above it.
+ * A base: the fold up to host revision `covers`. Recovery reads the base and the entries above it.
  *
- * Old segments lie in immutable parts, written once, so that a new base costs only what is
- * new. The rest (young segments, lease placements) is in the base itself or, when large, in parts of its own.
+ * Old segments are in immutable parts, so that the cost of a new base depends only on what is new. The rest (recent
+ * segments, lease placements) is in the base's own value or, when that would be too large, in further parts.
  */
 export interface Base {
-  /** Counts the bases. Entries are put in the epoch of the base that they know. */
+  /** Number of this base. The keys of entries name the epoch of the base that their writer knew. */
   readonly epoch: number;
   /** Host revision up to which the log is folded in. */
   readonly covers: number;
   /** Part keys of the full blocks of segments, oldest first. */
   readonly segmentParts: readonly string[];
-  /** How many segments, the oldest, these parts hold. */
+  /** Number of segments in these parts: the oldest ones. */
   readonly segmentsInParts: number;
-  /** Epoch of the base that last rewrote the old segments (pruning); a proxy with another must load anew. */
+  /** Epoch of the base that last rewrote the old segments (pruning). A proxy that knows another one must reload. */
   readonly generation: number;
-  /** Segments right after the last pruning. */
+  /** Number of segments that the last pruning left. */
   readonly prunedCount: number;
-  /** Compaction that the last pruning was for. */
+  /** Compaction revision that the last pruning was for. */
   readonly prunedAt: number;
-  /** The shard map: canonical text, to tell what differs from another one. */
+  /** The shard map as canonical text. */
   readonly map: string;
   /** Cluster id of each shard, decimal. */
   readonly clusterIds: readonly string[];
-  /** The store's id, once all shards carry their marks (mark.ts): from then on one without a mark has lost its data. */
+  /** The store's id, once all shards carry their marks (mark.ts). From then on, a shard without a mark has lost its data. */
   readonly store?: string;
 }
 
 export interface PartSizes {
   /** Segments in a part. */
   readonly segments: number;
-  /** Largest value that is put in one key, bytes. */
+  /** Largest value of one key, in bytes. */
   readonly bytes: number;
 }
 
-/** Far enough below etcd's request limit of 1.5 MiB: a segment takes 4 bytes or so, 32 at the most. */
+/** Far below etcd's request limit of 1.5 MiB: a segment takes about 4 bytes, and 32 at most. */
 export const PART_SIZES: PartSizes = { segments: 8192, bytes: 512 * 1024 };
 
 interface BaseJson extends Base {
@@ -50,17 +50,17 @@ interface BaseJson extends Base {
   readonly raftTerm: number;
   readonly segments: number;
   readonly placementBytes: number;
-  /** Part keys that hold the bytes behind this JSON text when they are not in the base itself. */
+  /** Part keys that hold the bytes after this JSON, when they are not in the base's own value. */
   readonly blobParts: readonly string[];
 }
 
 export interface EncodedBase {
   readonly value: Uint8Array;
-  /** Parts for the blob, to be put before the base. */
+  /** Parts to put before the base. */
   readonly blob: readonly { key: string; value: Uint8Array }[];
 }
 
-/** Encodes the fold. `blobKey` names the next part, should the rest be larger than `maxBytes`. */
+/** Encodes a base with its fold. What exceeds `maxBytes` goes into parts, whose keys `blobKey` makes. */
 export function encodeBase(
   base: Base,
   state: Readonly<FoldState>,
@@ -68,8 +68,8 @@ export function encodeBase(
   blobKey: () => string,
 ): EncodedBase {
   const placements = encodePlacements(state.placements);
-  const young = encodeSegments(state.table, base.segmentsInParts, state.table.count);
-  const rest = Buffer.concat([placements, young]);
+  const recent = encodeSegments(state.table, base.segmentsInParts, state.table.count);
+  const rest = Buffer.concat([placements, recent]);
   const blob: { key: string; value: Uint8Array }[] = [];
   if (rest.length > maxBytes) {
     for (let at = 0; at < rest.length; at += maxBytes) {
@@ -94,14 +94,14 @@ export function encodeBase(
   return { value: Buffer.concat([length, text, ...(blob.length > 0 ? [] : [rest])]), blob };
 }
 
-/** The description alone, without the fold: what a proxy that follows the log needs of a new base. */
+/** Decodes a base without its fold, which a proxy that follows the log already has. */
 export function decodeBaseHead(value: Uint8Array): Base & { readonly cut: readonly number[] } {
   return readJson(value).json;
 }
 
 /**
- * Decodes a base and the fold that it holds. `part(key)` gives the bytes of a part.
- * Throws DATA_LOSS when a part is missing or the format is not known.
+ * Decodes a base with its fold. `part` returns the bytes of a part by its key. Throws DATA_LOSS when a part is missing or
+ * damaged, and FAILED_PRECONDITION when the format is unknown.
  */
 export function decodeBase(
   value: Uint8Array,
@@ -111,10 +111,7 @@ export function decodeBase(
   const read = (key: string): Uint8Array => {
     const bytes = part(key);
     if (bytes === undefined) {
-      throw new StatusError(
-        Code.DATA_LOSS,
-        `timeline: the base names the part ${JSON.stringify(key)}, which is missing`,
-      );
+      throw new StatusError(Code.DATA_LOSS, `timeline: part ${JSON.stringify(key)} of the base is missing`);
     }
     return bytes;
   };
@@ -125,7 +122,7 @@ export function decodeBase(
   if (table.count !== json.segments) {
     throw new StatusError(
       Code.DATA_LOSS,
-      `timeline: the base holds ${table.count} segments and should hold ${json.segments}`,
+      `timeline: the base has ${table.count} segments instead of ${json.segments}`,
     );
   }
   return {
@@ -149,16 +146,16 @@ function readJson(value: Uint8Array): { json: BaseJson; rest: Buffer } {
   if (json.format !== 1) {
     throw new StatusError(
       Code.FAILED_PRECONDITION,
-      `timeline: the base has format ${String(json.format)}; this version of etcd-braid knows format 1`,
+      `timeline: the base has format ${String(json.format)}; this version of etcd-braid supports format 1`,
     );
   }
   return { json, rest: bytes.subarray(4 + length) };
 }
 
 /**
- * Segments `from … to - 1` as variable-length numbers, four bytes or so each: the gap to the segment before
- * (revisions that pruning dropped), the shard, the gap to the shard's segment before, the length. The first
- * of a block counts from zero, so that every block stands alone.
+ * Encodes the segments `from` to `to - 1` as a block of varints, about four bytes per segment: the gap to the previous
+ * segment (revisions dropped by pruning), the shard, the gap to the shard's previous segment, and the length. Each block
+ * starts counting at zero, so that it can be decoded alone.
  */
 export function encodeSegments(table: SegmentTable, from: number, to: number): Buffer {
   const out: number[] = [];
@@ -176,7 +173,7 @@ export function encodeSegments(table: SegmentTable, from: number, to: number): B
   return Buffer.from(out);
 }
 
-/** Appends a block written by `encodeSegments` to the table. */
+/** Appends a block made by `encodeSegments` to `table`. Throws DATA_LOSS when the block is truncated. */
 export function decodeSegments(bytes: Uint8Array, table: SegmentTable): void {
   const reader = { bytes, at: 0 };
   let revision = 0;
@@ -192,7 +189,7 @@ export function decodeSegments(bytes: Uint8Array, table: SegmentTable): void {
   }
 }
 
-/** Nine bytes for each part of a lease: id and shard. */
+/** Nine bytes per part of a lease: id and shard. */
 function encodePlacements(placements: ReadonlyMap<bigint, ReadonlySet<number>>): Buffer {
   let count = 0;
   for (const shards of placements.values()) count += shards.size;
@@ -213,14 +210,15 @@ function decodePlacements(bytes: Uint8Array): Map<bigint, Set<number>> {
   const placements = new Map<bigint, Set<number>>();
   for (let at = 0; at < view.length; at += 9) {
     const lease = view.readBigInt64BE(at);
+    const shard = view.readUInt8(at + 8);
     const shards = placements.get(lease);
-    if (shards === undefined) placements.set(lease, new Set([view[at + 8]]));
-    else shards.add(view[at + 8]);
+    if (shards === undefined) placements.set(lease, new Set([shard]));
+    else shards.add(shard);
   }
   return placements;
 }
 
-// Division and not shifts: revisions exceed 32 bits.
+// Division instead of shifts: revisions exceed 32 bits.
 function putVarint(out: number[], value: number): void {
   let rest = value;
   while (rest >= 0x80) {
@@ -234,10 +232,10 @@ function getVarint(reader: { readonly bytes: Uint8Array; at: number }): number {
   let value = 0;
   let scale = 1;
   for (;;) {
-    if (reader.at >= reader.bytes.length) {
-      throw new StatusError(Code.DATA_LOSS, "timeline: a block of segments is cut short");
-    }
     const byte = reader.bytes[reader.at++];
+    if (byte === undefined) {
+      throw new StatusError(Code.DATA_LOSS, "timeline: a block of segments is truncated");
+    }
     value += (byte & 0x7f) * scale;
     if (byte < 0x80) return value;
     scale *= 0x80;

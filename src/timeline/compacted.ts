@@ -8,16 +8,16 @@ import { WatchRequest, WatchResponse } from "../wire/messages.js";
 import { KV, Watch } from "../wire/paths.js";
 import { probeAt } from "../wire/probe.js";
 
-/** How long etcd may take to refuse a watch that starts in what is compacted, ms; it looks ten times a second. */
-const REFUSAL_MS = 5_000;
+/** Longest wait for etcd to cancel a watch from a compacted revision. etcd checks ten times a second. */
+const CANCEL_TIMEOUT_MS = 5_000;
 
-/** A watch of a key that nobody has: where it does start, it has nothing to say. */
+/** A watch of a key that is never written, so that it brings no events where it is not refused. */
 const FROM_THE_BEGINNING = WatchRequest.encode({
   kind: "create",
   request: { key: NO_KEY, startRevision: 1 },
 });
 
-/** Whether a shard still has its state at `shardRevision`, at least 1, and all events from there on. */
+/** Whether a shard still has its state at `shardRevision` (1 or higher), and all events from there on. */
 export async function isServed(shard: Shard, shardRevision: number): Promise<boolean> {
   try {
     await shard.call(KV.Range, probeAt(shardRevision), { idempotent: true });
@@ -30,23 +30,23 @@ export async function isServed(shard: Shard, shardRevision: number): Promise<boo
 }
 
 /**
- * The shard revision that a shard is compacted at, whether by a proxy or by itself; 0 when it is not compacted. etcd
- * reports it only to watches that start before it.
+ * Returns the shard revision at which a shard is compacted, by a proxy or by itself; 0 when it is not compacted. etcd
+ * reports it only to watches that start below it.
  */
 export async function compactedAt(shard: Shard, runtime: Runtime): Promise<number> {
-  return (await isServed(shard, 1)) ? 0 : askByWatch(shard, runtime);
+  return (await isServed(shard, 1)) ? 0 : compactionByWatch(shard, runtime);
 }
 
-/** For a shard that is compacted. */
-function askByWatch(shard: Shard, runtime: Runtime): Promise<number> {
+/** `compactedAt` for a shard that is known to be compacted. */
+function compactionByWatch(shard: Shard, runtime: Runtime): Promise<number> {
   return new Promise((resolve, reject) => {
     const finish = (action: () => void) => {
       stopTimer();
       stream.cancel();
       action();
     };
-    const stopTimer = runtime.timer(REFUSAL_MS, () => {
-      const text = `${describeShard(shard)} did not say at which revision it is compacted`;
+    const stopTimer = runtime.timer(CANCEL_TIMEOUT_MS, () => {
+      const text = `${describeShard(shard)} did not report at which revision it is compacted`;
       finish(() => reject(new StatusError(Code.UNAVAILABLE, text)));
     });
     const stream = shard.stream(Watch.Watch, {

@@ -1,20 +1,20 @@
-/** A change to where a lease has parts besides its home. */
+/** A change to the shards, other than its home, where a lease has parts. */
 export type LeaseOp =
   | { readonly kind: "place"; readonly lease: bigint; readonly shard: number }
   | { readonly kind: "unplace"; readonly lease: bigint };
 
-/** One proposal in the timeline log. All of it is idempotent: said twice, it changes nothing the second time. */
+/** One proposal in the timeline log. All of it is idempotent: folded twice, it changes nothing the second time. */
 export interface Entry {
-  /** Sparse vector: shard index → the shard revision that the shard is known to have reached. */
+  /** Shard index → the shard revision that the shard has reached. Shards without news are absent. */
   readonly reached: ReadonlyMap<number, number>;
-  /** Compact at this revision; 0 = no compaction. */
+  /** Revision to compact at; 0: no compaction. */
   readonly compact: number;
   readonly leases: readonly LeaseOp[];
-  /** Highest raft term that the proposer has seen; 0 = says nothing new. */
+  /** Highest Raft term that the proposer has seen; 0: nothing new. */
   readonly raftTerm: number;
 }
 
-/** JSON on the wire: an operator can read the log with etcdctl. Lease ids are strings, they exceed 2^53. */
+/** The stored form: JSON, so that operators can read the log with etcdctl. Lease ids are strings because they exceed 2^53. */
 interface EntryJson {
   p?: [shard: number, shardRevision: number][];
   c?: number;
@@ -22,7 +22,7 @@ interface EntryJson {
   t?: number;
 }
 
-/** The entry as text, all of it ASCII. Put together by hand: every group of writes needs one. */
+/** Encodes an entry as ASCII text. Written out by hand, because every group of writes needs one. */
 export function encodeEntry(entry: Entry): string {
   let fields = "";
   if (entry.reached.size > 0) {
@@ -39,7 +39,7 @@ export function encodeEntry(entry: Entry): string {
   return `{${fields.slice(1)}}`;
 }
 
-/** Throws a SyntaxError for bytes that no proxy has written. */
+/** Decodes an entry. Throws a SyntaxError for bytes that no proxy wrote. */
 export function decodeEntry(bytes: Uint8Array): Entry {
   const json = JSON.parse(
     Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString(),

@@ -25,10 +25,10 @@ const TAIL = latin1(TAIL_KEY);
 const READ_TAIL = RangeRequest.encode({ key: TAIL_KEY, keysOnly: true });
 const READ_ALL = RangeRequest.encode({ key: LOG_PREFIX, rangeEnd: LOG_PREFIX_END });
 
-/** The timeline log in a real etcd. Its calls take the shard's own time limits. */
+/** The timeline log in a real etcd. Calls have the deadlines of the shard's client. */
 export class EtcdHost implements LogHost {
   private readonly appends = new AppendEncoder();
-  /** Appends under way. */
+  /** Appends in flight. */
   private appending = 0;
 
   constructor(private readonly etcd: Shard & Pick<ShardClient, "isConnected">) {}
@@ -111,7 +111,7 @@ export class EtcdHost implements LogHost {
       const response = WatchResponse.decode(message);
       if (response.canceled) {
         stream.cancel();
-        const reason = response.cancelReason || "the host has ended the watch of the timeline log";
+        const reason = response.cancelReason || "the timeline host canceled the watch of the log";
         close(new StatusError(Code.UNAVAILABLE, reason), response.compactRevision > 0);
         return;
       }
@@ -130,7 +130,7 @@ export class EtcdHost implements LogHost {
           take(message);
           return;
         }
-        // Mostly the event of what is being appended: the answer, which tells the same, is right behind it.
+        // Usually the event of an append in flight. Its response has the same news and arrives right after it.
         if (waiting.length === 0) beforeDeparture(takeWaiting);
         waiting.push(message);
       },
@@ -164,14 +164,14 @@ function headerOf(answer: { header?: { revision: number; raftTerm: number } }): 
 }
 
 const headerless = () =>
-  new StatusError(Code.INTERNAL, "etcd-braid: the timeline host answers without a header");
+  new StatusError(Code.INTERNAL, "etcd-braid: the timeline host sent a response without a header");
 
-/** A response's events, which are in revision order, as one change per revision. */
+/** Groups a response's events, which are in revision order, into one change per revision. */
 function groupByRevision({ events }: WatchResponse): HostChange[] {
   const changes: { revision: number; puts: { key: string; value: Uint8Array }[]; deletes: string[] }[] = [];
   for (const { type, kv } of events) {
     if (kv === undefined) continue;
-    let change = changes[changes.length - 1];
+    let change = changes.at(-1);
     if (change === undefined || change.revision !== kv.modRevision) {
       change = { revision: kv.modRevision, puts: [], deletes: [] };
       changes.push(change);

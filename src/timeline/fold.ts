@@ -1,12 +1,13 @@
+// Indices below are in range by construction; `!` keeps the hot loop free of checks.
 import type { Entry, LeaseOp } from "./entry.js";
 import { SegmentTable } from "./segments.js";
-import { NOBODY, type Placements, type Run, type TimelineView } from "./view.js";
+import { NO_SHARD, type Placements, type Run, type TimelineView } from "./view.js";
 
-/** Everything that a fold knows, as plain data: what `base` stores. */
+/** The state of a fold as plain data, as a base stores it. */
 export interface FoldState {
   revision: number;
   cut: number[];
-  /** The host's own log revisions above its cut, ascending: they will get no revision. */
+  /** Host revisions of the log itself above the host's cut, ascending. They get no revision. */
   hidden: number[];
   compactRevision: number;
   raftTerm: number;
@@ -14,25 +15,25 @@ export interface FoldState {
   table: SegmentTable;
 }
 
-/** What an entry changed, for those who wait for it. */
+/** What an entry changed. */
 export interface Applied {
-  /** The entry's compaction took effect (it was newer than all before, and no future revision). */
+  /** Whether the entry's compaction took effect: it was above all earlier ones, and not above the head. */
   readonly compacted: boolean;
   readonly leases: readonly LeaseOp[];
 }
 
 /**
- * The pure function that turns the log into cuts and segments. Every proxy applies the same entries in the
- * same order (that of their create revisions on the host) and gets the same revisions.
+ * The pure function that turns the log into cuts and segments. Every proxy applies the same entries in the same order
+ * (that of their create revisions on the host) and gets the same revisions.
  */
 export class Fold implements TimelineView {
   private constructor(
-    /** Index of the shard that is the timeline host; -1 when the host is a cluster of its own. */
+    /** Index of the shard that is the timeline host; -1 when the host is not a shard. */
     private readonly host: number,
     private readonly state: FoldState,
   ) {}
 
-  /** An empty store: every cluster at shard revision 1, the store at revision 1. */
+  /** An empty store: every shard at shard revision 1, the store at revision 1. */
   static genesis(shardCount: number, host: number): Fold {
     return Fold.restore(host, {
       revision: 1,
@@ -45,14 +46,14 @@ export class Fold implements TimelineView {
     });
   }
 
-  /** Takes the state over: the caller must not use it any more. */
+  /** Continues from `state`, which the caller must not use afterwards. */
   static restore(host: number, state: FoldState): Fold {
     return new Fold(host, state);
   }
 
   /**
-   * Takes in what a shard holds when the store is made: its revisions up to `reached`, without those that are the proxies'
-   * own (`omitted`, ascending), which get no revision.
+   * Adds the revisions that a shard has when the store is made, up to `reached`. Those in `omitted` (ascending) are the
+   * proxies' own and get no revision.
    */
   begin(shard: number, reached: number, omitted: readonly number[]): void {
     for (const own of omitted) {
@@ -63,17 +64,12 @@ export class Fold implements TimelineView {
     this.advance(shard, reached);
   }
 
-  /** The state, to be read (not kept, not changed). */
+  /** The current state. The caller must not change it, and must not keep it beyond this turn. */
   snapshot(): Readonly<FoldState> {
     return this.state;
   }
 
-  /** Replaces the table by one that knows the same revisions where they can still be shown (see prune.ts). */
-  replaceTable(table: SegmentTable): void {
-    this.state.table = table;
-  }
-
-  /** Applies the entry that the host stored at `hostRevision`. */
+  /** Applies the entry that the host stored at `hostRevision`. Calls must come in ascending order. */
   apply(entry: Entry, hostRevision: number): Applied {
     const { state } = this;
     for (let shard = 0; shard < state.cut.length; shard++) {
@@ -88,12 +84,11 @@ export class Fold implements TimelineView {
     return { compacted, leases: entry.leases };
   }
 
-  /** Tells that the host's revision `hostRevision` is the log's own: it gets no revision. Ascending calls. */
+  /** Marks `hostRevision` as the log's own, so that it gets no revision. Calls must come in ascending order. */
   hide(hostRevision: number): void {
     if (this.host < 0) return;
     const { hidden, cut } = this.state;
-    if (hostRevision > cut[this.host] && hostRevision !== hidden[hidden.length - 1])
-      hidden.push(hostRevision);
+    if (hostRevision > cut[this.host]! && hostRevision !== hidden.at(-1)) hidden.push(hostRevision);
     this.skipHidden();
   }
 
@@ -114,13 +109,13 @@ export class Fold implements TimelineView {
   }
 
   cut(shard: number): number {
-    return this.state.cut[shard];
+    return this.state.cut[shard]!;
   }
 
   cutAt(revision: number, shard: number): number {
     if (revision <= 0) return 0;
     const next = this.state.table.shardRevisionAfter(revision, shard);
-    return next === undefined ? this.state.cut[shard] : next - 1;
+    return next === undefined ? this.state.cut[shard]! : next - 1;
   }
 
   lastAt(revision: number, shard: number): number {
@@ -139,7 +134,7 @@ export class Fold implements TimelineView {
   }
 
   readRevision(shard: number, shardRevision: number): number {
-    if (shardRevision >= this.state.cut[shard]) return this.state.revision;
+    if (shardRevision >= this.state.cut[shard]!) return this.state.revision;
     const next = this.state.table.revisionAfter(shard, shardRevision);
     return next === undefined ? this.state.revision : next - 1;
   }
@@ -147,22 +142,22 @@ export class Fold implements TimelineView {
   runAt(revision: number): Run {
     const run = this.state.table.runAt(revision);
     if (run !== undefined) return run;
-    // Left out when the store was restored from a snapshot; the others that were are compacted.
+    // Not in a store that was restored from a snapshot. All other revisions that it lacks are compacted.
     if (revision === this.state.compactRevision)
-      return { revision, shard: NOBODY, shardRevision: 0, length: 1 };
+      return { revision, shard: NO_SHARD, shardRevision: 0, length: 1 };
     throw new RangeError(`revision ${revision} is in no segment of the timeline`);
   }
 
   private advance(shard: number, reached: number): void {
     const { state } = this;
-    let from = state.cut[shard] + 1;
+    let from = state.cut[shard]! + 1;
     if (reached < from) return;
     if (shard === this.host) {
       const { hidden } = state;
       let passed = 0;
-      while (passed < hidden.length && hidden[passed] <= reached) {
-        this.extend(shard, from, hidden[passed] - from);
-        from = hidden[passed] + 1;
+      while (passed < hidden.length && hidden[passed]! <= reached) {
+        this.extend(shard, from, hidden[passed]! - from);
+        from = hidden[passed]! + 1;
         passed++;
       }
       hidden.splice(0, passed);
@@ -177,12 +172,12 @@ export class Fold implements TimelineView {
     this.state.revision += length;
   }
 
-  /** Log revisions that follow the cut directly hold no data: the cut passes them, so that reads there are sealed. */
+  /** Moves the host's cut past log revisions right after it. They have no data, so reads at them are sealed. */
   private skipHidden(): void {
     const { hidden, cut } = this.state;
     let passed = 0;
-    while (passed < hidden.length && hidden[passed] === cut[this.host] + 1) {
-      cut[this.host]++;
+    while (passed < hidden.length && hidden[passed] === cut[this.host]! + 1) {
+      cut[this.host]!++;
       passed++;
     }
     if (passed > 0) hidden.splice(0, passed);

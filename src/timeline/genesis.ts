@@ -3,20 +3,22 @@ import { Fold } from "./fold.js";
 import type { LogHost } from "./host.js";
 import { BASE_KEY, TAIL_KEY } from "./keys.js";
 
-/** What a store begins with. */
+/** What the first base of a store is made from. */
 export interface GenesisOptions {
   readonly host: LogHost;
-  /** Index of the shard that is the host, or -1. */
+  /** Index of the shard that is the timeline host; -1 when the host is not a shard. */
   readonly hostShard: number;
+  /** The shard map as canonical text. */
   readonly map: string;
-  /** Where each shard stands, read linearizably after all clusters were marked: asked once in the life of a store. */
+  /** Reads where each shard is, linearizably, after all clusters were marked. Called once in the life of a store. */
   genesis(): Promise<Genesis>;
 }
 
+/** The state of the shards when a store is made. */
 export interface Genesis {
   /** The newest revision of each shard. */
   readonly revisions: readonly number[];
-  /** Revisions of each shard that its marks have taken, ascending. */
+  /** Shard revisions taken by the marks of each shard, ascending. */
   readonly omitted?: readonly (readonly number[])[];
   /** Cluster id of each shard, decimal. */
   readonly clusterIds: readonly string[];
@@ -25,15 +27,15 @@ export interface Genesis {
 }
 
 /**
- * Writes the first base of a store, which may have data already: one segment per shard. Another proxy may be faster;
- * whoever wins, the host has a base afterwards. Rejects when a shard or the host can not be reached.
+ * Writes the first base of a store: one segment per shard for the data that exists already. Another proxy may be faster,
+ * but the host has a base afterwards. Rejects with UNAVAILABLE when a shard or the host cannot be reached.
  */
 export async function beginLog(options: GenesisOptions): Promise<void> {
   const { host, hostShard, map } = options;
   const { revisions, omitted, clusterIds, store } = await options.genesis();
   const fold = Fold.genesis(revisions.length, hostShard);
-  const covers = hostShard < 0 ? 0 : revisions[hostShard];
-  // Data from before. `covers` is no log revision, it only lies before all of them.
+  // Not a revision of the log itself, but below all of them.
+  const covers = revisions[hostShard] ?? 0;
   for (const [shard, reached] of revisions.entries()) fold.begin(shard, reached, omitted?.[shard] ?? []);
   const base: Base = {
     epoch: 1,

@@ -1,13 +1,13 @@
 /**
- * Keys of the timeline log on its host. All lie in the reserved keyspace, which no client sees.
+ * Keys of the timeline log on its host. All are in the reserved keyspace, which clients do not see.
  *
- * - `base`: the newest base, rewritten by compare-and-swap
- * - `tail`: put together with every entry, so that its mod revision tells where the log ends
+ * - `base`: the newest base, replaced by compare-and-swap
+ * - `tail`: put with every entry, so that its mod revision is the end of the log
  * - `log/<epoch>/<proxy>/<n>`: entries
- * - `part/<epoch>/<proxy>/<n>`: parts of a base that are too large for one value
- * - `token-key`: not the log's, but among its keys: what clients' tokens are sealed with, put once for ever
- * - `mark/<store>`: on every cluster of a store, the host among them: which store it belongs to, see mark.ts
- * - `mark/<store>/claim`: on one of its clusters, from before the first mark: which of several stores is made there
+ * - `part/<epoch>/<proxy>/<n>`: parts of a base that is too large for one value
+ * - `token-key`: the key that encrypts clients' tokens, written once; not part of the log
+ * - `mark/<store>`: on every cluster of a store, including the host: the store that it belongs to (mark.ts)
+ * - `mark/<store>/claim`: on one cluster of a store, put before the first mark: decides which of several stores is made
  */
 const PREFIX = "\0braid/";
 
@@ -21,17 +21,17 @@ export const TOKEN_KEY = Buffer.from(`${PREFIX}token-key`);
 
 const MARKS = `${PREFIX}mark/`;
 
-/** The range of marks and claims, of all stores. */
+/** The range of marks and claims of all stores. */
 export const MARKS_BEGIN = Buffer.from(MARKS);
 export const MARKS_END = Buffer.from(`${PREFIX}mark0`);
 
-/** `store` is the store's id: 16 lower-case hexadecimal digits. */
+/** Keys of a store's mark and claim. `store` is its id: 16 lower-case hexadecimal digits. */
 export const markKey = (store: string): Buffer => Buffer.from(`${MARKS}${store}`);
 export const claimKey = (store: string): Buffer => Buffer.from(`${MARKS}${store}${CLAIM}`);
 
 const CLAIM = "/claim";
 
-/** The store that a mark or claim names by its key. */
+/** Returns the store's id in the key of a mark or claim. */
 export function parseMarkKey(key: Uint8Array): { store: string; isClaim: boolean } {
   const name = Buffer.from(key).toString("latin1").slice(MARKS.length);
   const isClaim = name.endsWith(CLAIM);
@@ -41,7 +41,7 @@ export function parseMarkKey(key: Uint8Array): { store: string; isClaim: boolean
 const ENTRIES = `${PREFIX}log/`;
 const PARTS = `${PREFIX}part/`;
 
-// Fixed width: epochs sort as numbers.
+// Fixed width, so that epochs sort as numbers.
 const padded = (value: number): string => value.toString(16).padStart(13, "0");
 
 export const entryKey = (epoch: number, proxy: string, n: number): string =>
@@ -53,11 +53,11 @@ export const partKey = (epoch: number, proxy: string, n: number): string =>
 export const isEntryKey = (key: string): boolean => key.startsWith(ENTRIES);
 export const isPartKey = (key: string): boolean => key.startsWith(PARTS);
 
-/** The epoch that an entry was put in. */
+/** The epoch in the key of an entry. */
 export const epochOf = (key: string): number =>
   Number.parseInt(key.slice(ENTRIES.length, ENTRIES.length + 13), 16);
 
-/** Range of the entries of all epochs before `epoch`. */
+/** Key range of the entries of all epochs before `epoch`. */
 export const entriesBefore = (epoch: number): { key: Buffer; end: Buffer } => ({
   key: Buffer.from(ENTRIES),
   end: Buffer.from(`${ENTRIES}${padded(epoch)}`),

@@ -4,38 +4,38 @@ import type { KeyValue } from "../wire/messages.js";
 import { claimKey, markKey, parseMarkKey } from "./keys.js";
 
 /*
- * Marks: every cluster of a store carries one, which says which store it belongs to, as what, and where the timeline is.
- * The key holds the store's id. The value is a generation, a space, and JSON. The generation has a fixed width, so that
- * a transaction can compare it as a prefix (VALUE LESS): no write of a proxy that has missed a change of the placement, or
- * that belongs to another store, lands on the cluster. No write compares it yet, and it stays at zero.
+ * Every cluster of a store carries a mark: which store it belongs to, as which shard, and where the timeline is.
+ * The key contains the store's id. The value is a generation, a space, and JSON. The generation has a fixed width, so that
+ * a transaction can compare it as a prefix (VALUE LESS). Such a compare refuses writes of proxies that have missed a change
+ * of the placement or belong to another store. No write compares it yet, and it stays at zero.
  */
 
 /** Which cluster keeps the timeline log. */
 export interface HostPlace {
-  /** Name of the shard; `HOST_NAME` for a cluster that is no shard. */
+  /** Name of the shard; `HOST_NAME` for a cluster that is not a shard. */
   readonly name: string;
-  /** The etcd cluster's id, decimal. */
+  /** Id of the etcd cluster, decimal. */
   readonly clusterId: string;
 }
 
-/** What a mark says. */
+/** A decoded mark. */
 export interface Mark {
   /** The store's id: 16 lower-case hexadecimal digits. */
   readonly store: string;
-  /** The shard's name, or `HOST_NAME`. */
+  /** Name of the shard, or `HOST_NAME`. */
   readonly name: string;
-  /** The shard's place in the order of shards, or -1. */
+  /** Index of the shard; -1 for a timeline host that is not a shard. */
   readonly index: number;
   readonly host: HostPlace;
 }
 
-/** The name in marks of a timeline host that is no shard; no shard can have it. */
+/** Name, in marks, of a timeline host that is not a shard. Shards cannot have this name. */
 export const HOST_NAME = "timeline host";
 
 /** The first generation: 16 hexadecimal digits. */
 const FIRST_GENERATION = "0".repeat(16);
 
-/** A new id, of 64 random bits; never 0. */
+/** Makes a store id of 64 random bits, never 0. */
 export function newStoreId(): string {
   const id = randomBytes(8).toString("hex");
   return /[1-9a-f]/.test(id) ? id : newStoreId();
@@ -44,9 +44,9 @@ export function newStoreId(): string {
 /** All marks and claims of one cluster. */
 export interface Marks {
   readonly marks: readonly Mark[];
-  /** Stores that the cluster was claimed for before it, or another cluster, was marked. */
+  /** Stores that claimed the cluster before any cluster was marked. */
   readonly claims: readonly { readonly store: string; readonly host: HostPlace }[];
-  /** Revisions of the cluster that marks and claims have taken, as far as they can still be seen; ascending. */
+  /** Create and mod revisions of marks and claims, ascending. */
   readonly revisions: readonly number[];
 }
 
@@ -66,14 +66,14 @@ export function encodeClaim(store: string, host: HostPlace): { key: Buffer; valu
   return { key: claimKey(store), value: Buffer.from(JSON.stringify({ format: 1, host })) };
 }
 
-/** The same mark with another host; the generation stays. */
+/** Returns the mark `value` with another host and the same generation. */
 export function withHost(value: Uint8Array, host: HostPlace): Buffer {
   const text = Buffer.from(value).toString();
   const json: MarkJson = { ...JSON.parse(text.slice(FIRST_GENERATION.length)), host };
   return Buffer.from(`${text.slice(0, FIRST_GENERATION.length)} ${JSON.stringify(json)}`);
 }
 
-/** Reads the keys of the range of marks. Throws FAILED_PRECONDITION for a format that this version does not know. */
+/** Decodes the keys of the range of marks. Throws FAILED_PRECONDITION for an unknown format. */
 export function decodeMarks(kvs: readonly KeyValue[]): Marks {
   const marks: Mark[] = [];
   const claims: { store: string; host: HostPlace }[] = [];
@@ -94,12 +94,12 @@ function parse(text: string): MarkJson {
   try {
     json = JSON.parse(text);
   } catch {
-    // As any other format.
+    // Reported below as an unknown format.
   }
   if (json?.format === 1) return json;
   throw new StatusError(
     Code.FAILED_PRECONDITION,
-    `the mark that says which store the cluster belongs to has format ${json?.format ?? "unknown"}; ` +
-      "this version of etcd-braid knows format 1",
+    `the cluster's store mark has format ${json?.format ?? "unknown"}; ` +
+      "this version of etcd-braid supports format 1",
   );
 }

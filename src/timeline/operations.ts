@@ -3,15 +3,15 @@ import type { LeaseOp } from "./entry.js";
 import type { Applied } from "./fold.js";
 import type { Placements } from "./view.js";
 
-/** Lease operations in one entry, about 30 bytes each: an entry must stay far below etcd's request limit. */
+/** Lease operations in one entry, about 30 bytes each. An entry must stay far below etcd's request limit. */
 const MAX_LEASE_OPS = 4_096;
 
 /**
- * What is asked of the log besides seals, and those who wait for it: compactions and lease operations. A lease operation is
- * logged in the end even if nobody waits for it any more; a compaction is given up with its waiter.
+ * Compactions and lease operations for the log, with their waiters. A lease operation is logged eventually, even after its
+ * waiters were rejected. A compaction is dropped with its waiter.
  */
 export class Operations {
-  /** Lease operations to be logged, in this order, each once. */
+  /** Lease operations that are not in an entry yet, in the order in which they will be logged. */
   private pendingLeases = new Map<string, LeaseOp>();
   private leaseWaiters = new Map<string, { op: LeaseOp; waiters: Waiter[] }>();
   private compactWaiters: CompactWaiter[] = [];
@@ -34,12 +34,12 @@ export class Operations {
     });
   }
 
-  /** True when there is certainly nothing for the next entry. */
+  /** True when there is nothing for the next entry. False does not guarantee that there is something. */
   get isEmpty(): boolean {
     return this.pendingLeases.size === 0 && this.compactWaiters.length === 0;
   }
 
-  /** Takes the lease operations for the next entry, as many as it may hold. */
+  /** Takes the lease operations for the next entry, up to its limit. */
   takeLeases(): readonly LeaseOp[] {
     if (this.pendingLeases.size === 0) return NO_LEASES;
     const taken: LeaseOp[] = [];
@@ -51,8 +51,8 @@ export class Operations {
   }
 
   /**
-   * The compaction for the next entry, 0 = none. An entry holds one: the lowest first, or it would be refused because of the
-   * higher ones.
+   * The revision of the compaction for the next entry; 0: none. An entry can have only one. The lowest goes first, because
+   * it would be refused after a higher one.
    */
   get nextCompaction(): number {
     let lowest = 0;
@@ -62,14 +62,14 @@ export class Operations {
     return lowest;
   }
 
-  /** The entry `key` carries a compaction. */
+  /** Records that the entry `key` contains the compaction at `compact`. */
   sent(key: string, compact: number): void {
     for (const waiter of this.compactWaiters) {
       if (waiter.key === undefined && waiter.revision === compact) waiter.key = key;
     }
   }
 
-  /** The entry `key`, with these lease operations, has not landed, or may not have: it all has to be said again. */
+  /** Schedules the operations of the entry `key` again, because it was not logged, or may not have been. */
   putBack(key: string, leases: readonly LeaseOp[]): void {
     for (const waiter of this.compactWaiters) if (waiter.key === key) waiter.key = undefined;
     if (leases.length === 0) return;
@@ -78,7 +78,7 @@ export class Operations {
     for (const op of since.values()) this.add(op);
   }
 
-  /** An entry has been folded. */
+  /** Settles the waiters of an entry that has been folded. */
   applied(key: string, result: Applied): void {
     if (this.compactWaiters.length > 0) {
       this.compactWaiters = this.compactWaiters.filter((waiter) => {
@@ -96,7 +96,7 @@ export class Operations {
     }
   }
 
-  /** Entries may have been passed unseen, so what they did is looked for in the state. */
+  /** Settles waiters after a reload. Entries may have been folded into the base, so the state decides. */
   reloaded(compactRevision: number, placements: Placements): void {
     this.compactWaiters = this.compactWaiters.filter((waiter) => {
       if (waiter.key === undefined || waiter.revision > compactRevision) return true;
@@ -105,10 +105,7 @@ export class Operations {
     });
     const leases = [...this.leaseWaiters.values()];
     this.leaseWaiters.clear();
-    const unknown = new StatusError(
-      Code.UNAVAILABLE,
-      "etcd-braid: the timeline log was loaded anew meanwhile",
-    );
+    const unknown = new StatusError(Code.UNAVAILABLE, "etcd-braid: the timeline log was reloaded meanwhile");
     for (const { op, waiters } of leases) {
       const shards = placements.get(op.lease);
       const holds = op.kind === "place" ? shards?.has(op.shard) === true : shards === undefined;
@@ -119,7 +116,7 @@ export class Operations {
     }
   }
 
-  /** Fails all who wait. Compactions are given up with that, which their clients ask for anew; lease operations are not. */
+  /** Rejects all waiters. Compactions are dropped with them, since clients retry those. Lease operations stay pending. */
   rejectAll(error: StatusError): void {
     const compactions = this.compactWaiters.splice(0);
     const leases = [...this.leaseWaiters.values()];
@@ -129,8 +126,8 @@ export class Operations {
   }
 
   /**
-   * Makes an operation the last of the pending ones. It is not pending twice, however often it is asked for while the host takes
-   * nothing: what pending operations come to depends only on where each of them stands last.
+   * Moves an operation to the end of the pending ones. It is pending once, however often callers repeat it while the host
+   * takes no entries: the outcome depends only on the last occurrence of each operation.
    */
   private add(op: LeaseOp): void {
     const name = nameOf(op);
@@ -139,7 +136,7 @@ export class Operations {
   }
 }
 
-/** Equal for equal operations only. */
+/** A name that only equal operations share. */
 const nameOf = (op: LeaseOp): string => (op.kind === "place" ? `${op.lease}/${op.shard}` : `${op.lease}`);
 
 const NO_LEASES: readonly LeaseOp[] = [];
@@ -151,7 +148,7 @@ interface Waiter {
 
 interface CompactWaiter {
   readonly revision: number;
-  /** Name of the entry that carries this compaction, once there is one. */
+  /** Key of the entry that contains this compaction; undefined while there is none. */
   key: string | undefined;
   resolve(tookEffect: boolean): void;
   reject(error: StatusError): void;

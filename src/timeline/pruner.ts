@@ -6,33 +6,32 @@ import { TO_LAST_KEY } from "../wire/keyRange.js";
 import { RangeRequest, RangeResponse } from "../wire/messages.js";
 import { KV } from "../wire/paths.js";
 import { compactedAt } from "./compacted.js";
-import { pruneTable } from "./prune.js";
+import { pruneTable } from "./pruneTable.js";
 import type { SharedTimeline } from "./timeline.js";
 
-/** The table may grow to twice what the last pruning left, plus this many segments of 25 bytes, before it is pruned. */
-const SLACK = 32_768;
+/** The table is pruned when it has more than twice the segments that the last pruning left, plus this many (25 bytes each). */
+const SLACK_SEGMENTS = 32_768;
 /** Keys in one page of a scan. */
-const PAGE = 5_000;
-/** Longest wait before pruning, ms, drawn by chance so that one of several proxies is first and the others need not. */
-const MAX_WAIT = 15_000;
+const PAGE_KEYS = 5_000;
+/** Longest wait before pruning. The wait is random, so that one of several proxies prunes first and spares the others the work. */
+const MAX_WAIT_MS = 15_000;
 
 const FIRST_KEY = Uint8Array.of(1);
 
-/** How often at most the shards are asked whether they compact themselves, ms. */
-const ASK_INTERVAL = 60_000;
+/** Shortest time between two checks of whether the shards compact themselves. */
+const CHECK_INTERVAL_MS = 60_000;
 
 /**
- * Shrinks the segment table after compactions, when it has become worth it: reads which revisions are still
- * some key's create or mod revision at the compaction, from every shard, and writes a base without the rest.
+ * Shrinks the segment table after compactions, when it has grown enough. It reads from every shard which revisions are
+ * the create or mod revision of a key at the compaction, and writes a base without the others.
  *
- * Where nobody compacts through the proxies, because the shards do it themselves (etcd's auto-compaction), it logs
- * the compaction that all shards have made already. That takes nothing away: older revisions are compacted on every
- * shard.
+ * Where the shards compact themselves (etcd's auto-compaction), it logs the compaction that all shards have done already.
+ * That loses nothing, because every shard has compacted the older revisions.
  */
 export class Pruner {
   private busy = false;
   private stopped = false;
-  private nextAsk = Number.NEGATIVE_INFINITY;
+  private nextCheck = Number.NEGATIVE_INFINITY;
   private cancelWait: () => void = () => {};
   private readonly unsubscribe: () => void;
 
@@ -41,8 +40,8 @@ export class Pruner {
     private readonly shards: readonly Shard[],
     private readonly runtime: Runtime,
     private readonly log: Pick<Logger, "info" | "warn">,
-    /** See `SLACK`; smaller in tests. */
-    private readonly slack = SLACK,
+    /** See `SLACK_SEGMENTS`; smaller in tests. */
+    private readonly slack = SLACK_SEGMENTS,
   ) {
     this.unsubscribe = timeline.onAdvance(() => this.consider());
   }
@@ -64,9 +63,9 @@ export class Pruner {
 
   private consider(): void {
     if (this.busy || this.stopped || !this.isLarge) return;
-    if (!this.isCompacted && this.runtime.now() < this.nextAsk) return;
+    if (!this.isCompacted && this.runtime.now() < this.nextCheck) return;
     this.busy = true;
-    this.cancelWait = this.runtime.timer(this.runtime.random() * MAX_WAIT, () => {
+    this.cancelWait = this.runtime.timer(this.runtime.random() * MAX_WAIT_MS, () => {
       this.work()
         .catch((error: Error) => this.log.warn({ err: error }, "timeline not pruned, will try again"))
         .finally(() => {
@@ -78,13 +77,13 @@ export class Pruner {
   private async work(): Promise<void> {
     if (this.stopped || !this.isLarge) return;
     if (!this.isCompacted) {
-      this.nextAsk = this.runtime.now() + ASK_INTERVAL;
+      this.nextCheck = this.runtime.now() + CHECK_INTERVAL_MS;
       await this.adoptCompaction();
     }
     if (!this.stopped && this.isCompacted) await this.prune();
   }
 
-  /** Logs the newest compaction that every shard has made by itself, if that is news. */
+  /** Logs the newest compaction that every shard has done, if the timeline is not compacted there yet. */
   async adoptCompaction(): Promise<void> {
     const { timeline } = this;
     const compacted = await Promise.all(this.shards.map((shard) => compactedAt(shard, this.runtime)));
@@ -96,7 +95,7 @@ export class Pruner {
     if (revision > timeline.compactRevision) await timeline.compact(revision);
   }
 
-  /** Prunes now, for the newest compaction. False when another proxy wrote a base meanwhile. */
+  /** Prunes now, for the newest compaction. Resolves to false when another proxy wrote a base meanwhile. */
   async prune(): Promise<boolean> {
     const { timeline } = this;
     const at = timeline.compactRevision;
@@ -113,8 +112,8 @@ export class Pruner {
 }
 
 /**
- * The create and mod revisions that a shard can still show in its states at or after `shardRevision`, as far as they
- * are not newer. A shard that has compacted itself further shows only states from there on.
+ * The create and mod revisions in a shard's state at `shardRevision` or, when the shard has compacted itself beyond that,
+ * at its compaction.
  */
 async function shownRevisions(shard: Shard, shardRevision: number, runtime: Runtime): Promise<Float64Array> {
   try {
@@ -125,7 +124,7 @@ async function shownRevisions(shard: Shard, shardRevision: number, runtime: Runt
   }
 }
 
-/** All create and mod revisions of a shard's keys at `shardRevision`, ascending, each once. */
+/** The create and mod revisions of a shard's keys at `shardRevision`, ascending, without duplicates. */
 async function liveRevisions(shard: Shard, shardRevision: number): Promise<Float64Array> {
   const found = new Set<number>();
   let key = FIRST_KEY;
@@ -134,7 +133,7 @@ async function liveRevisions(shard: Shard, shardRevision: number): Promise<Float
       key,
       rangeEnd: TO_LAST_KEY,
       revision: shardRevision,
-      limit: PAGE,
+      limit: PAGE_KEYS,
       keysOnly: true,
     });
     const page = RangeResponse.decode(await shard.call(KV.Range, request, { idempotent: true }));
@@ -143,7 +142,8 @@ async function liveRevisions(shard: Shard, shardRevision: number): Promise<Float
       found.add(modRevision);
     }
     if (!page.more) return Float64Array.from(found).sort();
-    const last = page.kvs[page.kvs.length - 1].key;
+    // A page that is not the last one has keys.
+    const last = page.kvs.at(-1)!.key;
     key = new Uint8Array(last.length + 1);
     key.set(last);
   }

@@ -6,31 +6,31 @@ import { BASE_KEY, epochOf, isEntryKey, isPartKey } from "./keys.js";
 
 const BASE = BASE_KEY.toString("latin1");
 
-/** The timeline as all its keys on the host, read at one revision, tell it. */
+/** The timeline, recovered from all its keys on the host at one revision. */
 export interface Recovered {
   readonly base: Base;
   /** Mod revision of the base key. */
   readonly baseRevision: number;
   readonly fold: Fold;
-  /** The entries above what the base covers, in order, and what they changed. */
+  /** The entries above the base, in order, and what they changed. */
   readonly entries: readonly {
     readonly key: string;
     readonly hostRevision: number;
     readonly applied: Applied;
   }[];
-  /** Entries of the current epoch. */
+  /** Number of entries of the current epoch. */
   readonly entriesInEpoch: number;
   /** Part keys → create revision. */
   readonly parts: Map<string, number>;
 }
 
-/** The stored base, before it is decoded any further. */
+/** Finds the base among the keys of the timeline. */
 export const findBase = (keys: readonly HostKey[]): HostKey | undefined =>
   keys.find(({ key }) => key === BASE);
 
 /**
- * Base plus the entries above what it covers. Throws DATA_LOSS when parts of the base are missing, and what
- * `decodeEntry` throws for an entry that no proxy has written.
+ * Folds the base `stored` and the entries above it. Throws what `decodeBase` throws, and a SyntaxError for an entry that
+ * no proxy wrote.
  */
 export function recover(stored: HostKey, keys: readonly HostKey[], hostShard: number): Recovered {
   const byName = new Map(keys.map((key) => [key.key, key]));
@@ -53,7 +53,7 @@ export function recover(stored: HostKey, keys: readonly HostKey[], hostShard: nu
   return { base, baseRevision: stored.modRevision, fold, entries, entriesInEpoch, parts };
 }
 
-/** The log's own host revisions above `covers`, ascending, each with its entry if it has one. */
+/** Host revisions of the log above `covers`, ascending, each with its entry if it has one. */
 function changesAbove(
   keys: readonly HostKey[],
   covers: number,

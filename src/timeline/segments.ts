@@ -1,14 +1,15 @@
+// Indices below are in range by construction; `!` keeps the hot loop free of checks.
 import type { Run } from "./view.js";
 
 const INITIAL_CAPACITY = 64;
 const MAX_LENGTH = 0xffff_ffff;
 
 /**
- * The segment table: which shard revisions every revision came from, in revision order.
+ * The segment table: the shard revisions that revisions came from, in revision order.
  *
- * Typed arrays, 25 bytes per segment: start revision (8), first shard revision (8), length (4), shard (1)
- * and its place in the shard's own list (4). Both directions are one binary search; within one shard
- * revisions and shard revisions rise together, so one list per shard serves both.
+ * Typed arrays, 25 bytes per segment: first revision (8), first shard revision (8), length (4), shard (1), and index in
+ * the shard's list (4). Lookups are one binary search in either direction: within a shard, revisions and shard revisions
+ * rise together, so one list per shard serves both.
  */
 export class SegmentTable {
   private starts = new Float64Array(INITIAL_CAPACITY);
@@ -39,7 +40,7 @@ export class SegmentTable {
     );
   }
 
-  /** Adds `length` revisions from `revision` on; they must lie behind all others of the table and of the shard. */
+  /** Appends `length` revisions from `revision` on. They must be above all others of the table and of the shard. */
   append(revision: number, shard: number, shardRevision: number, length: number): void {
     let rest = length;
     let at = revision;
@@ -47,12 +48,12 @@ export class SegmentTable {
     const last = this.used - 1;
     if (
       last >= 0 &&
-      this.shards[last] === shard &&
-      this.starts[last] + this.lengths[last] === at &&
-      this.shardStarts[last] + this.lengths[last] === shardAt
+      this.shards[last]! === shard &&
+      this.starts[last]! + this.lengths[last]! === at &&
+      this.shardStarts[last]! + this.lengths[last]! === shardAt
     ) {
-      const room = Math.min(rest, MAX_LENGTH - this.lengths[last]);
-      this.lengths[last] += room;
+      const room = Math.min(rest, MAX_LENGTH - this.lengths[last]!);
+      this.lengths[last]! += room;
       rest -= room;
       at += room;
       shardAt += room;
@@ -66,27 +67,27 @@ export class SegmentTable {
     }
   }
 
-  /** The part of a segment that begins at `revision`, or undefined where the table has none. */
+  /** The part of a segment from `revision` on; undefined when `revision` is in no segment. */
   runAt(revision: number): Run | undefined {
     const index = this.indexOf(revision);
     if (index < 0) return undefined;
-    const offset = revision - this.starts[index];
-    if (offset >= this.lengths[index]) return undefined;
+    const offset = revision - this.starts[index]!;
+    if (offset >= this.lengths[index]!) return undefined;
     return {
       revision,
-      shard: this.shards[index],
-      shardRevision: this.shardStarts[index] + offset,
-      length: this.lengths[index] - offset,
+      shard: this.shards[index]!,
+      shardRevision: this.shardStarts[index]! + offset,
+      length: this.lengths[index]! - offset,
     };
   }
 
   /** Segment number `index` (0 <= index < count). */
   at(index: number): Run {
     return {
-      revision: this.starts[index],
-      shard: this.shards[index],
-      shardRevision: this.shardStarts[index],
-      length: this.lengths[index],
+      revision: this.starts[index]!,
+      shard: this.shards[index]!,
+      shardRevision: this.shardStarts[index]!,
+      length: this.lengths[index]!,
     };
   }
 
@@ -94,20 +95,20 @@ export class SegmentTable {
   shardRevisionAt(revision: number, shard: number): number | undefined {
     const index = this.lastOfShard(shard, this.starts, revision);
     if (index < 0) return undefined;
-    const offset = Math.min(revision - this.starts[index], this.lengths[index] - 1);
-    return this.shardStarts[index] + offset;
+    const offset = Math.min(revision - this.starts[index]!, this.lengths[index]! - 1);
+    return this.shardStarts[index]! + offset;
   }
 
   /** The smallest shard revision of `shard` whose revision is above `revision`; undefined when there is none. */
   shardRevisionAfter(revision: number, shard: number): number | undefined {
-    const list = this.perShard[shard];
+    const list = this.perShard[shard]!;
     const place = this.placeOf(list, this.starts, revision);
     if (place >= 0) {
-      const index = list.items[place];
-      const offset = revision + 1 - this.starts[index];
-      if (offset < this.lengths[index]) return this.shardStarts[index] + offset;
+      const index = list.items[place]!;
+      const offset = revision + 1 - this.starts[index]!;
+      if (offset < this.lengths[index]!) return this.shardStarts[index]! + offset;
     }
-    return place + 1 < list.used ? this.shardStarts[list.items[place + 1]] : undefined;
+    return place + 1 < list.used ? this.shardStarts[list.items[place + 1]!]! : undefined;
   }
 
   /**
@@ -117,20 +118,20 @@ export class SegmentTable {
   revisionAt(shard: number, shardRevision: number): number | undefined {
     const index = this.lastOfShard(shard, this.shardStarts, shardRevision);
     if (index < 0) return undefined;
-    const offset = Math.min(shardRevision - this.shardStarts[index], this.lengths[index] - 1);
-    return this.starts[index] + offset;
+    const offset = Math.min(shardRevision - this.shardStarts[index]!, this.lengths[index]! - 1);
+    return this.starts[index]! + offset;
   }
 
   /** The revision of the oldest shard revision of `shard` above `shardRevision`; undefined when there is none. */
   revisionAfter(shard: number, shardRevision: number): number | undefined {
-    const list = this.perShard[shard];
+    const list = this.perShard[shard]!;
     const place = this.placeOf(list, this.shardStarts, shardRevision);
     if (place >= 0) {
-      const index = list.items[place];
-      const offset = shardRevision + 1 - this.shardStarts[index];
-      if (offset < this.lengths[index]) return this.starts[index] + offset;
+      const index = list.items[place]!;
+      const offset = shardRevision + 1 - this.shardStarts[index]!;
+      if (offset < this.lengths[index]!) return this.starts[index]! + offset;
     }
-    return place + 1 < list.used ? this.starts[list.items[place + 1]] : undefined;
+    return place + 1 < list.used ? this.starts[list.items[place + 1]!]! : undefined;
   }
 
   private push(revision: number, shard: number, shardRevision: number, length: number): void {
@@ -140,11 +141,11 @@ export class SegmentTable {
     this.shardStarts[index] = shardRevision;
     this.lengths[index] = length;
     this.shards[index] = shard;
-    this.perShard[shard].push(index);
+    this.perShard[shard]!.push(index);
   }
 
   private grow(): void {
-    // By half and not to the double: the table is the largest thing that a proxy holds.
+    // By half instead of doubling: the table can be the largest object of a proxy.
     const capacity = Math.ceil(this.starts.length * 1.5);
     const starts = new Float64Array(capacity);
     starts.set(this.starts);
@@ -160,34 +161,35 @@ export class SegmentTable {
     this.shards = shards;
   }
 
-  /** Last segment that starts at or below `revision`; -1 when there is none. */
+  /** Index of the last segment that starts at or below `revision`; -1 when there is none. */
   private indexOf(revision: number): number {
     let low = 0;
     let high = this.used - 1;
-    // Nearly every look-up is for something new.
-    if (high >= 0 && this.starts[high] <= revision) return high;
+    // Nearly all lookups are for recent revisions.
+    if (high >= 0 && this.starts[high]! <= revision) return high;
     while (low <= high) {
       const middle = (low + high) >>> 1;
-      if (this.starts[middle] <= revision) low = middle + 1;
+      if (this.starts[middle]! <= revision) low = middle + 1;
       else high = middle - 1;
     }
     return high;
   }
 
+  /** Index of the shard's last segment whose key (start or shard start) is at or below `value`; -1 when there is none. */
   private lastOfShard(shard: number, keys: Float64Array, value: number): number {
-    const list = this.perShard[shard];
+    const list = this.perShard[shard]!;
     const place = this.placeOf(list, keys, value);
-    return place < 0 ? -1 : list.items[place];
+    return place < 0 ? -1 : list.items[place]!;
   }
 
-  /** Place in the shard's list of its last segment whose key (start or shard start) is at or below `value`. */
+  /** Place, in the shard's list, of its last segment whose key (start or shard start) is at or below `value`; or -1. */
   private placeOf(list: IndexList, keys: Float64Array, value: number): number {
     let low = 0;
     let high = list.used - 1;
-    if (high >= 0 && keys[list.items[high]] <= value) return high;
+    if (high >= 0 && keys[list.items[high]!]! <= value) return high;
     while (low <= high) {
       const middle = (low + high) >>> 1;
-      if (keys[list.items[middle]] <= value) low = middle + 1;
+      if (keys[list.items[middle]!]! <= value) low = middle + 1;
       else high = middle - 1;
     }
     return high;

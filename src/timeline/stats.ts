@@ -1,22 +1,25 @@
 import { Histogram } from "../stats/histogram.js";
 
-/** What a timeline counts. */
+/** Counters of one proxy's timeline. Times are in milliseconds. */
 export class TimelineStats {
-  /** How long those waited who asked for a shard revision to be sealed; one that was sealed already is not counted. */
+  /** Time until a shard revision was sealed. Those that were sealed already are not counted. */
   readonly seals = new Histogram();
-  /** How long the host took to take an entry. */
+  /** Time that the host took to append an entry. */
   readonly appends = new Histogram();
-  /** Appends whose outcome is unknown, and those that another proxy's new base has refused. */
+  /** Appends that ended with an error, so that their outcome is unknown. */
   appendsFailed = 0;
+  /** Appends that were refused because another proxy had written a new base. */
   appendsRefused = 0;
-  /** How long a linearizable look at the log's end took. */
+  /** Time of a linearizable read of the log's end, with folding up to it. */
   readonly syncs = new Histogram();
+  /** Failed reads of the log's end. */
   syncsFailed = 0;
-  /** Entries folded, of all proxies. */
+  /** Entries of all proxies that were folded. */
   entries = 0;
-  /** Bases seen, of all proxies, and those of them that this proxy wrote. */
+  /** New bases, written by any proxy. */
   bases = 0;
+  /** New bases that this proxy wrote. */
   ownBases = 0;
-  /** How often the log's watch could not go on, and base and entries were read anew. */
+  /** How often the watch of the log could not continue, so that base and entries were read again. */
   reloads = 0;
 }

@@ -1,68 +1,73 @@
+// Indices below are in range by construction; `!` keeps the hot loop free of checks.
 import { AbandonedError } from "../shard/errors.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import { turnTime } from "../turn/clock.js";
-import { FOLDED, folded, LogEnds, unreadable } from "./ends.js";
 import type { Entry, LeaseOp } from "./entry.js";
 import type { Fold } from "./fold.js";
+import { FOLDED, folded, LogEnds, unreadable } from "./logEnds.js";
 import { Operations } from "./operations.js";
 import type { TimelineStats } from "./stats.js";
 import { type LogOptions, TimelineLog } from "./timelineLog.js";
 import type { EndCarrier, LogEnd, Placements, Run, Sealed, Timeline } from "./view.js";
 
 /**
- * How long a read that sees an unsealed shard revision waits for the entry of whoever wrote it, in
- * milliseconds, before it proposes one itself. Also covers the host's own log revisions, whose watch event
- * is on its way here.
+ * How long a read that sees an unsealed shard revision waits for the writer's entry before it proposes one itself. Also
+ * long enough for the host's own log revisions, whose watch events are about to arrive.
  */
-const READ_PATIENCE = 4;
-const MAX_BACKOFF = 1_000;
-/** How long a write waits for a host that is away before it is refused, and how often that is looked at meanwhile, ms. */
+const READ_WAIT_MS = 4;
+/** Shortest and longest pause after a failed append, before jitter. */
+const MIN_BACKOFF_MS = 50;
+const MAX_BACKOFF_MS = 1_000;
+/** How long a write waits for a host that is away before it is refused. */
 const HOST_WAIT_MS = 1_500;
-const HOST_LOOK_MS = 25;
-/** Longest pause between two reads of a host that is away, ms: well below the time that a write waits for it. */
-const MAX_PROBE_BACKOFF = 250;
+/** Interval between checks of whether a host that was away is back. */
+const HOST_POLL_MS = 25;
+/** Longest pause between two reads of a host that is away. Well below the time that a write waits for it. */
+const MAX_PROBE_BACKOFF_MS = 250;
 
 /**
- * The timeline of one proxy: the log's fold, and all who wait for something to be sealed in it.
+ * The timeline of one proxy: the fold of the log, and the calls that wait for seals.
  *
- * At most one append is in flight; what is asked for meanwhile goes together into the next one (group commit).
+ * At most one append is in flight. All that is proposed meanwhile goes into the next one (group commit).
  */
 export class SharedTimeline implements Timeline {
   readonly log: TimelineLog;
   private readonly runtime: LogOptions["runtime"];
-  /** Shard revisions to be proposed: shard → revision. */
+  /** Shard revisions for the next entry, by shard. */
   private pendingReached = new Map<number, number>();
-  /** Shard → highest revision that is pending or in flight. */
+  /** The highest shard revision of each shard that is pending or in flight. */
   private readonly proposed: number[];
+  /** Waiters by shard. */
   private readonly sealWaiters: SealWaiter[][];
   private readonly operations = new Operations();
   private appending = false;
-  /** Pause after a failed append, ms; 0 after one that was answered. */
+  /** Milliseconds before the next append after a failed one; 0 after a successful one. */
   private backoff = 0;
-  /** Only while something is pending, whose next append finds out when it is over. */
+  /** Stays true only while something is pending, because the next append shows when the host has space again. */
   isHostFull = false;
   /**
-   * Why the last append has failed; undefined when the host has answered since. While there is something to append only that
-   * counts as an answer: a host whose disk is stuck serves reads.
+   * Why the last append failed; undefined once the host has answered again. While something is pending, only an append
+   * counts as an answer, because a host with a stuck disk still serves reads.
    */
   private appendFailure: StatusError | undefined;
-  /** Why the last read of the log's end has failed; undefined when the host has answered since. */
+  /** Why the last read of the log's end failed; undefined once the host has answered again. */
   private readFailure: StatusError | undefined;
   /** Writes that wait for the host. */
   private held: HeldWrite[] = [];
+  /** Why the timeline has failed permanently, or was closed. */
   private failure: StatusError | undefined;
   private closed = false;
   private readonly listeners = new Set<() => void>();
   private readonly ends: LogEnds;
-  /** True: headers of reads may miss what other proxies have acknowledged. */
+  /** True when headers of reads may be older than what other proxies have acknowledged. */
   relaxedReads = false;
   private readonly hostShard: number;
 
   constructor(
     readonly shardCount: number,
     options: LogOptions,
-    /** Called once when the timeline can not go on (the host lost data). All calls reject from then on. */
+    /** Called once when the timeline fails permanently, because the host lost data. All later calls reject. */
     private readonly onFailure: (error: StatusError) => void = () => {},
   ) {
     this.runtime = options.runtime;
@@ -79,7 +84,7 @@ export class SharedTimeline implements Timeline {
     this.ends = new LogEnds(() => this.log.sync(), options.runtime.soon, this.log.stats);
   }
 
-  /** Loads the log, or begins one. Rejects with UNAVAILABLE (try again) or with what makes it impossible. */
+  /** Loads the log, or begins one. Rejects with UNAVAILABLE when a retry may succeed, and with other codes when not. */
   async open(): Promise<void> {
     await this.log.open();
   }
@@ -92,7 +97,7 @@ export class SharedTimeline implements Timeline {
     this.rejectAll(this.failure);
   }
 
-  /** Seam for the simulation, which puts a log with a mutation here. */
+  /** Overridden by the simulation, to use a log with a mutation. */
   protected createLog(...args: ConstructorParameters<typeof TimelineLog>): TimelineLog {
     return new TimelineLog(...args);
   }
@@ -172,13 +177,13 @@ export class SharedTimeline implements Timeline {
       done(this.isSealed(shard, shardRevision) ? undefined : this.failure);
       return;
     }
-    this.sealWaiters[shard].push({ shardRevision, since: turnTime(), done });
-    if (shardRevision <= this.proposed[shard]) return;
+    this.sealWaiters[shard]!.push({ shardRevision, since: turnTime(), done });
+    if (shardRevision <= this.proposed[shard]!) return;
     if (written) {
       this.propose(shard, shardRevision);
       return;
     }
-    this.runtime.timer(READ_PATIENCE, () => {
+    this.runtime.timer(READ_WAIT_MS, () => {
       if (!this.isSealed(shard, shardRevision)) this.propose(shard, shardRevision);
     });
   }
@@ -187,24 +192,24 @@ export class SharedTimeline implements Timeline {
     return this.failure !== undefined || this.hostFailure !== undefined || !this.log.isConnected;
   }
 
-  /** Why the host is taken not to answer, although it may be connected. */
+  /** Why the host counts as away although it may be connected. */
   private get hostFailure(): StatusError | undefined {
     return this.appendFailure ?? this.readFailure;
   }
 
   whenWritable(done: Sealed): void {
     if (this.failure !== undefined || !this.isHostAway) done(this.failure);
-    else if (this.held.push({ until: turnTime() + HOST_WAIT_MS, done }) === 1) this.lookAtHost();
+    else if (this.held.push({ until: turnTime() + HOST_WAIT_MS, done }) === 1) this.pollHost();
   }
 
-  private lookAtHost(): void {
-    this.runtime.timer(HOST_LOOK_MS, () => {
+  private pollHost(): void {
+    this.runtime.timer(HOST_POLL_MS, () => {
       const now = turnTime();
       const away = this.failure === undefined && this.isHostAway;
-      // All wait for the same time, so the first are the first to go.
+      // All writes wait equally long, so those that time out are at the front.
       const next = away ? this.held.findIndex(({ until }) => until > now) : -1;
       const settled = this.held.splice(0, next < 0 ? this.held.length : next);
-      if (this.held.length > 0) this.lookAtHost();
+      if (this.held.length > 0) this.pollHost();
       const refusal = away ? notWritten(this.log.hostLabel, this.hostFailure) : this.failure;
       for (const { done } of settled) done(refusal);
     });
@@ -235,7 +240,7 @@ export class SharedTimeline implements Timeline {
     if (end === undefined) return undefined;
     return (shardRevision) => {
       if (shardRevision === undefined) this.ends.transmit(end);
-      // What keeps the host's own revision from its seal does not concern those that only need the end.
+      // A seal of the host's revision that fails must not fail calls that only need the log's end.
       else {
         this.whenSealed(shard, shardRevision, false, (error) => {
           if (error === undefined) end.settle(undefined);
@@ -293,7 +298,7 @@ export class SharedTimeline implements Timeline {
   }
 
   private propose(shard: number, shardRevision: number): void {
-    if (shardRevision <= this.proposed[shard]) return;
+    if (shardRevision <= this.proposed[shard]!) return;
     this.proposed[shard] = shardRevision;
     this.pendingReached.set(shard, shardRevision);
     this.startAppending();
@@ -302,13 +307,11 @@ export class SharedTimeline implements Timeline {
   private startAppending(): void {
     if (this.appending || this.closed || this.failure !== undefined) return;
     this.appending = true;
-    // Whatever else has come in this turn goes into the same entry.
+    // All other proposals of this turn go into the same entry.
     this.runtime.soon(this.appendPending);
   }
 
-  /**
-   * Appends what is pending, until nothing is any more. Keeps trying when the host is away, so that all is sealed in the end.
-   */
+  /** Appends until nothing is pending. Retries while the host is away, so that everything is sealed eventually. */
   private readonly appendPending = (): void => {
     const entry = this.closed || this.failure !== undefined ? undefined : this.takePending();
     if (entry === undefined && this.hostFailure !== undefined && this.failure === undefined) {
@@ -325,8 +328,8 @@ export class SharedTimeline implements Timeline {
     if (entry.compact > 0) this.operations.sent(key, entry.compact);
     const since = turnTime();
     this.log.append(key, entry, (error, landed) => {
-      // Appended again at once, through another member: an entry may land twice. A compaction may not, since the second one
-      // would answer that it was compacted before.
+      // Append again immediately, through another member. Entries may be logged twice, except for compactions: the second
+      // would report that the revision was compacted before.
       if (error instanceof AbandonedError && entry.compact === 0) {
         this.putBack(key, entry);
         this.runtime.soon(this.appendPending);
@@ -338,7 +341,7 @@ export class SharedTimeline implements Timeline {
         this.putBack(key, entry);
         this.appendFailure = this.isHostFull ? undefined : error;
         this.rejectAll(unavailable(error));
-        this.appendLater(MAX_BACKOFF);
+        this.appendLater(MAX_BACKOFF_MS);
         return;
       }
       this.appendFailure = undefined;
@@ -351,22 +354,22 @@ export class SharedTimeline implements Timeline {
   };
 
   private appendLater(longest: number): void {
-    this.backoff = Math.min(longest, this.backoff * 2 || 50);
+    this.backoff = Math.min(longest, this.backoff * 2 || MIN_BACKOFF_MS);
     this.runtime.timer(this.backoff * (0.5 + this.runtime.random()), this.appendPending);
   }
 
-  /** Nothing is pending whose next append would find out that the host answers again. */
+  /** Reads the log's end to find out whether the host answers again, when no append would. */
   private probeHost(): void {
     this.log.readEnd().then(
       () => {
         this.appendFailure = undefined;
         this.appendPending();
       },
-      () => this.appendLater(MAX_PROBE_BACKOFF),
+      () => this.appendLater(MAX_PROBE_BACKOFF_MS),
     );
   }
 
-  /** A host that does not answer a read will not answer an append: writes wait until something succeeds. */
+  /** A host that does not answer reads will not answer appends, so writes wait until a call succeeds. */
   private endRead(error: StatusError | undefined): void {
     this.readFailure = error;
     if (error !== undefined) this.startAppending();
@@ -394,7 +397,7 @@ export class SharedTimeline implements Timeline {
 
   private advanced(): void {
     for (let shard = 0; shard < this.shardCount; shard++) {
-      const waiters = this.sealWaiters[shard];
+      const waiters = this.sealWaiters[shard]!;
       if (waiters.length === 0) continue;
       const cut = this.fold.cut(shard);
       const sealed: SealWaiter[] = [];
@@ -405,7 +408,7 @@ export class SharedTimeline implements Timeline {
       }
       waiters.length = kept;
       const now = turnTime();
-      // Only now: whoever is told may wait for something else.
+      // Not before the list is updated: a callback may add waiters.
       for (const { since, done } of sealed) {
         this.stats.seals.observe(now - since);
         done(undefined);
@@ -421,7 +424,7 @@ export class SharedTimeline implements Timeline {
     this.onFailure(error);
   }
 
-  /** Fails all who wait. What they want sealed stays pending. */
+  /** Rejects all waiters. What they proposed stays pending. */
   private rejectAll(error: StatusError): void {
     const sealWaiters = this.sealWaiters.flatMap((list) => list.splice(0));
     this.operations.rejectAll(error);
@@ -434,30 +437,32 @@ const DONE = Promise.resolve();
 interface SealWaiter {
   readonly shardRevision: number;
   readonly done: Sealed;
-  /** `turnTime()` when it was asked for. */
+  /** `turnTime()` when the wait began. */
   readonly since: number;
 }
 
 interface HeldWrite {
-  /** `turnTime()` */
+  /** `turnTime()` at which the write is refused. */
   readonly until: number;
   readonly done: Sealed;
 }
 
+/** The error for writes that were refused because the host is away. */
 function notWritten(host: string, reason: StatusError | undefined): StatusError {
-  // What the append says of itself would be taken for this write.
-  const known = reason?.message.split("; whether ")[0].replace(/^etcd-braid: /, "");
+  // Without the append's own "whether it took effect", which would seem to be about this write.
+  const known = reason?.message.split("; whether ")[0]?.replace(/^etcd-braid: /, "");
   const why = known ?? `${host} is not connected`;
-  const text = `etcd-braid: the timeline host can not be reached: ${why}; nothing was written`;
+  const text = `etcd-braid: the timeline host cannot be reached: ${why}; nothing was written`;
   return new StatusError(Code.UNAVAILABLE, text, { cause: reason });
 }
 
+/** The error for calls that wait for a seal, after a failed append. */
 function unavailable(reason: StatusError): StatusError {
   const { code, message } = reason;
   if (code === Code.DATA_LOSS) return new StatusError(code, message);
-  // Not etcd's own error: a write that has only not been sealed is there.
+  // Not etcd's own NOSPACE error, because the write itself took effect and is only not sealed.
   const text = etcd.noSpace.is(reason)
     ? `the timeline host takes no more entries until it has space again: ${message}`
-    : `the timeline host can not be reached: ${message}`;
+    : `the timeline host cannot be reached: ${message}`;
   return new StatusError(Code.UNAVAILABLE, `etcd-braid: ${text}`, { cause: reason });
 }

@@ -1,52 +1,58 @@
 import { Code, StatusError } from "../status/error.js";
 import type { Runtime } from "../turn/runtime.js";
 import { type Base, decodeBaseHead, PART_SIZES, type PartSizes } from "./base.js";
+import { type BaseChange, planBase } from "./basePlan.js";
 import { decodeEntry, type Entry, encodeEntry } from "./entry.js";
 import { type Applied, Fold } from "./fold.js";
 import { beginLog, type GenesisOptions } from "./genesis.js";
 import type { Committed, HostChange, HostWatchEvents } from "./host.js";
 import { BASE_KEY, entryKey, isEntryKey, isPartKey, partKey, TAIL_KEY } from "./keys.js";
-import { type BaseChange, planBase } from "./rebase.js";
 import { findBase, recover } from "./recover.js";
 import { TimelineStats } from "./stats.js";
-import { Waiters } from "./waiting.js";
+import { Waiters } from "./waiters.js";
 
 const BASE = BASE_KEY.toString("latin1");
 const TAIL = TAIL_KEY.toString("latin1");
 
-/** Entries in an epoch before a proxy writes a new base: this many, plus up to as many again by chance. */
+/** Entries in an epoch before a proxy writes a new base: this many, plus a random number up to as many again. */
 const ENTRIES_PER_EPOCH = 512;
+/** Shortest and longest pause before a closed watch of the log is reopened, before jitter. The first time there is none. */
+const MIN_REOPEN_DELAY_MS = 25;
+const MAX_REOPEN_DELAY_MS = 1_000;
+/** Pause between attempts to reload the log. */
+const RELOAD_DELAY_MS = 250;
 
 export interface LogOptions extends GenesisOptions {
-  /** Names this run of this proxy among all others, in keys. */
+  /** Unique name of this run of this proxy, for keys. */
   readonly proxy: string;
   readonly runtime: Runtime;
-  /** Refuses (throws) a store that was made with another shard map. */
+  /** Throws for a base that does not fit this proxy's configuration. */
   accept(base: Base): void;
 }
 
+/** Notifications of a `TimelineLog`. */
 export interface LogEvents {
-  /** One entry has been folded. */
+  /** An entry has been folded. */
   applied(key: string, result: Applied): void;
-  /** The log has been loaded anew: entries that are in its base by now are not told one by one. */
+  /** The log was reloaded. Entries that are in its base by now were not reported by `applied`. */
   reloaded(): void;
-  /** A batch has been folded: look again. */
+  /** One or more changes have been folded. */
   advanced(): void;
-  /** The log's end was read, or, with an error, the host did not answer. */
+  /** The log's end was read or, with an error, the host did not answer. */
   endRead(error: StatusError | undefined): void;
-  /** The store can not be served any more: the host has lost data. */
+  /** The store can no longer be served, because the host lost data or its log is not readable. */
   failed(error: StatusError): void;
 }
 
 /**
- * The timeline log: storage. Loads base and entries, follows the log, appends, and writes new bases. The
- * fold behind `fold` is always that of a prefix of the log.
+ * Storage of the timeline: loads base and entries, follows the log, appends, and writes new bases. `fold` is always the fold
+ * of a prefix of the log.
  */
 export class TimelineLog {
   fold: Fold;
   /** Host revision up to which the log is folded. */
   seen = 0;
-  /** Undefined until the log has been loaded. */
+  /** The newest base. Undefined until the log is loaded. */
   base!: Base;
   readonly stats = new TimelineStats();
   private baseRevision = 0;
@@ -58,7 +64,7 @@ export class TimelineLog {
   private cancelReopen: (() => void) | undefined;
   private reopenDelay = 0;
   private writingBase = false;
-  /** The log is being loaded anew: what is folded meanwhile would be replaced. */
+  /** True while the log is reloaded, which replaces what is folded meanwhile. */
   private reloading = false;
   private readonly waiters: Waiters;
   /** Part keys on the host → create revision. */
@@ -74,17 +80,17 @@ export class TimelineLog {
     this.entriesBeforeBase = this.drawLimit();
   }
 
-  /** Entries above the base: those that a proxy reads when it starts, besides the base. */
+  /** Entries above the base, which a starting proxy has to read. */
   get length(): number {
     return this.entries;
   }
 
-  /** Highest raft term seen, in the log or in the host's answers. */
+  /** Highest Raft term seen, in the log or in the host's responses. */
   get raftTerm(): number {
     return Math.max(this.observedTerm, this.fold.raftTerm);
   }
 
-  /** Loads the log, or begins one, and follows it. Rejects when the host can not be reached or the map differs. */
+  /** Loads the log, or begins one, and follows it. Rejects when the host cannot be reached, and with what `accept` throws. */
   async open(): Promise<void> {
     while (!(await this.load())) await beginLog(this.options);
     this.follow();
@@ -97,15 +103,15 @@ export class TimelineLog {
     this.waiters.rejectAll(new StatusError(Code.UNAVAILABLE, "etcd-braid: the proxy is shutting down"));
   }
 
-  /** Name for the next entry. It is used once, also when it is unknown whether the entry has landed. */
+  /** Returns a key for the next entry. Never returns a key twice, so entries with unknown outcome are not overwritten. */
   nextKey(): string {
     return entryKey(this.base.epoch, this.options.proxy, this.counter++);
   }
 
   /**
-   * Appends once, and folds the entry if nothing unknown lies before it; else its watch event does that. False when
-   * another base has replaced the known one meanwhile: nothing was written, the new base is known now, try again
-   * under a new key. With an error the outcome is unknown.
+   * Appends an entry once. Folds it directly if it is the next change of the log; otherwise the watch will. `landed` is
+   * false when another proxy had written a new base: nothing was appended, the new base is known by now, and the caller
+   * retries with a new key. With an error the outcome is unknown.
    */
   append(
     key: string,
@@ -132,18 +138,18 @@ export class TimelineLog {
         return;
       }
       if (this.follows(result)) this.foldOwn(key, entry, result.revision);
-      // Not awaited: the caller waits for what it wants folded. This only wakes a watch that has fallen silent.
+      // Not awaited, because callers wait for their seals. This only reopens a watch that is stuck.
       else this.waiters.until(() => this.seen >= result.revision).catch(() => {});
       done(undefined, true);
     });
   }
 
-  /** Whether a commit of ours is the log's next change after what is folded. */
+  /** Whether a commit by this proxy is the next change of the log after what is folded. */
   protected follows({ revision, previous }: Committed): boolean {
     return previous <= this.seen && this.seen < revision && !this.reloading;
   }
 
-  /** Folds an entry of ours before its watch event is here, which is then known already. */
+  /** Folds an entry of this proxy before its watch event arrives, which is ignored then. */
   private foldOwn(key: string, entry: Entry, revision: number): void {
     this.entries++;
     this.stats.entries++;
@@ -153,17 +159,17 @@ export class TimelineLog {
     this.truncateWhenLong();
   }
 
-  /** Names the host in errors. */
+  /** Name of the host in errors. */
   get hostLabel(): string {
     return this.options.host.label;
   }
 
-  /** False while nothing can be sent to the host. */
+  /** False while no call can be sent to the host. */
   get isConnected(): boolean {
     return this.options.host.isConnected;
   }
 
-  /** Resolves to the log's end, a revision of the host. */
+  /** Reads the log's end, a host revision, linearizably. */
   async readEnd(): Promise<number> {
     try {
       const end = await this.options.host.tail();
@@ -193,7 +199,7 @@ export class TimelineLog {
 
   // --- loading -----------------------------------------------------------------------------------------
 
-  /** Base plus the entries above what it covers. False when the host has no base yet. */
+  /** Loads the base and the entries above it. Resolves to false when the host has no base yet. */
   private async load(): Promise<boolean> {
     const { revision, raftTerm, keys } = await this.options.host.load();
     if (this.closed) return true;
@@ -202,8 +208,8 @@ export class TimelineLog {
     if (this.seen > revision || (stored === undefined && this.seen > 0)) {
       throw new StatusError(
         Code.DATA_LOSS,
-        `etcd-braid: the timeline host is at its revision ${revision}, but its log was known up to ${this.seen}: ` +
-          "the host lost data. Stop all proxies and restore the host from a newer state.",
+        `etcd-braid: the timeline host lost data: it is at revision ${revision}, but its log was read up to ${this.seen}. ` +
+          "Stop all proxies and restore the host from a newer state.",
       );
     }
     if (stored === undefined) return false;
@@ -228,7 +234,7 @@ export class TimelineLog {
     const events: HostWatchEvents = {
       changes: (changes) => {
         this.reopenDelay = 0;
-        this.takeSafely(changes);
+        this.foldSafely(changes);
       },
       closed: (_error, compacted) => {
         this.stopWatch = undefined;
@@ -242,7 +248,7 @@ export class TimelineLog {
   private followLater(): void {
     if (this.closed || this.cancelReopen !== undefined) return;
     const delay = this.reopenDelay * (0.5 + this.options.runtime.random());
-    this.reopenDelay = Math.min(1_000, this.reopenDelay * 2 || 25);
+    this.reopenDelay = Math.min(MAX_REOPEN_DELAY_MS, this.reopenDelay * 2 || MIN_REOPEN_DELAY_MS);
     this.cancelReopen = this.options.runtime.timer(delay, () => {
       this.cancelReopen = undefined;
       this.follow();
@@ -256,7 +262,7 @@ export class TimelineLog {
     this.follow();
   }
 
-  /** The watch can not go on from where it was: start over from base and entries. */
+  /** Loads base and entries again, because the watch cannot continue where it ended. */
   private async reload(): Promise<void> {
     this.stats.reloads++;
     this.reloading = true;
@@ -268,7 +274,7 @@ export class TimelineLog {
     } catch (reason) {
       const error = StatusError.from(reason);
       if (PERMANENT.has(error.code)) this.events.failed(error);
-      else if (!this.closed) this.options.runtime.timer(250, () => void this.reload());
+      else if (!this.closed) this.options.runtime.timer(RELOAD_DELAY_MS, () => void this.reload());
       return;
     }
     this.reloading = false;
@@ -278,12 +284,12 @@ export class TimelineLog {
     this.follow();
   }
 
-  private takeSafely(changes: readonly HostChange[]): void {
+  private foldSafely(changes: readonly HostChange[]): void {
     let reload: boolean;
     try {
-      reload = this.take(changes);
+      reload = this.foldChanges(changes);
     } catch (reason) {
-      // An entry that can not be read: serving on would mean inventing revisions.
+      // An entry is not readable. Without it, later revisions would be wrong.
       this.stopWatch?.();
       this.stopWatch = undefined;
       this.events.failed(StatusError.from(reason));
@@ -294,10 +300,10 @@ export class TimelineLog {
     else this.truncateWhenLong();
   }
 
-  /** Folds changes in order. True when the old segments have been rewritten: load anew. */
-  private take(changes: readonly HostChange[]): boolean {
+  /** Folds changes in order. Returns true when a base has rewritten the old segments, so that the log must be reloaded. */
+  private foldChanges(changes: readonly HostChange[]): boolean {
     for (const change of changes) {
-      // A watch that was opened anew may repeat what a late message of the old one brought.
+      // A reopened watch may repeat changes that a late message of the old one brought.
       if (change.revision <= this.seen) continue;
       let newBase: Base | undefined;
       for (const { key, value } of change.puts) {
@@ -337,13 +343,13 @@ export class TimelineLog {
   }
 
   private truncateWhenLong(): void {
-    // A failed try costs nothing: the log stays a little longer and the next entry tries again.
+    // A failure does no harm: the log stays longer, and the next entry tries again.
     if (this.entries > this.entriesBeforeBase) this.writeBase().catch(() => {});
   }
 
   /**
-   * Closes the epoch: writes the fold as it is now as the next base and deletes what that makes needless.
-   * False when another proxy was faster.
+   * Closes the epoch: writes the current fold as the next base, and deletes what the log no longer needs. Resolves to false
+   * when another proxy was faster, or when this proxy is writing a base already.
    */
   async writeBase(change: BaseChange = {}): Promise<boolean> {
     if (this.writingBase) return false;
@@ -355,14 +361,14 @@ export class TimelineLog {
     }
   }
 
-  /** Entries of epochs before this one may go with the next base: that base covers them all, see docs. */
+  /** The next base may delete entries of epochs before this one, because the current base covers them all. */
   protected firstNeededEpoch(): number {
     return this.base.epoch;
   }
 
   private async replaceBase(change: BaseChange): Promise<boolean> {
     const { host, proxy } = this.options;
-    // The plan is of one moment: what is folded while the parts are written stays in the log.
+    // The plan is a snapshot. Entries that are folded while the parts are written stay in the log.
     const guard = this.baseRevision;
     const { parts, value, deletes } = planBase({
       base: this.base,
@@ -377,7 +383,7 @@ export class TimelineLog {
     });
     const tail = { key: TAIL, value: EMPTY };
     for (const part of parts) {
-      // Every change to the log puts the tail: that tells the next append that there is something before it.
+      // Every change to the log puts the tail, so that the next append sees that there was a change before it.
       if (!(await host.commit(guard, [part, tail], [])).committed) return false;
     }
     const puts = [
@@ -392,5 +398,5 @@ export class TimelineLog {
 
 const EMPTY = Buffer.alloc(0);
 
-/** What a load fails with when the log is lost, another store's, or not to be read; everything else passes. */
+/** Codes of loads that fail permanently: the log is lost, of another store, or not readable. */
 const PERMANENT: ReadonlySet<Code> = new Set([Code.DATA_LOSS, Code.FAILED_PRECONDITION, Code.INTERNAL]);

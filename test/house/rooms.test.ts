@@ -81,7 +81,7 @@ test("pure rooms do no input or output", () => {
     "status",
     "timeline/fold.ts",
     "timeline/segments.ts",
-    "timeline/prune.ts",
+    "timeline/pruneTable.ts",
   ];
   for (const file of files.filter((path) => pure.some((start) => path.startsWith(start)))) {
     const text = readFileSync(join(src, file), "utf8");

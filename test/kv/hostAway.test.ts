@@ -96,7 +96,7 @@ async function isRefused(what: string, write: () => Promise<unknown>): Promise<v
   assert.doesNotMatch(error.message, /unknown/, what);
   assert.match(
     error.message,
-    /^etcd-braid: .*the timeline host can not be reached: .*nothing was written/,
+    /^etcd-braid: .*the timeline host cannot be reached: .*nothing was written/,
     what,
   );
   assert.ok(performance.now() - since < BOUND, `${what} was refused in time`);

@@ -4,7 +4,7 @@ import { createIdentity } from "../../src/services/identity.js";
 import { createWatch, type WatchService } from "../../src/services/watch.js";
 import { type GuardedShard, guardShard } from "../../src/shard/guard.js";
 import { Code, StatusError } from "../../src/status/error.js";
-import { pruneTable } from "../../src/timeline/prune.js";
+import { pruneTable } from "../../src/timeline/pruneTable.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import type { TimelineLog } from "../../src/timeline/timelineLog.js";
 import { CompactionRequest, PutRequest } from "../../src/wire/messages.js";

@@ -36,7 +36,7 @@ test("an append is a transaction on the base that puts the entry and the tail", 
   }
 });
 
-test("its answer tells whether it landed, where, and what was before it", () => {
+test("the response to an append shows its outcome, its revision, and the previous change", () => {
   const header = { clusterId: 2n ** 63n, memberId: 5n, revision: 900, raftTerm: 4 };
   const put = (modRevision: number) =>
     ({
@@ -62,7 +62,7 @@ test("its answer tells whether it landed, where, and what was before it", () => 
   assert.throws(() => decodeAppended(Buffer.from([0x0a, 0x05, 0x18])), StatusError);
 });
 
-test("an entry is what it was when it is read again", () => {
+test("entries are decoded as encoded", () => {
   const entries: Entry[] = [
     { reached: new Map(), compact: 0, leases: [], raftTerm: 0 },
     { reached: new Map([[2, 17]]), compact: 0, leases: [], raftTerm: 0 },

@@ -5,7 +5,7 @@ import type { HostKey, LogHost } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
 
-/** A host whose log takes a first base, and then no entries. */
+/** A host whose log accepts the first base, but no entries. */
 function fullHost(): LogHost {
   const keys = new Map<string, HostKey>();
   let revision = 5;
@@ -25,7 +25,7 @@ function fullHost(): LogHost {
   };
 }
 
-test("a host's revision that cannot be sealed fails no read that only needs the log's end", async () => {
+test("a host revision that cannot be sealed does not fail reads that only need the log's end", async () => {
   const timeline = new SharedTimeline(2, {
     host: fullHost(),
     hostShard: 0,

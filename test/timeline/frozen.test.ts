@@ -5,14 +5,15 @@ import { type EtcdCluster, type EtcdProcess, startCluster, startEtcds } from "..
 import { type ProxyProcess, startProxyProcess } from "../support/store.js";
 
 /*
- * A timeline host of three members, two proxies that prefer different ones, and the member of the second stops answering: what the
- * second answers covers what the first has acknowledged all the same. Keys: "a" first shard, "b" second, "c" third.
+ * A timeline host of three members, and two proxies on different members. The member of the second proxy stops answering.
+ * The second proxy's answers must still cover what the first has acknowledged. Key "a" is on the first shard, "b" on the
+ * second, "c" on the third.
  */
 
 const bytes = (text: string): Buffer => Buffer.from(text);
 const base64 = (text: string): string => bytes(text).toString("base64");
 
-/** What is asked → over gRPC, and over the JSON gateway. */
+/** Requests by name, for gRPC and for the JSON gateway. */
 const ANSWERS: Readonly<Record<string, readonly [UnaryMethod, Message, string, object]>> = {
   get: ["Range", { key: bytes("b") }, "kv/range", { key: base64("b") }],
   "range of one shard": [
@@ -129,7 +130,7 @@ test("a proxy on a member of the timeline host that stops answering moves to ano
     }
     assert.ok((await write) > acknowledged, "a write that waited for the member is sealed through another");
     assert.notEqual(await endpointInUse(proxy, order), endpoint);
-    // It stays there, and its watch of the log with it.
+    // The proxy stays there, with its watch of the log.
     const next = await askGrpc(writer, "Put", { key: bytes("a") });
     assert.ok((await askGrpc(behind, "Range", { key: bytes("b") })) >= next);
   } finally {

@@ -16,7 +16,7 @@ import { startEtcd } from "../support/etcd.js";
 const STORE = "00c0ffee00c0ffee";
 const MARK = { store: STORE, name: "a", index: 0, host: { name: "b", clusterId: "18446744073709551615" } };
 
-/** As an etcd gives it back. */
+/** As etcd returns it. */
 const stored = ({ key, value }: { key: Buffer; value: Buffer }, createRevision = 2, modRevision = 2) => ({
   key,
   value,
@@ -27,7 +27,7 @@ const stored = ({ key, value }: { key: Buffer; value: Buffer }, createRevision =
 });
 const hex = (generation: number) => generation.toString(16).padStart(16, "0");
 
-test("marks and claims are read as they were written, with the revisions that they took", () => {
+test("marks and claims are decoded as encoded, with their revisions", () => {
   const claim = encodeClaim(STORE, MARK.host);
   assert.deepEqual(decodeMarks([stored(encodeMark(MARK), 9, 12), stored(claim, 5, 5)]), {
     marks: [MARK],
@@ -36,7 +36,7 @@ test("marks and claims are read as they were written, with the revisions that th
   });
 });
 
-test("another host leaves the generation as it is", () => {
+test("a mark with another host keeps its generation", () => {
   const { key, value } = encodeMark(MARK);
   const raised = Buffer.from(value.toString().replace(hex(0), hex(0xabc)));
   const moved = withHost(raised, { name: "c", clusterId: "7" });
@@ -46,22 +46,22 @@ test("another host leaves the generation as it is", () => {
   ]);
 });
 
-test("a format that is not known is refused, as is what is no mark", () => {
+test("unknown formats are refused, and so are values that are not marks", () => {
   const { key, value } = encodeMark(MARK);
   const newer = Buffer.from(value.toString().replace('"format":1', '"format":2'));
-  assert.throws(() => decodeMarks([stored({ key, value: newer })]), /has format 2; .* knows format 1/);
+  assert.throws(() => decodeMarks([stored({ key, value: newer })]), /has format 2; .* supports format 1/);
   for (const text of ["", "x", hex(0), `${hex(0)} 5`, `${hex(0)} null`]) {
     assert.throws(() => decodeMarks([stored({ key, value: Buffer.from(text) })]), /has format unknown/);
   }
 });
 
-test("ids of stores are 64 bits, and differ", () => {
+test("store ids have 64 bits and differ", () => {
   const ids = Array.from({ length: 100 }, newStoreId);
   assert.equal(new Set(ids).size, 100);
   for (const id of ids) assert.match(id, /^[0-9a-f]{16}$/);
 });
 
-test("an etcd compares the generation as a prefix; on a cluster without the store's mark the compare fails", async () => {
+test("etcd compares the generation as a prefix, and the compare fails on a cluster without the mark", async () => {
   const etcd = await startEtcd();
   const log = { debug() {}, info() {}, warn() {} };
   const limits = { requestTimeoutMs: 20_000, connectTimeoutMs: 5_000 };

@@ -15,7 +15,7 @@ const place = (lease: bigint, shard: number): LeaseOp => ({ kind: "place", lease
 const unplace = (lease: bigint): LeaseOp => ({ kind: "unplace", lease });
 const SHARDS = 3;
 
-/** Asks for operations and does not wait. */
+/** Requests operations without waiting. */
 function ask(operations: Operations, ...asked: LeaseOp[]): void {
   for (const op of asked) operations.changeLease(op).catch(() => {});
 }
@@ -29,7 +29,7 @@ function placementsAfter(leases: readonly LeaseOp[]): unknown {
   return sorted(fold.placements);
 }
 
-/** A timeline over a host in a simulation; `ends` tells how promises end. */
+/** A timeline on a simulated host. `ends` returns how promises end. */
 async function openTimeline(faults = { loss: 0, cut: 0, lag: 0 }) {
   const etcd = new SimEtcd();
   const scheduler = new Scheduler();
@@ -56,7 +56,7 @@ async function openTimeline(faults = { loss: 0, cut: 0, lag: 0 }) {
   return { timeline, etcd, ends };
 }
 
-test("whoever asks something of a timeline that is closed, or waits when it closes, is told", async () => {
+test("calls on a closed timeline reject, and so do those that wait when it closes", async () => {
   const closing = "etcd-braid: the proxy is shutting down";
   const answers = [closing, closing, closing, closing];
   const { timeline, ends } = await openTimeline();
@@ -73,14 +73,14 @@ test("whoever asks something of a timeline that is closed, or waits when it clos
   assert.deepEqual(await ends(timeline.seal(0, 5, true)), ["fulfilled"], "it has been sealed before");
 });
 
-test("what is asked for again and again while the host takes nothing is logged once", async () => {
+test("an operation that is repeated while the host takes no entries is logged once", async () => {
   const faults = { loss: 0, cut: 0, lag: 0 };
   const { timeline, etcd, ends } = await openTimeline(faults);
   assert.deepEqual(await ends(timeline.place(8n, 0)), ["fulfilled"]);
   faults.loss = 1;
   for (let i = 0; i < 20; i++) {
     const tries = [timeline.place(7n, 0), timeline.place(7n, 1), timeline.unplace(8n)];
-    for (const end of await ends(...tries)) assert.match(end, /timeline host can not be reached/);
+    for (const end of await ends(...tries)) assert.match(end, /timeline host cannot be reached/);
   }
   faults.loss = 0;
   assert.deepEqual(await ends(timeline.place(9n, 1)), ["fulfilled"]);
@@ -94,7 +94,7 @@ test("what is asked for again and again while the host takes nothing is logged o
   timeline.close();
 });
 
-test("an operation that follows its opposite is another one", () => {
+test("an operation after its opposite is a new one", () => {
   const operations = new Operations();
   ask(operations, place(7n, 1), unplace(7n), place(7n, 1));
   assert.deepEqual(operations.takeLeases(), [unplace(7n), place(7n, 1)]);
@@ -103,7 +103,7 @@ test("an operation that follows its opposite is another one", () => {
   assert.ok(operations.isEmpty);
 });
 
-test("what was under way in vain comes before what has been asked for since", () => {
+test("operations of a failed entry come before later ones", () => {
   const operations = new Operations();
   ask(operations, place(7n, 1), place(8n, 1), unplace(9n));
   const taken = operations.takeLeases();
@@ -112,7 +112,7 @@ test("what was under way in vain comes before what has been asked for since", ()
   assert.deepEqual(operations.takeLeases(), [place(7n, 1), place(8n, 1), unplace(9n), unplace(7n)]);
 });
 
-test("the pending operations come to what all that were asked for come to, in whatever entries they leave", () => {
+test("pending operations have the outcome of all requested ones, however they are split into entries", () => {
   for (let seed = 1; seed <= 300; seed++) {
     const random = new Random(seed);
     const operations = new Operations();
@@ -126,7 +126,7 @@ test("the pending operations come to what all that were asked for come to, in wh
       if (random.chance(0.7)) continue;
       const taken = operations.takeLeases();
       assert.ok(taken.length <= 3 * (SHARDS + 1));
-      // Some land and are told so, some do not, and of some it is not known.
+      // Some are logged, some are not, and the outcome of others is unknown.
       const landed = random.chance(0.6);
       if (landed) logged.push(...taken);
       const since = random.chance(0.5) ? unplace(lease) : place(lease, random.below(SHARDS));

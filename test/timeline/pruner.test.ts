@@ -87,7 +87,7 @@ async function write(timeline: SharedTimeline, shard: number, key: string): Prom
   return timeline.toRevision(shard, shardRevision);
 }
 
-/** Revision of each live key, as this timeline maps it. */
+/** The revision of each live key, as this timeline maps it. */
 async function live(timeline: SharedTimeline): Promise<Map<string, number>> {
   const all = RangeRequest.encode({ key: Uint8Array.of(1), rangeEnd: Uint8Array.of(0) });
   const found = new Map<string, number>();
@@ -99,11 +99,11 @@ async function live(timeline: SharedTimeline): Promise<Map<string, number>> {
   return found;
 }
 
-test("what is no key's revision any more leaves the log, and nothing else does", async () => {
+test("pruning drops exactly the revisions that no key has any more", async () => {
   const timeline = await openTimeline();
   const pruner = new Pruner(timeline, shards, systemRuntime, silent);
   const expected = new Map<string, number>();
-  // Each write on another shard than the one before: a segment each.
+  // Each write is on another shard than the previous one, so it makes a segment.
   for (let n = 0; n < 120; n++) {
     const key = n < 20 ? `old${n}` : `hot${n % 4}`;
     expected.set(key, await write(timeline, n % 2, key));
@@ -112,7 +112,7 @@ test("what is no key's revision any more leaves the log, and nothing else does",
   assert.ok(timeline.log.base.epoch > 3, "the log was truncated");
   assert.ok(timeline.log.base.segmentParts.length > 2, "the base has several parts");
 
-  // Nobody compacts through a proxy: the shards do it themselves.
+  // No client compacts through a proxy: the shards compact themselves.
   assert.deepEqual(await Promise.all(shards.map((shard) => compactedAt(shard, systemRuntime))), [0, 0]);
   await pruner.adoptCompaction();
   assert.equal(timeline.compactRevision, 0);
@@ -136,7 +136,7 @@ test("what is no key's revision any more leaves the log, and nothing else does",
   assert.ok(count <= 60, `${count} segments left of ${before}`);
   assert.deepEqual(await live(timeline), expected);
 
-  // A proxy that joins now reads the same, and goes on with the next number.
+  // A proxy that joins now has the same revisions, and continues with the next one.
   const joined = await openTimeline();
   assert.equal(joined.head, 121);
   assert.equal(joined.compactRevision, timeline.compactRevision);

@@ -7,12 +7,12 @@ import { systemRuntime } from "../../src/turn/runtime.js";
 import { SimEtcd } from "./sim/etcd.js";
 import { appendByCommit } from "./sim/network.js";
 
-/** One proxy's way to the log. */
+/** One proxy's connection to the log. */
 class FakeHost implements LogHost {
   private watching: { events: HostWatchEvents; end: () => void } | undefined;
   readonly label = "it";
   readonly isConnected = true;
-  /** Changes are lost on their way here. */
+  /** True: changes do not arrive. */
   deaf = false;
 
   constructor(private readonly etcd: SimEtcd) {}
@@ -46,7 +46,7 @@ class FakeHost implements LogHost {
     return end;
   }
 
-  /** The watch is told that the log has been compacted beyond it. */
+  /** Closes the watch as etcd does when the log is compacted beyond it. */
   compacted(): void {
     this.deaf = false;
     this.watching?.end();
@@ -68,13 +68,13 @@ function open(etcd: SimEtcd) {
   return { host, timeline };
 }
 
-test("what was logged and is in the base by the time the log is loaded anew keeps nobody waiting", async () => {
+test("operations that a reload finds in the base are settled", async () => {
   const etcd = new SimEtcd();
   const [slow, other] = [open(etcd), open(etcd)];
   await slow.timeline.open();
   await other.timeline.open();
   slow.host.deaf = true;
-  // With this before them, its own entries cannot be folded as soon as they are logged.
+  // An unknown entry before them, so that the proxy cannot fold its own entries directly.
   await other.timeline.place(8n, 0);
   const settled: string[] = [];
   const note = (name: string, promise: Promise<unknown>) =>
@@ -89,7 +89,7 @@ test("what was logged and is in the base by the time the log is loaded anew keep
   ];
   while (other.timeline.cut(1) < 9 || other.timeline.compactRevision < 3) await turn();
   assert.ok(other.timeline.placements.get(7n)?.has(1));
-  // Two bases later the entries themselves are gone.
+  // Two bases later, the entries are deleted.
   for (let i = 0; i < 2; i++) {
     assert.ok(await other.timeline.log.writeBase());
     await other.timeline.sync();

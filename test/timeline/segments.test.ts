@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeSegments, encodeSegments } from "../../src/timeline/base.js";
-import { pruneTable } from "../../src/timeline/prune.js";
+import { pruneTable } from "../../src/timeline/pruneTable.js";
 import { SegmentTable } from "../../src/timeline/segments.js";
 import { Random } from "./sim/scheduler.js";
 
@@ -14,7 +14,7 @@ interface Point {
   readonly shardRevision: number;
 }
 
-/** A random table and, as the truth, the plain list of what is in it. Gaps in shard revisions: the host's own writes. */
+/** A random table and, for comparison, a list of its revisions. Gaps in shard revisions are the host's own writes. */
 function randomTable(random: Random): { table: SegmentTable; points: Point[]; shards: number } {
   const shards = 1 + random.below(4);
   const table = new SegmentTable(shards);
@@ -33,7 +33,7 @@ function randomTable(random: Random): { table: SegmentTable; points: Point[]; sh
   return { table, points, shards };
 }
 
-/** All look-ups against a search through the list. */
+/** Compares all lookups with a search through the list. */
 function check(table: SegmentTable, points: readonly Point[], shards: number, from: number): void {
   const last = points.at(-1)?.revision ?? 1;
   for (let revision = from; revision <= last + 1; revision++) {
@@ -64,7 +64,7 @@ function check(table: SegmentTable, points: readonly Point[], shards: number, fr
   }
 }
 
-test("look-ups both ways equal a search through all revisions", () => {
+test("lookups in both directions match a search through all revisions", () => {
   const random = new Random(seed);
   for (let n = 0; n < 300; n++) {
     const { table, points, shards } = randomTable(random);
@@ -72,7 +72,7 @@ test("look-ups both ways equal a search through all revisions", () => {
   }
 });
 
-test("a table survives being written in blocks and read again", () => {
+test("a table encoded in blocks decodes to the same table", () => {
   const random = new Random(seed);
   for (let n = 0; n < 300; n++) {
     const { table, points, shards } = randomTable(random);
@@ -85,7 +85,7 @@ test("a table survives being written in blocks and read again", () => {
   }
 });
 
-test("numbers beyond 32 bits keep their value", () => {
+test("revisions beyond 32 bits keep their value", () => {
   const table = new SegmentTable(2);
   table.append(2, 0, 2, 9_000_000_000);
   table.append(9_000_000_002, 1, 2 ** 50, 5);
@@ -101,7 +101,7 @@ test("numbers beyond 32 bits keep their value", () => {
   });
 });
 
-test("pruning keeps every live revision, all above the compaction, where shards are compacted, and never grows", () => {
+test("pruning keeps live revisions, those above the compaction, and where shards are compacted, and never grows", () => {
   const random = new Random(seed);
   for (let n = 0; n < 500; n++) {
     const { table, points, shards } = randomTable(random);
@@ -125,7 +125,7 @@ test("pruning keeps every live revision, all above the compaction, where shards 
       assert.equal(pruned.shardRevisionAt(at, shard), table.shardRevisionAt(at, shard));
       assert.equal(pruned.shardRevisionAfter(at, shard), table.shardRevisionAfter(at, shard));
     }
-    // Bounds that fall between keep their order: nothing live changes sides.
+    // Bounds between live revisions keep their order relative to them.
     for (const { revision, shard, shardRevision } of live) {
       const before = pruned.shardRevisionAt(revision - 1, shard) ?? 0;
       assert.ok(before < shardRevision);

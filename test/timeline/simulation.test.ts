@@ -1,8 +1,8 @@
 import { test } from "node:test";
-import { FOLDED } from "../../src/timeline/ends.js";
 import type { Entry } from "../../src/timeline/entry.js";
 import { Fold } from "../../src/timeline/fold.js";
 import type { Committed } from "../../src/timeline/host.js";
+import { FOLDED } from "../../src/timeline/logEnds.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import type { EndCarrier, LogEnd } from "../../src/timeline/view.js";
 import { Random } from "./sim/scheduler.js";
@@ -85,7 +85,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
     },
   ],
   [
-    "head a read with what is folded here",
+    "label a read with what is folded here",
     {
       timeline: class extends SharedTimeline {
         override beginRead(): LogEnd {
@@ -95,7 +95,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
     },
   ],
   [
-    "head a read by a look at the log's end that was sent before",
+    "label a read by a read of the log's end that was sent before",
     {
       timeline: class extends SharedTimeline {
         private before: LogEnd | undefined;
@@ -150,7 +150,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
     },
   ],
   [
-    "head every read with the newest revision",
+    "label every read with the newest revision",
     () =>
       patch(Fold.prototype, "readRevision", function (this: Fold) {
         return this.head;
@@ -177,7 +177,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
     },
   ],
   [
-    "fold an own entry while the log is loaded anew",
+    "fold an own entry while the log is reloaded",
     {
       log: class extends ShortEpochLog {
         protected override follows({ revision, previous }: Committed): boolean {

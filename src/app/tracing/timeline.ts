@@ -1,6 +1,6 @@
 import type { Started, Tracing } from "../../ops/openTelemetry.js";
 import { StatusError } from "../../status/error.js";
-import { FOLDED } from "../../timeline/ends.js";
+import { FOLDED } from "../../timeline/logEnds.js";
 import type { EndCarrier, LogEnd, Placements, Run, Sealed, Timeline } from "../../timeline/view.js";
 import { current, end } from "./spans.js";
 

@@ -1,6 +1,6 @@
 import { mayRead } from "../../auth/permission.js";
 import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
-import { FOLDED } from "../../timeline/ends.js";
+import { FOLDED } from "../../timeline/logEnds.js";
 import { lendUntilSent, release } from "../../turn/buffers.js";
 import type { KeyRange } from "../../wire/keyRange.js";
 import { GIVEN_EMPTY, RangeRequest, RangeResponse } from "../../wire/messages.js";

@@ -1,5 +1,5 @@
 import type { Call } from "../../rpc/call.js";
-import { FOLDED, folded } from "../../timeline/ends.js";
+import { FOLDED, folded } from "../../timeline/logEnds.js";
 import { lendUntilSent, release } from "../../turn/buffers.js";
 import type { KeyRange } from "../../wire/keyRange.js";
 import { type Memory, RangeMerge } from "../../wire/merge.js";

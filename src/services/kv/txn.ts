@@ -1,5 +1,5 @@
 import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
-import { FOLDED } from "../../timeline/ends.js";
+import { FOLDED } from "../../timeline/logEnds.js";
 import type { LogEnd } from "../../timeline/view.js";
 import { TxnRequest } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";

@@ -2,7 +2,7 @@ import type { HostChange, HostKey } from "../../../src/timeline/host.js";
 
 interface Version {
   readonly revision: number;
-  /** undefined: deleted. */
+  /** Undefined for a deletion. */
   readonly value: Uint8Array | undefined;
   readonly createRevision: number;
 }
@@ -12,7 +12,7 @@ export interface SimPut {
   readonly value: Uint8Array;
 }
 
-/** An etcd in memory: revisions, history, compaction and watches; every call takes effect at once. */
+/** An etcd in memory with revisions, history, compaction and watches. Every call takes effect immediately. */
 export class SimEtcd {
   revision = 1;
   compacted = 0;

@@ -4,11 +4,11 @@ import type { SimEtcd } from "./etcd.js";
 import type { Random, Scheduler } from "./scheduler.js";
 
 export interface Faults {
-  /** Chance that a request or its answer gets lost. */
+  /** Probability that a request or its response is lost. */
   loss: number;
-  /** Chance, at each message of a watch, that its connection breaks. */
+  /** Probability, at each message of a watch, that its connection breaks. */
   cut: number;
-  /** How much longer a watch's message may take than others, ms: a proxy on a member that is behind. */
+  /** Extra delay of a watch's messages, up to this many milliseconds: a proxy on a member that is behind. */
   lag: number;
 }
 
@@ -22,7 +22,7 @@ export class Network {
     private readonly faults: Faults,
   ) {}
 
-  /** Executes `work` at the etcd some time later; the answer arrives later still, or never. */
+  /** Runs `work` at the etcd after a delay. The response arrives after another delay, or never. */
   call<T>(work: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
       const timeout = () => {
@@ -45,7 +45,7 @@ export class Network {
     });
   }
 
-  /** A watch: ordered, each message with its own delay. */
+  /** A watch: messages arrive in order, each with its own delay. */
   watch(etcd: SimEtcd, from: number, prefix: string, events: HostWatchEvents): () => void {
     let open = true;
     let arrival = 0;
@@ -92,7 +92,7 @@ export class Network {
     };
   }
 
-  /** Mostly short, at times long: that is where orders get mixed up. */
+  /** Mostly short, sometimes long, so that messages of different connections are reordered. */
   private delay(): number {
     return this.random.chance(0.1) ? this.random.below(60) : this.random.below(6);
   }

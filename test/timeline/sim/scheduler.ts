@@ -30,7 +30,7 @@ interface Task {
   cancelled: boolean;
 }
 
-/** Virtual time: one task after the other, all promises settled in between. */
+/** Virtual time. Runs one task at a time, and lets all promises settle in between. */
 export class Scheduler {
   now = 0;
   private order = 0;
@@ -56,7 +56,7 @@ export class Scheduler {
     });
   }
 
-  /** Runs until `done()` holds. Throws when nothing is left to run or time runs out: something hangs. */
+  /** Runs until `done()` holds. Throws when no task is left, or after `limit` milliseconds of virtual time. */
   async runUntil(done: () => boolean, limit: number): Promise<void> {
     while (!done()) {
       const task = this.pop();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { StatusError } from "../../../src/status/error.js";
 import type { PartSizes } from "../../../src/timeline/base.js";
 import type { HostChange } from "../../../src/timeline/host.js";
-import { pruneTable } from "../../../src/timeline/prune.js";
+import { pruneTable } from "../../../src/timeline/pruneTable.js";
 import { SharedTimeline } from "../../../src/timeline/timeline.js";
 import { TimelineLog } from "../../../src/timeline/timelineLog.js";
 import { SimEtcd } from "./etcd.js";
@@ -10,7 +10,7 @@ import { type Faults, Network, simHost } from "./network.js";
 import { simRuntime } from "./runtime.js";
 import { Random, Scheduler } from "./scheduler.js";
 
-/** The protocol's parts that a test may break on purpose. */
+/** Parts of the protocol that a test breaks on purpose. */
 export interface Mutation {
   log?: typeof TimelineLog;
   timeline?: typeof SharedTimeline;
@@ -18,7 +18,7 @@ export interface Mutation {
   unguarded?: boolean;
   /** A watcher hands out what it has without waiting for the shards before it. */
   eagerWatch?: boolean;
-  /** The host is marked without a word to the log. */
+  /** The host is marked without a put of the log's tail. */
   silentMark?: boolean;
 }
 
@@ -26,7 +26,7 @@ export interface Scenario {
   readonly seed: number;
   readonly shards: number;
   readonly proxies: number;
-  /** Index of the shard that is the host; -1: a cluster of its own. */
+  /** Index of the shard that is the host; -1 when the host is not a shard. */
   readonly host: number;
   readonly operations: number;
   readonly faults: Faults;
@@ -58,18 +58,18 @@ export class ShortEpochLog extends TimelineLog {
   }
 }
 
-/** A whole installation in virtual time, with what it must never do checked along the way and at the end. */
+/** A whole installation in virtual time. Its invariants are checked during the run and at the end. */
 export class World {
   readonly random: Random;
   readonly scheduler = new Scheduler();
   readonly shards: SimEtcd[];
   readonly hostEtcd: SimEtcd;
   readonly proxies: SimProxy[] = [];
-  /** revision → what was seen there first; every proxy must agree. */
+  /** Revision → the write seen there first. Every proxy must agree. */
   readonly oracle = new Map<number, Write>();
   readonly writes = new Map<string, Write>();
   readonly observations: Observation[] = [];
-  /** Revisions of each shard that its marks have taken before the store was made. */
+  /** Shard revisions taken by the marks of each shard before the store was made. */
   readonly omitted: number[][];
   private started = 0;
 
@@ -96,7 +96,7 @@ export class World {
     await this.scheduler.runUntil(() => running === 0 || this.failed !== undefined, 600_000);
     if (this.failed !== undefined) throw this.failed;
     await this.settle();
-    // A revision that was pruned before any living proxy looked can not be judged.
+    // Not possible when a revision was pruned before a living proxy recorded it.
     if (this.oracle.size === this.writes.size) this.checkObservations();
   }
 
@@ -110,7 +110,7 @@ export class World {
     for (let n = this.random.below(12); n > 0; n--) this.putDirectly(this.random.pick(KEYS));
   }
 
-  /** All clusters are marked before the store is made, some of them twice, with clients' keys between the marks. */
+  /** Marks all clusters before the store is made, some of them twice, with clients' writes between the marks. */
   private mark(): void {
     const claimed = this.random.below(this.shards.length);
     for (const [shard, etcd] of this.shards.entries()) {
@@ -123,7 +123,7 @@ export class World {
     if (this.scenario.host < 0) this.hostEtcd.put([{ key: "\0braid/mark/x", value: Buffer.alloc(0) }]);
   }
 
-  /** The mark of a store that has none yet comes while its log is in use. */
+  /** Marks the host of a store without marks while its log is in use. */
   private markHostLater(): void {
     this.scheduler.after(this.random.below(400), () => {
       if (this.hostEtcd.get("\0braid/base") === undefined) return;
@@ -136,7 +136,7 @@ export class World {
     return key.charCodeAt(0) % this.scenario.shards;
   }
 
-  /** A put at the shard itself: how a proxy's put takes effect, and how someone writes past the proxies. */
+  /** A put on the shard itself: the effect of a proxy's put, or a write past the proxies. */
   putDirectly(key: string): number {
     const shard = this.shardOf(key);
     const shardRevision = this.shards[shard].put([{ key, value: Buffer.alloc(0) }]);
@@ -153,7 +153,7 @@ export class World {
     for (let n = 0; n < operations; n++) {
       await this.scheduler.sleep(this.random.below(10));
       const index = this.random.below(this.proxies.length);
-      // A client whose proxy dies never hears again: it gives up and goes on.
+      // A client whose proxy dies gets no answer. It gives up and continues.
       const limit = this.scheduler.sleep(3_000);
       await Promise.race([this.proxies[index].operation().catch((error) => this.note(error)), limit]);
       if (this.random.chance(this.scenario.crash)) {
@@ -167,7 +167,7 @@ export class World {
     if (!(error instanceof StatusError)) this.fail(error);
   }
 
-  /** Calm at the end: everything sealed, all proxies and a fresh one agree. */
+  /** Waits until everything is sealed, and checks that all proxies and a new one agree. */
   private async settle(): Promise<void> {
     this.scenario.faults.loss = 0;
     this.scenario.faults.cut = 0;
@@ -213,7 +213,7 @@ export class World {
     return last;
   }
 
-  /** Called by each proxy for each revision that it hands out. */
+  /** Called by each proxy for each revision that it shows to clients. */
   see(revision: number, shard: number, shardRevision: number): void {
     const write = this.writes.get(`${shard}/${shardRevision}`);
     if (write === undefined)
@@ -251,7 +251,7 @@ export class World {
     this.checkRealTime();
   }
 
-  /** What was answered before another began has the smaller revision (writes), or at most the same (reads). */
+  /** A call that was answered before another began must have a lower revision (writes), or at most the same (reads). */
   private checkRealTime(): void {
     for (const later of this.observations) {
       for (const earlier of this.observations) {
@@ -274,16 +274,16 @@ export class World {
 
 const KEYS = ["a1", "a2", "b1", "b2", "c1", "c2", "d1", "e1", "f1"];
 
-/** One run of a proxy: the real timeline, with the smallest services on top of it. */
+/** One run of a proxy: the real timeline with minimal services. */
 export class SimProxy {
   readonly timeline: SharedTimeline;
   readonly network: Network;
   ready = false;
-  /** Newest revision that the watcher has passed. */
+  /** Newest revision that the watcher has handed out. */
   delivered = 1;
-  /** Where the watcher began. */
+  /** Revision at which the watcher began. */
   startedAt = 1;
-  /** How many revisions the watcher has had the events of. */
+  /** Number of revisions whose events the watcher received. */
   handedOut = 0;
   private compared = 1;
   private readonly reached: number[];
@@ -359,7 +359,7 @@ export class SimProxy {
     else this.world.hostEtcd.compact(this.world.hostEtcd.revision - random.below(20));
   }
 
-  /** Seals what the shard has reached now, whoever wrote it. */
+  /** Seals the shard's current revision, whoever wrote it. */
   async sealAll(shard: number): Promise<void> {
     while (this.network.alive) {
       if (!this.ready) {
@@ -426,7 +426,7 @@ export class SimProxy {
   }
 
   private async compact(): Promise<void> {
-    // Far enough back that no scan of this run is cut off: reading a compacted revision is not what is tested.
+    // Old enough that no scan of this run reads a compacted revision, which is not the subject of this test.
     const revision = this.timeline.head - 10;
     if (revision <= this.timeline.compactRevision) return;
     const tookEffect = await this.timeline.compact(revision);
@@ -448,7 +448,7 @@ export class SimProxy {
     await log.writeBase({ pruned: { table: pruneTable(log.fold.snapshot().table, at, live), at } });
   }
 
-  /** Follows all shards as the watch hub does, and seals what nobody has sealed. */
+  /** Follows all shards as the watch hub does, and seals writes whose proxy has not. */
   private watchShards(): void {
     for (let shard = 0; shard < this.reached.length; shard++) {
       this.reached[shard] = this.timeline.cut(shard);
@@ -472,7 +472,7 @@ export class SimProxy {
       });
     };
     const closed = () => this.world.scheduler.after(10, () => this.network.alive && this.follow(shard));
-    // The sim's shards forget no user data; only the host's log is compacted away, which a watch on users' keys survives.
+    // Simulated shards keep all user data. Only the host's log is compacted, which a watch on users' keys survives.
     const readable = { ...NO_COMPACTION(etcd), listen: etcd.listen.bind(etcd) } as unknown as SimEtcd;
     this.network.watch(readable, this.reached[shard] + 1, "", { changes, closed });
   }
@@ -489,7 +489,7 @@ export class SimProxy {
     }
   }
 
-  /** Shows the world every revision that this proxy knows, but for what was pruned. */
+  /** Reports every revision that this proxy knows and that is not pruned. */
   private compare(): void {
     for (; this.compared < this.timeline.head; this.compared++) {
       const run = this.timeline.log.fold.snapshot().table.runAt(this.compared + 1);

@@ -1,20 +1,20 @@
 import { Code, StatusError } from "../status/error.js";
 import type { Runtime } from "../turn/runtime.js";
 
-/** How long the log's watch may lag behind what is known to be in the log before it is opened anew, ms; doubled each time. */
+/** How long the watch of the log may lag before it is reopened. Doubles each time. */
 const WATCH_LAG_MS = 500;
-/** How often it is opened anew for one waiter before that gives up. */
+/** How often the watch is reopened for one waiter before the waiter is rejected. */
 const MAX_REOPENINGS = 2;
 
-/** Those who wait until something has been folded. */
+/** Waiters for conditions that some fold will fulfil. */
 export class Waiters {
   private waiting: Waiting[] = [];
-  /** The watch was opened anew a moment ago, for whoever waits. */
+  /** True for a while after the watch was reopened, which serves all waiters. */
   private reopened = false;
 
   constructor(
     private readonly runtime: Runtime,
-    /** Opens the log's watch anew: it seems to have fallen silent. */
+    /** Reopens the watch of the log, which seems to be stuck. */
     private readonly reopenWatch: () => void,
   ) {}
 
@@ -22,7 +22,10 @@ export class Waiters {
     return this.waiting.length;
   }
 
-  /** Resolves when `done()` holds after some fold; opens the watch anew, then rejects, when nothing comes. */
+  /**
+   * Resolves when `done()` holds after a fold. While that does not happen, reopens the watch up to `MAX_REOPENINGS` times,
+   * then rejects with UNAVAILABLE.
+   */
   until(done: () => boolean): Promise<void> {
     if (done()) return Promise.resolve();
     return new Promise((resolve, reject) => {
@@ -59,7 +62,7 @@ export class Waiters {
     this.reopenWatch();
   }
 
-  /** Something has been folded. */
+  /** Checks all conditions. To be called after each fold. */
   advanced(): void {
     const ready = this.waiting.filter((waiting) => waiting.done());
     if (ready.length === 0) return;
@@ -74,6 +77,6 @@ export class Waiters {
 
 interface Waiting {
   readonly done: () => boolean;
-  /** Called once, after it was taken from the list. */
+  /** Called once, after removal from the list. */
   settle(error?: StatusError): void;
 }

@@ -1,12 +1,12 @@
+// Indices below are in range by construction; `!` keeps the hot loop free of checks.
 import { SegmentTable } from "./segments.js";
 
 /**
- * The table without what can never be shown again after a compaction at revision `at`.
+ * Returns the table without the revisions that no answer can contain after a compaction at revision `at`.
  *
- * `live[shard]` holds the create and mod revisions (the shard's own, ascending) of all keys at the
- * compaction's cut. A segment at or below `at` shrinks to the part between its first and its last live
- * revision, or goes; so pruning never adds segments. Each shard's last revision at or below `at` stays: it
- * is where the shard is compacted.
+ * `live[shard]` has the create and mod revisions (shard revisions, ascending) of all keys at the cut of `at`. A segment
+ * at or below `at` shrinks to the part between its first and last live revision, or disappears, so pruning never adds
+ * segments. Each shard's last revision at or below `at` stays, because the shard is compacted there.
  */
 export function pruneTable(
   table: SegmentTable,
@@ -19,12 +19,14 @@ export function pruneTable(
     const { revision, shard, shardRevision, length } = table.at(index);
     const old = Math.min(length, Math.max(0, at - revision + 1));
     if (old > 0) {
-      const hits = live[shard];
+      const hits = live[shard]!;
       const end = shardRevision + old;
-      while (next[shard] < hits.length && hits[next[shard]] < shardRevision) next[shard]++;
-      let first = next[shard] < hits.length && hits[next[shard]] < end ? hits[next[shard]] : undefined;
-      while (next[shard] < hits.length && hits[next[shard]] < end) next[shard]++;
-      let last = first === undefined ? undefined : hits[next[shard] - 1];
+      let place = next[shard]!;
+      while (place < hits.length && hits[place]! < shardRevision) place++;
+      let first = place < hits.length && hits[place]! < end ? hits[place] : undefined;
+      while (place < hits.length && hits[place]! < end) place++;
+      let last = first === undefined ? undefined : hits[place - 1];
+      next[shard] = place;
       if (end - 1 === table.shardRevisionAt(at, shard)) {
         last = end - 1;
         first ??= last;

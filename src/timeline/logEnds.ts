@@ -3,27 +3,27 @@ import type { TimelineStats } from "./stats.js";
 import type { LogEnd, Sealed } from "./view.js";
 
 /**
- * Most reads of the log's end in flight. A call that finds as many joins the next one, which is sent when one of them is
- * answered: it waits for a fraction of a round trip more, and a slow host is not asked ever more often.
+ * Most reads of the log's end in flight. Further calls join the next read, which is sent when one of these is answered.
+ * They wait a fraction of a round trip longer, and a slow host does not get ever more reads.
  */
 const MAX_IN_FLIGHT = 16;
 
-/** Reads of the log's end. The calls of one turn of the event loop share one. */
+/** Reads of the log's end. All calls of one turn of the event loop share a read. */
 export class LogEnds {
-  /** Not sent yet: it may be joined. */
+  /** The read that is not sent yet, so that calls can join it. */
   private next: EndRead | undefined;
   private inFlight = 0;
-  /** True while a read of the host waits for the turn's end, to carry `next`. */
+  /** True while a read of the host waits for the end of the turn, and will carry `next`. */
   private isCarrierDue = false;
 
   constructor(
-    /** Reads the log's end and folds up to it. */
+    /** Reads the log's end and resolves when the log is folded up to it. */
     private readonly read: () => Promise<void>,
     private readonly soon: (fn: () => void) => void,
     private readonly stats: TimelineStats,
   ) {}
 
-  /** A read of the log's end that is sent after this call, at the end of the turn if not too many are in flight. */
+  /** Returns a read that is sent after this call: at the end of the turn, unless too many are in flight. */
   join(): LogEnd {
     if (this.next === undefined) {
       this.next = new EndRead();
@@ -32,12 +32,12 @@ export class LogEnds {
     return this.next;
   }
 
-  /** Announces a read of the host that leaves at the end of this turn: it calls `take`, and its answer tells the log's end. */
+  /** Announces a read of the host that leaves at the end of this turn. It calls `take`, and its answer includes the log's end. */
   expectCarrier(): void {
     this.isCarrierDue = true;
   }
 
-  /** The read that has not been sent, for the carrier to settle. */
+  /** Takes the read that is not sent yet. The caller settles it. */
   take(): EndRead | undefined {
     const end = this.next;
     this.next = undefined;
@@ -51,7 +51,7 @@ export class LogEnds {
     if (end !== undefined) this.transmit(end);
   };
 
-  /** Reads the log's end for `end` alone. */
+  /** Sends a read for `end`, and settles it. */
   transmit(end: EndRead): void {
     this.inFlight++;
     const since = performance.now();
@@ -69,8 +69,9 @@ export class LogEnds {
   }
 }
 
+/** One read of the log's end, shared by the calls that wait for it. */
 export class EndRead implements LogEnd {
-  /** Undefined once it is settled. */
+  /** Undefined once settled. */
   private waiting: Sealed[] | undefined = [];
   private failure: StatusError | undefined;
 
@@ -87,13 +88,13 @@ export class EndRead implements LogEnd {
   }
 }
 
-/** The end of a log that a call need not read. */
+/** For calls that need not read the log's end. */
 export const FOLDED: LogEnd = { whenFolded: (done) => done(undefined) };
 
-/** The end of a log that cannot be read. */
+/** For calls that cannot read the log's end because of `error`. */
 export const unreadable = (error: StatusError): LogEnd => ({ whenFolded: (done) => done(error) });
 
-/** `whenFolded` as a promise, for what is not hot. */
+/** `whenFolded` as a promise, for calls that are not hot. */
 export function folded(end: LogEnd): Promise<void> {
   return new Promise((resolve, reject) => {
     end.whenFolded((error) => (error === undefined ? resolve() : reject(error)));

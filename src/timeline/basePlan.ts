@@ -3,36 +3,37 @@ import type { FoldState } from "./fold.js";
 import { entriesBefore } from "./keys.js";
 import type { SegmentTable } from "./segments.js";
 
-/** Deletes of parts in one transaction; etcd's default limit is 128 operations. */
+/** Most deletions of parts in one transaction. etcd's default limit is 128 operations. */
 const DELETES_PER_BASE = 100;
 const EMPTY = Buffer.alloc(0);
 
-/** What a new base changes besides closing the epoch. */
+/** Changes of a new base. All are optional: every base closes an epoch. */
 export interface BaseChange {
-  /** A table that replaces the old segments: pruned for the compaction `at`. */
+  /** A table that replaces the segments, pruned for the compaction at revision `at`. */
   readonly pruned?: { readonly table: SegmentTable; readonly at: number };
   readonly clusterIds?: readonly string[];
   readonly store?: string;
 }
 
 export interface BaseInput {
-  /** The base that is to be replaced, and its mod revision. */
+  /** The base to replace. */
   readonly base: Base;
+  /** Mod revision of `base`. */
   readonly guard: number;
-  /** Host revision up to which `state` is folded; at least `guard`. */
+  /** Host revision up to which `state` is folded, at least `guard`. */
   readonly covers: number;
   readonly state: Readonly<FoldState>;
   /** All part keys on the host → create revision. */
   readonly parts: ReadonlyMap<string, number>;
-  /** Entries of epochs before this one go: the new base covers them all. */
+  /** Entries of earlier epochs are deleted. The new base covers them all. */
   readonly firstNeededEpoch: number;
   readonly sizes: PartSizes;
-  /** Names a new part. */
+  /** Makes the key of a new part. */
   newPart(): string;
   readonly change: BaseChange;
 }
 
-/** What has to be written: the parts first, each by itself, then the base with the deletes in one transaction. */
+/** The writes for a new base: each part in a separate transaction, then the base and the deletions in one. */
 export interface BasePlan {
   readonly parts: readonly { readonly key: string; readonly value: Uint8Array }[];
   readonly value: Uint8Array;
@@ -47,7 +48,7 @@ export function planBase(input: BaseInput): BasePlan {
   const parts: { key: string; value: Uint8Array }[] = [];
   const segmentParts = pruned === undefined ? [...old.segmentParts] : [];
   let segmentsInParts = pruned === undefined ? old.segmentsInParts : 0;
-  // The last segment may still grow, so a part is cut only when another segment follows.
+  // The last segment may still grow, so a part is written only when another segment follows it.
   while (state.table.count > segmentsInParts + sizes.segments) {
     const key = newPart();
     const end = segmentsInParts + sizes.segments;
@@ -69,22 +70,22 @@ export function planBase(input: BaseInput): BasePlan {
     ...(store !== undefined && { store }),
   };
   const { value, blob } = encodeBase(base, state, sizes.bytes, newPart);
-  const deletes = [entriesBefore(input.firstNeededEpoch), ...needlessParts(input, segmentParts)];
+  const deletes = [entriesBefore(input.firstNeededEpoch), ...unusedParts(input, segmentParts)];
   return { parts: [...parts, ...blob], value, deletes };
 }
 
 /**
- * Parts that only older bases name, or none at all (their writer came too late). One that is younger than
- * the current base may belong to the next one, whoever writes it.
+ * Parts that only older bases name, or that no base names because their writer lost the race. Parts younger than the
+ * current base stay: they may belong to the next base of another proxy.
  */
-function needlessParts(input: BaseInput, kept: readonly string[]): { key: Buffer; end: Buffer }[] {
+function unusedParts(input: BaseInput, kept: readonly string[]): { key: Buffer; end: Buffer }[] {
   const needed = new Set(kept);
-  const needless: { key: Buffer; end: Buffer }[] = [];
+  const unused: { key: Buffer; end: Buffer }[] = [];
   for (const [key, createRevision] of input.parts) {
-    if (needless.length === DELETES_PER_BASE) break;
+    if (unused.length === DELETES_PER_BASE) break;
     if (createRevision <= input.guard && !needed.has(key)) {
-      needless.push({ key: Buffer.from(key, "latin1"), end: EMPTY });
+      unused.push({ key: Buffer.from(key, "latin1"), end: EMPTY });
     }
   }
-  return needless;
+  return unused;
 }
