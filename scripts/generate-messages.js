@@ -1,5 +1,5 @@
-// npm run generate writes src/wire/generated/ from proto/. The result is committed; test/house/generated.test.ts fails if it is
-// stale.
+// Part of `npm run generate`: makes src/wire/generated/ from proto/. The result is committed, and
+// test/house/generated.test.ts fails when it is stale.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,12 +10,12 @@ import { descriptorsFile, pathsFile, schemaFile } from "./messages/schema.js";
 import { tablesFile, tagsFile } from "./messages/tables.js";
 import { root } from "./setup.js";
 
-const HEAD = "// Generated from proto/ by `npm run generate`: change it there.\n";
+const HEAD = "// Generated from proto/ by `npm run generate`. Edit proto/ instead.\n";
 
-/** The folder that the files belong to. */
+/** The folder of the generated files. */
 export const folder = join(root, "src/wire/generated");
 
-/** The expected content of the files, by name. */
+/** Returns the text of the generated files by name. */
 export function generate() {
   const { files } = readModel();
   const etcd = files.filter(({ foreign }) => !foreign);
@@ -36,7 +36,7 @@ export function generate() {
   );
 }
 
-/** Messages that code takes apart or puts together by hand. */
+/** Messages that hand-written code reads or writes. */
 function tagged(files) {
   const wanted = ["etcdserverpb", "mvccpb", "grpc.health.v1", "grpc.reflection.v1"];
   return files
@@ -45,7 +45,7 @@ function tagged(files) {
     .filter(({ form, fields }) => form !== "table" && fields.length > 0);
 }
 
-/** Packages have no part in the names of TypeScript. */
+/** Throws when two packages declare the same name, because names in TypeScript have no package. */
 function checkNames(declared) {
   const names = declared.map(({ name }) => name);
   const twice = names.filter((name, i) => names.indexOf(name) !== i);

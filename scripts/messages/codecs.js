@@ -1,7 +1,7 @@
-// Codecs with code for each field: a jump per field, where table codecs look each field up.
+// Codecs that are written out field by field, and so are faster than those made from tables.
 import { docstring, hexOf } from "./model.js";
 
-/** The names in `Reader` and `Writer` for each kind of field, and its type and zero value. */
+/** Type, zero value, and methods of `Reader` and `Writer` for each kind of field. */
 const KINDS = {
   bool: { type: "boolean", zero: "false", read: "r.bool()", write: "bool" },
   enum: { type: "number", zero: "0", read: "r.int32()", write: "int64" },
@@ -13,7 +13,7 @@ const KINDS = {
   text: { type: "string", zero: '""', read: "r.text()", write: "text" },
 };
 
-/** `generated/codecs.ts`: interface, functions and codec of each message. */
+/** `generated/codecs.ts`: type and codec of each message. */
 export function codecsFile(messages) {
   const cast = messages.flatMap(({ fields }) => fields.filter((field) => field.enum && !field.repeated));
   const wanted = new Set(cast.map((field) => field.enum));
@@ -27,7 +27,7 @@ export function codecsFile(messages) {
   ].join("\n");
 }
 
-/** `generated/enums.ts`: names to numbers, and the type of the numbers. */
+/** `generated/enums.ts`: numbers by name, and the type of the numbers. */
 export function enumsFile(enums) {
   return enums
     .map(({ name, comment, values }) => {
@@ -46,7 +46,7 @@ export const ${name}: MessageCodec<${name}> = codec(read${name}, write${name});
 `;
 }
 
-/** A oneof that contains only messages. It becomes a union with the discriminant `kind`. */
+/** Whether a message is a oneof of messages and nothing else. It becomes a union discriminated by `kind`. */
 function isUnion({ fields }) {
   return fields.every(({ kind, oneof }) => kind === "message" && oneof !== undefined);
 }
@@ -92,7 +92,7 @@ ${recursive ? "r.rise();\n" : ""}return m;
 ${
   members.length === 0
     ? ""
-    : `/** A member of the oneof takes the place of the one before it. */
+    : `/** Clears the oneof, because its last member replaces the others. */
 function clear${name}(m: ${name}): void {
 ${members.map(({ property }) => `if (m.${property} !== undefined) delete m.${property};`).join("\n")}
 }
@@ -129,7 +129,7 @@ function readCase(name, field) {
   return `case ${hexOf(tag)}: ${clear}m.${property} = ${value}; break;`;
 }
 
-/** Repeated numbers may come one by one or packed. */
+/** Repeated numbers may be packed or not. */
 function packedCase({ property, id, kind }) {
   return `
 case ${hexOf(id * 8 + 2)}: {
@@ -191,14 +191,14 @@ ${kinds
 `;
 }
 
-/** `request_delete_range` of the oneof `request` is of the kind `deleteRange`. */
+/** The kind of a member of a oneof: `deleteRange` for `request_delete_range` of `request`. */
 function kindOf({ name, oneof, property }) {
   if (!name.startsWith(`${oneof}_`)) throw new Error(`${name}: its name does not begin with ${oneof}_`);
   const rest = property.slice(oneof.length);
   return rest[0].toLowerCase() + rest.slice(1);
 }
 
-/** Arguments of `Reader.unknown`: the numbers from 1 to the first value, and optionally one other. */
+/** Arguments of `Reader.unknown`: the last of the consecutive field numbers from 1, and one other number at most. */
 function knownNumbers(name, fields) {
   const numbers = new Set(fields.map(({ id }) => id));
   let last = 0;

@@ -1,11 +1,11 @@
-// The declarations of proto/, for the generators of src/wire/generated/.
+// The declarations of proto/ in the form that the generators of src/wire/generated/ need.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import protobuf from "protobufjs";
 import descriptor from "protobufjs/ext/descriptor.js";
 import { root } from "../setup.js";
 
-/** The files of proto/, imports first. Each has its own package. */
+/** The files of proto/, imports first. Each has a different package. */
 const FILES = [
   "kv.proto",
   "auth.proto",
@@ -17,7 +17,7 @@ const FILES = [
   "reflection_v1alpha.proto",
 ];
 
-/** Messages in the path of every request, or inside one: their codecs have code for each field. All others get tables. */
+/** Messages on the path of each request, and messages in them. Their codecs are written out. All others get tables. */
 const WRITTEN_OUT = [
   "ResponseHeader",
   "KeyValue",
@@ -37,16 +37,16 @@ const WRITTEN_OUT = [
   "WatchResponse",
 ];
 
-/** etcd's messages that code reads by hand into a shorter form. */
+/** etcd's messages with hand-written codecs, which decode them to simpler values. */
 const BY_HAND = ["WatchRequest", "WatchCancelRequest", "WatchProgressRequest", "LeaseStatus"];
 
-/** Ids, which use all of their 64 bits: bigints. All other 64-bit fields are numbers. */
+/** Fields that are bigints, because ids use all of their 64 bits. All other 64-bit fields are numbers. */
 const IDS = new Set(["ID", "cluster_id", "member_id", "memberID", "targetID", "lease", "leader"]);
 
-/** Range ends that are forwarded: for them, empty and absent differ; see `GIVEN_EMPTY`. */
+/** Range ends for which an empty value differs from an absent one, see `GIVEN_EMPTY`. */
 const RANGE_ENDS = ["RangeRequest.range_end", "Compare.range_end"];
 
-/** Everything that proto/ declares. */
+/** Reads all declarations of proto/. */
 export function readModel() {
   const all = new protobuf.Root();
   const parsed = FILES.map((name) => {
@@ -70,7 +70,7 @@ function describeFile({ name, space, imports }, all, descriptions) {
     name,
     space,
     imports,
-    /** True if it is gRPC's own, not etcd's. */
+    /** Whether the file is gRPC's and not etcd's. */
     foreign,
     messages: ofKind(protobuf.Type).map((type) => describeMessage(type, foreign)),
     enums: ofKind(protobuf.Enum).map(describeEnum),
@@ -79,7 +79,7 @@ function describeFile({ name, space, imports }, all, descriptions) {
   };
 }
 
-/** Everything declared inside a namespace, at any depth. */
+/** All declarations in a namespace, at any depth. */
 function objectsIn(space) {
   return space.nestedArray.flatMap((object) =>
     object instanceof protobuf.Type ? [object, ...objectsIn(object)] : [object],
@@ -94,7 +94,7 @@ function describeMessage(type, foreign) {
     comment: type.comment,
     fields: type.fieldsArray.map((field) => describeField(field, type)),
     oneofs: type.oneofsArray.map(({ name }) => name),
-    /** How its codec is made: generated as code, generated as a table, or written by hand. */
+    /** Form of its codec: generated as code, generated as a table, or hand-written. */
     form: byHand ? "hand" : WRITTEN_OUT.includes(type.name) ? "written" : "table",
   };
 }
@@ -108,7 +108,7 @@ function describeField(field, message) {
     property: propertyOf(name),
     id,
     tag: id * 8 + (delimited ? 2 : 0),
-    /** A scalar of protobuf, or the full name of a message or enum. */
+    /** A protobuf scalar type, or the full name of a message or enum. */
     type: resolvedType ? fullNameOf(resolvedType) : field.type,
     kind,
     message: resolvedType instanceof protobuf.Type ? resolvedType.name : undefined,
@@ -120,7 +120,7 @@ function describeField(field, message) {
   };
 }
 
-/** How src/wire reads and writes a field: a name in `field` of field.ts. */
+/** The kind of a field: a name in `field` of field.ts. */
 function kindOf({ name, type, resolvedType }) {
   if (resolvedType instanceof protobuf.Type) return "message";
   if (resolvedType instanceof protobuf.Enum) return "enum";
@@ -154,12 +154,12 @@ function fullNameOf(object) {
   return object.fullName.slice(1);
 }
 
-/** An enum that is only called `Type` has its message's name before it. */
+/** The name of an enum. One that is called `Type` gets its message's name as a prefix. */
 function enumName({ name, parent }) {
   return name === "Type" ? `${parent.name}Type` : name;
 }
 
-/** `range_end` as `rangeEnd`, `peerURLs` as `peerUrls`, `ID` as `id`. */
+/** Converts field names: `range_end` to `rangeEnd`, `peerURLs` to `peerUrls`, `ID` to `id`. */
 export function propertyOf(name) {
   return name
     .replace(/_(\w)/g, (_, letter) => letter.toUpperCase())
@@ -167,7 +167,7 @@ export function propertyOf(name) {
     .replace(/^[A-Z]/, (first) => first.toLowerCase());
 }
 
-/** A comment as a docstring, or nothing. Names are converted to their TypeScript form. */
+/** Converts a comment to a docstring, with names as in TypeScript. Returns nothing without a comment. */
 export function docstring(comment) {
   if (!comment) return "";
   const text = comment
@@ -177,7 +177,7 @@ export function docstring(comment) {
   return `/**\n${text.replace(/(.{1,110})(?: |$)/g, " * $1\n")} */\n`;
 }
 
-/** A tag in hexadecimal: 0x0a. */
+/** A tag in hexadecimal, such as 0x0a. */
 export function hexOf(tag) {
   return `0x${tag.toString(16).padStart(2, "0")}`;
 }

@@ -1,4 +1,4 @@
-// The parts of proto/ that the gateway, reflection and the paths of methods need at run time.
+// Declarations of proto/ for run time: for the gateway, for reflection, and as paths of methods.
 
 /** `generated/schema.ts`: messages, enums and services of all files by full name. */
 export function schemaFile(files) {
@@ -7,10 +7,10 @@ export function schemaFile(files) {
 export interface FieldSchema {
   readonly name: string;
   readonly id: number;
-  /** A scalar type of protobuf, or the full name of a message or an enum. */
+  /** A protobuf scalar type, or the full name of a message or enum. */
   readonly type: string;
   readonly repeated?: true;
-  /** Name of the oneof that it is in. */
+  /** Name of its oneof. */
   readonly oneof?: string;
 }
 
@@ -64,7 +64,7 @@ function serviceOf({ fullName, methods }) {
   return `"${fullName}": {\n${members.join("\n")}\n},`;
 }
 
-/** `generated/descriptors.ts`: the files as reflection serves them. */
+/** `generated/descriptors.ts`: the descriptors that reflection serves. */
 export function descriptorsFile(files) {
   const members = files.map(
     ({ name, space, imports, descriptor }) => `{
@@ -74,15 +74,15 @@ descriptor: "${descriptor.toString("base64")}",
   );
   return `export interface FileSchema {
   readonly name: string;
-  /** The package of all that is in it. */
+  /** Package of the file. */
   readonly space: string;
-  /** Names of files. */
+  /** Names of the imported files. */
   readonly imports: readonly string[];
   /** Base64 of the encoded \`FileDescriptorProto\`. */
   readonly descriptor: string;
 }
 
-/** Every file in proto/. */
+/** All files in proto/. */
 export const files: readonly FileSchema[] = [
 ${members.join("\n")}
 ];

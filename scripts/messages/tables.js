@@ -1,4 +1,4 @@
-// Tables for `message` of message.ts, and tags for code that parses messages by hand.
+// Tables for `message` of tableCodec.ts, and tags for hand-written code.
 import { docstring, hexOf } from "./model.js";
 
 /** `generated/tables.ts`: the messages that are not in the path of every request. */
@@ -13,14 +13,14 @@ export function tablesFile(messages) {
   return [
     'import { field } from "../field.js";',
     'import { LeaseStatus } from "../leaseStatus.js";',
-    'import { type MessageOf, message } from "../message.js";',
+    'import { type MessageOf, message } from "../tableCodec.js";',
     `import { ${[...written].sort().join(", ")} } from "./codecs.js";`,
     "",
     ...tables.map(tableOf),
   ].join("\n");
 }
 
-/** Messages after those that they contain. */
+/** Orders messages so that each comes after those that it contains. */
 function ordered(messages) {
   const result = new Set();
   const add = (message) => {

@@ -1,7 +1,6 @@
 import type { Handlers } from "../rpc/call.js";
 import { StatusError } from "../status/error.js";
 import type { Codec } from "../wire/codec.js";
-import { message } from "../wire/message.js";
 import {
   AuthenticateRequest,
   AuthRoleAddRequest,
@@ -18,6 +17,7 @@ import {
   MemberListRequest,
 } from "../wire/messages.js";
 import { Auth, Cluster, Lease, Maintenance } from "../wire/paths.js";
+import { message } from "../wire/tableCodec.js";
 
 const NO_FIELDS = message({});
 

@@ -2,19 +2,19 @@ import type { Init, Nested } from "./codec.js";
 import { EMPTY, type Reader } from "./reader.js";
 import type { Writer } from "./writer.js";
 
-/** A field of a message, for the tables that `message` takes. It decodes to a `T` and is encoded from a `From`. */
+/** A field in a table for `message` (tableCodec.ts). It decodes to a `T` and is encoded from a `From`. */
 export interface Field<T, From = T> {
   /** Field number * 8 + wire type. */
   readonly tag: number;
-  /** What an absent field decodes to; `undefined`: the message has no such property then. */
+  /** Value of an absent field. Undefined: the message does not have the property then. */
   zero(): T;
-  /** Decodes one occurrence. `earlier`: what those before it gave, or `zero()`. */
+  /** Decodes one occurrence. `earlier` is the result of the previous occurrences, or `zero()`. */
   read(reader: Reader, earlier: T): T;
-  /** Writes the field with all its elements, or nothing if it has its zero value. */
+  /** Writes the field with all its elements, unless it has its zero value. */
   write(writer: Writer, value: From | undefined): void;
 }
 
-/** How the values of fields are read and written: `T` one of them, `All` all of the field. */
+/** Reads and writes the values of fields: `T` is one value, `All` is all values of a field. */
 interface Kind<T, All> {
   read(reader: Reader): T;
   write(writer: Writer, tag: number, value: All | undefined): void;
@@ -23,7 +23,7 @@ interface Kind<T, All> {
 const VARINT = 0;
 const DELIMITED = 2;
 
-/** A field of which the last occurrence counts. */
+/** A field whose last occurrence counts. */
 function scalar<T>(wireType: number, zero: T, { read, write }: Kind<T, T>): (number: number) => Field<T> {
   return (number) => {
     const tag = number * 8 + wireType;
@@ -31,7 +31,7 @@ function scalar<T>(wireType: number, zero: T, { read, write }: Kind<T, T>): (num
   };
 }
 
-/** A field of which each occurrence is an element. */
+/** A field whose occurrences are the elements of a list. */
 function list<T, From = T>(
   number: number,
   { read, write }: Kind<T, readonly From[]>,
@@ -48,28 +48,28 @@ function list<T, From = T>(
   };
 }
 
-/** The kinds of fields. Each function takes a field's number. */
+/** The kinds of fields. Each function takes the field number. */
 export const field = {
   bool: scalar<boolean>(VARINT, false, {
     read: (r) => r.bool(),
     write: (w, tag, value) => w.bool(tag, value),
   }),
 
-  /** An enum, as whatever number was sent. */
+  /** An enum, as the number that was sent, known or not. */
   enum: scalar(VARINT, 0, { read: (r) => r.int32(), write: (w, tag, value) => w.int64(tag, value) }),
 
   uint32: scalar(VARINT, 0, { read: (r) => r.int32() >>> 0, write: (w, tag, value) => w.int64(tag, value) }),
 
-  /** The nearest double. */
+  /** As the nearest double. */
   int64: scalar(VARINT, 0, { read: (r) => r.int64(), write: (w, tag, value) => w.int64(tag, value) }),
 
-  /** The nearest double. */
+  /** As the nearest double. */
   uint64: scalar(VARINT, 0, { read: (r) => r.uint64(), write: (w, tag, value) => w.uint64(tag, value) }),
 
-  /** An exact int64. */
+  /** As an exact bigint. */
   bigInt64: scalar(VARINT, 0n, { read: (r) => r.bigInt64(), write: (w, tag, value) => w.big64(tag, value) }),
 
-  /** An exact uint64. */
+  /** As an exact bigint. */
   bigUint64: scalar(VARINT, 0n, {
     read: (r) => r.bigUint64(),
     write: (w, tag, value) => w.big64(tag, value),
@@ -83,7 +83,7 @@ export const field = {
 
   text: scalar(DELIMITED, "", { read: (r) => r.text(), write: (w, tag, value) => w.text(tag, value) }),
 
-  /** A message, absent if it was not sent. Its occurrences are merged. */
+  /** A message; undefined if it was not sent. Its occurrences are merged. */
   message<T>(number: number, { read, write }: Nested<T>): Field<T | undefined, Init<T>> {
     const tag = number * 8 + DELIMITED;
     return {

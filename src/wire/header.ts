@@ -7,9 +7,9 @@ import { int64Size, putInt64 } from "./varint.js";
 const { header: HEADER } = tags.RangeResponse;
 const { revision: REVISION } = tags.ResponseHeader;
 
-/** Makes the header fields (tag, length and payload) that differ only in their revision. */
+/** Encodes header fields (tag, length and payload) that differ only in their revision. */
 export class HeaderTemplate {
-  /** What comes before the revision and after it. */
+  /** The bytes before and after the revision. */
   private readonly before: Uint8Array;
   private readonly after: Uint8Array;
 
@@ -19,13 +19,13 @@ export class HeaderTemplate {
     this.after = ResponseHeader.encode({ raftTerm });
   }
 
-  /** The field for `revision`, which is above 0. */
+  /** Returns the header field for `revision`, which must be above 0. */
   encode(revision: number): Uint8Array {
     const { before, after } = this;
     const size = before.length + 1 + int64Size(revision) + after.length;
     const field = new Uint8Array(2 + size);
     field[0] = HEADER;
-    // Two 64-bit ids, a revision and a term: 44 bytes at most, so that one byte holds the length.
+    // Two 64-bit ids, a revision and a term take at most 44 bytes, so the length fits into one byte.
     field[1] = size;
     field.set(before, 2);
     const at = 2 + before.length;

@@ -1,12 +1,12 @@
-/** Keys from `key` up to but without `rangeEnd`, as etcd's requests have them; see the two special ends below. */
+/** Keys from `key` up to, but not including, `rangeEnd`, with the special ends below: the form of etcd's requests. */
 export interface KeyRange {
   readonly key: Uint8Array;
   readonly rangeEnd: Uint8Array;
 }
 
-/** `rangeEnd` for all keys from `key` on. */
+/** `rangeEnd` of all keys from `key` on. */
 export const TO_LAST_KEY: Uint8Array = Uint8Array.of(0);
-/** `rangeEnd` for `key` alone. */
+/** `rangeEnd` of `key` alone. */
 export const KEY_ALONE: Uint8Array = new Uint8Array(0);
-/** The first key of all: in the reserved keyspace, and never written. With `TO_LAST_KEY` it stands for all keys. */
+/** The lowest key. It is in the reserved keyspace and never written. With `TO_LAST_KEY`, it covers all keys. */
 export const NO_KEY: Uint8Array = Uint8Array.of(0);

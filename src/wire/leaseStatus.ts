@@ -3,7 +3,7 @@ import * as tags from "./generated/tags.js";
 
 const { id: ID } = tags.LeaseStatus;
 
-/** A lease in a listing: nothing but its id. */
+/** A lease in a list of leases, which has only an id. */
 export const LeaseStatus: Nested<bigint> = {
   read(r) {
     let id = 0n;

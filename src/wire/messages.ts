@@ -1,9 +1,10 @@
 /**
- * The messages of etcd's v3 API that the proxy looks into. Each name is both the interface of the decoded
- * message and its codec: `RangeRequest.decode(bytes)` gives a `RangeRequest`. Field names are etcd's in camel case.
+ * The messages of etcd's v3 API that the proxy decodes. Each name is both the type of a message and its codec:
+ * `RangeRequest.decode(bytes)` returns a `RangeRequest`. Field names are etcd's in camel case.
  *
- * int64 fields are numbers (beyond 2^53 the nearest double; encoding clamps to int64), ids and leases are
- * bigints. Absent byte fields decode to `EMPTY`. Enums decode to whatever number was sent, known or not.
+ * Fields of type int64 are numbers: the nearest double beyond 2^53, and clamped to int64 when encoded. Ids of leases,
+ * members and clusters are bigints. Absent byte fields decode to `EMPTY`. Enums decode to the number that was sent, known
+ * or not.
  */
 export type { Codec, Init } from "./codec.js";
 export {

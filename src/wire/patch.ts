@@ -1,3 +1,5 @@
+// Indices below are in range by construction; `!` keeps the hot loop free of checks.
+import { copyBytes } from "./copyBytes.js";
 import * as tags from "./generated/tags.js";
 import type { Reader } from "./reader.js";
 import { int64Size, putInt64 } from "./varint.js";
@@ -11,51 +13,48 @@ const {
   lease: LEASE,
 } = tags.KeyValue;
 
-/** A shard's revision → the revision that clients see. Never asked for 0, which stays 0. */
+/** Maps a shard revision to the revision that clients see. Not called for 0, which stays 0. */
 export type ToRevision = (shardRevision: number) => number;
 
-/** Byte ranges up to this length are cheaper to copy in a loop than with a view. */
-const SHORT = 24;
-
 /**
- * Changes to an encoded message: varints that get another value, fields that are dropped. They are collected
- * in one pass over the message, in order of position, and carried out in another that copies every byte once.
- * The length of a nested message is such a varint, fixed when the message has been passed.
+ * Changes to an encoded message: varints with new values, and dropped fields. One pass over the message collects them in
+ * order of position. Another pass applies them, and copies every byte once. The length prefix of a nested message is one
+ * of these varints, whose value is known at the end of the nested message.
  */
 export class Patches {
-  /** How many there are. */
+  /** Number of changes. */
   count = 0;
-  /** Bytes that the message grows by. */
+  /** Bytes by which the message grows. */
   growth = 0;
-  /** Where the key is in the KeyValue that was patched last. */
+  /** Position of the key in the KeyValue that was patched last. */
   keyStart = 0;
   keyEnd = 0;
   private readonly starts: number[] = [];
   private readonly ends: number[] = [];
-  /** Bytes of the new varint, 0 for nothing at all. */
+  /** Bytes of the new varint; 0 for a dropped field. */
   private readonly sizes: number[] = [];
   private readonly values: number[] = [];
-  /** For a nested message: `growth` when it began. */
+  /** For a nested message: `growth` at its beginning. */
   private readonly growths: number[] = [];
 
-  /** Forgets all changes. */
+  /** Drops all changes. */
   reset(): this {
     this.count = 0;
     this.growth = 0;
     return this;
   }
 
-  /** Puts `value` in place of the varint between `start` and `end`. */
+  /** Replaces the varint between `start` and `end` by `value`. */
   varint(start: number, end: number, value: number): void {
     this.add(start, end, int64Size(value), value);
   }
 
-  /** Leaves out what is between `start` and `end`. */
+  /** Drops the bytes between `start` and `end`. */
   drop(start: number, end: number): void {
     this.add(start, end, 0, 0);
   }
 
-  /** Begins a nested message of `length` bytes, whose length prefix is between `start` and `end`. */
+  /** Begins a nested message of `length` bytes whose length prefix is between `start` and `end`. Returns an index for `close`. */
   open(start: number, end: number, length: number): number {
     const index = this.count;
     this.growths[index] = this.growth;
@@ -63,35 +62,32 @@ export class Patches {
     return index;
   }
 
-  /** Ends the nested message that `open` returned `index` for. */
+  /** Ends the nested message for which `open` returned `index`. */
   close(index: number): void {
     if (this.count === index + 1) {
       // Nothing changed inside.
       this.count = index;
       return;
     }
-    const length = this.values[index] + this.growth - this.growths[index];
+    const length = this.values[index]! + this.growth - this.growths[index]!;
     const size = int64Size(length);
-    this.growth += size - this.sizes[index];
+    this.growth += size - this.sizes[index]!;
     this.values[index] = length;
     this.sizes[index] = size;
   }
 
-  /** Length of what is between `from` and `to`, with all changes. */
+  /** Length of the bytes between `from` and `to` with all changes applied. */
   size(from: number, to: number): number {
     return to - from + this.growth;
   }
 
-  /** Writes what is between `from` and `to` of `source`, with all changes, to `target` at `at`. */
+  /** Writes the bytes between `from` and `to` of `source` to `target` at `at`, with all changes applied. */
   apply(source: Uint8Array, from: number, to: number, target: Uint8Array, at: number): void {
     this.applySome(0, this.count, source, from, to, target, at);
   }
 
-  /**
-   * `apply` for a part of the message in which there are the changes from `first` to (without) `last`. Answers the
-   * place after it in `target`.
-   */
-  applySome(
+  /** `apply` for a part of the message with the changes `first` to `last - 1`. Returns the position after it in `target`. */
+  private applySome(
     first: number,
     last: number,
     source: Uint8Array,
@@ -105,17 +101,17 @@ export class Patches {
     let next = at;
     let kept = first;
     for (let i = first; i < last; i++) {
-      // What keeps its size is copied with all around it, and then written over.
-      if (sizes[i] === ends[i] - starts[i]) continue;
-      next = this.copy(kept, i, source, copied, starts[i], target, next);
-      if (sizes[i] > 0) next = putInt64(target, next, values[i]);
-      copied = ends[i];
+      // A varint that keeps its size is copied with the bytes around it, and then overwritten.
+      if (sizes[i] === ends[i]! - starts[i]!) continue;
+      next = this.copy(kept, i, source, copied, starts[i]!, target, next);
+      if (sizes[i]! > 0) next = putInt64(target, next, values[i]!);
+      copied = ends[i]!;
       kept = i + 1;
     }
     return this.copy(kept, last, source, copied, to, target, next);
   }
 
-  /** `applySome` where all changes keep their sizes. */
+  /** `applySome` for changes that all keep their sizes. */
   private copy(
     first: number,
     last: number,
@@ -126,10 +122,9 @@ export class Patches {
     at: number,
   ): number {
     const { starts, values } = this;
-    if (to - from <= SHORT) for (let i = from, j = at; i < to; i++, j++) target[j] = source[i];
-    else target.set(source.subarray(from, to), at);
-    for (let i = first; i < last; i++) putInt64(target, at + starts[i] - from, values[i]);
-    return at + to - from;
+    const end = copyBytes(source, from, to, target, at);
+    for (let i = first; i < last; i++) putInt64(target, at + starts[i]! - from, values[i]!);
+    return end;
   }
 
   private add(start: number, end: number, size: number, value: number): void {
@@ -142,16 +137,16 @@ export class Patches {
   }
 }
 
-/** The patches of this thread: collecting and applying them is synchronous, so one set is enough. */
+/** The patches of this thread. One set is enough, because collecting and applying are synchronous. */
 export const patches = new Patches();
 
-/** Maps the create and mod revisions of a KeyValue field whose tag has been read. */
+/** Maps the create and mod revisions of a KeyValue field. `r` is after its tag. */
 export function patchKeyValue(r: Reader, p: Patches, map: ToRevision): void {
   const start = r.pos;
   const outer = r.enter();
   const nested = p.open(start, r.pos, r.limit - r.pos);
   p.keyStart = p.keyEnd = 0;
-  // Many keys have been written once: both revisions are the same.
+  // Many keys were written once, and then both revisions are equal.
   let known = 0;
   let mapped = 0;
   while (r.more()) {

@@ -2,11 +2,11 @@ import { NO_KEY } from "./keyRange.js";
 import { RangeRequest } from "./messages.js";
 
 /**
- * A read of a key that nobody has. Its answer is empty but for the header, which says where the cluster stands; and
- * whether it is answered at all shows that the cluster serves, and what the caller may do.
+ * A linearizable read of a key that is never written. The response has only a header, with the cluster's revision. The
+ * outcome shows whether the cluster serves, and what the caller may do.
  */
 export const PROBE = RangeRequest.encode({ key: NO_KEY, countOnly: true });
 
-/** The same at a revision of the cluster: refused where that is compacted, or in the future. */
+/** `PROBE` at a revision of the cluster. etcd refuses revisions that are compacted or in the future. */
 export const probeAt = (revision: number): Uint8Array =>
   RangeRequest.encode({ key: NO_KEY, countOnly: true, revision });

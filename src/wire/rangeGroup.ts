@@ -2,16 +2,14 @@ import * as tags from "./generated/tags.js";
 import { Reader } from "./reader.js";
 import { int64Size, putInt64 } from "./varint.js";
 
-/*
- * Ranges that an etcd answers together, as a transaction of nothing else: for it that is one request, and one consistent read.
- */
+/* Several Ranges as one transaction, which is a single request for etcd, and a consistent read. */
 
 const { success: SUCCESS } = tags.TxnRequest;
 const { requestRange: REQUEST_RANGE } = tags.RequestOp;
 const { responses: RESPONSES } = tags.TxnResponse;
 const { responseRange: RESPONSE_RANGE } = tags.ResponseOp;
 
-/** The TxnRequest of `requests`, encoded RangeRequests. */
+/** Encodes a TxnRequest of `requests`, which are encoded RangeRequests. */
 export function encodeRangeGroup(requests: readonly Uint8Array[]): Uint8Array {
   let size = 0;
   for (const { length } of requests) {
@@ -22,7 +20,7 @@ export function encodeRangeGroup(requests: readonly Uint8Array[]): Uint8Array {
   let at = 0;
   for (const request of requests) {
     const { length } = request;
-    // A RequestOp of the success branch, in it the RangeRequest.
+    // A RequestOp of the success branch with the RangeRequest.
     bytes[at++] = SUCCESS;
     at = putInt64(bytes, at, 1 + int64Size(length) + length);
     bytes[at++] = REQUEST_RANGE;
@@ -34,8 +32,8 @@ export function encodeRangeGroup(requests: readonly Uint8Array[]): Uint8Array {
 }
 
 /**
- * Where the RangeResponses are in the answer to such a transaction: the start and the end of each, one after the other. Throws
- * INVALID_ARGUMENT for bytes that are no TxnResponse.
+ * Finds the RangeResponses in the response to such a transaction. Returns start and end of each, one after the other. Throws
+ * INVALID_ARGUMENT for bytes that are not a TxnResponse.
  */
 export function findRanges(response: Uint8Array): number[] {
   const bounds: number[] = [];

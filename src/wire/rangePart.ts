@@ -1,26 +1,28 @@
+// `!` keeps the hot loop free of checks: a byte beyond the end is undefined, ends a varint, and fails a later check.
+import { copyBytes } from "./copyBytes.js";
 import * as tags from "./generated/tags.js";
 import { patches, patchKeyValue, type ToRevision } from "./patch.js";
 import { Reader } from "./reader.js";
 import { int64Size, putInt64 } from "./varint.js";
 
-/** Numbers kept for each key: where its field begins and ends, and the key in it. */
+/** Columns of the row of a key: start and end of its KeyValue field, and of the key itself. */
 const START = 0;
 const END = 1;
 const KEY_START = 2;
 const KEY_END = 3;
-/** What follows its two revisions, which follow the key; 0 for a KeyValue of another form, see `RangePart.odd`. */
+/** Start of what follows the two revisions, which follow the key. 0 for a KeyValue of another form, see `RangePart.odd`. */
 const REST = 4;
-/** Bytes by which the changes of the keys before it have made the answer longer. */
+/** Bytes by which changes to the previous keys make the merged response longer. */
 const GROWTH = 5;
+/** Columns of a row. */
 const STRIDE = 6;
 
-/** Keys that a new part has room for. */
-const ROOM = 256;
-/** Parts that are kept to be used again, and the most keys that such a part may have room for. */
+/** Capacity of a new part, in keys. */
+const INITIAL_KEYS = 256;
+/** Most parts that are kept for reuse. */
 const MAX_SPARE = 16;
+/** Largest capacity of a part that is kept for reuse, in keys. */
 const MAX_SPARE_KEYS = 2_048;
-/** Byte ranges up to this length are cheaper to copy in a loop than with a view. */
-const SHORT = 24;
 
 const { header: HEADER, kvs: KVS, more: MORE, count: COUNT } = tags.RangeResponse;
 const {
@@ -37,34 +39,31 @@ const NOTHING = new Uint8Array(0);
 const spare: RangePart[] = [];
 
 /**
- * A shard's RangeResponse, whose keys are in order: where its keys are, and their revisions as clients see them. All that
- * is done with a key is written for what etcd sends; a KeyValue that is anything else goes by way of `patchKeyValue`.
+ * A shard's RangeResponse: the positions of its keys, which are in order, and their revisions as clients see them. The fast
+ * path is for a KeyValue as etcd encodes it. Any other form goes through `patchKeyValue`.
  */
 export class RangePart {
-  /** Its keys. */
+  /** Number of keys. */
   keys = 0;
-  /** Whether the limit that the shard was given left keys out. */
+  /** Whether the limit of the shard's Range left keys out. */
   more = false;
-  /** Keys in the range, whatever limit and bounds. */
+  /** Keys of the shard in the range, regardless of limit and bounds. */
   count = 0;
-  /** The first key that the merge has not taken yet. */
+  /** Index of the first key that the merge has not taken. */
   next = 0;
-  /** The shard. */
+  /** Index of the shard. */
   shard = 0;
   private bytes: Uint8Array = NOTHING;
-  /** One row more than there are keys. */
-  private rows = new Int32Array((ROOM + 1) * STRIDE);
+  /** Has one row more than there are keys. */
+  private rows = new Int32Array((INITIAL_KEYS + 1) * STRIDE);
   /** Create and mod revision of each key. */
-  private revisions = new Float64Array(2 * ROOM);
-  /** Whole fields, by key. */
+  private revisions = new Float64Array(2 * INITIAL_KEYS);
+  /** Rewritten fields of keys with another form, by index of the key. */
   private odd: Map<number, Uint8Array> | undefined;
-  /** Where `varint` goes on. */
+  /** Position of `varint`. */
   private pos = 0;
 
-  /**
-   * Finds the keys in `response`, whose revisions `map` turns into the clients'. Throws INVALID_ARGUMENT when it is no
-   * RangeResponse.
-   */
+  /** Finds the keys in `response` and maps their revisions. Throws INVALID_ARGUMENT when it is not a RangeResponse. */
   static of(response: Uint8Array, map: ToRevision, shard: number): RangePart {
     const part = spare.pop() ?? new RangePart();
     part.read(response, map);
@@ -75,58 +74,58 @@ export class RangePart {
   /** The last key. */
   get lastKey(): Uint8Array {
     const at = (this.keys - 1) * STRIDE;
-    return this.bytes.subarray(this.rows[at + KEY_START], this.rows[at + KEY_END]);
+    return this.bytes.subarray(this.rows[at + KEY_START]!, this.rows[at + KEY_END]!);
   }
 
-  /** Less than 0 when the next key of this part comes before the next one of `other`, whose first `skip` bytes are the same. */
+  /** Compares the next key with that of `other`, as sort functions do. Their first `skip` bytes must be equal. */
   compareNext(other: RangePart, skip: number): number {
     const a = this.bytes;
     const b = other.bytes;
     const here = this.next * STRIDE;
     const there = other.next * STRIDE;
-    let i = this.rows[here + KEY_START] + skip;
-    let j = other.rows[there + KEY_START] + skip;
-    const lengthA = this.rows[here + KEY_END] - i;
-    const lengthB = other.rows[there + KEY_END] - j;
+    let i = this.rows[here + KEY_START]! + skip;
+    let j = other.rows[there + KEY_START]! + skip;
+    const lengthA = this.rows[here + KEY_END]! - i;
+    const lengthB = other.rows[there + KEY_END]! - j;
     for (const end = i + Math.min(lengthA, lengthB); i < end; i++, j++) {
-      if (a[i] !== b[j]) return a[i] - b[j];
+      if (a[i] !== b[j]) return a[i]! - b[j]!;
     }
     return lengthA - lengthB;
   }
 
-  /** Whether key `i` follows key `i - 1` in the response with nothing in between. */
+  /** Whether key `i` comes directly after key `i - 1` in the response. */
   follows(i: number): boolean {
     return this.rows[i * STRIDE + START] === this.rows[(i - 1) * STRIDE + END];
   }
 
-  /** Bytes of the keys from `from` to (without) `to`, which follow each other, in the answer. */
+  /** Bytes that the keys `from` to `to - 1`, which follow each other, take in the merged response. */
   size(from: number, to: number): number {
     const { rows } = this;
     const first = from * STRIDE;
     const end = to * STRIDE;
-    return rows[end - STRIDE + END] - rows[first + START] + rows[end + GROWTH] - rows[first + GROWTH];
+    return rows[end - STRIDE + END]! - rows[first + START]! + rows[end + GROWTH]! - rows[first + GROWTH]!;
   }
 
-  /** Writes them to `target` at `at`; answers the place after them. */
+  /** Writes the keys `from` to `to - 1` to `target` at `at`. Returns the position after them. */
   write(from: number, to: number, target: Uint8Array, at: number): number {
     const { rows } = this;
-    let copied = rows[from * STRIDE + START];
+    let copied = rows[from * STRIDE + START]!;
     let kept = from;
     let next = at;
     for (let i = from; i < to; i++) {
       const row = i * STRIDE;
       const isOdd = rows[row + REST] === 0;
-      // What keeps its size is copied with all around it, and then written over.
+      // A key that keeps its size is copied with the bytes around it, and then its revisions are overwritten.
       if (rows[row + STRIDE + GROWTH] === rows[row + GROWTH] && !isOdd) continue;
-      next = this.copy(kept, i, copied, rows[row + START], target, next);
+      next = this.copy(kept, i, copied, rows[row + START]!, target, next);
       next = isOdd ? this.writeOdd(i, target, next) : this.writeHead(i, target, next);
-      copied = isOdd ? rows[row + END] : rows[row + REST];
+      copied = isOdd ? rows[row + END]! : rows[row + REST]!;
       kept = i + 1;
     }
-    return this.copy(kept, to, copied, rows[(to - 1) * STRIDE + END], target, next);
+    return this.copy(kept, to, copied, rows[(to - 1) * STRIDE + END]!, target, next);
   }
 
-  /** Gives the part back; nothing may use it afterwards. Answers the response. */
+  /** Releases the part, which must not be used afterwards. Returns the shard's response. */
   release(): Uint8Array {
     const { bytes } = this;
     this.bytes = NOTHING;
@@ -155,7 +154,7 @@ export class RangePart {
       const tag = r.tag();
       switch (tag) {
         case KVS:
-          // Its tag is longer than it need be.
+          // A tag in more bytes than it needs.
           if (2 * this.keys === this.revisions.length) this.grow();
           r.pos = r.start;
           this.readOdd(r, map);
@@ -168,15 +167,15 @@ export class RangePart {
           this.count = r.int64();
           break;
         default:
-          // The header, and what a later etcd may add.
+          // The header, and fields of later etcds.
           r.skip(tag, tag === HEADER ? 0 : 4);
       }
     }
   }
 
   /**
-   * Reads the KeyValue field at `start` into the row of the next key: answers where it ends, or -1 when it has not exactly
-   * etcd's form.
+   * Reads the KeyValue field at `start` into the row of the next key. Returns the end of the field, or -1 when it does not
+   * have exactly etcd's form.
    */
   private readPlain(start: number, limit: number, map: ToRevision): number {
     const { bytes, rows, revisions, keys } = this;
@@ -184,7 +183,7 @@ export class RangePart {
     const length = this.varint();
     const body = this.pos;
     const end = body + length;
-    // A length in more bytes than it needs would have to be written anew though it keeps its size.
+    // A length in more bytes than it needs would have to be rewritten even if it stays the same.
     if (length < 0 || end > limit || bytes[body] !== KEY || body - start - 1 !== int64Size(length)) return -1;
     this.pos = body + 1;
     const keyLength = this.varint();
@@ -200,7 +199,7 @@ export class RangePart {
     if (modified <= 0 || !isRest(bytes, rest, end)) return -1;
 
     const toCreated = map(created);
-    // Many keys have been written once: both revisions are the same.
+    // Many keys were written once, and then both revisions are equal.
     const toModified = created === modified ? toCreated : map(modified);
     const growth = 2 + int64Size(toCreated) + int64Size(toModified) - (rest - keyEnd);
     const lengthGrowth = growth === 0 ? 0 : int64Size(length + growth) - (body - start - 1);
@@ -212,11 +211,11 @@ export class RangePart {
     rows[row + KEY_START] = keyStart;
     rows[row + KEY_END] = keyEnd;
     rows[row + REST] = rest;
-    rows[row + STRIDE + GROWTH] = rows[row + GROWTH] + growth + lengthGrowth;
+    rows[row + STRIDE + GROWTH] = rows[row + GROWTH]! + growth + lengthGrowth;
     return end;
   }
 
-  /** The same for any KeyValue field. */
+  /** Reads a KeyValue field of any form into the row of the next key. */
   private readOdd(r: Reader, map: ToRevision): void {
     const { rows, keys } = this;
     const start = r.pos;
@@ -234,27 +233,27 @@ export class RangePart {
     rows[row + KEY_START] = patches.keyStart;
     rows[row + KEY_END] = patches.keyEnd;
     rows[row + REST] = 0;
-    rows[row + STRIDE + GROWTH] = rows[row + GROWTH] + size - (r.pos - start);
+    rows[row + STRIDE + GROWTH] = rows[row + GROWTH]! + size - (r.pos - start);
   }
 
-  /** The varint at `pos`, or -1 for one of more than eight bytes. */
+  /** Reads the varint at `pos`. Returns -1 for one of more than eight bytes. */
   private varint(): number {
     const { bytes } = this;
     let pos = this.pos;
-    let byte = bytes[pos++];
+    let byte = bytes[pos++]!;
     let value = byte & 0x7f;
     if (byte >= 0x80) {
-      byte = bytes[pos++];
+      byte = bytes[pos++]!;
       value |= (byte & 0x7f) << 7;
       if (byte >= 0x80) {
-        byte = bytes[pos++];
+        byte = bytes[pos++]!;
         value |= (byte & 0x7f) << 14;
         if (byte >= 0x80) {
-          byte = bytes[pos++];
+          byte = bytes[pos++]!;
           value |= (byte & 0x7f) << 21;
           for (let weight = 2 ** 28; byte >= 0x80; weight *= 128) {
             if (weight > 2 ** 49) return -1;
-            byte = bytes[pos++];
+            byte = bytes[pos++]!;
             value += (byte & 0x7f) * weight;
           }
         }
@@ -264,17 +263,17 @@ export class RangePart {
     return value;
   }
 
-  /** Writes a plain field, whose size changes, as far as what follows its revisions. */
+  /** Writes a field in etcd's form whose size changes, up to and including its revisions. */
   private writeHead(key: number, target: Uint8Array, at: number): number {
     const { rows, revisions } = this;
     const row = key * STRIDE;
-    this.pos = rows[row + START] + 1;
+    this.pos = rows[row + START]! + 1;
     const length = this.varint();
     const body = this.pos;
-    const sizes = 2 + int64Size(revisions[2 * key]) + int64Size(revisions[2 * key + 1]);
+    const sizes = 2 + int64Size(revisions[2 * key]!) + int64Size(revisions[2 * key + 1]!);
     target[at] = KVS;
-    let next = put(target, at + 1, length + sizes - (rows[row + REST] - rows[row + KEY_END]));
-    next = copyBytes(this.bytes, body, rows[row + KEY_END], target, next);
+    let next = put(target, at + 1, length + sizes - (rows[row + REST]! - rows[row + KEY_END]!));
+    next = copyBytes(this.bytes, body, rows[row + KEY_END]!, target, next);
     return this.putRevisions(key, target, next);
   }
 
@@ -284,7 +283,7 @@ export class RangePart {
     return at + field.length;
   }
 
-  /** Copies what is between `from` and `to`, in which there are the keys from `first` to (without) `last`: none changes its size. */
+  /** Copies the bytes between `from` and `to`, which contain the keys `first` to `last - 1`. None of these changes its size. */
   private copy(
     first: number,
     last: number,
@@ -295,15 +294,15 @@ export class RangePart {
   ): number {
     const { rows } = this;
     const end = copyBytes(this.bytes, from, to, target, at);
-    for (let i = first; i < last; i++) this.putRevisions(i, target, at + rows[i * STRIDE + KEY_END] - from);
+    for (let i = first; i < last; i++) this.putRevisions(i, target, at + rows[i * STRIDE + KEY_END]! - from);
     return end;
   }
 
   private putRevisions(key: number, target: Uint8Array, at: number): number {
     target[at] = CREATE_REVISION;
-    const next = put(target, at + 1, this.revisions[2 * key]);
+    const next = put(target, at + 1, this.revisions[2 * key]!);
     target[next] = MOD_REVISION;
-    return put(target, next + 1, this.revisions[2 * key + 1]);
+    return put(target, next + 1, this.revisions[2 * key + 1]!);
   }
 
   private grow(): void {
@@ -316,7 +315,7 @@ export class RangePart {
   }
 }
 
-/** Whether between `from` and `end` there are version, value and lease, each once at most and in this order. */
+/** Whether the bytes between `from` and `end` are version, value and lease, each at most once and in this order. */
 function isRest(bytes: Uint8Array, from: number, end: number): boolean {
   let pos = from;
   if (bytes[pos] === VERSION && pos < end) pos = afterVarint(bytes, pos + 1);
@@ -325,7 +324,7 @@ function isRest(bytes: Uint8Array, from: number, end: number): boolean {
     let weight = 1;
     let byte = 0;
     do {
-      byte = bytes[++pos];
+      byte = bytes[++pos]!;
       length += (byte & 0x7f) * weight;
       weight *= 128;
     } while (byte >= 0x80 && weight < 2 ** 35);
@@ -336,19 +335,13 @@ function isRest(bytes: Uint8Array, from: number, end: number): boolean {
   return pos === end;
 }
 
-/** The place after a varint; beyond any message for one that is too long. */
+/** Returns the position after a varint; `MAX_SAFE_INTEGER` for one that is too long. */
 function afterVarint(bytes: Uint8Array, from: number): number {
-  for (let pos = from; pos < from + 10; ) if (bytes[pos++] < 0x80) return pos;
+  for (let pos = from; pos < from + 10; ) if (bytes[pos++]! < 0x80) return pos;
   return Number.MAX_SAFE_INTEGER;
 }
 
-function copyBytes(source: Uint8Array, from: number, to: number, target: Uint8Array, at: number): number {
-  if (to - from <= SHORT) for (let i = from, j = at; i < to; i++, j++) target[j] = source[i];
-  else target.set(source.subarray(from, to), at);
-  return at + to - from;
-}
-
-/** `putInt64`, for numbers that are not negative and mostly small. */
+/** `putInt64` for numbers that are not negative and usually small. */
 function put(target: Uint8Array, at: number, value: number): number {
   if (value >= 0x1000_0000) return putInt64(target, at, value);
   let next = at;

@@ -1,12 +1,13 @@
+// `!` keeps the hot loop free of checks: a byte beyond the end is undefined, and fails the comparison that follows.
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 
-/** The one empty byte string: what an absent byte field decodes to. */
+/** The value of absent byte fields. */
 export const EMPTY = new Uint8Array(0);
 
 /**
- * A range end that was sent, but is empty. It means what an absent one means, yet must not be sent on as it came:
- * where etcd answers without Raft it takes it for "no end" instead.
+ * A range end that was sent, but is empty. It means the same as an absent one, but must not be forwarded: where etcd
+ * answers without Raft, it would read it as "no end".
  */
 export const GIVEN_EMPTY = new Uint8Array(0);
 
@@ -14,37 +15,37 @@ export const GIVEN_EMPTY = new Uint8Array(0);
 const HALF = 4294967296;
 
 /**
- * Levels of nested transactions, so that no input can exhaust the stack. In etcd only its limit of operations bounds
- * them: each level uses up one of 128.
+ * Most levels of nested transactions, so that no input can exhaust the stack. etcd has no such limit, but each level is one
+ * of the 128 operations that it allows by default.
  */
 const MAX_DEPTH = 256;
 
-/** The error of every decoder: the bytes are not a message of the expected type. */
+/** The error of decoders for bytes that are not a message of the expected type. */
 export function malformed(reason: string): StatusError {
   return new StatusError(Code.INVALID_ARGUMENT, `malformed message: ${reason}`);
 }
 
-/** Decodes one message from `reader`, up to its limit, into `into` (merging) or into a fresh message. */
+/** Decodes one message from `reader`, up to its limit. Merges it into `into`, or returns a new message. */
 export type Read<T> = (reader: Reader, into?: T) => T;
 
 /**
- * Reads protobuf's wire format with the rules of etcd's generated decoders: a varint has at most ten bytes
- * and bits beyond the 64th are dropped, a known field with another wire type than its own is an error, groups
- * are skipped. Whatever is wrong throws INVALID_ARGUMENT.
+ * Reads protobuf's wire format by the rules of etcd's generated decoders: a varint has at most ten bytes, and bits beyond
+ * the 64th are dropped. A known field with a wrong wire type is an error. Groups are skipped. All errors are
+ * INVALID_ARGUMENT.
  */
 export class Reader {
   /** Next byte to read. */
   pos: number;
   /** End of the innermost message being read. */
   limit: number;
-  /** Where the tag read last begins. */
+  /** Position of the tag that was read last. */
   start = 0;
   private depth = 0;
-  /** Halves of the varint read last, as int32. */
+  /** Halves of the varint that was read last, as int32. */
   private lo = 0;
   private hi = 0;
 
-  /** Reads what is between `from` and `to` of `bytes`. */
+  /** Reads the bytes between `from` and `to`. */
   constructor(
     readonly bytes: Uint8Array,
     from = 0,
@@ -59,40 +60,40 @@ export class Reader {
     return this.pos < this.limit;
   }
 
-  /** The next tag: field number * 8 + wire type. Only to be called after `more()` said true. */
+  /** Reads a tag: field number * 8 + wire type. Call only after `more()` has returned true. */
   tag(): number {
     this.start = this.pos;
-    const byte = this.bytes[this.pos];
+    const byte = this.bytes[this.pos]!;
     if (byte < 0x80) {
       this.pos++;
       return byte;
     }
     this.varint();
-    // A field number is 32 bits of what follows the wire type; more is cut off, as etcd does.
+    // The field number is the 32 bits after the wire type. Further bits are dropped, as in etcd.
     return ((this.lo >>> 3) | (this.hi << 29)) * 8 + (this.lo & 7);
   }
 
-  /** A range end: `GIVEN_EMPTY` for one that is empty. */
+  /** Reads a range end; `GIVEN_EMPTY` for an empty one. */
   rangeEnd(): Uint8Array {
     const end = this.data();
     return end === EMPTY ? GIVEN_EMPTY : end;
   }
 
-  /** A bool: any varint but 0 is true. */
+  /** Reads a bool. Any varint but 0 is true. */
   bool(): boolean {
     this.varint();
     return (this.lo | this.hi) !== 0;
   }
 
-  /** An enum or int32 as a signed number. */
+  /** Reads an enum or int32 as a signed number. */
   int32(): number {
     this.varint();
     return this.lo;
   }
 
-  /** A signed 64-bit integer as the nearest double. */
+  /** Reads a signed 64-bit integer as the nearest double. */
   int64(): number {
-    const byte = this.bytes[this.pos];
+    const byte = this.bytes[this.pos]!;
     if (byte < 0x80 && this.pos < this.limit) {
       this.pos++;
       return byte;
@@ -101,27 +102,27 @@ export class Reader {
     return this.hi * HALF + (this.lo >>> 0);
   }
 
-  /** An unsigned 64-bit integer as the nearest double. */
+  /** Reads an unsigned 64-bit integer as the nearest double. */
   uint64(): number {
     this.varint();
     return (this.hi >>> 0) * HALF + (this.lo >>> 0);
   }
 
-  /** A signed 64-bit integer, exact. */
+  /** Reads a signed 64-bit integer exactly. */
   bigInt64(): bigint {
     this.varint();
     if (this.hi === 0) return BigInt(this.lo >>> 0);
     return (BigInt(this.hi) << 32n) | BigInt(this.lo >>> 0);
   }
 
-  /** An unsigned 64-bit integer, exact. */
+  /** Reads an unsigned 64-bit integer exactly. */
   bigUint64(): bigint {
     this.varint();
     if (this.hi === 0) return BigInt(this.lo >>> 0);
     return (BigInt(this.hi >>> 0) << 32n) | BigInt(this.lo >>> 0);
   }
 
-  /** A byte string, as a view of the input. */
+  /** Reads a byte string as a view of the input. */
   data(): Uint8Array {
     const length = this.length();
     const from = this.pos;
@@ -129,13 +130,13 @@ export class Reader {
     return length === 0 ? EMPTY : this.bytes.subarray(from, this.pos);
   }
 
-  /** Passes over a byte string, a text or a message. */
+  /** Skips a byte string, a text or a message. */
   skipData(): void {
     const length = this.length();
     this.pos += length;
   }
 
-  /** A text. Bytes that are not UTF-8 become replacement characters; etcd does not refuse them either. */
+  /** Reads a text. Bytes that are not UTF-8 become replacement characters, since etcd does not refuse them either. */
   text(): string {
     const length = this.length();
     if (length === 0) return "";
@@ -144,7 +145,7 @@ export class Reader {
     return Buffer.from(this.bytes.buffer, this.bytes.byteOffset + from, length).toString("utf8");
   }
 
-  /** A message field. With `into` the field is merged into an earlier occurrence of itself. */
+  /** Reads a message field. With `into`, merges it into an earlier occurrence. */
   message<T>(read: Read<T>, into?: T): T {
     const outer = this.enter();
     const message = read(this, into);
@@ -152,7 +153,7 @@ export class Reader {
     return message;
   }
 
-  /** Reads the length of a field and narrows the limit to it. The caller sets the limit back to what this returns. */
+  /** Reads the length of a field and narrows the limit to its end. Returns the outer limit, which the caller restores. */
   enter(): number {
     const length = this.length();
     const outer = this.limit;
@@ -160,18 +161,19 @@ export class Reader {
     return outer;
   }
 
-  /** Counts a level of nested transactions. Throws etcd's error for too many operations. Paired with `rise`. */
+  /** Enters a level of nested transactions. Throws etcd's error for too many operations. Paired with `rise`. */
   descend(): void {
     if (++this.depth > MAX_DEPTH) throw etcd.tooManyOps();
   }
 
+  /** Leaves a level of nested transactions. */
   rise(): void {
     this.depth--;
   }
 
-  /** A length that is known to fit between here and the limit. */
+  /** Reads a length. Throws when it exceeds the limit. */
   length(): number {
-    const byte = this.bytes[this.pos];
+    const byte = this.bytes[this.pos]!;
     let length = byte;
     if (byte < 0x80 && this.pos < this.limit) {
       this.pos++;
@@ -185,8 +187,8 @@ export class Reader {
   }
 
   /**
-   * Skips the field whose tag was read last and returns `unknown` with the field's raw bytes added. Known are
-   * the numbers 1 to `known` and `other`: meeting one of them here means that its wire type is wrong.
+   * Skips the field whose tag was read last, and returns `unknown` with the field's bytes appended. Throws for the known
+   * field numbers 1 to `known` and `other`, which have a wrong wire type when they come here.
    */
   unknown(tag: number, unknown: Uint8Array | undefined, known: number, other = 0): Uint8Array {
     const from = this.start;
@@ -200,7 +202,7 @@ export class Reader {
         return bytes.subarray(to - length, to);
       }
     } else if (length <= unknown.buffer.byteLength) {
-      // A buffer of this method's own, with room left: adding stays linear whatever a client sends.
+      // A buffer made below with room left. So the total cost stays linear for any input.
       const grown = new Uint8Array(unknown.buffer, 0, length);
       grown.set(bytes.subarray(from, to), unknown.length);
       return grown;
@@ -211,11 +213,11 @@ export class Reader {
     return grown;
   }
 
-  /** Skips the field whose tag was read last; `known` and `other` as for `unknown`. */
+  /** Skips the field whose tag was read last. `known` and `other` as in `unknown`. */
   skip(tag: number, known = 0, other = 0): void {
     const field = Math.floor(tag / 8);
     const wireType = tag - field * 8;
-    if (wireType === 4) throw malformed("end of a group that was not begun");
+    if (wireType === 4) throw malformed("end of a group that has no start");
     if (field <= 0) throw malformed(`field number ${field}`);
     if (field <= known || field === other) throw malformed(`wire type ${wireType} for field ${field}`);
     this.skipValue(wireType);
@@ -262,7 +264,7 @@ export class Reader {
     let hi = 0;
     for (let shift = 0; shift < 64; shift += 7) {
       if (pos >= limit) throw malformed("truncated");
-      const byte = bytes[pos++];
+      const byte = bytes[pos++]!;
       const bits = byte & 0x7f;
       if (shift < 28) {
         lo |= bits << shift;

@@ -1,3 +1,4 @@
+// Indices below are in range by construction; `!` keeps the hot loop free of checks.
 import { ResponseHeader } from "./generated/codecs.js";
 import * as tags from "./generated/tags.js";
 import { type Patches, patches, patchKeyValue, type ToRevision } from "./patch.js";
@@ -26,12 +27,12 @@ const {
 } = tags.ResponseOp;
 
 /*
- * Responses of a shard turned into responses to a client, without objects in between. Everywhere here `header` is
- * the new header FIELD as `encodeHeader` makes it; it replaces the response's own and comes first. All else
- * keeps its order, unknown fields too. Bytes that are no such response throw INVALID_ARGUMENT, as in `decode`.
+ * Rewrites a shard's responses into responses to clients, without decoding them into objects. `header` is always the new
+ * header field as `encodeHeader` makes it. It replaces the response's header and comes first. All other fields keep their
+ * order, including unknown ones. Bytes that are not such a response throw INVALID_ARGUMENT, as in `decode`.
  */
 
-/** The header field of any response: tag, length and payload. */
+/** Encodes the header field of a response: tag, length and payload. */
 export function encodeHeader(header: ResponseHeader): Uint8Array {
   const payload = ResponseHeader.encode(header);
   const field = new Uint8Array(1 + int64Size(payload.length) + payload.length);
@@ -40,7 +41,7 @@ export function encodeHeader(header: ResponseHeader): Uint8Array {
   return field;
 }
 
-/** The header of any response; all zero if it has none. */
+/** Decodes the header of any response. All fields are zero if it has none. */
 export function peekHeader(response: Uint8Array): ResponseHeader {
   const r = new Reader(response);
   while (r.more()) {
@@ -51,19 +52,19 @@ export function peekHeader(response: Uint8Array): ResponseHeader {
   return { clusterId: 0n, memberId: 0n, revision: 0, raftTerm: 0 };
 }
 
-/** `header.revision` of any response; 0 if it has none. */
+/** Returns `header.revision` of any response; 0 if it has none. */
 export function peekRevision(response: Uint8Array): number {
   const revision = leadingRevision(response);
   return revision >= 0 ? revision : searchRevision(response);
 }
 
 /**
- * The same for responses as etcd sends them, header first and nothing unusual in it; -1 for others. Every answer of a shard
- * is looked at, so that this does without a reader.
+ * `peekRevision` for responses in etcd's own form, with the header first and known fields only; -1 for others. It works
+ * without a reader, because it runs for every response of a shard.
  */
 function leadingRevision(response: Uint8Array): number {
-  if (response.length < 2 || response[0] !== HEADER || response[1] >= 0x80) return -1;
-  const end = 2 + response[1];
+  if (response.length < 2 || response[0] !== HEADER || response[1]! >= 0x80) return -1;
+  const end = 2 + response[1]!;
   if (end > response.length) return -1;
   let revision = 0;
   let at = 2;
@@ -74,9 +75,9 @@ function leadingRevision(response: Uint8Array): number {
     let weight = 1;
     let byte = 0x80;
     while (byte >= 0x80) {
-      // A varint that goes on into what follows, or is too long.
+      // A varint that exceeds the header, or is too long.
       if (at >= end || weight > MAX_WEIGHT) return -1;
-      byte = response[at++];
+      byte = response[at++]!;
       value += (byte & 0x7f) * weight;
       weight *= 0x80;
     }
@@ -85,7 +86,7 @@ function leadingRevision(response: Uint8Array): number {
   return revision < Number.MAX_SAFE_INTEGER ? revision : -1;
 }
 
-/** Of the tenth and last byte of a varint. */
+/** Weight of the tenth byte of a varint, which is the last. */
 const MAX_WEIGHT = 2 ** 63;
 
 function searchRevision(response: Uint8Array): number {
@@ -108,7 +109,7 @@ function searchRevision(response: Uint8Array): number {
   return revision;
 }
 
-/** A RangeResponse, what is between `from` and `to` of `response`, with the revisions of its keys mapped. */
+/** Rewrites a RangeResponse, the bytes between `from` and `to` of `response`, with the revisions of its keys mapped. */
 export function rewriteRange(
   response: Uint8Array,
   header: Uint8Array,
@@ -125,19 +126,19 @@ export function rewriteRange(
   return result;
 }
 
-/** A PutResponse with the revisions of the previous key mapped. */
+/** Rewrites a PutResponse with the revisions of the previous key mapped. */
 export function rewritePut(response: Uint8Array, header: Uint8Array, map: ToRevision): Uint8Array {
   return rewrite(response, header, patchPut, map);
 }
 
-/** A DeleteRangeResponse with the revisions of the previous keys mapped. */
+/** Rewrites a DeleteRangeResponse with the revisions of the previous keys mapped. */
 export function rewriteDeleteRange(response: Uint8Array, header: Uint8Array, map: ToRevision): Uint8Array {
   return rewrite(response, header, patchDeleteRange, map);
 }
 
 /**
- * A TxnResponse, with those it contains, whose keys' revisions are mapped by `map`. The headers inside keep
- * everything but their revision, which `inner` maps (0, as in a header without one, stays 0).
+ * Rewrites a TxnResponse and the responses in it. `map` maps the revisions of keys. The headers of nested responses change
+ * only in their revision, which `inner` maps (0 stays 0).
  */
 export function rewriteTxn(
   response: Uint8Array,
@@ -148,28 +149,28 @@ export function rewriteTxn(
   return rewrite(response, header, patchTxn, map, inner);
 }
 
-/** Any response with its header replaced and all else as it is. */
+/** Replaces the header of any response. */
 export function replaceHeader(response: Uint8Array, header: Uint8Array): Uint8Array {
   return rewrite(response, header, patchOther, identity);
 }
 
-/** Whether a TxnResponse tells of a write: a put, or a deletion of at least one key, at any depth. */
+/** Whether a TxnResponse has a write, at any depth: a put, or a deletion of at least one key. */
 export function txnWrote(response: Uint8Array): boolean {
   return wrote(new Reader(response));
 }
 
-/** Keys deleted, by a DeleteRangeResponse. */
+/** Number of deleted keys in a DeleteRangeResponse. */
 export function deletedCount(response: Uint8Array): number {
   return deleted(new Reader(response));
 }
 
 /**
- * Collects the changes of the fields up to the reader's limit. `headers` maps the revision of this response's
- * header; without it the header is dropped. `inner` does the same for the responses inside a transaction.
+ * Collects the changes to the fields up to the reader's limit. `headers` maps the revision in this response's header.
+ * Without it, the header is dropped. `inner` is `headers` for the responses in a transaction.
  */
 type Patch = (r: Reader, p: Patches, map: ToRevision, headers?: ToRevision, inner?: ToRevision) => void;
 
-/** Room for a response, of any content. */
+/** Returns a buffer of `length` bytes with arbitrary content. */
 export type Allocate = (length: number) => Uint8Array;
 
 function rewrite(
@@ -260,7 +261,7 @@ const patchResponseOp: Patch = (r, p, map, inner) => {
   }
 };
 
-/** A response of any other kind: only its header is known. */
+/** A response of any other type, of which only the header is known. */
 const patchOther: Patch = (r, p) => {
   while (r.more()) {
     const tag = r.tag();
@@ -269,7 +270,7 @@ const patchOther: Patch = (r, p) => {
   }
 };
 
-/** Applies `patch` to a message field whose tag has been read. */
+/** Applies `patch` to a message field. `r` is after its tag. */
 function patchNested(patch: Patch, r: Reader, p: Patches, map: ToRevision, inner?: ToRevision): void {
   const start = r.pos;
   const outer = r.enter();
@@ -279,7 +280,7 @@ function patchNested(patch: Patch, r: Reader, p: Patches, map: ToRevision, inner
   r.limit = outer;
 }
 
-/** A header field whose tag has been read. */
+/** Collects the changes to a header field. `r` is after its tag. */
 function patchHeader(r: Reader, p: Patches, headers?: ToRevision): void {
   const field = r.start;
   const start = r.pos;

@@ -3,8 +3,8 @@ import { malformed } from "./reader.js";
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * A text in a message of gRPC's own services, whose protobuf libraries are stricter than etcd's: throws INVALID_ARGUMENT for
- * bytes that are not UTF-8.
+ * Decodes a text in a message of gRPC's own services, whose protobuf libraries are stricter than etcd's. Throws
+ * INVALID_ARGUMENT for bytes that are not UTF-8.
  */
 export function strictText(bytes: Uint8Array): string {
   try {

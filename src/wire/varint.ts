@@ -3,7 +3,7 @@ const HALF = 4294967296;
 const INT64_LIMIT = 2 ** 63;
 const UINT64_LIMIT = 2 ** 64;
 
-/** Bytes of an int64 as a varint. Beyond the ends of int64 the value is taken as the end. */
+/** Bytes of an int64 as a varint. The value is clamped to int64. */
 export function int64Size(value: number): number {
   if (value < 0) return 10;
   if (value < 0x80) return 1;
@@ -16,7 +16,7 @@ export function int64Size(value: number): number {
   return size;
 }
 
-/** Bytes of a 64-bit integer, given in halves of 32 bits, as a varint. */
+/** Bytes of a 64-bit integer, given as halves of 32 bits, as a varint. */
 export function halvesSize(lo: number, hi: number): number {
   if (hi === 0) return int64Size(lo >>> 0);
   // The fifth byte holds the three lowest bits of the upper half.
@@ -25,7 +25,7 @@ export function halvesSize(lo: number, hi: number): number {
   return size;
 }
 
-/** Writes an int64 at `at`, clamped to int64; returns the place after it. */
+/** Writes a number, clamped to int64, as a varint at `at`. Returns the position after it. */
 export function putInt64(target: Uint8Array, at: number, value: number): number {
   if (value >= 0 && value < 128) {
     target[at] = value;
@@ -36,14 +36,17 @@ export function putInt64(target: Uint8Array, at: number, value: number): number 
   return putHalves(target, at, value | 0, Math.floor(value / HALF) | 0);
 }
 
-/** The lower and upper 32 bits of a uint64 given as a number, clamped to uint64. */
+/** Splits a number, clamped to uint64, into its lower and upper 32 bits. */
 export function uint64Halves(value: number): [lo: number, hi: number] {
   if (value >= UINT64_LIMIT) return [-1, -1];
   if (value <= 0) return [0, 0];
   return [value | 0, Math.floor(value / HALF) | 0];
 }
 
-/** Writes a 64-bit integer given in halves of 32 bits (either sign) at `at`; returns the place after it. */
+/**
+ * Writes a 64-bit integer, given as halves of 32 bits (signed or unsigned), as a varint at `at`. Returns the position
+ * after it.
+ */
 export function putHalves(target: Uint8Array, at: number, lo: number, hi: number): number {
   let low = lo >>> 0;
   let high = hi >>> 0;

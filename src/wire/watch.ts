@@ -25,7 +25,7 @@ const {
   raftTerm: RAFT_TERM,
 } = tags.ResponseHeader;
 
-/** A response of a shard's watch, its events not decoded any further than a watcher needs to be chosen. */
+/** A response of a shard's watch. Events are decoded as far as the choice of watchers needs. */
 export interface ShardWatchResponse {
   watchId: number;
   created: boolean;
@@ -40,24 +40,24 @@ export interface ShardWatchResponse {
 export interface RawEvent {
   type: EventType;
   key: Uint8Array;
-  /** The shard's own revision. */
+  /** The shard revision of the event. */
   modRevision: number;
-  /** The Event message. */
+  /** The encoded Event. */
   raw: Uint8Array;
 }
 
-/** An event as clients get it, made once and shared by all that watch it. It holds no memory of the response it came in. */
+/** An event as clients get it, encoded once for all of its watchers. It does not keep the shard's response in memory. */
 export interface EncodedEvent {
   readonly type: EventType;
-  /** The `WatchResponse.events` field (tag, length, payload), with the previous key if the shard sent it. Never change the bytes. */
+  /** The `WatchResponse.events` field (tag, length, payload), with the previous key if the shard sent it. Never modify it. */
   readonly full: Uint8Array;
-  /** The same without the previous key; made when first asked for, in memory of the same kind as `full`. */
+  /** `full` without the previous key. Encoded on first use, in memory from the same allocator. */
   readonly plain: Uint8Array;
-  /** What both take, about, bytes: the same from the beginning on, whether `plain` has been asked for or not. */
+  /** Approximate size of both in bytes. Does not depend on whether `plain` was used. */
   readonly bytes: number;
 }
 
-/** Throws `StatusError` INVALID_ARGUMENT when `response` is no WatchResponse. */
+/** Decodes a shard's response. Throws INVALID_ARGUMENT when it is not a WatchResponse. */
 export function decodeWatch(response: Uint8Array): ShardWatchResponse {
   const r = new Reader(response);
   const m: ShardWatchResponse = {
@@ -104,8 +104,8 @@ export function decodeWatch(response: Uint8Array): ShardWatchResponse {
 }
 
 /**
- * The revision in the header of a shard's response, which none of its events exceeds; `Infinity` when the response
- * tells of something besides events. Throws as `decodeWatch`, but reads no further than it must.
+ * Returns the revision in the header of a shard's response with events, which none of the events exceeds; `Infinity` for
+ * other responses. Throws INVALID_ARGUMENT for malformed fields, but reads only up to the first event.
  */
 export function peekWatchRevision(response: Uint8Array): number {
   const r = new Reader(response);
@@ -136,8 +136,8 @@ export function peekWatchRevision(response: Uint8Array): number {
 }
 
 /**
- * The event for clients, in memory from `allocate`: every revision in it mapped by `map`, all else untouched. Throws
- * `StatusError` INVALID_ARGUMENT when it is malformed inside.
+ * Encodes an event for clients, in memory from `allocate`, with all revisions mapped. Throws INVALID_ARGUMENT when the event
+ * is malformed.
  */
 export function encodeEvent(
   event: RawEvent,
@@ -161,14 +161,14 @@ export function encodeEvent(
 }
 
 /**
- * All of a WatchResponse but its events, whose fields follow it. `header` is a header FIELD as `encodeHeader` of
- * rewrite.ts makes it.
+ * Encodes a WatchResponse without its events, whose fields follow it. `header` is a header field as `encodeHeader`
+ * (rewrite.ts) makes it.
  */
 export function encodeWatchHead(header: Uint8Array, watchId: number, flags?: WatchFlags): Uint8Array {
   return writer.encode(writeWatchHead, { header, watchId, flags });
 }
 
-/** The fields of a WatchResponse that most responses leave out; as in `WatchResponse`. */
+/** Fields of `WatchResponse` that most responses do not have. */
 export interface WatchFlags {
   readonly created?: boolean;
   readonly canceled?: boolean;
@@ -178,13 +178,13 @@ export interface WatchFlags {
 }
 
 class SharedEvent implements EncodedEvent {
-  /** `plain`, once it is known. */
+  /** `plain`, once it is encoded. */
   private stripped: Uint8Array | undefined;
 
   constructor(
     readonly type: EventType,
     readonly full: Uint8Array,
-    /** What the previous key takes, bytes, before revisions were mapped; 0 without one. */
+    /** Bytes of the previous key before revisions were mapped; 0 without one. */
     private readonly previous: number,
     private readonly allocate: Allocate,
   ) {
@@ -202,7 +202,7 @@ class SharedEvent implements EncodedEvent {
   }
 }
 
-/** The event field `full` without its previous key. */
+/** Returns the event field `full` without its previous key. */
 function withoutPrevKv(full: Uint8Array, allocate: Allocate): Uint8Array {
   const p = patches.reset();
   const r = new Reader(full);
@@ -218,7 +218,7 @@ function withoutPrevKv(full: Uint8Array, allocate: Allocate): Uint8Array {
   return eventField(p, full, from, full.length, allocate);
 }
 
-/** An event field whose payload is what is between `from` and `to` of `source`, patched. */
+/** Encodes an event field whose payload is the bytes between `from` and `to` of `source`, patched. */
 function eventField(
   p: Patches,
   source: Uint8Array,
@@ -233,7 +233,7 @@ function eventField(
   return field;
 }
 
-/** Reads over a header, of which nothing is wanted, as strictly as who decodes it. */
+/** Skips a header, as strictly as decoding it. */
 function skipHeader(r: Reader): void {
   const outer = r.enter();
   while (r.more()) {
@@ -246,7 +246,7 @@ function skipHeader(r: Reader): void {
   r.limit = outer;
 }
 
-/** An Event field whose tag has been read. */
+/** Reads an Event field. `r` is after its tag. */
 function readRawEvent(r: Reader): RawEvent {
   const outer = r.enter();
   const m: RawEvent = { type: 0, key: EMPTY, modRevision: 0, raw: r.bytes.subarray(r.pos, r.limit) };

@@ -7,7 +7,7 @@ import type { Writer } from "./writer.js";
 const { createRequest: CREATE, cancelRequest: CANCEL, progressRequest: PROGRESS } = tags.WatchRequest;
 const { watchId: WATCH_ID } = tags.WatchCancelRequest;
 
-/** What a client sends on a watch stream. `none`: a message without any of the three, which etcd ignores. */
+/** A client's message on a watch stream. `none`: a message without any of the three requests, which etcd ignores. */
 export type WatchRequest =
   | { kind: "create"; request: WatchCreateRequest; unknown?: Uint8Array }
   | { kind: "cancel"; watchId: number; unknown?: Uint8Array }
@@ -67,7 +67,7 @@ function writeWatchCancel(w: Writer, watchId: number): void {
   w.int64(WATCH_ID, watchId);
 }
 
-/** A progress request has no fields: that it is there is all it says. */
+/** A progress request has no fields. */
 function readWatchProgress(r: Reader): true {
   while (r.more()) r.skip(r.tag());
   return true;

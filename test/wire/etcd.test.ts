@@ -11,7 +11,7 @@ import { decodeWatch } from "../../src/wire/watch.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
 import { hex } from "./reference.js";
 
-/** What a real etcd sends and takes: every response must be the bytes that our own codec makes of it. */
+/** Messages of a real etcd: encoding a decoded response must give the same bytes. */
 
 let etcd: EtcdProcess;
 let client: Client;
@@ -38,7 +38,7 @@ function unary(path: string, request: Uint8Array): Promise<Buffer> {
   });
 }
 
-/** Sends a request; the response as bytes and decoded, after having been encoded back to the same bytes. */
+/** Sends a request, and checks that its response is encoded to the same bytes. Returns it as bytes and decoded. */
 async function ask<Q, R>(path: string, request: m.Codec<Q>, message: m.Init<Q>, response: m.Codec<R>) {
   const bytes = await unary(path, request.encode(message));
   const decoded = response.decode(bytes);
@@ -46,7 +46,7 @@ async function ask<Q, R>(path: string, request: m.Codec<Q>, message: m.Init<Q>, 
   return { bytes, decoded };
 }
 
-test("keys, transactions and leases go there and back", async () => {
+test("keys, transactions and leases round-trip", async () => {
   const lease = (
     await ask(Lease.LeaseGrant, m.LeaseGrantRequest, { ttl: 600, id: 77n }, m.LeaseGrantResponse)
   ).decoded;
@@ -116,7 +116,7 @@ test("keys, transactions and leases go there and back", async () => {
   await ask(KV.Compact, m.CompactionRequest, { revision }, m.CompactionResponse);
 });
 
-test("status and members go there and back", async () => {
+test("status and members round-trip", async () => {
   const status = (await ask(Maintenance.Status, m.StatusRequest, {}, m.StatusResponse)).decoded;
   assert.match(status.version, /^3\./);
   assert.equal(status.leader, status.header?.memberId);
@@ -130,7 +130,7 @@ test("status and members go there and back", async () => {
   assert.deepEqual(list.decoded.members[0].clientUrls, [etcd.url]);
 });
 
-test("a watch stream goes there and back", { timeout: 60_000 }, async () => {
+test("messages of a watch stream round-trip", { timeout: 60_000 }, async () => {
   const stream = client.makeBidiStreamRequest<Uint8Array, Buffer>(Watch.Watch, asIs, asIs);
   const received: Buffer[] = [];
   const messages: AsyncIterator<Buffer> = stream[Symbol.asyncIterator]();

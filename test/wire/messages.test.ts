@@ -14,7 +14,7 @@ for (const [index, name] of messageTypes.entries()) {
   const type = lookup(name);
   const codec = codecs[name];
 
-  test(`${name}: what an encoder makes is decoded like protobufjs does, and encoded to the same bytes`, () => {
+  test(`${name}: canonical messages are decoded as by protobufjs, and encoded to the same bytes`, () => {
     const random = new Random(seed + index);
     for (let i = 0; i < 200; i++) {
       const bytes = randomMessage(random, type, "canonical");
@@ -28,7 +28,7 @@ for (const [index, name] of messageTypes.entries()) {
     }
   });
 
-  test(`${name}: any form a message may have is decoded by the rules, and its encoding means the same`, () => {
+  test(`${name}: any valid form is decoded by the rules, and encoding keeps its meaning`, () => {
     const random = new Random(seed + 1000 + index);
     for (let i = 0; i < 300; i++) {
       const bytes = randomMessage(random, type, "loose");
@@ -39,7 +39,7 @@ for (const [index, name] of messageTypes.entries()) {
     }
   });
 
-  test(`${name}: damaged bytes are refused as INVALID_ARGUMENT exactly when they are malformed`, () => {
+  test(`${name}: damaged bytes are INVALID_ARGUMENT exactly when they are malformed`, () => {
     const random = new Random(seed + 2000 + index);
     for (let i = 0; i < 600; i++) {
       const bytes = damage(random, randomMessage(random, type, random.pick(["canonical", "loose"])));
@@ -50,7 +50,7 @@ for (const [index, name] of messageTypes.entries()) {
   });
 }
 
-test("random bytes never do worse than INVALID_ARGUMENT", () => {
+test("random bytes throw nothing but INVALID_ARGUMENT", () => {
   const random = new Random(seed + 3000);
   for (let i = 0; i < 20000; i++) {
     const bytes = random.bytes(random.below(30));
@@ -63,7 +63,7 @@ test("random bytes never do worse than INVALID_ARGUMENT", () => {
   }
 });
 
-test("int64 keeps its sign and its ends, and is clamped when encoded", () => {
+test("int64 keeps its sign and its bounds, and is clamped when encoded", () => {
   const { CompactionRequest } = messages;
   for (const [revision, expected] of [
     [-1, -1],
@@ -91,7 +91,7 @@ test("ids are exact over all 64 bits", () => {
   }
 });
 
-test("a compare keeps which operand was set, even at its zero value", () => {
+test("a compare keeps which operand was set, even with its zero value", () => {
   const { Compare } = messages;
   for (const operand of [{ version: 0 }, { createRevision: 0 }, { modRevision: 0 }, { lease: 0n }]) {
     assert.deepEqual(
@@ -106,7 +106,7 @@ test("a compare keeps which operand was set, even at its zero value", () => {
   assert.equal(Compare.decode(Compare.encode({})).value, undefined);
 });
 
-test("a known field with a wrong wire type is refused, whatever its number", () => {
+test("any known field with a wrong wire type is refused", () => {
   const cases: [MessageType, number][] = [
     ["Compare", 64],
     ["WatchResponse", 11],
@@ -126,7 +126,7 @@ test("byte fields are views of the input and absent ones are EMPTY", () => {
   assert.equal(request.value, messages.EMPTY);
 });
 
-test("what was encoded does not change when more is encoded", () => {
+test("encoded bytes do not change when more is encoded", () => {
   const random = new Random(seed + 4000);
   const kept: { bytes: Uint8Array; before: string }[] = [];
   for (let i = 0; i < 500; i++) {
@@ -137,7 +137,7 @@ test("what was encoded does not change when more is encoded", () => {
   for (const { bytes, before } of kept) assert.equal(hex(bytes), before);
 });
 
-test("transactions may be nested, but not without end", () => {
+test("nesting of transactions is limited", () => {
   const { TxnRequest } = messages;
   const nested = (depth: number): Uint8Array => {
     let bytes = Buffer.alloc(0);
@@ -154,19 +154,19 @@ test("transactions may be nested, but not without end", () => {
 });
 
 test("a message of many scattered unknown fields is decoded in linear time", () => {
-  // 400,000 times a field that is known and one that is not: quadratic copying would take minutes.
+  // 400,000 known fields alternate with as many unknown ones. Quadratic copying would take minutes.
   const bytes = Buffer.alloc(4 * 400_000);
   for (let i = 0; i < bytes.length; i += 4) bytes.set([0x18, 1, 0x78, 1], i);
   const started = process.cpuUsage();
   const message = messages.RangeRequest.decode(bytes);
-  // Processor time, which a busy machine does not stretch.
+  // CPU time, which does not depend on the load of the machine.
   assert.ok(process.cpuUsage(started).user < 5_000_000);
   assert.equal(message.unknown?.length, bytes.length / 2);
 });
 
 type Attempt = { result: unknown } | { refused: true };
 
-/** What `run` returns, or that it refused its input in the one way it may. */
+/** Returns the result of `run`, or a marker when it throws INVALID_ARGUMENT. */
 function attempt(run: () => unknown): Attempt {
   try {
     return { result: run() };
@@ -177,7 +177,7 @@ function attempt(run: () => unknown): Attempt {
   }
 }
 
-/** The message without the fields that nobody knows, at any depth. */
+/** The message without unknown fields, at any depth. */
 function withoutUnknown<T>(message: T): T {
   if (message instanceof Uint8Array || typeof message !== "object" || message === null) return message;
   if (Array.isArray(message)) return message.map(withoutUnknown) as T;

@@ -4,7 +4,7 @@ import protobuf from "protobufjs";
 import * as paths from "../../src/wire/paths.js";
 import { root } from "./reference.js";
 
-test("paths name every method of every service, and nothing else", () => {
+test("there is a path for every method of every service, and no other", () => {
   const expected: Record<string, Record<string, string>> = {};
   const visit = (namespace: protobuf.NamespaceBase): void => {
     for (const nested of namespace.nestedArray) {

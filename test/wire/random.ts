@@ -1,10 +1,10 @@
 import protobuf from "protobufjs";
 import { flattened, isBig } from "./reference.js";
 
-/** Seed of this run; `SEED` in the environment replays one. */
+/** Seed of this run. Set `SEED` in the environment to replay a run. */
 export const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 
-/** Small deterministic random source (mulberry32). */
+/** Small deterministic random number generator (mulberry32). */
 export class Random {
   private state: number;
 
@@ -60,9 +60,9 @@ const FAR = [
 ];
 
 /**
- * How messages are made. `canonical`: as any encoder makes them, with numbers that a double holds exactly, so that
- * encoding again must give the same bytes. `loose`: anything a decoder has to take: any order, fields repeated,
- * messages split in parts, long varints, unknown fields, groups.
+ * Form of random messages. `canonical`: as encoders make them, with numbers that a double represents exactly, so that
+ * encoding them again must give the same bytes. `loose`: any form that a decoder must accept: fields in any order and
+ * repeated, messages in several parts, long varints, unknown fields, groups.
  */
 export type Style = "canonical" | "loose";
 
@@ -150,7 +150,7 @@ function randomUnknown(random: Random, type: protobuf.Type): Buffer {
     case 2:
       return Buffer.concat([tag(id, 5), random.bytes(4)]);
     case 3:
-      // A group that holds a group and a field.
+      // A group with a group and a field.
       return Buffer.concat([
         tag(id, 3),
         tag(3, 3),
@@ -174,7 +174,7 @@ function delimited(id: number, content: Buffer, random?: Random, loose = false):
   return Buffer.concat([tag(id, 2, random, loose), length, content]);
 }
 
-/** A varint; with `random` now and then a longer one than needed. */
+/** A varint. With `random`, sometimes longer than needed. */
 export function varint(value: bigint, random?: Random): Buffer {
   const bytes: number[] = [];
   let rest = value;
@@ -192,7 +192,7 @@ export function varint(value: bigint, random?: Random): Buffer {
   return Buffer.from(bytes);
 }
 
-/** Bytes that have been damaged in one way or several. */
+/** Damages bytes in one or more ways. */
 export function damage(random: Random, bytes: Buffer): Buffer {
   let result = Buffer.from(bytes);
   do {

@@ -12,7 +12,7 @@ console.log(`# SEED=${seed}`);
 const header = encodeHeader({ clusterId: 3n, memberId: 4n, revision: 500, raftTerm: 6 });
 const map = (revision: number): number => revision * 3;
 
-test("a group is the transaction of its ranges, to the byte", () => {
+test("a group is encoded as a transaction of its ranges, to the byte", () => {
   const random = new Random(seed);
   for (let i = 0; i < 300; i++) {
     const requests = Array.from({ length: random.below(5) }, () =>
@@ -26,7 +26,7 @@ test("a group is the transaction of its ranges, to the byte", () => {
   }
 });
 
-test("the ranges of an answer are found, and can be rewritten where they are", () => {
+test("the ranges in a response are found, and can be rewritten in place", () => {
   const random = new Random(seed + 1);
   for (let i = 0; i < 300; i++) {
     const ranges = Array.from({ length: random.below(5) }, () =>
@@ -46,7 +46,7 @@ test("the ranges of an answer are found, and can be rewritten where they are", (
   }
 });
 
-test("what is no answer to a transaction is refused, or says of too few ranges", () => {
+test("malformed responses are refused, or have fewer ranges", () => {
   const random = new Random(seed + 2);
   for (let i = 0; i < 2000; i++) {
     const answer = damage(random, randomMessage(random, lookup("TxnResponse"), "loose"));

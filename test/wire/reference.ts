@@ -3,8 +3,8 @@ import protobuf from "protobufjs";
 import { packageRoot } from "../../src/ops/package.js";
 
 /**
- * An independent decoder to compare with: slow and plain, driven by proto/, with the rules of etcd's generated Go
- * code (last scalar wins, a message field merges, a oneof member replaces, a wrong wire type is an error).
+ * An independent decoder for comparison: slow, simple, and driven by proto/. It has the rules of etcd's generated Go code:
+ * the last scalar wins, message fields merge, a oneof member replaces the others, and a wrong wire type is an error.
  */
 
 const folder = join(packageRoot, "proto");
@@ -20,7 +20,7 @@ function load(): protobuf.Root {
   return result;
 }
 
-/** Message types that src/wire has a codec for. */
+/** The message types with a codec in src/wire. */
 export const messageTypes = [
   "ResponseHeader",
   "RangeRequest",
@@ -114,22 +114,22 @@ export function lookup(name: string): protobuf.Type {
   return root.lookupType(`${found}.${name}`);
 }
 
-/** Whether src/wire has a 64-bit field as a bigint. */
+/** Whether a 64-bit field is a bigint in src/wire. */
 export function isBig(field: protobuf.Field): boolean {
   return ["cluster_id", "member_id", "lease", "ID", "leader", "memberID", "targetID"].includes(field.name);
 }
 
-/** Types that src/wire makes something shorter of, without room for unknown fields. */
+/** Types that src/wire decodes to a simpler value, without unknown fields. */
 export const flattened = ["LeaseStatus", "WatchCancelRequest", "WatchProgressRequest"];
 
-/** What a decoder makes of a message: plain data, byte strings as hexadecimal. */
+/** A decoded message as plain data, with byte strings in hexadecimal. */
 export type Plain = { [name: string]: unknown };
 
 export class Malformed extends Error {}
 
 const MASK = 2n ** 64n - 1n;
 
-/** A two's complement number of `bits` bits. Not `BigInt.asIntN`: Node 20 aborts when it optimises that here. */
+/** A two's complement number of `bits` bits. Not `BigInt.asIntN`, because Node 20 aborts when it optimises that here. */
 function signed(value: bigint, bits: number): bigint {
   return value >> BigInt(bits - 1) === 0n ? value : value - (1n << BigInt(bits));
 }
@@ -140,7 +140,7 @@ interface Occurrence {
   value: bigint | Uint8Array;
 }
 
-/** Decodes `bytes` to the shape of src/wire (as `plain` gives it); throws `Malformed`. */
+/** Decodes `bytes` to the form that `plain` returns. Throws `Malformed`. */
 export function decode(type: protobuf.Type, bytes: Uint8Array): Plain {
   const { occurrences, unknown } = split(type, bytes);
   const result: Plain = {};
@@ -160,7 +160,7 @@ export function decode(type: protobuf.Type, bytes: Uint8Array): Plain {
     } else if (field.resolvedType instanceof protobuf.Type) {
       const whole = Buffer.concat([parts.get(field) ?? Buffer.alloc(0), value as Uint8Array]);
       parts.set(field, whole);
-      // Each occurrence must be well-formed by itself; together they are the merged message.
+      // Each occurrence must be well-formed. Together they are the merged message.
       convert(field, value);
       result[name] = convert(field, whole);
     } else {
@@ -177,7 +177,7 @@ export function decode(type: protobuf.Type, bytes: Uint8Array): Plain {
   return result;
 }
 
-/** A decoded message of src/wire as plain data. */
+/** Converts a message decoded by src/wire to plain data. */
 export function plain(message: unknown): unknown {
   if (message instanceof Uint8Array) return hex(message);
   if (Array.isArray(message)) return message.map(plain);
@@ -286,7 +286,7 @@ export function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
 }
 
-/** Name of a field in src/wire. */
+/** The name of a field in src/wire. */
 function nameOf(field: protobuf.Field): string {
   return camel(field.name);
 }

@@ -38,7 +38,7 @@ const header: ResponseHeader = {
 };
 const field = encodeHeader(header);
 
-/** Changes lengths both ways, keeps 0. */
+/** Makes varints longer and shorter, and keeps 0. */
 const map = (revision: number): number => (revision === 0 ? 0 : revision > 2 ** 30 ? 3 : revision * 1000 + 7);
 const inner = (revision: number): number => (revision > 1000 ? 1 : 2 ** 50);
 
@@ -83,7 +83,7 @@ const cases: {
 for (const [index, { name, codec, rewrite, model }] of cases.entries()) {
   const type = lookup(name);
 
-  test(`${name}: rewriting is decoding, mapping and encoding, to the byte`, () => {
+  test(`${name}: rewriting equals decoding, mapping and encoding, to the byte`, () => {
     const random = new Random(seed + index);
     for (let i = 0; i < 500; i++) {
       const response = explicit(codec, randomMessage(random, type, "canonical"));
@@ -95,7 +95,7 @@ for (const [index, { name, codec, rewrite, model }] of cases.entries()) {
     }
   });
 
-  test(`${name}: whatever the order and form of the fields`, () => {
+  test(`${name}: fields in any order and form are rewritten`, () => {
     const random = new Random(seed + 100 + index);
     for (let i = 0; i < 1000; i++) {
       const response = randomMessage(random, type, "loose");
@@ -104,21 +104,21 @@ for (const [index, { name, codec, rewrite, model }] of cases.entries()) {
     }
   });
 
-  test(`${name}: malformed responses are refused as INVALID_ARGUMENT, as by decoding`, () => {
+  test(`${name}: malformed responses are INVALID_ARGUMENT, as in decoding`, () => {
     const random = new Random(seed + 200 + index);
     for (let i = 0; i < 3000; i++) {
       const style: Style = random.pick(["canonical", "loose"]);
       const response = damage(random, randomMessage(random, type, style));
       const decoded = refused(() => codec.decode(response));
       const rewritten = refused(() => rewrite(response));
-      // `replaceHeader` does not know the fields behind the header; all others are as strict as decoding.
+      // `replaceHeader` does not know the fields after the header. All others are as strict as decoding.
       if (name !== "LeaseGrantResponse") assert.equal(rewritten, decoded, hex(response));
       else if (rewritten) assert.ok(decoded, hex(response));
     }
   });
 }
 
-test("the header field decodes to the header, and can be told from any response", () => {
+test("the header field decodes to the header, and is read from any response", () => {
   const random = new Random(seed + 300);
   for (const { codec, rewrite, name } of cases) {
     assert.deepEqual((codec.decode(rewrite(codec.encode({}))) as { header: ResponseHeader }).header, header);
@@ -142,7 +142,7 @@ test("the header field decodes to the header, and can be told from any response"
   }
 });
 
-test("a header behind other fields is found and replaced", () => {
+test("a header after other fields is found and replaced", () => {
   const response = Buffer.concat([
     RangeResponse.encode({ count: 7 }),
     encodeHeader({ ...header, revision: 12 }),
@@ -153,7 +153,7 @@ test("a header behind other fields is found and replaced", () => {
   assert.equal(hex(rewritten), hex(RangeResponse.encode({ header, count: 7 })));
 });
 
-test("a transaction wrote if there is a put or a deletion of something at any depth", () => {
+test("a transaction wrote if it has a put or a deletion of a key at any depth", () => {
   const random = new Random(seed + 400);
   const seen = { true: 0, false: 0 };
   for (let i = 0; i < 1000; i++) {
@@ -174,7 +174,7 @@ test("a transaction wrote if there is a put or a deletion of something at any de
   assert.equal(txnWrote(nested(1)), true);
 });
 
-test("deletedCount reads only the count", () => {
+test("deletedCount returns the count", () => {
   assert.equal(
     deletedCount(DeleteRangeResponse.encode({ header, deleted: 300, prevKvs: [{ version: 4 }] })),
     300,
@@ -182,7 +182,7 @@ test("deletedCount reads only the count", () => {
   assert.equal(deletedCount(DeleteRangeResponse.encode({ header })), 0);
 });
 
-test("a mapping that throws leaves nothing behind", () => {
+test("a mapping that throws does not affect later calls", () => {
   const response = RangeResponse.encode({ kvs: [{ key: Buffer.from("k"), modRevision: 5 }] });
   const fail = (): number => {
     throw new Error("no such revision");
@@ -200,7 +200,7 @@ function mapPrev(m: PutResponse): { prevKv?: KeyValue } {
 }
 
 function mapInner<T extends { header?: ResponseHeader }>(m: T): T {
-  // A header without a revision has none to map.
+  // A header without a revision is not mapped.
   if (m.header === undefined || m.header.revision === 0) return m;
   return { ...m, header: { ...m.header, revision: inner(m.header.revision) } };
 }
@@ -233,7 +233,7 @@ function wrote(m: TxnResponse): boolean {
   );
 }
 
-/** The message as src/wire encodes it, so that bytes can be compared. */
+/** Encodes the message again by src/wire, so that bytes can be compared. */
 function explicit(codec: Codec<object>, bytes: Uint8Array): Uint8Array {
   return codec.encode(codec.decode(bytes));
 }

@@ -14,7 +14,7 @@ const header = { clusterId: 2n ** 64n - 3n, memberId: 77n, revision: 2 ** 40 + 5
 const field = encodeHeader(header);
 const map = (revision: number): number => (revision === 0 ? 0 : revision > 2 ** 30 ? 3 : revision * 1000 + 7);
 
-test("a shard's response is decoded as far as a watcher has to be chosen", () => {
+test("a shard's response is decoded as far as the choice of watchers needs", () => {
   const random = new Random(seed);
   for (let i = 0; i < 1500; i++) {
     const bytes = randomMessage(random, type, i % 2 === 0 ? "canonical" : "loose");
@@ -40,7 +40,7 @@ test("a shard's response is decoded as far as a watcher has to be chosen", () =>
   }
 });
 
-test("encoded events follow a head and make the response that a client expects", () => {
+test("a head and encoded events are the response that a client expects", () => {
   const random = new Random(seed + 1);
   for (let i = 0; i < 1500; i++) {
     const bytes = randomMessage(random, type, i % 2 === 0 ? "canonical" : "loose");
@@ -65,7 +65,7 @@ test("encoded events follow a head and make the response that a client expects",
   }
 });
 
-test("from canonical events come canonical bytes", () => {
+test("canonical events are encoded to canonical bytes", () => {
   const random = new Random(seed + 2);
   for (let i = 0; i < 500; i++) {
     const bytes = randomMessage(random, type, "canonical");
@@ -79,7 +79,7 @@ test("from canonical events come canonical bytes", () => {
   }
 });
 
-test("the encoding without the previous key is made once, and not at all where there is none", () => {
+test("events are encoded without the previous key once, and not at all when there is none", () => {
   const kv = { key: Buffer.from("key"), modRevision: 9, createRevision: 3, value: Buffer.alloc(100, 1) };
   const bytes = WatchResponse.encode({ events: [{ kv, prevKv: { ...kv, modRevision: 3 } }, { kv }] });
   const [both, single] = decodeWatch(bytes).events.map((event) => encodeEvent(event, map));
@@ -88,7 +88,7 @@ test("the encoding without the previous key is made once, and not at all where t
   assert.equal(single.plain, single.full);
 });
 
-test("an encoded event keeps nothing of the response it came in", () => {
+test("an encoded event does not keep the response in memory", () => {
   const bytes = WatchResponse.encode({ events: [{ kv: { key: Buffer.from("key"), modRevision: 9 } }] });
   const event = encodeEvent(decodeWatch(bytes).events[0], map);
   assert.notEqual(event.full.buffer, bytes.buffer);
@@ -97,7 +97,7 @@ test("an encoded event keeps nothing of the response it came in", () => {
   assert.equal(hex(event.full), before);
 });
 
-test("malformed responses are refused as INVALID_ARGUMENT exactly when decoding refuses them", () => {
+test("malformed responses are INVALID_ARGUMENT exactly when decoding refuses them", () => {
   const random = new Random(seed + 3);
   for (let i = 0; i < 4000; i++) {
     const bytes = damage(random, randomMessage(random, type, random.pick(["canonical", "loose"])));

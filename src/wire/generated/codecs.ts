@@ -1,21 +1,21 @@
-// Generated from proto/ by `npm run generate`: change it there.
+// Generated from proto/ by `npm run generate`. Edit proto/ instead.
 
 import { codec, type Init, type MessageCodec } from "../codec.js";
 import { EMPTY, type Reader } from "../reader.js";
 import type { Writer } from "../writer.js";
 import type { CompareResult, CompareTarget, EventType, SortOrder, SortTarget } from "./enums.js";
 
-/** One key in one of its versions. */
+/** One version of a key. */
 export interface KeyValue {
   key: Uint8Array;
-  /** Revision that created the key, of its current life. */
+  /** Revision of the key's last creation. */
   createRevision: number;
-  /** Revision that wrote this version. */
+  /** Revision of the last change. */
   modRevision: number;
-  /** Writes since the creation, 1 for the first; 0 in the event of a deletion. */
+  /** Number of writes since the creation, 1 for the first; 0 for a deletion. */
   version: number;
   value: Uint8Array;
-  /** Lease that the key is attached to, 0 for none. */
+  /** Lease of the key; 0: no lease. */
   lease: bigint;
   unknown?: Uint8Array;
 }
@@ -64,12 +64,12 @@ function writeKeyValue(w: Writer, m: Init<KeyValue>): void {
 
 export const KeyValue: MessageCodec<KeyValue> = codec(readKeyValue, writeKeyValue);
 
-/** One change of one key. */
+/** A change to a key. */
 export interface Event {
   type: EventType;
-  /** The key after the change; for a deletion only its key and mod revision. */
+  /** The key after the change; only key and mod revision for a deletion. */
   kv?: KeyValue;
-  /** The key before the change, if it was asked for and is not compacted. */
+  /** The key before the change, if it was requested and is not compacted. */
   prevKv?: KeyValue;
   unknown?: Uint8Array;
 }
@@ -103,7 +103,7 @@ function writeEvent(w: Writer, m: Init<Event>): void {
 
 export const Event: MessageCodec<Event> = codec(readEvent, writeEvent);
 
-/** Heads every response: which member answers, and from which state of the store. */
+/** First field of every response: the member that answered, and the revision of its store. */
 export interface ResponseHeader {
   clusterId: bigint;
   memberId: bigint;
@@ -148,22 +148,22 @@ function writeResponseHeader(w: Writer, m: Init<ResponseHeader>): void {
 
 export const ResponseHeader: MessageCodec<ResponseHeader> = codec(readResponseHeader, writeResponseHeader);
 
-/** Reads a key, or the keys from `key` up to, not including, `rangeEnd`. */
+/** Reads a key, or the keys from `key` up to, but not including, `rangeEnd`. */
 export interface RangeRequest {
   key: Uint8Array;
   /** Empty: the single key. One zero byte: all keys from `key` on. */
   rangeEnd: Uint8Array;
-  /** Most keys to return; 0: all. */
+  /** Most keys to return; 0: no limit. */
   limit: number;
-  /** State to read; 0 or less: the newest. */
+  /** Revision to read at; 0 or less: the newest. */
   revision: number;
   sortOrder: SortOrder;
   sortTarget: SortTarget;
-  /** Whether a stale answer of one member will do. */
+  /** Whether the answering member may return stale data. */
   serializable: boolean;
   keysOnly: boolean;
   countOnly: boolean;
-  /** Bounds, inclusive; 0: none. */
+  /** Inclusive bounds; 0: no bound. */
   minModRevision: number;
   maxModRevision: number;
   minCreateRevision: number;
@@ -257,13 +257,13 @@ function writeRangeRequest(w: Writer, m: Init<RangeRequest>): void {
 
 export const RangeRequest: MessageCodec<RangeRequest> = codec(readRangeRequest, writeRangeRequest);
 
-/** Answer to a Range. */
+/** Response to a Range. */
 export interface RangeResponse {
   header?: ResponseHeader;
   kvs: KeyValue[];
-  /** Whether the limit left keys out. */
+  /** Whether there are more keys than the limit. */
   more: boolean;
-  /** Keys in the range, whatever limit and bounds. */
+  /** Number of keys in the range, regardless of limit and bounds. */
   count: number;
   unknown?: Uint8Array;
 }
@@ -305,13 +305,13 @@ export const RangeResponse: MessageCodec<RangeResponse> = codec(readRangeRespons
 export interface PutRequest {
   key: Uint8Array;
   value: Uint8Array;
-  /** 0: none. */
+  /** 0: no lease. */
   lease: bigint;
-  /** Whether to return the key as it was. */
+  /** Whether to return the previous version of the key. */
   prevKv: boolean;
-  /** Keep the value that the key has. */
+  /** Keep the current value. */
   ignoreValue: boolean;
-  /** Keep the lease that the key has. */
+  /** Keep the current lease. */
   ignoreLease: boolean;
   unknown?: Uint8Array;
 }
@@ -367,7 +367,7 @@ function writePutRequest(w: Writer, m: Init<PutRequest>): void {
 
 export const PutRequest: MessageCodec<PutRequest> = codec(readPutRequest, writePutRequest);
 
-/** Answer to a Put. */
+/** Response to a Put. */
 export interface PutResponse {
   header?: ResponseHeader;
   prevKv?: KeyValue;
@@ -399,11 +399,11 @@ function writePutResponse(w: Writer, m: Init<PutResponse>): void {
 
 export const PutResponse: MessageCodec<PutResponse> = codec(readPutResponse, writePutResponse);
 
-/** Deletes a key or a range, which is given as in RangeRequest. */
+/** Deletes a key or a range, as in RangeRequest. */
 export interface DeleteRangeRequest {
   key: Uint8Array;
   rangeEnd: Uint8Array;
-  /** Whether to return the keys as they were. */
+  /** Whether to return the previous versions of the keys. */
   prevKv: boolean;
   unknown?: Uint8Array;
 }
@@ -443,10 +443,10 @@ export const DeleteRangeRequest: MessageCodec<DeleteRangeRequest> = codec(
   writeDeleteRangeRequest,
 );
 
-/** Answer to a DeleteRange. */
+/** Response to a DeleteRange. */
 export interface DeleteRangeResponse {
   header?: ResponseHeader;
-  /** Keys that were deleted. */
+  /** Number of deleted keys. */
   deleted: number;
   prevKvs: KeyValue[];
   unknown?: Uint8Array;
@@ -487,7 +487,7 @@ export const DeleteRangeResponse: MessageCodec<DeleteRangeResponse> = codec(
   writeDeleteRangeResponse,
 );
 
-/** Compares, then runs `success` if all hold, else `failure`: all at one revision. */
+/** Runs `success` if all compares hold, otherwise `failure`, atomically at one revision. */
 export interface TxnRequest {
   compare: Compare[];
   success: RequestOp[];
@@ -527,8 +527,8 @@ function writeTxnRequest(w: Writer, m: Init<TxnRequest>): void {
 export const TxnRequest: MessageCodec<TxnRequest> = codec(readTxnRequest, writeTxnRequest);
 
 /**
- * A condition on a key, or on every key of a range. What it compares with need not be the member of the oneof
- * that `target` names: etcd then compares with 0 or nothing.
+ * A condition on a key, or on every key of a range. The member of the oneof can be another one than `target`
+ * names. etcd then compares with 0 or an empty value.
  */
 export interface Compare {
   result: CompareResult;
@@ -587,7 +587,7 @@ function readCompare(r: Reader, m: Compare = { result: 0, target: 0, key: EMPTY,
   return m;
 }
 
-/** A member of the oneof takes the place of the one before it. */
+/** Clears the oneof, because its last member replaces the others. */
 function clearCompare(m: Compare): void {
   if (m.version !== undefined) delete m.version;
   if (m.createRevision !== undefined) delete m.createRevision;
@@ -611,7 +611,7 @@ function writeCompare(w: Writer, m: Init<Compare>): void {
 
 export const Compare: MessageCodec<Compare> = codec(readCompare, writeCompare);
 
-/** One operation of a transaction. etcd refuses or ignores one of no kind. */
+/** One operation of a transaction. etcd refuses or ignores an empty one. */
 export type RequestOp =
   | { kind: "range"; request: RangeRequest; unknown?: Uint8Array }
   | { kind: "put"; request: PutRequest; unknown?: Uint8Array }
@@ -665,12 +665,12 @@ function writeRequestOp(w: Writer, m: Init<RequestOp>): void {
 
 export const RequestOp: MessageCodec<RequestOp> = codec(readRequestOp, writeRequestOp);
 
-/** Answer to a Txn. */
+/** Response to a Txn. */
 export interface TxnResponse {
   header?: ResponseHeader;
-  /** Whether the compares held. */
+  /** Whether all compares held. */
   succeeded: boolean;
-  /** One for each operation of the branch that ran. */
+  /** One for each operation of the executed branch. */
   responses: ResponseOp[];
   unknown?: Uint8Array;
 }
@@ -706,7 +706,7 @@ function writeTxnResponse(w: Writer, m: Init<TxnResponse>): void {
 
 export const TxnResponse: MessageCodec<TxnResponse> = codec(readTxnResponse, writeTxnResponse);
 
-/** Answer to one operation of a transaction, of the same kind. */
+/** Response to one operation of a transaction, of the same kind. */
 export type ResponseOp =
   | { kind: "range"; response: RangeResponse; unknown?: Uint8Array }
   | { kind: "put"; response: PutResponse; unknown?: Uint8Array }
@@ -760,21 +760,21 @@ function writeResponseOp(w: Writer, m: Init<ResponseOp>): void {
 
 export const ResponseOp: MessageCodec<ResponseOp> = codec(readResponseOp, writeResponseOp);
 
-/** Begins a watch on a key or a range, which is given as in RangeRequest. */
+/** Creates a watch on a key or a range, as in RangeRequest. */
 export interface WatchCreateRequest {
   key: Uint8Array;
   rangeEnd: Uint8Array;
-  /** First revision of interest; 0: from now on. */
+  /** First revision to watch; 0: from now on. */
   startRevision: number;
-  /** Whether to report progress while nothing happens. */
+  /** Whether to send progress notifications while there are no events. */
   progressNotify: boolean;
   /** Values of `FilterType`; others have no effect. */
   filters: number[];
-  /** Whether events bring the key as it was before. */
+  /** Whether events have the previous version of the key. */
   prevKv: boolean;
   /** 0: the server chooses. */
   watchId: number;
-  /** Whether one revision may be split over responses. */
+  /** Whether the events of one revision may be split over several responses. */
   fragment: boolean;
   unknown?: Uint8Array;
 }
@@ -849,17 +849,17 @@ export const WatchCreateRequest: MessageCodec<WatchCreateRequest> = codec(
   writeWatchCreateRequest,
 );
 
-/** News of watches, and their events. */
+/** Events, and changes of the state of watches. */
 export interface WatchResponse {
   header?: ResponseHeader;
-  /** -1: no watch, or all of them. */
+  /** -1: no watch, or all watches of the stream. */
   watchId: number;
   created: boolean;
   canceled: boolean;
-  /** Oldest state still there, when the watch asked for an older one. */
+  /** Compaction revision, when the watch started below it. */
   compactRevision: number;
   cancelReason: string;
-  /** Whether the rest of this revision follows. */
+  /** Whether further responses follow with events of the same revision. */
   fragment: boolean;
   events: Event[];
   unknown?: Uint8Array;

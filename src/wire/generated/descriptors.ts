@@ -1,16 +1,16 @@
-// Generated from proto/ by `npm run generate`: change it there.
+// Generated from proto/ by `npm run generate`. Edit proto/ instead.
 
 export interface FileSchema {
   readonly name: string;
-  /** The package of all that is in it. */
+  /** Package of the file. */
   readonly space: string;
-  /** Names of files. */
+  /** Names of the imported files. */
   readonly imports: readonly string[];
   /** Base64 of the encoded `FileDescriptorProto`. */
   readonly descriptor: string;
 }
 
-/** Every file in proto/. */
+/** All files in proto/. */
 export const files: readonly FileSchema[] = [
   {
     name: "kv.proto",

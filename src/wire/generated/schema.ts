@@ -1,13 +1,13 @@
-// Generated from proto/ by `npm run generate`: change it there.
+// Generated from proto/ by `npm run generate`. Edit proto/ instead.
 
 /** A field of a message. */
 export interface FieldSchema {
   readonly name: string;
   readonly id: number;
-  /** A scalar type of protobuf, or the full name of a message or an enum. */
+  /** A protobuf scalar type, or the full name of a message or enum. */
   readonly type: string;
   readonly repeated?: true;
-  /** Name of the oneof that it is in. */
+  /** Name of its oneof. */
   readonly oneof?: string;
 }
 

@@ -1,12 +1,12 @@
-// Generated from proto/ by `npm run generate`: change it there.
+// Generated from proto/ by `npm run generate`. Edit proto/ instead.
 
 import { field } from "../field.js";
 import { LeaseStatus } from "../leaseStatus.js";
-import { type MessageOf, message } from "../message.js";
+import { type MessageOf, message } from "../tableCodec.js";
 import { KeyValue, ResponseHeader } from "./codecs.js";
 
 export const UserAddOptions = message({
-  /** A user who can only come by a client certificate. */
+  /** True: the user has no password, and can only authenticate by a client certificate. */
   noPassword: field.bool(1),
 });
 export type UserAddOptions = MessageOf<typeof UserAddOptions>;
@@ -19,12 +19,12 @@ export const User = message({
 });
 export type User = MessageOf<typeof User>;
 
-/** What a role may do to a key or range of keys. */
+/** Access of a role to a key or range of keys. */
 export const Permission = message({
   /** 0: read, 1: write, 2: both. */
   permType: field.enum(1),
   key: field.data(2),
-  /** By etcd's rules for ranges; empty for the one key. */
+  /** As in RangeRequest. */
   rangeEnd: field.data(3),
 });
 export type Permission = MessageOf<typeof Permission>;
@@ -35,46 +35,46 @@ export const Role = message({
 });
 export type Role = MessageOf<typeof Role>;
 
-/** Forgets the states before a revision. */
+/** Compacts the store: revisions below `revision` can no longer be read. */
 export const CompactionRequest = message({
   revision: field.int64(1),
-  /** Whether to answer only when the space is freed. */
+  /** Whether to respond only when the compacted revisions are removed from the backend. */
   physical: field.bool(2),
 });
 export type CompactionRequest = MessageOf<typeof CompactionRequest>;
 
-/** Answer to a compaction. */
+/** Response to a compaction. */
 export const CompactionResponse = message({
   header: field.message(1, ResponseHeader),
 });
 export type CompactionResponse = MessageOf<typeof CompactionResponse>;
 
-/** Creates a lease. */
+/** Grants a lease. */
 export const LeaseGrantRequest = message({
-  /** Wanted time to live, seconds. */
+  /** Requested time to live in seconds. */
   ttl: field.int64(1),
   /** 0: the server chooses. */
   id: field.bigInt64(2),
 });
 export type LeaseGrantRequest = MessageOf<typeof LeaseGrantRequest>;
 
-/** Answer to a grant. */
+/** Response to a grant. */
 export const LeaseGrantResponse = message({
   header: field.message(1, ResponseHeader),
   id: field.bigInt64(2),
-  /** Seconds granted. */
+  /** Granted time to live in seconds. */
   ttl: field.int64(3),
   error: field.text(4),
 });
 export type LeaseGrantResponse = MessageOf<typeof LeaseGrantResponse>;
 
-/** Ends a lease and deletes its keys. */
+/** Revokes a lease and deletes its keys. */
 export const LeaseRevokeRequest = message({
   id: field.bigInt64(1),
 });
 export type LeaseRevokeRequest = MessageOf<typeof LeaseRevokeRequest>;
 
-/** Answer to a revocation. */
+/** Response to a revocation. */
 export const LeaseRevokeResponse = message({
   header: field.message(1, ResponseHeader),
 });
@@ -86,30 +86,30 @@ export const LeaseKeepAliveRequest = message({
 });
 export type LeaseKeepAliveRequest = MessageOf<typeof LeaseKeepAliveRequest>;
 
-/** Answer to a keep-alive. */
+/** Response to a keep-alive. */
 export const LeaseKeepAliveResponse = message({
   header: field.message(1, ResponseHeader),
   id: field.bigInt64(2),
-  /** Seconds from now; 0 or less: the lease is gone. */
+  /** New time to live in seconds; 0 or less: the lease does not exist. */
   ttl: field.int64(3),
 });
 export type LeaseKeepAliveResponse = MessageOf<typeof LeaseKeepAliveResponse>;
 
-/** Asks how long a lease has. */
+/** Queries the remaining time of a lease. */
 export const LeaseTimeToLiveRequest = message({
   id: field.bigInt64(1),
-  /** Whether to list its keys. */
+  /** Whether to return the keys of the lease. */
   keys: field.bool(2),
 });
 export type LeaseTimeToLiveRequest = MessageOf<typeof LeaseTimeToLiveRequest>;
 
-/** Answer to a time-to-live request. */
+/** Response to a time-to-live request. */
 export const LeaseTimeToLiveResponse = message({
   header: field.message(1, ResponseHeader),
   id: field.bigInt64(2),
-  /** Seconds left; -1: the lease is gone. */
+  /** Remaining seconds; -1: the lease does not exist. */
   ttl: field.int64(3),
-  /** Seconds of a full term. */
+  /** Time to live at the grant, in seconds. */
   grantedTtl: field.int64(4),
   keys: field.datas(5),
 });
@@ -119,14 +119,14 @@ export type LeaseTimeToLiveResponse = MessageOf<typeof LeaseTimeToLiveResponse>;
 export const LeaseLeasesRequest = message({});
 export type LeaseLeasesRequest = MessageOf<typeof LeaseLeasesRequest>;
 
-/** Answer to a listing: the ids of all leases. */
+/** Response to a lease listing: the ids of all leases. */
 export const LeaseLeasesResponse = message({
   header: field.message(1, ResponseHeader),
   leases: field.messages(2, LeaseStatus),
 });
 export type LeaseLeasesResponse = MessageOf<typeof LeaseLeasesResponse>;
 
-/** Asks for a new member. */
+/** Adds a member to a cluster. */
 export const MemberAddRequest = message({
   peerUrls: field.texts(1),
   isLearner: field.bool(2),
@@ -151,7 +151,7 @@ export const MemberAddResponse = message({
 });
 export type MemberAddResponse = MessageOf<typeof MemberAddResponse>;
 
-/** Asks for a member to be removed. */
+/** Removes a member from a cluster. */
 export const MemberRemoveRequest = message({
   id: field.bigUint64(1),
 });
@@ -163,7 +163,7 @@ export const MemberRemoveResponse = message({
 });
 export type MemberRemoveResponse = MessageOf<typeof MemberRemoveResponse>;
 
-/** Asks for other peer URLs of a member. */
+/** Changes the peer URLs of a member. */
 export const MemberUpdateRequest = message({
   id: field.bigUint64(1),
   peerUrls: field.texts(2),
@@ -182,14 +182,14 @@ export const MemberListRequest = message({
 });
 export type MemberListRequest = MessageOf<typeof MemberListRequest>;
 
-/** Answer to a member listing. */
+/** Response to a member listing. */
 export const MemberListResponse = message({
   header: field.message(1, ResponseHeader),
   members: field.messages(2, Member),
 });
 export type MemberListResponse = MessageOf<typeof MemberListResponse>;
 
-/** Asks for a learner to become a voting member. */
+/** Promotes a learner to a voting member. */
 export const MemberPromoteRequest = message({
   id: field.bigUint64(1),
 });
@@ -201,18 +201,18 @@ export const MemberPromoteResponse = message({
 });
 export type MemberPromoteResponse = MessageOf<typeof MemberPromoteResponse>;
 
-/** Asks for, raises or disarms alarms. */
+/** Lists, raises or disarms alarms. */
 export const AlarmRequest = message({
   /** An `AlarmAction`. */
   action: field.enum(1),
-  /** 0: of all members. */
+  /** 0: all members. */
   memberId: field.bigUint64(2),
-  /** 0: every kind. */
+  /** 0: all alarms. */
   alarm: field.enum(3),
 });
 export type AlarmRequest = MessageOf<typeof AlarmRequest>;
 
-/** An alarm that is raised. */
+/** A raised alarm. */
 export const AlarmMember = message({
   memberId: field.bigUint64(1),
   /** 1: no space, 2: corrupt. */
@@ -220,21 +220,21 @@ export const AlarmMember = message({
 });
 export type AlarmMember = MessageOf<typeof AlarmMember>;
 
-/** The alarms that the request was about. */
+/** Response with the alarms that the request concerned. */
 export const AlarmResponse = message({
   header: field.message(1, ResponseHeader),
   alarms: field.messages(2, AlarmMember),
 });
 export type AlarmResponse = MessageOf<typeof AlarmResponse>;
 
-/** Asks one member for its state. */
+/** Queries the state of one member. */
 export const StatusRequest = message({});
 export type StatusRequest = MessageOf<typeof StatusRequest>;
 
-/** Whether a cluster is being downgraded. */
+/** State of a downgrade. */
 export const DowngradeInfo = message({
   enabled: field.bool(1),
-  /** E.g. "3.5.0". */
+  /** For example "3.5.0". */
   targetVersion: field.text(2),
 });
 export type DowngradeInfo = MessageOf<typeof DowngradeInfo>;
@@ -243,23 +243,23 @@ export type DowngradeInfo = MessageOf<typeof DowngradeInfo>;
 export const StatusResponse = message({
   header: field.message(1, ResponseHeader),
   version: field.text(2),
-  /** Bytes of the backend file. */
+  /** Size of the backend file in bytes. */
   dbSize: field.int64(3),
-  /** Member id of the leader this member knows; 0: none. */
+  /** Member id of the leader; 0: no leader known. */
   leader: field.bigUint64(4),
   raftIndex: field.uint64(5),
   raftTerm: field.uint64(6),
   raftAppliedIndex: field.uint64(7),
-  /** Alarms and other conditions. */
+  /** Alarms and other problems. */
   errors: field.texts(8),
-  /** Bytes of the backend file that hold data. */
+  /** Bytes of the backend file that are in use. */
   dbSizeInUse: field.int64(9),
   isLearner: field.bool(10),
-  /** Of the backend file's format, e.g. "3.6.0"; etcd 3.6 on, empty while it is not known. */
+  /** Version of the backend file's format, for example "3.6.0". Since etcd 3.6; empty while it is unknown. */
   storageVersion: field.text(11),
-  /** Bytes that the backend file may grow to, negative: any number; etcd 3.6 on. */
+  /** Quota of the backend file in bytes; negative: no quota. Since etcd 3.6. */
   dbSizeQuota: field.int64(12),
-  /** etcd 3.6 on, always. */
+  /** Always present since etcd 3.6. */
   downgradeInfo: field.message(13, DowngradeInfo),
 });
 export type StatusResponse = MessageOf<typeof StatusResponse>;
@@ -282,7 +282,7 @@ export const HashResponse = message({
 });
 export type HashResponse = MessageOf<typeof HashResponse>;
 
-/** Asks for the hash of all keys up to a revision. */
+/** Queries the hash of all keys up to a revision. */
 export const HashKVRequest = message({
   /** 0: the newest. */
   revision: field.int64(1),
@@ -293,9 +293,9 @@ export type HashKVRequest = MessageOf<typeof HashKVRequest>;
 export const HashKVResponse = message({
   header: field.message(1, ResponseHeader),
   hash: field.uint32(2),
-  /** -1 when nothing has been compacted. */
+  /** -1: never compacted. */
   compactRevision: field.int64(3),
-  /** The revision that the hash is of; etcd 3.6 on. */
+  /** Revision of the hash. Since etcd 3.6. */
   hashRevision: field.int64(4),
 });
 export type HashKVResponse = MessageOf<typeof HashKVResponse>;
@@ -303,16 +303,16 @@ export type HashKVResponse = MessageOf<typeof HashKVResponse>;
 export const SnapshotRequest = message({});
 export type SnapshotRequest = MessageOf<typeof SnapshotRequest>;
 
-/** A piece of a member's backend file; the last piece is the SHA-256 of all before. */
+/** A piece of a member's backend file. The last piece is the SHA-256 of all others. */
 export const SnapshotResponse = message({
   header: field.message(1, ResponseHeader),
-  /** Bytes of the file that follow. */
+  /** Remaining bytes of the file. */
   remainingBytes: field.uint64(2),
   blob: field.data(3),
 });
 export type SnapshotResponse = MessageOf<typeof SnapshotResponse>;
 
-/** Asks the leader to hand over to another member. */
+/** Transfers leadership to another member. */
 export const MoveLeaderRequest = message({
   targetId: field.bigUint64(1),
 });
@@ -323,16 +323,16 @@ export const MoveLeaderResponse = message({
 });
 export type MoveLeaderResponse = MessageOf<typeof MoveLeaderResponse>;
 
-/** Asks for steps of a downgrade to an earlier minor version. */
+/** Controls a downgrade to an earlier minor version. */
 export const DowngradeRequest = message({
   /** A `DowngradeAction`. */
   action: field.enum(1),
-  /** The version to go to. */
+  /** Target version. */
   version: field.text(2),
 });
 export type DowngradeRequest = MessageOf<typeof DowngradeRequest>;
 
-/** Answer to a downgrade request. */
+/** Response to a downgrade request. */
 export const DowngradeResponse = message({
   header: field.message(1, ResponseHeader),
   /** The cluster version. */
@@ -363,12 +363,12 @@ export type AuthStatusRequest = MessageOf<typeof AuthStatusRequest>;
 export const AuthStatusResponse = message({
   header: field.message(1, ResponseHeader),
   enabled: field.bool(2),
-  /** Grows with every change of users and roles. */
+  /** Increases with every change of users and roles. */
   authRevision: field.uint64(3),
 });
 export type AuthStatusResponse = MessageOf<typeof AuthStatusResponse>;
 
-/** Asks for a token. */
+/** Requests a token. */
 export const AuthenticateRequest = message({
   name: field.text(1),
   password: field.text(2),
@@ -386,7 +386,7 @@ export const AuthUserAddRequest = message({
   name: field.text(1),
   password: field.text(2),
   options: field.message(3, UserAddOptions),
-  /** etcd 3.5: what bcrypt makes of the password, base64, instead of it. */
+  /** Since etcd 3.5: the bcrypt hash of the password in base64, instead of `password`. */
   hashedPassword: field.text(4),
 });
 export type AuthUserAddRequest = MessageOf<typeof AuthUserAddRequest>;
@@ -396,7 +396,7 @@ export const AuthUserAddResponse = message({
 });
 export type AuthUserAddResponse = MessageOf<typeof AuthUserAddResponse>;
 
-/** Asks for the roles of a user. */
+/** Queries the roles of a user. */
 export const AuthUserGetRequest = message({
   name: field.text(1),
 });
@@ -472,7 +472,7 @@ export const AuthRoleAddResponse = message({
 });
 export type AuthRoleAddResponse = MessageOf<typeof AuthRoleAddResponse>;
 
-/** Asks for the permissions of a role. */
+/** Queries the permissions of a role. */
 export const AuthRoleGetRequest = message({
   role: field.text(1),
 });
@@ -517,7 +517,7 @@ export type AuthRoleGrantPermissionResponse = MessageOf<typeof AuthRoleGrantPerm
 export const AuthRoleRevokePermissionRequest = message({
   role: field.text(1),
   key: field.data(2),
-  /** By etcd's rules for ranges; empty for the one key. */
+  /** As in RangeRequest. */
   rangeEnd: field.data(3),
 });
 export type AuthRoleRevokePermissionRequest = MessageOf<typeof AuthRoleRevokePermissionRequest>;
@@ -543,81 +543,81 @@ export const LeaseCheckpointResponse = message({
 });
 export type LeaseCheckpointResponse = MessageOf<typeof LeaseCheckpointResponse>;
 
-/** Waits for a mutex. */
+/** Acquires a mutex, and waits until it is free. */
 export const LockRequest = message({
   name: field.data(1),
-  /** What the mutex is held under; 0: a new lease of 60 seconds. */
+  /** Lease of the mutex; 0: a new lease of 60 seconds. */
   lease: field.bigInt64(2),
 });
 export type LockRequest = MessageOf<typeof LockRequest>;
 
-/** The mutex is held. */
+/** Response to an acquired mutex. */
 export const LockResponse = message({
   header: field.message(1, ResponseHeader),
-  /** Exists as long as the mutex is held; names it in an unlock. */
+  /** Key that exists while the mutex is held. Needed to unlock it. */
   key: field.data(2),
 });
 export type LockResponse = MessageOf<typeof LockResponse>;
 
-/** Gives a mutex back. */
+/** Releases a mutex. */
 export const UnlockRequest = message({
   key: field.data(1),
 });
 export type UnlockRequest = MessageOf<typeof UnlockRequest>;
 
-/** Answer to an unlock. */
+/** Response to an unlock. */
 export const UnlockResponse = message({
   header: field.message(1, ResponseHeader),
 });
 export type UnlockResponse = MessageOf<typeof UnlockResponse>;
 
-/** Stands for leadership and waits for it. */
+/** Campaigns for leadership, and waits until it is won. */
 export const CampaignRequest = message({
   name: field.data(1),
-  /** What leadership is held under; 0: a new lease of 60 seconds. */
+  /** Lease of the leadership; 0: a new lease of 60 seconds. */
   lease: field.bigInt64(2),
   value: field.data(3),
 });
 export type CampaignRequest = MessageOf<typeof CampaignRequest>;
 
-/** Who leads, or stands for it. */
+/** A leader or candidate. */
 export const LeaderKey = message({
-  /** Of the election. */
+  /** Name of the election. */
   name: field.data(1),
   key: field.data(2),
-  /** The key's create revision. */
+  /** Create revision of the key. */
   rev: field.int64(3),
   lease: field.bigInt64(4),
 });
 export type LeaderKey = MessageOf<typeof LeaderKey>;
 
-/** Leadership was won. */
+/** Response to a campaign that was won. */
 export const CampaignResponse = message({
   header: field.message(1, ResponseHeader),
   leader: field.message(2, LeaderKey),
 });
 export type CampaignResponse = MessageOf<typeof CampaignResponse>;
 
-/** Asks who leads, once or (Observe) for ever. */
+/** Queries the leader, once (Leader) or continuously (Observe). */
 export const LeaderRequest = message({
   name: field.data(1),
 });
 export type LeaderRequest = MessageOf<typeof LeaderRequest>;
 
-/** Who leads. */
+/** The current leader. */
 export const LeaderResponse = message({
   header: field.message(1, ResponseHeader),
   kv: field.message(2, KeyValue),
 });
 export type LeaderResponse = MessageOf<typeof LeaderResponse>;
 
-/** Gives leadership up. */
+/** Gives up leadership. */
 export const ResignRequest = message({
   leader: field.message(1, LeaderKey),
 });
 export type ResignRequest = MessageOf<typeof ResignRequest>;
 
-/** Answer to a resignation. */
+/** Response to a resignation. */
 export const ResignResponse = message({
   header: field.message(1, ResponseHeader),
 });
@@ -630,7 +630,7 @@ export const ProclaimRequest = message({
 });
 export type ProclaimRequest = MessageOf<typeof ProclaimRequest>;
 
-/** Answer to a proclamation. */
+/** Response to a proclamation. */
 export const ProclaimResponse = message({
   header: field.message(1, ResponseHeader),
 });

@@ -1,4 +1,4 @@
-// Generated from proto/ by `npm run generate`: change it there.
+// Generated from proto/ by `npm run generate`. Edit proto/ instead.
 
 export const KeyValue = {
   key: 0x0a,

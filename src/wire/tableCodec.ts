@@ -7,22 +7,22 @@ type Fields = Readonly<Record<string, Field<unknown, never>>>;
 type Value<F> = F extends Field<infer T, never> ? T : never;
 type Flat<T> = { [K in keyof T]: T[K] };
 
-/** The message that a table of fields describes. */
+/** The type of the messages that a table of fields describes. */
 type Described<F> = Flat<
   { [K in keyof F as undefined extends Value<F[K]> ? never : K]: Value<F[K]> } & {
     [K in keyof F as undefined extends Value<F[K]> ? K : never]?: Exclude<Value<F[K]>, undefined>;
   } & { unknown?: Uint8Array }
 >;
 
-/** The interface of the messages of a codec. */
+/** The message type of a codec. */
 export type MessageOf<C> = C extends MessageCodec<infer T> ? T : never;
 
-/** A message in the making, of whatever type. */
+/** A message of any type while it is decoded or encoded. */
 type Loose = Record<string, unknown> & { unknown?: Uint8Array };
 
 /**
- * The codec of the messages with these fields, for messages that are not on the path of each request: it looks
- * each field up, where the codecs that are written out (generated/codecs.ts) need no more than a jump.
+ * Makes the codec of a message type from a table of its fields. It looks up each field in a map, and so is slower than the
+ * codecs in generated/codecs.ts, which are for messages on the path of each request.
  */
 export function message<F extends Fields>(fields: F): MessageCodec<Described<F>> {
   const table = Object.entries(fields)

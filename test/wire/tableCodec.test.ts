@@ -3,13 +3,13 @@ import { test } from "node:test";
 import { Code } from "../../src/status/error.js";
 import type { Init } from "../../src/wire/codec.js";
 import { field } from "../../src/wire/field.js";
-import { type MessageOf, message } from "../../src/wire/message.js";
 import * as messages from "../../src/wire/messages.js";
+import { type MessageOf, message } from "../../src/wire/tableCodec.js";
 import { messageTypes, plain } from "./reference.js";
 
 const Part = message({ name: field.text(1), size: field.int64(2) });
 
-/** A message with every kind of field, and a gap in its numbers. */
+/** A message with every kind of field, and a gap in its field numbers. */
 const Whole = message({
   bool: field.bool(1),
   enum: field.enum(2),
@@ -27,7 +27,7 @@ const Whole = message({
 });
 type Whole = MessageOf<typeof Whole>;
 
-/** What a reader of the table expects `Whole` to be. */
+/** The type that `Whole` should have. */
 interface Expected {
   bool: boolean;
   enum: number;
@@ -47,7 +47,7 @@ interface Expected {
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
-/** Checked when this is compiled. */
+/** Checked by the compiler. */
 const inferred: Same<Flat<Whole>, Flat<Expected>> = true;
 type Flat<T> = { [K in keyof T]: T[K] };
 
@@ -66,22 +66,22 @@ const ZERO = {
   parts: [],
 };
 
-test("a table gives the type of its messages", () => {
+test("a table defines the type of its messages", () => {
   assert.ok(inferred);
 });
 
-test("absent fields have their zero value, an absent message is not there, and zero values are not written", () => {
+test("absent fields have zero values, absent messages have no property, and zero values are not encoded", () => {
   const whole: Whole = Whole.decode(new Uint8Array(0));
   assert.deepEqual(whole, ZERO);
   assert.equal(Whole.encode(whole).length, 0);
 });
 
-test("decoded messages share no lists", () => {
+test("decoded messages do not share lists", () => {
   Whole.decode(new Uint8Array(0)).texts.push("mine");
   assert.deepEqual(Whole.decode(new Uint8Array(0)).texts, []);
 });
 
-test("every kind of field goes there and back, in the order of the numbers", () => {
+test("every kind of field round-trips, in the order of field numbers", () => {
   const whole: Init<Whole> = {
     bool: true,
     enum: -1,
@@ -115,7 +115,7 @@ test("every kind of field goes there and back, in the order of the numbers", () 
   assert.deepEqual(numbers, [0x08, 0x52, 0xa2]);
 });
 
-test("the last scalar wins, and the parts of a message are merged", () => {
+test("the last scalar wins, and occurrences of a message are merged", () => {
   const first = Whole.encode({ text: "first", part: { name: "n", size: 1 }, texts: ["1"] });
   const second = Whole.encode({ text: "second", part: { size: 2 }, texts: ["2"] });
   const { text, part, texts } = Whole.decode(Buffer.concat([first, second]));
@@ -125,7 +125,7 @@ test("the last scalar wins, and the parts of a message are merged", () => {
   );
 });
 
-test("a number in a gap is unknown and kept; a known one of another wire type is refused", () => {
+test("a field number in a gap is kept as unknown, and a known one with a wrong wire type is refused", () => {
   for (const number of [8, 14, 19, 21]) {
     const bytes = Part.encode({ unknown: fixed32(number) });
     assert.deepEqual(Whole.encode(Whole.decode(bytes)), bytes);
@@ -135,12 +135,12 @@ test("a number in a gap is unknown and kept; a known one of another wire type is
   }
 });
 
-test("each message that the proxy looks into is compared with protobufjs", () => {
+test("every message that the proxy decodes is compared with protobufjs", () => {
   const codecs = Object.entries(messages).filter(([, value]) => "decode" in value);
   assert.deepEqual(codecs.map(([name]) => name).sort(), [...messageTypes].sort());
 });
 
-/** A field that no message here knows by this wire type. */
+/** A field that no message here has with this wire type. */
 function fixed32(number: number): Buffer {
   const tag = number * 8 + 5;
   return Buffer.from([...(tag < 128 ? [tag] : [(tag & 127) | 128, tag >> 7]), 1, 2, 3, 4]);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Code, StatusError } from "../../src/status/error.js";
-import { RangeMerge } from "../../src/wire/merge.js";
 import { type KeyValue, RangeResponse } from "../../src/wire/messages.js";
+import { RangeMerge } from "../../src/wire/rangeMerge.js";
 import { RangePart } from "../../src/wire/rangePart.js";
 import { encodeHeader } from "../../src/wire/rewrite.js";
 import { damage, Random, randomMessage, seed, varint } from "./random.js";
@@ -12,7 +12,7 @@ console.log(`# SEED=${seed}`);
 
 const header = { clusterId: 5n, memberId: 77n, revision: 2 ** 40 + 5, raftTerm: 9 };
 const field = encodeHeader(header);
-/** Changes lengths both ways, and not at all. */
+/** Makes varints longer, shorter, and neither. */
 const map = (revision: number): number => {
   if (revision <= 0) return revision;
   return revision > 2 ** 30 ? 3 : revision % 3 === 0 ? revision : revision * 1000 + 7;
@@ -28,7 +28,7 @@ const memory = {
   release: (bytes: Uint8Array) => released.push(bytes),
 };
 
-/** One response as it comes out of a merge with nothing else. */
+/** Merges a single response. */
 function alone(response: Uint8Array): Uint8Array {
   const merge = new RangeMerge(false, 0);
   const part = RangePart.of(response, map, 0);
@@ -38,7 +38,7 @@ function alone(response: Uint8Array): Uint8Array {
   return merge.finish(field, memory);
 }
 
-test("what a merge makes of a shard's keys is decoding, mapping and encoding, whatever their form", () => {
+test("merging equals decoding, mapping and encoding, for any form of the keys", () => {
   const random = new Random(seed);
   const type = lookup("RangeResponse");
   for (let i = 0; i < 3000; i++) {
@@ -52,7 +52,7 @@ test("what a merge makes of a shard's keys is decoding, mapping and encoding, wh
   }
 });
 
-test("malformed keys are refused as INVALID_ARGUMENT, as by decoding", () => {
+test("malformed keys are INVALID_ARGUMENT, as in decoding", () => {
   const random = new Random(seed + 1);
   for (let i = 0; i < 5000; i++) {
     const kv = damage(random, randomMessage(random, lookup("KeyValue"), random.pick(["canonical", "loose"])));
@@ -65,12 +65,12 @@ test("malformed keys are refused as INVALID_ARGUMENT, as by decoding", () => {
   }
 });
 
-test("nothing is refused that is no fault, and nothing else is thrown", () => {
+test("damaged responses are refused only when decoding refuses them, with INVALID_ARGUMENT", () => {
   const random = new Random(seed + 2);
   for (let i = 0; i < 5000; i++) {
     const style = random.pick(["canonical", "loose"] as const);
     const response = damage(random, randomMessage(random, lookup("RangeResponse"), style));
-    // The header is looked at by others.
+    // The merge does not read the header.
     if (refused(() => alone(response)))
       assert.ok(
         refused(() => RangeResponse.decode(response)),
@@ -79,7 +79,7 @@ test("nothing is refused that is no fault, and nothing else is thrown", () => {
   }
 });
 
-test("the keys of several shards come in order, to the byte, up to the limit", () => {
+test("the keys of several shards are merged in order up to the limit, to the byte", () => {
   const random = new Random(seed + 3);
   for (let run = 0; run < 200; run++) {
     const descending = random.chance(2);
@@ -121,7 +121,7 @@ function randomKeys(random: Random, count: number): KeyValue[] {
       createRevision,
       modRevision: random.chance(2) ? createRevision : revision(),
       version: 1 + random.below(300),
-      // Around the lengths at which a length takes another byte.
+      // Around the lengths whose varints get another byte.
       value: random.bytes(random.pick([0, 1, 20, 100, 105, 110, 256, random.chance(20) ? 16_360 : 3])),
       lease: random.chance(3) ? 2n ** 62n + 7n : 0n,
     };

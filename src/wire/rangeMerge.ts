@@ -1,3 +1,4 @@
+// Indices below are in range by construction; `!` keeps the hot loop free of checks.
 import * as tags from "./generated/tags.js";
 import type { RangePart } from "./rangePart.js";
 import { int64Size, putInt64 } from "./varint.js";
@@ -5,40 +6,38 @@ import { int64Size, putInt64 } from "./varint.js";
 const { more: MORE, count: COUNT } = tags.RangeResponse;
 
 /*
- * RangeResponses of several shards put together in key order, as bytes: keys are found and compared where they are,
- * revisions are changed while each KeyValue is copied, once, into the answer.
+ * Merges the RangeResponses of several shards in key order, as bytes. Keys are compared in place. Each KeyValue is copied
+ * once, into the merged response, and its revisions are mapped on the way.
  */
 
-/** Where the memory of answers comes from, and where that of shards' answers goes. */
+/** Provides memory for merged responses, and takes that of the shards' responses. */
 export interface Memory {
-  /** Room for an answer, of any content. */
+  /** Returns a buffer of `length` bytes with arbitrary content. */
   allocate(length: number): Uint8Array;
-  /** Nobody will look at these bytes of a shard's answer any more. */
+  /** Takes the bytes of a shard's response, which the merge no longer reads. */
   release(bytes: Uint8Array): void;
 }
 
-/**
- * Merges parts, none of which has a key of another. Keys come in ascending order, or in descending order when that is how
- * the parts have them.
- */
+/** Merges parts that have no keys in common. All of them are in ascending or all in descending order of keys. */
 export class RangeMerge {
-  /** Parts with keys left, by their next key. */
+  /** Parts with keys left, in order of their next key. */
   private readonly waiting: RangePart[] = [];
   private readonly all: RangePart[] = [];
-  /** Keys taken, as runs: a part, its first key and the one after the last. */
+  /** The keys taken, as runs. A run is a part, its first key, and the end after its last key. */
   private readonly runParts: RangePart[] = [];
   private readonly runFrom: number[] = [];
   private readonly runTo: number[] = [];
   private taken = 0;
-  /** Keys in the range, whatever limit and bounds. */
+  /** `count` of the merged response: all keys in the range, regardless of limit and bounds. */
   count = 0;
 
-  /** `skip`: as many bytes as all keys have in common. */
+  /** `skip`: length of the prefix that all keys have in common, in bytes. */
   constructor(
     private readonly descending: boolean,
     private readonly skip: number,
   ) {}
 
+  /** Adds a shard's response. */
   add(part: RangePart): void {
     this.all.push(part);
     if (part.keys === 0) return;
@@ -47,13 +46,13 @@ export class RangeMerge {
   }
 
   /**
-   * Takes keys until there are `limit` of them or none is left. Stops before, and answers a part, when its shard has to be
-   * asked for what follows: `add` it and go on.
+   * Takes keys until there are `limit` of them or none is left. When a part runs out of keys but its shard has more, stops
+   * and returns that part. The caller reads the shard's next keys, calls `add`, and then `take` again.
    */
   take(limit: number): RangePart | undefined {
     const { waiting } = this;
     while (waiting.length > 0 && this.taken < limit) {
-      const part = waiting[0];
+      const part = waiting[0]!;
       const from = part.next;
       const to = this.endOfRun(part, limit - this.taken);
       this.runParts.push(part);
@@ -66,7 +65,7 @@ export class RangeMerge {
       }
       waiting.shift();
       if (part.more && this.taken < limit) {
-        // What comes next of this shard tells whether there is more.
+        // The shard's next response shows whether there are more keys.
         part.more = false;
         return part;
       }
@@ -74,21 +73,23 @@ export class RangeMerge {
     return undefined;
   }
 
-  /** Keys that were taken so far. */
+  /** Number of keys taken so far. */
   get keys(): number {
     return this.taken;
   }
 
-  /** The RangeResponse with the header field `header`, Ends the merge. */
+  /** Returns the merged RangeResponse with the header field `header`, and releases the parts. Ends the merge. */
   finish(header: Uint8Array, memory: Memory): Uint8Array {
     const { runParts, runFrom, runTo, count } = this;
     const more = this.all.some((part) => part.more || part.next < part.keys);
     let size = header.length + (more ? 2 : 0) + (count > 0 ? 1 + int64Size(count) : 0);
-    for (let i = 0; i < runParts.length; i++) size += runParts[i].size(runFrom[i], runTo[i]);
+    for (let i = 0; i < runParts.length; i++) size += runParts[i]!.size(runFrom[i]!, runTo[i]!);
     const response = memory.allocate(size);
     response.set(header);
     let at = header.length;
-    for (let i = 0; i < runParts.length; i++) at = runParts[i].write(runFrom[i], runTo[i], response, at);
+    for (let i = 0; i < runParts.length; i++) {
+      at = runParts[i]!.write(runFrom[i]!, runTo[i]!, response, at);
+    }
     if (more) {
       response[at++] = MORE;
       response[at++] = 1;
@@ -101,7 +102,7 @@ export class RangeMerge {
     return response;
   }
 
-  /** The end of a run of keys of the first part that waits: they come before all that other parts have. */
+  /** The end of the first waiting part's run of at most `most` keys that come before those of all other parts. */
   private endOfRun(part: RangePart, most: number): number {
     const other = this.waiting[1];
     const end = Math.min(part.keys, part.next + most);
@@ -110,12 +111,12 @@ export class RangeMerge {
     return part.next;
   }
 
-  /** Moves the first part, whose next key is another one now, to its place. */
+  /** Moves the first waiting part, whose next key has changed, to its place. */
   private settle(part: RangePart): void {
     const { waiting } = this;
     let place = 1;
-    for (; place < waiting.length && !this.isBefore(part, waiting[place]); place++) {
-      waiting[place - 1] = waiting[place];
+    for (; place < waiting.length && !this.isBefore(part, waiting[place]!); place++) {
+      waiting[place - 1] = waiting[place]!;
     }
     waiting[place - 1] = part;
   }
