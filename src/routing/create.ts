@@ -32,8 +32,13 @@ export const MAX_SHARDS = 255;
  * synchronous and pure. Rejects with `ShardMapError` for an invalid map.
  */
 export async function createRouter(map: ShardMap): Promise<Router & Explain> {
+  return routerWith(map, await Hasher.load());
+}
+
+/** The same with a hash that is loaded already. */
+export function routerWith(map: ShardMap, hasher: Hasher): Router & Explain {
   validate(map);
-  return new MapRouter(map, await Hasher.load());
+  return new MapRouter(map, hasher);
 }
 
 class MapRouter implements Router, Explain {

@@ -1,3 +1,5 @@
+import { type Change, decodeChange, encodeChange } from "../reshard/change.js";
+
 /** A change to the shards, other than its home, where a lease has parts. */
 export type LeaseOp =
   | { readonly kind: "place"; readonly lease: bigint; readonly shard: number }
@@ -12,6 +14,8 @@ export interface Entry {
   readonly leases: readonly LeaseOp[];
   /** Highest Raft term that the proposer has seen; 0: nothing new. */
   readonly raftTerm: number;
+  /** A change to where keys are, after everything else that the entry says. */
+  readonly change?: Change;
 }
 
 /** The stored form: JSON, so that operators can read the log with etcdctl. Lease ids are strings because they exceed 2^53. */
@@ -20,9 +24,12 @@ interface EntryJson {
   c?: number;
   l?: [lease: string, shard: number | null][];
   t?: number;
+  r?: unknown;
 }
 
-/** Encodes an entry as ASCII text. Written out by hand, because every group of writes needs one. */
+const FIELDS: ReadonlySet<string> = new Set(["p", "c", "l", "t", "r"] satisfies (keyof EntryJson)[]);
+
+/** Encodes an entry as text, ASCII without a change. Written out by hand, because every group of writes needs one. */
 export function encodeEntry(entry: Entry): string {
   let fields = "";
   if (entry.reached.size > 0) {
@@ -36,14 +43,18 @@ export function encodeEntry(entry: Entry): string {
     fields += `,"l":[${list}]`;
   }
   if (entry.raftTerm > 0) fields += `,"t":${entry.raftTerm}`;
+  if (entry.change !== undefined) fields += `,"r":${encodeChange(entry.change)}`;
   return `{${fields.slice(1)}}`;
 }
 
-/** Decodes an entry. Throws a SyntaxError for bytes that no proxy wrote. */
+/** Decodes an entry. Throws a SyntaxError for bytes that no proxy wrote, and for fields that this version does not know. */
 export function decodeEntry(bytes: Uint8Array): Entry {
   const json = JSON.parse(
     Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString(),
   ) as EntryJson;
+  for (const field in json) {
+    if (!FIELDS.has(field)) throw new SyntaxError(`a timeline entry has the unknown field "${field}"`);
+  }
   return {
     reached: new Map(json.p ?? []),
     compact: json.c ?? 0,
@@ -53,5 +64,6 @@ export function decodeEntry(bytes: Uint8Array): Entry {
         : { kind: "place", lease: BigInt(lease), shard },
     ),
     raftTerm: json.t ?? 0,
+    ...(json.r !== undefined && { change: decodeChange(json.r) }),
   };
 }

@@ -1,4 +1,6 @@
 // Indices below are in range by construction; `!` keeps the hot loop free of checks.
+import type { Change } from "../reshard/change.js";
+import { Code, StatusError } from "../status/error.js";
 import type { Entry, LeaseOp } from "./entry.js";
 import { SegmentTable } from "./segments.js";
 import { NO_SHARD, type Placements, type Run, type TimelineView } from "./view.js";
@@ -20,6 +22,8 @@ export interface Applied {
   /** Whether the entry's compaction took effect: it was above all earlier ones, and not above the head. */
   readonly compacted: boolean;
   readonly leases: readonly LeaseOp[];
+  /** The entry's change of the placement was valid. */
+  readonly changed: boolean;
 }
 
 /**
@@ -27,10 +31,10 @@ export interface Applied {
  * (that of their create revisions on the host) and gets the same revisions.
  */
 export class Fold implements TimelineView {
-  private constructor(
+  protected constructor(
     /** Index of the shard that is the timeline host; -1 when the host is not a shard. */
     private readonly host: number,
-    private readonly state: FoldState,
+    protected readonly state: FoldState,
   ) {}
 
   /** An empty store: every shard at shard revision 1, the store at revision 1. */
@@ -81,7 +85,16 @@ export class Fold implements TimelineView {
     if (compacted) state.compactRevision = entry.compact;
     for (const op of entry.leases) this.applyLease(op);
     if (entry.raftTerm > state.raftTerm) state.raftTerm = entry.raftTerm;
-    return { compacted, leases: entry.leases };
+    const changed = entry.change !== undefined && this.applyChange(entry.change, hostRevision);
+    return { compacted, leases: entry.leases, changed };
+  }
+
+  /** Applies a change of the placement; true when it was valid. Throws FAILED_PRECONDITION: this fold has no placement. */
+  protected applyChange(_change: Change, _hostRevision: number): boolean {
+    throw new StatusError(
+      Code.FAILED_PRECONDITION,
+      "etcd-braid: the timeline log moves keys between shards, which this program can not follow",
+    );
   }
 
   /** Marks `hostRevision` as the log's own, so that it gets no revision. Calls must come in ascending order. */

@@ -19,8 +19,17 @@ export class SegmentTable {
   private used = 0;
   private readonly perShard: IndexList[];
 
-  constructor(readonly shardCount: number) {
+  constructor(shardCount: number) {
     this.perShard = Array.from({ length: shardCount }, () => new IndexList());
+  }
+
+  get shardCount(): number {
+    return this.perShard.length;
+  }
+
+  /** Makes room for one more shard. */
+  addShard(): void {
+    this.perShard.push(new IndexList());
   }
 
   /** Number of segments. */

@@ -1,0 +1,153 @@
+import { boundOf, boundText, keyOf, type PlanShard } from "./change.js";
+import { decodePairs, encodePairs } from "./numbers.js";
+import { OffsetTable } from "./offsets.js";
+import type { Move, PlacementState, Plan } from "./placement.js";
+import { TwinTable } from "./twins.js";
+
+/*
+ * The placement as JSON, for a base. Map texts are in a list of their own: the moves of a plan name the same two.
+ */
+
+interface PlacementJson {
+  shards: readonly PlanShard[];
+  maps: string[];
+  plans: number;
+  inForce: number;
+  plan?: {
+    number: number;
+    below: number;
+    above: number;
+    up: boolean;
+    cursor: string | null;
+    frozen?: { position: number; from: string | null; to: string | null; revision: number };
+  };
+  mover: number;
+  moves: {
+    revision: number;
+    freeze: number;
+    frozenAt: number;
+    from: string | null;
+    to: string | null;
+    source: number;
+    destination: number;
+    stops: [number, number][];
+    readies: [number, number][];
+    ended: (string | null)[];
+  }[];
+  twins: [shard: number, pairs: string][];
+  offsets: [shard: number, pairs: string][];
+}
+
+/** The placement as text. */
+export function encodePlacement(state: Readonly<PlacementState>): string {
+  const maps: string[] = [];
+  const mapOf = (text: string): number => {
+    const known = maps.indexOf(text);
+    return known >= 0 ? known : maps.push(text) - 1;
+  };
+  const { plan } = state;
+  const json: PlacementJson = {
+    shards: state.shards,
+    maps,
+    plans: state.plans,
+    inForce: mapOf(state.inForce),
+    ...(plan !== undefined && {
+      plan: {
+        number: plan.number,
+        below: mapOf(plan.below),
+        above: mapOf(plan.above),
+        up: plan.up,
+        cursor: boundText(plan.cursor),
+        ...(plan.frozen !== undefined && {
+          frozen: {
+            position: plan.frozen.position,
+            from: boundText(plan.frozen.from),
+            to: boundText(plan.frozen.to),
+            revision: plan.frozen.revision,
+          },
+        }),
+      },
+    }),
+    mover: state.mover,
+    moves: state.moves.map((move) => ({
+      revision: move.revision,
+      freeze: move.freeze,
+      frozenAt: move.frozenAt,
+      from: boundText(move.from),
+      to: boundText(move.to),
+      source: mapOf(move.source),
+      destination: mapOf(move.destination),
+      stops: [...move.stops],
+      readies: [...move.readies],
+      ended: move.ended.map(boundText),
+    })),
+    twins: state.twins.shardIndices.map((shard) => {
+      const { shardRevisions, revisions } = state.twins.list(shard);
+      return [shard, encodePairs(shardRevisions, revisions).toString("base64")];
+    }),
+    offsets: state.offsets.shardIndices.map((shard) => {
+      const { lives, offsets } = state.offsets.list(shard);
+      return [shard, encodePairs(lives, offsets).toString("base64")];
+    }),
+  };
+  return JSON.stringify(json);
+}
+
+/** Reads what `encodePlacement` has written. Throws a SyntaxError for what is no JSON or has damaged lists. */
+export function decodePlacement(text: string): PlacementState {
+  const json = JSON.parse(text) as PlacementJson;
+  const twins = new TwinTable();
+  for (const [shard, pairs] of json.twins) {
+    const { ascending, values } = decodePairs(Buffer.from(pairs, "base64"));
+    twins.add(shard, { shardRevisions: ascending, revisions: values });
+  }
+  const offsets = new OffsetTable();
+  for (const [shard, pairs] of json.offsets) {
+    const { ascending, values } = decodePairs(Buffer.from(pairs, "base64"));
+    offsets.add(shard, { lives: ascending, offsets: values });
+  }
+  return {
+    shards: [...json.shards],
+    plans: json.plans,
+    inForce: json.maps[json.inForce],
+    plan: planOf(json),
+    mover: json.mover,
+    moves: json.moves.map(
+      (move): Move => ({
+        revision: move.revision,
+        freeze: move.freeze,
+        frozenAt: move.frozenAt,
+        from: boundOf(move.from),
+        to: boundOf(move.to),
+        source: json.maps[move.source],
+        destination: json.maps[move.destination],
+        stops: new Map(move.stops),
+        readies: new Map(move.readies),
+        ended: move.ended.map(keyOf),
+      }),
+    ),
+    twins,
+    offsets,
+  };
+}
+
+function planOf({ plan, maps }: PlacementJson): Plan | undefined {
+  if (plan === undefined) return undefined;
+  const { frozen } = plan;
+  return {
+    number: plan.number,
+    below: maps[plan.below],
+    above: maps[plan.above],
+    up: plan.up,
+    cursor: boundOf(plan.cursor),
+    frozen:
+      frozen === undefined
+        ? undefined
+        : {
+            position: frozen.position,
+            from: boundOf(frozen.from),
+            to: boundOf(frozen.to),
+            revision: frozen.revision,
+          },
+  };
+}

@@ -1,0 +1,224 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { START } from "../../src/reshard/bound.js";
+import { type Change, decodeChange, encodeChange, type PlanShard } from "../../src/reshard/change.js";
+import { genDigits, genLimit, readGen } from "../../src/reshard/gen.js";
+import { firstPlacement, Placement } from "../../src/reshard/placement.js";
+import { decodePlacement, encodePlacement } from "../../src/reshard/stored.js";
+import { decodeEntry, encodeEntry } from "../../src/timeline/entry.js";
+
+const key = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
+const shard = (index: number): PlanShard => ({
+  index,
+  name: `s${index}`,
+  endpoints: [`http://127.0.0.1:${index}`],
+  clusterId: String(index),
+  cut: 5,
+});
+
+/** A placement, and a log that gives each change the next position. */
+function open() {
+  const placement = new Placement(firstPlacement("C", [shard(0)]));
+  let position = 100;
+  const say = (change: Change, revision = 50): boolean =>
+    placement.apply(change, ++position, revision) !== undefined;
+  const claim = (): number => {
+    assert.ok(say({ kind: "claim" }));
+    return position;
+  };
+  return { placement, say, claim, last: () => position };
+}
+
+const plan = (after: number, shards: readonly PlanShard[] = []): Change => ({
+  kind: "plan",
+  after,
+  map: `T${after}`,
+  shards,
+});
+const freeze = (mover: number, number: number, cursor: Uint8Array | null, to: Uint8Array | null): Change => ({
+  kind: "freeze",
+  mover,
+  plan: number,
+  cursor,
+  to,
+});
+const move = (mover: number, frozen: number): Change => ({
+  kind: "move",
+  mover,
+  freeze: frozen,
+  sources: [{ shard: 0, stop: 70 }],
+  destinations: [
+    {
+      shard: 1,
+      ready: 9,
+      twins: { shardRevisions: [6, 8], revisions: [40, 12] },
+      offsets: { lives: [6], offsets: [2] },
+    },
+  ],
+  ended: [key("/a/x")],
+});
+
+test("a plan goes from map to map, step by step", () => {
+  const { placement, say, claim, last } = open();
+  assert.ok(say(plan(0, [shard(1)])));
+  const mover = claim();
+  assert.ok(say({ kind: "begin", mover }));
+  assert.ok(say(freeze(mover, 1, START, key("/b"))));
+  const frozen = last();
+  assert.deepEqual(placement.snapshot().plan?.frozen, {
+    position: frozen,
+    from: START,
+    to: key("/b"),
+    revision: 50,
+  });
+  assert.ok(say(move(mover, frozen), 60));
+  const [moved] = placement.snapshot().moves;
+  assert.equal(moved.revision, 61);
+  assert.equal(moved.frozenAt, 50);
+  assert.deepEqual([moved.source, moved.destination], ["C", "T0"]);
+  assert.equal(placement.snapshot().twins.revisionOf(1, 8), 12);
+  assert.equal(placement.snapshot().offsets.of(1, 6), 2);
+  assert.ok(!say({ kind: "done", plan: 1 }), "the sweep is not over");
+  assert.ok(say(freeze(mover, 1, key("/b"), null)));
+  assert.ok(say({ ...move(mover, last()), destinations: [] } as Change, 70));
+  assert.ok(say({ kind: "done", plan: 1 }));
+  assert.equal(placement.snapshot().inForce, "T0");
+  assert.equal(placement.snapshot().plan, undefined);
+});
+
+test("repeated and late changes do nothing", () => {
+  const { placement, say, claim, last } = open();
+  assert.ok(say(plan(0)));
+  assert.ok(!say(plan(0)), "a plan is active");
+  const old = claim();
+  const mover = claim();
+  assert.ok(!say({ kind: "begin", mover: old }));
+  assert.ok(!say(freeze(old, 1, START, null)), "replaced");
+  assert.ok(!say(freeze(mover, 2, START, null)), "another plan");
+  assert.ok(!say(freeze(mover, 1, key("/a"), null)), "another cursor");
+  assert.ok(!say(freeze(mover, 1, START, START)), "nothing between");
+  assert.ok(say(freeze(mover, 1, START, key("/b"))));
+  const first = last();
+  assert.ok(!say(freeze(mover, 1, START, key("/b"))), "frozen already");
+  assert.ok(!say({ kind: "turn back", plan: 1 }), "a step is frozen");
+  assert.ok(!say({ kind: "thaw", mover: old, freeze: first }));
+  assert.ok(!say({ kind: "thaw", mover, freeze: first - 1 }));
+  assert.ok(say({ kind: "thaw", mover, freeze: first }));
+  assert.ok(!say({ kind: "thaw", mover, freeze: first }));
+  assert.ok(!say(move(mover, first)), "thawed");
+  assert.ok(say(freeze(mover, 1, START, key("/b"))));
+  assert.ok(!say(move(mover, first)), "frozen anew since");
+  assert.ok(!say(move(old, last() - 1)), "replaced");
+  assert.deepEqual(placement.snapshot().moves, []);
+});
+
+test("a plan that is turned back sweeps down, and a repeated turn does not turn it again", () => {
+  const { placement, say, claim, last } = open();
+  assert.ok(say(plan(0)));
+  const mover = claim();
+  assert.ok(say(freeze(mover, 1, START, key("/b"))));
+  assert.ok(say(move(mover, last())));
+  assert.ok(say({ kind: "turn back", plan: 1 }));
+  assert.ok(!say({ kind: "turn back", plan: 1 }));
+  assert.ok(!say(freeze(mover, 1, key("/b"), null)), "the number of before the turn");
+  assert.ok(!say(freeze(mover, 2, key("/b"), null)), "the other way");
+  assert.ok(say(freeze(mover, 2, key("/b"), START)));
+  assert.ok(say({ ...move(mover, last()), destinations: [] } as Change, 80));
+  const { moves } = placement.snapshot();
+  assert.deepEqual([moves[1].source, moves[1].destination], ["T0", "C"]);
+  assert.ok(say({ kind: "done", plan: 2 }));
+  assert.equal(placement.snapshot().inForce, "C");
+  assert.ok(say(plan(2)), "the next plan names the number of the turn");
+});
+
+test("moves are forgotten when compaction has passed them", () => {
+  const { placement, say, claim, last } = open();
+  say(plan(0));
+  const mover = claim();
+  say(freeze(mover, 1, START, key("/b")));
+  say(move(mover, last()), 60);
+  placement.compact(61);
+  assert.equal(placement.snapshot().moves.length, 1, "reads at M - 1 are refused, events at M are not");
+  placement.compact(62);
+  assert.equal(placement.snapshot().moves.length, 0);
+});
+
+test("a plan takes new shards in their order, or known ones back", () => {
+  const { placement, say } = open();
+  assert.ok(!say(plan(0, [shard(2)])), "one is missing between");
+  assert.ok(say(plan(0, [shard(1), { ...shard(0), cut: 99 }])));
+  assert.deepEqual(
+    placement.snapshot().shards.map(({ cut }) => cut),
+    [99, 5],
+  );
+});
+
+test("changes are read from an entry as they were written", () => {
+  const changes: Change[] = [
+    plan(3, [shard(1)]),
+    { kind: "claim" },
+    { kind: "begin", mover: 7 },
+    freeze(7, 3, START, null),
+    freeze(7, 3, key("/a\xff"), key("/b")),
+    { kind: "thaw", mover: 7, freeze: 9 },
+    move(7, 9),
+    { kind: "done", plan: 3 },
+    { kind: "turn back", plan: 3 },
+  ];
+  for (const change of changes) {
+    assert.deepEqual(decodeChange(JSON.parse(encodeChange(change))), change);
+    const entry = { reached: new Map([[1, 9]]), compact: 0, leases: [], raftTerm: 2, change };
+    assert.deepEqual(decodeEntry(Buffer.from(encodeEntry(entry))), entry);
+  }
+});
+
+test("what this version does not know is refused", () => {
+  for (const text of [
+    '{"kind":"claim","x":1}',
+    '{"kind":"merge"}',
+    '{"kind":"thaw","mover":1}',
+    '{"kind":"thaw","mover":1,"freeze":-1}',
+    '{"kind":"plan","after":0,"map":"","shards":[{"index":0}]}',
+    "[]",
+    "null",
+  ]) {
+    assert.throws(() => decodeChange(JSON.parse(text)), SyntaxError, text);
+  }
+  assert.throws(() => decodeEntry(Buffer.from('{"p":[[0,1]],"q":1}')), SyntaxError);
+});
+
+test("the state is stored and read again", () => {
+  const { placement, say, claim, last } = open();
+  const same = () => {
+    const text = encodePlacement(placement.snapshot());
+    assert.equal(encodePlacement(decodePlacement(text)), text);
+    assert.deepEqual(decodePlacement(text).plan, placement.snapshot().plan);
+    assert.deepEqual(decodePlacement(text).moves, placement.snapshot().moves);
+  };
+  same();
+  say(plan(0, [shard(1)]));
+  const mover = claim();
+  same();
+  say(freeze(mover, 1, START, key("/b")));
+  same();
+  say(move(mover, last()));
+  say(freeze(mover, 1, key("/b"), null));
+  same();
+  const read = decodePlacement(encodePlacement(placement.snapshot()));
+  assert.equal(read.twins.revisionOf(1, 6), 40);
+  assert.equal(read.offsets.of(1, 6), 2);
+});
+
+test("gen is compared as text", () => {
+  for (const [value, limit, below] of [
+    [0, 0, true],
+    [7, 7, true],
+    [8, 7, false],
+    [255, 256, true],
+    [2 ** 40 + 1, 2 ** 40, false],
+  ] as const) {
+    assert.equal(`${genDigits(value)} {"name":"s0"}` < genLimit(limit), below, `${value} at ${limit}`);
+  }
+  assert.equal(readGen(Buffer.from(`${genDigits(2 ** 40)} {}`)), 2 ** 40);
+  assert.throws(() => readGen(Buffer.from("gen")), RangeError);
+});
