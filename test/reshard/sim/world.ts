@@ -1,0 +1,245 @@
+import type { PlanShard } from "../../../src/reshard/change.js";
+import { type KeyRange, Locator } from "../../../src/reshard/locator.js";
+import { Maps } from "../../../src/reshard/maps.js";
+import { firstPlacement } from "../../../src/reshard/placement.js";
+import type { Hasher } from "../../../src/routing/hash.js";
+import { Fold } from "../../../src/timeline/fold.js";
+import { StoreFold } from "../../../src/timeline/storeFold.js";
+import { Random, Scheduler } from "../../timeline/sim/scheduler.js";
+import { beginLog } from "./log.js";
+import type { SimProxy } from "./proxy.js";
+import type { Item } from "./shard.js";
+import { SimShard } from "./shard.js";
+
+export const GEN = "\0gen";
+
+/** Rules of the protocol that a test takes out, one at a time, by their names. */
+export type Broken = ReadonlySet<string>;
+
+/** Points of a step: its end is chosen; gen is raised on the destinations; it is stopped; ready to move; moved and cleaned. */
+export type Stage = "chosen" | "begun" | "stopped" | "ready" | "moved";
+
+/** What a directed schedule sees of a step. */
+export interface StepView {
+  readonly proxy: SimProxy;
+  isOfStep(key: string): boolean;
+  sourceOf(key: string): number;
+  targetOf(key: string): number;
+}
+
+/** A key as clients see it; revisions are the store's. */
+export interface Seen {
+  readonly key: string;
+  readonly value: string;
+  readonly create: number;
+  readonly mod: number;
+  readonly version: number;
+  readonly lease: number;
+}
+
+export interface SeenEvent {
+  readonly revision: number;
+  readonly key: string;
+  /** Undefined: deleted. */
+  readonly item: Seen | undefined;
+  readonly before: Seen | undefined;
+}
+
+/** What a client did and saw. */
+export interface Observation {
+  readonly what: string;
+  /** By `World.tick`. */
+  readonly begin: number;
+  readonly end: number;
+  /** Header of the answer. */
+  readonly revision: number;
+  /** It made that revision. */
+  readonly wrote: boolean;
+  /** Linearizable: real time counts. False for reads at an old revision. */
+  readonly fresh: boolean;
+  /** What was read, at `revision`: the range and what was in it. */
+  readonly read?: { readonly from: string; readonly to: string; readonly items: readonly Seen[] };
+  /** What was there before a write, where its answer told. */
+  readonly before?: { readonly key: string; readonly item: Seen | undefined };
+  /** A lease that has no keys any more at `revision`. */
+  readonly released?: number;
+  /** A transaction's compare and how it ended. */
+  readonly compared?: { readonly key: string; readonly mod: number; readonly succeeded: boolean };
+}
+
+/** One client's watch over all its lives. */
+export interface WatchRecord {
+  readonly from: string;
+  readonly to: string;
+  readonly start: number;
+  readonly events: SeenEvent[];
+  /** Revisions up to which it has had everything. */
+  progress: number;
+  /** Stretches that it lost to a compaction: events in [from, to] were never promised. */
+  readonly gaps: { readonly from: number; readonly to: number }[];
+}
+
+export const bytesOf = (() => {
+  const known = new Map<string, Uint8Array>();
+  return (key: string): Uint8Array => {
+    let bytes = known.get(key);
+    if (bytes === undefined) {
+      bytes = new Uint8Array(Buffer.from(key, "latin1"));
+      known.set(key, bytes);
+    }
+    return bytes;
+  };
+})();
+export const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
+
+/** The end of the single key's range. */
+export const after = (key: string): string => `${key}\0`;
+export const rangeOf = (from: string, to: string): KeyRange => ({
+  key: bytesOf(from),
+  end: to === after(from) ? NONE : bytesOf(to),
+});
+const NONE = new Uint8Array(0);
+
+/** The clusters, time and chance of one run, and what clients saw in it. */
+export class World {
+  readonly random: Random;
+  readonly scheduler = new Scheduler();
+  /** By the store's shard indices. */
+  readonly shards: SimShard[] = [];
+  readonly dedicated = new SimShard("host");
+  readonly observations: Observation[] = [];
+  readonly watches: WatchRecord[] = [];
+  /** Leases that have ended on some shard. */
+  readonly ended = new Set<number>();
+  /** Operations that delete ranges. */
+  readonly ranges = new Set<number>();
+  /** Lease → when its revocation was answered, by `tick`. */
+  readonly revoked = new Map<number, number>();
+  readonly firstHost: number;
+  /** Where a proxy that starts looks for the log: a host that it had, not necessarily the newest. */
+  lastHost: number;
+  failed: unknown;
+  /** Called by movers at some points of a step: a directed schedule. */
+  hook: ((stage: Stage, step: StepView) => Promise<void>) | undefined;
+  private operations = 0;
+  private ticks = 0;
+  private locators = new WeakMap<StoreFold, Locator>();
+  readonly maps: Maps;
+  readonly begun: { cut: number[]; map: string; shards: PlanShard[] };
+
+  constructor(
+    seed: number,
+    hasher: Hasher,
+    readonly broken: Broken,
+    map: string,
+    names: readonly string[],
+    count: number,
+    host: number,
+    keys: readonly string[],
+  ) {
+    this.random = new Random(seed);
+    this.maps = new Maps(hasher);
+    this.firstHost = host;
+    for (const name of names) this.addShard(name);
+    const shards = names
+      .slice(0, count)
+      .map((name, index) => planShard(index, name, this.shards[index].revision));
+    for (const key of keys) {
+      const shard = this.shards[this.maps.router(map, shards).shardOf(bytesOf(key))];
+      const operation = this.nextOperation();
+      shard.txn(
+        { guard: [], success: [{ kind: "put", key, value: `v${operation}` }] },
+        { by: "client", operation },
+      );
+    }
+    this.begun = { cut: shards.map(({ index }) => this.shards[index].revision), map, shards };
+    this.lastHost = host;
+    beginLog(this.cluster(host), this.firstFold().store);
+  }
+
+  /** The fold of the store as it was made. */
+  firstFold(): StoreFold {
+    const { cut, map, shards } = this.begun;
+    const fold = Fold.genesis(cut.length, this.firstHost);
+    for (const [shard, reached] of cut.entries()) fold.begin(shard, reached, []);
+    return StoreFold.of(this.firstHost, {
+      timeline: fold.snapshot(),
+      placement: firstPlacement(map, shards),
+      positionOffset: 0,
+    });
+  }
+
+  /** A new cluster with its marks, gen among them. */
+  addShard(name: string): SimShard {
+    const shard = new SimShard(name);
+    shard.txn(
+      { guard: [], success: [{ kind: "put", key: GEN, value: `${"0".repeat(16)} {}` }] },
+      { by: "log" },
+    );
+    this.shards.push(shard);
+    return shard;
+  }
+
+  cluster(host: number): SimShard {
+    return host < 0 ? this.dedicated : this.shards[host];
+  }
+
+  breaks(rule: string): boolean {
+    return this.broken.has(rule);
+  }
+
+  nextOperation(): number {
+    return ++this.operations;
+  }
+
+  /** A time that tells any two events apart. */
+  tick(): number {
+    return ++this.ticks;
+  }
+
+  locator(fold: StoreFold): Locator {
+    let locator = this.locators.get(fold);
+    if (locator === undefined) {
+      locator = new Locator(fold.placement, this.maps, fold);
+      this.locators.set(fold, locator);
+    }
+    return locator;
+  }
+
+  fail(reason: unknown): void {
+    this.failed ??= reason;
+  }
+
+  guard(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Runs something in the background; what it throws is a failure. */
+  spawn(work: Promise<unknown>): void {
+    work.catch((error) => this.fail(error));
+  }
+}
+
+export const planShard = (index: number, name: string, cut: number): PlanShard => ({
+  index,
+  name,
+  endpoints: [],
+  clusterId: String(index),
+  cut,
+});
+
+/** A shard's key in the store's revisions, all of them sealed. */
+export function translate(fold: StoreFold, shard: number, item: Item): Seen {
+  return {
+    key: item.key,
+    value: item.value,
+    create: fold.toRevision(shard, item.create),
+    mod: fold.toRevision(shard, item.mod),
+    version: item.version + fold.store.placement.offsets.of(shard, item.create),
+    lease: item.lease,
+  };
+}

@@ -1,0 +1,280 @@
+import { test } from "node:test";
+import { Locator } from "../../src/reshard/locator.js";
+import { OffsetTable } from "../../src/reshard/offsets.js";
+import { Placement } from "../../src/reshard/placement.js";
+import { Fold } from "../../src/timeline/fold.js";
+import { StoreFold } from "../../src/timeline/storeFold.js";
+import { lateDeletion, lateRead, overtaken, readAboveStop } from "./sim/directed.js";
+import {
+  AMBUSHES,
+  type Ambush,
+  type ClientCall,
+  type Director,
+  mixOf,
+  type Scenario,
+  scenario,
+  simulate,
+} from "./sim/run.js";
+
+/*
+ * Resharding in virtual time: clients that read, write, watch, delete and hold leases while keys move between shards; proxies that
+ * pause, follow the log late and die; movers that die at any step and are two at once; plans that turn back; compactions, bases,
+ * reloads and moves of the timeline host at any time. `BRAID_SIM_SEEDS=n` runs more, `BRAID_SIM_SEED=n` replays one.
+ */
+
+const SEEDS = Number(process.env.BRAID_SIM_SEEDS ?? 200);
+const ONE = process.env.BRAID_SIM_SEED;
+const FIRST = Number(ONE ?? 1);
+const COUNT = ONE === undefined ? SEEDS : 1;
+
+async function run(
+  seed: number,
+  over: Partial<Scenario> = {},
+  broken: readonly string[] = [],
+  direct?: Director,
+): Promise<void> {
+  try {
+    await simulate({ ...scenario(seed), ...over }, new Set(broken), direct);
+  } catch (error) {
+    throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+test(`${COUNT} seeds from ${FIRST}: clients do not notice that keys move`, async () => {
+  for (let seed = FIRST; seed < FIRST + COUNT; seed++) await run(seed);
+});
+
+for (const [name, direct] of Object.entries({ lateRead, readAboveStop, lateDeletion, overtaken })) {
+  test(`schedule ${name}: clients do not notice that keys move`, async () => {
+    for (let seed = 1; seed <= 8; seed++) await run(seed, QUIET, [], direct);
+  });
+}
+
+// --- mutations ---------------------------------------------------------------------------------------------
+
+interface Mutation {
+  /** The rule that is taken out. */
+  readonly rule: string;
+  /** Its names in the simulation. The rule itself by default. */
+  readonly broken?: readonly string[];
+  /** Takes it out of the product's code; returns what puts it back. */
+  readonly patch?: () => () => void;
+  /** First seed: not long before one that notices. */
+  readonly from?: number;
+  /** Circumstances in which it matters. */
+  readonly over?: Partial<Scenario>;
+  /** A schedule that brings it about. */
+  readonly direct?: Director;
+}
+
+/** Everything strikes whenever a step is frozen. */
+const DENSE: Partial<Scenario> = { ambushes: AMBUSHES, ambushed: 40, leases: true, compactions: true };
+
+/** Movers take their time, proxies see it late, and the given things happen meanwhile. */
+const directed = (
+  ambushes: readonly Ambush[],
+  mix: Partial<Record<ClientCall, number>>,
+): Partial<Scenario> => ({
+  ambushes,
+  ambushed: 30,
+  leases: true,
+  mix: mixOf(mix),
+  calm: 400,
+  deaths: false,
+  clients: 6,
+  operations: 200,
+  faults: { loss: 0, pause: 100, lag: 30, slow: 0.02, hesitation: 300 },
+});
+
+/** Nothing but what a schedule does. */
+const QUIET: Partial<Scenario> = {
+  ambushes: [],
+  leases: true,
+  mix: mixOf({ put: 10 }),
+  calm: 100_000,
+  deaths: false,
+  proxies: 3,
+  faults: { loss: 0, pause: 0, lag: 10, slow: 0, hesitation: 1 },
+};
+
+// biome-ignore lint/suspicious/noExplicitAny: a mutation replaces any method by any other
+type Any = any;
+
+function patch(target: Any, method: string, make: (original: Any) => (this: Any, ...args: Any[]) => unknown) {
+  return () => {
+    const original = target[method];
+    target[method] = make(original);
+    return () => {
+      target[method] = original;
+    };
+  };
+}
+
+const MUTATIONS: readonly Mutation[] = [
+  { rule: "every write compares gen" },
+  {
+    rule: "changes of the mover need the claim",
+    from: 70,
+    patch: patch(Placement.prototype, "isMover", () => () => true),
+  },
+  {
+    rule: "up to M the source's events count only up to its stop",
+    over: DENSE,
+    patch: patch(
+      Locator.prototype,
+      "countsAt",
+      (original) =>
+        function (key, shard, shardRevision, revision) {
+          return (
+            original.call(this, key, shard, shardRevision, revision) ??
+            original.call(this, key, shard, 0, revision)
+          );
+        },
+    ),
+  },
+  {
+    rule: "what ends on the destination between its readiness and M counts at M",
+    over: directed(["expire"], { put: 20, lease: 3 }),
+    patch: patch(
+      Locator.prototype,
+      "countsAt",
+      (original) =>
+        function (key, shard, shardRevision, revision) {
+          const at = original.call(this, key, shard, shardRevision, revision);
+          return at === revision ? at : undefined;
+        },
+    ),
+  },
+  {
+    rule: "events belong to the owner at their revision",
+    patch: patch(
+      Locator.prototype,
+      "countsAt",
+      () =>
+        function (key, shard, _shardRevision, revision) {
+          return shard === this.shardOf(key) ? revision : undefined;
+        },
+    ),
+  },
+  {
+    rule: "reads at a revision ask the holder at it",
+    patch: patch(
+      Locator.prototype,
+      "holder",
+      () =>
+        function (key, revision) {
+          const shard = this.shardOf(key);
+          return { shard, at: this.cuts.cutAt(revision, shard) };
+        },
+    ),
+  },
+  { rule: "the mover compares its own gen" },
+  {
+    rule: "gen is raised on the destinations at the begin",
+    broken: ["raise gen on the destinations", "the mover compares its own gen"],
+  },
+  {
+    rule: "remains on the destination are cleared, or found",
+    broken: ["clear", "verify", "ready"],
+    over: DENSE,
+  },
+  { rule: "the destinations are compared when the step is frozen", from: 33, broken: ["ready"], over: DENSE },
+  {
+    rule: "copies have their leases before the move",
+    broken: ["copies have their leases", "verify", "ready"],
+    over: DENSE,
+  },
+  {
+    rule: "the move ends keys whose lease has ended",
+    over: directed(["expire"], { put: 20, get: 5, lease: 1 }),
+  },
+  { rule: "gen is raised on the sources for the freeze", broken: ["raise gen on the sources"] },
+  {
+    rule: "gen is raised on the destinations for the freeze",
+    broken: ["raise gen on the destinations for the freeze"],
+    over: QUIET,
+    direct: lateDeletion,
+  },
+  { rule: "what the sources got up to their stops is drained", broken: ["drain", "ready"] },
+  { rule: "feeds wait for a frozen step", over: DENSE },
+  {
+    rule: "feeds begin at a step's freeze",
+    from: 20,
+    over: directed(["expire", "watch"], { put: 20, lease: 3 }),
+  },
+  { rule: "the log's end is read beside the shard", broken: ["read the log's end"] },
+  {
+    rule: "reads are judged by where the key is when they are answered",
+    broken: ["reads are judged"],
+    over: QUIET,
+    direct: lateRead,
+  },
+  {
+    rule: "reads are valid up to the stop",
+    broken: ["reads stop at stop"],
+    over: QUIET,
+    direct: readAboveStop,
+  },
+  { rule: "scans wait for a frozen step", from: 33, over: DENSE },
+  { rule: "calls wait for a frozen step" },
+  { rule: "revocations wait for a frozen step", over: directed(["revoke"], { put: 10, lease: 4 }) },
+  {
+    rule: "imports have the revision that they stand for",
+    patch: patch(StoreFold.prototype, "toRevision", () => Fold.prototype.toRevision),
+  },
+  { rule: "versions of copies are corrected", patch: patch(OffsetTable.prototype, "of", () => () => 0) },
+  {
+    rule: "compares know all twins of a revision",
+    from: 33,
+    broken: ["compares know all twins"],
+    over: { mix: mixOf({ "put all": 10, get: 10, swap: 10 }) },
+  },
+  { rule: "a mover whose begin is not valid stops", over: QUIET, direct: overtaken },
+  { rule: "compactions spare what a step needs", over: DENSE },
+  {
+    rule: "moves are kept until compaction has passed them",
+    over: { compactions: true },
+    patch: patch(
+      Placement.prototype,
+      "compact",
+      () =>
+        function () {
+          this.state.moves = [];
+        },
+    ),
+  },
+  { rule: "a base holds the moves", from: 33 },
+  { rule: "a base holds the frozen step", from: 10 },
+  {
+    rule: "positions go on rising on the next host",
+    over: { hostMoves: true, calm: 60 },
+    patch: patch(StoreFold.prototype, "positionOf", () => (hostRevision) => hostRevision),
+  },
+  { rule: "a base's mod revision is of one host", from: 9, over: { hostMoves: true, calm: 20 } },
+];
+
+/** Seeds in which a mutation has to be caught. */
+const BOUND = 150;
+
+for (const { rule, broken, patch: apply, from = 1, over, direct } of MUTATIONS) {
+  test(`is caught: not "${rule}"`, async () => {
+    const restore = apply?.();
+    try {
+      for (let seed = from; seed < from + BOUND; seed++) {
+        const failure = await run(seed, over, broken ?? (apply === undefined ? [rule] : []), direct).then(
+          () => undefined,
+          (error: Error) => error,
+        );
+        if (failure !== undefined) {
+          if (process.env.BRAID_SIM_VERBOSE) console.log(`${rule}: ${failure.message.split("\n")[0]}`);
+          return;
+        }
+      }
+    } finally {
+      restore?.();
+    }
+    throw new Error(`${BOUND} seeds did not notice`);
+  });
+}
