@@ -2,24 +2,24 @@ import type { Logger } from "../ops/log.js";
 import type { Caller } from "../shard/caller.js";
 import type { Shard } from "../shard/shard.js";
 import type { Runtime } from "../turn/runtime.js";
-import { type RenewalCounts, RenewalStream } from "./upstream.js";
+import { type RenewalCounts, RenewalStream } from "./renewalStream.js";
 
-/** Streams of a caller that has renewed nothing for one to two of these are closed, ms. */
+/** The streams of a caller are closed once it has renewed nothing for one to two of these intervals. */
 const IDLE_MS = 60_000;
 
-interface Used {
+interface CallerEntry {
   readonly streams: readonly RenewalStream[];
   idle: boolean;
 }
 
 /**
- * The keep-alive streams of each caller to each shard: the shards judge renewals by the token of their stream. Without
- * authentication there is one caller, the proxy itself.
+ * The keep-alive streams of each caller to each shard. A shard checks renewals against the token of their stream, so
+ * callers cannot share one. Without authentication the proxy itself is the only caller.
  */
 export class CallerStreams {
   readonly counts: RenewalCounts = { missed: 0 };
   private readonly own: readonly RenewalStream[];
-  private readonly callers = new Map<Caller, Used>();
+  private readonly callers = new Map<Caller, CallerEntry>();
   private stopSweeping: (() => void) | undefined;
   private stopped = false;
 
@@ -31,23 +31,24 @@ export class CallerStreams {
     this.own = this.streamsFor(undefined);
   }
 
-  /** By shard. They open with the first renewal. */
+  /** The caller's streams, by shard. Each opens with its first renewal. */
   of(caller: Caller | undefined): readonly RenewalStream[] {
     if (caller === undefined) return this.own;
-    let used = this.callers.get(caller);
-    if (used === undefined) {
-      used = { streams: this.streamsFor(caller), idle: false };
-      this.callers.set(caller, used);
+    let entry = this.callers.get(caller);
+    if (entry === undefined) {
+      entry = { streams: this.streamsFor(caller), idle: false };
+      this.callers.set(caller, entry);
       if (!this.stopped) this.stopSweeping ??= this.runtime.interval(IDLE_MS, () => this.sweep(), true);
     }
-    used.idle = false;
-    return used.streams;
+    entry.idle = false;
+    return entry.streams;
   }
 
+  /** Closes all streams. Renewals in flight fail with UNAVAILABLE. */
   stop(): void {
     this.stopped = true;
     this.stopSweeping?.();
-    for (const streams of [this.own, ...[...this.callers.values()].map((used) => used.streams)]) {
+    for (const streams of [this.own, ...[...this.callers.values()].map((entry) => entry.streams)]) {
       for (const stream of streams) stream.stop();
     }
   }
@@ -61,12 +62,12 @@ export class CallerStreams {
   }
 
   private sweep(): void {
-    for (const [caller, used] of this.callers) {
-      if (used.idle && !used.streams.some(({ isBusy }) => isBusy)) {
-        for (const stream of used.streams) stream.stop();
+    for (const [caller, entry] of this.callers) {
+      if (entry.idle && !entry.streams.some(({ isBusy }) => isBusy)) {
+        for (const stream of entry.streams) stream.stop();
         this.callers.delete(caller);
       }
-      used.idle = true;
+      entry.idle = true;
     }
     if (this.callers.size > 0) return;
     this.stopSweeping?.();

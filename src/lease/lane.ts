@@ -2,21 +2,20 @@ import type { Runtime } from "../turn/runtime.js";
 
 export interface LaneOptions {
   readonly runtime: Runtime;
-  /** Tasks under way at the same time. */
+  /** Number of tasks that run at the same time. */
   readonly width: number;
-  /** Pause after a failure before anything is tried again, ms; up to half of it again is added by chance. */
+  /** Milliseconds to pause after a failure. A random amount of up to half of it is added. */
   readonly retryMs: number;
-  /** Does the work for one lease. A rejection means: again later. */
+  /** Does the work for one lease. If it rejects, it is called again later. */
   run(lease: bigint): Promise<void>;
-  /** Told of every rejection. */
+  /** Called with every rejection. */
   failed(lease: bigint, error: unknown): void;
 }
 
 /**
- * Work that must be done for leases at one place (a shard, the timeline), each until it succeeds. Bounded
- * concurrency; after a failure everything that waits goes on waiting for the pause, so that a place that is
- * down costs little however many leases wait for it. A lease added during the pause is tried once at once:
- * somebody waits for that answer.
+ * Retries work for leases at one place (a shard or the timeline) until it succeeds for each of them. Concurrency is
+ * bounded. After a failure all waiting leases pause, so that a place that is down costs little, however many leases wait
+ * for it. A lease that is added during the pause is tried once without delay, because a client waits for the result.
  */
 export class Lane {
   private ready = new Set<bigint>();
@@ -27,14 +26,14 @@ export class Lane {
 
   constructor(private readonly options: LaneOptions) {}
 
-  /** Queues a lease; one that waits already keeps its place. */
+  /** Queues a lease. A lease that already waits keeps its place. */
   add(lease: bigint): void {
     if (this.stopped || this.postponed.has(lease)) return;
     this.ready.add(lease);
     this.advance();
   }
 
-  /** Nothing starts any more. */
+  /** Starts no further work. */
   stop(): void {
     this.stopped = true;
     this.stopPause?.();

@@ -1,6 +1,7 @@
 import { mayWrite } from "../auth/permission.js";
 import type { Logger } from "../ops/log.js";
 import type { Router } from "../routing/router.js";
+import { byIndex } from "../shard/byIndex.js";
 import type { Caller } from "../shard/caller.js";
 import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
@@ -9,20 +10,21 @@ import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
 import type { LeaseGrantResponse } from "../wire/messages.js";
 import { CallerStreams } from "./callerStreams.js";
-import { type For, LeaseCalls, type Part } from "./calls.js";
-import { Endings } from "./ending.js";
-import { LeaseIds } from "./ids.js";
+import type { LeaseDeps } from "./deps.js";
+import { Endings } from "./endings.js";
+import { LeaseCalls, type Part, type Requester } from "./leaseCalls.js";
+import { LeaseIds } from "./leaseIds.js";
 import { Parts } from "./parts.js";
 import { Placing } from "./placing.js";
 import { Reaper } from "./reaper.js";
+import type { Renewed } from "./renewalStream.js";
 import { Renewing } from "./renewing.js";
 import { isReserved, visible } from "./reserved.js";
-import type { Renewed } from "./upstream.js";
 
 export interface LeasesOptions {
   readonly shards: readonly Shard[];
   readonly router: Pick<Router, "homeOf">;
-  /** Loaded: its placements are where the leases stand. */
+  /** Must be loaded: its placements list the parts of all leases. */
   readonly timeline: Timeline;
   readonly log: Pick<Logger, "warn">;
   readonly runtime: Runtime;
@@ -34,30 +36,31 @@ export interface KeysOnShard {
   readonly keys: readonly Uint8Array[];
 }
 
-/** For metrics; what is counted since the start is of this proxy alone. */
+/** Counts for metrics. Totals are of this proxy, since its start. */
 export interface LeaseCounts {
-  /** Leases granted, parts of leases granted on further shards, and leases that were found or made to have ended. */
+  /** Leases granted, in total. */
   readonly granted: number;
+  /** Parts granted on shards other than the home, in total. */
   readonly parts: number;
+  /** Leases that were ended, or found to have ended, in total. */
   readonly ended: number;
-  /** Keep-alives asked for by clients. */
+  /** Keep-alives of clients, in total. */
   readonly renewals: number;
-  /** Leases with parts besides their home. */
+  /** Leases that have parts on shards other than their home. */
   readonly placed: number;
-  /** Leases that have ended and whose last parts are still to be revoked. */
+  /** Leases that have ended and whose last parts remain to be revoked. */
   readonly ending: number;
-  /** Keep-alives to shards that had no answer in time, since the start. */
+  /** Keep-alives to shards without a response in time, in total. */
   readonly missedRenewals: number;
 }
 
 /**
- * Leases over all shards. A lease lives on its home shard, and has a part of the same id on every other shard
- * where a key is attached to it. It lives on all of them or on none. All calls reject with `StatusError`.
+ * Leases over all shards. A lease lives on its home shard, and has a part with the same id on every other shard where a
+ * key is attached to it. It lives on all of them or on none. All calls reject with `StatusError`.
  */
 export class Leases {
   private readonly homeOf: (lease: bigint) => number;
   private readonly timeline: Timeline;
-  private readonly shardCount: number;
   private readonly shards: readonly Shard[];
   private readonly ids: LeaseIds;
   private readonly calls: LeaseCalls;
@@ -70,111 +73,104 @@ export class Leases {
   private granted = 0;
   private renewals = 0;
 
-  /** Begins to look after the placed leases at once; `stop` ends it. */
+  /** Starts to check placed leases. Call `stop` to end that. */
   constructor(options: LeasesOptions) {
     const { shards, router, timeline, log, runtime } = options;
-    const names = shards.map((shard) => shard.name);
     const homeOf = (lease: bigint) => router.homeOf(lease);
     this.homeOf = homeOf;
     this.timeline = timeline;
-    this.shardCount = shards.length;
     this.shards = shards;
     this.ids = new LeaseIds(runtime);
     this.calls = new LeaseCalls(shards, timeline);
     this.parts = new Parts(() => timeline.placements, homeOf);
     this.streams = new CallerStreams(shards, log, runtime);
-    this.endings = new Endings(this.calls, this.parts, timeline, homeOf, log, names, runtime);
-    this.placing = new Placing(this.calls, this.parts, this.endings, timeline, homeOf, log, shards.length);
+    const { calls, parts } = this;
+    const deps: LeaseDeps = { shards, homeOf, timeline, calls, parts, log, runtime };
+    this.endings = new Endings(deps);
+    this.placing = new Placing(deps, this.endings);
     this.renewing = new Renewing(this.streams, this.parts, this.placing, this.endings);
-    this.reaper = new Reaper(
-      this.calls,
-      this.parts,
-      this.placing,
-      this.endings,
-      timeline,
-      log,
-      names,
-      runtime,
-    );
+    this.reaper = new Reaper(deps, this.placing, this.endings);
   }
 
   /**
-   * True when a write under the lease may be sent to the shard at once. Always so on the home: it knows itself
-   * whether it has the lease.
+   * True if a write under the lease may be sent to the shard at once. Always true for the home, which itself checks that it
+   * has the lease.
    */
   isPlaced(lease: bigint, shard: number): boolean {
     return this.placing.isPlaced(lease, shard);
   }
 
   /**
-   * Gives the lease a part on the shard, after which a write under it may be sent there. Rejects with etcd's
-   * `leaseNotFound`, or UNAVAILABLE when the home, the shard or the timeline host can not be reached.
+   * Gives the lease a part on the shard, so that a write under the lease may be sent there. Rejects with etcd's
+   * `leaseNotFound`, or with UNAVAILABLE if the home, the shard or the timeline host cannot be reached.
    */
   ensurePlaced(lease: bigint, shard: number): Promise<void> {
     return this.placing.ensurePlaced(lease, shard);
   }
 
   /**
-   * For a write that the shard has refused with `leaseNotFound` although the lease was placed there. Resolves
-   * when the part had only not been granted yet and the write may be sent once more; rejects with
-   * `leaseNotFound` when the lease is dead.
+   * To be called when the shard has refused a write with `leaseNotFound` although the lease was placed there. Resolves if
+   * the part had not been granted yet and the write may be sent once more. Rejects with `leaseNotFound` if the lease is
+   * dead.
    */
   repair(lease: bigint, shard: number): Promise<void> {
     return this.placing.repair(lease, shard);
   }
 
   /**
-   * Grants a lease of at least `ttl` seconds at its home; `id` 0 lets the proxy choose one. Parts that an
-   * earlier lease of the same id has left behind are removed first. An id that the proxies have reserved is taken for ever.
-   * Unless reads are relaxed, the timeline's head then covers what was acknowledged before the call.
+   * Grants a lease of at least `ttl` seconds at its home. If `id` is 0, the proxy chooses one. Parts that an earlier lease
+   * with the same id left behind are removed first. Rejects with etcd's `leaseExists` for an id that the proxies have
+   * reserved. Unless reads are relaxed, the timeline's head then covers all writes acknowledged before the call.
    */
-  async grant(id: bigint, ttl: number, asked: For = {}): Promise<LeaseGrantResponse> {
+  async grant(id: bigint, ttl: number, requester: Requester = {}): Promise<LeaseGrantResponse> {
     // Only an id that the client has chosen can have left parts behind.
-    await this.begin(asked, id !== 0n);
-    if (id === 0n) return this.grantFresh(ttl, asked);
+    await this.begin(requester, id !== 0n);
+    if (id === 0n) return this.grantFresh(ttl, requester);
     const home = this.homeOf(id);
     if (isReserved(id)) {
-      await this.calls.mayGrant(home, asked);
+      await this.calls.mayGrant(home, requester);
       throw etcd.leaseExists();
     }
     const leftOver = this.parts.isPlaced(id) || this.endings.isEnding(id);
     if (leftOver) {
-      await this.calls.mayGrant(home, asked);
+      await this.calls.mayGrant(home, requester);
       if ((await this.calls.look(home, id)) === undefined) await this.endings.end(id);
     }
-    const lease = await this.calls.grant(home, id, ttl, asked);
+    const lease = await this.calls.grant(home, id, ttl, requester);
     this.granted++;
     return lease;
   }
 
   /**
-   * Ends a lease everywhere. Resolves to the revision of its deletions, of several shards the last; to the head as it was before
-   * when it has no keys. Rejects with `leaseNotFound` when its home does not have it (any more), and before anything
-   * is done when there is a caller who may not write all keys of the lease.
+   * Ends a lease on all shards. Resolves to the revision of the last deletion, or to the head before the call if the lease
+   * has no keys. Rejects with `leaseNotFound` if the home does not have the lease. If the caller may not write all keys of
+   * the lease, rejects before anything is revoked.
    */
-  async revoke(given: bigint, asked: For = {}): Promise<number> {
+  async revoke(given: bigint, requester: Requester = {}): Promise<number> {
     const id = visible(given);
     const { timeline, endings } = this;
-    // With a caller it must be known which parts there are: keys put through another proxy may have made one that is news here.
-    await this.begin(asked, asked.caller !== undefined);
-    // From before anything is deleted: a deletion is above it, and what is not above it is none.
+    // A check of the caller needs all parts. Keys put through another proxy may have added one that is not known here.
+    await this.begin(requester, requester.caller !== undefined);
+    // The head before any deletion. A revision above it is a deletion's; one that is not above it is not.
     const { head } = timeline;
-    if (asked.caller === undefined) {
+    if (requester.caller === undefined) {
       const { found, revision } = await endings.end(id);
       if (!found) throw etcd.leaseNotFound();
       return Math.max(head, revision);
     }
     const home = this.homeOf(id);
     const elsewhere = await this.keysElsewhere(id, home);
-    await Promise.all(elsewhere.map(({ shard, keys }) => mayWrite(this.shards[shard], asked, keys)));
-    // The home's own keys are judged by the home, which has the first part to go.
-    const atHome = await this.calls.revoke(home, id, asked);
+    await Promise.all(
+      elsewhere.map(({ shard, keys }) => mayWrite(byIndex(this.shards, shard), requester, keys)),
+    );
+    // The home checks permission on its own keys. Its part goes first.
+    const atHome = await this.calls.revoke(home, id, requester);
     const { revision } = await endings.end(id);
     if (atHome === 0) throw etcd.leaseNotFound();
     return Math.max(head, atHome, revision);
   }
 
-  /** The lease's keys on shards other than `shard`, by shard, as far as its parts are known here. */
+  /** Resolves to the lease's keys on shards other than `shard`, by shard. Covers the parts that this proxy knows. */
   async keysElsewhere(id: bigint, shard: number): Promise<readonly KeysOnShard[]> {
     const others = this.parts.shardsOf(id).filter((other) => other !== shard);
     const parts = await Promise.all(
@@ -193,20 +189,20 @@ export class Leases {
   }
 
   /**
-   * The smallest time left and, if asked for, the keys of all parts in byte order. Undefined when there is no
-   * such lease; then its keys are gone from all shards that can be reached.
+   * Resolves to the smallest time left and, if `keys` is set, the keys of all parts in byte order. Resolves to undefined if
+   * there is no such lease; then its keys are gone from all shards that can be reached.
    */
-  async look(given: bigint, keys: boolean, asked: For = {}): Promise<Part | undefined> {
+  async look(given: bigint, keys: boolean, requester: Requester = {}): Promise<Part | undefined> {
     const id = visible(given);
-    if (keys) await this.timeline.sync(); // keys put through another proxy may have made a part that is news here
+    if (keys) await this.timeline.sync(); // keys put through another proxy may have added a part
     if (this.endings.isEnding(id)) {
-      // A client is judged first.
-      if (asked.caller !== undefined) await this.calls.look(this.homeOf(id), id, keys, asked);
-      await this.endings.end(id).catch(() => undefined); // dead all the same; the reason is logged
+      // A client's permission is checked first.
+      if (requester.caller !== undefined) await this.calls.look(this.homeOf(id), id, keys, requester);
+      await this.endings.end(id).catch(() => undefined); // the lease is dead anyway, and the reason is logged
       return undefined;
     }
     const shards = this.parts.shardsOf(id);
-    const parts = await Promise.all(shards.map((shard) => this.calls.look(shard, id, keys, asked)));
+    const parts = await Promise.all(shards.map((shard) => this.calls.look(shard, id, keys, requester)));
     for (const [i, shard] of shards.entries()) {
       if (parts[i] !== undefined) continue;
       const placed = this.parts.isPlaced(id) || this.endings.isEnding(id);
@@ -214,24 +210,23 @@ export class Leases {
     }
     const home = parts[0];
     if (home === undefined) return undefined;
-    const there = parts.filter((part) => part !== undefined);
+    const present = parts.filter((part) => part !== undefined);
     return {
-      ttl: Math.min(...there.map((part) => part.ttl)),
+      ttl: Math.min(...present.map((part) => part.ttl)),
       grantedTtl: home.grantedTtl,
-      keys: there.flatMap((part) => part.keys).sort(Buffer.compare),
+      keys: present.flatMap((part) => part.keys).sort(Buffer.compare),
     };
   }
 
   /**
-   * Ids of all leases. As in etcd those that expire first come first, as far as ids tell: each home's are in that
-   * order, and between homes the lower id, the one that was granted earlier, comes first. Rejects when a shard can
-   * not be reached.
+   * Resolves to the ids of all leases. Each home lists its leases in etcd's order: the first to expire comes first. The
+   * lists of several homes are merged by id, so that the lease granted earlier comes first. Rejects if a shard cannot be
+   * reached.
    */
-  async list(asked: For = {}): Promise<bigint[]> {
-    const shards = Array.from({ length: this.shardCount }, (_, shard) => shard);
+  async list(requester: Requester = {}): Promise<bigint[]> {
     const lists = await Promise.all(
-      shards.map(async (shard) => {
-        const leases = await this.calls.list(shard, asked);
+      this.shards.map(async (_, shard) => {
+        const leases = await this.calls.list(shard, requester);
         return leases.filter(
           (lease) => this.homeOf(lease) === shard && !isReserved(lease) && !this.endings.isEnding(lease),
         );
@@ -254,45 +249,49 @@ export class Leases {
     };
   }
 
-  /** Ends all streams and timers; what is in flight fails with UNAVAILABLE. */
+  /** Ends all streams and timers. Calls in flight fail with UNAVAILABLE. */
   stop(): void {
     this.reaper.stop();
     this.endings.stop();
     this.streams.stop();
   }
 
-  /** Before anything is done for a client: `Timeline.beginWrite`, after which the client may have gone. */
-  private async begin(asked: For, needsEnd: boolean): Promise<void> {
+  /** Awaits `Timeline.beginWrite`. Rejects with CANCELLED if the client has gone in the meantime. */
+  private async begin(requester: Requester, needsEnd: boolean): Promise<void> {
     await this.timeline.beginWrite(needsEnd);
-    if (asked.cancelled) throw new StatusError(Code.CANCELLED, "context canceled");
+    if (requester.cancelled) throw new StatusError(Code.CANCELLED, "context canceled");
   }
 
-  private async grantFresh(ttl: number, asked: For): Promise<LeaseGrantResponse> {
+  private async grantFresh(ttl: number, requester: Requester): Promise<LeaseGrantResponse> {
     for (;;) {
       const id = this.ids.next();
       try {
-        const lease = await this.calls.grant(this.homeOf(id), id, ttl, asked);
+        const lease = await this.calls.grant(this.homeOf(id), id, ttl, requester);
         this.granted++;
         return lease;
       } catch (error) {
-        // Another proxy has drawn the same.
+        // Another proxy has generated the same id.
         if (!etcd.leaseExists.is(error)) throw error;
       }
     }
   }
 }
 
-/** One list of several that keep their order, always going on with the one whose next id is lowest. */
+/** Merges lists without changing the order within each. Always takes the lowest of the lists' next ids. */
 function mergeById(lists: readonly (readonly bigint[])[]): bigint[] {
-  const next = lists.map(() => 0);
+  const cursors = lists.map((list) => ({ list, at: 0 }));
   const merged: bigint[] = [];
-  const total = lists.reduce((sum, list) => sum + list.length, 0);
-  while (merged.length < total) {
-    let lowest = -1;
-    lists.forEach((list, i) => {
-      if (next[i] < list.length && (lowest < 0 || list[next[i]] < lists[lowest][next[lowest]])) lowest = i;
-    });
-    merged.push(lists[lowest][next[lowest]++]);
+  for (;;) {
+    let lowest: bigint | undefined;
+    let from: { at: number } | undefined;
+    for (const cursor of cursors) {
+      const next = cursor.list[cursor.at];
+      if (next === undefined || (lowest !== undefined && next >= lowest)) continue;
+      lowest = next;
+      from = cursor;
+    }
+    if (lowest === undefined || from === undefined) return merged;
+    merged.push(lowest);
+    from.at++;
   }
-  return merged;
 }

@@ -2,39 +2,40 @@ import type { Placements } from "../timeline/view.js";
 
 interface Placed {
   readonly home: number;
-  /** The timeline's placements, and this lease's among them, when last looked at. */
+  /** The timeline's placements, and this lease's among them, as of the last check. */
   all: Placements;
   shards: ReadonlySet<number>;
-  /** Shards besides the home, as last looked at. */
+  /** Shards other than the home, as of the last check. */
   readonly known: Set<number>;
-  /** Those of `known` whose part may not have been granted yet. */
+  /** Shards in `known` whose part may not have been granted yet. */
   readonly unproven: Set<number>;
-  /** True when this proxy has logged a placement of this lease. */
+  /** True if this proxy has logged a placement of this lease. */
   ours: boolean;
 }
 
-/** A lease that this proxy had placed and whose placements are gone from the timeline. */
+/** A lease that this proxy placed and whose placements have disappeared from the timeline. */
 export interface Vanished {
   readonly lease: bigint;
-  /** Where it had parts besides its home. */
+  /** Shards where it had parts, without its home. */
   readonly shards: readonly number[];
 }
 
 /**
- * What this proxy knows of the placed leases: where their parts are, and which of these may still lack their
- * grant. A placement is logged before its part is granted, so a part that is missing was either lost (the
- * lease must end) or never granted (its proxy is at it, or died: nothing is attached to it, and granting it
- * heals it). It counts as never granted only if this proxy has seen the placement appear, has looked at the
- * shard ever since, and has never found the part. Without that proof it is lost: a lease that ends too early
- * is everyday life with etcd, one that has lost keys and lives on lets two clients hold one lock.
+ * What this proxy knows about placed leases: where their parts are, and which parts may not have been granted yet.
+ *
+ * A placement is logged before its part is granted. So a missing part was either lost, and the lease must end, or never
+ * granted, because its proxy is still at work or has died. In the second case nothing is attached to the part, and a
+ * grant repairs the lease. A part counts as never granted only if this proxy saw the placement appear, has checked the
+ * shard ever since and has never found the part. Otherwise it counts as lost. Clients of etcd expect that a lease can
+ * end early, but a lease that lives on after it lost keys lets two clients hold one lock.
  */
 export class Parts {
   private readonly placed = new Map<bigint, Placed>();
-  /** Vanished and not told yet, because the id has come back meanwhile. */
+  /** Vanished leases that `refresh` has not returned yet, because their id was granted again. */
   private replaced: Vanished[] = [];
   private started = false;
 
-  /** `placements` must be loaded: what it holds now counts as placed long ago. */
+  /** `placements` must be loaded. The parts that it lists now count as granted long ago. */
   constructor(
     private readonly placements: () => Placements,
     private readonly homeOf: (lease: bigint) => number,
@@ -43,6 +44,7 @@ export class Parts {
     this.started = true;
   }
 
+  /** Number of placed leases. */
   get size(): number {
     return this.placements().size;
   }
@@ -51,17 +53,20 @@ export class Parts {
     return this.placements().has(lease);
   }
 
-  /** True when a lease has, or is about to have, its part on a shard as far as the timeline knows. */
+  /** True if, as far as the timeline knows, the lease has its part on the shard or is about to get it. */
   has(lease: bigint, shard: number): boolean {
     return this.placements().get(lease)?.has(shard) === true || this.homeOf(lease) === shard;
   }
 
-  /** Stands for this lease as placed: another object when the id has come back since, undefined when it is not placed. */
+  /**
+   * Identifies this lease among all that have had its id: the object differs once the id has been granted again. Undefined
+   * if the lease is not placed.
+   */
   identify(lease: bigint): object | undefined {
     return this.follow(lease);
   }
 
-  /** All shards that a lease needs, its home first. */
+  /** All shards of a lease, its home first. */
   shardsOf(lease: bigint): number[] {
     const home = this.homeOf(lease);
     const shards = [home];
@@ -69,7 +74,7 @@ export class Parts {
     return shards;
   }
 
-  /** Placed leases that need this shard, as of the last `refresh`. */
+  /** Placed leases that have a part on this shard, as of the last `refresh`. */
   on(shard: number): bigint[] {
     const leases: bigint[] = [];
     for (const [lease, { home, known }] of this.placed) {
@@ -78,33 +83,33 @@ export class Parts {
     return leases;
   }
 
-  /** A shard has answered that it has its part of a lease. */
+  /** To be called when a shard has reported its part of a lease. */
   sawAlive(lease: bigint, shard: number): void {
     this.follow(lease)?.unproven.delete(shard);
   }
 
-  /** Nobody has looked at a shard for a while: what was placed there may have come and gone. */
+  /** To be called when a shard was not checked for a while. Parts may have come and gone there unnoticed. */
   blind(shard: number): void {
     for (const { unproven } of this.placed.values()) unproven.delete(shard);
   }
 
-  /** Of a part that is missing: true when it has not been granted yet, false when it counts as lost. */
+  /** For a missing part: true if it may not have been granted yet, false if it counts as lost. */
   mayLackGrant(lease: bigint, shard: number): boolean {
     return this.follow(lease)?.unproven.has(shard) === true;
   }
 
-  /** This proxy has logged a placement of the lease. */
+  /** To be called when this proxy has logged a placement of the lease. */
   placedHere(lease: bigint): void {
     const placed = this.follow(lease);
     if (placed !== undefined) placed.ours = true;
   }
 
-  /** The lease has ended here; if its id comes back, it is another lease. */
+  /** To be called when the lease has ended. If its id is granted again, it is another lease. */
   forget(lease: bigint): void {
     this.placed.delete(lease);
   }
 
-  /** Follows the timeline. Returns the leases placed by this proxy that have vanished from it. */
+  /** Catches up with the timeline. Returns the leases placed by this proxy that have vanished since. */
   refresh(): Vanished[] {
     const placements = this.placements();
     for (const lease of placements.keys()) this.follow(lease);
@@ -145,8 +150,8 @@ export class Parts {
 }
 
 /**
- * True when these placements of a lease are not those that were followed: it has ended, and its id was granted again.
- * The timeline adds to the same set until then. After it was loaded anew, all sets are new and only what is missing tells.
+ * True if these placements belong to a later lease with the same id. The timeline keeps one set for each lease and adds
+ * to it. After the timeline has been reloaded all sets are new, and only a missing shard shows that the lease is another.
  */
 function isAnother(placed: Placed, all: Placements, shards: ReadonlySet<number>): boolean {
   if (placed.shards === shards) return false;

@@ -1,47 +1,45 @@
-import type { Logger } from "../ops/log.js";
+import { byIndex } from "../shard/byIndex.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
-import type { Timeline } from "../timeline/view.js";
-import type { LeaseCalls } from "./calls.js";
-import type { Endings } from "./ending.js";
-import type { Parts } from "./parts.js";
+import type { LeaseDeps } from "./deps.js";
+import type { Endings } from "./endings.js";
 
-/** Rounds of placing against somebody who ends leases of the same id over and over. */
-const ROUNDS = 3;
+/** Attempts to place a part while other clients keep ending leases with the same id. */
+const MAX_ATTEMPTS = 3;
 
-/** Of a part that was looked for: it is there, was never granted as far as can be known, or was and is gone. */
+/** State of a part: it is there, or it was never granted as far as is known, or it was lost. */
 export type Finding = "there" | "ungranted" | "lost";
 
 /**
- * Gives leases their parts: the placement is logged, then the part granted, then the home looked at again. With
- * that last look no part outlives its lease unnoticed: whoever ends the lease reads the log after the home's
- * part is gone, so either they see the placement or the last look sees no home.
+ * Gives leases their parts: logs the placement, grants the part, and then checks the home again. Without this last check
+ * a part could outlive its lease unnoticed. A proxy that ends the lease reads the log after the home is gone. So either it
+ * finds the placement there, or the last check finds no home.
  */
 export class Placing {
-  /** Parts granted, ever. */
+  /** Number of parts granted, since the start. */
   granted = 0;
-  /** Placements under way: shard → lease → the promise that all who want it share. */
-  private readonly underWay: Map<bigint, Promise<void>>[];
+  /** Placements under way, by shard and lease. Callers share the promise. */
+  private readonly underWay: readonly Map<bigint, Promise<void>>[];
 
   constructor(
-    private readonly calls: LeaseCalls,
-    private readonly parts: Parts,
+    private readonly deps: LeaseDeps,
     private readonly endings: Endings,
-    private readonly timeline: Timeline,
-    private readonly homeOf: (lease: bigint) => number,
-    private readonly log: Pick<Logger, "warn">,
-    shardCount: number,
   ) {
-    this.underWay = Array.from({ length: shardCount }, () => new Map());
+    this.underWay = deps.shards.map(() => new Map());
   }
 
-  /** True when a put under the lease may go to the shard without further ado. */
+  /** True if a put under the lease may be sent to the shard at once. */
   isPlaced(lease: bigint, shard: number): boolean {
-    if (this.homeOf(lease) === shard) return true; // the shard itself knows whether it has the lease
-    return this.parts.has(lease, shard) && !this.underWay[shard].has(lease) && !this.endings.isEnding(lease);
+    if (this.deps.homeOf(lease) === shard) return true; // the home itself checks that it has the lease
+    return (
+      this.deps.parts.has(lease, shard) && !this.isUnderWay(lease, shard) && !this.endings.isEnding(lease)
+    );
   }
 
-  /** Makes `isPlaced` true. Rejects with `leaseNotFound`, or UNAVAILABLE naming the shard. */
+  /**
+   * Gives the lease a part on the shard if it has none. Rejects with `leaseNotFound`, or with UNAVAILABLE and the name of the
+   * shard.
+   */
   async ensurePlaced(lease: bigint, shard: number): Promise<void> {
     if (this.isPlaced(lease, shard)) return;
     if (this.endings.isEnding(lease)) throw etcd.leaseNotFound();
@@ -49,48 +47,48 @@ export class Placing {
   }
 
   /**
-   * A shard has refused a write because it lacks a lease, this one or another that the write names. Resolves when
-   * the write may be sent again, rejects with `leaseNotFound` when the lease is dead; then its other parts are
-   * ended too.
+   * To be called when a shard has refused a write because it lacks a lease: this one or another one that the write names.
+   * Resolves if the write may be sent again. Rejects with `leaseNotFound` if this lease is dead, after its other parts were
+   * ended.
    */
   async repair(lease: bigint, shard: number): Promise<void> {
     if (this.endings.isEnding(lease)) throw etcd.leaseNotFound();
-    if ((await this.calls.look(shard, lease)) !== undefined) return;
+    if ((await this.deps.calls.look(shard, lease)) !== undefined) return;
     if (!(await this.heal(lease, shard))) throw etcd.leaseNotFound();
   }
 
   /**
-   * A part seemed to be missing (on a shard that the lease is placed on, or on its home). True when the lease lives
-   * on: the part is there after all, or had only not been granted yet and now is. False when the lease has ended:
-   * then all its parts have been ended, or will be. Rejects when a shard can not be reached.
+   * To be called when the home or a part of a lease seemed to be missing. Resolves to true if the lease lives on: the part
+   * is there after all, or had not been granted yet and now is. Resolves to false if the lease has ended; then all its parts
+   * have been ended, or will be. Rejects if a shard cannot be reached.
    */
   async heal(lease: bigint, shard: number): Promise<boolean> {
     if (!this.endings.isEnding(lease)) return this.act(lease, shard, await this.examine(lease, shard));
-    if (this.parts.isPlaced(lease)) await this.finish(lease);
+    if (this.deps.parts.isPlaced(lease)) await this.finish(lease);
     return false;
   }
 
   /**
-   * What has become of a part. Looks only after it is known what to expect there: a part may be granted, and found by
-   * others, between somebody's look and their conclusion.
+   * Returns the state of a part. Decides first if the part may lack its grant and then reads the shard: between a read and
+   * a later decision, the part could be granted and found by others. `deadline` is in milliseconds since the epoch.
    */
   async examine(lease: bigint, shard: number, deadline?: number): Promise<Finding> {
     const ungranted = this.mayLackGrant(lease, shard);
-    if ((await this.calls.look(shard, lease, false, { deadline })) === undefined) {
+    if ((await this.deps.calls.look(shard, lease, false, { deadline })) === undefined) {
       return ungranted ? "ungranted" : "lost";
     }
-    this.parts.sawAlive(lease, shard);
+    this.deps.parts.sawAlive(lease, shard);
     return "there";
   }
 
-  /** Does, at once, what a finding calls for; answers as `heal` does. */
+  /** Does what a finding requires, without delay. Returns what `heal` returns. */
   async act(lease: bigint, shard: number, finding: Finding): Promise<boolean> {
     if (finding === "there") return true;
     if (finding === "lost") {
-      if (this.parts.isPlaced(lease)) await this.finish(lease);
+      if (this.deps.parts.isPlaced(lease)) await this.finish(lease);
       return false;
     }
-    if (!this.mayLackGrant(lease, shard)) return true; // it has come meanwhile
+    if (!this.mayLackGrant(lease, shard)) return true; // it was granted in the meantime
     try {
       await this.placeOnce(lease, shard);
       return true;
@@ -101,31 +99,39 @@ export class Placing {
   }
 
   /**
-   * A placement of this proxy's own has vanished from the timeline. Usually because the lease has ended; but
-   * a proxy that was late in ending an older lease of the same id may have taken it away. Then it is restored.
+   * To be called when a placement of this proxy has vanished from the timeline. Usually the lease has ended. But a proxy
+   * that was late to end an earlier lease with the same id may have removed the placement; then it is restored.
    */
   async restore(lease: bigint, shards: readonly number[]): Promise<void> {
     try {
-      if ((await this.calls.look(this.homeOf(lease), lease)) === undefined) return;
+      if ((await this.deps.calls.look(this.deps.homeOf(lease), lease)) === undefined) return;
       for (const shard of shards) await this.ensurePlaced(lease, shard);
     } catch (error) {
       const { message } = StatusError.from(error);
-      this.log.warn({ lease: lease.toString() }, `a lease could not be looked after: ${message}`);
+      this.deps.log.warn(
+        { lease: lease.toString() },
+        `the placements of a lease could not be restored: ${message}`,
+      );
     }
   }
 
-  /** Whether a part that is missing may be one that has not been granted yet. */
+  /** True if a missing part may not have been granted yet. */
   private mayLackGrant(lease: bigint, shard: number): boolean {
-    if (shard === this.homeOf(lease)) return false;
+    if (shard === this.deps.homeOf(lease)) return false;
     return (
-      this.underWay[shard].has(lease) ||
-      !this.parts.has(lease, shard) ||
-      this.parts.mayLackGrant(lease, shard)
+      this.isUnderWay(lease, shard) ||
+      !this.deps.parts.has(lease, shard) ||
+      this.deps.parts.mayLackGrant(lease, shard)
     );
   }
 
+  private isUnderWay(lease: bigint, shard: number): boolean {
+    return byIndex(this.underWay, shard).has(lease);
+  }
+
+  /** Places the lease, or joins the placement under way. */
   private placeOnce(lease: bigint, shard: number): Promise<void> {
-    const placing = this.underWay[shard];
+    const placing = byIndex(this.underWay, shard);
     let done = placing.get(lease);
     if (done === undefined) {
       done = this.place(lease, shard).finally(() => placing.delete(lease));
@@ -135,44 +141,44 @@ export class Placing {
   }
 
   private async place(lease: bigint, shard: number): Promise<void> {
-    const home = this.homeOf(lease);
-    let begun = this.parts.isPlaced(lease);
-    for (let round = 0; round < ROUNDS; round++) {
-      // Looking at the shard and the host first spares the lease a placement where it can have no part now.
+    const home = this.deps.homeOf(lease);
+    let begun = this.deps.parts.isPlaced(lease);
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      // Checks the shard and the timeline host first: a placement is logged only where the part can be granted now.
       const [found] = await Promise.all([
-        this.calls.look(home, lease),
-        this.calls.look(shard, lease),
-        this.timeline.beginWrite(true),
+        this.deps.calls.look(home, lease),
+        this.deps.calls.look(shard, lease),
+        this.deps.timeline.beginWrite(true),
       ]);
       if (found === undefined) break;
-      if (!this.parts.has(lease, shard)) await this.timeline.place(lease, shard);
-      this.parts.placedHere(lease);
+      if (!this.deps.parts.has(lease, shard)) await this.deps.timeline.place(lease, shard);
+      this.deps.parts.placedHere(lease);
       begun = true;
       const granted = await this.grant(lease, shard, found.grantedTtl);
-      const [homeNow] = await Promise.all([this.calls.look(home, lease), this.timeline.sync()]);
+      const [homeNow] = await Promise.all([this.deps.calls.look(home, lease), this.deps.timeline.sync()]);
       if (homeNow === undefined) break;
-      if (!granted || !this.parts.has(lease, shard)) continue;
-      this.parts.sawAlive(lease, shard);
+      if (!granted || !this.deps.parts.has(lease, shard)) continue;
+      this.deps.parts.sawAlive(lease, shard);
       return;
     }
     if (begun) this.endings.endInBackground(lease, [shard]);
     throw etcd.leaseNotFound();
   }
 
-  /** True when the shard has the part, granted now or by somebody else. */
+  /** Grants a part. Resolves to true if the shard has it, granted by this proxy or by another. */
   private async grant(lease: bigint, shard: number, ttl: number): Promise<boolean> {
     try {
-      await this.calls.grant(shard, lease, ttl);
+      await this.deps.calls.grant(shard, lease, ttl);
       this.granted++;
       return true;
     } catch (error) {
       if (!etcd.leaseExists.is(error)) throw error;
-      return (await this.calls.look(shard, lease)) !== undefined;
+      return (await this.deps.calls.look(shard, lease)) !== undefined;
     }
   }
 
   private async finish(lease: bigint): Promise<void> {
-    // The reasons why it is not finished yet are logged, and the lease is dead all the same.
+    // If this fails, the reason is logged. The lease is dead anyway.
     await this.endings.end(lease).catch(() => undefined);
   }
 }

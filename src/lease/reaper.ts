@@ -1,98 +1,83 @@
-import type { Logger } from "../ops/log.js";
+import type { Shard } from "../shard/shard.js";
 import { StatusError, withDetail } from "../status/error.js";
-import type { Timeline } from "../timeline/view.js";
-import type { Runtime } from "../turn/runtime.js";
-import type { LeaseCalls } from "./calls.js";
-import type { Endings } from "./ending.js";
-import type { Parts } from "./parts.js";
+import type { LeaseDeps } from "./deps.js";
+import type { Endings } from "./endings.js";
 import type { Placing } from "./placing.js";
 
-/** Pause between two sweeps of a shard, ms: at least this, and by chance up to twice this. */
-const SWEEP_PAUSE = 400;
-/** A shard that has not been looked at for this long could have gained and lost a part unnoticed, ms. */
-const BLIND_AFTER = 1_900;
-/** Deadline of one sweep's calls, ms. */
-const SWEEP_TIMEOUT = 3_000;
-/** A listing of a shard's leases costs as much as one question, and one more for every so many leases listed. */
-const LISTED_PER_QUESTION = 500;
-const QUESTIONS_AT_ONCE = 64;
-/** At most one log line about a shard that can not be swept in this time, ms. */
-const LOG_EVERY = 10_000;
+/** Least pause between two sweeps of a shard. A random amount of up to as much again is added. */
+const SWEEP_PAUSE_MS = 400;
+/** If a shard has not been swept for this long, it could have gained and lost a part unnoticed. */
+const BLIND_AFTER_MS = 1_900;
+/** Time limit of each call of a sweep. */
+const SWEEP_TIMEOUT_MS = 3_000;
+/** A list of a shard's leases costs as much as one query, and one more for each of this many leases listed. */
+const LISTED_PER_QUERY = 500;
+const MAX_CONCURRENT_QUERIES = 64;
+/** A shard that cannot be swept is logged at most once in this interval. */
+const LOG_INTERVAL_MS = 10_000;
 
 /**
- * Watches over the placed leases: each proxy looks at every shard all the time and asks which parts are there.
- * A part that is missing ends its lease everywhere, whatever became of it: expired, revoked past the proxy, or
- * left over by a proxy that died while it ended the lease. Nothing but the timeline's placements is needed.
+ * Finds placed leases that have lost a part, and ends them on all shards. Each proxy sweeps every shard continuously. The
+ * lost part may have expired, may have been revoked past the proxies, or its proxy may have died while it ended the lease.
+ * A sweep needs only the timeline's placements.
  *
- * A sweep is one listing of the shard's leases, or a question for each part where that costs less; so the cost
- * does not grow with the TTLs, and hardly with the number of leases. Every shard is swept on its own: one that
- * is down delays no other.
+ * A sweep lists the shard's leases, or queries each part if that costs less. So its cost does not depend on TTLs, and
+ * little on the number of leases. Each shard has a separate sweep, so one that is down does not delay the others.
  */
 export class Reaper {
   private readonly sweeps: Sweep[];
   private readonly unsubscribe: () => void;
 
   constructor(
-    calls: LeaseCalls,
-    private readonly parts: Parts,
-    placing: Placing,
+    private readonly deps: LeaseDeps,
+    private readonly placing: Placing,
     endings: Endings,
-    timeline: Timeline,
-    log: Pick<Logger, "warn">,
-    shardNames: readonly string[],
-    runtime: Runtime,
   ) {
-    this.sweeps = shardNames.map(
-      (name, shard) =>
-        new Sweep(calls, parts, placing, endings, timeline, log, runtime, shard, name, () =>
-          this.follow(placing),
-        ),
+    this.sweeps = deps.shards.map(
+      (each, shard) => new Sweep(deps, placing, endings, shard, each, () => this.restoreVanished()),
     );
-    this.unsubscribe = timeline.onAdvance(() => this.wake());
+    this.unsubscribe = deps.timeline.onAdvance(() => this.wake());
     this.wake();
   }
 
+  /** Starts no further sweep. */
   stop(): void {
     this.unsubscribe();
     for (const sweep of this.sweeps) sweep.stop();
   }
 
   private wake(): void {
-    if (this.parts.size === 0) return;
+    if (this.deps.parts.size === 0) return;
     for (const sweep of this.sweeps) sweep.wake();
   }
 
-  private follow(placing: Placing): void {
-    for (const { lease, shards } of this.parts.refresh()) void placing.restore(lease, shards);
+  private restoreVanished(): void {
+    for (const { lease, shards } of this.deps.parts.refresh()) void this.placing.restore(lease, shards);
   }
 }
 
-/** The sweeps of one shard, one after the other, as long as there are placed leases. */
+/** Sweeps one shard over and over while there are placed leases. */
 class Sweep {
   private stopTimer: (() => void) | undefined;
   private busy = false;
   private stopped = false;
-  /** Leases that the shard listed last, all of them, placed or not. */
+  /** Number of leases that the shard listed last, placed or not. */
   private listed = 0;
   private lastLook = Number.NEGATIVE_INFINITY;
   private lastLog = Number.NEGATIVE_INFINITY;
 
   constructor(
-    private readonly calls: LeaseCalls,
-    private readonly parts: Parts,
+    private readonly deps: LeaseDeps,
     private readonly placing: Placing,
     private readonly endings: Endings,
-    private readonly timeline: Timeline,
-    private readonly log: Pick<Logger, "warn">,
-    private readonly runtime: Runtime,
-    private readonly shard: number,
-    private readonly name: string,
-    private readonly refresh: () => void,
+    private readonly index: number,
+    private readonly shard: Pick<Shard, "name">,
+    private readonly beforeSweep: () => void,
   ) {}
 
   wake(): void {
     if (this.stopTimer !== undefined || this.busy || this.stopped) return;
-    this.lastLook = this.runtime.now(); // nothing was placed until now, so nothing was missed
+    this.lastLook = this.deps.runtime.now(); // nothing was placed before, so nothing was missed
     this.schedule();
   }
 
@@ -102,93 +87,97 @@ class Sweep {
   }
 
   private schedule(): void {
-    const { runtime } = this;
-    this.stopTimer = runtime.timer(SWEEP_PAUSE * (1 + runtime.random()), () => void this.run());
+    const { runtime } = this.deps;
+    this.stopTimer = runtime.timer(SWEEP_PAUSE_MS * (1 + runtime.random()), () => void this.run());
   }
 
   private async run(): Promise<void> {
     this.stopTimer = undefined;
     this.busy = true;
-    this.refresh();
+    this.beforeSweep();
     try {
-      const begin = this.runtime.now();
-      if (begin - this.lastLook > BLIND_AFTER) this.parts.blind(this.shard);
-      const missing = await this.look(this.parts.on(this.shard));
+      const begin = this.deps.runtime.now();
+      if (begin - this.lastLook > BLIND_AFTER_MS) this.deps.parts.blind(this.index);
+      const missing = await this.look(this.deps.parts.on(this.index));
       this.lastLook = begin;
       await this.judge(missing);
     } catch (error) {
       this.failed(StatusError.from(error));
     }
     this.busy = false;
-    if (!this.stopped && this.parts.size > 0) this.schedule();
+    if (!this.stopped && this.deps.parts.size > 0) this.schedule();
   }
 
-  /** Which of these leases seem to have no part on the shard. */
+  /** Returns those of these leases that seem to have no part on the shard. */
   private async look(leases: readonly bigint[]): Promise<bigint[]> {
     if (leases.length === 0) return [];
-    if (leases.length <= 1 + this.listed / LISTED_PER_QUESTION) return this.ask(leases);
-    const listed = await this.calls.list(this.shard, { deadline: this.deadline });
+    if (leases.length <= 1 + this.listed / LISTED_PER_QUERY) return this.query(leases);
+    const listed = await this.deps.calls.list(this.index, { deadline: this.deadline });
     this.listed = listed.length;
-    const there = new Set(listed);
+    const present = new Set(listed);
     return leases.filter((lease) => {
-      if (!there.has(lease)) return true;
-      this.parts.sawAlive(lease, this.shard);
+      if (!present.has(lease)) return true;
+      this.deps.parts.sawAlive(lease, this.index);
       return false;
     });
   }
 
-  /** Which of these leases have no part on the shard: its leader's word. */
-  private async ask(leases: readonly bigint[]): Promise<bigint[]> {
+  /** Returns those of these leases that have no part on the shard, according to its leader. */
+  private async query(leases: readonly bigint[]): Promise<bigint[]> {
     const missing: bigint[] = [];
     await this.forEach(leases, async (lease) => {
-      const part = await this.calls.look(this.shard, lease, false, {
+      const part = await this.deps.calls.look(this.index, lease, false, {
         deadline: this.deadline,
       });
       if (part === undefined) missing.push(lease);
-      else this.parts.sawAlive(lease, this.shard);
+      else this.deps.parts.sawAlive(lease, this.index);
     });
     return missing;
   }
 
   /**
-   * Most of what is missing has just been ended by somebody, a member's list may lag behind, and an id may have
-   * come back: only what is missing by the leader's word and still placed by the log's end counts. Each is judged as
-   * soon as the leader has answered: when all have, the answers are old.
+   * Decides about leases that seem to lack their part. Most of them were just ended by a client, a member's list may lag,
+   * and an id may have been granted again. So a part counts as missing only if the leader confirms it and the end of the
+   * log still places the lease. Acts on each response at once, because responses grow stale while others are awaited.
    */
   private async judge(seemMissing: readonly bigint[]): Promise<void> {
     if (seemMissing.length === 0) return;
-    await this.timeline.sync();
+    await this.deps.timeline.sync();
     await this.forEach(seemMissing, async (lease) => {
       if (!this.concerns(lease)) return;
-      const finding = await this.placing.examine(lease, this.shard, this.deadline);
+      const finding = await this.placing.examine(lease, this.index, this.deadline);
       if (finding === "there" || !this.concerns(lease)) return;
-      this.placing.act(lease, this.shard, finding).catch((error) => this.failed(StatusError.from(error)));
+      this.placing.act(lease, this.index, finding).catch((error) => this.failed(StatusError.from(error)));
     });
   }
 
-  /** Some at a time; rejects with the first rejection. */
+  /** Calls `act` for each lease, for a bounded number at a time. Rejects with the first rejection. */
   private async forEach(leases: readonly bigint[], act: (lease: bigint) => Promise<void>): Promise<void> {
     const queue = leases.values();
     const worker = async () => {
       for (const lease of queue) await act(lease);
     };
-    const workers = Math.min(QUESTIONS_AT_ONCE, leases.length);
+    const workers = Math.min(MAX_CONCURRENT_QUERIES, leases.length);
     await Promise.all(Array.from({ length: workers }, worker));
   }
 
-  /** Of a call that begins now, ms since the epoch. */
+  /** Deadline of a call that begins now, in milliseconds since the epoch. */
   private get deadline(): number {
-    return this.runtime.date() + SWEEP_TIMEOUT;
+    return this.deps.runtime.date() + SWEEP_TIMEOUT_MS;
   }
 
   private concerns(lease: bigint): boolean {
-    return this.parts.isPlaced(lease) && this.parts.has(lease, this.shard) && !this.endings.isEnding(lease);
+    return (
+      this.deps.parts.isPlaced(lease) &&
+      this.deps.parts.has(lease, this.index) &&
+      !this.endings.isEnding(lease)
+    );
   }
 
   private failed(error: StatusError): void {
-    const now = this.runtime.now();
-    if (this.stopped || now - this.lastLog < LOG_EVERY) return;
+    const now = this.deps.runtime.now();
+    if (this.stopped || now - this.lastLog < LOG_INTERVAL_MS) return;
     this.lastLog = now;
-    this.log.warn({ shard: this.name }, `placed leases can not be looked after: ${withDetail(error)}`);
+    this.deps.log.warn({ shard: this.shard.name }, `placed leases cannot be checked: ${withDetail(error)}`);
   }
 }

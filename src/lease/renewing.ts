@@ -1,13 +1,14 @@
 import { isDenied } from "../shard/access.js";
+import { byIndex } from "../shard/byIndex.js";
 import type { Caller } from "../shard/caller.js";
 import type { StatusError } from "../status/error.js";
 import type { CallerStreams } from "./callerStreams.js";
-import type { Endings } from "./ending.js";
+import type { Endings } from "./endings.js";
 import type { Parts } from "./parts.js";
 import type { Placing } from "./placing.js";
-import type { Renewed } from "./upstream.js";
+import type { Renewed } from "./renewalStream.js";
 
-/** Renews leases: every part of them, over the caller's streams to the shards. */
+/** Renews all parts of a lease over the caller's streams to the shards. */
 export class Renewing {
   constructor(
     private readonly streams: Pick<CallerStreams, "of">,
@@ -17,13 +18,13 @@ export class Renewing {
   ) {}
 
   /**
-   * Renews all parts of a lease. `done` gets the smallest TTL, seconds; 0 when the lease is dead, and then only
-   * after its keys are gone from all shards that can be reached. The refusal of a shard where the caller may not renew
-   * the lease; UNAVAILABLE naming the shard when one that the lease needs gives no answer.
+   * Renews all parts of a lease. Passes `done` the smallest TTL in seconds, or 0 if the lease is dead and its keys are gone
+   * from all shards that can be reached. Passes it the shard's refusal if the caller may not renew the lease there, and
+   * UNAVAILABLE with the name of the shard if a shard of the lease does not respond.
    */
   renew(lease: bigint, done: Renewed, caller?: Caller): void {
     const isEnding = this.endings.isEnding(lease);
-    // A client is judged first.
+    // A client's permission is checked first.
     if (isEnding && caller === undefined) {
       this.bury(lease, done);
       return;
@@ -36,7 +37,7 @@ export class Renewing {
     let refusal: StatusError | undefined;
     const missing: number[] = [];
     for (const shard of shards) {
-      streams[shard].renew(lease, (error, ttl) => {
+      byIndex(streams, shard).renew(lease, (error, ttl) => {
         if (error !== undefined && isDenied(error)) refusal = error;
         else if (error !== undefined) failure = error;
         else if (ttl === 0) missing.push(shard);
@@ -54,7 +55,7 @@ export class Renewing {
     }
   }
 
-  /** Some parts are missing: the lease is dead, unless all of them had only not been granted yet. */
+  /** Decides about a lease with missing parts. It is dead unless none of them has been granted yet. */
   private judge(
     lease: bigint,
     missing: readonly number[],

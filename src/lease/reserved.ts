@@ -1,13 +1,13 @@
 /*
- * Leases on the timeline host that are locks of the proxies. They are no client's: clients neither see nor end them.
+ * Leases on the timeline host that the proxies use as locks. Clients can neither see nor revoke them.
  */
 
-/** Of those who change users and roles (`services/auth/lock.ts`). */
+/** Held while users and roles change (`services/auth/adminLock.ts`). */
 export const ADMIN_LOCK = 0x627261696461646dn;
-/** Of those who defragment (`services/maintenance/defragmentLock.ts`). */
+/** Held while a shard is defragmented (`services/maintenance/defragmentLock.ts`). */
 export const DEFRAGMENT_LOCK = 0x6272616964646672n;
 
 export const isReserved = (lease: bigint): boolean => lease === ADMIN_LOCK || lease === DEFRAGMENT_LOCK;
 
-/** The id under which shards are asked for a client's lease: 0, which no lease has, for those that are no client's. */
+/** The id to use in a client's call for this lease. Reserved ids become 0, which no lease has. */
 export const visible = (lease: bigint): bigint => (isReserved(lease) ? 0n : lease);

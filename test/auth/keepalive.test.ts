@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { RenewalStream } from "../../src/lease/upstream.js";
+import { RenewalStream } from "../../src/lease/renewalStream.js";
 import type { Caller } from "../../src/shard/caller.js";
 import type { Shard, ShardStream, StreamEvents } from "../../src/shard/shard.js";
 import { Code, type StatusError } from "../../src/status/error.js";

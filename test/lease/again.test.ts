@@ -5,8 +5,8 @@ import { type Relay, startRelay } from "../shard/support.js";
 import { type Client, TestStore, within } from "./support.js";
 
 /*
- * A client whose revocation has failed at one proxy has it done by another, and grants the same id again. The first
- * proxy, which was cut off from the lease's home all the while, must not end what is another lease by now.
+ * A client's revocation fails at one proxy. It revokes the lease through another and grants the same id again. The first
+ * proxy, which was cut off from the lease's home all the time, must not end the new lease.
  */
 
 const HOME = 2;
@@ -26,7 +26,7 @@ after(async () => {
   await relay.close();
 });
 
-/** The lease goes on for as long as the first proxy could be at its end still. */
+/** Checks that the lease lives while the first proxy could still try to end it. */
 async function staysAlive(id: bigint, keys: readonly string[]): Promise<void> {
   relay.refuse(false);
   await within(20_000, "the proxy reaches the home again", () =>
@@ -58,7 +58,7 @@ test("a lease with keys on several shards, on the same shards again", async () =
   const { id, keys } = await store.everywhere(other, 60, HOME);
   relay.refuse(true);
   await assert.rejects(cutOff.revoke(id), { code: Code.UNAVAILABLE });
-  // What the first proxy reached has ended the lease everywhere; else the client does so itself.
+  // The first proxy may have ended the lease through the parts it reached. If not, the client revokes it.
   await other.revoke(id).catch((error) => assert.equal(error.code, Code.NOT_FOUND));
   await within(5_000, "all keys are gone", store.gone(keys));
   await other.grant(60, id);

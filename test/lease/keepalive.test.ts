@@ -42,7 +42,6 @@ class FullStream implements ServerStream {
   end(): void {}
 }
 
-/** The keep-alive stream as clients use it. */
 describe("keep-alive streams", () => {
   let store: TestStore;
   let proxy: TestProxy;
@@ -64,7 +63,7 @@ describe("keep-alive streams", () => {
   const open = () => raw.makeBidiStreamRequest(Lease.LeaseKeepAlive, identity, identity);
   const request = (id: bigint) => Buffer.from(LeaseKeepAliveRequest.encode({ id }));
 
-  test("a half-closed stream is answered to the end, then ends well", async () => {
+  test("a half-closed stream gets all responses, then ends with OK", async () => {
     const { id } = await store.everywhere(client, 60);
     const stream = open();
     const answers: LeaseKeepAliveResponse[] = [];
@@ -77,14 +76,14 @@ describe("keep-alive streams", () => {
     assert.deepEqual([ttls(id), ttls(4711n)], [[60, 60], [0]]);
   });
 
-  test("an answer's revision is one of before the renewal", async () => {
+  test("the revision of a response is from before the renewal", async () => {
     const id = store.idAt(0);
     await client.grant(60, id);
     const { header } = await client.put("a/header", id);
     assert.equal((await client.renew(id)).header?.revision, header!.revision);
   });
 
-  test("a malformed request ends the stream with an error of the client's", async () => {
+  test("a malformed request ends the stream with InvalidArgument", async () => {
     const stream = open();
     const error = new Promise<{ code: number }>((resolve) =>
       stream.on("error", (reason) => resolve(reason as unknown as { code: number })),
@@ -94,7 +93,7 @@ describe("keep-alive streams", () => {
     assert.equal((await error).code, 3);
   });
 
-  test("a client that does not read for a while loses nothing and holds up nobody", async () => {
+  test("a client that does not read for a while loses nothing and delays no other client", async () => {
     const slow = store.idAt(0);
     const other = store.idAt(0);
     for (const id of [slow, other]) await client.grant(300, id);
@@ -112,7 +111,7 @@ describe("keep-alive streams", () => {
     assert.equal(answered, requests);
   });
 
-  test("no more is read from a client while its answers queue", async () => {
+  test("a client is not read while its responses queue", async () => {
     const id = store.idAt(0);
     await client.grant(300, id);
     const stream = new FullStream();
@@ -126,7 +125,7 @@ describe("keep-alive streams", () => {
     assert.equal(stream.paused, false);
   });
 
-  test("a client that goes away leaves the others undisturbed", async () => {
+  test("a client that goes away does not disturb the others", async () => {
     const { id } = await store.everywhere(client, 60);
     const leaving = open();
     leaving.on("error", () => undefined);

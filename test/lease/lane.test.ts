@@ -5,7 +5,6 @@ import { systemRuntime } from "../../src/turn/runtime.js";
 
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-/** Work for leases at a place that is up, down, or slow. */
 describe("lane", () => {
   function place(width: number) {
     const state = { down: false, tried: [] as bigint[], done: [] as bigint[], failed: 0, most: 0, now: 0 };
@@ -30,7 +29,7 @@ describe("lane", () => {
   };
   const many = Array.from({ length: 100 }, (_, i) => BigInt(i));
 
-  test("all is done once, no more than its width at a time", async () => {
+  test("all work is done once, no more than the width at a time", async () => {
     const { state, lane } = place(4);
     for (const lease of many) lane.add(lease);
     lane.add(99n);
@@ -39,7 +38,7 @@ describe("lane", () => {
     assert.equal(state.most, 4);
   });
 
-  test("a place that is down is tried a few times per pause, and all is done when it is back", async () => {
+  test("a place that is down is tried a few times per pause, and all work is done when it is back", async () => {
     mock.timers.enable({ apis: ["setTimeout"] });
     const { state, lane } = place(4);
     state.down = true;
@@ -61,7 +60,7 @@ describe("lane", () => {
     mock.timers.reset();
   });
 
-  test("a stopped lane begins nothing", async () => {
+  test("a stopped lane starts nothing", async () => {
     const { state, lane } = place(1);
     for (const lease of many) lane.add(lease);
     lane.stop();

@@ -17,7 +17,7 @@ describe("leases over several shards", () => {
   });
   after(() => store.remove());
 
-  test("a grant is answered with its id, its TTL and the store's revision", async () => {
+  test("a grant returns its id, its TTL and the store's revision", async () => {
     const { header } = await client.put("a/0");
     const chosen = await client.grant(30);
     assert.ok(chosen.id > 0n);
@@ -38,7 +38,7 @@ describe("leases over several shards", () => {
     assert.equal(proxy.timeline.placements.has(4711n), false);
   });
 
-  test("a revocation deletes the keys on all shards before it is answered", async () => {
+  test("a revocation deletes the keys on all shards before it returns", async () => {
     for (const home of [0, 1, 2]) {
       const { id, keys } = await store.everywhere(client, 60, home);
       const { header } = await client.revoke(id);
@@ -77,7 +77,7 @@ describe("leases over several shards", () => {
   test("leases are listed in the order in which they were granted", async () => {
     const ids: bigint[] = [];
     const homes = new Set<number>();
-    // Ids are random: more of them until each shard is home of one.
+    // Ids are random. Grant more until each shard is the home of one.
     while (ids.length < 12 || homes.size < 3) {
       const { id } = await client.grant(60);
       ids.push(id);
@@ -102,13 +102,13 @@ describe("leases over several shards", () => {
     await client.revoke(id);
   });
 
-  test("the keys on all shards go together when the lease expires", async () => {
+  test("the keys on all shards are deleted together when the lease expires", async () => {
     const { keys } = await store.everywhere(client, 2);
     await within(10_000, "the first key expires", async () => (await store.present(keys)).length < 3);
     await within(2_000, "all keys are gone", store.gone(keys));
   });
 
-  test("a dead lease's keep-alive answers TTL 0", async () => {
+  test("the keep-alive of a dead lease returns TTL 0", async () => {
     const { id, keys } = await store.everywhere(client, 60);
     await store.backends[1].revoke(id);
     assert.equal((await client.renew(id)).ttl, 0);
@@ -147,7 +147,7 @@ describe("leases over several shards", () => {
     await client.revoke(id);
   });
 
-  test("an id can be granted again at once after its end, and starts empty", async () => {
+  test("an id can be granted again right after its end, and has no keys then", async () => {
     const { id, keys } = await store.everywhere(client, 60);
     await client.revoke(id);
     await client.grant(60, id);
@@ -157,7 +157,7 @@ describe("leases over several shards", () => {
     await client.revoke(id);
   });
 
-  test("an id whose home has ended past the proxy is cleared before it is granted again", async () => {
+  test("an id whose home was revoked past the proxy is cleared before it is granted again", async () => {
     const { id, keys } = await store.everywhere(client, 60);
     await store.backends[0].revoke(id);
     await client.grant(60, id);

@@ -8,7 +8,6 @@ import { Lease } from "../../src/wire/paths.js";
 import { until } from "../support/until.js";
 import { type Client, type TestProxy, TestStore, within } from "./support.js";
 
-/** Leases while shards are down, or come and go. */
 describe("leases and outages", () => {
   let store: TestStore;
   let proxy: TestProxy;
@@ -37,7 +36,7 @@ describe("leases and outages", () => {
     await client.grant(60, homeC);
 
     await store.etcds[2].kill();
-    // One stream for all of them, as clientv3 has it; the others are sent first.
+    // One stream for all of them, as in clientv3. The others are sent first.
     const stream = client.keepAlive();
     for (let i = 0; i < 14; i++) {
       stream.send(needsC);
@@ -57,7 +56,7 @@ describe("leases and outages", () => {
     assert.equal((await client.renew(homeC)).ttl, 60);
   });
 
-  test("a keep-alive that needs a shard that is down ends a half-closed stream with its name", async () => {
+  test("a keep-alive that needs a shard that is down ends a half-closed stream with the shard's name", async () => {
     const { id } = await store.everywhere(client, 60);
     await store.etcds[1].kill();
     const raw = new GrpcClient(proxy.address, credentials.createInsecure());
@@ -81,7 +80,7 @@ describe("leases and outages", () => {
     );
   });
 
-  test("a stream whose only keep-alive needs a shard that is down ends too", async () => {
+  test("a stream whose only keep-alive needs a shard that is down ends, too", async () => {
     const { id } = await store.everywhere(client, 60);
     await store.etcds[1].kill();
     await assert.rejects(client.renew(id), /shard "b": no answer to a lease keep-alive/);
@@ -112,7 +111,7 @@ describe("leases and outages", () => {
     await client.revoke(id);
   });
 
-  test("a revocation that can not reach a part says so, and is completed when it can", async () => {
+  test("a revocation that cannot reach a part names it, and completes when it can", async () => {
     const { id, keys } = await store.everywhere(client, 60);
     await store.etcds[2].kill();
     await assert.rejects(client.revoke(id), namesShard("c"));
@@ -139,10 +138,10 @@ describe("leases and outages", () => {
     );
   });
 
-  test("a part that an election has given a new term does not outlive the lease", async () => {
+  test("a part whose TTL restarted with an election does not outlive the lease", async () => {
     const { keys } = await store.everywhere(client, 5);
     await pause(2_500);
-    await store.etcds[2].restart(); // its leases begin a new term of five seconds
+    await store.etcds[2].restart(); // its leases start over with a TTL of five seconds
     await within(10_000, "the first key expires", async () => (await store.present(keys)).length < 3);
     await within(2_000, "all keys are gone", store.gone(keys));
   });
@@ -155,7 +154,7 @@ describe("leases and outages", () => {
     const { renewals } = proxy.leases.counts();
     const stream = client.keepAlive();
     for (const id of ids) stream.send(id);
-    // On an open stream a renewal is sent as soon as it is asked for.
+    // An open stream sends a renewal without delay.
     await until("the proxy has sent them on", () => proxy.leases.counts().renewals === renewals + ids.length);
     assert.equal(proxy.shards[1].openStreams, 1, "they are on the stream of before");
     assert.deepEqual(stream.answers, []);

@@ -5,7 +5,7 @@ import { Parts } from "../../src/lease/parts.js";
 const LEASE = 7n;
 const HOME = 0;
 
-/** What a proxy concludes of a part that is missing. */
+/** What a proxy concludes about a missing part. */
 describe("parts of placed leases", () => {
   let placements: Map<bigint, Set<number>>;
   let parts: Parts;
@@ -37,7 +37,7 @@ describe("parts of placed leases", () => {
     assert.equal(parts.mayLackGrant(LEASE, 2), true);
   });
 
-  test("a part added to a lease that is placed already is told from its older ones", () => {
+  test("a part added to a placed lease may lack its grant, older ones may not", () => {
     placements.set(LEASE, new Set([1]));
     parts.sawAlive(LEASE, 1);
     placements.get(LEASE)!.add(2);
@@ -50,7 +50,7 @@ describe("parts of placed leases", () => {
     assert.equal(parts.mayLackGrant(LEASE, HOME), false);
   });
 
-  test("what was placed before the start counts as lost when it is missing", () => {
+  test("a part placed before the start counts as lost when it is missing", () => {
     placements.set(LEASE, new Set([1]));
     const restarted = new Parts(
       () => placements,
@@ -61,7 +61,7 @@ describe("parts of placed leases", () => {
     assert.equal(restarted.mayLackGrant(LEASE, 2), true);
   });
 
-  test("what nobody looked at for a while counts as lost when it is missing, on that shard only", () => {
+  test("a missing part counts as lost if its shard, and only this one, was not checked for a while", () => {
     placements.set(LEASE, new Set([1, 2]));
     parts.refresh();
     parts.blind(1);
@@ -69,7 +69,7 @@ describe("parts of placed leases", () => {
     assert.equal(parts.mayLackGrant(LEASE, 2), true);
   });
 
-  test("a placement of its own that vanishes is told once, others and its own endings are not", () => {
+  test("a vanished placement of this proxy is returned once; others and ended ones are not", () => {
     for (const lease of [1n, 2n, 3n]) placements.set(lease, new Set([1, 2]));
     parts.placedHere(1n);
     parts.placedHere(2n);
@@ -80,7 +80,7 @@ describe("parts of placed leases", () => {
     assert.deepEqual(parts.refresh(), []);
   });
 
-  describe("an id that comes back is another lease", () => {
+  describe("an id that is granted again is another lease", () => {
     beforeEach(() => {
       placements.set(LEASE, new Set([1]));
       parts.sawAlive(LEASE, 1);
@@ -100,7 +100,7 @@ describe("parts of placed leases", () => {
       assert.deepEqual([parts.on(1), parts.on(2)], [[], [LEASE]]);
     });
 
-    test("and what this proxy had placed of it has vanished", () => {
+    test("and this proxy's placements of the earlier one have vanished", () => {
       placements.set(LEASE, new Set([1]));
       parts.placedHere(LEASE);
       placements.get(LEASE)!.add(2);
@@ -112,7 +112,7 @@ describe("parts of placed leases", () => {
     });
   });
 
-  test("what was seen is still known when the timeline was loaded anew", () => {
+  test("a part that was seen is still known after the timeline was reloaded", () => {
     placements.set(LEASE, new Set([1, 2]));
     parts.sawAlive(LEASE, 1);
     placements = new Map([[LEASE, new Set([1, 2, 3])]]);

@@ -5,7 +5,6 @@ import { type Client, type TestProxy, TestStore, within } from "./support.js";
 
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 
-/** Leases that pass through several proxies, or outlive one. */
 describe("leases over several proxies", () => {
   let store: TestStore;
 
@@ -15,7 +14,7 @@ describe("leases over several proxies", () => {
   afterEach(() => store.stopProxies());
   after(() => store.remove());
 
-  /** Renews twice a second, `times` times; `during` must hold all the while. */
+  /** Renews twice a second, `times` times. `during` must hold after each. */
   async function keepAlive(client: Client, id: bigint, times: number, during: () => Promise<void>) {
     for (let i = 0; i < times; i++) {
       assert.ok((await client.renew(id)).ttl > 0, "the lease is alive");
@@ -34,7 +33,7 @@ describe("leases over several proxies", () => {
     await within(2_000, "all keys are gone though no proxy runs", store.gone(keys));
   });
 
-  test("a proxy that starts anew goes on from the placements alone", async () => {
+  test("a restarted proxy needs only the placements", async () => {
     const a = await store.proxy();
     const { id, keys } = await store.everywhere(a.client, 3);
     await a.stop();
@@ -73,13 +72,13 @@ describe("leases over several proxies", () => {
       late = (await store.proxy(300)).client;
     });
 
-    test("revokes parts that it has not heard of", async () => {
+    test("revokes parts that it does not know of yet", async () => {
       const { id, keys } = await store.everywhere(a, 60);
       await late.revoke(id);
       assert.deepEqual(await store.present(keys), []);
     });
 
-    test("revokes the only part with a key, which it has not heard of", async () => {
+    test("revokes the only part with a key, which it does not know of yet", async () => {
       const id = store.idAt(1);
       await a.grant(60, id);
       const key = store.keys()[2];
@@ -88,13 +87,13 @@ describe("leases over several proxies", () => {
       assert.equal(await store.backends[2].has(key), false);
     });
 
-    test("lists the keys of parts that it has not heard of", async () => {
+    test("lists the keys of parts that it does not know of yet", async () => {
       const { id, keys } = await store.everywhere(a, 60);
       assert.deepEqual((await late.timeToLive(id, true)).keys.map(String), keys);
       await a.revoke(id);
     });
 
-    test("grants an id only after the parts of its last lease are gone", async () => {
+    test("grants an id only after the parts of the previous lease are gone", async () => {
       const { id, keys } = await store.everywhere(a, 60);
       await store.backends[0].revoke(id);
       await late.grant(60, id);
@@ -141,7 +140,7 @@ describe("leases over several proxies", () => {
       assert.equal((await store.backends[1].timeToLive(id)).grantedTtl, 60);
     });
 
-    test("is completed by another proxy of its own accord", async () => {
+    test("is completed by another proxy without a call", async () => {
       await placeAndDie();
       const there = async () => (await store.backends[1].timeToLive(id)).grantedTtl === 60;
       await within(5_000, "the part is granted", there);

@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { type Client, type TestProxy, TestStore, within } from "./support.js";
 
-/** Ten thousand leases through one proxy. */
 describe("many leases", () => {
   const COUNT = 10_000;
   let store: TestStore;
@@ -16,7 +15,7 @@ describe("many leases", () => {
   });
   after(() => store.remove());
 
-  /** A counter of etcd's own, by gRPC method. */
+  /** A counter of an etcd, by gRPC method. */
   async function started(shard: number, method: string): Promise<number> {
     const text = await (await fetch(`${store.etcds[shard].url}/metrics`)).text();
     const line = text

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import type { LeaseCalls, Part } from "../../src/lease/calls.js";
-import type { Endings } from "../../src/lease/ending.js";
+import type { LeaseDeps } from "../../src/lease/deps.js";
+import type { Endings } from "../../src/lease/endings.js";
+import type { LeaseCalls, Part } from "../../src/lease/leaseCalls.js";
 import { Parts } from "../../src/lease/parts.js";
 import { Placing } from "../../src/lease/placing.js";
 import { Reaper } from "../../src/lease/reaper.js";
+import type { RenewalStream, Renewed } from "../../src/lease/renewalStream.js";
 import { Renewing } from "../../src/lease/renewing.js";
-import type { RenewalStream, Renewed } from "../../src/lease/upstream.js";
+import type { Shard } from "../../src/shard/shard.js";
 import type { Timeline } from "../../src/timeline/view.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
 
@@ -15,11 +17,11 @@ const [HOME, SHARD, SLOW] = [0, 1, 2];
 const PART: Part = { ttl: 60, grantedTtl: 60, keys: [] };
 
 /*
- * A part is missing while it is being placed. Who has seen that and only then finds time to judge must not take it
- * for lost. The order of events is what matters, so the shards are played here.
+ * A part is missing while it is being placed. Code that saw this and decides only later must not take the part for lost.
+ * Only the order of events matters, so the shards are fakes.
  */
 describe("a part that was missing a moment ago", () => {
-  /** Shard → leases that it has. */
+  /** By shard: the leases that it has. */
   let shards: Set<bigint>[];
   let placements: Map<bigint, Set<number>>;
   let ended: bigint[];
@@ -28,9 +30,10 @@ describe("a part that was missing a moment ago", () => {
   let endings: Endings;
   let timeline: Timeline;
   let calls: LeaseCalls;
-  /** Holds back the grant. */
+  let deps: LeaseDeps;
+  /** Delays the grant. */
   let granting: Promise<void>;
-  /** Holds back what is asked of a shard about a lease, after the shard has answered. */
+  /** Delays the shard's response about a lease, after the shard has read its state. */
   let answering: (shard: number, lease: bigint) => Promise<void> | undefined;
 
   beforeEach(() => {
@@ -67,10 +70,20 @@ describe("a part that was missing a moment ago", () => {
       },
       onAdvance: () => () => {},
     } as unknown as Timeline;
-    placing = new Placing(calls, parts, endings, timeline, homeOf, { warn() {} } as never, 3);
+    const names = ["a", "b", "c"];
+    deps = {
+      shards: names.map((name) => ({ name }) as Shard),
+      homeOf,
+      timeline,
+      calls,
+      parts,
+      log: { warn() {} },
+      runtime: systemRuntime,
+    };
+    placing = new Placing(deps, endings);
   });
 
-  /** Begins to place the lease; returns what lets it go on, once it is logged, to its end. */
+  /** Begins to place the lease. Once the placement is logged, returns a function that completes it. */
   async function beginPlacing(): Promise<() => Promise<void>> {
     let grant = () => {};
     granting = new Promise((resolve) => {
@@ -84,7 +97,7 @@ describe("a part that was missing a moment ago", () => {
     };
   }
 
-  test("does not end its lease when a keep-alive waited for another shard meanwhile", async () => {
+  test("does not end its lease when a keep-alive waits for another shard in the meantime", async () => {
     const finish = await beginPlacing();
     const waiting: Renewed[] = [];
     const streams = shards.map((there, shard) => ({
@@ -108,9 +121,9 @@ describe("a part that was missing a moment ago", () => {
     assert.deepEqual(ended, []);
   });
 
-  test("does not end its lease when it was one of many that a sweep asked for", async () => {
+  test("does not end its lease when it was one of many that a sweep queried", async () => {
     const finish = await beginPlacing();
-    // Others that the shard has not got either; the answer about them takes longer.
+    // Another lease that the shard lacks. The response about it takes longer.
     const OTHER = 8n;
     shards[HOME].add(OTHER);
     placements.set(OTHER, new Set([SHARD]));
@@ -124,27 +137,18 @@ describe("a part that was missing a moment ago", () => {
       asked++;
       return held;
     };
-    const reaper = new Reaper(
-      calls,
-      parts,
-      placing,
-      endings,
-      timeline,
-      { warn() {} },
-      ["a", "b", "c"],
-      systemRuntime,
-    );
+    const reaper = new Reaper(deps, placing, endings);
     while (asked === 0) await new Promise((resolve) => setTimeout(resolve, 10));
     await finish();
     answer();
-    // The sweep after this one has judged, too.
+    // Long enough for the next sweep to finish as well.
     for (let i = 0; i < 200; i++) await new Promise((resolve) => setTimeout(resolve, 10));
     reaper.stop();
     assert.deepEqual(ended, []);
     assert.ok(shards[SHARD].has(OTHER), "the other was granted what it lacked");
   });
 
-  test("ends it when it is missing still, after it was there", async () => {
+  test("ends its lease when it is missing again after it was there", async () => {
     const finish = await beginPlacing();
     await finish();
     shards[SHARD].delete(LEASE);

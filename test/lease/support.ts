@@ -37,7 +37,7 @@ import { said } from "../support/said.js";
 const silent = { debug() {}, info() {}, warn() {} };
 const utf8 = (text: string) => Buffer.from(text);
 
-/** Polls until `what` holds; fails after `ms`. Returns how long it took, ms. */
+/** Polls until `what` holds; fails after `ms` milliseconds. Returns how many milliseconds it took. */
 export async function within(
   ms: number,
   text: string,
@@ -56,7 +56,7 @@ function connect(name: string, endpoint: string, index = 0): ShardClient {
   return openShard({ index, name, endpoints: [endpoint], ...timeouts, log: silent });
 }
 
-/** An etcd client for tests, of a proxy or of one backend. */
+/** A client of a proxy or of one backend. */
 export class Client {
   constructor(readonly shard: Shard) {}
 
@@ -92,12 +92,12 @@ export class Client {
     return (await this.get(key)).count > 0;
   }
 
-  /** A keep-alive stream; `answers` fill as they come, `error` when it has ended. */
+  /** Opens a keep-alive stream. `answers` fills with responses; `error` is set when the stream has ended. */
   keepAlive(): KeepAlives {
     return new KeepAlives(this.shard);
   }
 
-  /** One keep-alive on a stream of its own. */
+  /** Sends one keep-alive on a separate stream. */
   async renew(id: bigint): Promise<LeaseKeepAliveResponse> {
     const stream = this.keepAlive();
     stream.send(id);
@@ -152,7 +152,7 @@ export class KeepAlives {
   }
 }
 
-/** A timeline host whose news arrive late. */
+/** A timeline host whose watch events arrive late. */
 class LateHost extends EtcdHost {
   constructor(
     etcd: ShardClient,
@@ -173,7 +173,7 @@ class LateHost extends EtcdHost {
 
 type Backend = Pick<EtcdProcess, "name" | "endpoint">;
 
-/** A proxy in this process, served over gRPC: the pieces that leases need. */
+/** A proxy in this process, served over gRPC, with the services that leases need. */
 export class TestProxy {
   private constructor(
     readonly timeline: SharedTimeline,
@@ -225,7 +225,7 @@ export class TestProxy {
     ]);
   }
 
-  /** Ends it without a word to anybody. */
+  /** Ends it abruptly, as a crash does. */
   async stop(): Promise<void> {
     for (const end of this.ends.splice(0)) await end();
   }
@@ -233,7 +233,7 @@ export class TestProxy {
 
 const names = ["a", "b", "c"];
 
-/** Three etcds with proxies over them. */
+/** Three etcds and the proxies over them. */
 export class TestStore {
   private readonly proxies: TestProxy[] = [];
   private serial = 0;
@@ -255,8 +255,8 @@ export class TestStore {
   }
 
   /**
-   * Starts a proxy, which learns what happens in the timeline log `lateMs` after it has happened. `endpoints` are what
-   * it reaches shards at instead of their own, by shard.
+   * Starts a proxy that sees changes of the timeline log `lateMs` milliseconds late. `endpoints`, by shard, replace the
+   * shards' own endpoints.
    */
   async proxy(lateMs = 0, endpoints: Readonly<Record<number, string>> = {}): Promise<TestProxy> {
     const backends = this.etcds.map(({ name, endpoint }, i) => ({
@@ -279,7 +279,7 @@ export class TestStore {
     await Promise.all(this.etcds.map((etcd) => etcd.remove()));
   }
 
-  /** A new lease id whose home is `shard`. */
+  /** Returns a new lease id whose home is `shard`. */
   idAt(shard: number): bigint {
     for (;;) {
       const id = BigInt(1_000 + this.serial++);
@@ -287,19 +287,19 @@ export class TestStore {
     }
   }
 
-  /** A new key for every shard, in shard order. */
+  /** Returns a new key for every shard, in shard order. */
   keys(): string[] {
     const n = this.serial++;
     return names.map((name) => `${name}/${n}`);
   }
 
-  /** Which of these keys (one per shard) the shards themselves have. */
+  /** Which of these keys, one per shard, the shards themselves have. */
   async present(keys: readonly string[]): Promise<string[]> {
     const found = await Promise.all(keys.map((key, shard) => this.backends[shard].has(key)));
     return keys.filter((_, i) => found[i]);
   }
 
-  /** A lease granted through `client`, with a key on every shard. */
+  /** Grants a lease through `client`, with a key on every shard. */
   async everywhere(client: Client, ttl: number, home = 0): Promise<{ id: bigint; keys: string[] }> {
     const id = this.idAt(home);
     await client.grant(ttl, id);
@@ -309,7 +309,7 @@ export class TestStore {
     return { id, keys };
   }
 
-  /** A condition: no shard has its key. */
+  /** A condition for `until`: no shard has its key. */
   gone(keys: readonly string[]): () => Promise<boolean> {
     return async () => (await this.present(keys)).length === 0;
   }

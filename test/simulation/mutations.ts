@@ -1,8 +1,8 @@
-import { Endings } from "../../src/lease/ending.js";
+import { Endings } from "../../src/lease/endings.js";
 import { Parts } from "../../src/lease/parts.js";
 import { Reaper } from "../../src/lease/reaper.js";
 import { Renewing } from "../../src/lease/renewing.js";
-import { RenewalStream } from "../../src/lease/upstream.js";
+import { RenewalStream } from "../../src/lease/renewalStream.js";
 import { guardShard } from "../../src/shard/guard.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
 import { Feed } from "../../src/watch/feed.js";

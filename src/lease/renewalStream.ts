@@ -8,59 +8,59 @@ import type { Runtime } from "../turn/runtime.js";
 import { LeaseKeepAliveRequest, LeaseKeepAliveResponse } from "../wire/messages.js";
 import { Lease } from "../wire/paths.js";
 
-/** The shard's answer: the TTL from now on in seconds, 0 when the shard does not have the lease. */
+/** Receives the new TTL in seconds, 0 if the shard does not have the lease. */
 export type Renewed = (error: StatusError | undefined, ttl: number) => void;
 
 /**
- * How long a renewal waits on a stream that brings no answers at all, ms: what a single etcd allows itself (its
- * request timeout). While others are answered a renewal has its place in the queue: etcd answers in order.
+ * How long a renewal waits on a stream without any response; etcd's own request timeout. While the stream brings
+ * responses, a renewal stays in the queue, because etcd responds in order.
  */
-const RENEWAL_TIMEOUT = 5_000;
-/** A stream on which nothing has come for this long while an answer was due is given up for a new one, ms. */
-const STALL = 2_000;
-/** How often deadlines are looked at while something is in flight, ms. */
-const TICK = 250;
-const FIRST_BACKOFF = 50;
-const LAST_BACKOFF = 1_000;
-/** At most one log line about missed renewals of a shard in this time, ms. */
-const LOG_EVERY = 5_000;
+const RENEWAL_TIMEOUT_MS = 5_000;
+/** A stream is replaced if it has brought nothing for this long while a response is due. */
+const STALL_TIMEOUT_MS = 2_000;
+/** How often deadlines are checked while renewals wait. */
+const CHECK_INTERVAL_MS = 250;
+const MIN_BACKOFF_MS = 50;
+const MAX_BACKOFF_MS = 1_000;
+/** Missed renewals of a shard are logged at most once in this interval. */
+const LOG_INTERVAL_MS = 5_000;
 
 interface Waiter {
   readonly deadline: number;
   readonly done: Renewed;
 }
 
-/** For metrics. */
+/** Counts for metrics. */
 export interface RenewalCounts {
-  /** Renewals that had no answer in time, ever. */
+  /** Renewals without a response in time, since the start. */
   missed: number;
 }
 
 /**
- * A LeaseKeepAlive stream to one shard for one caller, shared by all leases and all clients of that caller. Opened
- * with the first renewal. When it breaks it is opened again, and what had no answer yet is sent again: renewing
- * twice is harmless. A renewal that is wanted while the same lease is in flight shares its answer.
+ * A LeaseKeepAlive stream to one shard for one caller, shared by all leases and clients of that caller. It opens with the
+ * first renewal. If it breaks, it is reopened, and renewals without a response are sent again, which is harmless. Renewals
+ * of a lease that is already in flight share its response.
  *
- * The shard judges the caller at each renewal. Since etcd answers in order, a refusal that ends the stream is the answer
- * to the oldest renewal in flight; the others are sent again, a few at first, so that many refusals in a row do not
- * cost the square of their number.
+ * The shard checks the caller's permission at each renewal. etcd responds in order, so a refusal that ends the stream
+ * belongs to the oldest renewal in flight. The others are sent again, at first only one at a time, so that many refusals
+ * in a row do not cost quadratic time.
  */
 export class RenewalStream {
-  /** Leases whose renewal has not been sent on this stream. */
+  /** Renewals that have not been sent on this stream. */
   private waiting = new Map<bigint, Waiter[]>();
-  /** Those that have, oldest first. One whose waiters have given up keeps its place. */
+  /** Renewals sent on this stream, oldest first. A renewal whose waiters have timed out stays in the queue. */
   private inFlight = new Map<bigint, Waiter[]>();
-  /** How many may be in flight. */
+  /** Most renewals in flight. */
   private limit = Number.POSITIVE_INFINITY;
-  /** True once this stream has brought an answer: its token was good then. */
+  /** True once this stream has brought a response, so that its token was valid. */
   private answering = false;
   private stream: ShardStream | undefined;
-  /** Changes with every stream, so that a late word of an old one is not taken for the new one's. */
+  /** Changes with every stream, so that late events of an old stream are ignored. */
   private generation = 0;
   private stopReopening: (() => void) | undefined;
-  private backoff = FIRST_BACKOFF;
+  private backoff = MIN_BACKOFF_MS;
   private stopTicking: (() => void) | undefined;
-  /** When something last happened for the better: a stream was begun, an answer came. */
+  /** When a stream was last opened or last brought a response. */
   private lastSign = Number.NEGATIVE_INFINITY;
   private lastAnswer = Number.NEGATIVE_INFINITY;
   private lastError: StatusError | undefined;
@@ -76,26 +76,26 @@ export class RenewalStream {
     private readonly caller?: Caller,
   ) {}
 
-  /** True while renewals wait for their answers. */
+  /** True while renewals wait for responses. */
   get isBusy(): boolean {
     return this.waiting.size > 0 || this.inFlight.size > 0;
   }
 
-  /** Renews a lease. `done` is called exactly once, with UNAVAILABLE naming the shard if no answer comes in time. */
+  /** Renews a lease. Calls `done` exactly once, with UNAVAILABLE and the shard's name if there is no response in time. */
   renew(lease: bigint, done: Renewed): void {
     if (this.stopped) {
       done(this.closing(), 0);
       return;
     }
     const now = this.runtime.now();
-    const waiter = { deadline: now + RENEWAL_TIMEOUT, done };
+    const waiter = { deadline: now + RENEWAL_TIMEOUT_MS, done };
     const waiters = this.inFlight.get(lease) ?? this.waiting.get(lease);
     if (waiters !== undefined) {
       waiters.push(waiter);
       return;
     }
     if (!this.isBusy) this.lastSign = now;
-    this.stopTicking ??= this.runtime.interval(TICK, () => this.look());
+    this.stopTicking ??= this.runtime.interval(CHECK_INTERVAL_MS, () => this.checkDeadlines());
     if (this.stream !== undefined && this.waiting.size === 0 && this.inFlight.size < this.limit) {
       this.send(lease, [waiter], this.stream);
       return;
@@ -104,7 +104,7 @@ export class RenewalStream {
     if (this.stream === undefined && this.stopReopening === undefined) this.open();
   }
 
-  /** Fails what is in flight and ends the stream. */
+  /** Ends the stream. Renewals in flight fail with UNAVAILABLE. */
   stop(): void {
     this.stopped = true;
     this.drop();
@@ -146,7 +146,7 @@ export class RenewalStream {
   private answered(message: Uint8Array): void {
     this.lastSign = this.runtime.now();
     this.lastAnswer = this.lastSign;
-    this.backoff = FIRST_BACKOFF;
+    this.backoff = MIN_BACKOFF_MS;
     this.lastError = undefined;
     this.answering = true;
     this.limit *= 2;
@@ -158,14 +158,14 @@ export class RenewalStream {
     for (const { done } of waiters) done(undefined, Math.max(0, ttl));
   }
 
-  /** The shard has ended the stream, because of the caller or for any other reason. */
+  /** The shard has ended the stream, because it refused the caller or for another reason. */
   private ended(error: StatusError): void {
     if (!isDenied(error)) {
       this.lost(error);
     } else if (problemOf(error.message) === undefined) {
       this.refused(error);
     } else if (this.answering) {
-      // A token that was good can be renewed.
+      // The token was valid before, so a new one can be had: the reopened stream carries it.
       this.drop();
       this.open();
     } else {
@@ -197,18 +197,18 @@ export class RenewalStream {
     this.drop();
     this.lastError = error;
     if (!this.isBusy) {
-      this.backoff = FIRST_BACKOFF;
+      this.backoff = MIN_BACKOFF_MS;
       return; // the next renewal opens the next stream
     }
     const ms = this.backoff * (0.5 + this.runtime.random());
-    this.backoff = Math.min(LAST_BACKOFF, this.backoff * 2);
+    this.backoff = Math.min(MAX_BACKOFF_MS, this.backoff * 2);
     this.stopReopening = this.runtime.timer(ms, () => {
       this.stopReopening = undefined;
       if (this.isBusy) this.open();
     });
   }
 
-  /** Forgets the stream; nothing it still says counts, and what was in flight waits again. */
+  /** Drops the stream and ignores its further events. Renewals in flight wait to be sent again. */
   private drop(): void {
     this.generation++;
     const stream = this.stream;
@@ -221,11 +221,11 @@ export class RenewalStream {
     this.inFlight = new Map();
   }
 
-  private look(): void {
+  private checkDeadlines(): void {
     const now = this.runtime.now();
-    if (now - this.lastAnswer >= RENEWAL_TIMEOUT) this.expire(now);
+    if (now - this.lastAnswer >= RENEWAL_TIMEOUT_MS) this.expire(now);
     this.restWhenIdle();
-    if (this.stream !== undefined && this.isBusy && now - this.lastSign > STALL) {
+    if (this.stream !== undefined && this.isBusy && now - this.lastSign > STALL_TIMEOUT_MS) {
       this.lost(
         new StatusError(Code.UNAVAILABLE, `${describeShard(this.shard)}: the keep-alive stream is silent`),
       );
@@ -235,7 +235,7 @@ export class RenewalStream {
   private expire(now: number): void {
     const late: Waiter[] = [];
     const take = (waiters: Waiter[]) => {
-      const alive = waiters.findIndex((waiter) => waiter.deadline > now); // the first of a lease is its earliest
+      const alive = waiters.findIndex((waiter) => waiter.deadline > now); // they are in order of their deadlines
       late.push(...waiters.splice(0, alive < 0 ? waiters.length : alive));
     };
     for (const waiters of this.inFlight.values()) take(waiters);
@@ -250,7 +250,7 @@ export class RenewalStream {
     this.counts.missed += late.length;
     this.unlogged += late.length;
     const { lastError } = this;
-    if (now - this.lastLog >= LOG_EVERY) {
+    if (now - this.lastLog >= LOG_INTERVAL_MS) {
       const details = { shard: this.shard.name, missed: this.unlogged };
       const cause = lastError === undefined ? "" : `: ${withDetail(lastError)}`;
       this.log.warn(details, `lease keep-alives had no answer${cause}`);
@@ -258,7 +258,7 @@ export class RenewalStream {
       this.unlogged = 0;
     }
     const cause = lastError === undefined ? "" : `: ${lastError.message}`;
-    const text = `${describeShard(this.shard)}: no answer to a lease keep-alive within ${RENEWAL_TIMEOUT} ms${cause}`;
+    const text = `${describeShard(this.shard)}: no answer to a lease keep-alive within ${RENEWAL_TIMEOUT_MS} ms${cause}`;
     const error = new StatusError(Code.UNAVAILABLE, text, { cause: lastError });
     for (const { done } of late) done(error, 0);
   }

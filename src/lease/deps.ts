@@ -1,0 +1,19 @@
+import type { Logger } from "../ops/log.js";
+import type { Shard } from "../shard/shard.js";
+import type { Timeline } from "../timeline/view.js";
+import type { Runtime } from "../turn/runtime.js";
+import type { LeaseCalls } from "./leaseCalls.js";
+import type { Parts } from "./parts.js";
+
+/** What the classes that make up `Leases` share. */
+export interface LeaseDeps {
+  /** In configured order. */
+  readonly shards: readonly Shard[];
+  /** Index of the shard that is a lease's home. */
+  readonly homeOf: (lease: bigint) => number;
+  readonly timeline: Timeline;
+  readonly calls: LeaseCalls;
+  readonly parts: Parts;
+  readonly log: Pick<Logger, "warn">;
+  readonly runtime: Runtime;
+}
