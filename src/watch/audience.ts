@@ -1,11 +1,13 @@
+// Indices below are in range by construction; `!` keeps the hot loop free of checks.
+
 import type { EncodedEvent } from "../wire/watch.js";
 import { FRAME_BYTES } from "./frames.js";
 import { type Outlet, partFor, type SharedFrame, type Variant, type Watcher } from "./watcher.js";
 
-/** Pieces that are together shorter than this are better put together once, for all, bytes. */
-const COPY_LIMIT = 4096;
+/** A shared frame of at most this size is copied into one piece once, instead of sent in parts to each watcher. */
+const COPY_LIMIT_BYTES = 4096;
 
-/** All watchers of one range, and what there is for them to be sent. */
+/** All watchers of one range, and the events to send to them. */
 export class Audience {
   readonly members = new Set<Watcher>();
   private revisions: number[] | undefined;
@@ -16,7 +18,7 @@ export class Audience {
     readonly shards: readonly number[],
   ) {}
 
-  /** Takes an event; true for the first one after a `flush`. */
+  /** Queues an event. Returns true for the first one after a `flush`. */
   offer(revision: number, event: EncodedEvent): boolean {
     if (this.revisions === undefined || this.events === undefined) {
       this.revisions = [revision];
@@ -29,17 +31,17 @@ export class Audience {
   }
 
   /**
-   * Sends what was offered; all revisions up to `covered` have been. Those in `apart` are not served as all others are,
-   * but as `apart.covered` says. Adds the watchers whose clients are too slow to `slow`.
+   * Sends the events that were offered, which are all up to revision `covered`. Watchers in `apart` are covered up to
+   * `apart.covered` instead. Adds watchers whose clients are too slow to `slow`.
    */
   flush(covered: number, slow: Watcher[], apart?: Apart): void {
     const { members, revisions, events } = this;
     if (revisions === undefined || events === undefined) return;
     this.revisions = undefined;
     this.events = undefined;
-    const first = revisions[0];
-    const last = revisions[revisions.length - 1];
-    // By variant; null where nothing is wanted.
+    const first = revisions[0]!;
+    const last = revisions[revisions.length - 1]!;
+    // By variant; null if its watchers want none of the events.
     const frames: (SharedFrame | null | undefined)[] = [];
     let bytes = -1;
     for (const watcher of members) {
@@ -48,7 +50,7 @@ export class Audience {
       if (alone && apart.covered === undefined) continue;
       if (bytes < 0) bytes = events.reduce((sum, event) => sum + event.full.length, 0);
       if (alone || bytes > FRAME_BYTES || watcher.next > first || watcher.isCompactedIn(first, last)) {
-        for (let i = 0; i < events.length; i++) watcher.offer(revisions[i], events[i]);
+        for (let i = 0; i < events.length; i++) watcher.offer(revisions[i]!, events[i]!);
         if (!watcher.flush((alone ? apart.covered : undefined) ?? covered)) slow.push(watcher);
         continue;
       }
@@ -64,14 +66,14 @@ export class Audience {
   }
 }
 
-/** Watchers that have not been offered what others of their ranges have. */
+/** Watchers that were not offered the same events as others of their ranges. */
 export interface Apart {
   readonly watchers: ReadonlySet<Watcher>;
-  /** Up to where they have been; undefined: they get nothing of this batch. */
+  /** Revision up to which they were offered all events. Undefined if they get nothing from this batch. */
   readonly covered: number | undefined;
 }
 
-/** Null when none of the events is wanted. */
+/** Returns null if watchers of this variant want none of the events. */
 function sharedFrame(
   events: readonly EncodedEvent[],
   variant: Variant,
@@ -87,7 +89,7 @@ function sharedFrame(
   const header = outlet.header(covered);
   const size = fields.reduce((sum, field) => sum + field.length, header.length);
   const count = fields.length;
-  if (size > COPY_LIMIT) {
+  if (size > COPY_LIMIT_BYTES) {
     return { parts: [header, ...fields], partsWithId: [header, header, ...fields], events: count };
   }
   const whole = Buffer.concat([header, ...fields], size);

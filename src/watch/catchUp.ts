@@ -3,27 +3,28 @@ import type { History } from "./history.js";
 import type { WatchStats } from "./stats.js";
 import type { Watcher } from "./watcher.js";
 
-/** What catching up needs of the hub. */
+/** What `CatchUp` needs from the watch loop. */
 export interface CatchUpDeps {
   readonly history: History;
   readonly stats: WatchStats;
   readonly runtime: Runtime;
-  /** The watcher has read what it could and goes on from its `next`. */
+  /** Called when the watcher has read what it could. It continues from its `next`. */
   place(watcher: Watcher): void;
-  /** The history does not reach back to what the watcher needs. */
+  /** Called when the watcher needs revisions that are older than the history. */
   tooOld(watcher: Watcher): void;
-  /** Watchers may have come further. */
+  /** Called when watermarks may have risen. */
   progressed(): void;
 }
 
-/** Revisions that one watcher, and all together, read before others have their turn. */
-const SLICE = 1_000;
-const REVISIONS = 20_000;
+/** Revisions that one watcher reads in a turn of the event loop. */
+const WATCHER_REVISIONS = 1_000;
+/** Revisions that all watchers together read in a turn. */
+const TURN_REVISIONS = 20_000;
 
-/** Watchers that read the history, in turns. Without those whose clients have to take something first. */
+/** Watchers that read the history, some in each turn of the event loop. Excludes those whose clients must read first. */
 export class CatchUp {
   private readonly behind = new Set<Watcher>();
-  /** Set while a turn is scheduled; takes that back. */
+  /** Cancels the scheduled turn, if there is one. */
   private unschedule: (() => void) | undefined;
 
   constructor(private readonly deps: CatchUpDeps) {}
@@ -47,17 +48,17 @@ export class CatchUp {
   private read(): void {
     const { behind, deps } = this;
     const { history } = deps;
-    let budget = REVISIONS;
+    let budget = TURN_REVISIONS;
     for (const watcher of [...behind]) {
       if (budget <= 0) break;
-      // A watcher of the same stream that was served before may have cancelled it, or filled the stream.
+      // An earlier watcher of the same stream may have cancelled this one, or filled the stream.
       if (!behind.delete(watcher) || watcher.outlet.blocked) continue;
       const from = watcher.next;
       if (from < history.firstFor(watcher.wantsPrevKv)) {
         deps.tooOld(watcher);
         continue;
       }
-      const to = Math.min(history.end, from + SLICE);
+      const to = Math.min(history.end, from + WATCHER_REVISIONS);
       budget -= Math.max(1, to - from);
       deps.stats.historyReads++;
       const { begin, end } = watcher.range;

@@ -1,12 +1,12 @@
+import { byIndex } from "../shard/byIndex.js";
 import type { Shard } from "../shard/shard.js";
 import { compactedAt, isServed } from "../timeline/compacted.js";
 import type { Timeline, TimelineView } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
 
 /**
- * The first shard revision that a watch from `revision` (at most the head) needs of a shard. Asks for the revision
- * itself and not for the one before, of which the timeline may know nothing any more if `revision` is the
- * compacted one.
+ * Returns the first shard revision that a watch from `revision`, which is at most the head, needs from a shard. Looks up
+ * the revision itself, not the one before: if `revision` is the compacted one, the timeline may have pruned the latter.
  */
 export function firstNeeded(
   timeline: Pick<TimelineView, "toShardRevision" | "cutAt">,
@@ -16,19 +16,19 @@ export function firstNeeded(
   return timeline.toShardRevision(revision, shard) ?? timeline.cutAt(revision, shard) + 1;
 }
 
-/** What it takes to give a shard's compaction its place. */
+/** What is needed to find the revision of a shard's compaction. */
 export type CompactionTimeline = Pick<
   Timeline,
   "head" | "compactRevision" | "cutAt" | "toRevision" | "toShardRevision" | "isSealed" | "seal"
 >;
 
 /**
- * Finds the `compact_revision` for clients where shards compact themselves, each at another revision: the first shard that
- * refuses a watch may not be the one that is compacted furthest.
+ * Finds the `compact_revision` for clients if shards compact themselves at different revisions. The first shard to refuse a
+ * watch need not be the one with the newest compaction.
  */
 export class Compactions {
-  /** Requests in flight, by shard and shard revision: many watches are refused at once, and share them. */
-  private readonly asking = new Map<string, Promise<number>>();
+  /** Requests in flight, by shard and shard revision. Watches that are refused together share them. */
+  private readonly inFlight = new Map<string, Promise<number>>();
 
   constructor(
     private readonly timeline: CompactionTimeline,
@@ -37,41 +37,44 @@ export class Compactions {
   ) {}
 
   /**
-   * The least revision, at or after `revision`, from which all of these shards serve watches and reads. Rejects when one
-   * of them can not be asked.
+   * Resolves to the lowest revision, not below `revision`, from which all of these shards serve watches and reads. Rejects
+   * if a shard cannot be reached.
    */
   async firstServed(shards: readonly number[], revision: number): Promise<number> {
-    return Math.max(revision, ...(await Promise.all(shards.map((shard) => this.ask(shard, revision)))));
+    return Math.max(
+      revision,
+      ...(await Promise.all(shards.map((shard) => this.firstServedBy(shard, revision)))),
+    );
   }
 
-  /** The same, leaving out shards that can not be asked. Never rejects. */
+  /** Like `firstServed`, but ignores shards that cannot be reached. Never rejects. */
   async firstServedByReachable(shards: readonly number[], revision: number): Promise<number> {
-    const each = await Promise.allSettled(shards.map((shard) => this.ask(shard, revision)));
+    const each = await Promise.allSettled(shards.map((shard) => this.firstServedBy(shard, revision)));
     return Math.max(revision, ...each.map((one) => (one.status === "fulfilled" ? one.value : 0)));
   }
 
-  private ask(shard: number, revision: number): Promise<number> {
+  private firstServedBy(shard: number, revision: number): Promise<number> {
     const needed = Math.max(1, firstNeeded(this.timeline, revision, shard));
     const name = `${shard} ${needed}`;
-    let asked = this.asking.get(name);
-    if (asked === undefined) {
-      asked = this.look(shard, needed).finally(() => this.asking.delete(name));
-      this.asking.set(name, asked);
+    let result = this.inFlight.get(name);
+    if (result === undefined) {
+      result = this.request(shard, needed).finally(() => this.inFlight.delete(name));
+      this.inFlight.set(name, result);
     }
-    return asked;
+    return result;
   }
 
-  /** The shard's own `compact_revision`; 0 where it serves what is needed. */
-  private async look(index: number, needed: number): Promise<number> {
-    const shard = this.shards[index]!;
+  /** Resolves to the shard's own `compact_revision`, or 0 if it serves the shard revision `needed`. */
+  private async request(index: number, needed: number): Promise<number> {
+    const shard = byIndex(this.shards, index);
     if (await isServed(shard, needed)) return 0;
     return compactRevisionOf(this.timeline, index, await compactedAt(shard, this.runtime));
   }
 }
 
 /**
- * What `compact_revision` says of a shard that was compacted at `compacted`: the first revision that a watch of this
- * shard can begin at. Never below the store's own.
+ * Resolves to the `compact_revision` for a shard that was compacted at shard revision `compacted`: the first revision at
+ * which a watch of this shard can begin. Never below the store's compacted revision.
  */
 export async function compactRevisionOf(
   timeline: CompactionTimeline,
@@ -82,7 +85,7 @@ export async function compactRevisionOf(
     try {
       await timeline.seal(shard, compacted, true);
     } catch {
-      // Without its place in the timeline it is certainly above all that is there.
+      // It is not in the timeline, so it is above all sealed revisions.
       return timeline.head + 1;
     }
   }

@@ -3,7 +3,7 @@ import type { KeyedEvent } from "./history.js";
 import { RangeIndex } from "./rangeIndex.js";
 import type { Watcher } from "./watcher.js";
 
-/** Hands events to the watchers whose ranges they are in; each gets its share of a batch in one go. */
+/** Passes events to the watchers of the ranges that they are in. Each watcher gets its events of a batch at once. */
 export class Fanout {
   private readonly index: RangeIndex<Audience>;
   private watchers = 0;
@@ -14,6 +14,7 @@ export class Fanout {
     this.index = new RangeIndex(random);
   }
 
+  /** Number of watchers. */
   get size(): number {
     return this.watchers;
   }
@@ -28,7 +29,7 @@ export class Fanout {
     this.watchers++;
   }
 
-  /** Takes out a watcher that is here. */
+  /** Removes a watcher, if it is here. */
   remove(watcher: Watcher): void {
     const audience = this.index.get(watcher.range);
     if (audience === undefined || !audience.members.delete(watcher)) return;
@@ -40,7 +41,7 @@ export class Fanout {
     return this.index.get(watcher.range)?.members.has(watcher) === true;
   }
 
-  /** All of them, as they are now. */
+  /** Returns a copy of the list of watchers. */
   members(): Watcher[] {
     return [...this.index.values()].flatMap(({ members }) => [...members]);
   }
@@ -60,8 +61,9 @@ export class Fanout {
   }
 
   /**
-   * Ends the batch, which covers all revisions up to `covered`, or up to where it says for a range's shards. `apart` is
-   * for watchers that do not get what others of their ranges do. Answers the watchers that could not take theirs.
+   * Ends the batch, which covers all revisions up to `covered`, or up to what `covered` returns for the shards of a range.
+   * `apart` has the watchers that were not offered the same events as others of their ranges. Returns the watchers whose
+   * clients are too slow.
    */
   flush(covered: number | ((shards: readonly number[]) => number), apart?: Apart): Watcher[] {
     const slow: Watcher[] = [];

@@ -1,3 +1,5 @@
+// Indices below are in range by construction; `!` keeps the hot loop free of checks.
+
 import type { Logger } from "../ops/log.js";
 import type { Shard, ShardStream } from "../shard/shard.js";
 import { withDetail } from "../status/error.js";
@@ -12,87 +14,90 @@ import type { UpstreamStats } from "./stats.js";
 
 export interface FeedOptions {
   readonly shard: Shard;
-  /** First shard revision wanted, at least 1. */
+  /** First shard revision to deliver, at least 1. */
   readonly from: number;
   /**
-   * Whether the feed may begin exactly at the shard's compacted revision, as a native watch may. etcd before 3.5.18
-   * has no event for a key deleted there; the feed then goes on without it.
+   * True if the feed may begin exactly at the shard's compacted revision, as a native watch may. etcd before 3.5.18 has no
+   * event for a key deleted at that revision. The feed then continues without it.
    */
   readonly fromCompacted: boolean;
-  /** Whether the events come with their previous keys. For that an etcd reads each key once more, see `bringPrevKv`. */
+  /** True if events come with their previous keys. This costs etcd an extra read for each key, see `bringPrevKv`. */
   readonly prevKv: boolean;
   readonly log: Pick<Logger, "info" | "warn">;
   readonly runtime: Runtime;
   readonly stats: UpstreamStats;
-  /** `reached` has moved. */
+  /** Called when `reached` has risen. */
   arrived(): void;
   /**
-   * The shard was compacted at `compacted` (or has, for whatever reason, nothing before it any more) and the feed needs
-   * something older: it has ended. Called once, never from within the constructor.
+   * Called when the feed has ended because it needs events from before `compacted`, where the shard was compacted or which
+   * it lost for another reason. Called at most once, never from within the constructor.
    */
   lost(compacted: number): void;
 }
 
 /**
- * Bytes of events that may wait for others; above it the feed takes nothing from its shard until half is gone. A
- * revision that is not complete cannot be taken by anybody: its rest comes in however large it is.
+ * Bytes of events that may wait to be taken. Above this the feed pauses its shard until half of them are gone. An
+ * incomplete revision cannot be taken, so the rest of it is read whatever its size.
  */
 const QUEUE_BYTES = 16 << 20;
-/** What an event takes in memory besides its bytes, about. */
-const EVENT_OVERHEAD = 200;
-const MIN_BACKOFF = 50;
-const MAX_BACKOFF = 2_000;
-/** A watch that lived this long was a success, ms: the next one need not wait. */
-const STABLE = 2 * MAX_BACKOFF;
-/** How long the events of the compacted revision itself may take, ms; a native watch has them within 100. */
-const COMPACTED_PATIENCE = 1_000;
-/** An etcd that takes longer for an answer may also be late with those events, ms. */
-const PROMPT = 500;
+/** Memory that an event takes beyond its bytes, estimated. */
+const EVENT_OVERHEAD_BYTES = 200;
+const MIN_BACKOFF_MS = 50;
+const MAX_BACKOFF_MS = 2_000;
+/** After a watch that lived this long, the back-off starts over. */
+const STABLE_MS = 2 * MAX_BACKOFF_MS;
+/** How long to wait for the events of the compacted revision. etcd sends them within 100 ms. */
+const COMPACTED_WAIT_MS = 1_000;
+/** An etcd that takes longer than this for a response may also be late with those events. */
+const PROMPT_MS = 500;
 const NOTHING: readonly RawEvent[] = [];
 
 /**
- * All events of one shard from a shard revision on, complete and in order, over one native watch of the whole
- * keyspace.
+ * All events of one shard from a shard revision on, complete and in order, over one native watch of the whole keyspace.
  *
- * Every shard revision brings at least one event, and a revision ends where the next one begins or with a frame that
- * is no fragment; so `reached` tells for sure that nothing at or below it is missing, and a gap is noticed. A watch that ends for whatever
- * reason is opened again after what was reached. It begins one revision early: a shard that was compacted beyond
- * that says so, and no event of the compaction's own revision, which may be gone, is waited for. The first watch does not,
- * unless it may begin at what is compacted: etcd takes up to 100 ms to bring a watch up that begins in the past, and none
- * for one that begins with the next write. Should the event be gone, the next one shows that it is missing.
+ * Every shard revision has at least one event. A revision ends where the next one begins, or with a frame that is not a
+ * fragment. So nothing at or below `reached` is missing, and gaps are noticed.
+ *
+ * A watch that ends is reopened one revision before the first one that is missing. Then a shard that was compacted beyond
+ * that reports it, and the feed does not wait for events of the compacted revision, which may be gone. The first watch
+ * starts one revision early only if it may begin at the compacted revision: etcd takes up to 100 ms to serve a watch that
+ * begins in the past, and no time for one that begins with the next write. If its first event is gone, the next one shows
+ * the gap.
  */
 export class Feed {
-  /** Every event at or below this shard revision is in the queue or has been taken. */
+  /** All events at or below this shard revision are in the queue or were taken. */
   reached: number;
-  /** Newest shard revision seen complete in which a client's key has changed; at most `reached`. */
+  /** Newest complete shard revision in which a client's key changed. At most `reached`. */
   sighted = 0;
-  /** Newest shard revision of which this watch has brought at least a part. */
+  /** Newest shard revision of which this watch has brought at least one event. */
   private seen: number;
-  /** Where `reached` was when a revision was missing after it. */
+  /** `reached` when the last gap was found; -1 before. */
   private gapAfter = -1;
   private queue: Entry[] = [];
-  /** Entries of `queue` before this place have been taken. */
+  /** Entries of `queue` before this index were taken. */
   private taken = 0;
   private queuedBytes = 0;
   private readonly slabs = new Slabs();
   private prevKv: boolean;
-  /** Events at or below this shard revision have come without previous keys. */
+  /** Events at or below this shard revision came without previous keys. */
   private plainUpTo = 0;
   private stream: ShardStream | undefined;
   private paused = false;
   private closed = false;
-  private backoff = MIN_BACKOFF;
+  private backoff = MIN_BACKOFF_MS;
   private openedAt = 0;
   private stopTimer = () => {};
-  /** The next watch begins at the compacted revision itself. */
+  /** True if the next watch begins at the compacted revision itself. */
   private atCompacted = false;
-  /** The next watch begins one revision early. */
+  /** True if the next watch begins one revision early. */
   private early: boolean;
   private readonly runtime: Runtime;
+  /** When the shard last sent something, `Runtime.now()`. */
   private heardAt: number;
-  /** Since when the shard carries no watch of this feed, `Runtime.now()`. */
+  /** Since when the feed has no watch on the shard, `Runtime.now()`. */
   private brokenSince: number | undefined;
-  private said = "";
+  /** The error that was last logged; empty once the watch is back. */
+  private reported = "";
 
   constructor(private readonly options: FeedOptions) {
     this.runtime = options.runtime;
@@ -105,29 +110,29 @@ export class Feed {
     this.open();
   }
 
-  /** Milliseconds since the shard was last heard of; 0 while the feed itself takes nothing. */
+  /** Milliseconds since the shard last sent something; 0 while the feed is paused. */
   get silence(): number {
     return this.paused ? 0 : this.runtime.now() - this.heardAt;
   }
 
-  /** For how many milliseconds the shard has carried no watch: it can not be reached, or has no leader. */
+  /** Milliseconds since the feed lost its watch: the shard is unreachable, or has no leader. 0 while it has one. */
   get broken(): number {
     return this.brokenSince === undefined ? 0 : this.runtime.now() - this.brokenSince;
   }
 
-  /** Whether there is a complete revision to be taken. */
-  private get offers(): boolean {
-    return this.taken < this.queue.length && this.queue[this.taken].shardRevision <= this.reached;
+  /** True if a complete revision waits to be taken. */
+  private get hasComplete(): boolean {
+    return this.taken < this.queue.length && this.queue[this.taken]!.shardRevision <= this.reached;
   }
 
-  /** Whether some of the events that wait to be taken have come without their previous keys before `bringPrevKv(true)`. */
+  /** True if some events that wait to be taken came without previous keys, before `bringPrevKv(true)`. */
   get lacksPrevKv(): boolean {
-    return this.taken < this.queue.length && this.queue[this.taken].shardRevision <= this.plainUpTo;
+    return this.taken < this.queue.length && this.queue[this.taken]!.shardRevision <= this.plainUpTo;
   }
 
   /**
-   * From now on events come with their previous keys, or without. The native watch is opened anew: an etcd whose watch wants
-   * the previous keys of everything takes less than half of the writes (16 x 16 requests, etcd 3.4).
+   * Turns previous keys of events on or off from now on, by a new native watch. They are expensive: an etcd whose watch wants
+   * all previous keys handles less than half of the writes (16 x 16 requests, etcd 3.4).
    */
   bringPrevKv(wanted: boolean): void {
     if (this.prevKv === wanted) return;
@@ -135,16 +140,16 @@ export class Feed {
     if (wanted) this.plainUpTo = this.reached;
     if (this.stream === undefined) return;
     this.stream.cancel();
-    // As with any other loss: it counts as out from now on if this one can not be opened.
+    // As after any other loss, the shard counts as out from now on if the new watch cannot be opened.
     this.brokenSince ??= this.runtime.now();
     this.open();
   }
 
-  /** The events of a shard revision at or below `reached`, in order, without those of reserved keys. Ascending calls. */
+  /** Removes and returns the events of a shard revision, at most `reached`, without reserved keys. Calls must ascend. */
   take(shardRevision: number): readonly RawEvent[] {
     let events = NOTHING;
     while (this.taken < this.queue.length) {
-      const entry = this.queue[this.taken];
+      const entry = this.queue[this.taken]!;
       if (entry.shardRevision > shardRevision) break;
       if (entry.shardRevision === shardRevision) events = entry.events;
       this.queuedBytes -= entry.bytes;
@@ -157,7 +162,7 @@ export class Feed {
       this.queue.splice(0, this.taken);
       this.taken = 0;
     }
-    if (this.paused && (this.queuedBytes < QUEUE_BYTES / 2 || !this.offers)) {
+    if (this.paused && (this.queuedBytes < QUEUE_BYTES / 2 || !this.hasComplete)) {
       this.paused = false;
       this.heardAt = this.runtime.now();
       this.stream?.resume();
@@ -165,12 +170,12 @@ export class Feed {
     return events;
   }
 
-  /** Drops what lies before this shard revision. */
+  /** Drops the events before this shard revision. */
   skip(shardRevision: number): void {
     this.take(shardRevision - 1);
   }
 
-  /** Ends the native watch and opens another one, for when this one seems to be dead. */
+  /** Replaces the native watch, for when it seems to be dead. */
   reopen(): void {
     if (this.closed || this.stream === undefined) return;
     this.stream.cancel();
@@ -178,6 +183,7 @@ export class Feed {
     this.openLater();
   }
 
+  /** Ends the feed. `lost` and `arrived` are not called after this. */
   close(): void {
     this.closed = true;
     this.stopTimer();
@@ -202,7 +208,7 @@ export class Feed {
       },
     });
     this.stream = stream;
-    // Fragments keep a message near etcd's request limit, where it would else hold up to 1,000 revisions.
+    // With fragments, messages stay near etcd's request limit. Without, one can hold up to 1,000 revisions.
     const startRevision = Math.max(1, this.atCompacted || !this.early ? this.reached + 1 : this.reached);
     this.early = true;
     stream.send(
@@ -217,9 +223,9 @@ export class Feed {
   private openLater(): void {
     const now = this.runtime.now();
     this.brokenSince ??= now;
-    if (now - this.openedAt > STABLE) this.backoff = MIN_BACKOFF;
+    if (now - this.openedAt > STABLE_MS) this.backoff = MIN_BACKOFF_MS;
     const delay = this.backoff * (0.5 + this.runtime.random());
-    this.backoff = Math.min(MAX_BACKOFF, this.backoff * 2);
+    this.backoff = Math.min(MAX_BACKOFF_MS, this.backoff * 2);
     this.stopTimer();
     this.stopTimer = this.runtime.timer(delay, () => this.open());
   }
@@ -240,8 +246,8 @@ export class Feed {
     }
     if (response.created) {
       this.brokenSince = undefined;
-      if (this.said !== "") this.options.log.info({ shard: this.options.shard.name }, "watching again");
-      this.said = "";
+      if (this.reported !== "") this.options.log.info({ shard: this.options.shard.name }, "watching again");
+      this.reported = "";
       if (this.atCompacted) this.waitForCompacted();
     }
     const { events } = response;
@@ -251,15 +257,15 @@ export class Feed {
       if (!this.follows(event.modRevision)) return;
       this.add(event);
     }
-    const last = events[events.length - 1].modRevision;
+    const last = events[events.length - 1]!.modRevision;
     this.reach(response.fragment ? last - 1 : last);
-    if (this.queuedBytes > QUEUE_BYTES && this.offers && !this.paused) {
+    if (this.queuedBytes > QUEUE_BYTES && this.hasComplete && !this.paused) {
       this.paused = true;
       this.stream?.pause();
     }
   }
 
-  /** Events may wait for long: a few of them must not hold on to a large piece of what was read from the socket. */
+  /** Copies an event out of a much larger buffer. Events may wait for long, and a few must not keep a large buffer alive. */
   private keepable(event: RawEvent): RawEvent {
     const { type, key, modRevision, raw } = event;
     if (raw.length * 2 >= raw.buffer.byteLength) return event;
@@ -269,11 +275,11 @@ export class Feed {
     return { type, key: copy.subarray(at, at + key.length), modRevision, raw: copy };
   }
 
-  /** False when revisions are missing: the watch is opened again, and if they still are then, they are lost. */
+  /** Returns false if revisions are missing. Reopens the watch the first time; if they are still missing, they are lost. */
   private follows(modRevision: number): boolean {
     const { seen } = this;
     if (modRevision > seen) this.seen = modRevision;
-    // Of the compacted revision itself there may be nothing.
+    // The compacted revision itself may have no events.
     if (modRevision <= seen + (this.atCompacted ? 2 : 1)) return true;
     if (this.gapAfter === this.reached) {
       this.close();
@@ -288,10 +294,10 @@ export class Feed {
 
   private add(arrived: RawEvent): void {
     const { modRevision } = arrived;
-    // Seen before the watch was opened again, or asked for only to see that it is there.
+    // Skips what was seen before the watch was reopened, and reserved keys.
     if (modRevision <= this.reached || arrived.key[0] === 0) return;
     const event = this.keepable(arrived);
-    const bytes = event.raw.length + EVENT_OVERHEAD;
+    const bytes = event.raw.length + EVENT_OVERHEAD_BYTES;
     this.queuedBytes += bytes;
     const last = this.queue[this.queue.length - 1];
     if (last?.shardRevision === modRevision) {
@@ -305,22 +311,23 @@ export class Feed {
   private reach(shardRevision: number): void {
     if (shardRevision <= this.reached) return;
     this.reached = shardRevision;
-    this.backoff = MIN_BACKOFF;
+    this.backoff = MIN_BACKOFF_MS;
     this.seen = Math.max(this.seen, shardRevision);
     this.atCompacted = false;
     for (let i = this.queue.length - 1; i >= this.taken; i--) {
-      if (this.queue[i].shardRevision > shardRevision) continue;
-      this.sighted = this.queue[i].shardRevision;
+      const entry = this.queue[i]!;
+      if (entry.shardRevision > shardRevision) continue;
+      this.sighted = entry.shardRevision;
       break;
     }
     this.options.arrived();
   }
 
-  /** Drops the part of a revision whose rest the last watch did not bring: it comes again as a whole. */
+  /** Drops an incomplete revision. The next watch brings all of it. */
   private forgetIncomplete(): void {
     this.seen = this.reached;
     while (this.queue.length > this.taken) {
-      const last = this.queue[this.queue.length - 1];
+      const last = this.queue[this.queue.length - 1]!;
       if (last.shardRevision <= this.reached) break;
       this.queuedBytes -= last.bytes;
       this.queue.pop();
@@ -341,15 +348,15 @@ export class Feed {
     this.reopen();
   }
 
-  /** The compacted revision may have no events any more: goes on without them when they could have come. */
+  /** Waits for events of the compacted revision. Continues without them once etcd has had time to send them. */
   private waitForCompacted(): void {
     const { stream } = this;
     this.stopTimer();
-    this.stopTimer = this.runtime.timer(COMPACTED_PATIENCE, () => {
+    this.stopTimer = this.runtime.timer(COMPACTED_WAIT_MS, () => {
       const asked = this.runtime.now();
       this.options.shard.unary(KV.Range, PROBE, { idempotent: true }, (error) => {
         if (this.stream !== stream || !this.atCompacted) return;
-        const isPrompt = error === undefined && this.runtime.now() - asked <= PROMPT;
+        const isPrompt = error === undefined && this.runtime.now() - asked <= PROMPT_MS;
         if (isPrompt) this.reach(this.reached + 1);
         else this.waitForCompacted();
       });
@@ -357,8 +364,8 @@ export class Feed {
   }
 
   private report(error: string): void {
-    if (error === this.said) return;
-    this.said = error;
+    if (error === this.reported) return;
+    this.reported = error;
     this.options.log.warn({ shard: this.options.shard.name, error }, "watch lost, opening it again");
   }
 }

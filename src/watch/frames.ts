@@ -1,10 +1,12 @@
-/** One WatchResponse with events: those from `from` to (without) `to` of what it was planned for. */
+// Indices below are in range by construction; `!` keeps the hot loop free of checks.
+
+/** The plan of one WatchResponse, with events `from` up to, but without, `to`. */
 export interface Frame {
   readonly from: number;
   readonly to: number;
   /** `header.revision`. */
   readonly revision: number;
-  /** The rest of this revision follows. */
+  /** True if the rest of this revision follows in the next frame. */
   readonly fragment: boolean;
 }
 
@@ -12,11 +14,11 @@ export interface Frame {
 export const FRAME_BYTES = 1 << 20;
 
 /**
- * Splits one watcher's events into frames of at most `FRAME_BYTES`, between revisions. A revision that is larger
- * has a frame of its own; only if the client asked for `fragment` is it split over several, of which all but the
- * last are marked and all have the same `header.revision`.
+ * Splits one watcher's events into frames of at most `FRAME_BYTES`, between revisions. A larger revision gets a separate
+ * frame. If the client requested `fragment`, it is split over several frames with the same `header.revision`; all but the
+ * last are marked.
  *
- * `revisions[i]` is the revision of event i (ascending), `sizes[i]` its bytes. `covered`, at or after the last
+ * `revisions[i]` is the revision of event i, ascending. `sizes[i]` is its size in bytes. `covered`, not below the last
  * revision, is the header of the last frame: all events up to it have been delivered then.
  */
 export function planFrames(
@@ -28,7 +30,7 @@ export function planFrames(
   const frames: Frame[] = [];
   const count = revisions.length;
   const emit = (from: number, to: number) => {
-    frames.push({ from, to, revision: to === count ? covered : revisions[to - 1], fragment: false });
+    frames.push({ from, to, revision: to === count ? covered : revisions[to - 1]!, fragment: false });
   };
   let begin = 0;
   let bytes = 0;
@@ -36,14 +38,14 @@ export function planFrames(
   while (at < count) {
     let end = at;
     let size = 0;
-    while (end < count && revisions[end] === revisions[at]) size += sizes[end++];
+    while (end < count && revisions[end] === revisions[at]) size += sizes[end++]!;
     if (bytes > 0 && bytes + size > FRAME_BYTES) {
       emit(begin, at);
       begin = at;
       bytes = 0;
     }
     if (fragment && size > FRAME_BYTES) {
-      begin = splitRevision(frames, sizes, at, end, end === count ? covered : revisions[at]);
+      begin = splitRevision(frames, sizes, at, end, end === count ? covered : revisions[at]!);
       size = 0;
     }
     bytes += size;
@@ -53,7 +55,7 @@ export function planFrames(
   return frames;
 }
 
-/** Adds the frames of one large revision and answers where it ends. */
+/** Adds the frames of one large revision. Returns the index after its last event. */
 function splitRevision(
   frames: Frame[],
   sizes: readonly number[],
@@ -64,12 +66,12 @@ function splitRevision(
   let begin = from;
   let bytes = 0;
   for (let i = from; i < to; i++) {
-    if (i > begin && bytes + sizes[i] > FRAME_BYTES) {
+    if (i > begin && bytes + sizes[i]! > FRAME_BYTES) {
       frames.push({ from: begin, to: i, revision, fragment: true });
       begin = i;
       bytes = 0;
     }
-    bytes += sizes[i];
+    bytes += sizes[i]!;
   }
   frames.push({ from: begin, to, revision, fragment: false });
   return to;

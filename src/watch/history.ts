@@ -1,3 +1,5 @@
+// Indices below are in range by construction; `!` keeps the hot loop free of checks.
+
 import type { EncodedEvent } from "../wire/watch.js";
 
 /** An event with its key as text (see keys.ts). */
@@ -6,26 +8,27 @@ export interface KeyedEvent {
   readonly event: EncodedEvent;
 }
 
-/** What an event takes in memory besides its bytes, about. */
-const EVENT_OVERHEAD = 300;
-const REVISION_OVERHEAD = 100;
+/** Memory that an event takes beyond its bytes, estimated. */
+const EVENT_OVERHEAD_BYTES = 300;
+/** Memory that a revision takes, estimated. */
+const REVISION_OVERHEAD_BYTES = 100;
 
 /**
- * The events of the most recent revisions, for watchers that start or fall a little behind. Without gaps: a revision
- * without visible events has an entry, too. Holds at most `maxBytes` (estimated), the oldest revisions go first.
+ * The events of the most recent revisions, for watchers that start or fall a little behind. It has no gaps: a revision
+ * without visible events has an entry, too. Holds an estimated `maxBytes` at most, and drops the oldest revisions first.
  */
 export class History {
-  /** By revision. No object for each of them: what lives this long costs the garbage collector most. */
+  /** By revision. Entries are bare lists, because objects that live this long cost the garbage collector most. */
   private entries: (readonly KeyedEvent[] | undefined)[] = [];
-  /** Place of the oldest entry. */
+  /** Index of the oldest entry. */
   private oldest = 0;
   private bytes = 0;
-  /** Events of revisions below it are here without their previous keys. */
+  /** Events of revisions below this one lack their previous keys. */
   fullFrom = Number.POSITIVE_INFINITY;
 
   constructor(
     private readonly maxBytes: number,
-    /** The oldest revision here, or the next one to be pushed if there is none. */
+    /** The oldest revision here, or the next one to be pushed if the history is empty. */
     public first: number,
   ) {}
 
@@ -34,11 +37,12 @@ export class History {
     return this.first + this.entries.length - this.oldest;
   }
 
-  /** The first revision that can be read here, with previous keys or without. `Infinity` if there is none. */
+  /** Returns the first revision that can be read here, with previous keys or without. `Infinity` if there is none. */
   firstFor(prevKv: boolean): number {
     return prevKv ? Math.max(this.first, this.fullFrom) : this.first;
   }
 
+  /** Adds the events of revision `end`. */
   push(events: readonly KeyedEvent[]): void {
     this.entries.push(events);
     this.bytes += sizeOf(events);
@@ -49,12 +53,12 @@ export class History {
     }
   }
 
-  /** Events of a revision, first <= revision < end. */
+  /** Returns the events of a revision, `first` <= `revision` < `end`. */
   at(revision: number): readonly KeyedEvent[] {
     return this.entries[this.oldest + revision - this.first]!;
   }
 
-  /** Empties it; the next push is `revision`. */
+  /** Empties the history. The next push is `revision`. */
   restart(revision: number): void {
     this.entries = [];
     this.oldest = 0;
@@ -71,7 +75,7 @@ export class History {
 }
 
 function sizeOf(events: readonly KeyedEvent[]): number {
-  let size = REVISION_OVERHEAD;
-  for (const { key, event } of events) size += event.bytes + key.length + EVENT_OVERHEAD;
+  let size = REVISION_OVERHEAD_BYTES;
+  for (const { key, event } of events) size += event.bytes + key.length + EVENT_OVERHEAD_BYTES;
   return size;
 }

@@ -1,26 +1,26 @@
 import { Compactions } from "./compaction.js";
-import { type RunDeps, Running } from "./running.js";
 import { WatchStats, type WatchStatus } from "./stats.js";
 import type { Watcher } from "./watcher.js";
+import { WatchLoop, type WatchLoopDeps } from "./watchLoop.js";
 
-export type HubDeps = Pick<RunDeps, "timeline" | "shards" | "log" | "historyBytes" | "runtime">;
+export type HubDeps = Pick<WatchLoopDeps, "timeline" | "shards" | "log" | "historyBytes" | "runtime">;
 
 /**
- * How long the upstream watches and the history stay when nobody watches any more, ms, and previous keys in them when nobody
- * wants these: clients that lost their connection are back by then. While they stay, every write costs the proxy and the
- * shards an event besides.
+ * How long the upstream watches and the history outlive the last watcher, and previous keys in them the last watcher that
+ * wants them. Clients that lost their connection are back within this time. Until then, every write costs the proxy and
+ * the shard an extra event.
  */
-const IDLE = 3_000;
+const IDLE_TIMEOUT_MS = 3_000;
 
 /**
- * All that this proxy's watchers share: one upstream watch per shard, the merged stream of revisions and its recent
- * history. It starts with the first watcher, from the timeline's head, and stops a moment after the last one.
+ * Shared by all watchers of this proxy: one upstream watch per shard, the merged stream of revisions, and its recent
+ * history. It starts with the first watcher, at the timeline's head, and stops some seconds after the last one.
  */
 export class Hub {
   readonly stats: WatchStats;
-  private run: Running | undefined;
+  private loop: WatchLoop | undefined;
   private watchers = 0;
-  /** Those that want previous keys. */
+  /** Number of watchers that want previous keys. */
   private wantingPrevKv = 0;
   private stopIdle = () => {};
   private stopPlainLater = () => {};
@@ -34,7 +34,7 @@ export class Hub {
   }
 
   get status(): WatchStatus {
-    const { synced = 0, replaying = 0, undelivered = 0, missing } = this.run?.status ?? {};
+    const { synced = 0, replaying = 0, undelivered = 0, missing } = this.loop?.status ?? {};
     return {
       synced,
       replaying,
@@ -44,7 +44,7 @@ export class Hub {
     };
   }
 
-  /** Begins to hand out events to a watcher, from its `next` on. */
+  /** Starts to deliver events to a watcher, from its `next` on. */
   attach(watcher: Watcher): void {
     this.stopIdle();
     this.watchers++;
@@ -52,7 +52,7 @@ export class Hub {
       this.stopPlainLater();
       this.wantingPrevKv++;
     }
-    this.run ??= new Running({
+    this.loop ??= new WatchLoop({
       ...this.deps,
       prevKv: watcher.wantsPrevKv,
       stats: this.stats,
@@ -69,19 +69,19 @@ export class Hub {
         this.refuse(lost, compactRevision);
       },
     });
-    this.run.place(watcher);
+    this.loop.place(watcher);
   }
 
-  /** Ends that. Does nothing for a watcher that is not attached. */
+  /** Stops delivery. Does nothing for a watcher that is not attached. */
   detach(watcher: Watcher): void {
     if (watcher.state === "detached") return;
-    this.run?.take(watcher);
+    this.loop?.take(watcher);
     this.left(watcher);
   }
 
   /**
-   * Ends a watcher that is not attached, because what it needs was compacted, at `compactRevision` or later. Its client gets
-   * the first revision that all of its shards serve.
+   * Ends a watcher that is not attached because a revision that it needs was compacted, at `compactRevision` or later. Its
+   * client gets the first revision that all of the watcher's shards serve.
    */
   refuse(watcher: Watcher, compactRevision: number): void {
     void this.compactions
@@ -89,49 +89,52 @@ export class Hub {
       .then((first) => watcher.outlet.compacted(watcher, first));
   }
 
-  /** The client of this watcher takes events again. */
+  /** To be called when the client of this watcher takes events again. */
   unblocked(watcher: Watcher): void {
-    if (watcher.state === "lagging") this.run?.catchUp(watcher);
+    if (watcher.state === "lagging") this.loop?.catchUp(watcher);
   }
 
-  /** The newest revision, at most the head, at or below which the watcher will be shown nothing any more. */
+  /** Returns the watcher's watermark: the newest revision, at most the head, up to which it has been sent all events. */
   watermark(watcher: Watcher): number {
-    return Math.min(this.deps.timeline.head, this.run?.position(watcher) ?? watcher.next - 1);
+    return Math.min(this.deps.timeline.head, this.loop?.position(watcher) ?? watcher.next - 1);
   }
 
-  /** Calls `listener` whenever watermarks may have risen. Returns a function that takes it back. */
+  /** Calls `listener` whenever watermarks may have risen. Returns a function that removes it. */
   onProgress(listener: () => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
 
-  /** True when a shard that this watcher needs has been out of reach, or without a leader, for seconds. */
+  /** True if a shard that this watcher needs has been unreachable, or without a leader, for seconds. */
   lacksLeader(watcher: Watcher): boolean {
-    const { run } = this;
-    return run !== undefined && watcher.shards.some((shard) => run.isOut(shard));
+    const { loop } = this;
+    return loop !== undefined && watcher.shards.some((shard) => loop.isOut(shard));
   }
 
-  /** Calls `listener` when `lacksLeader` may have become true, and every second as long as it is so for some watcher. Returns a function that takes it back. */
+  /**
+   * Calls `listener` when `lacksLeader` may have become true, and every second while it is true for a watcher. Returns a
+   * function that removes it.
+   */
   onOutage(listener: () => void): () => void {
     this.outageListeners.add(listener);
     return () => this.outageListeners.delete(listener);
   }
 
-  /** Stops. Watchers hear nothing more. */
+  /** Stops. Watchers are not notified. */
   close(): void {
     this.stopIdle();
     this.stopPlainLater();
-    this.run?.close();
-    this.run = undefined;
+    this.loop?.close();
+    this.loop = undefined;
   }
 
   private left(watcher: Watcher): void {
     this.watchers--;
     if (watcher.wantsPrevKv && --this.wantingPrevKv === 0) {
-      this.stopPlainLater = this.deps.runtime.timer(IDLE, () => this.run?.dropPrevKv(), true);
+      this.stopPlainLater = this.deps.runtime.timer(IDLE_TIMEOUT_MS, () => this.loop?.dropPrevKv(), true);
     }
     if (this.watchers > 0) return;
     this.stopIdle();
-    this.stopIdle = this.deps.runtime.timer(IDLE, () => this.close(), true);
+    this.stopIdle = this.deps.runtime.timer(IDLE_TIMEOUT_MS, () => this.close(), true);
   }
 }

@@ -1,9 +1,9 @@
 /*
- * Keys as Latin-1 text: one character per byte, so that text compares as the bytes do, fits a Map, and compares
- * fast.
+ * Keys as Latin-1 text, one character per byte. Such text compares like the bytes, only faster, and can be the key of a
+ * Map.
  */
 
-/** Above every key: the end of a range without one. */
+/** Above every key: the end of a range without end. */
 export const AFTER_ALL_KEYS = "\uffff";
 
 export function keyText(key: Uint8Array): string {
@@ -16,7 +16,7 @@ export interface TextRange {
   readonly end: string;
 }
 
-/** The range `[key, rangeEnd)` by etcd's rules: an empty `rangeEnd` is the one key, a single zero byte has no end. */
+/** Returns the range of an etcd request. An empty `rangeEnd` means the one key, a single zero byte means no end. */
 export function textRange(key: Uint8Array, rangeEnd: Uint8Array): TextRange {
   const begin = keyText(key);
   if (rangeEnd.length === 0) return { begin, end: `${begin}\0` };

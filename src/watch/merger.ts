@@ -1,52 +1,56 @@
 import type { Run, TimelineView } from "../timeline/view.js";
 import type { RawEvent } from "../wire/watch.js";
 
-/** Where a shard's events come from; `Feed` is one. */
+/** The events of one shard, in order. `Feed` is the implementation. */
 export interface Source {
-  /** Every event at or below this shard revision is there. */
+  /** All events at or below this shard revision have arrived. */
   readonly reached: number;
+  /** Removes and returns the events of this shard revision, which must be reached. Calls must ascend. */
   take(shardRevision: number): readonly RawEvent[];
-  /** Nothing below this shard revision, which may not be there yet, will be taken any more. */
+  /** To be called when nothing below this shard revision will be taken. It need not be reached. */
   skip(shardRevision: number): void;
 }
 
-/** Runs that are kept at most, about 16 MiB: while a shard owes for long, its turn is waited for with no more of them. */
+/** Most runs kept, about 16 MiB. While a shard owes a revision for long, no more than these are collected. */
 export const MAX_RUNS = 1 << 18;
 
-/** One revision of the timeline with all its events, as `convert` made them. */
+/** One revision of the timeline with all its events, as converted by `convert`. */
 export interface Merged<T> {
   readonly revision: number;
   readonly events: T;
-  /** `nextAhead` has answered it before. */
+  /** True if `nextAhead` has returned it before. */
   readonly early: boolean;
 }
 
 /**
- * Puts the shards' events into the timeline's order: a revision is handed out once all before it have been and its
- * shard's source has reached it. Pure: it neither waits nor asks anybody.
+ * Puts the shards' events into the timeline's order. Returns a revision once all before it were returned and its shard's
+ * source has reached it. Pure: it does no I/O and never waits.
  *
- * While a shard owes a revision, `nextAhead` hands out what follows from the other shards. `next` does so again when
- * its turn comes.
+ * While a shard owes a revision, `nextAhead` returns later revisions of the other shards. `next` returns them again when
+ * their turn comes.
  */
 export class Merger<T> {
-  /** Shards whose revisions `nextAhead` has passed over since it left `delivered` → the first of those revisions. */
+  /** The shards that `nextAhead` has skipped since it left `delivered`, with the first revision that it skipped. */
   readonly owing = new Map<number, number>();
   private newestDelivered: number;
   private newestAhead: number;
-  /** Runs from `delivered + 1` on. Kept here because a compaction may soon prune them from the timeline. */
+  /** Runs from `delivered + 1` on. Kept here because they may be pruned from the timeline. */
   private runs: Run[] = [];
+  /** Newest revision in `runs`. */
   private known: number;
-  /** Places in `runs`. */
+  /** Index in `runs` for `next`. */
   private current = 0;
+  /** Index in `runs` for `nextAhead`. */
   private currentAhead = 0;
+  /** Events that `nextAhead` has returned and `next` has not, by revision. */
   private readonly early = new Map<number, T>();
 
-  /** `source` answers undefined for a shard whose revisions are passed over. */
+  /** `source` returns undefined for a shard whose revisions are to be skipped. */
   constructor(
     private readonly timeline: Pick<TimelineView, "head" | "runAt">,
     delivered: number,
     private readonly source: (shard: number) => Source | undefined,
-    /** `revision` is the one that the events are of. */
+    /** `revision` is the events' revision. */
     private readonly convert: (events: readonly RawEvent[], shard: number, revision: number) => T,
   ) {
     this.newestDelivered = delivered;
@@ -54,20 +58,20 @@ export class Merger<T> {
     this.known = delivered;
   }
 
-  /** Newest revision that `next` has handed out or passed over. */
+  /** Newest revision that `next` has returned or skipped. */
   get delivered(): number {
     return this.newestDelivered;
   }
 
-  /** Newest revision that `nextAhead` has handed out or passed over; at least `delivered`. */
+  /** Newest revision that `nextAhead` has returned or skipped. At least `delivered`. */
   get ahead(): number {
     return this.newestAhead;
   }
 
   /**
-   * Learns runs up to the timeline's head, at most `MAX_RUNS` that were not handed out; to be called after each of its
-   * advances, and before that many revisions have been taken. Throws `RangeError` when the timeline has forgotten one
-   * (it was compacted meanwhile); `restart` goes on from there.
+   * Reads runs up to the timeline's head, while there are at most `MAX_RUNS` that were not delivered. To be called after
+   * each advance of the timeline, and before that many revisions have been taken. Throws `RangeError` if the timeline has
+   * pruned a run after a compaction; `restart` then continues after it.
    */
   learn(): void {
     while (this.known < this.timeline.head && this.runs.length - this.current < MAX_RUNS) {
@@ -77,7 +81,7 @@ export class Merger<T> {
     }
   }
 
-  /** Goes on behind `revision`, without what is before. */
+  /** Continues after `revision` and drops everything up to it. */
   restart(revision: number): void {
     this.runs = [];
     this.current = 0;
@@ -87,7 +91,7 @@ export class Merger<T> {
     this.endAhead();
   }
 
-  /** The next revision, or undefined when the timeline or the source of its shard is not there yet. */
+  /** Returns the next revision, or undefined if the timeline or the source of its shard has not reached it. */
   next(): Merged<T> | undefined {
     for (;;) {
       const run = this.runs[this.current];
@@ -109,7 +113,7 @@ export class Merger<T> {
       if (events === undefined) {
         const shardRevision = run.shardRevision + offset;
         if (source.reached < shardRevision) {
-          // What is before it was handed out, or passed over: a source that is full of that would never get further.
+          // All before it was returned or skipped. A source that is full of older events would never advance.
           source.skip(shardRevision);
           return undefined;
         }
@@ -123,8 +127,8 @@ export class Merger<T> {
   }
 
   /**
-   * The next revision of a shard that owes none, or undefined. A shard that has once been passed over stays out until
-   * `next` has come as far as `nextAhead`: what it has to say by then would be out of order.
+   * Returns the next revision of a shard that owes none, or undefined. A shard that was skipped once stays skipped until
+   * `next` has caught up with `nextAhead`. Its events would be out of order before that.
    */
   nextAhead(): Merged<T> | undefined {
     for (;;) {

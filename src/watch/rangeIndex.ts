@@ -1,12 +1,11 @@
 import type { TextRange } from "./keys.js";
 
 /**
- * Values by the range of keys that they belong to. Finds those in whose ranges a key lies in less time than looking at
- * all of them.
+ * Maps ranges of keys to values. Finds the values of all ranges that hold a key without a scan of all ranges.
  *
- * Ranges of one key are in a hash table, the others in an interval tree: a treap ordered by begin and end, in which
- * each node knows the highest end below it. `set`, `get` and `delete` take O(log n), `find` O(log n + hits) for ranges
- * that do not overlap in odd ways (each subtree without a hit is left at its root).
+ * Ranges of one key are in a hash table. The others are in an interval tree: a treap ordered by begin and end, in which
+ * each node has the highest end of its subtree. `set`, `get` and `delete` take O(log n). `find` usually
+ * takes O(log n + hits): it skips subtrees whose ranges all end at or below the key.
  */
 export class RangeIndex<T> {
   private readonly singles = new Map<string, T>();
@@ -15,12 +14,12 @@ export class RangeIndex<T> {
   /** `random` is uniform in [0, 1). */
   constructor(private readonly random: () => number) {}
 
-  /** The value of exactly this range. */
+  /** Returns the value of exactly this range. */
   get(range: TextRange): T | undefined {
     return isSingle(range) ? this.singles.get(range.begin) : this.nodeOf(range)?.value;
   }
 
-  /** Gives the range, which has no value yet, one. */
+  /** Sets the value of a range that has none yet. */
   set(range: TextRange, value: T): void {
     if (isSingle(range)) {
       this.singles.set(range.begin, value);
@@ -32,20 +31,20 @@ export class RangeIndex<T> {
     this.root = insert(this.root, node);
   }
 
-  /** Takes the range's value away, if it has one. */
+  /** Removes the range's value, if it has one. */
   delete(range: TextRange): void {
     if (isSingle(range)) this.singles.delete(range.begin);
     else this.root = remove(this.root, range);
   }
 
-  /** Calls `visit` with the value of each range that holds `key`. The index must not change meanwhile. */
+  /** Calls `visit` with the value of each range that holds `key`. `visit` must not change the index. */
   find(key: string, visit: (value: T) => void): void {
     const single = this.singles.get(key);
     if (single !== undefined) visit(single);
     if (this.root !== undefined) stab(this.root, key, visit);
   }
 
-  /** All values. */
+  /** Iterates over all values. */
   *values(): Generator<T> {
     yield* this.singles.values();
     const nodes = this.root === undefined ? [] : [this.root];
@@ -70,7 +69,7 @@ export class RangeIndex<T> {
 interface Node<T> extends TextRange {
   /** Highest end in this subtree. */
   max: string;
-  /** Above those of the nodes below: random, so that the tree is balanced whatever comes. */
+  /** Higher than in the nodes below. Random, so that the tree is balanced for any order of insertion. */
   readonly priority: number;
   readonly value: T;
   left: Node<T> | undefined;
@@ -113,7 +112,7 @@ function remove<T>(node: Node<T> | undefined, range: TextRange): Node<T> | undef
   return update(node);
 }
 
-/** One tree of two, all of whose left ranges come before the right ones. */
+/** Joins two trees. All ranges of `left` come before those of `right`. */
 function join<T>(left: Node<T> | undefined, right: Node<T> | undefined): Node<T> | undefined {
   if (left === undefined) return right;
   if (right === undefined) return left;
@@ -126,14 +125,14 @@ function join<T>(left: Node<T> | undefined, right: Node<T> | undefined): Node<T>
 }
 
 function rotateRight<T>(node: Node<T>): Node<T> {
-  const top = node.left!;
+  const top = node.left!; // callers check that it is there
   node.left = top.right;
   top.right = update(node);
   return update(top);
 }
 
 function rotateLeft<T>(node: Node<T>): Node<T> {
-  const top = node.right!;
+  const top = node.right!; // callers check that it is there
   node.right = top.left;
   top.left = update(node);
   return update(top);

@@ -1,4 +1,5 @@
 import type { Logger } from "../ops/log.js";
+import { byIndex } from "../shard/byIndex.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
@@ -12,7 +13,7 @@ import { Merger } from "./merger.js";
 import type { WatchStats } from "./stats.js";
 import type { Watcher } from "./watcher.js";
 
-/** What replays need of the hub. */
+/** What replays need from the watch loop. */
 export interface ReplayDeps {
   readonly timeline: Timeline;
   readonly shards: readonly Shard[];
@@ -20,33 +21,34 @@ export interface ReplayDeps {
   readonly log: Pick<Logger, "info" | "warn">;
   readonly runtime: Runtime;
   readonly stats: WatchStats;
-  /** The watcher, in no place now, goes on from its `next`. */
+  /** Called when the watcher has left its replay. It continues from its `next`. */
   place(watcher: Watcher): void;
-  /** What the watcher, in no place now, needs is gone. */
+  /** Called when the watcher has left its replay because revisions that it needs were compacted. */
   compacted(watcher: Watcher, compactRevision: number): void;
-  /** Watchers may have come further. */
+  /** Called when watermarks may have risen. */
   progressed(): void;
 }
 
-/** Replays over the same set of shards at one time; who asks meanwhile shares the next one. */
-const REPLAYS_PER_SET = 2;
-/** Revisions, and bytes of events, that a replay hands out before others have their turn. */
+/** Most replays that run at a time over the same set of shards. Watchers that come later share the next one. */
+const MAX_REPLAYS_PER_SET = 2;
+/** Revisions that a replay delivers in a turn of the event loop. */
 const SLICE_REVISIONS = 1_000;
+/** Bytes of events that a replay delivers in a turn. */
 const SLICE_BYTES = 4 << 20;
 
 /**
- * Brings watchers that are older than the history up to it, from the shards' own histories. So are those that want previous
- * keys where the history has none yet, see `Running`.
+ * Serves watchers that are older than the proxy's history from the shards' own histories. Also serves watchers that want
+ * previous keys where the history has none yet, see `WatchLoop`.
  *
- * Watchers that need the same shards share replays, so that a shard that is down only holds those that need it; and
- * at most two replays run per set of shards.
+ * Watchers that need the same shards share replays, so that a shard that is down delays only those that need it. At most
+ * two replays run per set of shards.
  */
 export class Replays {
   private readonly sets = new Map<string, ReplaySet>();
 
   constructor(private readonly deps: ReplayDeps) {}
 
-  /** Watchers that wait for a replay or are in one. */
+  /** Number of watchers that wait for a replay or are in one. */
   get size(): number {
     let size = 0;
     for (const { waiting, running } of this.sets.values()) {
@@ -56,6 +58,7 @@ export class Replays {
     return size;
   }
 
+  /** Adds a watcher, which shares a replay with others if possible. */
   request(watcher: Watcher): void {
     const name = setOf(watcher);
     let set = this.sets.get(name);
@@ -65,7 +68,7 @@ export class Replays {
     }
     watcher.state = "replaying";
     set.waiting.add(watcher);
-    // Not at once: those that come together go together.
+    // In the next turn, so that watchers that arrive together share a replay.
     this.deps.runtime.later(() => this.start(name));
   }
 
@@ -75,12 +78,12 @@ export class Replays {
     for (const replay of set.running) replay.remove(watcher);
   }
 
-  /** The timeline, or the history, has moved, or it has previous keys now. */
+  /** To be called when the timeline or the history has advanced, or the history has previous keys from now on. */
   advanced(): void {
     for (const { running } of this.sets.values()) for (const replay of running) replay.advanced();
   }
 
-  /** Opens the shards' watches again that have been silent for more than `limit` milliseconds while they owe something. */
+  /** Reopens watches on shards that owe revisions and have been silent for more than `limit` milliseconds. */
   reopenSilent(limit: number): void {
     for (const { running } of this.sets.values()) for (const replay of running) replay.reopenSilent(limit);
   }
@@ -96,7 +99,7 @@ export class Replays {
     for (const replay of set.running) {
       for (const watcher of set.waiting) if (replay.join(watcher)) set.waiting.delete(watcher);
     }
-    if (set.waiting.size > 0 && set.running.size < REPLAYS_PER_SET) {
+    if (set.waiting.size > 0 && set.running.size < MAX_REPLAYS_PER_SET) {
       const watchers = [...set.waiting];
       set.waiting.clear();
       const replay = new Replay(this.deps, watchers, set.prevKv, () => {
@@ -117,17 +120,17 @@ interface ReplaySet {
   readonly running: Set<Replay>;
 }
 
-/** Watchers share replays with those that need the same shards, and previous keys as well or none. */
+/** Names the set of a watcher: those with the same shards and the same need of previous keys. */
 const setOf = ({ shards, wantsPrevKv }: Watcher): string => `${shards.join()} ${wantsPrevKv}`;
 
 class Replay {
   private readonly fanout: Fanout;
   private readonly feeds: (Feed | undefined)[] = [];
   private readonly merger: Merger<LazyEvent[]>;
-  /** Set while a step is scheduled; takes that back. */
+  /** Cancels the scheduled step, if there is one. */
   private unschedule: (() => void) | undefined;
   private closed = false;
-  /** It has been at the timeline's head: since then its watchers get events as they come. */
+  /** True once it has been at the timeline's head. Since then its watchers get events as they arrive. */
   private caughtUp = false;
 
   constructor(
@@ -139,13 +142,13 @@ class Replay {
     this.fanout = new Fanout(deps.runtime.random);
     for (const watcher of watchers) this.fanout.add(watcher);
     const first = watchers.reduce((least, { next }) => Math.min(least, next), Number.POSITIVE_INFINITY);
-    // Revision 1 is the empty store. What lies between the head and a start in the future has to be taken all the same.
+    // Revision 1 is the empty store. Revisions between the head and a start in the future must be taken as well.
     this.merger = new Merger(
       deps.timeline,
       Math.max(1, Math.min(first - 1, deps.timeline.head)),
       (shard) => this.feeds[shard],
       (events, shard, revision) => {
-        // The events' own revision is known: a pruned timeline may have forgotten it by now.
+        // The events' own revision is known here. It may have been pruned from the timeline.
         const map = (shardRevision: number) =>
           shardRevision === events[0]?.modRevision
             ? revision
@@ -171,8 +174,8 @@ class Replay {
     for (const watcher of this.fanout.members()) {
       for (const shard of watcher.shards) {
         this.feeds[shard] ??= new Feed({
-          shard: shards[shard],
-          stats: stats.upstream[shard],
+          shard: byIndex(shards, shard),
+          stats: byIndex(stats.upstream, shard),
           from: future ? timeline.cut(shard) + 1 : firstNeeded(timeline, first, shard),
           fromCompacted: true,
           prevKv: this.prevKv,
@@ -187,8 +190,8 @@ class Replay {
   }
 
   /**
-   * Takes a watcher along that begins soon after where the replay is. One that has caught up with the timeline may last: as
-   * long as the history lacks what its watchers want.
+   * Adds a watcher that starts soon after the replay's position. Returns false if it does not. A replay that has caught up
+   * with the timeline can go on as long as the history lacks what its watchers want.
    */
   join(watcher: Watcher): boolean {
     const ahead = watcher.next - 1 - this.merger.delivered;
@@ -210,12 +213,13 @@ class Replay {
 
   reopenSilent(limit: number): void {
     for (const [shard, feed] of this.feeds.entries()) {
-      if (feed !== undefined && feed.reached < this.deps.timeline.cut(shard) && feed.silence > limit)
+      if (feed !== undefined && feed.reached < this.deps.timeline.cut(shard) && feed.silence > limit) {
         feed.reopen();
+      }
     }
   }
 
-  /** Ends without a word to its watchers. */
+  /** Ends the replay. Its watchers are not notified. */
   close(): void {
     this.closed = true;
     this.unschedule?.();
@@ -228,7 +232,7 @@ class Replay {
     this.onEnd();
   }
 
-  /** False when the timeline has forgotten what comes next, and the replay has ended. */
+  /** Returns false if the timeline has pruned the next revision. The replay has ended then. */
   private learn(): boolean {
     try {
       this.merger.learn();
@@ -265,7 +269,7 @@ class Replay {
     }
     const covered = merger.delivered;
     if (covered >= deps.timeline.head) this.caughtUp = true;
-    // A slow client must not hold up the others: it asks again once it has taken what it has.
+    // A slow client must not delay the others. It gets another place once it has read what is queued.
     for (const watcher of fanout.flush(covered)) this.release(watcher);
     for (const watcher of fanout.members()) {
       watcher.pass(covered);
@@ -289,7 +293,7 @@ class Replay {
     if (!this.closed) this.dropCompacted(revision);
   }
 
-  /** Cancels the watchers that need what was compacted; the others start over. */
+  /** Ends the watchers that need compacted revisions. The others start over. */
   private dropCompacted(compactRevision: number): void {
     const watchers = this.fanout.members();
     this.end();
@@ -300,7 +304,7 @@ class Replay {
   }
 }
 
-/** Of the events that a replay passes, few are wanted by anybody. */
+/** Encodes its event only when a watcher wants it. In a replay, few events are wanted. */
 class LazyEvent {
   readonly key: string;
   private encoded: EncodedEvent | undefined;

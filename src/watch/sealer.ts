@@ -1,31 +1,31 @@
 import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
 
-/** Bounds of the delay before a shard revision is sealed that was seen and whose writer has not sealed it, ms. */
-const MIN_DELAY = 5;
-const MAX_DELAY = 25;
-const RETRY_DELAY = 1_000;
+/** Bounds of the delay before a revision that was seen is sealed, if its writer has not sealed it. */
+const MIN_DELAY_MS = 5;
+const MAX_DELAY_MS = 25;
+const RETRY_DELAY_MS = 1_000;
 
 /**
- * Seals what the upstream watch has seen of one shard and nobody has sealed: a lease that expired, a writer that
- * died, a write past the proxies. The delay is random, because every proxy sees the same.
+ * Seals revisions of one shard that the upstream watch has seen and no writer has sealed: after a lease expired, a writer
+ * died, or a client wrote past the proxies. The delay is random, because every proxy sees the same revisions.
  */
 export class Sealer {
-  /** Set while a revision waits to be sealed or is being sealed; stops the wait. */
+  /** Set while a revision waits to be sealed or is being sealed. Stops the wait. */
   private stopTimer: (() => void) | undefined;
   private closed = false;
 
   constructor(
     private readonly timeline: Timeline,
     private readonly shard: number,
-    /** Newest shard revision seen with a client's key. The log's own revisions must not count: sealing writes one. */
+    /** Newest shard revision seen with a client's key. Revisions of the log must not count, because a seal writes one. */
     private readonly newest: () => number,
     private readonly runtime: Runtime,
   ) {}
 
-  /** `newest` may have moved. */
+  /** To be called when `newest` may have risen. */
   sighted(): void {
-    this.arm(MIN_DELAY + this.runtime.random() * (MAX_DELAY - MIN_DELAY));
+    this.arm(MIN_DELAY_MS + this.runtime.random() * (MAX_DELAY_MS - MIN_DELAY_MS));
   }
 
   close(): void {
@@ -40,14 +40,14 @@ export class Sealer {
     this.stopTimer = this.runtime.timer(delay, () => void this.seal(wanted));
   }
 
-  /** Not what is newest by now: that may be about to be sealed by its writer. */
+  /** Seals the revision that was the newest before the delay. Later ones may be about to be sealed by their writers. */
   private async seal(shardRevision: number): Promise<void> {
-    let delay = MIN_DELAY;
+    let delay = MIN_DELAY_MS;
     if (!this.timeline.isSealed(this.shard, shardRevision)) {
       try {
         await this.timeline.seal(this.shard, shardRevision, true);
       } catch {
-        delay = RETRY_DELAY;
+        delay = RETRY_DELAY_MS;
       }
     }
     this.stopTimer = undefined;

@@ -1,31 +1,32 @@
 import { SharedBytes } from "../stats/connections.js";
 
-/** What the watches from this proxy to one shard count, replays included. */
+/** Counts of this proxy's watches on one shard, including replays. */
 export interface UpstreamStats {
-  /** Events that came, of all keys. */
+  /** Events received, for all keys. */
   events: number;
-  /** Watches opened, also again after a loss. */
+  /** Watches opened, including those that replaced a lost one. */
   opened: number;
 }
 
-/** What the watches of a proxy count. */
+/** Counts of a proxy's watches. Totals are since its start. */
 export class WatchStats {
-  /** Client streams that are open. */
+  /** Open client streams. */
   streams = 0;
-  /** Watches that clients have created, ever. */
+  /** Watches created by clients, in total. */
   created = 0;
   /** Events sent to clients. */
   eventsOut = 0;
-  /** Watches that were ended because what they needed was compacted. */
+  /** Watches ended because revisions that they needed were compacted. */
   compacted = 0;
-  /** Watches refused because their connection, or all of them, had too many; and streams ended because of that. */
+  /** Watches refused, and streams ended, because their connection or all connections together had too many watches. */
   refused = 0;
-  /** What clients' watches cost; shared by streams. */
+  /** Memory of clients' watches, shared by all streams. */
   readonly memory = new SharedBytes();
-  /** How often a client's stream was found full, so that its watches fell back to the history. */
+  /** Times that a client's stream was full, so that its watches fell back to the history. */
   blocked = 0;
-  /** Times that a watcher read a piece of the history, and replays from the shards' own histories. */
+  /** Times that a watcher read from the history. */
   historyReads = 0;
+  /** Replays from the shards' own histories. */
   replays = 0;
   /** By shard. */
   readonly upstream: readonly UpstreamStats[];
@@ -35,14 +36,16 @@ export class WatchStats {
   }
 }
 
-/** How things stand with the watchers of a proxy. */
+/** The current state of a proxy's watchers. */
 export interface WatchStatus {
-  /** Watchers that get events as they come, that read the history, and that wait for a replay. */
+  /** Watchers that get events as they arrive. */
   readonly synced: number;
+  /** Watchers that read the history. */
   readonly lagging: number;
+  /** Watchers that wait for a replay or are in one. */
   readonly replaying: number;
-  /** Revisions that are in the timeline and have not been handed out; 0 while nobody watches. */
+  /** Revisions in the timeline that have not been delivered; 0 while there are no watchers. */
   readonly undelivered: number;
-  /** By shard: sealed shard revisions that its watch has not brought yet; 0 while nobody watches. */
+  /** By shard: sealed shard revisions that its watch has not brought yet; 0 while there are no watchers. */
   readonly missing: readonly number[];
 }

@@ -1,16 +1,18 @@
+// Indices below are in range by construction; `!` keeps the hot loop free of checks.
+
 import { type EncodedEvent, encodeWatchHead } from "../wire/watch.js";
 import { FRAME_BYTES, planFrames } from "./frames.js";
 import type { TextRange } from "./keys.js";
 
-/** Where a watcher's frames go. */
+/** The client's stream, which takes watchers' frames. */
 export interface Outlet {
-  /** True when so much is queued for the client that no more events may be sent until it has taken some. */
+  /** True while so much is queued for the client that no more events may be sent. */
   readonly blocked: boolean;
-  /** Sends a frame with this many events, whose header has this revision. */
+  /** Sends a frame with this number of events and this header revision. */
   send(parts: readonly Uint8Array[], events: number, revision: number): void;
-  /** The response header field for a revision. */
+  /** Returns the encoded header field for a revision. */
   header(revision: number): Uint8Array;
-  /** What the watcher needs next was compacted; it is detached already. */
+  /** Called when a revision that the watcher needs was compacted. The watcher is already detached. */
   compacted(watcher: Watcher, compactRevision: number): void;
 }
 
@@ -19,69 +21,70 @@ export interface WatcherOptions {
   readonly range: TextRange;
   /** Shards that can hold a key of the range. */
   readonly shards: readonly number[];
-  /** First revision that it is to be shown, at least 1. */
+  /** First revision to send, at least 1. */
   readonly next: number;
   readonly prevKv: boolean;
   /**
-   * The compacted revision when the watch was created. As on etcd, which reads what was before a start in the past,
-   * the events of this revision come without their previous keys, also where the history still has them.
+   * The compacted revision when the watch was created. Events of this revision come without previous keys even if the
+   * history has them, as on etcd, which reads them from the revision before.
    */
   readonly compacted?: number;
   readonly fragment: boolean;
-  /** Filters: leave out events that put a key, or that delete one. */
+  /** Filter: leave out events that put a key. */
   readonly noPut: boolean;
+  /** Filter: leave out events that delete a key. */
   readonly noDelete: boolean;
 }
 
 /**
- * `detached`: not (or no longer) with the hub. `synced`: gets events as they come. `lagging`: behind, reads the
- * history when its client takes what is queued. `replaying`: older than the history, waits for a replay or is in one.
- * `following`: in a replay that has caught up, and gets events as they come.
+ * `detached`: not attached to the hub. `synced`: gets events as they arrive. `lagging`: behind, and reads the history while
+ * its client takes frames. `replaying`: older than the history, and waits for a replay or is in one. `following`: in a
+ * replay that has caught up, and gets events as they arrive.
  */
 export type WatcherState = "detached" | "synced" | "lagging" | "replaying" | "following";
 
-/** What kind of events a watcher wants and how: a sum of the following. */
+/** Which events a watcher wants, and in which form: a sum of the following flags. */
 export type Variant = number;
 const PREV_KV = 1;
 const NO_PUT = 2;
 const NO_DELETE = 4;
 
-/** How an event is sent to watchers of a variant; undefined when they do not want it. */
+/** Returns the event as encoded for watchers of a variant; undefined if they do not want it. */
 export function partFor(variant: Variant, event: EncodedEvent): Uint8Array | undefined {
   if ((variant & (event.type === 0 ? NO_PUT : NO_DELETE)) !== 0) return undefined;
   return (variant & PREV_KV) === 0 ? event.plain : event.full;
 }
 
-/** A response for many watchers: the same bytes for all but the watch id. */
+/** A response for many watchers. Only the watch id differs. */
 export interface SharedFrame {
-  /** Its parts for a watch whose id is 0, which is not written. */
+  /** Parts for the watch with id 0, which is not encoded. */
   readonly parts: readonly Uint8Array[];
-  /** Its parts for others: each puts the field of its id in the first place, before all that they share. */
+  /** Parts for other watches. Each replaces the first part with the field of its id before it sends them. */
   readonly partsWithId: Uint8Array[];
-  /** How many events are in it. */
+  /** Number of events in it. */
   readonly events: number;
 }
 
-/** One client watch: what it wants to see and how far it has seen it. */
+/** One client watch: which events it wants, and how far it has got. */
 export class Watcher {
   state: WatcherState = "detached";
-  /** No event below it is shown any more. For a synced watcher that the hub has passed, the hub's place counts. */
+  /** No event below this revision is sent. For a synced watcher the hub's position counts if it is higher. */
   next: number;
   readonly id: number;
   readonly range: TextRange;
   readonly shards: readonly number[];
   readonly variant: Variant;
-  /** Events were sent since somebody last set this to false. */
+  /** Set to true when events are sent. Callers reset it. */
   active = false;
   private readonly compacted: number;
   private readonly fragment: boolean;
-  /** The field of the id; none for 0, which is left out. */
+  /** The encoded id. Undefined for 0, which is not encoded. */
   private readonly idField: Uint8Array | undefined;
-  /** The events of the next frame, if they are its own. Undefined while there are none. */
+  /** Events of the next frame, unless it is shared. Undefined while there are none. */
   private parts: Uint8Array[] | undefined = undefined;
-  /** The revision of each of them. */
+  /** The revision of each event in `parts`. */
   private revisions: number[] = NO_REVISIONS;
-  /** Their size. */
+  /** Total size of `parts`. */
   private bytes = 0;
 
   constructor(
@@ -99,7 +102,7 @@ export class Watcher {
     this.idField = idField(id);
   }
 
-  /** Whether it has yet to come to the newest events: until then etcd tells a watch of no progress. */
+  /** True until it has reached the newest events. Until then etcd sends a watch no progress notifications. */
   get isBehind(): boolean {
     return this.state !== "synced" && this.state !== "following";
   }
@@ -108,7 +111,7 @@ export class Watcher {
     return (this.variant & PREV_KV) !== 0;
   }
 
-  /** Takes an event of its range into the next frame, if it is wanted. True for the first one after a `flush`. */
+  /** Adds an event of its range to the next frame, if it wants it. Returns true for the first one after a `flush`. */
   offer(revision: number, event: EncodedEvent): boolean {
     if (revision < this.next || this.state === "detached") return false;
     const part = partFor(revision === this.compacted ? this.variant & ~PREV_KV : this.variant, event);
@@ -124,14 +127,14 @@ export class Watcher {
     return false;
   }
 
-  /** Whether a revision from `first` to `last` is one that is sent to this watcher in another way than to others. */
+  /** True if `compacted` is within `first` to `last`. This watcher's frame then differs from that of others. */
   isCompactedIn(first: number, last: number): boolean {
     return this.compacted >= first && this.compacted <= last;
   }
 
   /**
-   * Sends a frame made for many, with all that it wants from `first`, the first revision with an event, up to `covered`.
-   * False when the client is too slow: then `next` is `first`.
+   * Sends a shared frame with all events that it wants from revision `first`, the first with an event, up to `covered`.
+   * Returns false if the client is too slow. `next` is `first` then.
    */
   sendShared(frame: SharedFrame, first: number, covered: number): boolean {
     const { outlet, idField } = this;
@@ -151,8 +154,8 @@ export class Watcher {
   }
 
   /**
-   * Sends what was offered; all revisions up to `covered` have been. False when
-   * the client is too slow: then `next` is the first revision that was not sent.
+   * Sends the events that were offered, which are all up to revision `covered`. Returns false if the client is too slow.
+   * `next` is the first revision that was not sent then.
    */
   flush(covered: number): boolean {
     const { parts, revisions, bytes, outlet, idField } = this;
@@ -163,7 +166,7 @@ export class Watcher {
       if (this.state === "detached") return true;
       if (bytes > FRAME_BYTES) return this.sendFrames(parts, revisions, covered);
       if (outlet.blocked) {
-        this.next = revisions[0];
+        this.next = revisions[0]!;
         return false;
       }
       const header = outlet.header(covered);
@@ -181,10 +184,10 @@ export class Watcher {
     const sizes = events.map((event) => event.length);
     for (const { from, to, revision, fragment } of planFrames(revisions, sizes, covered, fragments)) {
       if (this.state === "detached") return true;
-      // Between the fragments of one revision there is no place to stop.
+      // A watch cannot stop between the fragments of one revision.
       const inside = from > 0 && revisions[from - 1] === revisions[from];
       if (outlet.blocked && !inside) {
-        this.next = revisions[from];
+        this.next = revisions[from]!;
         return false;
       }
       const head = encodeWatchHead(outlet.header(revision), id, { fragment });
@@ -195,7 +198,7 @@ export class Watcher {
     return true;
   }
 
-  /** It has been shown all that it wants up to `covered`. */
+  /** Records that it has got all events up to revision `covered`. */
   pass(covered: number): void {
     if (covered >= this.next) this.next = covered + 1;
   }
@@ -204,14 +207,14 @@ export class Watcher {
 const NOTHING = new Uint8Array(0);
 const NO_REVISIONS: number[] = [];
 
-/** Fields of small ids, which most watches have. */
+/** Encoded ids from 0 up to, but without, `MAX_CACHED_ID`. Most watches have such ids. */
 const idFields: Uint8Array[] = [];
-const MAX_KEPT = 1_024;
+const MAX_CACHED_ID = 1_024;
 
 function idField(id: number): Uint8Array | undefined {
   if (id === 0) return undefined;
-  // A copy, which keeps nothing else in memory.
-  if (id < 0 || id >= MAX_KEPT) return new Uint8Array(encodeWatchHead(NOTHING, id));
+  // A copy, so that it does not keep a larger buffer alive.
+  if (id < 0 || id >= MAX_CACHED_ID) return new Uint8Array(encodeWatchHead(NOTHING, id));
   idFields[id] ??= new Uint8Array(encodeWatchHead(NOTHING, id));
   return idFields[id];
 }

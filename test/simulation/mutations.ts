@@ -8,7 +8,7 @@ import { systemRuntime } from "../../src/turn/runtime.js";
 import { Feed } from "../../src/watch/feed.js";
 import { Merger } from "../../src/watch/merger.js";
 import { Replays } from "../../src/watch/replay.js";
-import { Running } from "../../src/watch/running.js";
+import { WatchLoop } from "../../src/watch/watchLoop.js";
 import { Sealer } from "../../src/watch/sealer.js";
 import { Watcher } from "../../src/watch/watcher.js";
 import type { Scenario } from "./world.js";
@@ -110,7 +110,7 @@ export const MUTATIONS: readonly (readonly [name: string, mutation: Mutation, wh
     ],
     [
       "watchers do not hear that what they need was compacted",
-      patch(Running.prototype, "dropBelow", nothing),
+      patch(WatchLoop.prototype, "dropBelow", nothing),
       { faults: { ...QUIET, cut: 0.02 }, compact: 0.5 },
     ],
     ["what nobody has sealed is left so", patch(Sealer.prototype, "sighted", nothing)],

@@ -4,7 +4,7 @@ import { textRange } from "../../src/watch/keys.js";
 import { Watcher } from "../../src/watch/watcher.js";
 import { FakeClient, FakeShard, FakeTimeline, openHub, type Upstream } from "./fakes.js";
 
-test("while a shard owes its events, what the others bring is neither lost nor covered too early", async () => {
+test("while a shard owes events, events of the others are neither lost nor covered too early", async () => {
   const timeline = new FakeTimeline(3);
   const fakes = [0, 1, 2].map((index) => new FakeShard(index));
   const hub = openHub(timeline, fakes);
@@ -19,18 +19,18 @@ test("while a shard owes its events, what the others bring is neither lost nor c
   const bring = (shard: number, ...shardRevisions: number[]) =>
     upstreams[shard].bring(shardRevisions, false, 1, "abc"[shard]);
 
-  // Revisions 2…6. Shard 0 is silent; shard 1 has brought its first event only, shard 2 both of its own.
+  // Revisions 2…6. Shard 0 is silent. Shard 1 has brought only its first event, shard 2 both events.
   timeline.add(0, 1, 2, 1, 2);
   bring(1, 2);
   bring(2, 2, 3);
   await client.has(1);
   assert.deepEqual(client.events, [3]);
   const { header } = client.frames[0];
-  assert.ok(header < 5, `${header} is above revision 5, which the watcher has not been shown`);
+  assert.ok(header < 5, `${header} is above revision 5, which the watcher has not got`);
   let watermark = hub.watermark(watcher);
   assert.equal(watermark, 4);
 
-  // Watermarks never fall, whatever comes in whatever order.
+  // Watermarks never fall, in any order of events.
   const rise = () => {
     const now = hub.watermark(watcher);
     assert.ok(now >= watermark, `${now} after ${watermark}`);

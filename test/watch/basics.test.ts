@@ -46,7 +46,7 @@ test("events of all shards come in one order, from the watch's creation on", asy
   stream.close();
 });
 
-test("who keeps up gets each revision in a response of its own, headed by it, as from one etcd", async () => {
+test("a client that keeps up gets a separate response for each revision, as from one etcd", async () => {
   const stream = client.watch();
   const { watchId } = await stream.create({ key: bytes("a/"), rangeEnd: bytes("d") });
   const puts = await Promise.all([..."abcabc"].map((shard, n) => client.set(`${shard}/single/${n}`, "")));
@@ -60,7 +60,7 @@ test("who keeps up gets each revision in a response of its own, headed by it, as
   stream.close();
 });
 
-test("a watch from an old revision brings what a watch from then on has brought", async () => {
+test("a watch from an old revision brings the same events as a watch that was open since then", async () => {
   const live = client.watch();
   const { watchId, header } = await live.create({ ...EVERYTHING, prevKv: true });
   let last = 0;
@@ -106,7 +106,7 @@ test("the whole history, from revision 1", async () => {
   stream.close();
 });
 
-test("a start in the future leaves out what is before it", async () => {
+test("a watch that starts in the future leaves out earlier events", async () => {
   const stream = client.watch();
   const head = await client.set("a/future", "0");
   const { watchId, header } = await stream.create({ ...EVERYTHING, startRevision: head + 3 });
@@ -190,7 +190,7 @@ test("ids: chosen by the client, free ones, taken ones; cancelling", async () =>
   stream.close();
 });
 
-test("progress reaches every write answered before, on every watch of the stream", async () => {
+test("progress covers every write acknowledged before, on every watch of the stream", async () => {
   const stream = client.watch();
   assert.equal(
     await stream.progress(),
@@ -205,28 +205,28 @@ test("progress reaches every write answered before, on every watch of the stream
     const progress = stream.frames.findLastIndex(({ watchId }) => watchId === -1);
     for (const id of ids) {
       const seen = stream.frames.slice(0, progress).flatMap((f) => (f.watchId === id ? f.events : []));
-      assert.ok(seen.at(-1)!.kv!.modRevision >= last, `watch ${id} had not got ${last}`);
+      assert.ok(seen.at(-1)!.kv!.modRevision >= last, `watch ${id} did not get ${last}`);
     }
   }
   stream.check();
   stream.close();
 });
 
-test("progress notifications come only to who asked for them", async () => {
+test("only watches that requested progress notifications get them", async () => {
   const stream = client.watch();
   await stream.create({ key: bytes("a/silent") });
-  const { watchId } = await stream.create({ key: bytes("a/told"), progressNotify: true });
+  const { watchId } = await stream.create({ key: bytes("a/notified"), progressNotify: true });
   const last = await client.set("b/elsewhere", "1");
-  const told = () =>
+  const notified = () =>
     stream.frames.filter((frame) => frame.watchId === watchId && !frame.created && frame.events.length === 0);
-  await stream.until("a notification", () => told().some(({ header }) => header!.revision >= last));
+  await stream.until("a notification", () => notified().some(({ header }) => header!.revision >= last));
   const others = stream.frames.filter((frame) => frame.watchId !== watchId && !frame.created);
   assert.deepEqual(others, []);
   stream.check();
   stream.close();
 });
 
-test("reserved keys are never shown", async () => {
+test("reserved keys are never sent", async () => {
   const stream = client.watch();
   const everything = await stream.create({ key: NO_END, rangeEnd: NO_END });
   const hidden = await stream.create({ key: NO_END, rangeEnd: Buffer.of(1) });
@@ -240,7 +240,7 @@ test("reserved keys are never shown", async () => {
   stream.close();
 });
 
-test("what is written past the proxy, and leases that end, come as well", async () => {
+test("writes past the proxy and ends of leases arrive as well", async () => {
   const stream = client.watch();
   const { watchId } = await stream.create(EVERYTHING);
   const direct = new EtcdClient(shards[1].endpoint);
@@ -257,7 +257,7 @@ test("what is written past the proxy, and leases that end, come as well", async 
   stream.close();
 });
 
-test("one upstream watch per shard, however many watch", async () => {
+test("one upstream watch per shard, for any number of watchers", async () => {
   const streams = Array.from({ length: 10 }, () => client.watch());
   const ids: number[][] = [];
   for (const stream of streams) {
@@ -268,8 +268,8 @@ test("one upstream watch per shard, however many watch", async () => {
     ids.push(stream.frames.map(({ watchId }) => watchId));
   }
   for (const shard of shards) {
-    // The first shard is the timeline's host: its log is watched, too. Leases and pruning may not add any. One that was
-    // replaced a moment ago may still be counted.
+    // The first shard is the timeline's host, whose log is watched as well. Leases and pruning must not add watches. One
+    // that was just replaced may still be counted.
     await until(`${shard.name} has one watcher`, async () => {
       const metrics = await (await fetch(`${shard.url}/metrics`)).text();
       const watchers = /^etcd_debugging_mvcc_watcher_total (\d+)$/m.exec(metrics)![1];
@@ -290,7 +290,7 @@ test("one upstream watch per shard, however many watch", async () => {
   }
 });
 
-test("the first watch of a proxy: what is put right after it is created comes one by one", async () => {
+test("the first watch of a proxy: events right after its creation arrive one by one", async () => {
   const fresh = await openProxy(shards);
   const own = new EtcdClient(fresh.addresses[0]);
   await own.set("a/warm", "");

@@ -5,8 +5,8 @@ import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { bytes, EtcdClient, EVERYTHING, openProxy, prefixEnd } from "./support.js";
 
 /*
- * Shards that compact themselves, each at a revision of its own. A client that is refused is told once from where on it
- * is served, by all shards that it needs.
+ * Shards that compact themselves at different revisions. A refused client gets, at once, the first revision that all its
+ * shards serve.
  */
 
 let shards: EtcdProcess[];
@@ -27,7 +27,7 @@ after(async () => {
   await Promise.all(shards.map((shard) => shard.remove()));
 });
 
-/** Revisions of ten writes to each shard in turn, the newest. */
+/** Revisions of the newest writes, ten to each shard in turn. */
 let written: number[];
 
 beforeEach(async () => {
@@ -42,8 +42,13 @@ async function compactItself(shard: number, n: number): Promise<void> {
   await direct[shard].compact({ revision: kvs[0]!.modRevision, physical: true });
 }
 
-/** What the client is told that watches from `startRevision`; 0 when it is served up to the newest revision. */
-async function told(client: EtcdClient, range: object, startRevision: number, last: number): Promise<number> {
+/** Returns the `compact_revision` of a watch from `startRevision`; 0 if it is served up to the newest revision. */
+async function compactRevision(
+  client: EtcdClient,
+  range: object,
+  startRevision: number,
+  last: number,
+): Promise<number> {
   const stream = client.watch();
   await stream.create({ ...range, startRevision });
   await stream.until("an answer", () =>
@@ -56,29 +61,29 @@ async function told(client: EtcdClient, range: object, startRevision: number, la
   return refusal?.compactRevision ?? 0;
 }
 
-/** One refusal through either proxy, with the same revision, and none from there on. */
+/** Checks that both proxies refuse with the same revision, and serve a watch from there on. */
 async function refusedOnce(range: object, from: number, last: number): Promise<number> {
   const answers = [];
-  for (let i = 0; i < 4; i++) answers.push(await told(clients[i % 2], range, from, last));
+  for (let i = 0; i < 4; i++) answers.push(await compactRevision(clients[i % 2], range, from, last));
   const [first] = answers;
   assert.deepEqual(answers, [first, first, first, first]);
-  for (const client of clients) assert.equal(await told(client, range, first!, last), 0);
+  for (const client of clients) assert.equal(await compactRevision(client, range, first!, last), 0);
   return first!;
 }
 
-test("each shard compacted at another revision: the one that is furthest decides, whichever refuses first", async () => {
+test("shards compacted at different revisions: the newest compaction decides, no matter which shard refuses first", async () => {
   const last = written.at(-1)!;
   await compactItself(0, 9);
   await compactItself(1, 22);
   await compactItself(2, 14);
   const all = await refusedOnce(EVERYTHING, written[0], last);
-  // The 22nd write is that of shard 1 itself, whose events are there from its compaction on.
+  // The 22nd write is on shard 1 itself, which has events from its compaction on.
   assert.equal(all, written[22]);
   const onlyOnA = await refusedOnce({ key: bytes("a/"), rangeEnd: prefixEnd("a/") }, written[0], written[27]);
   assert.equal(onlyOnA, written[9], "shards that it does not need do not count");
 });
 
-test("a revision compacted through the proxies: what a shard has compacted since counts as well", async () => {
+test("a revision compacted through the proxies: later compactions of a shard count as well", async () => {
   await clients[0].compact({ revision: written[6], physical: true });
   await compactItself(1, 16);
   assert.equal(await refusedOnce(EVERYTHING, written[1], written.at(-1)!), written[16]);
@@ -89,7 +94,7 @@ test("shards that have compacted no further: the revision of the compaction itse
   assert.equal(await refusedOnce(EVERYTHING, written[3], written.at(-1)!), written[20]);
 });
 
-test("a client that cancels while it is being refused hears that it has, once", async () => {
+test("a client that cancels while it is being refused gets one response to its cancellation", async () => {
   await compactItself(1, 22);
   const stream = clients[0].watch();
   for (let i = 0; i < 20; i++) {

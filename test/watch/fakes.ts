@@ -8,7 +8,7 @@ import type { Outlet, Watcher } from "../../src/watch/watcher.js";
 import { type WatchCreateRequest, WatchRequest, WatchResponse } from "../../src/wire/messages.js";
 import { encodeHeader } from "../../src/wire/rewrite.js";
 
-/** The shard's end of a watch, played by a test. */
+/** The shard's end of a watch, controlled by a test. */
 export class Upstream implements ShardStream {
   request: WatchCreateRequest | undefined;
   paused = false;
@@ -38,7 +38,7 @@ export class Upstream implements ShardStream {
     this.events.message(WatchResponse.encode({ created: true }));
   }
 
-  /** A frame with one event per given revision, whose key is `prefix` and the revision; with a previous key if that is wanted. */
+  /** Sends a frame with an event per revision. Its key is `prefix` and the revision, with a previous key if requested. */
   bring(revisions: readonly number[], fragment = false, size = 1, prefix = "k"): void {
     const events = revisions.map((modRevision) => {
       const key = Buffer.from(`${prefix}${modRevision}`);
@@ -61,17 +61,17 @@ export class Upstream implements ShardStream {
   }
 }
 
-/** A shard of which only watches are asked, and whether it answers. */
+/** A fake shard with watches and the probe. */
 export class FakeShard {
   readonly name = "fake";
   readonly streams: Upstream[] = [];
-  /** When it answers what it is asked; default: at once. */
+  /** Resolves when it responds to a probe. Default: at once. */
   answering: Promise<unknown> = Promise.resolve();
   private opened: () => void = () => {};
 
   constructor(readonly index = 0) {}
 
-  /** As the rooms above want it. */
+  /** The shard for the code under test. */
   get shard(): Shard {
     return this as unknown as Shard;
   }
@@ -92,7 +92,7 @@ export class FakeShard {
     return new Uint8Array(0);
   }
 
-  /** The `n`th watch that the feed opens (from 0). */
+  /** The `n`th watch that the feed opens, from 0. */
   async nth(n: number): Promise<Upstream> {
     while (this.streams.length <= n) {
       await new Promise<void>((resolve) => {
@@ -103,7 +103,7 @@ export class FakeShard {
   }
 }
 
-/** Revision 1 is empty; from 2 on each revision is the next shard revision of the shard that `order` names. */
+/** A timeline. Revision 1 is empty. Each later revision is the next shard revision of the shard that `order` names. */
 export class FakeTimeline {
   private readonly runs: Run[] = [];
   private readonly cuts: number[];
@@ -142,12 +142,12 @@ export class FakeTimeline {
   };
 }
 
-/** What a client got: its frames' headers and the revisions of their events. */
+/** Frames that a client got: their header revisions and the revisions of their events. */
 export class FakeClient implements Outlet {
   readonly blocked = false;
   readonly frames: { header: number; events: number[] }[] = [];
   readonly compactions: number[] = [];
-  /** Whether each event came with its previous key. */
+  /** For each event, if it came with its previous key. */
   readonly previous: boolean[] = [];
   private changed: () => void = () => {};
 
@@ -184,7 +184,7 @@ export class FakeClient implements Outlet {
   }
 }
 
-/** A hub over a timeline and shards that a test plays. */
+/** Returns a hub over a timeline and shards that a test controls. */
 export function openHub(timeline: object, fakes: readonly FakeShard[]): Hub {
   return new Hub({
     timeline: timeline as Timeline,

@@ -6,9 +6,7 @@ import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { newSeed, random } from "./random.js";
 import { bytes, EtcdClient, EVERYTHING, openProxy, prefixEnd, show, text } from "./support.js";
 
-/*
- * Two proxies over the same shards: one reaches the third shard over a wire that can be cut, the other directly.
- */
+/* Two proxies over the same shards. One reaches the third shard over a connection that can be cut, the other directly. */
 
 let shards: EtcdProcess[];
 let relay: Relay;
@@ -39,7 +37,7 @@ beforeEach(() => relay.holdAnswers(false));
 const a = { key: bytes("a/"), rangeEnd: prefixEnd("a/") };
 const c = { key: bytes("c/"), rangeEnd: prefixEnd("c/") };
 
-test("concurrent writers, and shards that are killed and cut off: each proxy shows the same complete history", async () => {
+test("concurrent writers, and shards that are killed and cut off: each proxy sends the same complete history", async () => {
   const seed = newSeed("faults");
   const next = random(seed);
   const start = await other.set("a/start", "");
@@ -63,7 +61,7 @@ test("concurrent writers, and shards that are killed and cut off: each proxy sho
   const settled = async (more: number) => {
     const goal = answered.size + more;
     const stream = streams[1];
-    // Written through the direct proxy, which may lose a shard for a while, too.
+    // Written through the direct proxy, which may also lose a shard for a while.
     await stream.until(`${more} more writes`, () => answered.size >= goal || stream.error !== undefined);
   };
   await settled(100);
@@ -71,7 +69,7 @@ test("concurrent writers, and shards that are killed and cut off: each proxy sho
     await shards[next(3)].kill("SIGKILL").then(() => undefined);
     for (const shard of shards) if (!shard.isRunning) await shard.restart();
     await settled(50);
-    // Written while the wire is cut: the upstream watch has to go on where it was.
+    // Written while the connection is cut. The upstream watch must resume where it was.
     relay.holdAnswers(true);
     relay.cut();
     for (let n = 0; n < 5; n++) {
@@ -82,7 +80,7 @@ test("concurrent writers, and shards that are killed and cut off: each proxy sho
     relay.cut();
     await settled(50);
   }
-  // Two more watches begin in the past, in the midst of it.
+  // Two more watches start in the past while this goes on.
   for (const stream of streams.slice(2)) await stream.create({ ...EVERYTHING, startRevision: start + 1 });
   await settled(50);
   writing = false;
@@ -103,7 +101,7 @@ test("concurrent writers, and shards that are killed and cut off: each proxy sho
   for (const stream of streams) stream.close();
 });
 
-test("a shard that is cut off holds only the watches that need it, and nothing is lost or out of order", async () => {
+test("a shard that is cut off delays only the watches that need it, and nothing is lost or out of order", async () => {
   const stream = client.watch();
   const onA = await stream.create(a);
   const all = await stream.create(EVERYTHING);
@@ -116,7 +114,7 @@ test("a shard that is cut off holds only the watches that need it, and nothing i
   const ahead = await other.set("a/2", "4");
   await stream.reaches(onA.watchId, ahead);
   assert.deepEqual(stream.shown(all.watchId), [`${first} +c/first=1`, `${first + 1} +a/1=1`]);
-  // One that begins in the midst of this gets what it has missed first.
+  // A watch that starts now gets the earlier events first.
   const late = await stream.create({ ...a, startRevision: first + 1 });
   const onlyA = await client.watch();
   const lateOnA = await onlyA.create(a);
@@ -143,7 +141,7 @@ test("a shard that is cut off holds only the watches that need it, and nothing i
   onlyA.close();
 });
 
-test("events that a shard has compacted away before they were seen: who needs the shard is told, the others go on", async () => {
+test("a shard compacts events before they were seen: watches that need the shard end, the others continue", async () => {
   const stream = client.watch();
   const onA = await stream.create(a);
   const onC = await stream.create(c);
@@ -154,7 +152,7 @@ test("events that a shard has compacted away before they were seen: who needs th
   let header = (await shard.range({ key: bytes("c") })).header;
   for (let n = 0; n < 5; n++) ({ header } = await shard.put({ key: bytes("c/lost"), value: bytes(`${n}`) }));
   await shard.compact({ revision: header!.revision, physical: true });
-  // Seals what has been written past the proxies.
+  // Seals the writes past the proxies.
   const sealed = (await other.range({ key: bytes("c/lost") })).kvs[0].modRevision;
   relay.cut();
   relay.holdAnswers(false);
@@ -164,7 +162,7 @@ test("events that a shard has compacted away before they were seen: who needs th
   assert.equal(cancelled()!.compactRevision, sealed);
   const last = await other.set("a/on", "1");
   await stream.reaches(onA.watchId, last);
-  // As clients do: from the compacted revision.
+  // As clients do, from the compacted revision.
   const again = await stream.create({ ...c, startRevision: sealed });
   const more = await other.set("c/more", "2");
   await stream.reaches(again.watchId, more);
@@ -174,7 +172,7 @@ test("events that a shard has compacted away before they were seen: who needs th
   stream.close();
 });
 
-test("compaction: below it a watch is cancelled after its creation, from it on it begins", async () => {
+test("a watch from below the compacted revision is cancelled after its creation, others are served", async () => {
   const live = client.watch();
   const seen = await live.create(EVERYTHING);
   let last = 0;
@@ -199,7 +197,7 @@ test("compaction: below it a watch is cancelled after its creation, from it on i
       stream.eventsOf(watchId).map(({ kv }) => kv!.modRevision),
       [0, 1, 2, 3, 4].map((i) => compacted + i),
     );
-    // What was before the compacted revision is gone, although the first proxy still has it in its history.
+    // Revisions before the compacted one are gone, although the first proxy still has them in its history.
     assert.deepEqual(
       stream.eventsOf(watchId).map(({ prevKv }) => prevKv !== undefined),
       [false, true, true, true, true],
@@ -211,11 +209,11 @@ test("compaction: below it a watch is cancelled after its creation, from it on i
   await fresh.stop();
 });
 
-test("a watch from a compacted deletion, which etcd has forgotten, goes on with what comes after", async () => {
+test("a watch from a compacted deletion, which etcd has dropped, continues with later events", async () => {
   await client.set("b/gone", "1");
   const deleted = await client.delete("b/gone");
   await client.compact({ revision: deleted, physical: true });
-  // A proxy that has no history of its own.
+  // A proxy without history.
   const fresh = await openProxy(shards);
   const freshClient = new EtcdClient(fresh.addresses[0]);
   const stream = freshClient.watch();
@@ -229,7 +227,7 @@ test("a watch from a compacted deletion, which etcd has forgotten, goes on with 
   await fresh.stop();
 });
 
-test("a shard that was compacted by itself: compact_revision is where a watch can begin", async () => {
+test("a shard that compacted itself: a watch can start at compact_revision", async () => {
   const first = await other.set("b/auto", "0");
   let last = first;
   for (let n = 1; n < 6; n++) {

@@ -4,9 +4,7 @@ import { systemRuntime } from "../../src/turn/runtime.js";
 import { Feed, type FeedOptions } from "../../src/watch/feed.js";
 import { FakeShard } from "./fakes.js";
 
-/*
- * What a real etcd does only in rare moments: the shard's end of the watch is played here.
- */
+/* Rare behavior of etcd. The shard's end of the watch is a fake. */
 
 function open(options: Partial<FeedOptions> = {}) {
   const shard = new FakeShard();
@@ -28,10 +26,10 @@ function open(options: Partial<FeedOptions> = {}) {
   return { shard, feed, lost, reached, take };
 }
 
-test("a fragment does not complete its revision; what is incomplete when the watch is lost comes again once", async () => {
+test("a fragment does not complete its revision; an incomplete revision is read again after the watch is lost", async () => {
   const { shard, feed, take } = open();
   const first = await shard.nth(0);
-  // Where the next write is, so that etcd need not bring it up to that first.
+  // At the next write, so that etcd serves it without a delay.
   assert.equal(first.request!.startRevision, 10);
   first.created();
   first.bring([9, 10, 11, 11], true);
@@ -52,7 +50,7 @@ test("a fragment does not complete its revision; what is incomplete when the wat
   feed.close();
 });
 
-test("a missing revision is noticed: the watch is opened again, and what is missing still is lost", async () => {
+test("a missing revision reopens the watch; if it is still missing, it is lost", async () => {
   const { shard, feed, lost } = open();
   const first = await shard.nth(0);
   first.created();
@@ -71,13 +69,13 @@ test("a missing revision is noticed: the watch is opened again, and what is miss
   assert.ok(third.cancelled);
 });
 
-test("compacted beyond what is needed: lost", async () => {
+test("a shard compacted beyond what the feed needs is reported as lost", async () => {
   const { shard, lost } = open();
   (await shard.nth(0)).compacted(11);
   assert.deepEqual(lost, [11]);
 });
 
-test("compacted at the first revision that is needed, with or without its events: never passed over", async () => {
+test("the first revision that the feed needs is never skipped, if compacted with or without its events", async () => {
   const { shard, feed, lost } = open();
   const first = await shard.nth(0);
   first.created();
@@ -96,7 +94,7 @@ test("compacted at the first revision that is needed, with or without its events
   other.feed.close();
 });
 
-test("a feed that may begin at the compacted revision does, and waits only so long for its events", async () => {
+test("a feed that may begin at the compacted revision does, and waits for its events for a limited time", async () => {
   const { shard, feed, lost, take } = open({ fromCompacted: true });
   (await shard.nth(0)).compacted(10);
   const second = await shard.nth(1);
@@ -143,7 +141,7 @@ test("a shard that is slow with everything may still have the events of the comp
   feed.close();
 });
 
-test("a watch that is created and cancelled again and again is opened ever less often", async () => {
+test("a watch that is cancelled after each creation is reopened with growing delays", async () => {
   const { shard, feed } = open();
   const begin = performance.now();
   for (let n = 0; n < 6; n++) {
@@ -153,7 +151,7 @@ test("a watch that is created and cancelled again and again is opened ever less 
   }
   const failing = performance.now() - begin;
   assert.ok(failing >= 25 + 50 + 100 + 200 + 400, `five pauses in ${failing} ms`);
-  // A success in between, and the next one comes soon.
+  // After a success, the next one is reopened soon.
   const upstream = await shard.nth(6);
   upstream.created();
   upstream.bring([10]);
@@ -164,7 +162,7 @@ test("a watch that is created and cancelled again and again is opened ever less 
   feed.close();
 });
 
-test("a feed whose events nobody takes stops its shard", async () => {
+test("a feed whose events are not taken pauses its shard", async () => {
   const { shard, feed, take } = open();
   const upstream = await shard.nth(0);
   upstream.created();
@@ -178,11 +176,11 @@ test("a feed whose events nobody takes stops its shard", async () => {
   feed.close();
 });
 
-test("a revision that is larger than what a feed holds is taken in all the same", async () => {
+test("a revision larger than the feed's bound is read completely", async () => {
   const { shard, feed, take } = open();
   const upstream = await shard.nth(0);
   upstream.created();
-  // Nobody can take a revision before it is complete.
+  // A revision cannot be taken before it is complete.
   for (let i = 0; i < 20; i++) {
     upstream.bring([10], true, 1 << 20);
     assert.equal(upstream.paused, false, `paused after ${i + 1} MiB of revision 10`);
@@ -192,14 +190,14 @@ test("a revision that is larger than what a feed holds is taken in all the same"
   assert.equal(upstream.paused, true);
   for (let i = 0; i < 20; i++) upstream.bring([11], true, 1 << 20);
   assert.equal(take(10).length, 21);
-  assert.equal(upstream.paused, false, "paused though all that is complete was taken");
+  assert.equal(upstream.paused, false, "paused though all complete revisions were taken");
   upstream.bring([11]);
   assert.equal(take(11).length, 21);
   assert.equal(upstream.paused, false);
   feed.close();
 });
 
-test("a watch that is opened anew for previous keys counts as broken until it is there", async () => {
+test("a watch that is replaced for previous keys counts as broken until it is created", async () => {
   const { shard, feed } = open();
   (await shard.nth(0)).created();
   assert.equal(feed.broken, 0);

@@ -7,7 +7,7 @@ import { WatchResponse } from "../../src/wire/messages.js";
 import { encodeHeader } from "../../src/wire/rewrite.js";
 import { FakeShard, openHub } from "./fakes.js";
 
-/** A timeline over one shard, whose revisions are the shard's; it knows those at or above `known`. */
+/** A timeline over one shard, with the shard's revisions. It knows those at or above `known`. */
 class FakeTimeline {
   head = 10;
   known = 2;
@@ -65,7 +65,7 @@ class FakeOutlet implements Outlet {
   }
 }
 
-test("a proxy that finds the timeline compacted and pruned beyond it tells its watchers, and goes on", async () => {
+test("a proxy that finds the timeline pruned beyond its position ends its watchers, and continues", async () => {
   const timeline = new FakeTimeline();
   const shard = new FakeShard();
   const hub = openHub(timeline, [shard]);
@@ -84,7 +84,7 @@ test("a proxy that finds the timeline compacted and pruned beyond it tells its w
   upstream.bring([11, 12]);
   timeline.advance(12);
   await now.outlet.until(() => now.outlet.revisions.length === 2);
-  // Cut off for long: others wrote up to 30, compacted at 25, and pruned what was before.
+  // Cut off for long. Others wrote up to 30, compacted at 25 and pruned the revisions before.
   timeline.compactRevision = 25;
   timeline.known = 25;
   timeline.advance(30);
@@ -108,7 +108,7 @@ test("a proxy that finds the timeline compacted and pruned beyond it tells its w
   assert.equal(timeline.listeners.size, 0);
 });
 
-test("a full feed whose events the timeline has forgotten goes on", async () => {
+test("a full feed whose events were pruned from the timeline continues", async () => {
   const timeline = new FakeTimeline();
   const shard = new FakeShard();
   const hub = openHub(timeline, [shard]);

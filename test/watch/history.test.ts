@@ -18,7 +18,7 @@ test("keeps the newest revisions within its bound, without gaps", () => {
     history.push(events);
     assert.equal(history.end, revision + 1);
   }
-  // About 600 bytes of events, 600 for two objects, 100 for the revision, for two of three revisions.
+  // Two of three revisions have about 600 bytes of events, 600 for two objects, and 100 for the revision.
   const kept = history.end - history.first;
   assert.ok(kept > 700 && kept < 1_700, `${kept}`);
   for (let revision = history.first; revision < history.end; revision++) {
@@ -39,7 +39,7 @@ test("a revision larger than the bound is not kept", () => {
   assert.deepEqual([history.first, history.end], [4, 4]);
 });
 
-test("copies without previous keys are counted from the beginning on, and take no memory that is shared with others", () => {
+test("copies without previous keys are counted from the start, and do not share memory with others", () => {
   const { allocate } = new Slabs();
   const kv = { key: Buffer.from("key"), value: Buffer.alloc(2_000), modRevision: 3 };
   const events = [{ kv, prevKv: { ...kv, value: Buffer.alloc(10), modRevision: 2 } }];
@@ -52,7 +52,7 @@ test("copies without previous keys are counted from the beginning on, and take n
     plain.push(encoded.plain);
     assert.ok(Math.abs(encoded.bytes - encoded.full.length - encoded.plain.length) < 10);
   }
-  // Two times 2,000 bytes and 400 for what is around them.
+  // Twice 2,000 bytes, and 400 of overhead.
   const kept = history.end - history.first;
   assert.ok(kept > 15 && kept < 25, `${kept}`);
   const held = [...new Set(plain.map(({ buffer }) => buffer))];

@@ -6,9 +6,7 @@ import { type EtcdCluster, type EtcdProcess, startCluster, startEtcd } from "../
 import { until } from "../support/until.js";
 import { bytes, EtcdClient, EVERYTHING, openProxy } from "./support.js";
 
-/*
- * A shard of three members, which is the timeline host as well, and one of a single etcd.
- */
+/* A shard of three members, which is also the timeline host, and a shard of one. */
 
 let cluster: EtcdCluster;
 let single: EtcdProcess;
@@ -40,7 +38,7 @@ test("leaders are killed while clients write: the watch loses and repeats nothin
   const writer = async (name: number) => {
     for (let n = 0; writing; n++) {
       const key = `${"ab"[n % 2]}/${name}`;
-      // During an election writes fail; those that were applied all the same show up in the watch.
+      // Writes fail during an election. Those that were applied show up in the watch.
       const revision = await client.set(key, `${n}`).catch(() => undefined);
       if (revision !== undefined) answered.set(revision, `${revision} +${key}=${n}`);
     }
@@ -79,7 +77,7 @@ test("leaders are killed while clients write: the watch loses and repeats nothin
   stream.close();
 });
 
-test("without a leader: who has asked for one is told so, the others wait", async () => {
+test("without a leader, watches that require one end, and the others wait", async () => {
   const leader = { hasleader: "true" };
   const key = bytes("a/led");
   const read = { key, serializable: true };

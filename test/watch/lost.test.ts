@@ -7,8 +7,8 @@ import { Watcher } from "../../src/watch/watcher.js";
 import { FakeClient, FakeShard, FakeTimeline, openHub, type Upstream } from "./fakes.js";
 
 /*
- * A shard that is compacted while its watch is away. What was compacted is lost to those who need it; nothing else
- * is lost to anybody.
+ * A shard that is compacted while the proxy has no watch on it. Watchers lose only events that they need and that were
+ * compacted.
  */
 
 interface Setting {
@@ -35,18 +35,18 @@ function setUp(): Setting {
 
 const upTo = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
-/** Goes on as etcd does, from the revision that a watch asks for (at most the one it was compacted at). */
+/** Sends events like etcd, from the start revision of a watch, which is at most the compacted one. */
 function goOn(upstream: Upstream, to: number): void {
   upstream.created();
   upstream.bring(upTo(upstream.request!.startRevision, to), false, 1, "b");
 }
 
-test("a shard compacted while its watch is away: who started behind that loses nothing", async () => {
+test("a shard is compacted while its watch is gone: watchers that started after that lose nothing", async () => {
   const { timeline, hub, fakes, watch } = setUp();
   const old = watch(1, 2);
   const upstreams = await Promise.all(fakes.map((fake) => fake.nth(0)));
   for (const upstream of upstreams) upstream.created();
-  // The watch of shard 1 is gone. It goes on to shard revision 11, which are the revisions 2…11.
+  // The watch on shard 1 is gone. The shard advances to shard revision 11, which makes revisions 2…11.
   timeline.add(...new Array<number>(6).fill(1));
   const young = watch(1, 8);
   timeline.add(...new Array<number>(4).fill(1));
@@ -62,12 +62,12 @@ test("a shard compacted while its watch is away: who started behind that loses n
   hub.close();
 });
 
-test("a shard compacted while its watch is away: who needs what is lost is told, whenever they come", async () => {
+test("a shard is compacted while its watch is gone: watchers that need lost events end, early and late ones", async () => {
   const { timeline, hub, fakes, watch } = setUp();
   watch(0, 2);
   const upstreams = await Promise.all(fakes.map((fake) => fake.nth(0)));
   for (const upstream of upstreams) upstream.created();
-  // Shard 0 is silent and holds all up; the watch of shard 1 is gone while it goes on to shard revision 11.
+  // Shard 0 is silent and delays all. The watch on shard 1 is gone while the shard advances to shard revision 11.
   timeline.add(0, ...new Array<number>(10).fill(1));
   upstreams[1].end();
   (await fakes[1].nth(1)).compacted(5);

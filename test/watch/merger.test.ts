@@ -7,7 +7,7 @@ import { newSeed, random } from "./random.js";
 
 const SHARDS = 3;
 
-/** A timeline that has runs of several shards, and sources that reach them some time. */
+/** A timeline with runs of several shards, and sources that reach them later. */
 class Fake {
   head = 1;
   readonly runs: Run[] = [];
@@ -62,13 +62,13 @@ class FakeSource implements Source {
 
 const names = (events: readonly RawEvent[]) => events.map(({ key }) => Buffer.from(key).toString());
 
-test("every revision once and in order, whatever the order in which shards and timeline advance", () => {
+test("every revision once and in order, for any order in which shards and timeline advance", () => {
   const seed = newSeed("merger");
   for (let round = 0; round < 300; round++) {
     const next = random(seed + round);
     const fake = new Fake();
     const merger = new Merger<string[]>(fake, 1, (shard) => fake.sources[shard], names);
-    /** What is handed out ahead, per shard: in order and before its turn, each once. */
+    /** Revisions returned ahead: by shard in order, before their turn, and each once. */
     const ahead: number[] = [];
     let expected = 2;
     const drain = (limit: number) => {
@@ -103,7 +103,7 @@ test("every revision once and in order, whatever the order in which shards and t
             merged.revision >= expected && merged.revision > (ahead.at(-1) ?? 0),
             `seed ${seed + round}`,
           );
-          // A shard that has been passed over must not speak again before its turn.
+          // A shard that was skipped must stay skipped until its turn.
           assert.ok(!merger.owing.has(shard));
           ahead.push(merged.revision);
         }
@@ -117,7 +117,7 @@ test("every revision once and in order, whatever the order in which shards and t
   }
 });
 
-test("shards without a source are passed over", () => {
+test("shards without a source are skipped", () => {
   const fake = new Fake();
   for (const shard of [0, 1, 1, 2, 0, 1]) fake.add(shard, 2, 0);
   const merger = new Merger<string[]>(
@@ -135,7 +135,7 @@ test("shards without a source are passed over", () => {
   assert.equal(merger.delivered, fake.head);
 });
 
-test("runs that the timeline forgets afterwards are still known", () => {
+test("runs that are pruned from the timeline later are still known", () => {
   const fake = new Fake();
   for (const shard of [0, 1, 2]) fake.add(shard, 2, 0);
   const merger = new Merger<string[]>(fake, 1, (shard) => fake.sources[shard], names);
@@ -147,11 +147,11 @@ test("runs that the timeline forgets afterwards are still known", () => {
   assert.throws(() => merger.learn(), RangeError);
 });
 
-test("while a shard owes, what follows takes only so much memory, and nothing is lost of it", () => {
+test("while a shard owes a revision, later ones take bounded memory, and none is lost", () => {
   let asked = 0;
   const timeline = {
     head: 1.5 * MAX_RUNS,
-    // Every second revision is from another shard, the worst that can be.
+    // Every second revision is from another shard, which is the worst case.
     runAt: (revision: number): Run => {
       asked++;
       return { revision, shard: revision % 2, shardRevision: revision, length: 1 };
@@ -173,7 +173,7 @@ test("while a shard owes, what follows takes only so much memory, and nothing is
   sources[0].reached = timeline.head;
   for (let revision = 2; revision <= timeline.head; revision++) {
     if (revision % 1_000 === 0) merger.learn();
-    if (merger.next()?.revision !== revision) assert.fail(`${revision} did not come`);
+    if (merger.next()?.revision !== revision) assert.fail(`${revision} did not arrive`);
   }
   assert.equal(merger.next(), undefined);
   assert.equal(merger.ahead, merger.delivered);

@@ -12,11 +12,11 @@ import { Watch } from "../../src/wire/paths.js";
 import { FakeShard, FakeTimeline } from "./fakes.js";
 import { TestStream } from "./service.js";
 
-/** Between two notifications lies this much at most, ms: the interval, and what it is spread by. */
-const INTERVAL = 10_000;
-const SPREAD = 1_000;
+/** Notifications are at most this long apart: the interval, and a random spread. */
+const INTERVAL_MS = 10_000;
+const SPREAD_MS = 1_000;
 
-/** One client's stream over one shard, at revision 3. Time passes when the test says so. */
+/** Opens one client's stream over one shard, at revision 3. The test controls the time. */
 async function openSession(t: TestContext) {
   t.mock.timers.enable({ apis: ["setInterval"] });
   const fake = new FakeTimeline(1);
@@ -39,7 +39,7 @@ async function openSession(t: TestContext) {
   const stream = new TestStream(Watch.Watch, 1 << 20);
   const router = await createRouter({ shards: [{ name: "s", weight: 1 }], rules: [] });
   const identity = createIdentity({ clusterId: 1n, memberId: 1n, timeline });
-  const limits = { streamBufferBytes: 1 << 20, progressNotifyMs: INTERVAL };
+  const limits = { streamBufferBytes: 1 << 20, progressNotifyMs: INTERVAL_MS };
   new WatchSession(
     { timeline, shards: [shard.shard], router, identity, hub, limits, runtime: systemRuntime },
     stream,
@@ -48,17 +48,17 @@ async function openSession(t: TestContext) {
   return { fake, shard, stream };
 }
 
-test("a quiet watch is told of progress from the first interval on, others after a quiet one", async (t) => {
+test("a quiet watch is notified of progress from the first interval on, others after a quiet interval", async (t) => {
   const { fake, shard, stream } = await openSession(t);
   const key = Buffer.from("k");
   stream.create({ key, rangeEnd: Buffer.from("l"), progressNotify: true });
   stream.create({ key: Buffer.from("quiet"), progressNotify: true });
   await stream.until(() => stream.frames.length === 2);
-  const told = () => stream.frames.splice(0).map(({ watchId, header }) => [watchId, header?.revision]);
-  told();
-  const pass = () => t.mock.timers.tick(INTERVAL + SPREAD);
+  const received = () => stream.frames.splice(0).map(({ watchId, header }) => [watchId, header?.revision]);
+  received();
+  const pass = () => t.mock.timers.tick(INTERVAL_MS + SPREAD_MS);
   pass();
-  assert.deepEqual(told(), [
+  assert.deepEqual(received(), [
     [0, 3],
     [1, 3],
   ]);
@@ -67,17 +67,17 @@ test("a quiet watch is told of progress from the first interval on, others after
   fake.add(0);
   upstream.bring([4]);
   await stream.until(() => stream.frames.length === 1);
-  assert.deepEqual(told(), [[0, 4]]);
+  assert.deepEqual(received(), [[0, 4]]);
   pass();
-  assert.deepEqual(told(), [[1, 4]]);
+  assert.deepEqual(received(), [[1, 4]]);
   pass();
-  assert.deepEqual(told(), [
+  assert.deepEqual(received(), [
     [0, 4],
     [1, 4],
   ]);
 });
 
-test("a watch that a replay serves is told of progress once the replay has been at the head, also if it never ends", async (t) => {
+test("a watch in a replay is notified of progress once the replay has reached the head, even if it never ends", async (t) => {
   const { shard, stream } = await openSession(t);
   const everything = { rangeEnd: Buffer.of(0), startRevision: 2 };
   stream.create({ key: Buffer.from("a"), ...everything, progressNotify: true });
@@ -86,42 +86,42 @@ test("a watch that a replay serves is told of progress once the replay has been 
   for (const one of [upstream, replay]) one.created();
   await stream.until(() => stream.frames.length === 1);
   stream.frames.splice(0);
-  const told = () => stream.frames.splice(0).map(({ watchId, header }) => [watchId, header?.revision]);
-  const pass = () => t.mock.timers.tick(INTERVAL + SPREAD);
+  const received = () => stream.frames.splice(0).map(({ watchId, header }) => [watchId, header?.revision]);
+  const pass = () => t.mock.timers.tick(INTERVAL_MS + SPREAD_MS);
   // It is behind.
   pass();
-  assert.deepEqual(told(), []);
-  // What comes next has no previous keys, and waits for good: so does this one's replay.
+  assert.deepEqual(received(), []);
+  // The next event has no previous key and waits forever, so this watch's replay never ends.
   upstream.bring([4]);
   stream.create({ key: Buffer.from("a"), ...everything, prevKv: true, progressNotify: true });
   const lasting = await shard.nth(3);
   lasting.created();
   lasting.bring([2, 3]);
   await stream.until(() => stream.frames.some(({ events }) => events.length > 0));
-  told();
+  received();
   pass();
-  told();
+  received();
   pass();
-  assert.deepEqual(told(), [[1, 3]]);
+  assert.deepEqual(received(), [[1, 3]]);
 });
 
-test("a progress answer for all watches is not below what one of them has been given", async (t) => {
+test("a progress response for all watches is not below a revision that one of them has got", async (t) => {
   const { fake, shard, stream } = await openSession(t);
   stream.create({ key: Buffer.from("k"), rangeEnd: Buffer.from("l") });
   const upstream = await shard.nth(0);
   upstream.created();
-  // It has no previous keys, so a replay serves the next watch for good.
+  // It has no previous key, so a replay serves the next watch forever.
   upstream.bring([4]);
   stream.create({ key: Buffer.from("a"), rangeEnd: Buffer.of(0), startRevision: 2, prevKv: true });
   const replay = await shard.nth(2);
   replay.created();
   stream.receive(WatchRequest.encode({ kind: "progress" }));
-  // All promises are settled: the request has to be answered at 3.
+  // All promises are settled. The response must be at 3.
   await setImmediate();
   fake.add(0);
   const given = () => stream.frames.slice(2).map(({ watchId, header }) => [watchId, header?.revision]);
   await stream.until(() => given().length === 1);
-  // Now the second watch is where the request has to be answered, and the first one is further.
+  // Now the second watch has reached the requested revision, and the first one is ahead of it.
   replay.bring([2, 3]);
   await stream.until(() => given().length === 2);
   replay.bring([4]);

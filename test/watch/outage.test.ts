@@ -16,10 +16,10 @@ import { until } from "../support/until.js";
 import { TestStream } from "./service.js";
 import { bytes, configOf, EtcdClient, openProxy } from "./support.js";
 
-/* Clients whose watch is refused for want of a shard ask again at once: the refusal is held for a moment. */
+/* Clients retry at once if their watch is refused because a shard is unavailable. So the refusal is delayed. */
 
 const LIMITS = { historyBytes: 1 << 20, streamBufferBytes: 1 << 20, progressNotifyMs: 600_000 };
-/** What a timer may be early by, ms. */
+/** Least delay of a refusal; timers may be early. */
 const HELD_MS = 990;
 
 let shards: EtcdProcess[];
@@ -29,7 +29,7 @@ before(async () => {
 });
 after(() => Promise.all(shards.map((shard) => shard.remove())));
 
-test("a client that wants a leader asks again and again while the shard is down, and is served when it is back", async () => {
+test("a client that requires a leader retries while the shard is down, and is served when it is back", async () => {
   const proxy: Braid = await openProxy(shards);
   const client = new EtcdClient(proxy.addresses[0]);
   const key = bytes("b/x");
@@ -52,7 +52,7 @@ test("a client that wants a leader asks again and again while the shard is down,
     first.until("end", () => false),
     { code: Code.UNAVAILABLE },
   );
-  // Other shards' watches are as they were, and the hub keeps running.
+  // Other shards' watches continue, and the hub keeps running.
   const other = client.watch(wanting);
   await other.create({ key: bytes("a/x") });
   await refused();
@@ -74,7 +74,7 @@ test("a client that wants a leader asks again and again while the shard is down,
       () => true,
       () => false,
     );
-    if (!served) assert.ok(performance.now() - since > HELD_MS, "it came back, or the refusal was held");
+    if (!served) assert.ok(performance.now() - since > HELD_MS, "it came back, or the refusal was delayed");
     stream.close();
   }
   await other.reaches(0, await client.set("a/x", "1"));
@@ -85,13 +85,13 @@ test("a client that wants a leader asks again and again while the shard is down,
 interface Setting {
   readonly store: Store;
   readonly service: WatchService;
-  /** How often the second shard was asked for a client. */
+  /** Number of calls to the second shard for a client. */
   asked: number;
-  /** With what it fails when it is asked for a client. */
+  /** The error of calls to it for a client. */
   failure: StatusError | undefined;
 }
 
-/** The Watch service with a second shard that can fail at once when it is asked for a client. */
+/** The Watch service with a second shard whose calls for a client can fail at once. */
 async function setUp(): Promise<Setting> {
   const log = createLog("silent");
   const store = await openStore(configOf(shards), log);
@@ -123,7 +123,7 @@ async function setUp(): Promise<Setting> {
   return Object.assign(setting, { store, service: createWatch(deps) });
 }
 
-/** A client's stream with one watch that the second shard has to admit. */
+/** Opens a client's stream with one watch that the second shard must permit. */
 function watch({ service }: Setting): TestStream {
   const stream = Object.assign(new TestStream(Watch.Watch, 1 << 20), { caller: {} as Caller });
   service.stream.get(Watch.Watch)!(stream);
@@ -133,7 +133,7 @@ function watch({ service }: Setting): TestStream {
 
 const LOST = new StatusError(Code.DATA_LOSS, 'shard "shard1": it lost data');
 
-test("a shard that can not judge a client: refused after a second, or served when it can by then", async () => {
+test("a watch whose permission cannot be checked is refused after a second, or served if it can by then", async () => {
   const setting = await setUp();
   setting.failure = LOST;
   const since = performance.now();
@@ -150,7 +150,7 @@ test("a shard that can not judge a client: refused after a second, or served whe
   assert.equal(comes.error, undefined);
   comes.cancel();
 
-  // A refusal by the shard's rules is an answer, and is not held.
+  // A refusal for lack of permission is not delayed.
   setting.failure = new StatusError(Code.PERMISSION_DENIED, "etcdserver: permission denied");
   const denied = watch(setting);
   await denied.until(() => denied.frames.length > 0);
@@ -160,18 +160,18 @@ test("a shard that can not judge a client: refused after a second, or served whe
   setting.store.close();
 });
 
-test("a client that goes while its refusal is held leaves nothing behind", async () => {
+test("a client that leaves while its refusal is delayed leaves nothing behind", async () => {
   const setting = await setUp();
   setting.failure = LOST;
   const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
   const before = timers();
   const streams = Array.from({ length: 100 }, () => watch(setting));
-  // Some timers of other things may come and go meanwhile.
+  // Unrelated timers may come and go in the meantime.
   await until("they are held", () => setting.asked === 100 && timers() >= before + 90);
   for (const stream of streams) stream.cancel();
   await turn();
   assert.ok(timers() < before + 10);
-  assert.equal(setting.asked, 100, "nobody is asked for a client that has gone");
+  assert.equal(setting.asked, 100, "no shard is called for a client that has gone");
   assert.equal(setting.service.hub.stats.streams, 0);
   setting.service.stop?.();
   setting.store.close();

@@ -9,11 +9,11 @@ import { newSeed, random } from "./random.js";
 import { EtcdClient, EVERYTHING, openProxy, text, type WatchStream } from "./support.js";
 
 /*
- * Previous keys cost an etcd more than the writes themselves: the shards are asked for them only while somebody wants
- * them, and whoever does has them from the first event on.
+ * Previous keys cost an etcd more than the writes themselves. The proxy requests them only while a watcher wants them, and
+ * such a watcher has them from its first event on.
  */
 
-test("the shards are asked for previous keys while somebody wants them; what came without them is replayed", async (t) => {
+test("previous keys are requested while a watcher wants them; events without them are replayed", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const timeline = new FakeTimeline(2);
   const fakes = [0, 1].map((index) => new FakeShard(index));
@@ -27,7 +27,7 @@ test("the shards are asked for previous keys while somebody wants them; what cam
     hub.attach(watcher);
     return { client, watcher };
   };
-  /** The next watch that each shard is asked for. */
+  /** The next watch on each shard. */
   let asked = 0;
   const upstreams = async (prevKv: boolean, ...starts: number[]) => {
     const n = asked++;
@@ -43,7 +43,7 @@ test("the shards are asked for previous keys while somebody wants them; what cam
   const plain = watch(false);
   const [first] = await upstreams(false, 2, 2);
   first.bring([2]);
-  // It has come without its previous key, and has no revision yet, when somebody begins to watch who wants that.
+  // When a watcher that wants previous keys starts, an event without one has arrived and is not sealed yet.
   const full = watch(true);
   const [second, third] = await upstreams(true, 2, 1);
   assert.ok(first.cancelled);
@@ -64,7 +64,7 @@ test("the shards are asked for previous keys while somebody wants them; what cam
   assert.deepEqual(plain.client.previous, [false, false, false]);
   assert.deepEqual(full.client.previous, [true, true, true]);
 
-  // The history has them from then on, for who falls behind or begins there.
+  // The history has them from then on, for watchers that fall behind or start there.
   hub.detach(full.watcher);
   const later = watch(true);
   assert.equal(later.watcher.state, "synced");
@@ -81,7 +81,7 @@ test("the shards are asked for previous keys while somebody wants them; what cam
   assert.equal(again.watcher.state, "synced");
 });
 
-test("while a shard that is out keeps the others' events back, whoever wants previous keys is served all the same", async (t) => {
+test("watchers that want previous keys are served while a shard that is out delays the others' events", async (t) => {
   const timeline = new FakeTimeline(3);
   const fakes = [0, 1, 2].map((index) => new FakeShard(index));
   const hub = openHub(timeline, fakes);
@@ -98,11 +98,11 @@ test("while a shard that is out keeps the others' events back, whoever wants pre
   const other = watch(2, false, 2);
   const firsts = await Promise.all(fakes.map((fake) => fake.nth(0)));
   for (const upstream of firsts) upstream.created();
-  // Shard 0 is out and owes revision 2; shard 1 is late with 3, and passed over until shard 0 is back.
+  // Shard 0 is out and owes revision 2. Shard 1 is late with 3, and is skipped until shard 0 is back.
   timeline.add(0, 1);
   await until("both are passed over", () => hub.watermark(other.watcher) === 3);
   firsts[1].bring([2]);
-  // They come one after the other, each when the one before has its watch.
+  // They start one after the other, each when the previous one has its watch.
   const watches: ReturnType<typeof watch>[] = [];
   for (let n = 0; n < 4; n++) {
     watches.push(watch(1, true, n === 0 ? 24 : 4));
@@ -111,7 +111,7 @@ test("while a shard that is out keeps the others' events back, whoever wants pre
   }
   const replays = () => b.streams.slice(1).filter(({ cancelled }) => !cancelled);
   for (const upstream of replays()) upstream.created();
-  // More than a feed holds, while one of them waits for what is still to come.
+  // More than a feed holds, while one of them waits for later events.
   for (let shardRevision = 3; shardRevision < 23; shardRevision++) {
     timeline.add(1);
     for (const upstream of replays()) upstream.bring([shardRevision], false, 1 << 20);
@@ -128,14 +128,14 @@ test("while a shard that is out keeps the others' events back, whoever wants pre
   }
   timeline.add(1);
   for (const upstream of replays()) {
-    assert.ok(upstream === replays()[0] || !upstream.paused, "a replay takes no more");
+    assert.ok(upstream === replays()[0] || !upstream.paused, "only the waiting replay is paused");
     upstream.bring([23]);
   }
   await watches[0].client.has(1);
   assert.deepEqual(watches[0].client.events, [24]);
 });
 
-test("watches with and without previous keys come and go while others write: each has all of its events", async (t) => {
+test("watches with and without previous keys come and go while clients write, and each gets all its events", async (t) => {
   const next = random(newSeed("previous keys"));
   const shards = await startEtcds(3);
   const proxy = await openProxy(shards);
@@ -187,14 +187,14 @@ test("watches with and without previous keys come and go while others write: eac
       if (next(2) === 0) await progress();
     }
     await join(false);
-    // All that want previous keys leave, and the shards are no longer asked for them.
+    // All watchers that want previous keys leave, and the proxy no longer requests them.
     const target = await progress();
     for (const watch of watches.filter(({ prevKv, stream }) => prevKv && stream !== staying)) {
       if (watch.stream.error === undefined) await watch.stream.reaches(watch.watchId, target);
       watch.stream.close();
     }
     const before = await opened();
-    await until("the shards are watched anew", async () => (await opened()) >= before + 3);
+    await until("the watches on the shards are replaced", async () => (await opened()) >= before + 3);
   }
   writing = false;
   await Promise.all(writers);
@@ -230,7 +230,7 @@ test("watches with and without previous keys come and go while others write: eac
   }
 });
 
-test("a feed that owes something goes on with previous keys; none has them for good because nobody was left to want them", async (t) => {
+test("a feed that owes events keeps previous keys, but not after the last watcher that wants them has left", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
   const timeline = new FakeTimeline(1);
   const fake = new FakeShard();

@@ -17,7 +17,7 @@ after(async () => {
   await Promise.all(shards.map((shard) => shard.remove()));
 });
 
-test("a start before all revisions is refused, as by newer etcds", async () => {
+test("a start revision below 0 is refused, as by newer etcds", async () => {
   const refusals = [];
   for (const endpoint of [proxy.addresses[0], shards[0].endpoint]) {
     const from = new EtcdClient(endpoint);

@@ -15,7 +15,7 @@ export interface TestWatchService {
   close(): void;
 }
 
-/** The Watch service over a store of its own, without a transport. */
+/** The Watch service over a separate store, without a transport. */
 export async function openWatchService(
   shards: readonly EtcdProcess[],
   limits: WatchLimits,
@@ -40,7 +40,7 @@ export async function openWatchService(
   return { service, store, close };
 }
 
-/** The server's end of a stream whose client takes something only when the test says so. */
+/** The server's end of a stream. The test controls when the client reads. */
 export class TestStream implements ServerStream {
   readonly metadata = { get: () => undefined };
   readonly deadline = Number.POSITIVE_INFINITY;
@@ -50,7 +50,7 @@ export class TestStream implements ServerStream {
   highest = 0;
   paused = false;
   error: StatusError | undefined;
-  /** What the client has taken. */
+  /** Frames that the client has read. */
   readonly frames: WatchResponse[] = [];
   private readonly queue: Uint8Array[] = [];
   private blocked = false;
@@ -59,7 +59,7 @@ export class TestStream implements ServerStream {
   private readonly cancels = new Set<() => void>();
   private changed: () => void = () => {};
 
-  /** Up to `highWaterBytes` the client takes everything at once. */
+  /** The client reads everything at once up to `highWaterBytes`. */
   constructor(
     readonly path: string,
     private readonly highWaterBytes: number,
@@ -73,7 +73,7 @@ export class TestStream implements ServerStream {
     this.message(message);
   }
 
-  /** The client takes all that is queued. */
+  /** Reads all queued frames. */
   drain(): void {
     for (const frame of this.queue.splice(0)) this.frames.push(WatchResponse.decode(frame));
     this.queuedBytes = 0;
@@ -87,7 +87,7 @@ export class TestStream implements ServerStream {
     for (const listener of this.cancels) listener();
   }
 
-  /** Resolves once the condition holds; looked at whenever something is sent. */
+  /** Resolves once the condition holds. It is checked after each frame. */
   async until(condition: () => boolean): Promise<void> {
     while (!condition()) {
       await new Promise<void>((resolve) => {

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Slabs } from "../../src/turn/slabs.js";
 
-test("pieces have memory of their own, and what is kept of them is about what is held", () => {
+test("pieces do not share memory, and kept pieces hold little more than their size", () => {
   const { allocate } = new Slabs();
   const pieces: Buffer[] = [];
   let kept = 0;
   for (let n = 0; n < 5_000; n++) {
-    // What else goes on in the process.
+    // Other allocations of the process.
     Buffer.allocUnsafe(3_000);
     const piece = allocate(n % 500 === 0 ? 100_000 + n : n % 400);
     piece.fill(n);

@@ -7,7 +7,7 @@ import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { openWatchService, TestStream } from "./service.js";
 import { bytes, EtcdClient, EVERYTHING, keysOf, openProxy, prefixEnd } from "./support.js";
 
-/** A history far smaller than what is written, and streams that are full soon. */
+/** A history far smaller than the events, and streams that fill up soon. */
 const LIMITS = { historyBytes: 2 << 20, streamBufferBytes: 1 << 20, progressNotifyMs: 600_000 };
 
 let shards: EtcdProcess[];
@@ -26,7 +26,7 @@ after(async () => {
   await Promise.all(shards.map((shard) => shard.remove()));
 });
 
-test("a client that does not read delays nobody and misses nothing", async () => {
+test("a client that does not read delays no other client and misses nothing", async () => {
   const slow = new EtcdClient(proxy.addresses[0]);
   const stuck = slow.watch();
   const ofSlow = await stuck.create(EVERYTHING);
@@ -68,7 +68,7 @@ test("what is queued for a client that does not read is bounded", async () => {
   const value = "v".repeat(130_000);
   let last = 0;
   for (let n = 0; n < 100; n++) last = await client.set(`${"abc"[n % 3]}/bounded/${n % 5}`, value);
-  // A watch of another stream shows when the hub has handed all out.
+  // A watch of another stream shows when the hub has delivered everything.
   const witness = new TestStream(Watch.Watch, Number.POSITIVE_INFINITY);
   service.stream.get(Watch.Watch)!(witness);
   witness.create({ ...EVERYTHING, startRevision: last });
@@ -76,7 +76,7 @@ test("what is queued for a client that does not read is bounded", async () => {
   const bound = LIMITS.streamBufferBytes + FRAME_BYTES + 1_000;
   assert.ok(stream.queuedBytes > LIMITS.streamBufferBytes, `${stream.queuedBytes}`);
   assert.ok(stream.queuedBytes < bound, `${stream.queuedBytes}`);
-  // The client takes a frame now and then.
+  // The client reads a frame now and then.
   while (!stream.frames.some(({ watchId, header }) => watchId === 1 && header!.revision >= last)) {
     await stream.until(() => stream.queuedBytes > 0);
     stream.drain();
@@ -118,7 +118,7 @@ test("many watches of one slow stream catch up, each completely", async () => {
   slow.close();
 });
 
-test("large revisions: whole, or in marked fragments for who asked for them", async () => {
+test("large revisions are sent whole, or in marked fragments if the watch requests them", async () => {
   const value = bytes("x".repeat(100_000));
   const put = (n: number) => ({ kind: "put" as const, request: { key: bytes(`a/large/${n}`), value } });
   const puts = Array.from({ length: 14 }, (_, n) => put(n));

@@ -26,14 +26,15 @@ import {
 } from "../../src/wire/messages.js";
 import { KV, Lease, Watch } from "../../src/wire/paths.js";
 
-/** How long a frame may take before a test fails, ms: two cores are shared by all tests. */
-const PATIENCE = 60_000;
+/** How long a test waits for a frame. Long, because all tests share two cores. */
+const FRAME_TIMEOUT_MS = 60_000;
 
 export const bytes = (text: string): Buffer => Buffer.from(text, "latin1");
 export const text = (value: Uint8Array): string => Buffer.from(value).toString("latin1");
 
-/** Range ends: of all keys, and of those with a prefix. */
+/** The range end of all keys. */
 export const NO_END = Buffer.of(0);
+/** The range end of all keys with a prefix. */
 export const prefixEnd = (prefix: string): Buffer => {
   const end = bytes(prefix);
   end[end.length - 1] += 1;
@@ -62,7 +63,7 @@ export function configOf(shards: Endpoints, settings: Settings = {}): Config {
 
 type Request<M> = M extends Codec<infer T> ? Init<T> : never;
 
-/** A client of an etcd, or of what looks like one. */
+/** A client of an etcd or a proxy. */
 export class EtcdClient {
   private readonly client: Client;
 
@@ -80,7 +81,7 @@ export class EtcdClient {
   compact = this.method(KV.Compact, CompactionRequest, CompactionResponse);
   grant = this.method(Lease.LeaseGrant, LeaseGrantRequest, LeaseGrantResponse);
 
-  /** Puts text and answers the revision. */
+  /** Puts text. Resolves to the revision. */
   async set(key: string, value: string | Uint8Array): Promise<number> {
     const { header } = await this.put({
       key: bytes(key),
@@ -89,12 +90,12 @@ export class EtcdClient {
     return header!.revision;
   }
 
-  /** Deletes a key and answers the revision. */
+  /** Deletes a key. Resolves to the revision. */
   async delete(key: string): Promise<number> {
     return (await this.deleteRange({ key: bytes(key) })).header!.revision;
   }
 
-  /** `headers` are sent along as metadata. */
+  /** `headers` are sent as metadata. */
   watch(headers: Readonly<Record<string, string>> = {}): WatchStream {
     const metadata = Metadata.fromHttp2Headers(headers);
     return new WatchStream(this.client.makeBidiStreamRequest(Watch.Watch, same, same, metadata));
@@ -130,11 +131,11 @@ export function show({ type, kv }: Event): string {
   return `${kv!.modRevision} ${type === 0 ? `+${text(kv!.key)}=${text(kv!.value)}` : `-${text(kv!.key)}`}`;
 }
 
-/** Events by revision and key, for those with large values. */
+/** Events as revision and key, for events with large values. */
 export const keysOf = (events: readonly Event[]): string[] =>
   events.map(({ kv }) => `${kv!.modRevision} ${text(kv!.key)}`);
 
-/** One watch stream: everything it has received, and waiting for more. */
+/** One watch stream, with all frames that it has received. */
 export class WatchStream {
   /** All frames, in order. */
   readonly frames: WatchResponse[] = [];
@@ -156,7 +157,7 @@ export class WatchStream {
     this.stream.write(toBuffer(WatchRequest.encode(request)));
   }
 
-  /** Creates a watch; resolves with its `created` frame. */
+  /** Creates a watch. Resolves to its `created` frame. */
   async create(request: Partial<WatchCreateRequest>): Promise<WatchResponse> {
     const before = this.frames.filter(({ created }) => created).length;
     this.send({ kind: "create", request });
@@ -165,7 +166,7 @@ export class WatchStream {
     return created();
   }
 
-  /** Asks for progress; resolves with its revision. */
+  /** Requests progress. Resolves to its revision. */
   async progress(): Promise<number> {
     const asked = this.frames.length;
     this.send({ kind: "progress" });
@@ -174,7 +175,7 @@ export class WatchStream {
     return answer()!.header!.revision;
   }
 
-  /** All events of a watch so far. */
+  /** Returns all events of a watch so far. */
   eventsOf(id: number): Event[] {
     return this.frames.flatMap(({ watchId, events }) => (watchId === id ? events : []));
   }
@@ -192,7 +193,7 @@ export class WatchStream {
     );
   }
 
-  /** Resolves once `condition` holds; checked after each frame. */
+  /** Resolves once `condition` holds. It is checked after each frame. */
   async until(what: string, condition: () => boolean): Promise<void> {
     if (condition()) return;
     await new Promise<void>((resolve, reject) => {
@@ -206,14 +207,17 @@ export class WatchStream {
         else if (this.error !== undefined) end(() => reject(this.error));
       };
       const timer = setTimeout(
-        () => end(() => reject(new Error(`no ${what} within ${PATIENCE} ms; ${this.frames.length} frames`))),
-        PATIENCE,
+        () =>
+          end(() =>
+            reject(new Error(`no ${what} within ${FRAME_TIMEOUT_MS} ms; ${this.frames.length} frames`)),
+          ),
+        FRAME_TIMEOUT_MS,
       );
       this.waiting.add(check);
     });
   }
 
-  /** Stops taking frames. */
+  /** Stops reading frames. */
   pause(): void {
     this.stream.pause();
   }
@@ -227,8 +231,8 @@ export class WatchStream {
   }
 
   /**
-   * What holds for every watch whatever happens: revisions ascend, a revision is in one frame (or in marked
-   * fragments), and a header is a watermark: above the frame's own events, and nothing at or below it comes later.
+   * Checks what holds for every watch. Revisions ascend. A revision is in one frame, or in marked fragments. A header is a
+   * watermark: not below the frame's own events, and nothing at or below it arrives later.
    */
   check(): void {
     const state = new Map<number, { last: number; watermark: number; fragment: boolean }>();

@@ -1,4 +1,5 @@
 import type { Logger } from "../ops/log.js";
+import { byIndex } from "../shard/byIndex.js";
 import type { Shard } from "../shard/shard.js";
 import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
@@ -16,45 +17,50 @@ import { Sealer } from "./sealer.js";
 import type { WatchStats, WatchStatus } from "./stats.js";
 import type { Watcher } from "./watcher.js";
 
-export interface RunDeps {
+export interface WatchLoopDeps {
   readonly timeline: Timeline;
   /** In configured order. */
   readonly shards: readonly Shard[];
   readonly log: Pick<Logger, "info" | "warn">;
   readonly runtime: Runtime;
   readonly stats: WatchStats;
-  /** Memory for the events of recent revisions, bytes. */
+  /** Bytes of memory for the events of recent revisions. */
   readonly historyBytes: number;
-  /** Whether events come with their previous keys from the beginning on. */
+  /** True if events come with their previous keys from the start. */
   readonly prevKv: boolean;
-  /** Watchers may have come further. */
+  /** Called when watermarks may have risen. */
   progressed(): void;
-  /** Some shard is out; told again and again as long as that is so. */
+  /** Called repeatedly while a shard is out, see `isOut`. */
   outage(): void;
-  /** A watcher has been taken out of its place because what it needs was compacted. */
+  /** Called when a watcher was removed because revisions that it needs were compacted. */
   compacted(watcher: Watcher, compactRevision: number): void;
 }
 
-/** What is handed out before others have their turn: revisions, and bytes of events. */
+/** Revisions delivered in a turn of the event loop. */
 const SLICE_REVISIONS = 1_000;
+/** Bytes of events delivered in a turn. */
 const SLICE_BYTES = 4 << 20;
-/** Backlog, in revisions, with which watchers keep up: each revision has responses of its own, as from etcd. */
-const SINGLE_REVISIONS = 8;
-/** How long a shard may owe a revision before those that do not need the shard are served without it, ms. */
-const AHEAD_AFTER = 300;
-/** Bytes of events that are handed out ahead; with more the shard is waited for after all. */
-const AHEAD_BYTES = 16 << 20;
-/** How often feeds are looked at, and how long a shard may owe what is sealed until its watch is opened anew, ms. */
-const CHECK_INTERVAL = 1_000;
-const SILENCE_LIMIT = 5_000;
-/** How long a shard may carry no watch until it counts as out, ms; without a leader etcd waits for three elections. */
-const OUTAGE_LIMIT = 4_000;
-const RETRY_DELAY = 1_000;
+/** With a backlog of at most this many revisions, each revision gets a separate response, as from etcd. */
+const MAX_SINGLE_REVISIONS = 8;
+/** How long a shard may owe a revision before watchers that do not need the shard get later revisions. */
+const AHEAD_DELAY_MS = 300;
+/** Most bytes of events that are delivered ahead of a revision that a shard owes. */
+const MAX_AHEAD_BYTES = 16 << 20;
+/** How often feeds are checked. */
+const CHECK_INTERVAL_MS = 1_000;
+/** A watch is reopened if its shard owes a sealed revision and has been silent for this long. */
+const SILENCE_LIMIT_MS = 5_000;
+/** A shard without a watch for this long counts as out. etcd waits for three elections before it reports a lost leader. */
+const OUTAGE_LIMIT_MS = 4_000;
+const RETRY_DELAY_MS = 1_000;
 
-/** The hub while it runs: upstream watches, merged revisions, their history, and every attached watcher's place. */
-export class Running {
+/**
+ * The hub's working part, from the first watcher to the last: the upstream watches, the merged revisions, their history,
+ * and the place of each attached watcher. A place is the fan-out, the history or a replay.
+ */
+export class WatchLoop {
   private readonly feeds: Feed[];
-  /** Shard → the first revision that is not lost to its watchers, 0 where nothing was. */
+  /** By shard: the first revision whose events were not lost; 0 if none were. */
   private readonly begins: number[];
   private readonly sealers: readonly Sealer[];
   private readonly merger: Merger<KeyedEvent[]>;
@@ -62,14 +68,15 @@ export class Running {
   private readonly fanout: Fanout;
   private readonly replays: Replays;
   private readonly catchUps: CatchUp;
-  /** Synced watchers that came in the midst of what is handed out ahead: they get all of it in its turn. */
+  /** Synced watchers that arrived while revisions were delivered ahead. They get all revisions in order. */
   private readonly late = new Set<Watcher>();
-  /** Revisions at or below it stay out of the history: not all of them are known. */
+  /** Revisions at or below this one stay out of the history, because some of their events were lost. */
   private gap: number;
-  /** Whether the feeds are to bring previous keys. Where the history has them `history.fullFrom` tells. */
+  /** True while the feeds bring previous keys. The history has them from `history.fullFrom` on. */
   private prevKv: boolean;
+  /** Bytes of events delivered ahead. */
   private aheadBytes = 0;
-  /** Since when a shard owes the next revision, `Runtime.now()`. */
+  /** Since when a shard has owed the next revision, `Runtime.now()`. */
   private owedSince: number | undefined;
   private stopAheadTimer: (() => void) | undefined;
   private pumping = false;
@@ -77,7 +84,7 @@ export class Running {
   private readonly stopListening: () => void;
   private closed = false;
 
-  constructor(private readonly deps: RunDeps) {
+  constructor(private readonly deps: WatchLoopDeps) {
     const { timeline, shards, historyBytes, log, stats, runtime } = deps;
     const { head } = timeline;
     this.gap = head;
@@ -85,7 +92,7 @@ export class Running {
     this.begins = shards.map(() => 0);
     this.fanout = new Fanout(runtime.random);
     const { allocate } = new Slabs();
-    // The events' own revision is known: a pruned timeline may have forgotten it by now.
+    // The events' own revision is known here. It may have been pruned from the timeline.
     const own = { shardRevision: 0, revision: 0 };
     const maps = shards.map(
       (_, shard) => (shardRevision: number) =>
@@ -99,13 +106,13 @@ export class Running {
         events.map((raw) => {
           own.shardRevision = raw.modRevision;
           own.revision = revision;
-          return { key: keyText(raw.key), event: encodeEvent(raw, maps[shard], allocate) };
+          return { key: keyText(raw.key), event: encodeEvent(raw, byIndex(maps, shard), allocate) };
         }),
     );
     this.history = new History(historyBytes, head + 1);
     if (this.prevKv) this.history.fullFrom = head + 1;
     this.sealers = shards.map(
-      (_, shard) => new Sealer(timeline, shard, () => this.feeds[shard].sighted, runtime),
+      (_, shard) => new Sealer(timeline, shard, () => this.feed(shard).sighted, runtime),
     );
     this.feeds = shards.map((_, shard) => this.openFeed(shard, timeline.cut(shard) + 1, false));
     this.replays = new Replays({
@@ -128,10 +135,10 @@ export class Running {
       progressed: deps.progressed,
     });
     this.stopListening = timeline.onAdvance(() => this.advanced());
-    this.stopChecks = runtime.interval(CHECK_INTERVAL, () => this.check(), true);
+    this.stopChecks = runtime.interval(CHECK_INTERVAL_MS, () => this.check(), true);
   }
 
-  /** Puts a watcher that is in no place where it belongs. */
+  /** Puts a watcher that has no place into one. */
   place(watcher: Watcher): void {
     if (watcher.wantsPrevKv) this.bringPrevKv();
     const first = this.history.firstFor(watcher.wantsPrevKv);
@@ -155,7 +162,7 @@ export class Running {
     }
   }
 
-  /** Takes a watcher out of its place. */
+  /** Removes a watcher from its place. */
   take(watcher: Watcher): void {
     if (watcher.state === "synced") {
       this.fanout.remove(watcher);
@@ -168,19 +175,19 @@ export class Running {
     watcher.state = "detached";
   }
 
-  /** A lagging watcher's client takes events. */
+  /** To be called when a lagging watcher's client takes events. */
   catchUp(watcher: Watcher): void {
     this.catchUps.add(watcher);
   }
 
-  /** No watcher wants previous keys any more: the shards need not read them. */
+  /** Stops the feeds' previous keys. To be called when no watcher wants them. */
   dropPrevKv(): void {
     this.prevKv = false;
     this.history.fullFrom = Number.POSITIVE_INFINITY;
     this.check();
   }
 
-  /** Newest revision at or below which the watcher is shown nothing any more; beyond the head for a start in the future. */
+  /** Returns the newest revision up to which the watcher has got all events; above the head for a start in the future. */
   position(watcher: Watcher): number {
     if (watcher.state !== "synced") return watcher.next - 1;
     const { delivered } = this.merger;
@@ -198,12 +205,12 @@ export class Running {
     };
   }
 
-  /** The first revision that the upstream watches bring of all its shards, as far as one has begun anew. */
+  /** Returns the first revision of which no event for the watcher's shards was lost. */
   private beginFor(watcher: Watcher): number {
-    return watcher.shards.reduce((latest, shard) => Math.max(latest, this.begins[shard]), 0);
+    return watcher.shards.reduce((latest, shard) => Math.max(latest, byIndex(this.begins, shard)), 0);
   }
 
-  /** Up to which revision the synced watchers of these shards have been offered all, in its turn or ahead; but for late ones. */
+  /** Returns the revision up to which synced watchers of these shards were offered all events. Not for late watchers. */
   private coveredFor(shards: readonly number[]): number {
     const { delivered, ahead, owing } = this.merger;
     if (ahead === delivered) return delivered;
@@ -212,11 +219,12 @@ export class Running {
     return Math.max(covered, delivered);
   }
 
-  /** True when a shard has carried no watch for seconds: it can not be reached, or has no leader. */
+  /** True if a shard has had no watch for seconds: it is unreachable, or has no leader. */
   isOut(shard: number): boolean {
-    return this.feeds[shard].broken > OUTAGE_LIMIT;
+    return this.feed(shard).broken > OUTAGE_LIMIT_MS;
   }
 
+  /** Ends all watches and timers. Watchers are not notified. */
   close(): void {
     this.closed = true;
     this.stopListening();
@@ -235,7 +243,7 @@ export class Running {
     this.checkPrevKv();
   }
 
-  /** Whether all that is still to be handed out has its previous keys: until then replays serve those that want them. */
+  /** Checks if all undelivered events have previous keys. Until then replays serve the watchers that want them. */
   private checkPrevKv(): void {
     const { history, feeds, merger, replays } = this;
     if (!this.prevKv || history.fullFrom < Number.POSITIVE_INFINITY) return;
@@ -247,16 +255,16 @@ export class Running {
   private openFeed(shard: number, from: number, fromCompacted: boolean): Feed {
     const { shards, log, stats, runtime } = this.deps;
     return new Feed({
-      shard: shards[shard],
-      stats: stats.upstream[shard],
+      shard: byIndex(shards, shard),
+      stats: byIndex(stats.upstream, shard),
       from,
       fromCompacted,
       prevKv: this.prevKv,
       log,
       runtime,
       arrived: () => {
-        this.sealers[shard].sighted();
-        // Mostly an event comes before its seal: then it is the timeline's next advance that hands it out.
+        byIndex(this.sealers, shard).sighted();
+        // Most events arrive before their seal. Those are delivered at the timeline's next advance.
         if (this.merger.delivered < this.deps.timeline.head) this.pumpSoon();
       },
       lost: (compacted) => void this.lost(shard, compacted),
@@ -274,27 +282,27 @@ export class Running {
       this.merger.learn();
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      this.skipForgotten();
+      this.skipPruned();
     }
   }
 
   private pumpSoon(): void {
     if (this.closed || this.pumping) return;
     this.pumping = true;
-    // With the answer to the write, and in the same turn of the event loop.
+    // In the same turn of the event loop, together with the response to the write.
     this.deps.runtime.soon(() => {
       this.pumping = false;
       if (!this.closed) this.pump();
     });
   }
 
-  /** Hands out what is there, in order. */
+  /** Delivers the revisions that are complete, in order. */
   private pump(): void {
     const { merger } = this;
     this.learn();
     const from = merger.delivered;
-    // With more to hand out revisions share responses, as with etcd's watchers that have fallen behind.
-    const single = this.deps.timeline.head - from <= SINGLE_REVISIONS;
+    // With a larger backlog revisions share responses, as for etcd's watchers that have fallen behind.
+    const single = this.deps.timeline.head - from <= MAX_SINGLE_REVISIONS;
     let bytes = 0;
     let more = true;
     while (bytes < SLICE_BYTES && merger.delivered - from < SLICE_REVISIONS) {
@@ -324,12 +332,12 @@ export class Running {
     else this.owedSince = undefined;
   }
 
-  /** A shard that is down holds only those that need it. */
+  /** Delivers later revisions to watchers that do not need the shards that owe. */
   private pumpAhead(): void {
     const now = this.deps.runtime.now();
     this.owedSince ??= now;
-    if (now - this.owedSince < AHEAD_AFTER) {
-      this.stopAheadTimer ??= this.deps.runtime.timer(AHEAD_AFTER, () => {
+    if (now - this.owedSince < AHEAD_DELAY_MS) {
+      this.stopAheadTimer ??= this.deps.runtime.timer(AHEAD_DELAY_MS, () => {
         this.stopAheadTimer = undefined;
         this.pumpSoon();
       });
@@ -337,7 +345,7 @@ export class Running {
     }
     const { merger } = this;
     const before = merger.ahead;
-    while (this.aheadBytes < AHEAD_BYTES) {
+    while (this.aheadBytes < MAX_AHEAD_BYTES) {
       const merged = merger.nextAhead();
       if (merged === undefined) break;
       this.aheadBytes += sizeOf(merged.events);
@@ -357,12 +365,12 @@ export class Running {
   }
 
   /**
-   * Sends what watchers were offered, and finds another place for those that could not take it. Late ones have been
-   * offered all up to `coveredForLate`, or nothing.
+   * Sends the events that watchers were offered, and moves those with slow clients to another place. Late watchers were
+   * offered all events up to `coveredForLate`; if undefined, nothing.
    */
   private send(coveredForLate: number | undefined): void {
     const { merger, fanout, late } = this;
-    // Handed out ahead, a watcher's events end where its own shards begin to owe.
+    // Ahead, a watcher is covered up to the first revision that one of its own shards owes.
     const slow =
       merger.ahead === merger.delivered
         ? fanout.flush(merger.delivered)
@@ -375,14 +383,17 @@ export class Running {
   }
 
   /**
-   * The shard was compacted beyond what its feed has: whoever needs that is told, now or when they come to it, and the
-   * feed begins anew with the first that is left, where others may have started already.
+   * The shard was compacted beyond what its feed has. Ends the watchers that need the lost events, now or when they get
+   * there, and restarts the feed at the compacted revision, where new watchers may have started already.
    */
   private async lost(shard: number, compacted: number): Promise<void> {
     const { timeline, shards, log } = this.deps;
-    log.warn({ shard: shards[shard].name, compacted }, "shard was compacted before its events were seen");
+    log.warn(
+      { shard: byIndex(shards, shard).name, compacted },
+      "shard was compacted before its events were seen",
+    );
     while (!timeline.isSealed(shard, compacted)) {
-      await timeline.seal(shard, compacted, true).catch(() => this.pause(RETRY_DELAY));
+      await timeline.seal(shard, compacted, true).catch(() => this.pause(RETRY_DELAY_MS));
       if (this.closed) return;
     }
     const revision = await compactRevisionOf(timeline, shard, compacted);
@@ -394,14 +405,18 @@ export class Running {
     this.pumpSoon();
   }
 
+  private feed(shard: number): Feed {
+    return byIndex(this.feeds, shard);
+  }
+
   private pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
       this.deps.runtime.timer(ms, resolve);
     });
   }
 
-  /** The timeline itself has forgotten revisions that were not handed out: this proxy was away for long. */
-  private skipForgotten(): void {
+  /** The timeline has pruned revisions that were not delivered, because this proxy was cut off for long. Skips them. */
+  private skipPruned(): void {
     const { timeline } = this.deps;
     const { compactRevision } = timeline;
     for (const [shard, feed] of this.feeds.entries())
@@ -414,9 +429,10 @@ export class Running {
     this.merger.learn();
   }
 
-  private dropBelow(compactRevision: number, concerned: (watcher: Watcher) => boolean): void {
+  /** Ends the affected watchers that need revisions below `compactRevision`. */
+  private dropBelow(compactRevision: number, isAffected: (watcher: Watcher) => boolean): void {
     for (const watcher of this.fanout.members()) {
-      if (!concerned(watcher) || this.position(watcher) + 1 >= compactRevision) continue;
+      if (!isAffected(watcher) || this.position(watcher) + 1 >= compactRevision) continue;
       this.take(watcher);
       this.deps.compacted(watcher, compactRevision);
     }
@@ -425,13 +441,13 @@ export class Running {
   private check(): void {
     this.feeds.forEach((feed, shard) => {
       if (feed.reached < this.deps.timeline.cut(shard)) {
-        if (feed.silence > SILENCE_LIMIT) feed.reopen();
+        if (feed.silence > SILENCE_LIMIT_MS) feed.reopen();
       } else if (!this.prevKv) {
-        // Not while it owes something: a compaction could overtake the next watch, where this one still brings all.
+        // Not while the shard owes a revision: a compaction could overtake a new watch, and this one still brings all events.
         feed.bringPrevKv(false);
       }
     });
-    this.replays.reopenSilent(SILENCE_LIMIT);
+    this.replays.reopenSilent(SILENCE_LIMIT_MS);
     if (this.feeds.some((_, shard) => this.isOut(shard))) this.deps.outage();
   }
 }
