@@ -12,29 +12,28 @@ import type { CallOptions, Done, Shard, ShardStream, StreamEvents, StreamOptions
 
 export interface GuardedShard extends Shard {
   /**
-   * Reads the shard's revision, linearizably. Rejects with DATA_LOSS when it is below what was sealed, with
-   * FAILED_PRECONDITION when it is another cluster, and with what the read fails with otherwise.
+   * Checks the shard by a linearizable read of its revision. Rejects with DATA_LOSS if the revision is below one that was
+   * sealed, with FAILED_PRECONDITION if the shard is another cluster, and otherwise with the error of the read.
    */
   verify(): Promise<void>;
 }
 
-/** Tells whether the cluster that answers is the shard. */
+/** Decides if the cluster that responds is the shard. */
 export interface Recognition {
-  /** A linearizable Range whose answer tells it. */
+  /** A linearizable Range request whose response shows it. */
   readonly request: Uint8Array;
-  /** Resolves to why the shard is refused for good. Rejects when that can not be found out now. */
+  /** Resolves to the error to refuse the shard with, or undefined. Rejects if it cannot be decided now. */
   judge(response: Uint8Array): Promise<StatusError | undefined>;
 }
 
 /**
- * A shard that is refused once it has lost data: when it answers a linearizable request with a revision below
- * `sealed()` as it was when the request was sent, or comes back as a cluster with another id than `clusterId()`
- * (decimal; undefined while it is not known), or is refused by `recognition`. From then on every call and stream fails with DATA_LOSS; only
- * a new proxy looks again.
+ * Wraps a shard and refuses it once it has lost data. This is the case if it responds to a linearizable request with a
+ * revision below `sealed()` at the time of the request, if its cluster id is not `clusterId()` (decimal; undefined while
+ * unknown), or if `recognition` refuses it. From then on every call and stream fails with the error of that check, until
+ * the proxy is restarted.
  *
- * Before the first request, and again after the connection was lost, the shard's revision is read before anything
- * else goes there, so that an etcd that came back with older data gets no write. Reads that may lag do not wait for
- * that.
+ * Before the first request, and after each lost connection, a probe reads the shard's revision before any other request
+ * is sent, so that an etcd that came back with older data gets no write. Reads that may lag do not wait for the probe.
  */
 export function guardShard(
   shard: Shard & Pick<ShardClient, "onDisconnect">,
@@ -46,7 +45,7 @@ export function guardShard(
   return new Guard(shard, sealed, clusterId, runtime, recognition);
 }
 
-/** Answered through the shard's log (unless the call may lag), with the revision after it in the header. */
+/** Methods that go through the shard's log unless the call may lag. Their response header has a current revision. */
 const LINEARIZABLE: ReadonlySet<string> = new Set([
   KV.Range,
   KV.Put,
@@ -58,9 +57,9 @@ const LINEARIZABLE: ReadonlySet<string> = new Set([
 ]);
 
 const EMPTY = new Uint8Array(0);
-/** Pause before a shard with open streams that could not be asked is asked again, ms. */
+/** Pause before a failed probe of a shard with open streams is repeated. */
 const PROBE_RETRY_MS = 1_000;
-/** Any key will do; this one is nobody's. */
+/** Accepts every cluster. */
 const ANY_CLUSTER: Recognition = {
   request: PROBE,
   judge: async () => undefined,
@@ -69,10 +68,11 @@ const ANY_CLUSTER: Recognition = {
 class Guard implements GuardedShard {
   readonly index: number;
   readonly name: string;
+  /** The error that the shard is refused with. */
   private loss: StatusError | undefined;
-  /** The shard may have been exchanged since it was last heard of. */
+  /** True if the shard may have been replaced since the last probe. */
   private suspect = true;
-  /** How often there was a reason to suspect it. */
+  /** Number of times that the shard became suspect. */
   private suspicions = 0;
   private probing: ((error: StatusError | undefined) => void)[] | undefined;
   private readonly streams = new Set<{ end(error: StatusError): void }>();
@@ -128,7 +128,7 @@ class Guard implements GuardedShard {
       closed: (error) => {
         if (ended) return;
         end();
-        // A client that may not do something must not make the guard ask.
+        // A refused client must not cause a probe.
         if (!isDenied(error)) this.suspectAgain();
         events.closed(error);
       },
@@ -142,7 +142,7 @@ class Guard implements GuardedShard {
       },
     };
     this.streams.add(entry);
-    // A stream says nothing of what the shard has lost, so it is asked besides.
+    // A stream does not show that the shard has lost data, so a probe must.
     if (this.suspect) this.probeForStreams();
     return {
       send: (message, last) => stream.send(message, last),
@@ -155,7 +155,7 @@ class Guard implements GuardedShard {
     };
   }
 
-  /** Asks until there is an answer, for as long as there are streams that would not notice a loss. */
+  /** Repeats the probe until it succeeds, while there are open streams. They would not notice a loss. */
   private probeForStreams(): void {
     this.probe((error) => {
       if (error === undefined || this.loss !== undefined || this.streams.size === 0) return;
@@ -190,13 +190,12 @@ class Guard implements GuardedShard {
     let cancelled = false;
     const cancel = this.shard.unary(path, request, options, (error, response) => {
       this.note(error);
-      if (error === undefined) this.compare(response, least);
+      if (error === undefined) this.checkRevision(response, least);
       if (!etcd.futureRevision.is(error)) {
         done(this.loss ?? error, response);
         return;
       }
-      // What the timeline has sealed cannot be in the future: either the client named a revision of its own, or
-      // the shard lost it.
+      // A sealed revision cannot be in the future. Either the client chose this revision, or the shard has lost it.
       this.probe((probed) => {
         if (!cancelled) done(probed ?? error, EMPTY);
       });
@@ -216,7 +215,7 @@ class Guard implements GuardedShard {
     this.suspicions++;
   }
 
-  /** Reads the shard's revision, once for all who ask meanwhile. Never calls `done` before it returns. */
+  /** Reads the shard's revision. Concurrent callers share one read. Never calls `done` synchronously. */
   private probe(done: (error: StatusError | undefined) => void): void {
     if (this.loss !== undefined) {
       process.nextTick(done, this.loss);
@@ -234,8 +233,8 @@ class Guard implements GuardedShard {
         return;
       }
       const { suspicions } = this;
-      this.recognise(response);
-      this.compare(response, least);
+      this.checkCluster(response);
+      this.checkRevision(response, least);
       if (this.loss !== undefined) {
         this.probed(undefined);
         return;
@@ -243,7 +242,7 @@ class Guard implements GuardedShard {
       this.recognition.judge(response).then(
         (refusal) => {
           if (refusal !== undefined) this.refuse(refusal);
-          // What was lost meanwhile may have come back as another etcd.
+          // A connection that was lost in the meantime may have come back to another etcd.
           this.suspect = this.suspicions !== suspicions;
           this.probed(undefined);
         },
@@ -259,7 +258,7 @@ class Guard implements GuardedShard {
     for (const each of waiting) each(this.loss ?? error);
   }
 
-  private compare(response: Uint8Array, least: number): void {
+  private checkRevision(response: Uint8Array, least: number): void {
     const revision = peekRevision(response);
     if (revision >= least || this.loss !== undefined) return;
     this.refuse(
@@ -272,7 +271,7 @@ class Guard implements GuardedShard {
     );
   }
 
-  private recognise(response: Uint8Array): void {
+  private checkCluster(response: Uint8Array): void {
     const expected = this.clusterId();
     const found = peekHeader(response).clusterId.toString();
     if (expected === undefined || found === expected || this.loss !== undefined) return;
@@ -280,7 +279,7 @@ class Guard implements GuardedShard {
       new StatusError(
         Code.FAILED_PRECONDITION,
         `${describeShard(this)} is the etcd cluster ${found}, but the store was made with cluster ${expected}: ` +
-          "look at the shard's endpoints; if the cluster was rebuilt from its newest data, " +
+          "check the shard's endpoints; if the cluster was rebuilt from its newest data, " +
           `make it known with \`braid adopt ${this.name}\``,
       ),
     );
@@ -292,7 +291,7 @@ class Guard implements GuardedShard {
   }
 }
 
-/** A stream to a shard that is refused. */
+/** Returns a stream that fails with `loss` at once. */
 function refusedStream(loss: StatusError, events: StreamEvents): ShardStream {
   let cancelled = false;
   process.nextTick(() => {

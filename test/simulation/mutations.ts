@@ -165,7 +165,7 @@ export const MUTATIONS: readonly (readonly [name: string, mutation: Mutation, wh
     ],
     ["a part that is missing was never granted", patch(Parts.prototype, "mayLackGrant", () => true), STRUCK],
     ["a shard is not looked at after its connection was lost", patch(GUARD, "suspectAgain", nothing)],
-    ["a shard's revision is not compared", patch(GUARD, "compare", nothing)],
-    ["a shard may be any cluster", patch(GUARD, "recognise", nothing)],
+    ["a shard's revision is not compared", patch(GUARD, "checkRevision", nothing)],
+    ["a shard may be any cluster", patch(GUARD, "checkCluster", nothing)],
     ["streams do not make the guard ask", patch(GUARD, "probeForStreams", nothing)],
   ];
