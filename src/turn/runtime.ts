@@ -1,26 +1,27 @@
 import { beforeDeparture } from "./departures.js";
 
-/** Time and chance. The simulation replaces them. */
+/** Time and randomness. The simulation replaces them. */
 export interface Runtime {
-  /** Milliseconds since some moment in the past. Never goes back; for durations. */
+  /** Milliseconds since an arbitrary moment. Monotonic; for durations. */
   now(): number;
-  /** Milliseconds since the epoch, a whole number. May jump; for deadlines and ids. */
+  /** Whole milliseconds since the epoch. May jump; for deadlines and ids. */
   date(): number;
   /**
-   * Calls `fn` after `ms` milliseconds. A `background` timer does not keep the process running. Returns a function that
-   * cancels it.
+   * Calls `fn` after `ms` milliseconds. Returns a function that cancels the timer. A `background` timer does not keep the
+   * process running.
    */
   timer(ms: number, fn: () => void, background?: boolean): () => void;
-  /** Calls `fn` every `ms` milliseconds, otherwise like `timer`. */
+  /** Like `timer`, but calls `fn` every `ms` milliseconds. */
   interval(ms: number, fn: () => void, background?: boolean): () => void;
-  /** Calls `fn` once the input of this turn of the event loop has been handled, before its output leaves. */
+  /** Calls `fn` after the input of this turn of the event loop was handled and before its output is sent. */
   soon(fn: () => void): void;
   /** Calls `fn` in the next turn of the event loop. Returns a function that cancels it. */
   later(fn: () => void): () => void;
-  /** Uniform in [0, 1). */
+  /** Returns a uniform random number in [0, 1). */
   random(): number;
 }
 
+/** The runtime outside of simulations. */
 export const systemRuntime: Runtime = {
   now: () => performance.now(),
   date: () => Date.now(),
