@@ -2,21 +2,21 @@ import { Code, StatusError } from "../../src/status/error.js";
 import type { SimProxy } from "./proxy.js";
 import type { World } from "./world.js";
 
-/** What is known of a lease from outside, to judge its end by. */
+/** What clients know of a lease, to check its end against. */
 export interface LeaseRecord {
   readonly id: bigint;
   /** Seconds. */
   readonly ttl: number;
-  /** When the last renewal that was answered was sent, ms. */
+  /** When the last renewal with a response was sent, ms. */
   renewedAt: number;
-  /** Somebody wants its end, or has been told that it is dead. */
+  /** True if a client wants its end, or got a response that it is dead. */
   mayEnd: boolean;
   /**
-   * Something went wrong while a part was being placed. Then nobody may be able to prove that a missing part was never granted,
-   * and the lease may end early.
+   * True if something went wrong while a part was being placed. Then the proxies may lack the proof that a missing part was
+   * never granted, and the lease may end early.
    */
   excused: boolean;
-  /** Placements under way. */
+  /** Number of placements under way. */
   placing: number;
   /** When the first of its parts ended, ms. */
   firstEnd: number | undefined;
@@ -24,13 +24,13 @@ export interface LeaseRecord {
   allGone: number | undefined;
 }
 
-/** How its life ends. */
+/** How the lease ends. */
 export type Fate = "revoke" | "lapse" | "keep";
 
-/** A client with a lease: keeps it alive through any proxy, and puts keys under it. */
+/** A client with a lease. It keeps the lease alive through any proxy, and puts keys under it. */
 export class LeaseHolder {
   record: LeaseRecord | undefined;
-  /** It has done all that it will do. */
+  /** True once it has done all its work. */
   done = false;
   private stopped = false;
 
@@ -45,7 +45,7 @@ export class LeaseHolder {
     });
   }
 
-  /** Lets the lease lapse. */
+  /** Lets the lease expire. */
   stop(): void {
     this.stopped = true;
   }

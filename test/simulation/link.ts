@@ -9,36 +9,36 @@ import { answerOf, NOTHING, type SimShard } from "./shard.js";
 
 /** What goes wrong between the proxies and the shards. */
 export interface LinkFaults {
-  /** Chance that the connection breaks, at each call, and after each message of a stream. */
+  /** Chance that the connection breaks, at each call and after each message of a stream. */
   cut: number;
   /** Chance that a call takes long. */
   slow: number;
-  /** How much longer a watch's message may take than others, ms: the proxy is on a member that is behind. */
+  /** Extra delay of a watch's messages, ms. The proxy is on a member that lags. */
   lag: number;
-  /** Chance that a stream falls silent for good, at each of its messages. */
+  /** Chance that a stream falls silent, at each of its messages. */
   mute: number;
 }
 
 /**
- * No stream falls silent before that, ms: the shard answers calls through the same member, so a feed takes the silence of a young
- * watch for a compacted revision without events.
+ * No stream falls silent before this age. The shard serves calls through the same member, so a feed would take the silence
+ * of a young watch for a compacted revision without events.
  */
-const TALKATIVE = 2_000;
-/** How long a slow call takes at most, ms: sweeps for lost parts must not take so long that their proxy counts as blind. */
-const SLOW = 400;
+const MIN_TALKING_MS = 2_000;
+/** Longest delay of a slow call, ms. A sweep for lost parts must not take so long that its proxy counts as blind. */
+const MAX_SLOW_MS = 400;
 /** How long a call without a deadline waits, ms. */
-const REQUEST_TIMEOUT = 5_000;
+const REQUEST_TIMEOUT_MS = 5_000;
 
-/** Something under way that the loss of the connection ends. */
+/** A call or stream that ends with the connection. */
 interface UnderWay {
   fail(): void;
 }
 
-/** One proxy's connection to one shard: calls and streams with delays, breaks, and lost requests or answers. */
+/** One proxy's connection to one shard. Delays calls and streams, breaks, and loses requests and responses. */
 export class SimLink implements Shard, Pick<ShardClient, "onDisconnect"> {
   readonly index: number;
   readonly name: string;
-  /** Until when no connection can be made, ms. */
+  /** Time until which no connection can be made, ms. */
   downUntil = 0;
   private readonly underWay = new Set<UnderWay>();
   private readonly listeners: (() => void)[] = [];
@@ -48,9 +48,9 @@ export class SimLink implements Shard, Pick<ShardClient, "onDisconnect"> {
     private readonly random: Random,
     private readonly shard: SimShard,
     private readonly faults: LinkFaults,
-    /** Told of each write as it arrives. */
+    /** Called with each write as it arrives. */
     private readonly onWrite: (path: string) => void,
-    /** Told of each break. */
+    /** Called at each break. */
     private readonly onBreak: (ms: number) => void,
   ) {
     this.index = shard.index;
@@ -61,7 +61,7 @@ export class SimLink implements Shard, Pick<ShardClient, "onDisconnect"> {
     this.listeners.push(listener);
   }
 
-  /** The connection is lost, with all that is on it; none can be made for `ms`. */
+  /** Breaks the connection and ends everything on it. No connection can be made for `ms`. */
   break(ms: number): void {
     this.downUntil = Math.max(this.downUntil, this.clock.now + ms);
     this.onBreak(ms);
@@ -80,7 +80,7 @@ export class SimLink implements Shard, Pick<ShardClient, "onDisconnect"> {
       this.underWay.delete(entry);
       done(error, response);
     };
-    /** False once it can not be carried out any more. */
+    /** False once it can no longer be executed. */
     let arrives = true;
     const entry = {
       fail: () => {
@@ -89,7 +89,7 @@ export class SimLink implements Shard, Pick<ShardClient, "onDisconnect"> {
       },
     };
     const deadline = options.deadline ?? Number.POSITIVE_INFINITY;
-    const wait = Math.min(REQUEST_TIMEOUT, deadline - this.clock.date);
+    const wait = Math.min(REQUEST_TIMEOUT_MS, deadline - this.clock.date);
     const cancelTimeout = this.clock.after(wait, () => settle(this.timedOut(), NOTHING));
     if (this.isDown) {
       this.clock.after(this.random.below(20), () => settle(this.lost(), NOTHING));
@@ -97,7 +97,7 @@ export class SimLink implements Shard, Pick<ShardClient, "onDisconnect"> {
       this.underWay.add(entry);
       const { generation } = this.shard;
       this.atShard(() => {
-        // What was on its way to an etcd that has been exchanged never arrives.
+        // A request on its way to an etcd that was replaced never arrives.
         if (!arrives || generation !== this.shard.generation) return;
         this.shard.onWrite = this.onWrite;
         const answer = answerOf(this.shard, path, request);
@@ -155,7 +155,7 @@ export class SimLink implements Shard, Pick<ShardClient, "onDisconnect"> {
     };
     const inOrder = (at: number, ms: number) => Math.max(at, this.clock.now + ms);
     const push = (message: Uint8Array) => {
-      if (this.clock.now - begun > TALKATIVE && this.random.chance(this.faults.mute)) muted = true;
+      if (this.clock.now - begun > MIN_TALKING_MS && this.random.chance(this.faults.mute)) muted = true;
       if (!open || muted) return;
       const lag = path === Watch.Watch && this.faults.lag > 0 ? this.random.below(this.faults.lag) : 0;
       arrival = inOrder(arrival, this.delay() + lag);
@@ -210,12 +210,12 @@ export class SimLink implements Shard, Pick<ShardClient, "onDisconnect"> {
     return this.clock.now < this.downUntil;
   }
 
-  /** Of a call, which a busy shard may take its time for. */
+  /** Delay of a call, ms. A busy shard may take long. */
   private callDelay(): number {
-    return this.random.chance(this.faults.slow) ? this.random.below(SLOW) : this.delay();
+    return this.random.chance(this.faults.slow) ? this.random.below(MAX_SLOW_MS) : this.delay();
   }
 
-  /** Mostly short, at times long: that is where orders get mixed up. */
+  /** Delay of a message, ms. Mostly short and sometimes long, so that the order of messages varies. */
   private delay(): number {
     return this.random.chance(0.05) ? this.random.below(60) : this.random.below(5);
   }

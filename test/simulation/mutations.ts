@@ -1,26 +1,26 @@
 import { Endings } from "../../src/lease/endings.js";
 import { Parts } from "../../src/lease/parts.js";
 import { Reaper } from "../../src/lease/reaper.js";
-import { Renewing } from "../../src/lease/renewing.js";
 import { RenewalStream } from "../../src/lease/renewalStream.js";
+import { Renewing } from "../../src/lease/renewing.js";
 import { guardShard } from "../../src/shard/guard.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
 import { Feed } from "../../src/watch/feed.js";
 import { Merger } from "../../src/watch/merger.js";
 import { Replays } from "../../src/watch/replay.js";
-import { WatchLoop } from "../../src/watch/watchLoop.js";
 import { Sealer } from "../../src/watch/sealer.js";
 import { Watcher } from "../../src/watch/watcher.js";
+import { WatchLoop } from "../../src/watch/watchLoop.js";
 import type { Scenario } from "./world.js";
 
-/** Breaks one rule, and returns what mends it again. */
+/** Breaks one rule. Returns a function that restores it. */
 export type Mutation = () => () => void;
 
 // biome-ignore lint/suspicious/noExplicitAny: a mutation reaches into any object
 type Any = any;
 type Method = (...args: Any[]) => Any;
 
-/** Replaces a method; the replacement gets the method itself and `this`. */
+/** Replaces a method. The replacement gets the original method, `this` and the arguments. */
 function patch(target: Any, name: string, replace: (original: Method, self: Any, ...args: Any[]) => Any) {
   return () => {
     const original: Method = target[name];
@@ -47,14 +47,14 @@ const GUARD = Object.getPrototypeOf(
 
 const QUIET = { cut: 0, lag: 0, mute: 0, slow: 0 };
 const CALM = { faults: QUIET, hostFaults: { loss: 0, cut: 0, lag: 0 }, crash: 0, pause: 0, freeze: 0 };
-/** Nothing goes wrong but that parts of leases are ended past the proxies. */
+/** No faults, except that parts of leases are revoked past the proxies. */
 const STRUCK = { ...CALM, shards: 3, host: -1, holders: 5, strike: 0.1 };
 
-/** Each breaks one rule of watches, leases or guards; some seed must notice, in a world where the rule matters. */
+/** Each breaks one rule of watches, leases or guards, in a world where the rule matters. Some seed must notice it. */
 export const MUTATIONS: readonly (readonly [name: string, mutation: Mutation, where?: Partial<Scenario>])[] =
   [
     [
-      "a watch of a shard is opened again one revision late",
+      "a watch of a shard is reopened one revision late",
       patch(Feed.prototype, "open", (open, feed) => {
         if (feed.openedAt > 0) {
           feed.reached++;
@@ -68,19 +68,19 @@ export const MUTATIONS: readonly (readonly [name: string, mutation: Mutation, wh
       patch(Feed.prototype, "reach", (reach, feed, revision) => reach(Math.max(revision, feed.seen))),
     ],
     [
-      "what an incomplete revision has brought stays",
+      "the events of an incomplete revision stay",
       patch(Feed.prototype, "forgetIncomplete", nothing),
       { faults: { ...QUIET, cut: 0.02 }, holders: 8, strike: 0.1 },
     ],
     [
-      "a watch that has fallen silent stays",
+      "a silent watch is not reopened",
       patch(Feed.prototype, "reopen", (reopen, feed) => {
         if (feed.silence === 0) reopen();
       }),
       { faults: { ...QUIET, mute: 0.05 } },
     ],
     [
-      "revisions are handed out without the shard that owes one",
+      "revisions are delivered without the shard that owes one",
       patch(Merger.prototype, "nextAhead", (nextAhead, merger) => {
         merger.owing.clear();
         return nextAhead();
@@ -101,7 +101,7 @@ export const MUTATIONS: readonly (readonly [name: string, mutation: Mutation, wh
       }),
     ],
     [
-      "a watcher whose client is slow goes on one revision late",
+      "a watcher with a slow client continues one revision late",
       patch(Watcher.prototype, "sendShared", (sendShared, watcher, ...args) => {
         const sent = sendShared(...args);
         if (!sent) watcher.next++;
@@ -109,11 +109,11 @@ export const MUTATIONS: readonly (readonly [name: string, mutation: Mutation, wh
       }),
     ],
     [
-      "watchers do not hear that what they need was compacted",
+      "watchers are not ended when revisions that they need are compacted",
       patch(WatchLoop.prototype, "dropBelow", nothing),
       { faults: { ...QUIET, cut: 0.02 }, compact: 0.5 },
     ],
-    ["what nobody has sealed is left so", patch(Sealer.prototype, "sighted", nothing)],
+    ["revisions that no writer has sealed stay unsealed", patch(Sealer.prototype, "sighted", nothing)],
     [
       "a keep-alive goes only to the home",
       patch(Renewing.prototype, "renew", (renew, renewing, ...args) => {
@@ -126,7 +126,7 @@ export const MUTATIONS: readonly (readonly [name: string, mutation: Mutation, wh
       }),
     ],
     [
-      "a keep-alive stream that is silent is not given up",
+      "a silent keep-alive stream is not replaced",
       patch(RenewalStream.prototype, "lost", (lost, _, error) => {
         if (!/silent/.test(error.message)) lost(error);
       }),
@@ -147,7 +147,7 @@ export const MUTATIONS: readonly (readonly [name: string, mutation: Mutation, wh
       }),
       { ...CALM, holders: 5 },
     ],
-    ["nobody looks for lost parts", patch(Reaper.prototype, "wake", nothing)],
+    ["no proxy checks for lost parts", patch(Reaper.prototype, "wake", nothing)],
     [
       "the reaper forgets one shard",
       patch(Reaper.prototype, "wake", (wake, reaper) => {
@@ -159,13 +159,13 @@ export const MUTATIONS: readonly (readonly [name: string, mutation: Mutation, wh
       STRUCK,
     ],
     [
-      "a part that is missing is always lost",
+      "a missing part is always lost",
       patch(Parts.prototype, "mayLackGrant", () => false),
       { ...STRUCK, strike: 0, proxies: 3, faults: { ...QUIET, slow: 0.3 } },
     ],
-    ["a part that is missing was never granted", patch(Parts.prototype, "mayLackGrant", () => true), STRUCK],
-    ["a shard is not looked at after its connection was lost", patch(GUARD, "suspectAgain", nothing)],
+    ["a missing part was never granted", patch(Parts.prototype, "mayLackGrant", () => true), STRUCK],
+    ["a shard is not probed after its connection was lost", patch(GUARD, "suspectAgain", nothing)],
     ["a shard's revision is not compared", patch(GUARD, "checkRevision", nothing)],
     ["a shard may be any cluster", patch(GUARD, "checkCluster", nothing)],
-    ["streams do not make the guard ask", patch(GUARD, "probeForStreams", nothing)],
+    ["open streams do not cause a probe", patch(GUARD, "probeForStreams", nothing)],
   ];

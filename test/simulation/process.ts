@@ -2,8 +2,8 @@ import { EPOCH } from "../timeline/sim/runtime.js";
 import type { Scheduler } from "../timeline/sim/scheduler.js";
 
 /**
- * One process in virtual time, which may be stopped for a while (SIGSTOP, a long garbage collection) or die. What is due meanwhile
- * happens afterwards, in order, or never.
+ * One process in virtual time, which may pause (SIGSTOP, a long garbage collection) or die. Timers that are due during a
+ * pause run after it, in order; after death they never run.
  */
 export class ProcessClock implements Pick<Scheduler, "now" | "after"> {
   isAlive = true;
@@ -21,7 +21,7 @@ export class ProcessClock implements Pick<Scheduler, "now" | "after"> {
     return EPOCH + Math.floor(this.world.now);
   }
 
-  /** Stops it for `ms`. */
+  /** Pauses it for `ms` milliseconds. */
   stop(ms: number): void {
     this.stoppedUntil = Math.max(this.stoppedUntil, this.now + ms);
   }
@@ -50,7 +50,7 @@ export class ProcessClock implements Pick<Scheduler, "now" | "after"> {
     };
   }
 
-  /** Does what has become due while it was stopped, one after the other. */
+  /** Runs what became due during the pause, in order. */
   private goOn(): void {
     this.world.after(Math.max(0, this.stoppedUntil - this.now), () => {
       if (!this.isAlive) return;

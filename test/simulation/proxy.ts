@@ -17,20 +17,20 @@ import { SimLink } from "./link.js";
 import { ProcessClock } from "./process.js";
 import type { World } from "./world.js";
 
-/** So little that most watchers that start in the past, or fall behind, need a replay or the history. */
+/** Small, so that most watchers that start in the past or fall behind need a replay or the history. */
 const LIMITS = { historyBytes: 6_000, streamBufferBytes: 400, progressNotifyMs: 1_000 };
 
-/** One run of a proxy: the real timeline, guards, leases and watches, over simulated connections. */
+/** One run of a proxy: the real timeline, guards, leases and watches over simulated connections. */
 export class SimProxy {
   readonly clock: ProcessClock;
   readonly links: readonly SimLink[];
   readonly timeline: SharedTimeline;
   readonly guards: readonly GuardedShard[];
   private readonly network: Network;
-  /** What the watches have reported: errors of the shards. */
+  /** Errors of shards that the watches have logged. */
   readonly reported: string[] = [];
   private services: { readonly leases: Leases; readonly watch: WatchService } | undefined;
-  /** Client streams that are open. */
+  /** Open client streams. */
   private readonly streams = new Set<{ lost(): void }>();
   private compared = 1;
 
@@ -95,7 +95,7 @@ export class SimProxy {
     return this.services.leases;
   }
 
-  /** A client has opened a watch stream. */
+  /** Opens a watch stream for a client. */
   watch(stream: ServerStream & { lost(): void }): void {
     if (!this.isReady || this.services === undefined) throw unready();
     this.streams.add(stream);
@@ -106,14 +106,14 @@ export class SimProxy {
     this.streams.delete(stream);
   }
 
-  /** Dies in the midst of what it does. Its clients notice. */
+  /** Dies at once. Its clients notice. */
   crash(): void {
     this.clock.isAlive = false;
     this.network.alive = false;
     this.end();
   }
 
-  /** Stops as a proxy does on SIGTERM, after its clients' streams have ended. */
+  /** Stops as on SIGTERM, after its clients' streams have ended. */
   stop(): void {
     this.end();
     this.services?.watch.stop?.();
@@ -123,7 +123,7 @@ export class SimProxy {
     this.network.alive = false;
   }
 
-  /** A put as the KV service makes it, by the same steps. Resolves to its revision. */
+  /** Puts a key in the same steps as the KV service. Resolves to the revision. */
   async put(key: string, value: string, lease = 0n): Promise<number> {
     const { leases } = this;
     const shard = this.world.shardOf(key);
@@ -147,7 +147,7 @@ export class SimProxy {
     return this.timeline.toRevision(shard, shardRevision);
   }
 
-  /** Compacts the store at `revision`, then each shard, as the KV service does. */
+  /** Compacts the store at `revision` and then each shard, as the KV service does. */
   async compact(revision: number): Promise<void> {
     if (revision <= this.timeline.compactRevision || revision > this.timeline.head) return;
     await this.timeline.compact(revision);
@@ -159,7 +159,7 @@ export class SimProxy {
     );
   }
 
-  /** Has the timeline forgotten what lies before its newest compaction, as the pruner does. */
+  /** Prunes the timeline up to its newest compaction, as the pruner does. */
   async prune(): Promise<void> {
     const { timeline, world } = this;
     const at = timeline.compactRevision;
@@ -174,13 +174,13 @@ export class SimProxy {
     });
   }
 
-  /** Whether it watches the shards for clients. */
+  /** True while it watches the shards for clients. */
   get isWatching(): boolean {
     const status = this.services?.watch.hub.status;
     return status !== undefined && status.synced + status.lagging + status.replaying > 0;
   }
 
-  /** Shows the world every revision that this proxy knows. */
+  /** Reports every revision that this proxy knows to the world. */
   compare(): void {
     try {
       for (; this.compared < this.timeline.head; this.compared++) {

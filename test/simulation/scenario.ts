@@ -1,7 +1,7 @@
 import { Random } from "../timeline/sim/scheduler.js";
 import type { Scenario } from "./world.js";
 
-/** What happens in the run of a seed; `where` says some of it. */
+/** Generates the scenario of a seed. `where` overrides parts of it. */
 export function scenario(seed: number, where: Partial<Scenario> = {}): Scenario {
   const random = new Random(seed ^ 0x7e57);
   const shards = 1 + random.below(3);
@@ -35,6 +35,6 @@ export function scenario(seed: number, where: Partial<Scenario> = {}): Scenario 
     loss: random.pick(["none", "restored", "exchanged"] as const),
   };
   const { faults, hostFaults, ...rest } = { ...drawn, ...where };
-  // Copies: a run changes them when nothing is to go wrong any more.
+  // Copies, because a run sets them to 0 when faults must end.
   return { ...rest, faults: { ...faults }, hostFaults: { ...hostFaults } };
 }

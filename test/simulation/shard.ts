@@ -25,7 +25,7 @@ import { KV, Lease } from "../../src/wire/paths.js";
 import { SimEtcd } from "../timeline/sim/etcd.js";
 import type { Random, Scheduler } from "../timeline/sim/scheduler.js";
 
-/** How a lease has ended on a shard. */
+/** How a lease ended on a shard. */
 export type Cause = "expired" | "revoked";
 
 interface SimLease {
@@ -43,35 +43,35 @@ export interface ShardEvent {
   readonly lease: bigint;
 }
 
-/** How often an etcd looks for expired leases, ms. */
-const EXPIRY_INTERVAL = 500;
-/** How long an etcd takes at most to bring a watch up that begins in the past, or to refuse it, ms. */
-const CATCH_UP = 100;
-/** How far the list of leases of a member may lag, ms. */
-const LIST_LAG = 200;
+/** How often an etcd checks for expired leases. */
+const EXPIRY_INTERVAL_MS = 500;
+/** Longest time that an etcd takes to serve a watch that begins in the past, or to refuse it. */
+const MAX_CATCH_UP_MS = 100;
+/** How far a member's list of leases may lag. */
+const MAX_LIST_LAG_MS = 200;
 
 const WRITES: ReadonlySet<string> = new Set([KV.Put, Lease.LeaseGrant, Lease.LeaseRevoke, KV.Compact]);
 
-/** One shard's etcd in memory, by its wire messages: keys, leases, compaction and watches, each call in one step. */
+/** One shard's etcd in memory: keys, leases, compaction and watches. It speaks wire messages, and each call is one step. */
 export class SimShard {
   store = new SimEtcd();
   clusterId: bigint;
-  /** How often it has lost data. */
+  /** Number of times that it has lost data. */
   generation = 0;
-  /** Until when it does nothing, ms. */
+  /** Time until which it is frozen, ms. */
   frozenUntil = 0;
-  /** Told of every write that arrives, before it is carried out. */
+  /** Called with every write that arrives, before it is executed. */
   onWrite: (path: string) => void = () => {};
-  /** Told of the end of every lease here, with the keys that it takes with it. */
+  /** Called at the end of every lease here, with the keys that are deleted with it. */
   onLeaseEnd: (lease: bigint, cause: Cause, keys: readonly string[]) => void = () => {};
-  /** Revisions whose deletions watches from there on may not be told of. */
+  /** Revisions whose deletions are missing from watches that begin there. */
   readonly silent = new Set<number>();
   private leases = new Map<bigint, SimLease>();
   /** Key → its lease, now. */
   private attached = new Map<string, bigint>();
   /** The lease of each version of a key: revision and key → lease. */
   private readonly versions = new Map<string, bigint>();
-  /** The ids of all leases since a moment, oldest first. */
+  /** Past lists of lease ids with their times, oldest first. */
   private lists: { readonly at: number; readonly ids: readonly bigint[] }[] = [{ at: 0, ids: [] }];
 
   constructor(
@@ -94,7 +94,7 @@ export class SimShard {
     return this.leases.has(lease);
   }
 
-  /** How long it has had a lease, ms; 0 without it. */
+  /** How long it has had a lease, ms; 0 if it does not. */
   ageOf(lease: bigint): number {
     return this.scheduler.now - (this.leases.get(lease)?.grantedAt ?? this.scheduler.now);
   }
@@ -103,7 +103,7 @@ export class SimShard {
     return [...(this.leases.get(lease)?.keys ?? [])];
   }
 
-  /** All that one of its changes shows to clients. */
+  /** Returns the events of a change that clients see. */
   eventsOf({ revision, puts, deletes }: HostChange): ShardEvent[] {
     return [
       ...puts
@@ -120,7 +120,7 @@ export class SimShard {
     ];
   }
 
-  /** Carries out a unary call. Throws etcd's errors. */
+  /** Executes a unary call. Throws etcd's errors. */
   handle(path: string, request: Uint8Array): Uint8Array {
     if (WRITES.has(path)) this.onWrite(path);
     switch (path) {
@@ -152,7 +152,7 @@ export class SimShard {
     return LeaseKeepAliveResponse.encode({ header: this.header, id, ttl: alive?.ttl ?? 0 });
   }
 
-  /** Serves one watch; `push` gets its frames in order. Returns a function that ends it. */
+  /** Serves one watch. Calls `push` with its frames in order. Returns a function that ends it. */
   watch(request: WatchCreateRequest, push: (frame: Uint8Array) => void): () => void {
     const begin = Buffer.from(request.key).toString("latin1");
     const rangeEnd = Buffer.from(request.rangeEnd).toString("latin1");
@@ -171,7 +171,7 @@ export class SimShard {
     if (startRevision === 0 || startRevision > this.store.revision) {
       follow(Math.max(startRevision, this.store.revision + 1));
     } else {
-      this.scheduler.after(this.random.below(CATCH_UP), () => {
+      this.scheduler.after(this.random.below(MAX_CATCH_UP_MS), () => {
         if (!open) return;
         const { compacted } = this.store;
         if (startRevision < compacted) {
@@ -189,14 +189,14 @@ export class SimShard {
     };
   }
 
-  /** Compacts it, as its own auto-compaction does, too. */
+  /** Compacts the shard, for a call or for its own auto-compaction. */
   compactAt(revision: number): void {
     if (revision <= this.store.compacted) return;
     this.store.compact(revision);
     if (this.dropsTombstones) this.silent.add(revision);
   }
 
-  /** Goes back to what it was at `revision`, as a cluster restored from a backup does. Its watches must have ended. */
+  /** Returns to its state at `revision`, like a cluster restored from a backup. Its watches must have ended. */
   lose(revision: number): void {
     const { store } = this;
     const older = new SimEtcd();
@@ -207,7 +207,7 @@ export class SimShard {
     this.begin();
   }
 
-  /** Begins again as another cluster without data. */
+  /** Becomes another cluster, without data. */
   exchange(): void {
     this.store = new SimEtcd();
     this.clusterId += 100n;
@@ -280,9 +280,9 @@ export class SimShard {
     });
   }
 
-  /** Some member's list, which may be a moment old. */
+  /** Returns the list of some member, which may lag. */
   private list(): Uint8Array {
-    const moment = this.scheduler.now - this.random.below(LIST_LAG);
+    const moment = this.scheduler.now - this.random.below(MAX_LIST_LAG_MS);
     const list = this.lists.findLast(({ at }) => at <= moment) ?? this.lists[0]!;
     return LeaseLeasesResponse.encode({ header: this.header, leases: [...list.ids] });
   }
@@ -310,7 +310,7 @@ export class SimShard {
   }
 
   private expireLater(): void {
-    this.scheduler.after(EXPIRY_INTERVAL, () => {
+    this.scheduler.after(EXPIRY_INTERVAL_MS, () => {
       this.expireLater();
       if (this.scheduler.now < this.frozenUntil) return;
       for (const [id, lease] of this.leases)
@@ -318,7 +318,7 @@ export class SimShard {
     });
   }
 
-  /** Sends changes as one response, or as fragments that end anywhere. Deletions at `silentAt` are not told. */
+  /** Sends changes as one response, or as fragments of random size. Omits deletions at `silentAt`. */
   private send(
     changes: readonly HostChange[],
     request: WatchCreateRequest,
@@ -377,7 +377,7 @@ export class SimShard {
   }
 }
 
-/** The answer to a call, or etcd's error. */
+/** The response to a call, or etcd's error. */
 export function answerOf(shard: SimShard, path: string, request: Uint8Array): StatusError | Uint8Array {
   try {
     return shard.handle(path, request);

@@ -4,9 +4,8 @@ import { scenario } from "./scenario.js";
 import { type Scenario, World } from "./world.js";
 
 /**
- * Watches, leases and guards in virtual time: proxies that die, stop for good or for a while, shards that freeze, connections that
- * break, watches that lag or fall silent, leases that end in all ways, compactions, and shards that lose data. `SEED=n` replays one
- * run, `SEEDS=n` runs more.
+ * Watches, leases and guards in virtual time. Proxies die, stop or pause, shards freeze, connections break, watches lag or
+ * fall silent, leases end in all ways, shards are compacted and lose data. `SEED=n` repeats one run, `SEEDS=n` runs more.
  */
 const SEEDS = Number(process.env.SEEDS ?? 80);
 const FIRST = Number(process.env.SEED ?? 1);

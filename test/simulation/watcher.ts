@@ -12,25 +12,25 @@ export interface Wanted {
   readonly prevKv: boolean;
   readonly fragment: boolean;
   readonly filters: readonly FilterType[];
-  /** Whether the client takes its frames slowly. */
+  /** True if the client reads slowly. */
   readonly slow: boolean;
 }
 
-/** How much a slow client has to take before a proxy hears of it, bytes. */
-const HIGH_WATER = 200;
+/** Bytes that a slow client must read before the proxy is notified. */
+const HIGH_WATER_BYTES = 200;
 
-/** A watch client, as clientv3 is one: it goes on at the next revision wherever it is let, and checks what it is given. */
+/** A watch client like clientv3: it resumes at the next revision on any proxy, and checks what it gets. */
 export class WatchClient {
-  /** Where it goes on; 0 until it has begun. */
+  /** Revision at which it resumes; 0 until it has started. */
   next = 0;
-  /** What it has been given, as `describe` says it. */
+  /** Events that it got, as text by `describe`. */
   readonly received: string[] = [];
-  /** Revisions that it has not been shown, because they are compacted: [from, to). */
+  /** Ranges of revisions that it did not get because they were compacted: [from, to). */
   readonly gaps: { readonly from: number; readonly to: number; readonly bound: () => number }[] = [];
   /** Its first revision. */
   begun = 0;
   private connection: ClientStream | undefined;
-  /** Nothing at or below it may come any more. */
+  /** Nothing at or below this revision may arrive. */
   private covered = 0;
   private fragments: WatchResponse[] = [];
   private stopped = false;
@@ -45,7 +45,7 @@ export class WatchClient {
     this.open();
   }
 
-  /** What it must have been given by now. */
+  /** Events that it must have got by now. */
   expected(truth: readonly Truth[]): Truth[] {
     const { key, end, filters } = this.wanted;
     if (this.begun === 0) return [];
@@ -59,7 +59,7 @@ export class WatchClient {
     });
   }
 
-  /** Compactions that were claimed must have happened. */
+  /** Checks that the compactions it was cancelled for have happened. */
   checkGaps(): void {
     for (const { from, to, bound } of this.gaps) {
       assert.ok(to > from, `a compaction at ${to} does not concern a watch from ${from}`);
@@ -67,12 +67,12 @@ export class WatchClient {
     }
   }
 
-  /** Asks for progress, now and then. */
+  /** Requests progress. */
   askProgress(): void {
     this.connection?.receive(WatchRequest.encode({ kind: "progress" }));
   }
 
-  /** Leaves its proxy and goes to another. */
+  /** Moves to another proxy. */
   move(): void {
     this.connection?.cancel();
     this.reopen();
@@ -157,7 +157,7 @@ export class WatchClient {
       const value = Buffer.from(kv.value).toString();
       this.received.push(describe({ revision: modRevision, event: { type, key, value, lease: kv.lease } }));
       if (prevKv !== undefined) {
-        assert.ok(this.wanted.prevKv, "a previous key that nobody asked for");
+        assert.ok(this.wanted.prevKv, "a previous key that was not requested");
         this.world.previous.push({ key, revision: modRevision, mod: prevKv.modRevision });
       }
     }
@@ -178,7 +178,7 @@ interface StreamListener {
   closed(error: StatusError | undefined): void;
 }
 
-/** A client's stream to a proxy, both ends. */
+/** Both ends of a client's stream to a proxy. */
 class ClientStream implements ServerStream {
   readonly path = Watch.Watch;
   readonly metadata = { get: () => undefined };
@@ -233,7 +233,7 @@ class ClientStream implements ServerStream {
       }
       if (!this.cancelled) this.listener.frame(frame);
     });
-    if (this.queuedBytes > HIGH_WATER) this.isFull = true;
+    if (this.queuedBytes > HIGH_WATER_BYTES) this.isFull = true;
     return !this.isFull;
   }
 
@@ -243,7 +243,7 @@ class ClientStream implements ServerStream {
     this.listener.closed(error);
   }
 
-  /** The client sends a message. */
+  /** Sends a message from the client. */
   receive(message: Uint8Array): void {
     const { scheduler, random } = this.world;
     this.sent = Math.max(this.sent, scheduler.now + random.below(5));
@@ -252,7 +252,7 @@ class ClientStream implements ServerStream {
     });
   }
 
-  /** The client ends it. */
+  /** Ends it from the client's end. */
   cancel(): void {
     if (this.cancelled) return;
     this.close();
@@ -261,7 +261,7 @@ class ClientStream implements ServerStream {
     });
   }
 
-  /** The proxy is gone. */
+  /** To be called when the proxy is gone. */
   lost(): void {
     if (this.cancelled) return;
     this.close();

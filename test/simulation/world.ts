@@ -21,19 +21,20 @@ export interface Scenario {
   readonly duration: number;
   readonly faults: LinkFaults;
   readonly hostFaults: Faults;
-  /** Chance, each 100 ms, that a proxy dies or stops for good, and that one is stopped for a while. */
+  /** Chance, each 100 ms, that a proxy dies or stops. */
   readonly crash: number;
+  /** Chance, each 100 ms, that a proxy pauses. */
   readonly pause: number;
   /** Chance, each 100 ms, that a shard freezes for a while. */
   readonly freeze: number;
-  /** Chance, each 100 ms, that somebody ends a part of a lease past the proxies. */
+  /** Chance, each 100 ms, that a part of a lease is revoked past the proxies. */
   readonly strike: number;
   /** Chance, each 100 ms, of a compaction. */
   readonly compact: number;
   readonly watchers: number;
   readonly holders: number;
   readonly dropsTombstones: boolean;
-  /** Whether a shard loses data at the end, or comes back as another cluster. */
+  /** At the end, a shard may lose data or come back as another cluster. */
   readonly loss: "none" | "restored" | "exchanged";
 }
 
@@ -41,25 +42,25 @@ export interface Scenario {
 export interface Truth {
   readonly revision: number;
   readonly event: ShardEvent;
-  /** An etcd may keep it to itself, see `SimShard.silent`. */
+  /** True if an etcd may omit it, see `SimShard.silent`. */
   readonly mayLack?: boolean;
 }
 
 /** Letters of keys; each lives on one shard. */
 const LETTERS = "abcdef";
 /**
- * How long the parts of a lease may outlive the first of them, ms, while nothing goes wrong: two pauses between sweeps, the
- * sweep's calls, and the ending's.
+ * How long parts of a lease may outlive the first one that ended, without faults: two pauses between sweeps, the sweep's
+ * calls, and those of the ending.
  */
-const END_BOUND = 3_000;
-/** How old a part is at least by when every proxy has seen it, ms: nothing ends younger ones past the proxies. */
-const SEEN = 2_500;
-/** How long a renewal may take to reach its shard, or have been under way for another client that it shares an answer with, ms. */
-const SHARED = 200;
-/** What a proxy reports of a shard that it refuses. */
+const END_BOUND_MS = 3_000;
+/** Age at which every proxy has seen a part, ms. Younger parts are not revoked past the proxies. */
+const SEEN_AFTER_MS = 2_500;
+/** Age that a renewal may have at its shard, including one of another client with which it shares a response. */
+const SHARED_MS = 200;
+/** What a proxy logs about a shard that it refuses. */
 const REFUSED = /lost data|is the etcd cluster/;
-/** How long everything may take to come to rest once nothing goes wrong any more, ms. */
-const CALM = 60_000;
+/** How long everything may take to settle after the last fault, ms. */
+const SETTLE_TIMEOUT_MS = 60_000;
 
 /** A store in virtual time, and what must hold in it. */
 export class World {
@@ -69,26 +70,26 @@ export class World {
   readonly host: SimEtcd;
   readonly router: Router;
   readonly leases = new Map<bigint, LeaseRecord>();
-  /** Previous keys that watchers were given: what their revisions say is checked at the end. */
+  /** Previous keys that watchers got. Their revisions are checked at the end. */
   readonly previous: { readonly key: string; readonly revision: number; readonly mod: number }[] = [];
-  /** How often something went wrong. */
+  /** Number of faults. */
   disturbances = 0;
-  /** Until when a proxy may not have been able to look at the shards for long, ms. */
+  /** Time until which some proxy may have been blind to a shard, ms. */
   troubledUntil = 0;
-  /** How often something happened that excuses the end of a lease which is being placed. */
+  /** Number of events that excuse the end of a lease while it is being placed. */
   upheavals = 0;
-  /** What each revision is: shard and shard revision. Every proxy must agree. */
+  /** The shard and shard revision of each revision. All proxies must agree. */
   private readonly oracle = new Map<number, string>();
   private readonly revisions = new Map<string, number>();
   private proxies: SimProxy[] = [];
   private readonly watchers: WatchClient[] = [];
   private readonly holders: LeaseHolder[] = [];
-  /** Whether nothing goes wrong but what is counted as a disturbance. */
+  /** True if no faults happen other than those counted as disturbances. */
   private readonly isFaultless: boolean;
   private failed: unknown;
   private started = 0;
   private working = true;
-  /** Where the clients' calls go once they are to go on without proxies that are away. */
+  /** Proxies that clients use once they must do without those that are away. */
   private loss: { readonly shard: SimShard; readonly cuts: ReadonlyMap<SimProxy, number> } | undefined;
 
   constructor(readonly scenario: Scenario) {
@@ -120,7 +121,7 @@ export class World {
     await this.until(() => !this.working, scenario.duration + 60_000, "the clients' work ends");
     await this.settle();
     if (scenario.loss !== "none") await this.loseData();
-    // Nothing that is still due may find a world that is being judged.
+    // No timer may run while the world is being checked.
     for (const proxy of this.proxies) proxy.clock.isAlive = false;
     if (this.failed !== undefined) throw this.failed;
     assert.ok(scheduler.now > 0);
@@ -142,13 +143,13 @@ export class World {
     return `${LETTERS[this.random.below(LETTERS.length)]}${this.random.below(3)}`;
   }
 
-  /** A proxy that takes calls, by chance; undefined while there is none. */
+  /** Returns a random proxy that takes calls; undefined while there is none. */
   anyProxy(): SimProxy | undefined {
     const ready = this.proxies.filter(({ isReady }) => isReady);
     return ready.length === 0 ? undefined : this.random.pick(ready);
   }
 
-  /** Has some proxy do something. Rejects when it takes too long or the proxy dies. */
+  /** Runs a call on some proxy. Rejects if it takes too long or the proxy dies. */
   async by<T>(act: (proxy: SimProxy) => Promise<T>): Promise<T> {
     const proxy = this.anyProxy();
     const gone = new StatusError(Code.UNAVAILABLE, "simulated: no answer from the proxy");
@@ -165,7 +166,7 @@ export class World {
     });
   }
 
-  /** Each proxy shows each revision that it knows. */
+  /** To be called by each proxy for each revision that it knows. */
   see(revision: number, shard: number, shardRevision: number): void {
     const name = `${shard} ${shardRevision}`;
     const known = this.oracle.get(revision);
@@ -176,7 +177,7 @@ export class World {
     } else assert.equal(known, name, `two proxies disagree about revision ${revision}`);
   }
 
-  /** A write of a proxy has arrived at a shard. */
+  /** To be called when a proxy's write arrives at a shard. */
   wrote(proxy: SimProxy, shard: SimShard): void {
     const { loss } = this;
     if (loss?.shard !== shard) return;
@@ -186,16 +187,16 @@ export class World {
     }
   }
 
-  /** A client was told that its lease is dead; by the answer to a renewal only once its keys are gone. */
+  /** To be called when a client learns that its lease is dead. A renewal may report this only once the keys are gone. */
   saidDead(record: LeaseRecord, renewal: boolean): void {
-    this.judgeEnd(record, "a client is told that it is dead");
+    this.judgeEnd(record, "a client learned that it is dead");
     if (renewal && this.isCalm && this.shards.some((shard) => shard.keysOf(record.id).length > 0)) {
       this.fail(new Error(`lease ${record.id} is called dead before its keys are gone`));
     }
     record.mayEnd = true;
   }
 
-  /** The least that a refused watch may be told, as things stand: a function, because revisions may be known only later. */
+  /** The lowest `compact_revision` that a refused watch may get now. A function, as revisions may be known only later. */
   compactionBound(): () => number {
     const logged = Math.max(...this.proxies.map(({ timeline }) => timeline.compactRevision));
     const compacted = this.shards.map(({ store }) => store.compacted);
@@ -244,7 +245,7 @@ export class World {
         return;
       }
       const key = this.anyKey();
-      // A burst now and then, which watchers share responses for.
+      // Sometimes a burst, for which watchers share responses.
       const count = random.chance(0.05) ? 20 : 1;
       for (let n = 0; n < count; n++) {
         this.by((proxy) => proxy.put(key, `${random.below(1_000)}`)).catch(() => undefined);
@@ -318,10 +319,10 @@ export class World {
     if (hit(0.02) && this.watchers.length > 0) random.pick(this.watchers).move();
   }
 
-  /** Ends a part of a lease past the proxies. */
+  /** Revokes a part of a lease past the proxies. */
   private strike(): void {
     const shard = this.random.pick(this.shards);
-    const known = [...this.leases.values()].filter(({ id }) => shard.ageOf(id) > SEEN);
+    const known = [...this.leases.values()].filter(({ id }) => shard.ageOf(id) > SEEN_AFTER_MS);
     if (known.length === 0) return;
     const record = this.random.pick(known);
     record.mayEnd = true;
@@ -343,14 +344,14 @@ export class World {
     shard.compactAt(Math.max(1, shard.store.revision - random.below(20)));
   }
 
-  /** Something has gone wrong: what is being placed may not be placed for good. */
+  /** To be called at a fault. Placements under way may fail. */
   disturbed(ms: number): void {
     this.disturbances++;
-    this.troubledUntil = Math.max(this.troubledUntil, this.scheduler.now + ms + SEEN);
+    this.troubledUntil = Math.max(this.troubledUntil, this.scheduler.now + ms + SEEN_AFTER_MS);
     this.joined();
   }
 
-  /** A proxy begins, which can not know whether a part that is missing was ever granted. */
+  /** To be called when a proxy starts. It cannot know if a missing part was ever granted. */
   joined(): void {
     this.upheavals++;
     for (const record of this.leases.values()) if (record.placing > 0) record.excused = true;
@@ -364,16 +365,16 @@ export class World {
     if (this.shards.every((each) => !each.hasLease(lease))) record.allGone = this.scheduler.now;
   }
 
-  /** A lease ends, or is said to have ended: it must not have been kept alive. */
+  /** To be called when a lease ends, or is reported to have ended. It must not have been kept alive. */
   private judgeEnd(record: LeaseRecord, what: string): void {
     const { id, ttl, renewedAt, mayEnd, excused } = record;
-    const alive = this.scheduler.now < renewedAt + ttl * 1_000 - SHARED;
+    const alive = this.scheduler.now < renewedAt + ttl * 1_000 - SHARED_MS;
     if (!alive) record.mayEnd = true;
     if (mayEnd || excused || !alive) return;
     this.fail(new Error(`lease ${id} was kept alive at ${renewedAt} for ${ttl} s, but ${what}`));
   }
 
-  /** Nothing goes wrong any more: everything must come to rest, and be right. */
+  /** Ends all faults. Everything must settle and be right. */
   private async settle(): Promise<void> {
     const { scenario, scheduler, proxies, holders } = this;
     const { isCalm } = this;
@@ -387,42 +388,46 @@ export class World {
     this.startProxy(proxies.length);
     await this.until(
       () => this.proxies.every(({ isReady }) => isReady),
-      scheduler.now + CALM,
+      scheduler.now + SETTLE_TIMEOUT_MS,
       "proxies start",
     );
-    // A watch that has fallen silent is noticed by what is sealed and does not come.
+    // A silent watch is noticed when sealed revisions do not arrive.
     for (const letter of LETTERS) await this.quiet(this.putAnyhow(`${letter}0`));
     await this.until(
       () => this.isDelivered,
-      scheduler.now + CALM,
+      scheduler.now + SETTLE_TIMEOUT_MS,
       () => this.undelivered(),
     );
     for (const watcher of this.watchers) watcher.checkGaps();
     await this.until(
       () => this.survivors().length === 0,
-      scheduler.now + 2 * END_BOUND,
+      scheduler.now + 2 * END_BOUND_MS,
       () => `leases that have lost a part live on: ${this.survivors().join(", ")}`,
     );
     await this.checkRenewals();
-    // Those that are kept alive have been so all the time. Now they lapse, too.
+    // Leases that were kept alive until now expire as well.
     for (const holder of holders) holder.stop();
-    await this.until(() => holders.every(({ done }) => done), scheduler.now + CALM, "the holders end");
+    await this.until(
+      () => holders.every(({ done }) => done),
+      scheduler.now + SETTLE_TIMEOUT_MS,
+      "the holders end",
+    );
     const longest = Math.max(0, ...[...this.leases.values()].map(({ ttl }) => ttl));
     await this.until(
       () => this.isEmptied,
-      scheduler.now + (longest + 1) * 1_000 + 2 * END_BOUND,
+      scheduler.now + (longest + 1) * 1_000 + 2 * END_BOUND_MS,
       () => `leases outlive their end: ${this.remaining().join(", ")}`,
     );
     await this.until(
       () => this.isDelivered && this.proxies.every(({ timeline }) => timeline.placements.size === 0),
-      scheduler.now + CALM,
+      scheduler.now + SETTLE_TIMEOUT_MS,
       () => `placements of dead leases are forgotten; ${this.undelivered()}`,
     );
     if (isCalm) this.checkBounds();
     this.checkPrevious();
   }
 
-  /** Puts through some proxy, and through another where that fails. */
+  /** Puts through some proxy, and through another if that fails. */
   private async putAnyhow(key: string): Promise<void> {
     for (;;) {
       try {
@@ -434,7 +439,7 @@ export class World {
     }
   }
 
-  /** Every proxy can renew every lease that lives. */
+  /** Checks that every proxy can renew every live lease. */
   private async checkRenewals(): Promise<void> {
     let waiting = 0;
     for (const { id, mayEnd } of this.leases.values()) {
@@ -443,18 +448,18 @@ export class World {
         waiting++;
         proxy.leases.renew(id, (error) => {
           waiting--;
-          if (error !== undefined) this.fail(new Error(`${proxy.name} can not renew: ${error.message}`));
+          if (error !== undefined) this.fail(new Error(`${proxy.name} cannot renew: ${error.message}`));
         });
       }
     }
-    await this.until(() => waiting === 0, this.scheduler.now + CALM, "keep-alives are answered");
+    await this.until(() => waiting === 0, this.scheduler.now + SETTLE_TIMEOUT_MS, "keep-alives are answered");
   }
 
   private checkBounds(): void {
     for (const { id, firstEnd, allGone } of this.leases.values()) {
       if (firstEnd === undefined || allGone === undefined) continue;
       assert.ok(
-        allGone - firstEnd <= END_BOUND,
+        allGone - firstEnd <= END_BOUND_MS,
         `lease ${id} ended at ${firstEnd} ms, but its last part at ${allGone} ms`,
       );
     }
@@ -464,7 +469,7 @@ export class World {
     return this.shards.every((shard) => shard.leaseIds.length === 0);
   }
 
-  /** Leases that have lost a part, and are still there. */
+  /** Returns leases that have lost a part and are still there. */
   private survivors(): bigint[] {
     return [...this.leases.values()]
       .filter(({ firstEnd }) => firstEnd !== undefined)
@@ -478,7 +483,7 @@ export class World {
     );
   }
 
-  /** Whether every client's write has its revision and every watcher all of its events. */
+  /** True if every client's write has its revision and every watcher all its events. */
   private get isDelivered(): boolean {
     if (this.proxies.some(({ isReady }) => !isReady)) return false;
     return this.undelivered() === "";
@@ -531,12 +536,12 @@ export class World {
     }
     for (const { key, revision, mod } of this.previous) {
       const before = history.get(key)?.findLast((each) => each < revision) ?? 0;
-      // The timeline may have forgotten the revision of a version that is compacted.
+      // The revision of a compacted version may have been pruned from the timeline.
       if (before >= compacted) assert.equal(mod, before, `the previous key of ${key} at ${revision}`);
     }
   }
 
-  /** A shard comes back with less data: no proxy may take it for what it was. */
+  /** Makes a shard lose data. No proxy may accept it after that. */
   private async loseData(): Promise<void> {
     const { random, scenario, scheduler } = this;
     const candidates = this.shards.filter(
@@ -546,7 +551,7 @@ export class World {
     const shard = random.pick(candidates);
     await this.until(
       () => this.proxies.every(({ timeline }) => timeline.cut(shard.index) >= shard.store.revision),
-      scheduler.now + CALM,
+      scheduler.now + SETTLE_TIMEOUT_MS,
       "all proxies know the shard's newest revision",
     );
     for (const proxy of this.proxies) for (const guard of proxy.guards) await this.quiet(guard.verify());
@@ -557,7 +562,7 @@ export class World {
     for (const { links } of this.proxies) links[shard.index]!.break(random.below(500));
     const watching = this.proxies.filter((proxy) => proxy.isWatching);
     if (random.chance(0.5)) {
-      // Nobody asks anything: proxies with open streams must notice by themselves.
+      // There are no calls. Proxies with open streams must notice without one.
       await this.pass(6_000);
       const unaware = watching.filter(({ reported }) => !reported.some((text) => REFUSED.test(text)));
       assert.deepEqual(
@@ -571,7 +576,7 @@ export class World {
     for (let n = 0; n < 12; n++) {
       for (const proxy of this.proxies) {
         proxy.put(key, "after the loss").then(
-          () => this.fail(new Error(`${proxy.name} answers a put on a shard that has lost data`)),
+          () => this.fail(new Error(`${proxy.name} accepts a put on a shard that has lost data`)),
           (error: StatusError) => codes.push(error.code),
         );
       }
@@ -579,14 +584,14 @@ export class World {
     }
     await this.until(
       () => codes.length >= 12 * this.proxies.length,
-      scheduler.now + CALM,
+      scheduler.now + SETTLE_TIMEOUT_MS,
       "all puts on the shard are answered",
     );
     const refusal = scenario.loss === "restored" ? Code.DATA_LOSS : Code.FAILED_PRECONDITION;
     assert.equal(codes.at(-1), refusal, "the shard is refused for what it has lost");
   }
 
-  /** Lets time go by, ms. */
+  /** Lets `ms` milliseconds pass. */
   private pass(ms: number): Promise<void> {
     const end = this.scheduler.now + ms;
     let over = false;
@@ -596,14 +601,14 @@ export class World {
     return this.until(() => over, end + 1_000, "time goes by");
   }
 
-  /** Waits until a promise of the simulation is settled, either way. */
+  /** Waits until a promise of the simulation is settled. */
   private async quiet(promise: Promise<void>): Promise<void> {
     let settled = false;
     const settle = () => {
       settled = true;
     };
     promise.then(settle, settle);
-    await this.until(() => settled, this.scheduler.now + CALM, "a promise settles");
+    await this.until(() => settled, this.scheduler.now + SETTLE_TIMEOUT_MS, "a promise settles");
   }
 
   private async until(done: () => boolean, limit: number, what: string | (() => string)): Promise<void> {
