@@ -140,13 +140,13 @@ const attacks: readonly Attack[] = [
     },
   },
   {
-    what: "HTTP/1.1: requests sent ahead",
+    what: "HTTP/1.1: pipelined requests",
     begin: over(50, (socket) =>
       flood(socket, Buffer.from("GET /version HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000)), 4),
     ),
   },
   {
-    what: "HTTP/1.1: answers not read",
+    what: "HTTP/1.1: unread responses",
     begin: over(12, (socket) => {
       const body = JSON.stringify({ key: LARGE.toString("base64") });
       socket.write(post("/v3/kv/range", body).repeat(100));
@@ -196,7 +196,7 @@ const attacks: readonly Attack[] = [
     }),
   },
   {
-    what: "HTTP/2: frames that carry nothing",
+    what: "HTTP/2: empty frames",
     begin: overHttp2(3, ({ socket }) =>
       flood(socket, Buffer.concat(Array(1_000).fill(frame(FrameType.PING, 0, 0, uint32(1, 2)))), 100),
     ),
@@ -215,7 +215,7 @@ const attacks: readonly Attack[] = [
     }),
   },
   {
-    what: "HTTP/2: messages in part",
+    what: "HTTP/2: incomplete messages",
     begin: overHttp2(1, (peer) => {
       const part = Buffer.concat([Buffer.from([0]), uint32(1_000_000), Buffer.alloc(16_000)]);
       for (let id = 1; id < 2 * MAX_STREAMS; id += 2) {
@@ -224,7 +224,7 @@ const attacks: readonly Attack[] = [
     }),
   },
   {
-    what: "HTTP/2: answers not read",
+    what: "HTTP/2: unread responses",
     begin: overHttp2(
       1,
       (peer) => {
