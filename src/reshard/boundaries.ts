@@ -4,18 +4,18 @@ import { type RoutingRule, rulesInForce, type ShardMap } from "../routing/map.js
 import { buildTrie, ruleOf, type TrieNode } from "../routing/trie.js";
 import { type Bound, compareBounds, endOfPrefix, START } from "./bound.js";
 
-/** Keys from `from` to below `to` that a boundary must not part. */
+/** A range of keys [from, to) that no boundary may split. */
 interface Region {
   readonly from: Bound;
   readonly to: Bound;
 }
 
 /**
- * Where the sweep of a plan may stop: never inside a group of one of the maps, or inside what a rule pins. So a transaction that
- * both maps allow is allowed all the time.
+ * The bounds at which a sweep between maps may stop. They split no group of any map, and no region that a rule pins to a
+ * shard. So a transaction that both maps allow stays allowed throughout a plan.
  *
- * The keys of a group `g` with the delimiter `d` are `g` itself and keys that begin with `g` and `d`, so they lie between `g`
- * and `g` followed by the byte after `d`. Other groups may lie between them: `/a/b-1` is between `/a/b` and `/a/b/c`.
+ * With the delimiter `d`, the keys of a group `g` are `g` itself and the keys that begin with `g` and `d`. They lie between
+ * `g` and `g` followed by the byte after `d`. Other groups may lie between them: `/a/b-1` is between `/a/b` and `/a/b/c`.
  */
 export class Boundaries {
   private readonly maps: readonly MapRules[];
@@ -46,24 +46,24 @@ export class Boundaries {
     return at;
   }
 
-  /** A region that `place` would part. */
+  /** A region that `place` would split. */
   private regionAround(place: Bound): Region | undefined {
     if (place === null) return undefined;
-    const parts = (region: Region | undefined): region is Region =>
+    const splits = (region: Region | undefined): region is Region =>
       region !== undefined && compareBounds(region.from, place) < 0 && compareBounds(place, region.to) < 0;
-    const pinned = this.pinned.find(parts);
+    const pinned = this.pinned.find(splits);
     if (pinned !== undefined) return pinned;
     for (const map of this.maps) {
       for (let length = 0; length < place.length; length++) {
         const region = map.region(place.subarray(0, length));
-        if (parts(region)) return region;
+        if (splits(region)) return region;
       }
     }
     return undefined;
   }
 }
 
-/** The rules of one map, and the trie that tells which of them a key falls under. */
+/** The rules of one map, and the trie that finds the rule of a key. */
 class MapRules {
   private readonly rules: readonly Grouping[];
   private readonly root: TrieNode;
@@ -73,7 +73,7 @@ class MapRules {
     this.root = buildTrie(this.rules);
   }
 
-  /** The region of the group `name`, whichever rules make it; undefined when there can be no such group. */
+  /** The region of the group `name` under all rules together; undefined when no rule can form that group. */
   region(name: Uint8Array): Region | undefined {
     let hull: Region | undefined;
     for (const rule of this.rules) {
@@ -88,31 +88,32 @@ class MapRules {
     return hull;
   }
 
-  /** Where the keys lie that `rule` puts into the group `name`. */
+  /** The region of the keys that `rule` puts into the group `name`; undefined when there are none. */
   private regionBy(rule: Grouping, name: Uint8Array): Region | undefined {
     const { prefix } = rule.rule;
     const shared = commonPrefix(prefix, name);
     if (shared < prefix.length && shared < name.length) return undefined;
     const isTrimmed = rule.trimmedPrefix === name.length;
     if (rule.segments === 0) return isTrimmed ? under(prefix) : undefined;
-    // Only keys that go on with delimiters alone.
+    // Only keys that continue with nothing but delimiters.
     if (shared < prefix.length) return isTrimmed ? { from: prefix, to: beyond(prefix, rule) } : undefined;
     if (rule.groupEnd(name) !== name.length) return undefined;
     const longer = Uint8Array.of(...name, rule.delimiter);
     const isAlone = ruleOf(this.root, longer) !== rule;
     if (isAlone) return name.length === 0 ? undefined : { from: name.slice(), to: Uint8Array.of(...name, 0) };
     const from = name.length === 0 ? longer : name.slice();
-    // With fewer segments than the rule counts, only delimiters may follow.
+    // With fewer segments than the rule counts, the group's keys continue with delimiters only.
     const isClosed = rule.closedEnd(longer, longer.length) >= 0;
     return { from, to: isClosed ? beyond(name, rule) : beyond(longer, rule) };
   }
 }
 
+/** The region of all keys that begin with `prefix`. */
 const under = (prefix: Uint8Array): Region => ({
   from: prefix.length === 0 ? START : prefix,
   to: endOfPrefix(prefix),
 });
 
-/** Above every key that begins with `name` and then the rule's delimiter. */
+/** The lowest bound above every key that begins with `name` and the rule's delimiter. */
 const beyond = (name: Uint8Array, { delimiter }: Grouping): Bound =>
   endOfPrefix(Uint8Array.of(...name, delimiter));

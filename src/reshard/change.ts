@@ -1,52 +1,53 @@
 import type { Bound } from "./bound.js";
-import { decodePairs, encodePairs } from "./numbers.js";
 import type { Offsets } from "./offsets.js";
+import { decodePairs, encodePairs } from "./pairs.js";
 import type { Twins } from "./twins.js";
 
 /** A shard that a plan needs. */
 export interface PlanShard {
-  /** Its index in the store: a new one, or the one that the cluster had when it belonged to the store before. */
+  /** Index in the store: the next free one, or the earlier index of a cluster that comes back. */
   readonly index: number;
   readonly name: string;
   readonly endpoints: readonly string[];
-  /** The etcd cluster's id, decimal. */
+  /** ID of the etcd cluster, in decimal. */
   readonly clusterId: string;
-  /** Shard revision at which its part of the timeline begins. */
+  /** Shard revision after which the shard's part of the timeline begins. */
   readonly cut: number;
 }
 
-/** What one shard has to do with a move. */
+/** A shard that held keys of a step before its move. */
 export interface MoveSource {
   readonly shard: number;
-  /** Shard revision of the write that raised gen for the freeze: what is newer on this shard does not count. */
+  /** Shard revision of the write that raised gen for the freeze. Newer changes to the step's keys here do not count. */
   readonly stop: number;
 }
 
+/** A shard that holds keys of a step after its move. */
 export interface MoveDestination {
   readonly shard: number;
-  /** Shard revision of the newest import, at which the shard holds exactly what the sources hold at their stops. */
+  /** Shard revision of the mover's newest write. Here the shard holds exactly what the sources hold at their stops. */
   readonly ready: number;
   readonly twins: Twins;
   readonly offsets: Offsets;
 }
 
 /**
- * A step of resharding, as the log tells it. Whether it is valid is decided by the fold (placement.ts), so a repeated or late
- * one does nothing. A position is where an entry stands in the log.
+ * A change of the placement, as the log stores it. The fold (placement.ts) decides whether it is valid, so a repeated or
+ * late change does nothing. A position is the place of an entry in the log.
  */
 export type Change =
-  /** From the map in force to `map`; `after` is the number of the plan before. */
+  /** Starts a plan from the map in force to `map`. `after` is the number of the previous plan. */
   | {
       readonly kind: "plan";
       readonly after: number;
       readonly map: string;
       readonly shards: readonly PlanShard[];
     }
-  /** Makes the entry's position the mover's name. */
+  /** Makes the writer of the entry the mover, named by the entry's position. */
   | { readonly kind: "claim" }
-  /** Gives the mover a position for the destinations' gen. */
+  /** Gives the mover a position to which it raises gen on the destinations. */
   | { readonly kind: "begin"; readonly mover: number }
-  /** Stops the calls to the keys between `cursor` and `to`. */
+  /** Makes calls to the step between `cursor` and `to` wait. */
   | {
       readonly kind: "freeze";
       readonly mover: number;
@@ -54,24 +55,24 @@ export type Change =
       readonly cursor: Bound;
       readonly to: Bound;
     }
-  /** Takes the freeze at position `freeze` back. */
+  /** Cancels the freeze at position `freeze`. */
   | { readonly kind: "thaw"; readonly mover: number; readonly freeze: number }
-  /** From here on the destinations hold the step that was frozen at position `freeze`. */
+  /** Hands the step that was frozen at position `freeze` to the destinations. */
   | {
       readonly kind: "move";
       readonly mover: number;
       readonly freeze: number;
       readonly sources: readonly MoveSource[];
       readonly destinations: readonly MoveDestination[];
-      /** Keys that the sources hold at their stops and whose lease has ended before the destination could hold them with it. */
+      /** Keys that the sources hold at their stops, but whose lease ended before a destination could attach it. */
       readonly ended: readonly Uint8Array[];
     }
-  /** Plan number `plan` is carried out. */
+  /** Ends plan number `plan`: its sweep is complete. */
   | { readonly kind: "done"; readonly plan: number }
-  /** Plan number `plan` goes back to where it came from, under the next number. */
+  /** Reverses plan number `plan`, which gets the next number. */
   | { readonly kind: "turn back"; readonly plan: number };
 
-/** As JSON: keys and lists of revisions are base64. ASCII but for names in maps and endpoints. */
+/** Encodes a change as JSON, with keys and lists of revisions in base64. */
 export function encodeChange(change: Change): string {
   switch (change.kind) {
     case "freeze":
@@ -94,15 +95,15 @@ export function encodeChange(change: Change): string {
 }
 
 /**
- * Reads what `encodeChange` has written, parsed as JSON. Throws a SyntaxError for anything else, unknown fields included: they may
- * say something that this program would get wrong.
+ * Decodes the parsed JSON of `encodeChange`. Throws a SyntaxError for anything else. That includes unknown fields: a version
+ * that ignores them could compute another placement.
  */
 export function decodeChange(json: unknown): Change {
   const fields = objectOf(json);
   const { kind } = fields;
   switch (kind) {
     case "plan":
-      only(fields, "after", "map", "shards");
+      checkFields(fields, "after", "map", "shards");
       return {
         kind,
         after: numberOf(fields.after),
@@ -110,13 +111,13 @@ export function decodeChange(json: unknown): Change {
         shards: listOf(fields.shards).map(decodeShard),
       };
     case "claim":
-      only(fields);
+      checkFields(fields);
       return { kind };
     case "begin":
-      only(fields, "mover");
+      checkFields(fields, "mover");
       return { kind, mover: numberOf(fields.mover) };
     case "freeze":
-      only(fields, "mover", "plan", "cursor", "to");
+      checkFields(fields, "mover", "plan", "cursor", "to");
       return {
         kind,
         mover: numberOf(fields.mover),
@@ -125,43 +126,40 @@ export function decodeChange(json: unknown): Change {
         to: boundOf(fields.to),
       };
     case "thaw":
-      only(fields, "mover", "freeze");
+      checkFields(fields, "mover", "freeze");
       return { kind, mover: numberOf(fields.mover), freeze: numberOf(fields.freeze) };
     case "move":
-      only(fields, "mover", "freeze", "sources", "destinations", "ended");
+      checkFields(fields, "mover", "freeze", "sources", "destinations", "ended");
       return {
         kind,
         mover: numberOf(fields.mover),
         freeze: numberOf(fields.freeze),
-        sources: listOf(fields.sources).map((source) => {
-          const [shard, stop] = tupleOf(source, 2).map(numberOf);
-          return { shard, stop };
-        }),
+        sources: listOf(fields.sources).map(decodeSource),
         destinations: listOf(fields.destinations).map(decodeDestination),
         ended: listOf(fields.ended).map(keyOf),
       };
     case "done":
     case "turn back":
-      only(fields, "plan");
+      checkFields(fields, "plan");
       return { kind, plan: numberOf(fields.plan) };
     default:
-      throw wrong(`kind ${JSON.stringify(kind)}`);
+      throw invalid(`unknown kind ${JSON.stringify(kind)}`);
   }
 }
 
-/** A place between keys as JSON. */
+/** Encodes a bound for JSON: base64, or null for the end of the keyspace. */
 export const boundText = (bound: Bound): string | null =>
   bound === null ? null : Buffer.from(bound).toString("base64");
 
-/** Reads `boundText`'s result. Throws a SyntaxError for anything else. */
+/** Decodes the result of `boundText`. Throws a SyntaxError for anything else. */
 export const boundOf = (json: unknown): Bound => (json === null ? null : keyOf(json));
 
-/** Reads a key in base64. Throws a SyntaxError for anything else. */
+/** Decodes a key in base64. Throws a SyntaxError when `json` is not a string. */
 export const keyOf = (json: unknown): Uint8Array => new Uint8Array(Buffer.from(textOf(json), "base64"));
 
 function decodeShard(json: unknown): PlanShard {
   const fields = objectOf(json);
-  only(fields, "index", "name", "endpoints", "clusterId", "cut");
+  checkFields(fields, "index", "name", "endpoints", "clusterId", "cut");
   return {
     index: numberOf(fields.index),
     name: textOf(fields.name),
@@ -169,6 +167,11 @@ function decodeShard(json: unknown): PlanShard {
     clusterId: textOf(fields.clusterId),
     cut: numberOf(fields.cut),
   };
+}
+
+function decodeSource(json: unknown): MoveSource {
+  const [shard, stop] = tupleOf(json, 2);
+  return { shard: numberOf(shard), stop: numberOf(stop) };
 }
 
 function decodeDestination(json: unknown): MoveDestination {
@@ -185,37 +188,39 @@ function decodeDestination(json: unknown): MoveDestination {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-function only(fields: Fields, ...names: string[]): void {
+/** Throws a SyntaxError for fields that are neither `kind` nor in `names`. */
+function checkFields(fields: Fields, ...names: string[]): void {
   for (const name of Object.keys(fields)) {
-    if (name !== "kind" && !names.includes(name)) throw wrong(`field ${JSON.stringify(name)}`);
+    if (name !== "kind" && !names.includes(name)) throw invalid(`unknown field ${JSON.stringify(name)}`);
   }
 }
 
 function objectOf(json: unknown): Fields {
-  if (typeof json !== "object" || json === null || Array.isArray(json)) throw wrong("value, not an object");
+  if (typeof json !== "object" || json === null || Array.isArray(json)) throw invalid("expected an object");
   return json as Fields;
 }
 
 function listOf(json: unknown): readonly unknown[] {
-  if (!Array.isArray(json)) throw wrong("value, not a list");
+  if (!Array.isArray(json)) throw invalid("expected a list");
   return json;
 }
 
 function tupleOf(json: unknown, length: number): readonly unknown[] {
   const list = listOf(json);
-  if (list.length !== length) throw wrong(`list of ${list.length}, not ${length}`);
+  if (list.length !== length) throw invalid(`expected a list of ${length} values, got ${list.length}`);
   return list;
 }
 
 function numberOf(json: unknown): number {
-  if (!Number.isSafeInteger(json) || (json as number) < 0) throw wrong("value, not a number");
+  if (!Number.isSafeInteger(json) || (json as number) < 0)
+    throw invalid("expected an integer from 0 to 2^53 - 1");
   return json as number;
 }
 
 function textOf(json: unknown): string {
-  if (typeof json !== "string") throw wrong("value, not a text");
+  if (typeof json !== "string") throw invalid("expected a string");
   return json;
 }
 
-const wrong = (what: string): SyntaxError =>
-  new SyntaxError(`a change of the placement in the timeline log has an unknown ${what}`);
+const invalid = (what: string): SyntaxError =>
+  new SyntaxError(`invalid placement change in the timeline log: ${what}`);

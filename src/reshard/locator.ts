@@ -2,24 +2,24 @@ import { type Bound, compareBounds, isWithin, overlap, START } from "./bound.js"
 import type { MapRouter, Maps } from "./maps.js";
 import type { Move, Placement } from "./placement.js";
 
-/** What the locator asks of the timeline; `TimelineView` has it. */
+/** The part of `TimelineView` that the locator needs. */
 export interface Cuts {
   cutAt(revision: number, shard: number): number;
 }
 
-/** Which shard holds a key, and at which of its shard revisions. */
+/** The shard that holds a key, and the shard revision to read it at. */
 export interface Holder {
   readonly shard: number;
   readonly at: number;
 }
 
-/** A range of keys as etcd has it: `end` empty is the one key, a single zero byte no end. */
+/** A range of keys as in etcd's API: an empty `end` means the single key, one zero byte means no end. */
 export interface KeyRange {
   readonly key: Uint8Array;
   readonly end: Uint8Array;
 }
 
-/** Answers where keys are and were. Pure: all of it follows from the log. */
+/** Locates keys at present and past revisions. Pure: every result follows from the log. */
 export class Locator {
   constructor(
     private readonly placement: Placement,
@@ -27,14 +27,14 @@ export class Locator {
     private readonly cuts: Cuts,
   ) {}
 
-  /** The shard that a call to `key` goes to now. */
+  /** The shard that serves `key` now. */
   shardOf(key: Uint8Array): number {
     const { plan, inForce } = this.placement.snapshot();
     if (plan === undefined) return this.router(inForce).shardOf(key);
     return this.router(compareBounds(key, plan.cursor) < 0 ? plan.below : plan.above).shardOf(key);
   }
 
-  /** Shards that can hold a key of the range now, ascending. */
+  /** Shards that may hold keys of the range now, ascending. */
   shardsOf(range: KeyRange): readonly number[] {
     const { plan, inForce } = this.placement.snapshot();
     const { from, to } = boundsOf(range);
@@ -45,25 +45,25 @@ export class Locator {
     return [...shards].sort((a, b) => a - b);
   }
 
-  /** True when a key of the range may belong to a step that is frozen: a call to it waits. Exact for a single key. */
+  /** True when calls to the range must wait: it may hold keys of a frozen step. Exact for a single key. */
   isFrozen(range: KeyRange): boolean {
     const frozen = this.placement.snapshot().plan?.frozen;
     if (frozen === undefined) return false;
     const { from, to } = boundsOf(range);
     if (!overlap(from, to, frozen.from, frozen.to)) return false;
-    return range.end.length > 0 || this.isOfFrozenStep(range.key);
+    return range.end.length > 0 || this.isInFrozenStep(range.key);
   }
 
-  /** True when `key` moves with the step that is frozen. */
-  isOfFrozenStep(key: Uint8Array): boolean {
+  /** True when `key` belongs to the frozen step. */
+  isInFrozenStep(key: Uint8Array): boolean {
     const { plan } = this.placement.snapshot();
     if (plan?.frozen === undefined || !isWithin(key, plan.frozen.from, plan.frozen.to)) return false;
     return this.router(plan.below).shardOf(key) !== this.router(plan.above).shardOf(key);
   }
 
   /**
-   * Until which revision it is decided what holds and what counts for a range: while a step of it is frozen, up to the revision
-   * at the freeze; else for ever.
+   * The last revision up to which the holders and events of the range are decided: the store's revision at the freeze
+   * while a step of the range is frozen, otherwise infinity.
    */
   decidedUntil(range: KeyRange): number {
     if (!this.isFrozen(range)) return Number.POSITIVE_INFINITY;
@@ -71,8 +71,8 @@ export class Locator {
   }
 
   /**
-   * Whose state of `key` holds at `revision`, which must be at or above the compaction: below M the source, up to its stop; from
-   * M on the destination.
+   * The holder of `key` at `revision`, which must not be below the compaction. Below M it is the source, read no later than
+   * its stop. From M on it is the destination.
    */
   holder(key: Uint8Array, revision: number): Holder {
     const move = this.placement
@@ -86,7 +86,7 @@ export class Locator {
     return { shard, at: this.upToStop(move, shard, revision) };
   }
 
-  /** All that has to be read for the range's state at `revision`; `choose` tells which of it counts for a key. */
+  /** All holders to read for the range's state at `revision`. `choose` selects the one that is right for a key. */
   holders(range: KeyRange, revision: number): Holder[] {
     const { from, to } = boundsOf(range);
     const found = new Map<string, Holder>();
@@ -101,8 +101,9 @@ export class Locator {
   }
 
   /**
-   * Which of `holders`, found for `revision` now or earlier, has the state of `key`. A shard may have been read at several revisions:
-   * the newest of them counts that the key's holder has reached. (The log's own writes on the host may have raised the cut since.)
+   * Selects the holder of `key` among `holders`, which were found for `revision` now or earlier. A shard may have been read
+   * at several revisions; the newest that is not above the key's holder counts. It may be below: the log's own writes on the
+   * host may have raised the cut since.
    */
   choose(holders: readonly Holder[], key: Uint8Array, revision: number): Holder | undefined {
     const { shard, at } = this.holder(key, revision);
@@ -114,11 +115,11 @@ export class Locator {
   }
 
   /**
-   * The revision at which an event counts that `shard` had for `key` at `shardRevision`, which is `revision`; undefined when
-   * it does not count: it is a copy's, or what became of a key after it had moved away.
+   * The revision at which an event of `key` counts that happened on `shard` at `shardRevision` (which is `revision`).
+   * Undefined when it does not count: it belongs to a copy, or to a key that had moved away.
    *
-   * Up to M the source's events count, as far as its stop; above M the destination's. What happened on the destination between
-   * its readiness and M is the end of leases, and counts at M: the sources held the keys until then. `endsAt` tells what else does.
+   * Up to M the source's events count, as far as its stop; above M the destination's. The only events on the destination
+   * between ready and M are ends of leases. They count at M, because the sources held the keys until then; see also `endsAt`.
    */
   countsAt(key: Uint8Array, shard: number, shardRevision: number, revision: number): number | undefined {
     for (const move of this.placement.snapshot().moves) {
@@ -132,15 +133,15 @@ export class Locator {
     return shard === this.shardOf(key) ? revision : undefined;
   }
 
-  /** Keys that end at `revision` with no event on any shard, each with the holder that it had until then. */
+  /** Keys that end at `revision` without an event on any shard, each with its last holder. */
   endsAt(revision: number): { readonly key: Uint8Array; readonly holder: Holder }[] {
     const move = this.placement.snapshot().moves.find((each) => each.revision === revision);
     return (move?.ended ?? []).map((key) => ({ key, holder: this.holder(key, revision - 1) }));
   }
 
   /**
-   * The revision from which on a feed has to be read so that it has all events that count at `revision` or later. It is lower where
-   * a step's M is not below `revision`: the ends of leases that count at M happened after the step's freeze.
+   * The revision at which a feed must start to include all events that count at `revision` or later. It is below `revision`
+   * when a step has its M at or above `revision`: ends of leases that count at M happened after the step's freeze.
    */
   feedFrom(revision: number): number {
     const { moves, plan } = this.placement.snapshot();
@@ -151,8 +152,8 @@ export class Locator {
   }
 
   /**
-   * The revision at which the shards may be compacted for a compaction at `revision`: what lies above the freeze of a step whose M is
-   * not below `revision` stays, for reads up to a source's stop and for feeds.
+   * The revision at which to compact the shards for a compaction at `revision`. Where a step has its M at or above `revision`,
+   * shards keep everything above the step's freeze, for reads at the sources' stops and for feeds.
    */
   compactionAt(revision: number): number {
     const from = this.feedFrom(revision);
@@ -165,17 +166,19 @@ export class Locator {
     return this.router(move.source).shardOf(key) !== this.router(move.destination).shardOf(key);
   }
 
+  /** The cut of `shard` at `revision`, or its stop in `move` if that is lower. */
   private upToStop(move: Move, shard: number, revision: number): number {
     const cut = this.cuts.cutAt(revision, shard);
     return Math.min(cut, move.stops.get(shard) ?? cut);
   }
 
-  /** Shards that a map has for the keys of [from, to). */
+  /** Shards on which the map may place keys of [from, to), ascending. */
   shardsBetween(map: string, from: Bound, to: Bound): readonly number[] {
     if (compareBounds(from, to) >= 0) return [];
     return this.router(map).shardsOf(from ?? START, to ?? NO_END);
   }
 
+  /** The router of the map with the text `map`. Throws as `Maps.router` does. */
   router(map: string): MapRouter {
     return this.maps.router(map, this.placement.snapshot().shards);
   }
@@ -183,7 +186,7 @@ export class Locator {
 
 const NO_END = Uint8Array.of(0);
 
-/** The places between which a range lies. */
+/** Converts a range to its bounds. */
 export function boundsOf({ key, end }: KeyRange): { from: Bound; to: Bound } {
   if (end.length === 0) return { from: key, to: Uint8Array.of(...key, 0) };
   return { from: key.length === 0 ? START : key, to: end.length === 1 && end[0] === 0 ? null : end };

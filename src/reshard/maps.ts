@@ -1,3 +1,4 @@
+// Indices below are in range by construction; `!` keeps the hot lookups free of checks.
 import { routerWith } from "../routing/create.js";
 import { parseMap } from "../routing/fingerprint.js";
 import type { Hasher } from "../routing/hash.js";
@@ -5,18 +6,18 @@ import type { ShardMap } from "../routing/map.js";
 import { Boundaries } from "./boundaries.js";
 import type { PlanShard } from "./change.js";
 
-/** Where a map puts keys, in the store's shard indices. */
+/** Places keys by one map. Shards are indices in the store. */
 export interface MapRouter {
   shardOf(key: Uint8Array): number;
-  /** Shards that can hold a key of the range, ascending; as `Router.shardsOf`. */
+  /** Shards that may hold keys of the range, ascending; as `Router.shardsOf`. */
   shardsOf(key: Uint8Array, rangeEnd: Uint8Array): readonly number[];
-  /** Home shard of a lease id. */
+  /** Home shard of a lease ID. */
   homeOf(lease: bigint): number;
 }
 
 /**
- * The maps of a store, by their texts. A map names its shards, in an order of its own; the store's index of a shard never
- * changes, so the names lead from one to the other.
+ * Caches the routers and boundaries of a store's maps by map text. Each map numbers its shards in its own order, while the
+ * store's index of a shard never changes. Names connect the two.
  */
 export class Maps {
   private readonly routers = new Map<string, MapRouter>();
@@ -24,7 +25,7 @@ export class Maps {
 
   constructor(private readonly hasher: Hasher) {}
 
-  /** The router of a map. Throws `ShardMapError` for a text that is no map, a RangeError when a shard of it is not known. */
+  /** The router of a map. Throws a `ShardMapError` when `text` is not a map, a RangeError when the map names an unknown shard. */
   router(text: string, shards: readonly PlanShard[]): MapRouter {
     const known = this.routers.get(text);
     if (known !== undefined) return known;
@@ -32,19 +33,19 @@ export class Maps {
     const router = routerWith(map, this.hasher);
     const indices = indicesOf(map, shards);
     const mapped: MapRouter = {
-      shardOf: (key) => indices[router.shardOf(key)],
+      shardOf: (key) => indices[router.shardOf(key)]!,
       shardsOf: (key, rangeEnd) =>
         router
           .shardsOf(key, rangeEnd)
-          .map((shard) => indices[shard])
+          .map((shard) => indices[shard]!)
           .sort((a, b) => a - b),
-      homeOf: (lease) => indices[router.homeOf(lease)],
+      homeOf: (lease) => indices[router.homeOf(lease)]!,
     };
     this.routers.set(text, mapped);
     return mapped;
   }
 
-  /** Where a sweep between two maps may stop. */
+  /** The bounds at which a sweep between two maps may stop. */
   boundariesOf(below: string, above: string): Boundaries {
     const name = JSON.stringify([below, above]);
     let known = this.boundaries.get(name);
@@ -58,7 +59,7 @@ export class Maps {
 
 function indicesOf(map: ShardMap, shards: readonly PlanShard[]): number[] {
   return map.shards.map(({ name }) => {
-    // The newest of its name: a cluster that was replaced may have had it before.
+    // Use the newest shard of that name: a replaced cluster may have had the name before.
     const index = shards.findLastIndex((shard) => shard.name === name);
     if (index < 0) throw new RangeError(`the store has no shard "${name}"`);
     return index;

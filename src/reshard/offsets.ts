@@ -1,14 +1,16 @@
-/** By how much the `version` of imported keys falls short of what clients know. */
+// Indices below are in range by construction; `!` keeps the hot lookups free of checks.
+
+/** How much the `version` of imported keys falls short of the version that clients see. */
 export interface Offsets {
-  /** Create revisions on the shard, ascending: each of them is one life of one or more keys with the same offset. */
+  /** Create revisions on the shard, ascending. Each is one life (creation to deletion) of one or more keys. */
   readonly lives: readonly number[];
-  /** What to add, above 0. */
+  /** The number to add for each life, above 0. */
   readonly offsets: readonly number[];
 }
 
 /**
- * The version offsets of all shards. A key that is copied gets fewer puts than it had, and from then on its version is off by a
- * constant until it is deleted. 16 bytes per offset; lives without one have none here.
+ * The version offsets of all shards. A copied key gets fewer puts than the original had, so its version is off by a
+ * constant until it is deleted. An offset takes 16 bytes; a life without an offset takes none.
  */
 export class OffsetTable {
   private readonly shards = new Map<number, { lives: Float64Array; offsets: Float64Array }>();
@@ -20,7 +22,7 @@ export class OffsetTable {
     return count;
   }
 
-  /** Bytes that the offsets take. */
+  /** Memory of the offsets, in bytes. */
   get bytes(): number {
     let bytes = 0;
     for (const { lives, offsets } of this.shards.values()) bytes += lives.byteLength + offsets.byteLength;
@@ -32,12 +34,14 @@ export class OffsetTable {
     return [...this.shards.keys()].sort((a, b) => a - b);
   }
 
-  /** Adds the offsets of a move. Their lives lie above all that the shard has here; throws a RangeError otherwise. */
+  /** Adds the offsets of a move. Throws a RangeError when a life is not above all lives that the shard has here. */
   add(shard: number, { lives, offsets }: Offsets): void {
-    if (lives.length === 0) return;
+    const first = lives.at(0);
+    if (first === undefined) return;
     const known = this.shards.get(shard);
-    if (known !== undefined && known.lives[known.lives.length - 1] >= lives[0]) {
-      throw new RangeError("version offsets must be added in the order of their lives");
+    const last = known?.lives.at(-1);
+    if (last !== undefined && last >= first) {
+      throw new RangeError("version offsets must be added in ascending order of create revision");
     }
     this.shards.set(shard, {
       lives: Float64Array.from([...(known?.lives ?? []), ...lives]),
@@ -45,7 +49,7 @@ export class OffsetTable {
     });
   }
 
-  /** What to add to the version of a key of `shard` that was created at `life`, a shard revision. */
+  /** The number to add to the version of a key of `shard` that was created at `life`, a shard revision. */
   of(shard: number, life: number): number {
     const known = this.shards.get(shard);
     if (known === undefined) return 0;
@@ -53,8 +57,8 @@ export class OffsetTable {
     let high = known.lives.length - 1;
     while (low <= high) {
       const middle = (low + high) >>> 1;
-      if (known.lives[middle] === life) return known.offsets[middle];
-      if (known.lives[middle] < life) low = middle + 1;
+      if (known.lives[middle] === life) return known.offsets[middle]!;
+      if (known.lives[middle]! < life) low = middle + 1;
       else high = middle - 1;
     }
     return 0;
@@ -66,11 +70,11 @@ export class OffsetTable {
     return { lives: [...(known?.lives ?? [])], offsets: [...(known?.offsets ?? [])] };
   }
 
-  /** Drops the offsets of lives up to `until` (a shard revision) that `live` does not hold; see `TwinTable.prune`. */
+  /** Drops the offsets of lives up to `until` (a shard revision) that are not in `live`; see `TwinTable.prune`. */
   prune(shard: number, until: number, live: ReadonlySet<number>): void {
     const { lives, offsets } = this.list(shard);
-    const kept = [...lives.keys()].filter((i) => lives[i] > until || live.has(lives[i]));
+    const kept = [...lives.keys()].filter((i) => lives[i]! > until || live.has(lives[i]!));
     this.shards.delete(shard);
-    this.add(shard, { lives: kept.map((i) => lives[i]), offsets: kept.map((i) => offsets[i]) });
+    this.add(shard, { lives: kept.map((i) => lives[i]!), offsets: kept.map((i) => offsets[i]!) });
   }
 }

@@ -3,31 +3,31 @@ import type { Change, MoveDestination, MoveSource, PlanShard } from "./change.js
 import { OffsetTable } from "./offsets.js";
 import { TwinTable } from "./twins.js";
 
-/** A step whose calls wait. */
+/** A frozen step. Calls to it wait. */
 export interface Frozen {
   /** Position of the freeze. */
   readonly position: number;
   readonly from: Bound;
   readonly to: Bound;
-  /** The store's revision at the freeze: nothing of the step is decided above it. */
+  /** The store's revision at the freeze. Nothing of the step is decided above it. */
   readonly revision: number;
 }
 
-/** The plan that is being carried out. Keys below the cursor are placed by `below`, all others by `above`. */
+/** The active plan. Keys below the cursor are placed by the map `below`, all others by `above`. */
 export interface Plan {
   readonly number: number;
-  /** Map texts, see `fingerprint`. */
+  /** Map texts; see `fingerprint`. */
   readonly below: string;
   readonly above: string;
-  /** The sweep goes up, from `above` to `below`; down when the plan was turned back (or back again). */
+  /** True when the sweep goes up, from `above` to `below`. Each turn back reverses it. */
   readonly up: boolean;
   readonly cursor: Bound;
   readonly frozen: Frozen | undefined;
 }
 
-/** A step that has been moved: of the keys in [from, to) those whose shard differs between the two maps. */
+/** A completed step: the keys in [from, to) whose shard differs between the two maps. */
 export interface Move {
-  /** M: a revision of its own. Below it the sources hold the keys, from it on the destinations. */
+  /** M, the revision that the move takes. Below it the sources hold the keys, from it on the destinations. */
   readonly revision: number;
   /** Position of the freeze. */
   readonly freeze: number;
@@ -42,28 +42,28 @@ export interface Move {
   readonly stops: ReadonlyMap<number, number>;
   /** Destination shard → ready. */
   readonly readies: ReadonlyMap<number, number>;
-  /** Keys that end at M, because their leases had ended. */
+  /** Keys that end at M because their lease ended during the step. */
   readonly ended: readonly Uint8Array[];
 }
 
-/** Everything that placement knows, as plain data: what a base stores. */
+/** The state of a placement as plain data, as a base stores it. */
 export interface PlacementState {
-  /** All shards that the store ever had, by index. */
+  /** All shards that the store has had, by index. */
   shards: PlanShard[];
   /** Number of the newest plan; 0 before the first. */
   plans: number;
-  /** Text of the map in force: that of the last plan that is done. */
+  /** Text of the map in force: the first one, or that of the last plan that ended. */
   inForce: string;
   plan: Plan | undefined;
-  /** Position of the newest claim: the mover's name. 0 before the first. */
+  /** Position of the newest claim, which names the mover; 0 before the first. */
   mover: number;
-  /** In order of their revisions; until compaction has passed them. */
+  /** Moves that no compaction has passed, in order of revision. */
   moves: Move[];
   twins: TwinTable;
   offsets: OffsetTable;
 }
 
-/** A new store, or one that has not been resharded. */
+/** The placement of a store that has never had a plan. */
 export const firstPlacement = (map: string, shards: readonly PlanShard[]): PlacementState => ({
   shards: [...shards],
   plans: 0,
@@ -75,37 +75,37 @@ export const firstPlacement = (map: string, shards: readonly PlanShard[]): Place
   offsets: new OffsetTable(),
 });
 
-/** What a valid change asks of the timeline. */
+/** The effect of a valid change on the timeline. */
 export interface Effect {
-  /** Shards whose part of the timeline begins at their `cut`. */
+  /** Shards whose part of the timeline begins after their `cut`. */
   readonly added: readonly PlanShard[];
-  /** True when the change takes the next revision for itself. */
+  /** True when the change takes the next revision, which has no event on any shard. */
   readonly takesRevision: boolean;
 }
 
-const NOTHING: Effect = { added: [], takesRevision: false };
+const NO_EFFECT: Effect = { added: [], takesRevision: false };
 
 /**
- * The part of the fold that decides where keys are. Every proxy applies the same changes in the same order and gets the
- * same placement.
+ * The part of the fold that decides where keys are. Every proxy applies the same changes in the same order, so all proxies
+ * compute the same placement.
  */
 export class Placement {
   constructor(private readonly state: PlacementState) {}
 
-  /** The state, to be read (not kept, not changed). */
+  /** The current state. The caller must not change it, and must not keep it beyond this turn. */
   snapshot(): Readonly<PlacementState> {
     return this.state;
   }
 
-  /** True when the sweep of the plan has nothing before it any more. */
+  /** True when the cursor of the active plan has reached its end. */
   get isSwept(): boolean {
     const { plan } = this.state;
     return plan !== undefined && compareBounds(plan.cursor, plan.up ? null : START) === 0;
   }
 
   /**
-   * Applies the change that stands at `position`; `revision` is the store's, the entry's own seals included. Undefined when
-   * the change is not valid: then it does nothing.
+   * Applies the change of the entry at `position`. `revision` is the store's revision after the entry's own seals. Returns
+   * undefined when the change is not valid; then it has done nothing.
    */
   apply(change: Change, position: number, revision: number): Effect | undefined {
     switch (change.kind) {
@@ -113,9 +113,9 @@ export class Placement {
         return this.applyPlan(change);
       case "claim":
         this.state.mover = position;
-        return NOTHING;
+        return NO_EFFECT;
       case "begin":
-        return this.isMover(change.mover) ? NOTHING : undefined;
+        return this.isMover(change.mover) ? NO_EFFECT : undefined;
       case "freeze":
         return this.applyFreeze(change, position, revision);
       case "thaw":
@@ -129,10 +129,11 @@ export class Placement {
     }
   }
 
-  /** Forgets the moves that a compaction at `revision` has passed. */
+  /** Drops the moves that a compaction at `revision` has passed. */
   compact(revision: number): void {
     const { state } = this;
-    if (state.moves.length > 0 && state.moves[0].revision < revision) {
+    const oldest = state.moves.at(0);
+    if (oldest !== undefined && oldest.revision < revision) {
       state.moves = state.moves.filter((move) => move.revision >= revision);
     }
   }
@@ -144,7 +145,7 @@ export class Placement {
   private applyPlan({ after, map, shards }: Change & { kind: "plan" }): Effect | undefined {
     const { state } = this;
     if (state.plan !== undefined || after !== state.plans) return undefined;
-    // A shard is new or comes back: the next free index, or one whose cluster it was.
+    // A new shard takes the next free index; a cluster that comes back has its earlier one.
     let count = state.shards.length;
     for (const { index } of shards) {
       if (index > count) return undefined;
@@ -175,14 +176,14 @@ export class Placement {
     if (plan.up ? ahead <= 0 : ahead >= 0) return undefined;
     const [low, high] = plan.up ? [cursor, to] : [to, cursor];
     this.state.plan = { ...plan, frozen: { position, from: low, to: high, revision } };
-    return NOTHING;
+    return NO_EFFECT;
   }
 
   private applyThaw({ mover, freeze }: Change & { kind: "thaw" }): Effect | undefined {
     const { plan } = this.state;
     if (plan?.frozen?.position !== freeze || !this.isMover(mover)) return undefined;
     this.state.plan = { ...plan, frozen: undefined };
-    return NOTHING;
+    return NO_EFFECT;
   }
 
   private applyMove(
@@ -219,14 +220,14 @@ export class Placement {
     if (plan === undefined || plan.number !== number || !this.isSwept) return undefined;
     state.inForce = plan.up ? plan.below : plan.above;
     state.plan = undefined;
-    return NOTHING;
+    return NO_EFFECT;
   }
 
   private applyTurnBack(number: number): Effect | undefined {
     const { plan } = this.state;
     if (plan === undefined || plan.number !== number || plan.frozen !== undefined) return undefined;
-    // The new number makes a repeated entry name another plan, and late ones of the mover as well.
+    // With the new number, a repeated turn back and late changes of the mover are no longer valid.
     this.state.plan = { ...plan, number: ++this.state.plans, up: !plan.up };
-    return NOTHING;
+    return NO_EFFECT;
   }
 }

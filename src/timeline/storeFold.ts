@@ -4,15 +4,15 @@ import type { Entry } from "./entry.js";
 import { type Applied, Fold, type FoldState } from "./fold.js";
 import { NO_SHARD, type Run } from "./view.js";
 
-/** What a store whose keys can move knows besides `FoldState`. */
+/** The state of a `StoreFold` as plain data. */
 export interface StoreState {
   readonly timeline: FoldState;
   readonly placement: PlacementState;
-  /** What a host revision lacks to be a position: positions go on rising when the log moves to another host. */
+  /** Position = host revision + this offset. So positions keep rising when the log moves to another host. */
   readonly positionOffset: number;
 }
 
-/** The fold of a store whose keys can move: timeline and placement, from one log. */
+/** The fold of a store whose keys can move between shards: timeline and placement, from one log. */
 export class StoreFold extends Fold {
   readonly placement: Placement;
 
@@ -24,14 +24,14 @@ export class StoreFold extends Fold {
     this.placement = new Placement(stored.placement);
   }
 
-  /** Takes the state over. `host` is the index of the shard that keeps the log, or -1. */
+  /** Continues from `state`, which the caller must not use afterwards. `host` is the timeline host's shard index, or -1. */
   static of(host: number, state: StoreState): StoreFold {
     return new StoreFold(host, state);
   }
 
   /**
-   * The fold of the log's continuation on another host, after the host's revision `hostRevision` has said that it goes on there.
-   * The old host's revisions that were the log's own and are not sealed yet get revisions at which nothing happens.
+   * The fold for the log's next host. The old host's revision `hostRevision` is the one that moves the log. The log's own
+   * writes on the old host that are not sealed yet get revisions without events.
    */
   rehosted(host: number, hostRevision: number): StoreFold {
     const timeline = { ...this.stored.timeline, hidden: [] };
@@ -42,12 +42,12 @@ export class StoreFold extends Fold {
     });
   }
 
-  /** The state, to be read (not kept, not changed). */
+  /** The current state. The caller must not change it, and must not keep it beyond this turn. */
   get store(): StoreState {
     return this.stored;
   }
 
-  /** The position of what the host stored at `hostRevision`: later entries have higher ones, on whichever host. */
+  /** The position of the entry at `hostRevision` on the current host. Later entries have higher positions, on later hosts too. */
   positionOf(hostRevision: number): number {
     return this.stored.positionOffset + hostRevision;
   }
@@ -70,13 +70,13 @@ export class StoreFold extends Fold {
     return true;
   }
 
-  /** As in a store whose keys do not move, but an import has the revision that it stands for. */
+  /** As in `Fold`, except that an import has the revision of its twin. */
   override toRevision(shard: number, shardRevision: number): number {
     const twin = this.stored.placement.twins.revisionOf(shard, shardRevision);
     return twin ?? super.toRevision(shard, shardRevision);
   }
 
-  /** All shard revisions of `shard` that clients know as `revision`. */
+  /** All shard revisions of `shard` that clients see as `revision`: its imports, and its own write if it has one. */
   shardRevisionsOf(revision: number, shard: number): number[] {
     const own = this.toShardRevision(revision, shard);
     const imports = this.stored.placement.twins.shardRevisionsOf(shard, revision);

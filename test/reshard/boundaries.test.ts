@@ -36,13 +36,13 @@ function randomMap(random: Random): ShardMap {
   return { shards, rules: [...rules.values()] };
 }
 
-test("a boundary parts no group of either map, and nothing that is pinned", async () => {
+test("a boundary splits no group of either map and no pinned region", async () => {
   const random = new Random(seed);
   for (let round = 0; round < 150; round++) {
     const maps = [randomMap(random), randomMap(random)];
     const boundaries = new Boundaries(maps);
     const keys = Array.from({ length: 120 }, () => randomKey(random));
-    /** The regions that must stay whole: least and greatest key of each group, and what is pinned. */
+    /** The lowest and highest key of each group and each pinned region. No boundary may lie between them. */
     const groups: { name: string; from: Uint8Array; to: Uint8Array }[] = [];
     for (const map of maps) {
       const router = await createRouter(map);
@@ -64,14 +64,14 @@ test("a boundary parts no group of either map, and nothing that is pinned", asyn
       assert.ok(compareBounds(below, START) >= 0, "never below the first key");
       for (const place of [above, below]) {
         for (const { name, from, to } of groups) {
-          const parted = compareBounds(from, place) < 0 && compareBounds(place, to) <= 0;
+          const split = compareBounds(from, place) < 0 && compareBounds(place, to) <= 0;
           assert.ok(
-            !parted,
-            `round ${round}: ${text(place)} (from ${key}) parts ${name}: ${text(from)} … ${text(to)}`,
+            !split,
+            `round ${round}: ${text(place)} (from ${key}) splits ${name}: ${text(from)} … ${text(to)}`,
           );
         }
       }
-      assert.deepEqual(boundaries.above(above), above, "a boundary is one from both sides");
+      assert.deepEqual(boundaries.above(above), above, "a boundary is found from both sides");
       if (above !== null) assert.deepEqual(boundaries.below(above), above);
     }
   }
@@ -91,7 +91,7 @@ test("boundaries of the default rules lie between groups", () => {
   assert.equal(boundaries.above(null), null);
 });
 
-test("the end of a prefix lies above all that begins with it", () => {
+test("the end of a prefix lies above every key that begins with it", () => {
   assert.equal(text(endOfPrefix(bytes("/a"))), "/b");
   assert.equal(text(endOfPrefix(bytes("/a\xff"))), "/b");
   assert.equal(endOfPrefix(bytes("\xff\xff")), null);

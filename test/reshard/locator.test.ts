@@ -24,7 +24,7 @@ const shard = (index: number): PlanShard => ({
 const mapOf = async (name: string): Promise<string> =>
   (await fingerprint({ shards: [{ name, weight: 1 }], rules: [] })).text;
 
-/** A store of one shard, all of which moves to another one: source 0 at stop 4, destination 1 ready at 6. */
+/** A store of one shard whose keys all move to a second one. Source 0 stops at 4, destination 1 is ready at 6. */
 async function open() {
   const [first, second] = [await mapOf("s0"), await mapOf("s1")];
   const fold = StoreFold.of(-1, {
@@ -34,18 +34,18 @@ async function open() {
   });
   const locator = new Locator(fold.placement, new Maps(await Hasher.load()), fold);
   let position = 10;
-  const say = (reached: [number, number][], change?: Change): boolean => {
+  const append = (reached: [number, number][], change?: Change): boolean => {
     const entry = { reached: new Map(reached), compact: 0, leases: [], raftTerm: 0 };
     return fold.apply(change === undefined ? entry : { ...entry, change }, ++position).changed;
   };
-  say([[0, 3]]); // Revisions 2 and 3: the source's 2 and 3.
-  assert.ok(say([], { kind: "plan", after: 0, map: second, shards: [shard(1)] }));
-  assert.ok(say([], { kind: "claim" }));
+  append([[0, 3]]); // The source's 2 and 3 become revisions 2 and 3.
+  assert.ok(append([], { kind: "plan", after: 0, map: second, shards: [shard(1)] }));
+  assert.ok(append([], { kind: "claim" }));
   const mover = position;
-  assert.ok(say([], { kind: "freeze", mover, plan: 1, cursor: START, to: null }));
+  assert.ok(append([], { kind: "freeze", mover, plan: 1, cursor: START, to: null }));
   const freeze = position;
   const move = (): boolean =>
-    say(
+    append(
       [
         [0, 5],
         [1, 8],
@@ -66,10 +66,10 @@ async function open() {
         ended: [bytes("/b")],
       },
     );
-  return { fold, locator, move, say };
+  return { fold, locator, move, append };
 }
 
-test("calls to a frozen step wait, and what lies above the freeze is not decided", async () => {
+test("calls to a frozen step wait, and nothing of it is decided above the freeze", async () => {
   const { locator, move } = await open();
   assert.equal(locator.shardOf(KEY.key), 0);
   assert.ok(locator.isFrozen(KEY));
@@ -85,23 +85,19 @@ test("calls to a frozen step wait, and what lies above the freeze is not decided
 test("below M the source holds the key up to its stop, from M on the destination", async () => {
   const { fold, locator, move } = await open();
   move();
-  // Revisions 4 and 5 are the source's, 6 to 12 the destination's; then M.
+  // Revisions 4 and 5 belong to the source, 6 to 12 to the destination. M follows.
   const M = 13;
   assert.equal(fold.head, M);
   assert.deepEqual(fold.runAt(M), { revision: M, shard: NO_SHARD, shardRevision: 0, length: 1 });
   assert.deepEqual(locator.holder(KEY.key, 3), { shard: 0, at: 3 });
-  assert.deepEqual(
-    locator.holder(KEY.key, 12),
-    { shard: 0, at: 4 },
-    "not what the source had after its stop",
-  );
+  assert.deepEqual(locator.holder(KEY.key, 12), { shard: 0, at: 4 }, "not the source's state after its stop");
   assert.deepEqual(locator.holder(KEY.key, M), { shard: 1, at: 8 });
   const all = { key: bytes("/"), end: bytes("0") };
   const holders = locator.holders(all, 12);
   assert.deepEqual(locator.choose(holders, KEY.key, 12), { shard: 0, at: 4 });
 });
 
-test("an event counts for the owner at its revision, an end of a lease after readiness at M", async () => {
+test("an event counts for the owner at its revision, the end of a lease between ready and M at M", async () => {
   const { locator, move } = await open();
   move();
   const counts = (index: number, shardRevision: number, revision: number) =>
@@ -111,7 +107,7 @@ test("an event counts for the owner at its revision, an end of a lease after rea
   assert.equal(counts(1, 6, 10), undefined, "an import");
   assert.equal(counts(1, 7, 11), 13);
   assert.equal(counts(1, 9, 14), 14);
-  assert.equal(counts(0, 6, 15), undefined, "the source is cleaned");
+  assert.equal(counts(0, 6, 15), undefined, "the mover cleans the source");
   assert.deepEqual(locator.endsAt(13), [{ key: bytes("/b"), holder: { shard: 0, at: 4 } }]);
   assert.equal(locator.feedFrom(13), 4);
   assert.equal(locator.feedFrom(14), 14);
@@ -119,7 +115,7 @@ test("an event counts for the owner at its revision, an end of a lease after rea
   assert.equal(locator.compactionAt(14), 14);
 });
 
-test("imports have the revisions that they stand for, in both directions", async () => {
+test("imports map to the revisions of their twins, and back", async () => {
   const { fold, move } = await open();
   move();
   assert.equal(fold.toRevision(1, 5), 2);
@@ -129,17 +125,17 @@ test("imports have the revisions that they stand for, in both directions", async
   assert.deepEqual(fold.shardRevisionsOf(11, 1), [7]);
 });
 
-test("positions go on rising on the next host, and its own revisions are hidden from then on", async () => {
+test("positions keep rising on the next host, and the log's own writes there get no revision", async () => {
   const { fold, move } = await open();
   move();
   const next = fold.rehosted(1, 20);
   assert.ok(next.positionOf(1) > fold.positionOf(20));
   next.hide(9);
   next.apply({ reached: new Map([[1, 10]]), compact: 0, leases: [], raftTerm: 0 }, 11);
-  assert.equal(next.head, 14, "9 is the log's own");
+  assert.equal(next.head, 14, "9 is the log's own write");
 });
 
-test("a fold without a placement refuses changes of it", () => {
+test("a fold without a placement refuses placement changes", () => {
   const fold = Fold.genesis(1, -1);
   const entry = {
     reached: new Map(),

@@ -4,7 +4,7 @@ import { START } from "../../src/reshard/bound.js";
 import { type Change, decodeChange, encodeChange, type PlanShard } from "../../src/reshard/change.js";
 import { genDigits, genLimit, readGen } from "../../src/reshard/gen.js";
 import { firstPlacement, Placement } from "../../src/reshard/placement.js";
-import { decodePlacement, encodePlacement } from "../../src/reshard/stored.js";
+import { decodePlacement, encodePlacement } from "../../src/reshard/placementCodec.js";
 import { decodeEntry, encodeEntry } from "../../src/timeline/entry.js";
 
 const key = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
@@ -16,17 +16,17 @@ const shard = (index: number): PlanShard => ({
   cut: 5,
 });
 
-/** A placement, and a log that gives each change the next position. */
+/** A placement, with a log in which each change gets the next position. */
 function open() {
   const placement = new Placement(firstPlacement("C", [shard(0)]));
   let position = 100;
-  const say = (change: Change, revision = 50): boolean =>
+  const append = (change: Change, revision = 50): boolean =>
     placement.apply(change, ++position, revision) !== undefined;
   const claim = (): number => {
-    assert.ok(say({ kind: "claim" }));
+    assert.ok(append({ kind: "claim" }));
     return position;
   };
-  return { placement, say, claim, last: () => position };
+  return { placement, append, claim, last: () => position };
 }
 
 const plan = (after: number, shards: readonly PlanShard[] = []): Change => ({
@@ -59,11 +59,11 @@ const move = (mover: number, frozen: number): Change => ({
 });
 
 test("a plan goes from map to map, step by step", () => {
-  const { placement, say, claim, last } = open();
-  assert.ok(say(plan(0, [shard(1)])));
+  const { placement, append, claim, last } = open();
+  assert.ok(append(plan(0, [shard(1)])));
   const mover = claim();
-  assert.ok(say({ kind: "begin", mover }));
-  assert.ok(say(freeze(mover, 1, START, key("/b"))));
+  assert.ok(append({ kind: "begin", mover }));
+  assert.ok(append(freeze(mover, 1, START, key("/b"))));
   const frozen = last();
   assert.deepEqual(placement.snapshot().plan?.frozen, {
     position: frozen,
@@ -71,89 +71,89 @@ test("a plan goes from map to map, step by step", () => {
     to: key("/b"),
     revision: 50,
   });
-  assert.ok(say(move(mover, frozen), 60));
+  assert.ok(append(move(mover, frozen), 60));
   const [moved] = placement.snapshot().moves;
   assert.equal(moved.revision, 61);
   assert.equal(moved.frozenAt, 50);
   assert.deepEqual([moved.source, moved.destination], ["C", "T0"]);
   assert.equal(placement.snapshot().twins.revisionOf(1, 8), 12);
   assert.equal(placement.snapshot().offsets.of(1, 6), 2);
-  assert.ok(!say({ kind: "done", plan: 1 }), "the sweep is not over");
-  assert.ok(say(freeze(mover, 1, key("/b"), null)));
-  assert.ok(say({ ...move(mover, last()), destinations: [] } as Change, 70));
-  assert.ok(say({ kind: "done", plan: 1 }));
+  assert.ok(!append({ kind: "done", plan: 1 }), "the sweep is not complete");
+  assert.ok(append(freeze(mover, 1, key("/b"), null)));
+  assert.ok(append({ ...move(mover, last()), destinations: [] } as Change, 70));
+  assert.ok(append({ kind: "done", plan: 1 }));
   assert.equal(placement.snapshot().inForce, "T0");
   assert.equal(placement.snapshot().plan, undefined);
 });
 
 test("repeated and late changes do nothing", () => {
-  const { placement, say, claim, last } = open();
-  assert.ok(say(plan(0)));
-  assert.ok(!say(plan(0)), "a plan is active");
+  const { placement, append, claim, last } = open();
+  assert.ok(append(plan(0)));
+  assert.ok(!append(plan(0)), "a plan is active");
   const old = claim();
   const mover = claim();
-  assert.ok(!say({ kind: "begin", mover: old }));
-  assert.ok(!say(freeze(old, 1, START, null)), "replaced");
-  assert.ok(!say(freeze(mover, 2, START, null)), "another plan");
-  assert.ok(!say(freeze(mover, 1, key("/a"), null)), "another cursor");
-  assert.ok(!say(freeze(mover, 1, START, START)), "nothing between");
-  assert.ok(say(freeze(mover, 1, START, key("/b"))));
+  assert.ok(!append({ kind: "begin", mover: old }));
+  assert.ok(!append(freeze(old, 1, START, null)), "replaced");
+  assert.ok(!append(freeze(mover, 2, START, null)), "wrong plan");
+  assert.ok(!append(freeze(mover, 1, key("/a"), null)), "wrong cursor");
+  assert.ok(!append(freeze(mover, 1, START, START)), "an empty step");
+  assert.ok(append(freeze(mover, 1, START, key("/b"))));
   const first = last();
-  assert.ok(!say(freeze(mover, 1, START, key("/b"))), "frozen already");
-  assert.ok(!say({ kind: "turn back", plan: 1 }), "a step is frozen");
-  assert.ok(!say({ kind: "thaw", mover: old, freeze: first }));
-  assert.ok(!say({ kind: "thaw", mover, freeze: first - 1 }));
-  assert.ok(say({ kind: "thaw", mover, freeze: first }));
-  assert.ok(!say({ kind: "thaw", mover, freeze: first }));
-  assert.ok(!say(move(mover, first)), "thawed");
-  assert.ok(say(freeze(mover, 1, START, key("/b"))));
-  assert.ok(!say(move(mover, first)), "frozen anew since");
-  assert.ok(!say(move(old, last() - 1)), "replaced");
+  assert.ok(!append(freeze(mover, 1, START, key("/b"))), "frozen already");
+  assert.ok(!append({ kind: "turn back", plan: 1 }), "a step is frozen");
+  assert.ok(!append({ kind: "thaw", mover: old, freeze: first }));
+  assert.ok(!append({ kind: "thaw", mover, freeze: first - 1 }));
+  assert.ok(append({ kind: "thaw", mover, freeze: first }));
+  assert.ok(!append({ kind: "thaw", mover, freeze: first }));
+  assert.ok(!append(move(mover, first)), "thawed");
+  assert.ok(append(freeze(mover, 1, START, key("/b"))));
+  assert.ok(!append(move(mover, first)), "frozen again since");
+  assert.ok(!append(move(old, last() - 1)), "replaced");
   assert.deepEqual(placement.snapshot().moves, []);
 });
 
 test("a plan that is turned back sweeps down, and a repeated turn does not turn it again", () => {
-  const { placement, say, claim, last } = open();
-  assert.ok(say(plan(0)));
+  const { placement, append, claim, last } = open();
+  assert.ok(append(plan(0)));
   const mover = claim();
-  assert.ok(say(freeze(mover, 1, START, key("/b"))));
-  assert.ok(say(move(mover, last())));
-  assert.ok(say({ kind: "turn back", plan: 1 }));
-  assert.ok(!say({ kind: "turn back", plan: 1 }));
-  assert.ok(!say(freeze(mover, 1, key("/b"), null)), "the number of before the turn");
-  assert.ok(!say(freeze(mover, 2, key("/b"), null)), "the other way");
-  assert.ok(say(freeze(mover, 2, key("/b"), START)));
-  assert.ok(say({ ...move(mover, last()), destinations: [] } as Change, 80));
+  assert.ok(append(freeze(mover, 1, START, key("/b"))));
+  assert.ok(append(move(mover, last())));
+  assert.ok(append({ kind: "turn back", plan: 1 }));
+  assert.ok(!append({ kind: "turn back", plan: 1 }));
+  assert.ok(!append(freeze(mover, 1, key("/b"), null)), "the number before the turn");
+  assert.ok(!append(freeze(mover, 2, key("/b"), null)), "the wrong direction");
+  assert.ok(append(freeze(mover, 2, key("/b"), START)));
+  assert.ok(append({ ...move(mover, last()), destinations: [] } as Change, 80));
   const { moves } = placement.snapshot();
   assert.deepEqual([moves[1].source, moves[1].destination], ["T0", "C"]);
-  assert.ok(say({ kind: "done", plan: 2 }));
+  assert.ok(append({ kind: "done", plan: 2 }));
   assert.equal(placement.snapshot().inForce, "C");
-  assert.ok(say(plan(2)), "the next plan names the number of the turn");
+  assert.ok(append(plan(2)), "the next plan names the number of the turn");
 });
 
-test("moves are forgotten when compaction has passed them", () => {
-  const { placement, say, claim, last } = open();
-  say(plan(0));
+test("moves are dropped when a compaction has passed them", () => {
+  const { placement, append, claim, last } = open();
+  append(plan(0));
   const mover = claim();
-  say(freeze(mover, 1, START, key("/b")));
-  say(move(mover, last()), 60);
+  append(freeze(mover, 1, START, key("/b")));
+  append(move(mover, last()), 60);
   placement.compact(61);
   assert.equal(placement.snapshot().moves.length, 1, "reads at M - 1 are refused, events at M are not");
   placement.compact(62);
   assert.equal(placement.snapshot().moves.length, 0);
 });
 
-test("a plan takes new shards in their order, or known ones back", () => {
-  const { placement, say } = open();
-  assert.ok(!say(plan(0, [shard(2)])), "one is missing between");
-  assert.ok(say(plan(0, [shard(1), { ...shard(0), cut: 99 }])));
+test("a plan adds shards at the next free indices, or at earlier ones again", () => {
+  const { placement, append } = open();
+  assert.ok(!append(plan(0, [shard(2)])), "index 1 is missing");
+  assert.ok(append(plan(0, [shard(1), { ...shard(0), cut: 99 }])));
   assert.deepEqual(
     placement.snapshot().shards.map(({ cut }) => cut),
     [99, 5],
   );
 });
 
-test("changes are read from an entry as they were written", () => {
+test("changes survive encoding, alone and in an entry", () => {
   const changes: Change[] = [
     plan(3, [shard(1)]),
     { kind: "claim" },
@@ -172,7 +172,7 @@ test("changes are read from an entry as they were written", () => {
   }
 });
 
-test("what this version does not know is refused", () => {
+test("unknown kinds and fields and invalid values are refused", () => {
   for (const text of [
     '{"kind":"claim","x":1}',
     '{"kind":"merge"}',
@@ -187,8 +187,8 @@ test("what this version does not know is refused", () => {
   assert.throws(() => decodeEntry(Buffer.from('{"p":[[0,1]],"q":1}')), SyntaxError);
 });
 
-test("the state is stored and read again", () => {
-  const { placement, say, claim, last } = open();
+test("the state survives encoding", () => {
+  const { placement, append, claim, last } = open();
   const same = () => {
     const text = encodePlacement(placement.snapshot());
     assert.equal(encodePlacement(decodePlacement(text)), text);
@@ -196,15 +196,21 @@ test("the state is stored and read again", () => {
     assert.deepEqual(decodePlacement(text).moves, placement.snapshot().moves);
   };
   same();
-  say(plan(0, [shard(1)]));
+  append(plan(0, [shard(1)]));
   const mover = claim();
   same();
-  say(freeze(mover, 1, START, key("/b")));
+  append(freeze(mover, 1, START, key("/b")));
   same();
-  say(move(mover, last()));
-  say(freeze(mover, 1, key("/b"), null));
+  append(move(mover, last()));
+  append(freeze(mover, 1, key("/b"), null));
   same();
-  const read = decodePlacement(encodePlacement(placement.snapshot()));
+  const text = encodePlacement(placement.snapshot());
+  assert.throws(
+    () => decodePlacement(text.replace('"inForce":0', '"inForce":9')),
+    SyntaxError,
+    "a missing map",
+  );
+  const read = decodePlacement(text);
   assert.equal(read.twins.revisionOf(1, 6), 40);
   assert.equal(read.offsets.of(1, 6), 2);
 });

@@ -17,9 +17,10 @@ import {
 } from "./sim/run.js";
 
 /*
- * Resharding in virtual time: clients that read, write, watch, delete and hold leases while keys move between shards; proxies that
- * pause, follow the log late and die; movers that die at any step and are two at once; plans that turn back; compactions, bases,
- * reloads and moves of the timeline host at any time. `BRAID_SIM_SEEDS=n` runs more, `BRAID_SIM_SEED=n` replays one.
+ * Resharding in virtual time. Clients read, write, watch, delete and hold leases while keys move between shards. Proxies
+ * pause, follow the log late and die. Several movers work at once and die at any step. Plans turn back. Compactions, bases,
+ * reloads and moves of the timeline host happen at any time. `BRAID_SIM_SEEDS=n` runs n seeds, `BRAID_SIM_SEED=n` replays
+ * seed n.
  */
 
 const SEEDS = Number(process.env.BRAID_SIM_SEEDS ?? 200);
@@ -55,24 +56,24 @@ for (const [name, direct] of Object.entries({ lateRead, readAboveStop, lateDelet
 // --- mutations ---------------------------------------------------------------------------------------------
 
 interface Mutation {
-  /** The rule that is taken out. */
+  /** The rule that the mutation removes. */
   readonly rule: string;
-  /** Its names in the simulation. The rule itself by default. */
+  /** Names of the rule in the simulation. By default the rule itself. */
   readonly broken?: readonly string[];
-  /** Takes it out of the product's code; returns what puts it back. */
+  /** Removes the rule from the product's code. Returns a function that restores it. */
   readonly patch?: () => () => void;
-  /** First seed: not long before one that notices. */
+  /** First seed, shortly before one that fails. */
   readonly from?: number;
-  /** Circumstances in which it matters. */
+  /** Settings of the scenario under which the rule matters. */
   readonly over?: Partial<Scenario>;
-  /** A schedule that brings it about. */
+  /** A schedule that makes the rule matter. */
   readonly direct?: Director;
 }
 
-/** Everything strikes whenever a step is frozen. */
+/** Every kind of ambush, often, while a step is frozen. */
 const DENSE: Partial<Scenario> = { ambushes: AMBUSHES, ambushed: 40, leases: true, compactions: true };
 
-/** Movers take their time, proxies see it late, and the given things happen meanwhile. */
+/** Slow movers and lagging proxies, with the given ambushes and calls. */
 const directed = (
   ambushes: readonly Ambush[],
   mix: Partial<Record<ClientCall, number>>,
@@ -88,7 +89,7 @@ const directed = (
   faults: { loss: 0, pause: 100, lag: 30, slow: 0.02, hesitation: 300 },
 });
 
-/** Nothing but what a schedule does. */
+/** No disturbances other than those of a schedule. */
 const QUIET: Partial<Scenario> = {
   ambushes: [],
   leases: true,
@@ -135,7 +136,7 @@ const MUTATIONS: readonly Mutation[] = [
     ),
   },
   {
-    rule: "what ends on the destination between its readiness and M counts at M",
+    rule: "what ends on the destination between ready and M counts at M",
     over: directed(["expire"], { put: 20, lease: 3 }),
     patch: patch(
       Locator.prototype,
@@ -176,7 +177,7 @@ const MUTATIONS: readonly Mutation[] = [
     broken: ["raise gen on the destinations", "the mover compares its own gen"],
   },
   {
-    rule: "remains on the destination are cleared, or found",
+    rule: "leftovers on the destinations are cleared, or found",
     broken: ["clear", "verify", "ready"],
     over: DENSE,
   },
@@ -197,14 +198,14 @@ const MUTATIONS: readonly Mutation[] = [
     over: QUIET,
     direct: lateDeletion,
   },
-  { rule: "what the sources got up to their stops is drained", broken: ["drain", "ready"] },
+  { rule: "the sources are drained up to their stops", broken: ["drain", "ready"] },
   { rule: "feeds wait for a frozen step", over: DENSE },
   {
     rule: "feeds begin at a step's freeze",
     from: 20,
     over: directed(["expire", "watch"], { put: 20, lease: 3 }),
   },
-  { rule: "the log's end is read beside the shard", broken: ["read the log's end"] },
+  { rule: "a read also reads the end of the log", broken: ["read the log's end"] },
   {
     rule: "reads are judged by where the key is when they are answered",
     broken: ["reads are judged"],
@@ -221,10 +222,13 @@ const MUTATIONS: readonly Mutation[] = [
   { rule: "calls wait for a frozen step" },
   { rule: "revocations wait for a frozen step", over: directed(["revoke"], { put: 10, lease: 4 }) },
   {
-    rule: "imports have the revision that they stand for",
+    rule: "imports have the revisions of their twins",
     patch: patch(StoreFold.prototype, "toRevision", () => Fold.prototype.toRevision),
   },
-  { rule: "versions of copies are corrected", patch: patch(OffsetTable.prototype, "of", () => () => 0) },
+  {
+    rule: "version offsets correct the versions of copies",
+    patch: patch(OffsetTable.prototype, "of", () => () => 0),
+  },
   {
     rule: "compares know all twins of a revision",
     from: 33,
@@ -234,7 +238,7 @@ const MUTATIONS: readonly Mutation[] = [
   { rule: "a mover whose begin is not valid stops", over: QUIET, direct: overtaken },
   { rule: "compactions spare what a step needs", over: DENSE },
   {
-    rule: "moves are kept until compaction has passed them",
+    rule: "moves are kept until a compaction has passed them",
     over: { compactions: true },
     patch: patch(
       Placement.prototype,
@@ -248,21 +252,21 @@ const MUTATIONS: readonly Mutation[] = [
   { rule: "a base holds the moves", from: 33 },
   { rule: "a base holds the frozen step", from: 10 },
   {
-    rule: "positions go on rising on the next host",
+    rule: "positions keep rising on the next host",
     over: { hostMoves: true, calm: 60 },
     patch: patch(StoreFold.prototype, "positionOf", () => (hostRevision) => hostRevision),
   },
   { rule: "a base's mod revision is of one host", from: 9, over: { hostMoves: true, calm: 20 } },
 ];
 
-/** Seeds in which a mutation has to be caught. */
-const BOUND = 150;
+/** Number of seeds within which a mutation must fail. */
+const MAX_SEEDS = 150;
 
 for (const { rule, broken, patch: apply, from = 1, over, direct } of MUTATIONS) {
-  test(`is caught: not "${rule}"`, async () => {
+  test(`is caught without "${rule}"`, async () => {
     const restore = apply?.();
     try {
-      for (let seed = from; seed < from + BOUND; seed++) {
+      for (let seed = from; seed < from + MAX_SEEDS; seed++) {
         const failure = await run(seed, over, broken ?? (apply === undefined ? [rule] : []), direct).then(
           () => undefined,
           (error: Error) => error,
@@ -275,6 +279,6 @@ for (const { rule, broken, patch: apply, from = 1, over, direct } of MUTATIONS) 
     } finally {
       restore?.();
     }
-    throw new Error(`${BOUND} seeds did not notice`);
+    throw new Error(`${MAX_SEEDS} seeds passed without the rule`);
   });
 }

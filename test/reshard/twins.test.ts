@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodePairs, encodePairs } from "../../src/reshard/numbers.js";
 import { OffsetTable } from "../../src/reshard/offsets.js";
+import { decodePairs, encodePairs } from "../../src/reshard/pairs.js";
 import { TwinTable } from "../../src/reshard/twins.js";
 import { Random } from "../timeline/sim/scheduler.js";
 
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
 console.log(`seed ${seed}`);
 
-test("twins are found both ways, across blocks, as a plain list has them", () => {
+test("twins are found in both directions, across blocks, as in a plain list", () => {
   const random = new Random(seed);
   const table = new TwinTable();
   const truth: [shardRevision: number, revision: number][] = [];
@@ -17,7 +17,7 @@ test("twins are found both ways, across blocks, as a plain list has them", () =>
     const shardRevisions: number[] = [];
     const revisions: number[] = [];
     for (let n = random.below(60); n > 0; n--) {
-      // Now and then further than a block reaches, in either number.
+      // Some steps are wider than a block, in either number.
       at += random.chance(0.02) ? 100_000 : 1 + random.below(3);
       const revision = random.chance(0.02) ? 2 ** 50 + random.below(9) : random.below(300);
       shardRevisions.push(at);
@@ -40,7 +40,7 @@ test("twins are found both ways, across blocks, as a plain list has them", () =>
   assert.deepEqual(table.shardRevisionsOf(3, 301), []);
 });
 
-test("pruning keeps what is live and what is newer", () => {
+test("pruning keeps live and newer twins", () => {
   const table = new TwinTable();
   table.add(0, { shardRevisions: [10, 11, 12, 20], revisions: [5, 4, 5, 6] });
   table.prune(0, 12, new Set([12]));
@@ -50,14 +50,14 @@ test("pruning keeps what is live and what is newer", () => {
   assert.deepEqual(table.shardIndices, []);
 });
 
-test("twins are taken in the order of a shard's revisions only", () => {
+test("twins are refused out of order of shard revision", () => {
   const table = new TwinTable();
   table.add(0, { shardRevisions: [10], revisions: [5] });
   assert.throws(() => table.add(0, { shardRevisions: [10], revisions: [6] }), RangeError);
   table.add(1, { shardRevisions: [9], revisions: [6] });
 });
 
-test("version offsets are found by a key's create revision on its shard", () => {
+test("version offsets are found by create revision on the shard", () => {
   const table = new OffsetTable();
   table.add(1, { lives: [7, 9], offsets: [3, 40] });
   table.add(1, { lives: [12], offsets: [1] });
@@ -72,7 +72,7 @@ test("version offsets are found by a key's create revision on its shard", () => 
   assert.throws(() => table.add(1, { lives: [12], offsets: [1] }), RangeError);
 });
 
-test("lists of pairs are read as they were written, and damage is noticed", () => {
+test("lists of pairs survive encoding, and damage is refused", () => {
   const random = new Random(seed);
   for (let round = 0; round < 100; round++) {
     const ascending: number[] = [];

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Truth } from "./truth.js";
 import type { Observation, SeenEvent, World } from "./world.js";
 
-/** Compares everything that clients saw with the truth. Throws for the first difference. */
+/** Compares everything that clients saw with the truth. Throws an AssertionError at the first difference. */
 export function checkAll(world: World): void {
   const truth = new Truth(world);
   for (const observation of world.observations) checkAnswer(truth, observation);
@@ -24,7 +24,7 @@ function checkAnswer(truth: Truth, observation: Observation): void {
     assert.deepEqual(
       before.item,
       truth.at(before.key, revision - 1),
-      `${what}: not what was there before ${revision}`,
+      `${what}: not the state before ${revision}`,
     );
   }
   if (released !== undefined) {
@@ -37,7 +37,7 @@ function checkAnswer(truth: Truth, observation: Observation): void {
   }
 }
 
-/** A header is at least that of every answer that was there before the call, and a write's is above. */
+/** A header's revision is not below that of any response that preceded the call; that of a write is above. */
 function checkRealTime(observations: readonly Observation[]): void {
   const fresh = observations.filter((each) => each.fresh);
   const byEnd = [...fresh].sort((a, b) => a.end - b.end);
@@ -58,7 +58,7 @@ function checkRealTime(observations: readonly Observation[]): void {
   }
 }
 
-/** After a lease's revocation was answered, no fresh read shows a key of it. */
+/** No linearizable read that follows a lease's revocation returns a key of the lease. */
 function checkRevoked({ observations, revoked }: World): void {
   for (const { what, begin, fresh, read } of observations) {
     for (const { key, lease } of fresh ? (read?.items ?? []) : []) {
@@ -71,7 +71,7 @@ function checkRevoked({ observations, revoked }: World): void {
   }
 }
 
-/** Every watch has had every event of its range, once, in order, but for what was compacted away from it. */
+/** Every watch got every event of its range, once and in order, except those that a compaction took from it. */
 function checkWatches(world: World, truth: Truth): void {
   const all = [...truth.events].sort(([a], [b]) => a - b).flatMap(([, events]) => events);
   const order = (a: SeenEvent, b: SeenEvent) => a.revision - b.revision || (a.key < b.key ? -1 : 1);
@@ -97,7 +97,7 @@ function checkWatches(world: World, truth: Truth): void {
   }
 }
 
-/** No call of a client has taken effect twice, but for deletions of ranges. */
+/** No client's call took effect twice, except deletions of ranges. */
 function checkNothingTwice(world: World): void {
   const seen = new Set<number>();
   for (const shard of world.shards) {
@@ -112,7 +112,7 @@ function checkNothingTwice(world: World): void {
   }
 }
 
-/** Shards hold what they should and nothing else, and no key has outlived its lease. */
+/** At the end, every shard holds its keys and no others, and no key has outlived its lease. */
 function checkEnd(world: World, truth: Truth): void {
   const { inForce, shards, plan } = truth.placement;
   assert.equal(plan, undefined, "the plan is not done");

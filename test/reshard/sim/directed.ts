@@ -3,10 +3,10 @@ import type { SimProxy } from "./proxy.js";
 import { type Director, KEYS } from "./run.js";
 import { bytesOf, type Stage, type StepView } from "./world.js";
 
-/** What a schedule does at a stage of a step, for one key of the step that exists on its source. */
+/** An action at a stage of a step, for one key of the step that exists on its source. */
 type Act = (stage: Stage, step: StepView, key: string, other: SimProxy) => Promise<void> | void;
 
-/** A schedule for the first step that has a key and another proxy than the mover's. */
+/** A schedule for the first step that has such a key, while a second proxy is alive, other than the mover's. */
 function direct(make: (run: Parameters<Director>[0]) => Act): Director {
   return (run) => {
     const act = make(run);
@@ -14,7 +14,7 @@ function direct(make: (run: Parameters<Director>[0]) => Act): Director {
     return async (stage, step) => {
       if (stage === "begun" && chosen === undefined) {
         const here = (key: string) =>
-          step.isOfStep(key) && run.world.shards[step.sourceOf(key)].get(key) !== undefined;
+          step.isInStep(key) && run.world.shards[step.sourceOf(key)].get(key) !== undefined;
         const key = KEYS.find(here);
         const other = run.proxies.find(
           ({ log, network }) => log.fold !== undefined && network.alive && log !== step.proxy.log,
@@ -26,7 +26,7 @@ function direct(make: (run: Parameters<Director>[0]) => Act): Director {
   };
 }
 
-/** A read leaves before the freeze and reaches the source only after the move, when the key has been written on the destination. */
+/** A read is sent before the freeze. It reaches the source after the move and a write of the key on the destination. */
 export const lateRead = direct((run) => {
   let release = () => {};
   return async (stage, step, key, other) => {
@@ -40,7 +40,7 @@ export const lateRead = direct((run) => {
   };
 });
 
-/** A read reaches the source between stop and M, when the key's lease has ended there; its proxy sleeps until after M. */
+/** A read reaches the source between stop and M, after the key's lease has ended there. Its proxy pauses until after M. */
 export const readAboveStop = direct((run) => {
   let release = () => {};
   return async (stage, step, key, other) => {
@@ -57,9 +57,9 @@ export const readAboveStop = direct((run) => {
       }
       release();
       await step.proxy.network.sleep(2);
-      // The source goes on: the read's revision is not its newest one when M comes.
+      // Write to the source again, so that the read's revision is not its newest at M.
       const isElsewhere = (each: string) =>
-        !step.isOfStep(each) && step.proxy.locator.shardOf(bytesOf(each)) === step.sourceOf(key);
+        !step.isInStep(each) && step.proxy.locator.shardOf(bytesOf(each)) === step.sourceOf(key);
       const elsewhere = KEYS.find(isElsewhere);
       if (elsewhere !== undefined)
         await run.background(run.put(step.proxy, run.world.nextOperation(), elsewhere));
@@ -67,7 +67,7 @@ export const readAboveStop = direct((run) => {
   };
 });
 
-/** A deletion of a range leaves before the freeze and reaches the destination when that is ready. */
+/** A deletion of a range is sent before the freeze and reaches the destination when it is ready. */
 export const lateDeletion = direct((run) => {
   let release = () => {};
   return async (stage, step, _key, other) => {

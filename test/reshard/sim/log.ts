@@ -1,4 +1,4 @@
-import { decodePlacement, encodePlacement } from "../../../src/reshard/stored.js";
+import { decodePlacement, encodePlacement } from "../../../src/reshard/placementCodec.js";
 import { type Base, decodeBase, encodeBase } from "../../../src/timeline/base.js";
 import { decodeEntry, type Entry, encodeEntry } from "../../../src/timeline/entry.js";
 import { StoreFold, type StoreState } from "../../../src/timeline/storeFold.js";
@@ -13,14 +13,14 @@ const TAIL = `${LOG}tail`;
 export const ENTRIES = `${LOG}log/`;
 const OF_LOG = { by: "log" } as const;
 
-/** What the base key holds in the simulation: the timeline's own base, the placement, and where the log goes on. */
+/** The simulated base: the timeline's own base, the placement, and the next host. */
 export interface SimBase {
-  /** Counts the hosts that the log has had. */
+  /** Number of hosts that the log has had. */
   readonly term: number;
   readonly epoch: number;
   readonly covers: number;
   readonly offset: number;
-  /** The log goes on at this host. */
+  /** The host on which the log continues. */
   readonly next?: number;
   readonly timeline: string;
   readonly placement: string;
@@ -72,7 +72,7 @@ const putsOf = (base: SimBase) => [
   { kind: "put" as const, key: TAIL, value: "" },
 ];
 
-/** One proxy's view of the log: follows it, late, appends to it, writes bases, follows it to another host. */
+/** One proxy's view of the log. It follows the log with a delay, appends, writes bases, and follows the log to another host. */
 export class SimLog {
   fold!: StoreFold;
   host: number;
@@ -107,7 +107,7 @@ export class SimLog {
     }
   }
 
-  /** Follows the log for ever, at its own pace. */
+  /** Follows the log with random delays. Never resolves. */
   async follow(): Promise<void> {
     for (;;) {
       await this.network.sleep(1 + this.world.random.below(this.network.faults.lag));
@@ -120,12 +120,12 @@ export class SimLog {
     return new Promise((go) => this.waiting.push({ holds, go }));
   }
 
-  /** Reads the log's end and folds up to it. */
+  /** Reads the end of the log and folds up to it. */
   async sync(): Promise<void> {
     for (;;) {
       const { host, term } = this;
       const shard = this.world.cluster(host);
-      const end = await this.network.ask(() => shard.get(TAIL)?.mod ?? 0);
+      const end = await this.network.retry(() => shard.get(TAIL)?.mod ?? 0);
       if (!this.world.random.chance(0.3)) void this.pull();
       await this.until(() => this.seen >= end || this.term !== term);
       if (this.term === term) return;
@@ -162,8 +162,8 @@ export class SimLog {
     }
   }
 
-  /** The same, as often as it takes: for what may be said twice. */
-  async say(entry: Partial<Entry>): Promise<void> {
+  /** Appends an entry until the outcome is known. For entries that may be repeated. */
+  async appendRepeatedly(entry: Partial<Entry>): Promise<void> {
     for (;;) {
       try {
         await this.append(entry);
@@ -174,13 +174,13 @@ export class SimLog {
     }
   }
 
-  /** Gives a shard revision its place, durably. */
+  /** Seals the shard up to `shardRevision`. */
   async seal(shard: number, shardRevision: number): Promise<void> {
     while (this.fold.cut(shard) < shardRevision)
-      await this.say({ reached: new Map([[shard, shardRevision]]) });
+      await this.appendRepeatedly({ reached: new Map([[shard, shardRevision]]) });
   }
 
-  /** Closes the epoch with a new base; loses against another proxy without a word. */
+  /** Closes the epoch with a new base. Does nothing when another proxy has written one. */
   async writeBase(): Promise<void> {
     if (this.isArriving) return;
     const { term, epoch, baseRevision, seen, host } = this;
@@ -203,7 +203,7 @@ export class SimLog {
     );
   }
 
-  /** Says in the log that it goes on at another host; loses against another base without a word. */
+  /** Moves the log to another host. Does nothing when another proxy has written a base. */
   async moveHost(next: number): Promise<void> {
     if (this.isArriving) return;
     const { term, epoch, baseRevision, seen, host } = this;
@@ -215,17 +215,17 @@ export class SimLog {
     );
   }
 
-  /** True while the new host's base is not known: the old one's mod revision says nothing there. */
+  /** True until the base on the new host is known: the mod revision of the old host's base means nothing there. */
   private get isArriving(): boolean {
     return this.moving && !this.world.breaks("a base's mod revision is of one host");
   }
 
-  /** Brings in what the log has had since. */
+  /** Reads and folds the log's newer entries. */
   async pull(): Promise<void> {
     if (this.moving) return;
     const { host, term, seen } = this;
     const shard = this.world.cluster(host);
-    const changes = await this.network.ask(() =>
+    const changes = await this.network.retry(() =>
       seen + 1 < shard.compacted ? undefined : logChanges(shard, seen + 1),
     );
     if (this.term !== term) return;
@@ -265,7 +265,7 @@ export class SimLog {
     }
   }
 
-  /** The log goes on at `next`. Whoever comes first writes the base there. */
+  /** Continues on the host `next`. The first proxy to arrive writes the base there. */
   private leaveFor(next: number, revision: number): void {
     this.fold = this.rehosted(next, revision);
     this.host = next;
@@ -282,7 +282,7 @@ export class SimLog {
   private async arrive(term: number): Promise<void> {
     const shard = this.world.cluster(this.host);
     for (;;) {
-      const { covers, known } = await this.network.ask(() => ({
+      const { covers, known } = await this.network.retry(() => ({
         covers: shard.revision,
         known: shard.get(BASE),
       }));
@@ -311,11 +311,11 @@ export class SimLog {
     this.wake();
   }
 
-  /** Base and the entries above it. */
+  /** Loads the base and the entries above it. */
   private async load(): Promise<void> {
     const { host, term } = this;
     const shard = this.world.cluster(host);
-    const { revision, items } = await this.network.ask(() => ({
+    const { revision, items } = await this.network.retry(() => ({
       revision: shard.revision,
       items: shard.range(LOG, LOG_END),
     }));

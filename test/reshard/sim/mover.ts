@@ -7,7 +7,7 @@ import type { SimProxy } from "./proxy.js";
 import { Compacted, type Compare, type Item, LeaseNotFound, type Op, type TxnAnswer } from "./shard.js";
 import { bytesOf, GEN, type Seen, type StepView, textOf, translate, type World } from "./world.js";
 
-/** The mover can not go on with this step: somebody else is the mover, or something is missing. Another try may be better. */
+/** The mover cannot continue with this step: another one has taken over, or an attempt failed. A later try may succeed. */
 class GivenUp extends Error {}
 
 const BY_MOVER = { by: "mover" } as const;
@@ -15,9 +15,9 @@ const BY_MOVER = { by: "mover" } as const;
 const LAST = "\xff\xff";
 const PAGE = 3;
 
-/** What the mover knows of a destination. */
+/** The mover's state of a destination. */
 interface Target {
-  /** Position that gen has, put there by this mover. */
+  /** The position to which this mover has raised gen. */
   gen: number;
   /** Shard revision of the newest write of the mover. */
   newest: number;
@@ -27,7 +27,7 @@ interface Target {
   readonly offsets: Map<number, number>;
 }
 
-/** Carries out plans in a proxy. Any number of proxies may try at once. */
+/** Carries out plans. Movers may run in several proxies at once. */
 export class SimMover {
   private readonly world: World;
   private name = 0;
@@ -36,7 +36,7 @@ export class SimMover {
     this.world = proxy.world;
   }
 
-  /** Becomes the mover and works until another one does, or the plan is done. */
+  /** Claims the plan and works until another mover does, or the plan is done. */
   async work(): Promise<void> {
     try {
       this.name = await this.proxy.log.append({ change: { kind: "claim" } });
@@ -66,7 +66,7 @@ export class SimMover {
     await this.proxy.log.append({ change: { kind: "thaw", mover: this.name, freeze } });
   }
 
-  /** Cleans every shard of what it does not hold, then ends the plan. */
+  /** Deletes from every shard the keys that it does not hold, then ends the plan. */
   private async finish({ number }: Plan): Promise<void> {
     const { proxy, world } = this;
     const position = await proxy.log.append({ change: { kind: "begin", mover: this.name } });
@@ -74,14 +74,14 @@ export class SimMover {
     if (now.mover !== this.name || now.plan?.number !== number) return;
     for (const index of proxy.fold.store.timeline.cut.keys()) {
       await raiseGen(proxy, index, position);
-      const items = await proxy.network.ask(() => world.shards[index].range("\x01", LAST));
+      const items = await proxy.network.retry(() => world.shards[index].range("\x01", LAST));
       for (const { key, mod } of items) {
         if (proxy.locator.shardOf(bytesOf(key)) === index) continue;
         const guard = [...genIs(position), { key, mod }];
         const { guarded } = await proxy.network.call(() =>
           world.shards[index].txn({ guard, success: [{ kind: "delete", from: key }] }, BY_MOVER),
         );
-        // Another mover may have begun: then it does this, and it is not done yet.
+        // Another mover may have begun. It cleans the shards again, so the plan is not done.
         if (!guarded) throw new GivenUp();
       }
     }
@@ -89,7 +89,7 @@ export class SimMover {
   }
 }
 
-/** One try at one step. */
+/** One attempt at one step. */
 class Step implements StepView {
   private readonly world: World;
   private readonly source: MapRouter;
@@ -149,12 +149,12 @@ class Step implements StepView {
     await this.proxy.network.sleep(this.world.random.below(this.proxy.network.faults.hesitation));
   }
 
-  /** The end of the step: after a few keys, where neither map has a group or a pinned region. */
+  /** Chooses the end of the step: a boundary of both maps, a few keys ahead. */
   private async chooseEnd(): Promise<Bound> {
     const { proxy, plan, world } = this;
     const keys = new Set<string>();
     for (const index of proxy.fold.store.timeline.cut.keys()) {
-      const items = await proxy.network.ask(() => world.shards[index].range("\x01", LAST));
+      const items = await proxy.network.retry(() => world.shards[index].range("\x01", LAST));
       for (const { key } of items) keys.add(key);
     }
     const boundaries = world.maps.boundariesOf(plan.below, plan.above);
@@ -168,7 +168,7 @@ class Step implements StepView {
     return plan.up ? boundaries.above(bytesOf(`${chosen}\0`)) : boundaries.below(bytesOf(chosen));
   }
 
-  /** Takes a position and fences the destinations with it. */
+  /** Logs the begin and raises gen on the destinations to its position. */
   private async begin(): Promise<void> {
     const { proxy } = this;
     const { locator } = proxy;
@@ -176,7 +176,7 @@ class Step implements StepView {
     const [sourceMap, destinationMap] = plan.up ? [plan.above, plan.below] : [plan.below, plan.above];
     this.sources = [...locator.shardsBetween(sourceMap, this.from, this.to)];
     const position = await proxy.log.append({ change: { kind: "begin", mover: this.mover } });
-    // From here on gen tells: nobody has moved anything between the choice of the step and the begin.
+    // A valid begin proves that no key has moved since the choice of the step. From here on gen guards that.
     const { mover, plan: now } = proxy.fold.placement.snapshot();
     if (mover !== this.mover || now?.number !== plan.number || compareBounds(now.cursor, plan.cursor) !== 0)
       if (!this.world.breaks("a mover whose begin is not valid stops")) throw new GivenUp();
@@ -196,7 +196,7 @@ class Step implements StepView {
     return this.destination.shardOf(bytesOf(key));
   }
 
-  isOfStep(key: string): boolean {
+  isInStep(key: string): boolean {
     const bytes = bytesOf(key);
     return (
       isWithin(bytes, this.from, this.to) && this.source.shardOf(bytes) !== this.destination.shardOf(bytes)
@@ -204,21 +204,21 @@ class Step implements StepView {
   }
 
   private isFrom(key: string, index: number): boolean {
-    return this.isOfStep(key) && this.sourceOf(key) === index;
+    return this.isInStep(key) && this.sourceOf(key) === index;
   }
 
   private isFor(key: string, index: number): boolean {
-    return this.isOfStep(key) && this.targetOf(key) === index;
+    return this.isInStep(key) && this.targetOf(key) === index;
   }
 
   private async revisionOf(index: number): Promise<number> {
-    const revision = await this.proxy.network.ask(() => this.world.shards[index].revision);
+    const revision = await this.proxy.network.retry(() => this.world.shards[index].revision);
     await this.proxy.log.seal(index, revision);
     return revision;
   }
 
   private list(index: number, at = 0): Promise<Item[]> {
-    return this.proxy.network.ask(() => this.world.shards[index].range("\x01", LAST, at));
+    return this.proxy.network.retry(() => this.world.shards[index].range("\x01", LAST, at));
   }
 
   /** A transaction of the mover on a destination. */
@@ -245,7 +245,7 @@ class Step implements StepView {
     }
   }
 
-  /** Copies the step's keys of a source, page by page, each at a head of its own. */
+  /** Copies the step's keys from a source, page by page, each at the head of that moment. */
   private async copy(index: number): Promise<void> {
     let copied = "";
     this.progress.set(index, await this.revisionOf(index));
@@ -262,7 +262,7 @@ class Step implements StepView {
     }
   }
 
-  /** Copies keys as they are on the source: for each revision that one of them shows, a transaction, or several. */
+  /** Copies keys with their revisions: one or more transactions for each create or mod revision. */
   private async import(index: number, items: readonly Item[]): Promise<void> {
     const first = new Map<string, Op[]>();
     const second = new Map<string, Op[]>();
@@ -271,7 +271,7 @@ class Step implements StepView {
       const { create, mod, version } = translate(this.proxy.fold, index, item);
       const lease = this.world.breaks("copies have their leases") ? 0 : item.lease;
       if (lease !== 0 && !(await this.placeLease(lease, index, target))) {
-        // Its end is on its way. When the step is frozen already, the key ends with the move.
+        // The source will delete the key. If the step is frozen already, the key ends with the move instead.
         if (this.frozen) this.ended.add(item.key);
         continue;
       }
@@ -287,7 +287,7 @@ class Step implements StepView {
         const answer = await this.importing(target, ops);
         this.note(target, answer, revision, offset);
       } catch (error) {
-        // One of the leases has ended since. What is missing is found later.
+        // One of the leases has ended. `reconcile` finds the missing keys later.
         if (!(error instanceof LeaseNotFound)) throw error;
       }
     }
@@ -299,27 +299,27 @@ class Step implements StepView {
     if (offset > 0) target.offsets.set(answer.revision, offset);
   }
 
-  /** Gives a lease a part on a destination. False when it has ended. */
+  /** Grants a part of a lease on a destination. False when the lease has ended. */
   private async placeLease(lease: number, source: number, index: number): Promise<boolean> {
     const { proxy, world } = this;
     if (!proxy.fold.placements.get(BigInt(lease))?.has(index)) {
-      await proxy.log.say({ leases: [{ kind: "place", lease: BigInt(lease), shard: index }] });
-    } else if (await proxy.network.ask(() => world.shards[index].leases.has(lease))) {
+      await proxy.log.appendRepeatedly({ leases: [{ kind: "place", lease: BigInt(lease), shard: index }] });
+    } else if (await proxy.network.retry(() => world.shards[index].leases.has(lease))) {
       return true;
     }
-    // Somebody may have ended it before it was placed here: its part on the source tells, asked after the log knows this one.
-    await proxy.network.ask(() => world.shards[index].grant(lease));
-    if (await proxy.network.ask(() => world.shards[source].leases.has(lease))) return true;
-    await proxy.network.ask(() => world.shards[index].endLease(lease));
+    // The lease may have ended before it was placed here. So check its part on the source after the log has the new part.
+    await proxy.network.retry(() => world.shards[index].grant(lease));
+    if (await proxy.network.retry(() => world.shards[source].leases.has(lease))) return true;
+    await proxy.network.retry(() => world.shards[index].endLease(lease));
     return false;
   }
 
-  /** Applies what happened on a source up to `until` to what is copied of it: keys up to `last`. */
+  /** Applies the events of a source up to `until` to the keys that are copied: those up to `last`. */
   private async catchUp(index: number, until: number, last = LAST): Promise<void> {
     const { proxy, world } = this;
     const from = this.progress.get(index)! + 1;
     await proxy.log.seal(index, until);
-    const changes = await proxy.network.ask(() =>
+    const changes = await proxy.network.retry(() =>
       world.shards[index].changesFrom(from).filter(({ revision }) => revision <= until),
     );
     for (const { revision: shardRevision, events } of changes) {
@@ -349,7 +349,7 @@ class Step implements StepView {
     this.progress.set(index, until);
   }
 
-  /** What the step's keys of a destination are, in the store's revisions. */
+  /** The step's keys on a destination, in the store's revisions. */
   private imported(index: number, items: readonly Item[]): Map<string, Seen> {
     const { twins, offsets } = this.targets.get(index)!;
     const found = new Map<string, Seen>();
@@ -365,7 +365,7 @@ class Step implements StepView {
     return found;
   }
 
-  /** Compares both sides, and copies again what differs: keys whose lease has ended too early, and keys that somebody deleted. */
+  /** Compares both sides and copies the differences again: ends of leases and deletions of ranges. True if there were none. */
   private async reconcile(): Promise<boolean> {
     let same = true;
     const copies = new Map<string, Seen>();
@@ -399,7 +399,7 @@ class Step implements StepView {
     await this.importing(this.targetOf(key), [{ kind: "delete", from: key }]);
   }
 
-  /** Raises gen for the freeze. What a source has up to that write counts. */
+  /** Raises gen for the freeze. Returns the stops: a source's changes up to its stop count. */
   private async stop(freeze: number): Promise<Map<number, number>> {
     const { proxy, world } = this;
     const stops = new Map<number, number>();
@@ -423,7 +423,7 @@ class Step implements StepView {
     return stops;
   }
 
-  /** Brings the destinations to where they hold exactly what the sources held at their stops. */
+  /** Makes the destinations hold exactly what the sources held at their stops. */
   private async makeReady(): Promise<void> {
     if (this.world.breaks("ready")) return;
     for (let tries = 0; !(await this.reconcile()); tries++) if (tries > 4) throw new GivenUp();
@@ -461,11 +461,11 @@ class Step implements StepView {
       await proxy.log.sync();
       if (proxy.fold.placement.snapshot().mover !== this.mover) throw new GivenUp();
     }
-    // Another mover may have thawed it, and then the sources still hold the keys.
+    // If another mover has thawed the step, the sources still hold the keys.
     if (!proxy.fold.placement.snapshot().moves.some((move) => move.freeze === freeze)) throw new GivenUp();
   }
 
-  /** Takes away what the sources do not hold any more. */
+  /** Deletes the step's keys from the sources. */
   private async clean(freeze: number): Promise<void> {
     const { proxy, world } = this;
     for (const index of this.sources) {
@@ -480,16 +480,16 @@ class Step implements StepView {
   }
 }
 
-/** gen is exactly `position`: nobody has raised it since. */
+/** Compares that gen is exactly `position`: no other mover has raised it. */
 const genIs = (position: number): Compare[] => [
   { key: GEN, valueAbove: genDigits(position) },
   { key: GEN, valueBelow: genLimit(position) },
 ];
 
-/** Raises gen of a shard; the shard revision at which it was raised. */
+/** Raises gen on a shard. Returns the shard revision of that write. */
 async function raiseGen(proxy: SimProxy, index: number, position: number): Promise<number> {
   const shard = proxy.world.shards[index];
-  const found = await proxy.network.ask(() => {
+  const found = await proxy.network.retry(() => {
     shard.txn(
       {
         guard: [{ key: GEN, valueBelow: genDigits(position) }],

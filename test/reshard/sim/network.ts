@@ -1,22 +1,22 @@
 import type { Random, Scheduler } from "../../timeline/sim/scheduler.js";
 
-/** A request or its answer got lost: it is unknown whether it took effect. */
+/** A request or its response was lost. It is unknown whether the call took effect. */
 export class Lost extends Error {}
 
 export interface Faults {
-  /** Chance that a request or its answer gets lost. */
+  /** Probability that a request or its response is lost. */
   readonly loss: number;
-  /** Longest pause of a proxy, ms. */
+  /** Longest pause of a proxy, in milliseconds. */
   readonly pause: number;
-  /** How late a proxy may follow the log and its shards, ms. */
+  /** Longest delay with which a proxy follows the log and the shards, in milliseconds. */
   readonly lag: number;
-  /** Chance that a message takes up to 400 ms. */
+  /** Probability that a message takes up to 400 ms. */
   readonly slow: number;
-  /** Longest time that a mover takes between the parts of a step, ms. */
+  /** Longest delay of a mover between the parts of a step, in milliseconds. */
   readonly hesitation: number;
 }
 
-/** One proxy's connections and its clock: delays, lost messages, pauses, and silence once the proxy has died. */
+/** The connections and clock of one proxy: delays, lost messages, pauses, and silence after its death. */
 export class Network {
   alive = true;
   private pausedUntil = 0;
@@ -29,14 +29,14 @@ export class Network {
     public faults: Faults,
   ) {}
 
-  /** The process gets no time for so long, ms. What it has sent goes on. Afterwards it runs for as long at least. */
+  /** Suspends the process for `ms` milliseconds. Messages in flight still arrive. It then runs for at least as long. */
   pause(ms: number): void {
     if (this.scheduler.now < this.restUntil) return;
     this.pausedUntil = this.scheduler.now + ms;
     this.restUntil = this.pausedUntil + ms;
   }
 
-  /** Holds messages back on their way to their receivers until the result is called. */
+  /** Holds requests back until the returned function is called. */
   hold(): () => void {
     let release = () => {};
     this.held = new Promise((resolve) => {
@@ -48,12 +48,12 @@ export class Network {
     return () => release();
   }
 
-  /** Executes `work` at its receiver some time later; the answer arrives later still, or never. */
+  /** Runs `work` at the receiver after a delay. Resolves after another delay; rejects with `Lost` when a message is lost. */
   call<T>(work: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
       const lose = () => this.after(20 + this.random.below(50), () => reject(new Lost()));
       if (this.random.chance(this.faults.loss)) {
-        // Never, or long after the sender has given up.
+        // The request never arrives, or long after the sender has given up.
         if (this.random.chance(0.5)) this.scheduler.after(this.random.below(800), () => attempt(work));
         return lose();
       }
@@ -74,8 +74,8 @@ export class Network {
     });
   }
 
-  /** The same for what may be repeated: asks until there is an answer. */
-  async ask<T>(work: () => T): Promise<T> {
+  /** Calls until a response arrives. For calls that may be repeated. */
+  async retry<T>(work: () => T): Promise<T> {
     for (;;) {
       try {
         return await this.call(work);
@@ -98,7 +98,7 @@ export class Network {
     });
   }
 
-  /** Mostly short, at times long: that is where orders get mixed up. */
+  /** Mostly short, sometimes long enough to reorder messages. */
   private delay(): number {
     if (this.random.chance(this.faults.slow)) return this.random.below(400);
     return this.random.chance(0.1) ? this.random.below(60) : this.random.below(6);
@@ -109,6 +109,6 @@ function attempt(work: () => unknown): void {
   try {
     work();
   } catch {
-    // Nobody waits for the answer.
+    // The sender has given up.
   }
 }

@@ -6,7 +6,7 @@ import { type Faults, Lost, Network } from "./network.js";
 import { Compacted, type Compare, LeaseNotFound, type Op, type SimShard, type TxnAnswer } from "./shard.js";
 import { after, bytesOf, GEN, rangeOf, type Seen, translate, type World } from "./world.js";
 
-/** What a client gets instead of an answer. */
+/** The error that a client gets for a call that is not allowed. */
 export class Refused extends Error {}
 
 export interface Answer {
@@ -17,7 +17,7 @@ export interface Answer {
   readonly succeeded?: boolean;
 }
 
-/** A proxy: what it does with clients' calls while keys move. */
+/** A proxy that serves clients while keys move. */
 export class SimProxy {
   readonly network: Network;
   readonly log: SimLog;
@@ -68,7 +68,7 @@ export class SimProxy {
       await this.whenThawed(range);
       const index = this.locator.shardOf(bytesOf(key));
       const shard = this.shard(index);
-      const read = this.network.ask(() => ({
+      const read = this.network.retry(() => ({
         revision: shard.revision,
         items: shard.range(key, after(key)),
       }));
@@ -81,7 +81,7 @@ export class SimProxy {
     }
   }
 
-  /** A read of a range at `at`, or at the head when that is 0. Throws `Refused` for what is compacted. */
+  /** Reads a range at the revision `at`, or at the head when it is 0. Throws `Refused` for a compacted revision. */
   async scan(from: string, to: string, at = 0): Promise<Answer> {
     const range = rangeOf(from, to);
     for (;;) {
@@ -104,10 +104,10 @@ export class SimProxy {
       const parts = await Promise.all(
         holders.map(async (holder) => {
           const shard = this.shard(holder.shard);
-          return { holder, items: await this.network.ask(() => shard.range(from, to, holder.at)) };
+          return { holder, items: await this.network.retry(() => shard.range(from, to, holder.at)) };
         }),
       );
-      // What is compacted by now can not be judged any more: moves that mattered may be forgotten.
+      // A response from below the compaction cannot be judged: moves that matter may be forgotten.
       if (revision < this.fold.compactRevision) return undefined;
       return parts
         .flatMap(({ holder, items }) =>
@@ -138,7 +138,7 @@ export class SimProxy {
     }
   }
 
-  /** Puts keys in one transaction; refused when they are not on one shard. */
+  /** Puts keys in one transaction. Throws `Refused` when they are on several shards. */
   async putAll(operation: number, keys: readonly string[], value: string): Promise<Answer> {
     const ops = keys.map((key): Op => ({ kind: "put", key, value }));
     for (;;) {
@@ -162,7 +162,7 @@ export class SimProxy {
     }
   }
 
-  /** Deletes the keys of a range, on each shard by itself. */
+  /** Deletes the keys of a range, with one transaction per shard. */
   async removeRange(operation: number, from: string, to: string): Promise<Answer> {
     const range = rangeOf(from, to);
     let newest = 0;
@@ -188,7 +188,7 @@ export class SimProxy {
         if (counted.length > 0) newest = Math.max(newest, revision);
         return answer.guarded;
       });
-      // What was refused may have moved to where the range is done already: all of it once more.
+      // Keys of a refusing shard may have moved to one that is done. So repeat all shards.
       again = (await Promise.all(parts)).includes(false);
       if (again) await this.log.sync();
     }
@@ -197,7 +197,7 @@ export class SimProxy {
     return { revision: this.fold.head, wrote: false, items };
   }
 
-  /** Puts the key if its mod revision is `expected`, else reads it. */
+  /** Puts the key if its mod revision is `expected`, otherwise reads it. */
   async swap(operation: number, key: string, expected: number, value: string): Promise<Answer> {
     const range = rangeOf(key, after(key));
     for (;;) {
@@ -208,7 +208,7 @@ export class SimProxy {
       let mod = mods.length > 0 ? mods[0] : IMPOSSIBLE;
       if (mods.length > 1 && !this.world.breaks("compares know all twins")) {
         const shard = this.shard(index);
-        const found = (await this.network.ask(() => shard.get(key)))?.mod ?? 0;
+        const found = (await this.network.retry(() => shard.get(key)))?.mod ?? 0;
         mod = mods.includes(found) ? found : IMPOSSIBLE;
         if (this.locator.shardOf(bytesOf(key)) !== index) continue;
       }
@@ -233,7 +233,7 @@ export class SimProxy {
     }
   }
 
-  /** Logs a compaction and carries it out on the shards. */
+  /** Logs a compaction and compacts the shards. */
   async compact(revision: number): Promise<void> {
     await this.log.append({ compact: revision });
     const at = this.world.breaks("compactions spare what a step needs")
@@ -242,18 +242,18 @@ export class SimProxy {
     for (const [index, shard] of this.world.shards.entries()) {
       if (index >= this.fold.store.timeline.cut.length) continue;
       const shardRevision = this.fold.lastAt(at, index);
-      await this.network.ask(() => shard.compact(shardRevision));
+      await this.network.retry(() => shard.compact(shardRevision));
     }
   }
 
-  /** Grants a lease at its home, which the log knows. */
+  /** Logs the home of a lease and grants it there. */
   async grant(lease: number): Promise<void> {
     const home = this.locator.router(this.fold.placement.snapshot().inForce).homeOf(BigInt(lease));
-    await this.log.say({ leases: [{ kind: "place", lease: BigInt(lease), shard: home }] });
-    await this.network.ask(() => this.shard(home).grant(lease));
+    await this.log.appendRepeatedly({ leases: [{ kind: "place", lease: BigInt(lease), shard: home }] });
+    await this.network.retry(() => this.shard(home).grant(lease));
   }
 
-  /** Ends all parts of a lease; afterwards no key of it is left. */
+  /** Ends all parts of a lease. Afterwards none of its keys is left. */
   async endLease(lease: number): Promise<Answer> {
     this.world.ended.add(lease);
     for (;;) {
@@ -262,8 +262,8 @@ export class SimProxy {
       let again = false;
       for (const index of parts) {
         const shard = this.shard(index);
-        const revision = await this.network.ask(() => {
-          // Also when the answer is lost: then nobody knows.
+        const revision = await this.network.retry(() => {
+          // Set even when the response is lost.
           if (shard.endLease(lease)) again = true;
           return shard.revision;
         });
@@ -277,27 +277,27 @@ export class SimProxy {
         }
       }
       const now = this.fold.placements.get(BigInt(lease));
-      // A mover may have granted a part between the looks at it and at the source, which it asks afterwards. So the last round
-      // finds nothing to end.
-      if (this.world.breaks("a lease's end looks twice")) again = false;
+      // A mover may have granted a part after this round checked it, and checks the source only then. So repeat until a round
+      // finds no live part.
+      if (this.world.breaks("a lease ends in rounds")) again = false;
       if (!again && (now === undefined || now.size === parts.length)) break;
     }
     const revision = this.fold.head;
-    await this.log.say({ leases: [{ kind: "unplace", lease: BigInt(lease) }] });
+    await this.log.appendRepeatedly({ leases: [{ kind: "unplace", lease: BigInt(lease) }] });
     return { revision, wrote: false, items: [] };
   }
 
-  /** Gives a lease a part on a shard. Throws `LeaseNotFound` when it has ended. */
+  /** Grants a part of a lease on a shard. Throws `LeaseNotFound` when the lease has ended. */
   async placeLease(lease: number, index: number): Promise<void> {
     if (!this.fold.placements.get(BigInt(lease))?.has(index))
-      await this.log.say({ leases: [{ kind: "place", lease: BigInt(lease), shard: index }] });
-    await this.network.ask(() => {
+      await this.log.appendRepeatedly({ leases: [{ kind: "place", lease: BigInt(lease), shard: index }] });
+    await this.network.retry(() => {
       if (this.world.ended.has(lease)) throw new LeaseNotFound();
       this.shard(index).grant(lease);
     });
   }
 
-  /** Resolves when no call to the range has to wait. */
+  /** Resolves when calls to the range no longer wait. */
   whenThawed(range: KeyRange): Promise<void> {
     return this.log.until(() => !this.isFrozen(range));
   }
@@ -306,7 +306,7 @@ export class SimProxy {
     return this.locator.isFrozen(range) && !this.world.breaks("calls wait for a frozen step");
   }
 
-  /** One transaction on the key's shard; undefined when it was refused and has to be chosen again. */
+  /** Runs one transaction on the keys' shard. Undefined when the shard must be chosen again. */
   private async write(
     operation: number,
     keys: readonly string[],
@@ -315,7 +315,7 @@ export class SimProxy {
     success: readonly Op[],
     only?: number,
   ): Promise<{ index: number; answer: TxnAnswer; fold: StoreFold } | undefined> {
-    // Each wait may be the one that lets another key freeze.
+    // Another key may freeze during each wait.
     while (keys.some((key) => this.isFrozen(rangeOf(key, after(key)))))
       for (const key of keys) await this.whenThawed(rangeOf(key, after(key)));
     const index = this.locator.shardOf(bytesOf(keys[0]));
@@ -336,7 +336,7 @@ export class SimProxy {
       );
     } catch (error) {
       if (!(error instanceof LeaseNotFound) || lease === 0) throw error;
-      // Placed by somebody who has not granted it yet, or ended.
+      // Another proxy has placed the lease but not granted it yet, or the lease has ended.
       await this.placeLease(lease, index);
       return undefined;
     }
@@ -348,21 +348,21 @@ export class SimProxy {
     return { index, answer, fold: this.fold };
   }
 
-  /** The revision of a write. Unknown when it can not be told any more. */
+  /** The revision of a write. Throws `Lost` when a compaction has passed it. */
   private written(index: number, { revision }: TxnAnswer): number {
     const known = this.fold.toRevision(index, revision);
     if (known < this.fold.compactRevision) throw new Lost();
     return known;
   }
 
-  /** The header for a write that changed nothing; undefined when it has to be tried again. */
+  /** The header's revision for a write that changed nothing. Undefined when the call must be repeated. */
   private async asRead(range: KeyRange, index: number, answer: TxnAnswer): Promise<number | undefined> {
     await this.log.sync();
     const revision = this.fold.readRevision(index, answer.revision);
     return this.mayAnswer(range, index, answer.revision, revision) ? revision : undefined;
   }
 
-  /** Whether what a shard answered at `shardRevision` is the key's state at `revision`. */
+  /** True when a response of the shard at `shardRevision` is the key's state at `revision`. */
   private mayAnswer(range: KeyRange, index: number, shardRevision: number, revision: number): boolean {
     if (this.world.breaks("reads are judged")) return true;
     if (revision < this.fold.compactRevision) return false;
@@ -371,13 +371,13 @@ export class SimProxy {
     return shard === index && (at >= shardRevision || this.world.breaks("reads stop at stop"));
   }
 
-  /** Seals what nobody has sealed. */
+  /** Seals shards in the background. */
   private async sealer(): Promise<void> {
     for (;;) {
       await this.network.sleep(30 + this.world.random.below(60));
       const count = this.fold.store.timeline.cut.length;
       const index = this.world.random.below(count);
-      const revision = await this.network.ask(() => this.shard(index).revision);
+      const revision = await this.network.retry(() => this.shard(index).revision);
       await this.log.seal(index, revision);
     }
   }

@@ -14,7 +14,7 @@ export interface Scenario {
   readonly seed: number;
   /** Shards of the first map. */
   readonly shards: number;
-  /** Clusters that there are. */
+  /** Number of clusters. */
   readonly clusters: number;
   /** Index of the first timeline host; -1: a cluster of its own. */
   readonly host: number;
@@ -22,16 +22,17 @@ export interface Scenario {
   readonly clients: number;
   readonly operations: number;
   readonly faults: Faults;
-  /** Time between two disturbances, ms. */
+  /** Average time between two disturbances, in milliseconds. */
   readonly calm: number;
   readonly leases: boolean;
   readonly compactions: boolean;
   readonly hostMoves: boolean;
   readonly deaths: boolean;
-  /** What is done, and how often, while a step is frozen. */
+  /** Kinds of disturbances while a step is frozen. */
   readonly ambushes: readonly Ambush[];
+  /** Number of ambushes. */
   readonly ambushed: number;
-  /** What clients do, each as often as it is named. */
+  /** Calls of clients, repeated by weight. */
   readonly mix: readonly ClientCall[];
 }
 
@@ -50,7 +51,7 @@ export type ClientCall = keyof typeof CALLS;
 export const mixOf = (weights: Partial<Record<ClientCall, number>>): ClientCall[] =>
   Object.entries(weights).flatMap(([call, weight]) => new Array<ClientCall>(weight).fill(call as ClientCall));
 
-/** Disturbances that matter while a step is frozen. */
+/** Disturbances while a step is frozen. */
 export const AMBUSHES = [
   "expire",
   "revoke",
@@ -100,7 +101,7 @@ export function scenario(seed: number): Scenario {
 
 let hasher: Hasher | undefined;
 
-/** Runs a scenario and checks it. Throws for what goes wrong. */
+/** Runs a scenario and checks what clients saw. Throws at the first failure. */
 export async function simulate(
   settings: Scenario,
   broken: Broken = new Set(),
@@ -148,7 +149,7 @@ export class Run {
   private started = 0;
   private nextLease = 1;
   private settling = false;
-  /** Movers at work, as they think. */
+  /** Number of movers at work, replaced ones included. */
   private movers = 0;
   private running = 0;
 
@@ -194,7 +195,7 @@ export class Run {
     this.world.spawn(proxy.start());
   }
 
-  /** A proxy that is up; waits for one. */
+  /** A random proxy that is up. Waits until there is one. */
   private async anyProxy(): Promise<SimProxy> {
     for (;;) {
       const proxy = this.random.pick(this.proxies);
@@ -212,7 +213,7 @@ export class Run {
       try {
         await Promise.race([this.operate(proxy), proxy.death]);
       } catch (error) {
-        if (!isAnswer(error)) throw error;
+        if (!isClientError(error)) throw error;
       }
     }
   }
@@ -296,7 +297,7 @@ export class Run {
 
   private async revoke(proxy: SimProxy): Promise<void> {
     const [lease] = this.leases.splice(this.random.below(this.leases.length), 1);
-    // A proxy that dies on the way leaves parts of it, which another one ends.
+    // If the proxy dies on the way, another one ends the remaining parts.
     this.world.spawn(this.endEverywhere(lease, 1_000));
     await this.observe(`revoke ${lease}`, { released: lease }, () => proxy.endLease(lease));
     this.world.revoked.set(lease, this.world.tick());
@@ -380,7 +381,7 @@ export class Run {
       const dice = random.below(100);
       if (dice < 30) proxy.network.pause(random.below(this.faults.pause));
       else if (dice < 50) {
-        // A step takes its time: not every seed has movers that never get anywhere.
+        // Steps take time. With fewer rivals, movers get somewhere in most seeds.
         if (random.chance(settings.calm / 400)) this.claim(proxy);
       } else if (dice < 60) void this.background(proxy.log.writeBase());
       else if (dice < 70 && settings.deaths) {
@@ -394,13 +395,13 @@ export class Run {
         const host = random.below(proxy.fold.store.timeline.cut.length + 1) - 1;
         if (host !== proxy.log.host) void this.background(proxy.log.moveHost(host));
       } else if (dice < 96) {
-        // A host of its own compacts itself: a proxy that is behind has to load the log again.
+        // The dedicated host compacts itself, so a proxy that is behind must load the log again.
         world.dedicated.compact(world.dedicated.revision - random.below(10));
       }
     }
   }
 
-  /** Strikes while a step is frozen, as some proxy sees it. */
+  /** Disturbs while a step is frozen in some proxy's view. */
   private async ambush(): Promise<void> {
     const { random, settings, world } = this;
     for (let left = settings.ambushed; left > 0 && !this.settling; ) {
@@ -419,7 +420,7 @@ export class Run {
     const { leases, compactions } = this.settings;
     const operation = world.nextOperation();
     const frozen = this.proxies.find(({ log }) => log.fold?.placement.snapshot().plan?.frozen !== undefined);
-    const keys = KEYS.filter((each) => frozen?.locator.isOfFrozenStep(bytesOf(each)));
+    const keys = KEYS.filter((each) => frozen?.locator.isInFrozenStep(bytesOf(each)));
     const key = random.pick(keys.length > 0 ? keys : KEYS);
     const [from, to] = this.randomRange();
     switch (ambush) {
@@ -455,11 +456,11 @@ export class Run {
     }
   }
 
-  /** A lease's time runs out on one of its shards; a proxy ends the other parts, some time later. */
+  /** Lets a lease expire on one of its shards. A proxy ends the other parts later. */
   private expire(): void {
     const { world, random } = this;
     const shard = random.pick(world.shards);
-    // One that has keys here, if there is one.
+    // Prefer a lease with keys here.
     const used = shard.range("\x01", "\xff\xff").flatMap(({ lease }) => (lease === 0 ? [] : [lease]));
     const lease = random.pick(used.length > 0 ? used : [...shard.leases, 0]);
     if (lease === 0) return;
@@ -489,12 +490,12 @@ export class Run {
     this.world.spawn(work.finally(() => this.movers--));
   }
 
-  /** Lets something run that may fail as a client's call does; resolves when it has ended. */
+  /** Runs work in the background that may fail as a client's call does. Resolves when it has ended. */
   background(work: Promise<unknown>): Promise<void> {
     const ended = work.then(
       () => {},
       (error) => {
-        if (!isAnswer(error)) this.world.fail(error);
+        if (!isClientError(error)) this.world.fail(error);
       },
     );
     return ended;
@@ -526,7 +527,7 @@ export class Run {
 
   // --- the end -----------------------------------------------------------------------------------------
 
-  /** No disturbances any more: the plan is carried out, leases that have ended leave no keys, watches catch up. */
+  /** Stops all disturbances, completes the plan, ends all parts of ended leases, and lets watches catch up. */
   private async settle(): Promise<void> {
     const { world } = this;
     this.settling = true;
@@ -536,7 +537,7 @@ export class Run {
     const work = async () => {
       const isUp = ({ network, log }: SimProxy) => network.alive && log.fold !== undefined;
       while (!this.proxies.every(isUp)) await world.scheduler.sleep(10);
-      // What was sent and given up may still arrive.
+      // Requests of senders that gave up may still arrive.
       await world.scheduler.sleep(1_000);
       const proxy = await this.anyProxy();
       for (;;) {
@@ -558,6 +559,6 @@ export class Run {
   }
 }
 
-/** What a client may get instead of what it wanted. */
-const isAnswer = (error: unknown): boolean =>
+/** True for errors that a client may get. */
+const isClientError = (error: unknown): boolean =>
   error instanceof Lost || error instanceof Refused || error instanceof LeaseNotFound;

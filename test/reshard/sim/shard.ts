@@ -1,4 +1,4 @@
-/** A key of a simulated shard, as etcd has it. Keys and values are latin1 text. */
+/** A key on a simulated shard, with etcd's metadata. Keys and values are latin1 text. */
 export interface Item {
   readonly key: string;
   readonly value: string;
@@ -8,7 +8,7 @@ export interface Item {
   readonly lease: number;
 }
 
-/** Whose doing a change was. The protocol does not see it; the checks at the end do. */
+/** The cause of a change. Only the checks at the end use it, not the protocol. */
 export type Origin =
   | { readonly by: "client"; readonly operation: number }
   | { readonly by: "lease"; readonly lease: number }
@@ -33,7 +33,7 @@ export type Op =
   | { readonly kind: "get"; readonly key: string };
 
 export interface TxnRequest {
-  /** Compared first: when it fails, nothing else is looked at. */
+  /** Compared first. If it fails, no operation is executed. */
   readonly guard: readonly Compare[];
   readonly compares?: readonly Compare[];
   readonly success: readonly Op[];
@@ -43,21 +43,21 @@ export interface TxnRequest {
 export interface TxnAnswer {
   readonly guarded: boolean;
   readonly succeeded: boolean;
-  /** The shard's revision afterwards. */
+  /** The shard's revision after the transaction. */
   readonly revision: number;
   readonly changed: boolean;
-  /** What was there before, of all operations in order; what there is, for a get. */
+  /** The previous keys of puts and deletes and the keys of gets, in order of the operations. */
   readonly items: readonly Item[];
 }
 
 export class LeaseNotFound extends Error {}
 export class Compacted extends Error {}
 
-/** An etcd in memory. Every call takes effect at once; `history` forgets nothing, so that the checks can look at all of it. */
+/** An in-memory etcd. Calls take effect at once. `history` survives compaction, for the checks. */
 export class SimShard {
   revision = 1;
   compacted = 0;
-  /** Shard revision → what it changed. */
+  /** Shard revision → its events. */
   readonly history: (readonly ShardEvent[])[] = [[], []];
   readonly leases = new Set<number>();
   private readonly items = new Map<string, Item>();
@@ -69,7 +69,7 @@ export class SimShard {
     return this.items.get(key);
   }
 
-  /** The keys of [from, to) in order, at a revision; 0 is now. Throws `Compacted`, or a RangeError for the future. */
+  /** The keys of [from, to) in order, at a revision (0: now). Throws `Compacted`, or a RangeError for a future revision. */
   range(from: string, to: string, at = 0): Item[] {
     if (at > this.revision) throw new RangeError(`shard ${this.name} has not reached ${at}`);
     if (at > 0 && at < this.compacted) throw new Compacted();
@@ -120,7 +120,7 @@ export class SimShard {
     this.leases.add(lease);
   }
 
-  /** Ends a lease, by its time or by revocation. False when it has ended before. */
+  /** Ends a lease, as expiry or revocation do. False when it had already ended. */
   endLease(lease: number): boolean {
     if (!this.leases.delete(lease)) return false;
     const doomed = [...this.items.values()].filter((item) => item.lease === lease);
@@ -132,7 +132,7 @@ export class SimShard {
     this.compacted = Math.max(this.compacted, Math.min(at, this.revision));
   }
 
-  /** What has happened from `from` on, by revision. Throws `Compacted` as a watch that starts there. */
+  /** The events from the revision `from` on. Throws `Compacted`, as a watch that starts there would. */
   changesFrom(from: number): { revision: number; events: readonly ShardEvent[] }[] {
     if (from < this.compacted) throw new Compacted();
     const changes: { revision: number; events: readonly ShardEvent[] }[] = [];
@@ -148,7 +148,7 @@ export class SimShard {
   private holds(compare: Compare): boolean {
     const item = this.items.get(compare.key);
     if ("mod" in compare) return (item?.mod ?? 0) === compare.mod;
-    // etcd compares the value of a key that does not exist as false.
+    // In etcd, a value compare is false for a key that does not exist.
     if (item === undefined) return false;
     return "valueBelow" in compare ? item.value < compare.valueBelow : item.value > compare.valueAbove;
   }

@@ -7,12 +7,12 @@ import type { ShardEvent } from "./shard.js";
 import { bytesOf, type Seen, type SeenEvent, textOf, type World } from "./world.js";
 
 /**
- * What one etcd would have done with the same writes in the order of their revisions: the state at each revision and the events.
- * The order is the log's, read from the hosts' whole history; what counts is known from who wrote it.
+ * The state at each revision and the events of one etcd that executes the same writes in revision order. The order comes
+ * from the log, read from the hosts' whole history. The origin of each event is checked against whether it counts.
  */
 export class Truth {
   readonly head: number;
-  /** Revision → events, for revisions that have some. */
+  /** Revision → events, for revisions with events. */
   readonly events = new Map<number, SeenEvent[]>();
   private readonly versions = new Map<string, { at: number; item: Seen | undefined }[]>();
   private readonly fold: StoreFold;
@@ -59,7 +59,7 @@ export class Truth {
       .flatMap((key) => this.at(key, revision) ?? []);
   }
 
-  /** Where the fold of the whole log has every key at the end. */
+  /** The placement at the end of the log. */
   get placement() {
     return this.fold.placement.snapshot();
   }
@@ -67,7 +67,7 @@ export class Truth {
   private checkOrigin({ key, item, origin }: ShardEvent, revision: number, at: number | undefined): void {
     const text = `${origin.by} ${item === undefined ? "deletes" : "puts"} ${key} at ${revision}`;
     if (origin.by === "client") {
-      // A deletion of a range also hits copies; what it deletes of them must not be an event.
+      // A deletion of a range also hits copies. Their deletions must not count.
       const isRange = this.world.ranges.has(origin.operation);
       if (!isRange || at !== undefined)
         assert.equal(at, revision, `a client's write does not count: ${text}`);
@@ -105,7 +105,7 @@ export class Truth {
   }
 }
 
-/** Folds the whole log, on all hosts that it had, as if nothing had ever been compacted. */
+/** Folds the whole log over all its hosts, as if nothing had been compacted. */
 function foldAll(world: World): StoreFold {
   let fold = keepAll(world.firstFold());
   let host = world.firstHost;

@@ -2,9 +2,9 @@ import type { SimProxy } from "./proxy.js";
 import { Compacted, type Item, type ShardEvent } from "./shard.js";
 import { after, bytesOf, type SeenEvent, textOf, translate, type WatchRecord } from "./world.js";
 
-/** A proxy's watch for one client: follows all shards and puts their events into revision order. */
+/** A proxy's watch for one client. Follows all shards and merges their events in revision order. */
 export class SimWatch {
-  /** Shard → events by shard revision, as far as it has delivered. */
+  /** Shard → its events by shard revision, up to `reached`. */
   private readonly feeds: { reached: number; readonly events: Map<number, readonly ShardEvent[]> }[] = [];
   /** Events that count at a later revision. */
   private readonly later = new Map<number, SeenEvent[]>();
@@ -15,7 +15,7 @@ export class SimWatch {
     private readonly record: WatchRecord,
   ) {}
 
-  /** Serves the client until the proxy dies or the watch is compacted away; then the client asks for another. */
+  /** Serves the client until a compaction cancels the watch. The client then opens another. */
   async run(): Promise<void> {
     const { proxy, record } = this;
     await proxy.log.sync();
@@ -39,14 +39,14 @@ export class SimWatch {
       if (!(error instanceof Compacted)) throw error;
       await proxy.log.sync();
       const needed = proxy.locator.feedFrom(record.progress + 1);
-      // It may have begun for a step that was thawed since. What is needed now must be there.
+      // The feed may have started for a step that was thawed since. The events needed now must be there.
       if (proxy.fold.compactRevision <= record.progress && needed <= begun)
         throw new Error(`a shard has forgotten events above revision ${record.progress}`);
       this.lose();
     }
   }
 
-  /** What is compacted is lost to the client, which goes on behind it. */
+  /** Records the compacted revisions as a gap. The client continues after it. */
   private lose(): void {
     const { record, proxy } = this;
     const to = proxy.fold.compactRevision;
@@ -55,7 +55,7 @@ export class SimWatch {
     record.progress = to;
   }
 
-  /** Brings in what some of the shards have by now. */
+  /** Reads new events from some of the shards. */
   private async read(): Promise<void> {
     const { proxy } = this;
     const { random } = proxy.world;
@@ -64,7 +64,9 @@ export class SimWatch {
       if (random.chance(0.4)) continue;
       const feed = this.feeds[index];
       const shard = proxy.shard(index);
-      for (const { revision, events } of await proxy.network.ask(() => shard.changesFrom(feed.reached + 1))) {
+      for (const { revision, events } of await proxy.network.retry(() =>
+        shard.changesFrom(feed.reached + 1),
+      )) {
         if (revision <= feed.reached) continue;
         feed.events.set(revision, events);
         feed.reached = revision;
@@ -72,7 +74,7 @@ export class SimWatch {
     }
   }
 
-  /** Delivers the next revision; false when it has to wait. */
+  /** Delivers the next revision. False when it must wait. */
   private async deliver(): Promise<boolean> {
     const { proxy, record, next } = this;
     const { fold, locator } = proxy;
@@ -82,7 +84,7 @@ export class SimWatch {
     for (const { key, holder } of run.shard < 0 ? locator.endsAt(next) : []) {
       const name = textOf(key);
       const shard = proxy.shard(holder.shard);
-      const [item] = await proxy.network.ask(() => shard.range(name, after(name), holder.at));
+      const [item] = await proxy.network.retry(() => shard.range(name, after(name), holder.at));
       deliveries.push(this.seen(holder.shard, next, { key: name, item: undefined, before: item }));
     }
     if (run.shard >= 0) {
@@ -95,7 +97,7 @@ export class SimWatch {
         next > frozen.revision &&
         !proxy.world.breaks("feeds wait for a frozen step")
       ) {
-        if (events.some(({ key }) => locator.isOfFrozenStep(bytesOf(key)))) return false;
+        if (events.some(({ key }) => locator.isInFrozenStep(bytesOf(key)))) return false;
       }
       feed.events.delete(run.shardRevision);
       for (const event of events) {

@@ -13,21 +13,21 @@ import { SimShard } from "./shard.js";
 
 export const GEN = "\0gen";
 
-/** Rules of the protocol that a test takes out, one at a time, by their names. */
+/** Names of the protocol's rules that a test removes. */
 export type Broken = ReadonlySet<string>;
 
-/** Points of a step: its end is chosen; gen is raised on the destinations; it is stopped; ready to move; moved and cleaned. */
+/** Stages of a step: end chosen; gen raised on the destinations; sources stopped; destinations ready; moved and cleaned. */
 export type Stage = "chosen" | "begun" | "stopped" | "ready" | "moved";
 
-/** What a directed schedule sees of a step. */
+/** A directed schedule's view of a step. */
 export interface StepView {
   readonly proxy: SimProxy;
-  isOfStep(key: string): boolean;
+  isInStep(key: string): boolean;
   sourceOf(key: string): number;
   targetOf(key: string): number;
 }
 
-/** A key as clients see it; revisions are the store's. */
+/** A key as clients see it, with the store's revisions. */
 export interface Seen {
   readonly key: string;
   readonly value: string;
@@ -45,37 +45,37 @@ export interface SeenEvent {
   readonly before: Seen | undefined;
 }
 
-/** What a client did and saw. */
+/** A client's call and its result. */
 export interface Observation {
   readonly what: string;
   /** By `World.tick`. */
   readonly begin: number;
   readonly end: number;
-  /** Header of the answer. */
+  /** Revision of the response header. */
   readonly revision: number;
-  /** It made that revision. */
+  /** True when the call wrote that revision. */
   readonly wrote: boolean;
-  /** Linearizable: real time counts. False for reads at an old revision. */
+  /** True when the call is linearizable. False for reads at an old revision. */
   readonly fresh: boolean;
-  /** What was read, at `revision`: the range and what was in it. */
+  /** The range that was read, and its keys at `revision`. */
   readonly read?: { readonly from: string; readonly to: string; readonly items: readonly Seen[] };
-  /** What was there before a write, where its answer told. */
+  /** The key before the write, for calls that return it. */
   readonly before?: { readonly key: string; readonly item: Seen | undefined };
-  /** A lease that has no keys any more at `revision`. */
+  /** A lease that must have no keys at `revision`. */
   readonly released?: number;
-  /** A transaction's compare and how it ended. */
+  /** The compare of a transaction, and its result. */
   readonly compared?: { readonly key: string; readonly mod: number; readonly succeeded: boolean };
 }
 
-/** One client's watch over all its lives. */
+/** One client's watch, across all proxies that served it. */
 export interface WatchRecord {
   readonly from: string;
   readonly to: string;
   readonly start: number;
   readonly events: SeenEvent[];
-  /** Revisions up to which it has had everything. */
+  /** The revision up to which the client has all events. */
   progress: number;
-  /** Stretches that it lost to a compaction: events in [from, to] were never promised. */
+  /** Ranges of revisions [from, to] that compactions took from the watch. */
   readonly gaps: { readonly from: number; readonly to: number }[];
 }
 
@@ -100,7 +100,7 @@ export const rangeOf = (from: string, to: string): KeyRange => ({
 });
 const NONE = new Uint8Array(0);
 
-/** The clusters, time and chance of one run, and what clients saw in it. */
+/** The clusters, clock and random source of one run, and what clients saw in it. */
 export class World {
   readonly random: Random;
   readonly scheduler = new Scheduler();
@@ -113,13 +113,13 @@ export class World {
   readonly ended = new Set<number>();
   /** Operations that delete ranges. */
   readonly ranges = new Set<number>();
-  /** Lease → when its revocation was answered, by `tick`. */
+  /** Lease → tick of the response to its revocation. */
   readonly revoked = new Map<number, number>();
   readonly firstHost: number;
-  /** Where a proxy that starts looks for the log: a host that it had, not necessarily the newest. */
+  /** The host at which a starting proxy reads the log: one that it had, not necessarily the newest. */
   lastHost: number;
   failed: unknown;
-  /** Called by movers at some points of a step: a directed schedule. */
+  /** The directed schedule. Movers call it at each stage of a step. */
   hook: ((stage: Stage, step: StepView) => Promise<void>) | undefined;
   private operations = 0;
   private ticks = 0;
@@ -157,7 +157,7 @@ export class World {
     beginLog(this.cluster(host), this.firstFold().store);
   }
 
-  /** The fold of the store as it was made. */
+  /** The fold of the new store. */
   firstFold(): StoreFold {
     const { cut, map, shards } = this.begun;
     const fold = Fold.genesis(cut.length, this.firstHost);
@@ -169,7 +169,7 @@ export class World {
     });
   }
 
-  /** A new cluster with its marks, gen among them. */
+  /** Adds a cluster with the key gen. */
   addShard(name: string): SimShard {
     const shard = new SimShard(name);
     shard.txn(
@@ -192,7 +192,7 @@ export class World {
     return ++this.operations;
   }
 
-  /** A time that tells any two events apart. */
+  /** A logical time, different at each call. */
   tick(): number {
     return ++this.ticks;
   }
@@ -218,7 +218,7 @@ export class World {
     }
   }
 
-  /** Runs something in the background; what it throws is a failure. */
+  /** Runs work in the background. A rejection fails the run. */
   spawn(work: Promise<unknown>): void {
     work.catch((error) => this.fail(error));
   }
@@ -232,7 +232,7 @@ export const planShard = (index: number, name: string, cut: number): PlanShard =
   cut,
 });
 
-/** A shard's key in the store's revisions, all of them sealed. */
+/** Converts a shard's key to the store's revisions. They must be sealed. */
 export function translate(fold: StoreFold, shard: number, item: Item): Seen {
   return {
     key: item.key,

@@ -1,11 +1,12 @@
 import { boundOf, boundText, keyOf, type PlanShard } from "./change.js";
-import { decodePairs, encodePairs } from "./numbers.js";
 import { OffsetTable } from "./offsets.js";
+import { decodePairs, encodePairs } from "./pairs.js";
 import type { Move, PlacementState, Plan } from "./placement.js";
 import { TwinTable } from "./twins.js";
 
 /*
- * The placement as JSON, for a base. Map texts are in a list of their own: the moves of a plan name the same two.
+ * The JSON of a placement, for a base. Map texts are in one list that the rest refers to by index, because all moves of a
+ * plan name the same two.
  */
 
 interface PlacementJson {
@@ -38,7 +39,7 @@ interface PlacementJson {
   offsets: [shard: number, pairs: string][];
 }
 
-/** The placement as text. */
+/** Encodes a placement as JSON text. */
 export function encodePlacement(state: Readonly<PlacementState>): string {
   const maps: string[] = [];
   const mapOf = (text: string): number => {
@@ -93,7 +94,7 @@ export function encodePlacement(state: Readonly<PlacementState>): string {
   return JSON.stringify(json);
 }
 
-/** Reads what `encodePlacement` has written. Throws a SyntaxError for what is no JSON or has damaged lists. */
+/** Decodes the result of `encodePlacement`. Throws a SyntaxError for invalid JSON, damaged lists and missing maps. */
 export function decodePlacement(text: string): PlacementState {
   const json = JSON.parse(text) as PlacementJson;
   const twins = new TwinTable();
@@ -109,7 +110,7 @@ export function decodePlacement(text: string): PlacementState {
   return {
     shards: [...json.shards],
     plans: json.plans,
-    inForce: json.maps[json.inForce],
+    inForce: mapAt(json, json.inForce),
     plan: planOf(json),
     mover: json.mover,
     moves: json.moves.map(
@@ -119,8 +120,8 @@ export function decodePlacement(text: string): PlacementState {
         frozenAt: move.frozenAt,
         from: boundOf(move.from),
         to: boundOf(move.to),
-        source: json.maps[move.source],
-        destination: json.maps[move.destination],
+        source: mapAt(json, move.source),
+        destination: mapAt(json, move.destination),
         stops: new Map(move.stops),
         readies: new Map(move.readies),
         ended: move.ended.map(keyOf),
@@ -131,13 +132,20 @@ export function decodePlacement(text: string): PlacementState {
   };
 }
 
-function planOf({ plan, maps }: PlacementJson): Plan | undefined {
+function mapAt({ maps }: PlacementJson, index: number): string {
+  const text = maps[index];
+  if (text === undefined) throw new SyntaxError(`a stored placement lacks its map ${index}`);
+  return text;
+}
+
+function planOf(json: PlacementJson): Plan | undefined {
+  const { plan } = json;
   if (plan === undefined) return undefined;
   const { frozen } = plan;
   return {
     number: plan.number,
-    below: maps[plan.below],
-    above: maps[plan.above],
+    below: mapAt(json, plan.below),
+    above: mapAt(json, plan.above),
     up: plan.up,
     cursor: boundOf(plan.cursor),
     frozen:

@@ -1,20 +1,22 @@
 import { int64Size, putInt64 } from "../wire/varint.js";
 
 /*
- * Two lists of numbers side by side, the first ascending, as variable-length numbers: how twins and version offsets are written,
- * some 4 bytes a pair.
+ * The encoding of twins and version offsets: two lists of numbers of equal length, the first ascending, as varints. A pair
+ * takes about 4 bytes.
  */
 
-/** Encodes pairs; `values` lie at or above 0. */
+/** Encodes pairs of numbers, each from 0 to 2^53 - 1. Throws a RangeError when `ascending` is shorter than `values`. */
 export function encodePairs(ascending: readonly number[], values: readonly number[]): Buffer {
   let least = Number.POSITIVE_INFINITY;
   for (const value of values) least = Math.min(least, value);
   const numbers: number[] = [values.length];
   if (values.length > 0) numbers.push(least);
   let before = 0;
-  for (let i = 0; i < values.length; i++) {
-    numbers.push(ascending[i] - before, values[i] - least);
-    before = ascending[i];
+  for (const [index, value] of values.entries()) {
+    const current = ascending[index];
+    if (current === undefined) throw new RangeError("the lists of pairs differ in length");
+    numbers.push(current - before, value - least);
+    before = current;
   }
   let size = 0;
   for (const number of numbers) size += int64Size(number);
@@ -24,14 +26,14 @@ export function encodePairs(ascending: readonly number[], values: readonly numbe
   return bytes;
 }
 
-/** Reads what `encodePairs` has written. Throws a SyntaxError for anything else. */
+/** Decodes the result of `encodePairs`. Throws a SyntaxError for truncated lists and for trailing bytes. */
 export function decodePairs(bytes: Uint8Array): { ascending: number[]; values: number[] } {
   let at = 0;
   const next = (): number => {
     let value = 0;
     for (let scale = 1; ; scale *= 0x80) {
-      if (at >= bytes.length) throw new SyntaxError("a list of revisions is cut short");
       const byte = bytes[at++];
+      if (byte === undefined) throw new SyntaxError("a list of revisions is truncated");
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) return value;
     }
@@ -45,6 +47,6 @@ export function decodePairs(bytes: Uint8Array): { ascending: number[]; values: n
     ascending.push(before);
     values.push(least + next());
   }
-  if (at !== bytes.length) throw new SyntaxError("a list of revisions is followed by something else");
+  if (at !== bytes.length) throw new SyntaxError("a list of revisions has trailing bytes");
   return { ascending, values };
 }
