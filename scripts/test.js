@@ -12,6 +12,10 @@ installPackages();
 installEtcd();
 say("Compiling …");
 build();
+say("Strict type check of src …");
+run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", "src"], {
+  stdio: ["ignore", process.stderr, "inherit"],
+});
 say("Formatter and linter …");
 run(process.execPath, [join(root, "node_modules/@biomejs/biome/bin/biome"), "check", "."], {
   stdio: ["ignore", process.stderr, "inherit"],
