@@ -74,7 +74,8 @@ export async function startProxy(
   try {
     return await open(initial, log, closers, signal, siblings);
   } catch (error) {
-    await closers.close();
+    // The failure to open is what the caller needs to know, even if something cannot be closed either.
+    await closers.close().catch(() => {});
     throw error;
   }
 }

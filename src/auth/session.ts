@@ -1,3 +1,4 @@
+import { byIndex } from "../shard/byIndex.js";
 import type { Caller } from "../shard/caller.js";
 import type { ShardClient } from "../shard/client.js";
 import { type Credentials, Login, type LoginCounts } from "./login.js";
@@ -16,8 +17,6 @@ export class Session implements Caller {
   }
 
   access(shard: number): Login {
-    const login = this.logins[shard];
-    if (login === undefined) throw new RangeError(`no shard has index ${shard}`);
-    return login;
+    return byIndex(this.logins, shard);
   }
 }

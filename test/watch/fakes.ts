@@ -185,12 +185,12 @@ export class FakeClient implements Outlet {
 }
 
 /** Returns a hub over a timeline and shards that a test controls. */
-export function openHub(timeline: object, fakes: readonly FakeShard[]): Hub {
+export function openHub(timeline: object, fakes: readonly FakeShard[], runtime = systemRuntime): Hub {
   return new Hub({
     timeline: timeline as Timeline,
     shards: fakes.map(({ shard }) => shard),
     log: { info: () => {}, warn: () => {} },
-    runtime: systemRuntime,
+    runtime,
     historyBytes: 1 << 20,
   });
 }

@@ -1,5 +1,6 @@
 import type { Logger } from "../../ops/log.js";
 import type { Router } from "../../routing/router.js";
+import { byIndex } from "../../shard/byIndex.js";
 import type { Shard } from "../../shard/shard.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { ToRevision } from "../../wire/rewrite.js";
@@ -55,17 +56,13 @@ export function createContext(deps: KvDeps): KvContext {
   const { timeline, shards } = deps;
   const toRevision = shards.map((_, shard) => (revision: number) => timeline.toRevision(shard, revision));
   const pointReads = shards.map((shard) => new PointReads(shard, deps));
-  const shardAt = (index: number) => shards[index] ?? unknown(index);
+  const shardAt = (index: number) => byIndex(shards, index);
   return {
     ...deps,
     shardAt,
-    revisionsOf: (shard) => toRevision[shard] ?? unknown(shard),
-    pointReadsOf: (shard) => pointReads[shard] ?? unknown(shard),
+    revisionsOf: (shard) => byIndex(toRevision, shard),
+    pointReadsOf: (shard) => byIndex(pointReads, shard),
     probes: new ShardProbes(timeline, shardAt),
     recentWrites: new RecentWrites(),
   };
-}
-
-function unknown(index: number): never {
-  throw new RangeError(`no shard has index ${index}`);
 }
