@@ -69,6 +69,7 @@ export class TimelineLog {
   private readonly waiters: Waiters;
   /** Part keys on the host → create revision. */
   private parts = new Map<string, number>();
+  /** Highest Raft term in the host's responses. */
   private observedTerm = 0;
 
   constructor(
@@ -85,9 +86,12 @@ export class TimelineLog {
     return this.entries;
   }
 
-  /** Highest Raft term seen, in the log or in the host's responses. */
+  /**
+   * Highest Raft term of the host that the log holds. A newer one in the host's responses goes into the next entry of this
+   * proxy and counts from there, so that no other proxy or worker that has read as far says less.
+   */
   get raftTerm(): number {
-    return Math.max(this.observedTerm, this.fold.raftTerm);
+    return this.fold.raftTerm;
   }
 
   /** Loads the log, or begins one, and follows it. Rejects when the host cannot be reached, and with what `accept` throws. */

@@ -129,6 +129,6 @@ export interface Timeline extends TimelineView {
   unplace(lease: bigint): Promise<void>;
   /** Calls `listener` after each fold. Returns a function that removes the listener. */
   onAdvance(listener: () => void): () => void;
-  /** Highest Raft term seen, for `header.raft_term`. The log persists it. */
+  /** Highest Raft term in the log as far as it is folded, for `header.raft_term`; 0 at first. */
   readonly raftTerm: number;
 }

@@ -1,6 +1,10 @@
 import { type Call, type History, show } from "./history.js";
+import { mayBeOlder } from "./order.js";
 
-/** Every header names the same cluster, and what one proxy says of the Raft term never falls, restarts included. */
+/**
+ * Every header names the same cluster. What one proxy says of the Raft term never falls, restarts included, except in answers
+ * from what one worker knows.
+ */
 export function checkHeaders({ calls }: History): string[] {
   const faults: string[] = [];
   const [first] = calls.flatMap(({ outcome }) => (outcome.kind === "answered" ? [outcome.cluster] : []));
@@ -26,7 +30,7 @@ function fallingTerms(calls: readonly Call[]): string[] {
       if (outcome.kind === "answered") newest = Math.max(newest, outcome.term);
     }
     const { outcome } = call;
-    if (outcome.kind !== "answered" || outcome.term >= newest) continue;
+    if (outcome.kind !== "answered" || outcome.term >= newest || mayBeOlder(call.op)) continue;
     faults.push(`raft_term ${outcome.term} after ${newest}: ${show(call)}`);
   }
   return faults;

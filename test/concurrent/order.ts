@@ -30,4 +30,5 @@ export function checkOrder(truth: Truth, history: History, owners: ReadonlyMap<n
 }
 
 /** As of an etcd: a serializable read, and a keep-alive, are answered with what one member knows. */
-const mayBeOlder = (op: Op): boolean => op.kind === "keepAlive" || (op.kind === "range" && op.serializable);
+export const mayBeOlder = (op: Op): boolean =>
+  op.kind === "keepAlive" || (op.kind === "range" && op.serializable);

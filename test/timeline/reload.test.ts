@@ -14,10 +14,11 @@ class FakeHost implements LogHost {
   readonly isConnected = true;
   /** True: changes do not arrive. */
   deaf = false;
+  raftTerm = 1;
 
   constructor(private readonly etcd: SimEtcd) {}
 
-  load = async () => ({ revision: this.etcd.revision, raftTerm: 1, keys: this.etcd.list("\0") });
+  load = async () => ({ revision: this.etcd.revision, raftTerm: this.raftTerm, keys: this.etcd.list("\0") });
   tail = async () => this.etcd.list("\0").find(({ key }) => key.endsWith("tail"))?.modRevision ?? 0;
 
   commit: LogHost["commit"] = async (guard, puts, deletes) => {
@@ -30,7 +31,7 @@ class FakeHost implements LogHost {
     });
     const previous = await this.tail();
     const revision = committed ? this.etcd.put(puts, gone) : this.etcd.revision;
-    return { committed, revision, previous, raftTerm: 1 };
+    return { committed, revision, previous, raftTerm: this.raftTerm };
   };
 
   append: LogHost["append"] = (guard, key, entry, done) => appendByCommit(this, guard, key, entry, done);
@@ -101,4 +102,25 @@ test("operations that a reload finds in the base are settled", async () => {
   assert.deepEqual(settled.sort(), ["compact", "place", "seal"]);
   slow.timeline.close();
   other.timeline.close();
+});
+
+test("a Raft term counts when it is in the log, so that every proxy that has read as far has it", async () => {
+  const etcd = new SimEtcd();
+  const [first, second] = [open(etcd), open(etcd)];
+  await first.timeline.open();
+  await second.timeline.open();
+  try {
+    // The host has elected a leader, and its next response goes to the first proxy.
+    first.host.raftTerm = 5;
+    for (const lease of [1n, 2n]) {
+      await first.timeline.place(lease, 0);
+      const { raftTerm } = first.timeline;
+      await second.timeline.sync();
+      assert.equal(second.timeline.raftTerm, raftTerm);
+    }
+    assert.equal(second.timeline.raftTerm, 5);
+  } finally {
+    first.timeline.close();
+    second.timeline.close();
+  }
 });
