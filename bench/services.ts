@@ -1,4 +1,7 @@
+import { Maps } from "../src/reshard/maps.js";
 import { createRouter } from "../src/routing/create.js";
+import { fingerprint } from "../src/routing/fingerprint.js";
+import { Hasher } from "../src/routing/hash.js";
 import type { Call, Reply } from "../src/rpc/call.js";
 import { createIdentity } from "../src/services/identity.js";
 import { createKv } from "../src/services/kv.js";
@@ -134,12 +137,17 @@ function memoryHost(shard: MemoryShard): LogHost {
 }
 
 const memory = Array.from({ length: SHARDS }, (_, i) => new MemoryShard(i, `shard-${i}`));
-const router = await createRouter({ shards: memory.map(({ name }) => ({ name, weight: 1 })), rules: [] });
+const map = { shards: memory.map(({ name }) => ({ name, weight: 1 })), rules: [] };
+const router = await createRouter(map);
+const maps = new Maps(await Hasher.load());
+const { text: mapText } = await fingerprint(map);
+maps.adopt(mapText, router);
 const timeline = new SharedTimeline(SHARDS, {
   host: memoryHost(memory[0]),
   hostShard: 0,
   proxy: "bench",
-  map: "",
+  map: mapText,
+  maps,
   runtime: systemRuntime,
   genesis: async () => ({ revisions: memory.map(({ revision }) => revision), clusterIds: ["1", "1", "1"] }),
   accept: () => {},

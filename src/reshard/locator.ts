@@ -19,10 +19,12 @@ export interface KeyRange {
   readonly end: Uint8Array;
 }
 
-/** Locates keys at present and past revisions. Pure: every result follows from the log. */
+/**
+ * Locates keys at present and past revisions. Pure: every result follows from the log, as far as it is folded at the call.
+ */
 export class Locator {
   constructor(
-    private readonly placement: Placement,
+    private readonly placement: Pick<Placement, "snapshot">,
     private readonly maps: Maps,
     private readonly cuts: Cuts,
   ) {}

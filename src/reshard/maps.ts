@@ -25,6 +25,11 @@ export class Maps {
 
   constructor(private readonly hasher: Hasher) {}
 
+  /** Makes `router` the router of the map `text`, which must number the shards like the store: the store's first map does. */
+  adopt(text: string, router: MapRouter): void {
+    this.routers.set(text, router);
+  }
+
   /** The router of a map. Throws a `ShardMapError` when `text` is not a map, a RangeError when the map names an unknown shard. */
   router(text: string, shards: readonly PlanShard[]): MapRouter {
     const known = this.routers.get(text);
@@ -32,6 +37,10 @@ export class Maps {
     const map = parseMap(text);
     const router = routerWith(map, this.hasher);
     const indices = indicesOf(map, shards);
+    if (indices.every((index, shard) => index === shard)) {
+      this.routers.set(text, router);
+      return router;
+    }
     const mapped: MapRouter = {
       shardOf: (key) => indices[router.shardOf(key)]!,
       shardsOf: (key, rangeEnd) =>

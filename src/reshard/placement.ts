@@ -1,3 +1,4 @@
+// Indices below are in range by construction; `!` keeps the lookups free of checks.
 import { type Bound, compareBounds, START } from "./bound.js";
 import type { Change, MoveDestination, MoveSource, PlanShard } from "./change.js";
 import { OffsetTable } from "./offsets.js";
@@ -57,6 +58,8 @@ export interface PlacementState {
   plan: Plan | undefined;
   /** Position of the newest claim, which names the mover; 0 before the first. */
   mover: number;
+  /** Position of the newest valid change; 0 before the first. */
+  position: number;
   /** Moves that no compaction has passed, in order of revision. */
   moves: Move[];
   twins: TwinTable;
@@ -70,6 +73,7 @@ export const firstPlacement = (map: string, shards: readonly PlanShard[]): Place
   inForce: map,
   plan: undefined,
   mover: 0,
+  position: 0,
   moves: [],
   twins: new TwinTable(),
   offsets: new OffsetTable(),
@@ -108,6 +112,12 @@ export class Placement {
    * undefined when the change is not valid; then it has done nothing.
    */
   apply(change: Change, position: number, revision: number): Effect | undefined {
+    const effect = this.effectOf(change, position, revision);
+    if (effect !== undefined) this.state.position = position;
+    return effect;
+  }
+
+  private effectOf(change: Change, position: number, revision: number): Effect | undefined {
     switch (change.kind) {
       case "plan":
         return this.applyPlan(change);
@@ -127,6 +137,19 @@ export class Placement {
       case "turn back":
         return this.applyTurnBack(change.plan);
     }
+  }
+
+  /** The index, in `moves`, of the first move at or above `revision`. */
+  moveFrom(revision: number): number {
+    const { moves } = this.state;
+    let low = 0;
+    let high = moves.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (moves[middle]!.revision < revision) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   /** Drops the moves that a compaction at `revision` has passed. */

@@ -23,6 +23,7 @@ interface PlacementJson {
     frozen?: { position: number; from: string | null; to: string | null; revision: number };
   };
   mover: number;
+  position: number;
   moves: {
     revision: number;
     freeze: number;
@@ -70,6 +71,7 @@ export function encodePlacement(state: Readonly<PlacementState>): string {
       },
     }),
     mover: state.mover,
+    position: state.position,
     moves: state.moves.map((move) => ({
       revision: move.revision,
       freeze: move.freeze,
@@ -113,6 +115,7 @@ export function decodePlacement(text: string): PlacementState {
     inForce: mapAt(json, json.inForce),
     plan: planOf(json),
     mover: json.mover,
+    position: json.position,
     moves: json.moves.map(
       (move): Move => ({
         revision: move.revision,

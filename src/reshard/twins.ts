@@ -71,6 +71,11 @@ class Block {
 export class TwinTable {
   private readonly shards = new Map<number, Block[]>();
 
+  /** True while no shard has twins. */
+  get isEmpty(): boolean {
+    return this.shards.size === 0;
+  }
+
   /** Number of twins. */
   get count(): number {
     let count = 0;

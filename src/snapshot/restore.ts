@@ -124,9 +124,9 @@ async function build(
 
 const markName = ({ shard, name }: SavedCluster): string => (shard < 0 ? HOST_NAME : name);
 
-function checkCut({ clusters, revision }: Manifest, { state }: SavedTimeline): void {
-  const same = clusters.every(({ shard, revision }) => shard < 0 || state.cut[shard] === revision);
-  if (!same || state.revision !== revision) {
+function checkCut({ clusters, revision }: Manifest, { state: { timeline } }: SavedTimeline): void {
+  const same = clusters.every(({ shard, revision }) => shard < 0 || timeline.cut[shard] === revision);
+  if (!same || timeline.revision !== revision) {
     throw new SnapshotError("the snapshot's timeline does not match its manifest");
   }
 }

@@ -116,7 +116,7 @@ async function takeCut({ clusters, timeline }: SaveInput): Promise<Cut> {
   return {
     revision: fold.head,
     revisions: clusters.map(({ index }) => (index < 0 ? Number.POSITIVE_INFINITY : fold.cut(index))),
-    timeline: encodeTimeline(base, fold.snapshot()),
+    timeline: encodeTimeline(base, fold.store),
   };
 }
 

@@ -1,16 +1,16 @@
 import { type Base, decodeBase, encodeBase, PART_SIZES } from "../timeline/base.js";
 import { planBase } from "../timeline/basePlan.js";
-import type { FoldState } from "../timeline/fold.js";
 import { BASE_KEY, partKey, TAIL_KEY } from "../timeline/keys.js";
+import type { StoreState } from "../timeline/storeFold.js";
 
 /** The timeline at one moment: everything in the log up to a revision. */
 export interface SavedTimeline {
   readonly base: Base;
-  readonly state: FoldState;
+  readonly state: StoreState;
 }
 
 /** The timeline as one file: a base without separate parts. */
-export function encodeTimeline(base: Base, state: Readonly<FoldState>): Uint8Array {
+export function encodeTimeline(base: Base, state: StoreState): Uint8Array {
   const whole = { ...base, segmentParts: [], segmentsInParts: 0 };
   return encodeBase(whole, state, Number.POSITIVE_INFINITY, () => "").value;
 }
@@ -43,21 +43,27 @@ export function restoredLog(
   { base, state }: SavedTimeline,
   { hostShard, hostRevision, store, mark, clusterIds, bumpRevision }: Restored,
 ): { key: Uint8Array; value: Uint8Array }[] {
-  const cut = state.cut.map((reached) => reached + 1);
+  const { timeline, placement } = state;
+  const cut = timeline.cut.map((reached) => reached + 1);
   if (hostShard >= 0) cut[hostShard] = hostRevision;
-  const revision = state.revision + bumpRevision;
-  const compactRevision = bumpRevision > 0 ? revision : state.compactRevision;
+  const revision = timeline.revision + bumpRevision;
+  const compactRevision = bumpRevision > 0 ? revision : timeline.compactRevision;
   let parts = 0;
   const plan = planBase({
     base,
     guard: 0,
     covers: hostRevision,
-    state: { ...state, cut, hidden: [], revision, compactRevision },
+    state: {
+      timeline: { ...timeline, cut, hidden: [], revision, compactRevision },
+      placement,
+      // gen on the shards keeps its positions, so those of later changes must be above them.
+      positionOffset: Math.max(0, placement.position - hostRevision),
+    },
     parts: new Map(),
     firstNeededEpoch: base.epoch,
     sizes: PART_SIZES,
     newPart: () => partKey(base.epoch + 1, "restored", parts++),
-    change: { pruned: { table: state.table, at: base.prunedAt }, clusterIds, store },
+    change: { pruned: { table: timeline.table, at: base.prunedAt }, clusterIds, store },
   });
   return [
     ...plan.parts.map(({ key, value }) => ({ key: Buffer.from(key, "latin1"), value })),

@@ -1,14 +1,20 @@
+import { firstPlacement, type PlacementState } from "../reshard/placement.js";
+import { decodePlacement, encodePlacement } from "../reshard/placementCodec.js";
+import { parseMap } from "../routing/fingerprint.js";
 import { Code, StatusError } from "../status/error.js";
-import type { FoldState } from "./fold.js";
 import { SegmentTable } from "./segments.js";
+import type { StoreState } from "./storeFold.js";
 
 /**
  * A base: the fold up to host revision `covers`. Recovery reads the base and the entries above it.
  *
  * Old segments are in immutable parts, so that the cost of a new base depends only on what is new. The rest (recent
- * segments, lease placements) is in the base's own value or, when that would be too large, in further parts.
+ * segments, lease placements, the placement of keys) is in the base's own value or, when that would be too large, in
+ * further parts.
  */
 export interface Base {
+  /** 2 since just before the first change of the placement; a base of format 1 has no placement. */
+  readonly format: 1 | 2;
   /** Number of this base. The keys of entries name the epoch of the base that their writer knew. */
   readonly epoch: number;
   /** Host revision up to which the log is folded in. */
@@ -23,7 +29,7 @@ export interface Base {
   readonly prunedCount: number;
   /** Compaction revision that the last pruning was for. */
   readonly prunedAt: number;
-  /** The shard map as canonical text. */
+  /** The first shard map of the store, as canonical text. */
   readonly map: string;
   /** Cluster id of each shard, decimal. */
   readonly clusterIds: readonly string[];
@@ -42,14 +48,18 @@ export interface PartSizes {
 export const PART_SIZES: PartSizes = { segments: 8192, bytes: 512 * 1024 };
 
 interface BaseJson extends Base {
-  readonly format: 1;
   readonly revision: number;
   readonly cut: number[];
   readonly hidden: number[];
   readonly compactRevision: number;
   readonly raftTerm: number;
   readonly segments: number;
+  /** Bytes of the lease placements. */
   readonly placementBytes: number;
+  /** Bytes of the placement of keys, in format 2. */
+  readonly keyPlacementBytes?: number;
+  /** In format 2; see `StoreState`. */
+  readonly positionOffset?: number;
   /** Part keys that hold the bytes after this JSON, when they are not in the base's own value. */
   readonly blobParts: readonly string[];
 }
@@ -60,16 +70,19 @@ export interface EncodedBase {
   readonly blob: readonly { key: string; value: Uint8Array }[];
 }
 
+const EMPTY = Buffer.alloc(0);
+
 /** Encodes a base with its fold. What exceeds `maxBytes` goes into parts, whose keys `blobKey` makes. */
 export function encodeBase(
   base: Base,
-  state: Readonly<FoldState>,
+  { timeline: state, placement, positionOffset }: StoreState,
   maxBytes: number,
   blobKey: () => string,
 ): EncodedBase {
   const placements = encodePlacements(state.placements);
   const recent = encodeSegments(state.table, base.segmentsInParts, state.table.count);
-  const rest = Buffer.concat([placements, recent]);
+  const keyPlacement = base.format === 2 ? Buffer.from(encodePlacement(placement)) : EMPTY;
+  const rest = Buffer.concat([placements, keyPlacement, recent]);
   const blob: { key: string; value: Uint8Array }[] = [];
   if (rest.length > maxBytes) {
     for (let at = 0; at < rest.length; at += maxBytes) {
@@ -78,7 +91,6 @@ export function encodeBase(
   }
   const json: BaseJson = {
     ...base,
-    format: 1,
     revision: state.revision,
     cut: [...state.cut],
     hidden: [...state.hidden],
@@ -86,6 +98,7 @@ export function encodeBase(
     raftTerm: state.raftTerm,
     segments: state.table.count,
     placementBytes: placements.length,
+    ...(base.format === 2 && { keyPlacementBytes: keyPlacement.length, positionOffset }),
     blobParts: blob.map((part) => part.key),
   };
   const text = Buffer.from(JSON.stringify(json));
@@ -106,7 +119,7 @@ export function decodeBaseHead(value: Uint8Array): Base & { readonly cut: readon
 export function decodeBase(
   value: Uint8Array,
   part: (key: string) => Uint8Array | undefined,
-): { base: Base; state: FoldState } {
+): { base: Base; state: StoreState } {
   const { json, rest } = readJson(value);
   const read = (key: string): Uint8Array => {
     const bytes = part(key);
@@ -118,7 +131,9 @@ export function decodeBase(
   const table = new SegmentTable(json.cut.length);
   for (const key of json.segmentParts) decodeSegments(read(key), table);
   const blob = json.blobParts.length > 0 ? Buffer.concat(json.blobParts.map(read)) : rest;
-  decodeSegments(blob.subarray(json.placementBytes), table);
+  const { placementBytes, keyPlacementBytes = 0, positionOffset = 0 } = json;
+  const segmentsAt = placementBytes + keyPlacementBytes;
+  decodeSegments(blob.subarray(segmentsAt), table);
   if (table.count !== json.segments) {
     throw new StatusError(
       Code.DATA_LOSS,
@@ -128,25 +143,47 @@ export function decodeBase(
   return {
     base: json,
     state: {
-      revision: json.revision,
-      cut: json.cut,
-      hidden: json.hidden,
-      compactRevision: json.compactRevision,
-      raftTerm: json.raftTerm,
-      placements: decodePlacements(blob.subarray(0, json.placementBytes)),
-      table,
+      timeline: {
+        revision: json.revision,
+        cut: json.cut,
+        hidden: json.hidden,
+        compactRevision: json.compactRevision,
+        raftTerm: json.raftTerm,
+        placements: decodePlacements(blob.subarray(0, placementBytes)),
+        table,
+      },
+      placement:
+        json.format === 1
+          ? placementOf(json.map, json.clusterIds)
+          : decodePlacement(blob.toString("utf8", placementBytes, segmentsAt)),
+      positionOffset,
     },
   };
+}
+
+/**
+ * The placement of a store that has never had a plan. The endpoints of its shards are in no log: each proxy has them in its
+ * configuration. Throws a `ShardMapError` when `map` is not the text of a map.
+ */
+export function placementOf(map: string, clusterIds: readonly string[]): PlacementState {
+  const shards = parseMap(map).shards.map(({ name }, index) => ({
+    index,
+    name,
+    endpoints: [],
+    clusterId: clusterIds[index] ?? "",
+    cut: 1,
+  }));
+  return firstPlacement(map, shards);
 }
 
 function readJson(value: Uint8Array): { json: BaseJson; rest: Buffer } {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   const length = bytes.readUInt32BE(0);
   const json = JSON.parse(bytes.toString("utf8", 4, 4 + length)) as BaseJson;
-  if (json.format !== 1) {
+  if (json.format !== 1 && json.format !== 2) {
     throw new StatusError(
       Code.FAILED_PRECONDITION,
-      `timeline: the base has format ${String(json.format)}; this version of etcd-braid supports format 1`,
+      `timeline: the base has format ${String(json.format)}; this version of etcd-braid supports formats 1 and 2`,
     );
   }
   return { json, rest: bytes.subarray(4 + length) };

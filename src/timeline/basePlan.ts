@@ -1,7 +1,7 @@
 import { type Base, encodeBase, encodeSegments, type PartSizes } from "./base.js";
-import type { FoldState } from "./fold.js";
 import { entriesBefore } from "./keys.js";
 import type { SegmentTable } from "./segments.js";
+import type { StoreState } from "./storeFold.js";
 
 /** Most deletions of parts in one transaction. etcd's default limit is 128 operations. */
 const DELETES_PER_BASE = 100;
@@ -13,6 +13,8 @@ export interface BaseChange {
   readonly pruned?: { readonly table: SegmentTable; readonly at: number };
   readonly clusterIds?: readonly string[];
   readonly store?: string;
+  /** The format from this base on; by default that of the base before. It never goes back. */
+  readonly format?: 2;
 }
 
 export interface BaseInput {
@@ -22,7 +24,7 @@ export interface BaseInput {
   readonly guard: number;
   /** Host revision up to which `state` is folded, at least `guard`. */
   readonly covers: number;
-  readonly state: Readonly<FoldState>;
+  readonly state: StoreState;
   /** All part keys on the host → create revision. */
   readonly parts: ReadonlyMap<string, number>;
   /** Entries of earlier epochs are deleted. The new base covers them all. */
@@ -43,21 +45,23 @@ export interface BasePlan {
 /** Plans the next base. Pure. */
 export function planBase(input: BaseInput): BasePlan {
   const { base: old, sizes, newPart } = input;
-  const { pruned, clusterIds, store = old.store } = input.change;
-  const state = pruned === undefined ? input.state : { ...input.state, table: pruned.table };
+  const { pruned, clusterIds, store = old.store, format = old.format } = input.change;
+  const { timeline } = input.state;
+  const table = pruned?.table ?? timeline.table;
   const parts: { key: string; value: Uint8Array }[] = [];
   const segmentParts = pruned === undefined ? [...old.segmentParts] : [];
   let segmentsInParts = pruned === undefined ? old.segmentsInParts : 0;
   // The last segment may still grow, so a part is written only when another segment follows it.
-  while (state.table.count > segmentsInParts + sizes.segments) {
+  while (table.count > segmentsInParts + sizes.segments) {
     const key = newPart();
     const end = segmentsInParts + sizes.segments;
-    parts.push({ key, value: encodeSegments(state.table, segmentsInParts, end) });
+    parts.push({ key, value: encodeSegments(table, segmentsInParts, end) });
     segmentParts.push(key);
     segmentsInParts = end;
   }
   const epoch = old.epoch + 1;
   const base: Base = {
+    format,
     epoch,
     covers: input.covers,
     segmentParts,
@@ -69,6 +73,7 @@ export function planBase(input: BaseInput): BasePlan {
     clusterIds: clusterIds ?? old.clusterIds,
     ...(store !== undefined && { store }),
   };
+  const state = { ...input.state, timeline: { ...timeline, table } };
   const { value, blob } = encodeBase(base, state, sizes.bytes, newPart);
   const deletes = [entriesBefore(input.firstNeededEpoch), ...unusedParts(input, segmentParts)];
   return { parts: [...parts, ...blob], value, deletes };

@@ -22,8 +22,8 @@ export interface Applied {
   /** Whether the entry's compaction took effect: it was above all earlier ones, and not above the head. */
   readonly compacted: boolean;
   readonly leases: readonly LeaseOp[];
-  /** The entry's change of the placement was valid. */
-  readonly changed: boolean;
+  /** Position of the entry, if its change of the placement was valid; otherwise 0. */
+  readonly position: number;
 }
 
 /**
@@ -85,12 +85,15 @@ export class Fold implements TimelineView {
     if (compacted) state.compactRevision = entry.compact;
     for (const op of entry.leases) this.applyLease(op);
     if (entry.raftTerm > state.raftTerm) state.raftTerm = entry.raftTerm;
-    const changed = entry.change !== undefined && this.applyChange(entry.change, hostRevision);
-    return { compacted, leases: entry.leases, changed };
+    const position = entry.change === undefined ? 0 : this.applyChange(entry.change, hostRevision);
+    return { compacted, leases: entry.leases, position };
   }
 
-  /** Applies a change of the placement; true when it was valid. Throws FAILED_PRECONDITION: this fold has no placement. */
-  protected applyChange(_change: Change, _hostRevision: number): boolean {
+  /**
+   * Applies a change of the placement. Returns the position of its entry, or 0 when it is not valid. Throws
+   * FAILED_PRECONDITION: this fold has no placement.
+   */
+  protected applyChange(_change: Change, _hostRevision: number): number {
     throw new StatusError(
       Code.FAILED_PRECONDITION,
       "etcd-braid: the timeline log moves keys between shards, which this program can not follow",

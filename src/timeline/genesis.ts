@@ -1,4 +1,4 @@
-import { type Base, encodeBase, PART_SIZES } from "./base.js";
+import { type Base, encodeBase, PART_SIZES, placementOf } from "./base.js";
 import { Fold } from "./fold.js";
 import type { LogHost } from "./host.js";
 import { BASE_KEY, TAIL_KEY } from "./keys.js";
@@ -38,6 +38,7 @@ export async function beginLog(options: GenesisOptions): Promise<void> {
   const covers = revisions[hostShard] ?? 0;
   for (const [shard, reached] of revisions.entries()) fold.begin(shard, reached, omitted?.[shard] ?? []);
   const base: Base = {
+    format: 1,
     epoch: 1,
     covers,
     segmentParts: [],
@@ -49,7 +50,8 @@ export async function beginLog(options: GenesisOptions): Promise<void> {
     clusterIds,
     ...(store !== undefined && { store }),
   };
-  const { value } = encodeBase(base, fold.snapshot(), PART_SIZES.bytes, () => "");
+  const state = { timeline: fold.snapshot(), placement: placementOf(map, clusterIds), positionOffset: 0 };
+  const { value } = encodeBase(base, state, PART_SIZES.bytes, () => "");
   await host.commit(
     0,
     [

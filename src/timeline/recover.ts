@@ -1,8 +1,9 @@
 import { type Base, decodeBase } from "./base.js";
 import { decodeEntry } from "./entry.js";
-import { type Applied, Fold } from "./fold.js";
+import type { Applied } from "./fold.js";
 import type { HostKey } from "./host.js";
 import { BASE_KEY, epochOf, isEntryKey, isPartKey } from "./keys.js";
+import { StoreFold } from "./storeFold.js";
 
 const BASE = BASE_KEY.toString("latin1");
 
@@ -11,7 +12,7 @@ export interface Recovered {
   readonly base: Base;
   /** Mod revision of the base key. */
   readonly baseRevision: number;
-  readonly fold: Fold;
+  readonly fold: StoreFold;
   /** The entries above the base, in order, and what they changed. */
   readonly entries: readonly {
     readonly key: string;
@@ -35,7 +36,7 @@ export const findBase = (keys: readonly HostKey[]): HostKey | undefined =>
 export function recover(stored: HostKey, keys: readonly HostKey[], hostShard: number): Recovered {
   const byName = new Map(keys.map((key) => [key.key, key]));
   const { base, state } = decodeBase(stored.value, (key) => byName.get(key)?.value);
-  const fold = Fold.restore(hostShard, state);
+  const fold = StoreFold.of(hostShard, state);
   const entries: { key: string; hostRevision: number; applied: Applied }[] = [];
   let entriesInEpoch = 0;
   for (const [hostRevision, entry] of changesAbove(keys, base.covers)) {

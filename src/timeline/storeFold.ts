@@ -58,22 +58,24 @@ export class StoreFold extends Fold {
     return applied;
   }
 
-  protected override applyChange(change: Change, hostRevision: number): boolean {
-    const effect = this.placement.apply(change, this.positionOf(hostRevision), this.head);
-    if (effect === undefined) return false;
+  protected override applyChange(change: Change, hostRevision: number): number {
+    const position = this.positionOf(hostRevision);
+    const effect = this.placement.apply(change, position, this.head);
+    if (effect === undefined) return 0;
     const { state } = this;
     for (const { index, cut } of effect.added) {
       if (index === state.table.shardCount) state.table.addShard();
       state.cut[index] = Math.max(cut, state.cut[index] ?? 0);
     }
     if (effect.takesRevision) state.revision++;
-    return true;
+    return position;
   }
 
   /** As in `Fold`, except that an import has the revision of its twin. */
   override toRevision(shard: number, shardRevision: number): number {
-    const twin = this.stored.placement.twins.revisionOf(shard, shardRevision);
-    return twin ?? super.toRevision(shard, shardRevision);
+    const { twins } = this.stored.placement;
+    if (twins.isEmpty) return super.toRevision(shard, shardRevision);
+    return twins.revisionOf(shard, shardRevision) ?? super.toRevision(shard, shardRevision);
   }
 
   /** All shard revisions of `shard` that clients see as `revision`: its imports, and its own write if it has one. */
@@ -83,8 +85,14 @@ export class StoreFold extends Fold {
     return own === undefined ? imports : [...imports, own];
   }
 
+  /** The number to add to the version of a key of `shard` that was created at `life`, a shard revision. */
+  versionOffset(shard: number, life: number): number {
+    return this.stored.placement.offsets.of(shard, life);
+  }
+
   override runAt(revision: number): Run {
-    if (this.placement.snapshot().moves.some((move) => move.revision === revision)) {
+    const { moves } = this.stored.placement;
+    if (moves.length > 0 && moves[this.placement.moveFrom(revision)]?.revision === revision) {
       return { revision, shard: NO_SHARD, shardRevision: 0, length: 1 };
     }
     return super.runAt(revision);

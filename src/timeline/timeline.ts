@@ -1,15 +1,19 @@
 // Indices below are in range by construction; `!` keeps the hot loop free of checks.
+import type { Change } from "../reshard/change.js";
+import type { Locator } from "../reshard/locator.js";
+import type { PlacementState } from "../reshard/placement.js";
 import { AbandonedError } from "../shard/errors.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import { turnTime } from "../turn/clock.js";
+import { Changes } from "./changes.js";
 import type { Entry, LeaseOp } from "./entry.js";
-import type { Fold } from "./fold.js";
 import { FOLDED, folded, LogEnds, unreadable } from "./logEnds.js";
 import { Operations } from "./operations.js";
 import type { TimelineStats } from "./stats.js";
+import type { StoreFold } from "./storeFold.js";
 import { type LogOptions, TimelineLog } from "./timelineLog.js";
-import type { EndCarrier, LogEnd, Placements, Run, Sealed, Timeline } from "./view.js";
+import type { EndCarrier, LogEnd, Placements, Run, Sealed, Seals, Timeline } from "./view.js";
 
 /**
  * How long a read that sees an unsealed shard revision waits for the writer's entry before it proposes one itself. Also
@@ -25,6 +29,8 @@ const HOST_WAIT_MS = 1_500;
 const HOST_POLL_MS = 25;
 /** Longest pause between two reads of a host that is away. Well below the time that a write waits for it. */
 const MAX_PROBE_BACKOFF_MS = 250;
+/** Pause between attempts to find out what became of a change of the placement, before jitter. */
+const UNKNOWN_CHANGE_RETRY_MS = 100;
 
 /**
  * The timeline of one proxy: the fold of the log, and the calls that wait for seals.
@@ -41,6 +47,7 @@ export class SharedTimeline implements Timeline {
   /** Waiters by shard. */
   private readonly sealWaiters: SealWaiter[][];
   private readonly operations = new Operations();
+  private readonly changes = new Changes();
   private appending = false;
   /** Milliseconds before the next append after a failed one; 0 after a successful one. */
   private backoff = 0;
@@ -65,7 +72,7 @@ export class SharedTimeline implements Timeline {
   private readonly hostShard: number;
 
   constructor(
-    readonly shardCount: number,
+    shardCount: number,
     options: LogOptions,
     /** Called once when the timeline fails permanently, because the host lost data. All later calls reject. */
     private readonly onFailure: (error: StatusError) => void = () => {},
@@ -75,7 +82,11 @@ export class SharedTimeline implements Timeline {
     this.proposed = new Array<number>(shardCount).fill(0);
     this.sealWaiters = Array.from({ length: shardCount }, () => []);
     this.log = this.createLog(options, {
-      applied: (key, result) => this.operations.applied(key, result),
+      applied: (key, result) => {
+        this.operations.applied(key, result);
+        this.changes.applied(key, result);
+      },
+      skipped: () => this.changes.skipped(),
       reloaded: () => this.operations.reloaded(this.compactRevision, this.placements),
       advanced: () => this.advanced(),
       endRead: (error) => this.endRead(error),
@@ -106,8 +117,32 @@ export class SharedTimeline implements Timeline {
     return this.log.stats;
   }
 
-  private get fold(): Fold {
+  private get fold(): StoreFold {
     return this.log.fold;
+  }
+
+  get locator(): Locator {
+    return this.log.locator;
+  }
+
+  get placement(): Readonly<PlacementState> {
+    return this.fold.store.placement;
+  }
+
+  get placementPosition(): number {
+    return this.fold.store.placement.position;
+  }
+
+  get hasImports(): boolean {
+    return !this.fold.store.placement.twins.isEmpty;
+  }
+
+  shardRevisionsOf(revision: number, shard: number): readonly number[] {
+    return this.fold.shardRevisionsOf(revision, shard);
+  }
+
+  versionOffset(shard: number, life: number): number {
+    return this.fold.versionOffset(shard, life);
   }
 
   get head(): number {
@@ -177,7 +212,7 @@ export class SharedTimeline implements Timeline {
       done(this.isSealed(shard, shardRevision) ? undefined : this.failure);
       return;
     }
-    this.sealWaiters[shard]!.push({ shardRevision, since: turnTime(), done });
+    this.waitersOf(shard).push({ shardRevision, since: turnTime(), done });
     if (shardRevision <= this.proposed[shard]!) return;
     if (written) {
       this.propose(shard, shardRevision);
@@ -186,6 +221,15 @@ export class SharedTimeline implements Timeline {
     this.runtime.timer(READ_WAIT_MS, () => {
       if (!this.isSealed(shard, shardRevision)) this.propose(shard, shardRevision);
     });
+  }
+
+  /** The waiters of a shard. A plan may have added the shard since. */
+  private waitersOf(shard: number): SealWaiter[] {
+    while (shard >= this.sealWaiters.length) {
+      this.sealWaiters.push([]);
+      this.proposed.push(0);
+    }
+    return this.sealWaiters[shard]!;
   }
 
   get isHostAway(): boolean {
@@ -297,6 +341,34 @@ export class SharedTimeline implements Timeline {
     return changed;
   }
 
+  async proposeChange(change: Change, seals: Seals = NO_SEALS): Promise<number | undefined> {
+    if (this.failure !== undefined) throw this.failure;
+    await this.log.requirePlacement();
+    if (this.failure !== undefined) throw this.failure;
+    const changed = this.changes.propose(change, seals);
+    this.startAppending();
+    return changed;
+  }
+
+  /**
+   * Finds out what became of the change in the entry `key`, whose append at `guard` had an unknown outcome. A newer base decides
+   * it: either the entry is folded by then, or it will never be.
+   */
+  private settleChange(key: string, guard: number): void {
+    const again = () => {
+      const delay = UNKNOWN_CHANGE_RETRY_MS * (0.5 + this.runtime.random());
+      this.runtime.timer(delay, () => {
+        if (this.failure === undefined && this.changes.isOpen(key)) this.settleChange(key, guard);
+      });
+    };
+    this.log.fence(guard).then(() => this.proposeAgain(key), again);
+  }
+
+  private proposeAgain(key: string): void {
+    this.changes.putBack(key);
+    this.startAppending();
+  }
+
   private propose(shard: number, shardRevision: number): void {
     if (shardRevision <= this.proposed[shard]!) return;
     this.proposed[shard] = shardRevision;
@@ -325,11 +397,14 @@ export class SharedTimeline implements Timeline {
       return;
     }
     const key = this.log.nextKey();
+    const { guard } = this.log;
     if (entry.compact > 0) this.operations.sent(key, entry.compact);
+    if (entry.change !== undefined) this.changes.sent(key);
     const since = turnTime();
     this.log.append(key, entry, (error, landed) => {
       // Append again immediately, through another member. Entries may be logged twice, except for compactions: the second
       // would report that the revision was compacted before.
+      if (error !== undefined && entry.change !== undefined) this.settleChange(key, guard);
       if (error instanceof AbandonedError && entry.compact === 0) {
         this.putBack(key, entry);
         this.runtime.soon(this.appendPending);
@@ -348,7 +423,10 @@ export class SharedTimeline implements Timeline {
       this.readFailure = undefined;
       this.backoff = 0;
       if (landed) this.stats.appends.observe(turnTime() - since);
-      else this.putBack(key, entry);
+      else {
+        this.putBack(key, entry);
+        this.changes.putBack(key);
+      }
       this.runtime.soon(this.appendPending);
     });
   };
@@ -376,14 +454,20 @@ export class SharedTimeline implements Timeline {
   }
 
   private takePending(): Entry | undefined {
-    if (this.pendingReached.size === 0 && this.operations.isEmpty) return undefined;
+    const proposal = this.changes.next;
+    if (this.pendingReached.size === 0 && this.operations.isEmpty && proposal === undefined) return undefined;
     const reached = new Map<number, number>();
     for (const [shard, shardRevision] of this.pendingReached) {
       if (!this.isSealed(shard, shardRevision)) reached.set(shard, shardRevision);
     }
     this.pendingReached.clear();
+    for (const [shard, shardRevision] of proposal?.seals ?? NO_SEALS) {
+      if (!this.isSealed(shard, shardRevision))
+        reached.set(shard, Math.max(shardRevision, reached.get(shard) ?? 0));
+    }
     const leases = this.operations.takeLeases();
     const compact = this.operations.nextCompaction;
+    if (proposal !== undefined) return { reached, leases, compact, raftTerm: 0, change: proposal.change };
     if (reached.size === 0 && leases.length === 0 && compact === 0) return undefined;
     return { reached, leases, compact, raftTerm: 0 };
   }
@@ -396,7 +480,7 @@ export class SharedTimeline implements Timeline {
   }
 
   private advanced(): void {
-    for (let shard = 0; shard < this.shardCount; shard++) {
+    for (let shard = 0; shard < this.sealWaiters.length; shard++) {
       const waiters = this.sealWaiters[shard]!;
       if (waiters.length === 0) continue;
       const cut = this.fold.cut(shard);
@@ -428,11 +512,13 @@ export class SharedTimeline implements Timeline {
   private rejectAll(error: StatusError): void {
     const sealWaiters = this.sealWaiters.flatMap((list) => list.splice(0));
     this.operations.rejectAll(error);
+    if (this.failure !== undefined) this.changes.rejectAll(this.failure);
     for (const { done } of sealWaiters) done(error);
   }
 }
 
 const DONE = Promise.resolve();
+const NO_SEALS: Seals = new Map();
 
 interface SealWaiter {
   readonly shardRevision: number;

@@ -1,3 +1,6 @@
+import { Locator } from "../reshard/locator.js";
+import type { Maps } from "../reshard/maps.js";
+import { firstPlacement } from "../reshard/placement.js";
 import { Code, StatusError } from "../status/error.js";
 import type { Runtime } from "../turn/runtime.js";
 import { type Base, decodeBaseHead, PART_SIZES, type PartSizes } from "./base.js";
@@ -9,6 +12,7 @@ import type { Committed, HostChange, HostWatchEvents } from "./host.js";
 import { BASE_KEY, entryKey, isEntryKey, isPartKey, partKey, TAIL_KEY } from "./keys.js";
 import { findBase, recover } from "./recover.js";
 import { TimelineStats } from "./stats.js";
+import { StoreFold } from "./storeFold.js";
 import { Waiters } from "./waiters.js";
 
 const BASE = BASE_KEY.toString("latin1");
@@ -26,6 +30,8 @@ export interface LogOptions extends GenesisOptions {
   /** Unique name of this run of this proxy, for keys. */
   readonly proxy: string;
   readonly runtime: Runtime;
+  /** The routers of the store's maps. */
+  readonly maps: Maps;
   /** Throws for a base that does not fit this proxy's configuration. */
   accept(base: Base): void;
 }
@@ -34,6 +40,8 @@ export interface LogOptions extends GenesisOptions {
 export interface LogEvents {
   /** An entry has been folded. */
   applied(key: string, result: Applied): void;
+  /** A reload found a base that covers more than was folded. `applied` does not report those entries. */
+  skipped(): void;
   /** The log was reloaded. Entries that are in its base by now were not reported by `applied`. */
   reloaded(): void;
   /** One or more changes have been folded. */
@@ -49,7 +57,9 @@ export interface LogEvents {
  * of a prefix of the log.
  */
 export class TimelineLog {
-  fold: Fold;
+  fold: StoreFold;
+  /** Locates keys by what is folded at the moment of the call. */
+  readonly locator: Locator;
   /** Host revision up to which the log is folded. */
   seen = 0;
   /** The newest base. Undefined until the log is loaded. */
@@ -76,7 +86,14 @@ export class TimelineLog {
     private readonly options: LogOptions,
     private readonly events: LogEvents,
   ) {
-    this.fold = Fold.genesis(0, -1);
+    this.fold = StoreFold.of(-1, {
+      timeline: Fold.genesis(0, -1).snapshot(),
+      placement: firstPlacement("", []),
+      positionOffset: 0,
+    });
+    this.locator = new Locator({ snapshot: () => this.fold.store.placement }, options.maps, {
+      cutAt: (revision, shard) => this.fold.cutAt(revision, shard),
+    });
     this.waiters = new Waiters(options.runtime, () => this.reopen());
     this.entriesBeforeBase = this.drawLimit();
   }
@@ -163,6 +180,33 @@ export class TimelineLog {
     this.truncateWhenLong();
   }
 
+  /**
+   * Mod revision of the newest base known here, which guards appends: after a newer base, an append with this guard can no
+   * longer take effect.
+   */
+  get guard(): number {
+    return this.baseRevision;
+  }
+
+  /**
+   * Resolves when a base newer than the one at `guard` is folded here. Writes one if there is none. Rejects with UNAVAILABLE
+   * when the host cannot be reached.
+   */
+  async fence(guard: number): Promise<void> {
+    while (this.baseRevision === guard) {
+      if (await this.writeBase()) await this.waiters.until(() => this.baseRevision !== guard);
+      else await this.sync();
+    }
+  }
+
+  /** Writes a base of format 2, unless there is one already. Rejects with UNAVAILABLE when the host cannot be reached. */
+  async requirePlacement(): Promise<void> {
+    while (this.base.format === 1) {
+      if (await this.writeBase({ format: 2 })) await this.waiters.until(() => this.base.format === 2);
+      else await this.sync();
+    }
+  }
+
   /** Name of the host in errors. */
   get hostLabel(): string {
     return this.options.host.label;
@@ -219,6 +263,7 @@ export class TimelineLog {
     if (stored === undefined) return false;
     this.options.accept(decodeBaseHead(stored.value));
     const recovered = recover(stored, keys, this.options.hostShard);
+    if (this.seen > 0 && recovered.base.covers > this.seen) this.events.skipped();
     this.fold = recovered.fold;
     this.base = recovered.base;
     this.baseRevision = recovered.baseRevision;
@@ -378,7 +423,7 @@ export class TimelineLog {
       base: this.base,
       guard,
       covers: this.seen,
-      state: this.fold.snapshot(),
+      state: this.fold.store,
       parts: this.parts,
       firstNeededEpoch: this.firstNeededEpoch(),
       sizes: this.partSizes(),

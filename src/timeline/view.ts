@@ -1,3 +1,6 @@
+import type { Change } from "../reshard/change.js";
+import type { Locator } from "../reshard/locator.js";
+import type { PlacementState } from "../reshard/placement.js";
 import type { StatusError } from "../status/error.js";
 
 /**
@@ -21,10 +24,13 @@ export interface TimelineView {
   lastAt(revision: number, shard: number): number;
   /**
    * The revision of a sealed shard revision; 0 for 0. A shard revision that has no revision (the proxies' own writes on
-   * the host) maps to the revision before it.
+   * the host) maps to the revision before it. An import of a mover has the revision that it stands for.
    */
   toRevision(shard: number, shardRevision: number): number;
-  /** The shard revision of `revision`; undefined if it came from another shard. For EQUAL compares. */
+  /**
+   * The shard revision of `revision`; undefined if it came from another shard. For EQUAL compares. Does not know imports;
+   * see `Timeline.shardRevisionsOf`.
+   */
   toShardRevision(revision: number, shard: number): number | undefined;
   /** `header.revision` of a read that `shard` answered at `shardRevision`, which must be sealed. */
   readRevision(shard: number, shardRevision: number): number;
@@ -64,6 +70,9 @@ export interface LogEnd {
  * revision in the answer; undefined when the read failed.
  */
 export type EndCarrier = (shardRevision: number | undefined) => void;
+
+/** Shard → shard revision, to be sealed by the entry of a change. */
+export type Seals = ReadonlyMap<number, number>;
 
 /** The timeline as the rest of the proxy uses it. */
 export interface Timeline extends TimelineView {
@@ -127,7 +136,37 @@ export interface Timeline extends TimelineView {
   place(lease: bigint, shard: number): Promise<void>;
   /** Logs that a lease no longer has any parts. */
   unplace(lease: bigint): Promise<void>;
-  /** Calls `listener` after each fold. Returns a function that removes the listener. */
+  /**
+   * Locates keys. Always the same object, which answers by what is folded at the moment of the call. While there was no plan,
+   * it answers as the router of the store's map.
+   */
+  readonly locator: Locator;
+  /** Where keys are, as far as it is folded. Not to be changed, nor kept beyond this turn of the event loop. */
+  readonly placement: Readonly<PlacementState>;
+  /**
+   * Position of the newest valid change of the placement that is folded here; 0 before the first. gen on a shard is never
+   * above the position of a valid change, so a write that was chosen and translated now may compare gen with this position. It
+   * does not change between changes, so callers can cache what they derive from the placement by it.
+   */
+  readonly placementPosition: number;
+  /**
+   * All shard revisions of `shard` that clients see as `revision`: those of its imports, and its own write if it has one. For
+   * EQUAL compares on shards with imports.
+   */
+  shardRevisionsOf(revision: number, shard: number): readonly number[];
+  /** True when some shard has imports, so that `shardRevisionsOf` and `versionOffset` matter. */
+  readonly hasImports: boolean;
+  /** The number to add to the `version` of a key of `shard` that was created at the shard revision `life`; mostly 0. */
+  versionOffset(shard: number, life: number): number;
+  /**
+   * Logs a change of the placement, and in the same entry the seals of `seals`, which take effect before it. Resolves when the
+   * entry is folded here: to its position if the change was valid, otherwise to undefined. The change takes effect at most
+   * once. While the host is away, the call waits, and an append with an unknown outcome is settled before another. Rejects
+   * with UNAVAILABLE if the base of a store's first change cannot be written, if the timeline ends, and if the log had to be
+   * reloaded, so that the outcome is not known; then `placement` shows it.
+   */
+  proposeChange(change: Change, seals?: Seals): Promise<number | undefined>;
+  /** Calls `listener` after each fold, thus after each change of the placement. Returns a function that removes the listener. */
   onAdvance(listener: () => void): () => void;
   /** Highest Raft term in the log as far as it is folded, for `header.raft_term`; 0 at first. */
   readonly raftTerm: number;

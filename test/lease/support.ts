@@ -32,6 +32,7 @@ import {
 } from "../../src/wire/messages.js";
 import { KV, Lease } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
+import { mapText, newMaps } from "../support/maps.js";
 import { said } from "../support/said.js";
 
 const silent = { debug() {}, info() {}, warn() {} };
@@ -191,7 +192,8 @@ export class TestProxy {
       host: new LateHost(shards[0], lateMs),
       hostShard: 0,
       proxy: randomUUID(),
-      map: "lease tests",
+      map: mapText(shards.length),
+      maps: newMaps(),
       runtime: systemRuntime,
       genesis: async () => ({
         revisions: await Promise.all(

@@ -36,7 +36,7 @@ async function open() {
   let position = 10;
   const append = (reached: [number, number][], change?: Change): boolean => {
     const entry = { reached: new Map(reached), compact: 0, leases: [], raftTerm: 0 };
-    return fold.apply(change === undefined ? entry : { ...entry, change }, ++position).changed;
+    return fold.apply(change === undefined ? entry : { ...entry, change }, ++position).position > 0;
   };
   append([[0, 3]]); // The source's 2 and 3 become revisions 2 and 3.
   assert.ok(append([], { kind: "plan", after: 0, map: second, shards: [shard(1)] }));

@@ -10,6 +10,7 @@ import type { TimelineLog } from "../../src/timeline/timelineLog.js";
 import { CompactionRequest, PutRequest } from "../../src/wire/messages.js";
 import { KV, Watch } from "../../src/wire/paths.js";
 import { peekRevision } from "../../src/wire/rewrite.js";
+import { mapText, newMaps } from "../support/maps.js";
 import { Network, simHost } from "../timeline/sim/network.js";
 import { simRuntime } from "../timeline/sim/runtime.js";
 import { ShortEpochLog } from "../timeline/sim/world.js";
@@ -53,7 +54,8 @@ export class SimProxy {
         host: simHost(this.network, world.host),
         hostShard: scenario.host,
         proxy: name,
-        map: "{}",
+        map: mapText(shards.length),
+        maps: newMaps(),
         runtime,
         genesis: async () => ({
           revisions: shards.map(({ store }) => store.revision),

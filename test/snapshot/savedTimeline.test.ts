@@ -2,9 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeTimeline, encodeTimeline, restoredLog } from "../../src/snapshot/savedTimeline.js";
 import type { Base } from "../../src/timeline/base.js";
+import { placementOf } from "../../src/timeline/base.js";
 import type { FoldState } from "../../src/timeline/fold.js";
 import { findBase, recover } from "../../src/timeline/recover.js";
 import { SegmentTable } from "../../src/timeline/segments.js";
+import type { StoreState } from "../../src/timeline/storeFold.js";
+import { mapText } from "../support/maps.js";
 
 const SHARDS = 3;
 const HOST = 1;
@@ -27,6 +30,7 @@ function history(): { base: Base; state: FoldState } {
   const placements = new Map<bigint, Set<number>>();
   for (let i = 1n; i < 100_000n; i++) placements.set(i, new Set([Number(i % 3n), 2]));
   const base = {
+    format: 1 as const,
     epoch: 7,
     covers: 12_345,
     segmentParts: ["parts", "elsewhere"],
@@ -34,15 +38,21 @@ function history(): { base: Base; state: FoldState } {
     generation: 3,
     prunedCount: 10,
     prunedAt: 5,
-    map: "the map",
+    map: mapText(SHARDS),
     clusterIds: ["1", "2", "3"],
   };
   const hidden = [cut[HOST]! + 2, cut[HOST]! + 5];
   return { base, state: { revision, cut, hidden, compactRevision: 99, raftTerm: 4, placements, table } };
 }
 
+const storeOf = ({ map, clusterIds }: Base, timeline: FoldState): StoreState => ({
+  timeline,
+  placement: placementOf(map, clusterIds),
+  positionOffset: 0,
+});
+
 /** What a proxy makes of the keys that a restore puts at `hostRevision`. */
-function opened(saved: { base: Base; state: FoldState }, hostRevision: number, bumpRevision: number) {
+function opened(saved: { base: Base; state: StoreState }, hostRevision: number, bumpRevision: number) {
   const restored = {
     hostShard: HOST,
     hostRevision,
@@ -62,11 +72,14 @@ function opened(saved: { base: Base; state: FoldState }, hostRevision: number, b
 
 test("a timeline too large for one key is restored with every revision", () => {
   const { base, state } = history();
-  const saved = decodeTimeline(encodeTimeline(base, state));
+  const saved = decodeTimeline(encodeTimeline(base, storeOf(base, state)));
   const hostRevision = state.cut[HOST]! + 1;
   const { keys, fold, base: newBase, entries } = opened(saved, hostRevision, 0);
   assert.ok(keys.length > 4 && keys.every(({ value }) => value.length <= 600_000));
-  assert.deepEqual([newBase.map, newBase.clusterIds, newBase.epoch > 7], ["the map", ["4", "5", "6"], true]);
+  assert.deepEqual(
+    [newBase.map, newBase.clusterIds, newBase.epoch > 7],
+    [mapText(SHARDS), ["4", "5", "6"], true],
+  );
   assert.equal(newBase.store, STORE);
   assert.ok(keys.some(({ key }) => key === "a mark"));
   assert.deepEqual(entries, []);
@@ -86,7 +99,7 @@ test("a timeline too large for one key is restored with every revision", () => {
 
 test("revisions are left out: what follows is above them, what was before counts as compacted", () => {
   const { base, state } = history();
-  const saved = decodeTimeline(encodeTimeline(base, state));
+  const saved = decodeTimeline(encodeTimeline(base, storeOf(base, state)));
   const hostRevision = state.cut[HOST]! + 1;
   const { fold } = opened(saved, hostRevision, 1_000_000_000);
   const head = state.revision + 1_000_000_000;

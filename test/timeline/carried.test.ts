@@ -4,6 +4,7 @@ import { etcd } from "../../src/status/etcd.js";
 import type { HostKey, LogHost } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
+import { mapText, newMaps } from "../support/maps.js";
 
 /** A host whose log accepts the first base, but no entries. */
 function fullHost(): LogHost {
@@ -30,7 +31,8 @@ test("a host revision that cannot be sealed does not fail reads that only need t
     host: fullHost(),
     hostShard: 0,
     proxy: "p",
-    map: "",
+    map: mapText(2),
+    maps: newMaps(),
     runtime: systemRuntime,
     genesis: async () => ({ revisions: [5, 5], clusterIds: ["1", "2"] }),
     accept() {},

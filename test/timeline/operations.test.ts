@@ -6,6 +6,7 @@ import { isEntryKey } from "../../src/timeline/keys.js";
 import { Operations } from "../../src/timeline/operations.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import type { Placements } from "../../src/timeline/view.js";
+import { mapText, newMaps } from "../support/maps.js";
 import { SimEtcd } from "./sim/etcd.js";
 import { Network, simHost } from "./sim/network.js";
 import { simRuntime } from "./sim/runtime.js";
@@ -37,7 +38,8 @@ async function openTimeline(faults = { loss: 0, cut: 0, lag: 0 }) {
     host: simHost(new Network(scheduler, new Random(1), faults), etcd),
     hostShard: -1,
     proxy: "p",
-    map: "",
+    map: mapText(2),
+    maps: newMaps(),
     runtime: { ...simRuntime(scheduler, new Random(1), () => true), random: () => 0.5 },
     genesis: async () => ({ revisions: [5, 5], clusterIds: ["1", "2"] }),
     accept() {},

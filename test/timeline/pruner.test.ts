@@ -11,6 +11,7 @@ import { CompactionRequest, PutRequest, RangeRequest, RangeResponse } from "../.
 import { KV } from "../../src/wire/paths.js";
 import { peekHeader, peekRevision } from "../../src/wire/rewrite.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
+import { mapText, newMaps } from "../support/maps.js";
 import { until } from "../support/until.js";
 
 /* The log in real etcds: truncation, bases of several parts, pruning, and what a new proxy reads of it. */
@@ -62,7 +63,8 @@ async function openTimeline(): Promise<SharedTimeline> {
     host: new EtcdHost(shards[0]),
     hostShard: 0,
     proxy: `proxy${proxies++}`,
-    map: "{}",
+    map: mapText(2),
+    maps: newMaps(),
     runtime: systemRuntime,
     genesis: async () => {
       const read = RangeRequest.encode({ key: Uint8Array.of(1) });

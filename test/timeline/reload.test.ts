@@ -4,6 +4,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { HostChange, HostWatchEvents, LogHost } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
+import { mapText, newMaps } from "../support/maps.js";
 import { SimEtcd } from "./sim/etcd.js";
 import { appendByCommit } from "./sim/network.js";
 
@@ -61,7 +62,8 @@ function open(etcd: SimEtcd) {
     host,
     hostShard: -1,
     proxy: `p${Math.random()}`,
-    map: "",
+    map: mapText(2),
+    maps: newMaps(),
     runtime: systemRuntime,
     genesis: async () => ({ revisions: [5, 5], clusterIds: ["1", "2"] }),
     accept() {},

@@ -1,7 +1,11 @@
 import { randomBytes } from "node:crypto";
 import type { Config } from "../../config/types.js";
 import type { Log, Logger } from "../../ops/log.js";
+import { Maps } from "../../reshard/maps.js";
+import { type Explain, routerWith } from "../../routing/create.js";
 import { diffMaps, fingerprint, parseMap } from "../../routing/fingerprint.js";
+import { Hasher } from "../../routing/hash.js";
+import type { Router } from "../../routing/router.js";
 import type { Backend } from "../../services/maintenance.js";
 import { withAccess } from "../../shard/access.js";
 import { openShard, type ShardClient } from "../../shard/client.js";
@@ -20,6 +24,8 @@ import { shardTls } from "./tls.js";
 export interface Connections extends Clusters {
   /** The shards in their order. */
   readonly clients: readonly ShardClient[];
+  /** The router of the configured map. */
+  readonly router: Router & Explain;
   readonly timeline: SharedTimeline;
   readonly backends: readonly Backend[];
   /** Identifies the shard map; never 0. */
@@ -37,7 +43,11 @@ export async function connect(
   log: Log,
   genesis: (shards: readonly ShardClient[]) => Promise<Genesis> = noStore,
 ): Promise<Connections> {
+  const hasher = await Hasher.load();
+  const router = routerWith(config.map, hasher);
   const map = await fingerprint(config.map);
+  const maps = new Maps(hasher);
+  maps.adopt(map.text, router);
   const open = (index: number, name: string, endpoints: readonly string[], to: Logger = log) =>
     openShard({
       index,
@@ -73,6 +83,7 @@ export async function connect(
       proxy: randomBytes(8).toString("hex"),
       map: map.text,
       runtime: systemRuntime,
+      maps,
       genesis: () => genesis(clients),
       accept: (base) => acceptMap(base, map.text),
     },
@@ -84,7 +95,7 @@ export async function connect(
     for (const client of all) client.close();
   };
   const mapId = map.id || 1n;
-  return { config, map: map.text, all, clients, host, timeline, backends, mapId, users, disconnect };
+  return { config, map: map.text, all, clients, host, router, timeline, backends, mapId, users, disconnect };
 }
 
 async function noStore(): Promise<never> {

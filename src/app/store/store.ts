@@ -1,7 +1,7 @@
 import { setTimeout } from "node:timers/promises";
 import type { Config } from "../../config/types.js";
 import type { Log } from "../../ops/log.js";
-import { createRouter, type Explain } from "../../routing/create.js";
+import type { Explain } from "../../routing/create.js";
 import type { Router } from "../../routing/router.js";
 import type { Backend } from "../../services/maintenance.js";
 import type { ShardClient } from "../../shard/client.js";
@@ -53,10 +53,9 @@ const RETRY_MS = 1_000;
  * clusters contradict the configuration, or if a shard or the timeline host has lost data.
  */
 export async function openStore(config: Config, log: Log, signal?: AbortSignal): Promise<Store> {
-  const router = await createRouter(config.map);
   let marked: MarkedStore | undefined;
   const connections = await connect(config, log, (shards) => genesis(shards, marked?.id));
-  const { clients, host, timeline, backends, mapId, users } = connections;
+  const { clients, host, router, timeline, backends, mapId, users } = connections;
   let pruner: Pruner | undefined;
   const close = () => {
     pruner?.stop();

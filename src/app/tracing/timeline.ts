@@ -1,7 +1,10 @@
 import type { Started, Tracing } from "../../ops/openTelemetry.js";
+import type { Change } from "../../reshard/change.js";
+import type { Locator } from "../../reshard/locator.js";
+import type { PlacementState } from "../../reshard/placement.js";
 import { StatusError } from "../../status/error.js";
 import { FOLDED } from "../../timeline/logEnds.js";
-import type { EndCarrier, LogEnd, Placements, Run, Sealed, Timeline } from "../../timeline/view.js";
+import type { EndCarrier, LogEnd, Placements, Run, Sealed, Seals, Timeline } from "../../timeline/view.js";
 import { current, end } from "./spans.js";
 
 /** Adds a span to each wait within a traced call: for a seal, and for the log's end. */
@@ -108,6 +111,34 @@ class TracedTimeline implements Timeline {
 
   get placements(): Placements {
     return this.timeline.placements;
+  }
+
+  get locator(): Locator {
+    return this.timeline.locator;
+  }
+
+  get placement(): Readonly<PlacementState> {
+    return this.timeline.placement;
+  }
+
+  get placementPosition(): number {
+    return this.timeline.placementPosition;
+  }
+
+  get hasImports(): boolean {
+    return this.timeline.hasImports;
+  }
+
+  shardRevisionsOf(revision: number, shard: number): readonly number[] {
+    return this.timeline.shardRevisionsOf(revision, shard);
+  }
+
+  versionOffset(shard: number, life: number): number {
+    return this.timeline.versionOffset(shard, life);
+  }
+
+  proposeChange(change: Change, seals?: Seals): Promise<number | undefined> {
+    return this.timeline.proposeChange(change, seals);
   }
 
   get raftTerm(): number {

@@ -1,4 +1,3 @@
-import { decodePlacement, encodePlacement } from "../../../src/reshard/placementCodec.js";
 import { type Base, decodeBase, encodeBase } from "../../../src/timeline/base.js";
 import { decodeEntry, type Entry, encodeEntry } from "../../../src/timeline/entry.js";
 import { StoreFold, type StoreState } from "../../../src/timeline/storeFold.js";
@@ -13,23 +12,22 @@ const TAIL = `${LOG}tail`;
 export const ENTRIES = `${LOG}log/`;
 const OF_LOG = { by: "log" } as const;
 
-/** The simulated base: the timeline's own base, the placement, and the next host. */
+/** The simulated base: the timeline's own base, which holds the placement, and the next host. */
 export interface SimBase {
   /** Number of hosts that the log has had. */
   readonly term: number;
   readonly epoch: number;
   readonly covers: number;
-  readonly offset: number;
   /** The host on which the log continues. */
   readonly next?: number;
   readonly timeline: string;
-  readonly placement: string;
 }
 
 const padded = (epoch: number): string => String(epoch).padStart(8, "0");
 
-export function encodeState(state: StoreState): { timeline: string; placement: string } {
+export function encodeState(state: StoreState): { timeline: string } {
   const base: Base = {
+    format: 2,
     epoch: 1,
     covers: 0,
     segmentParts: [],
@@ -40,20 +38,12 @@ export function encodeState(state: StoreState): { timeline: string; placement: s
     map: "",
     clusterIds: [],
   };
-  const { value } = encodeBase(base, state.timeline, 2 ** 30, () => "");
-  return {
-    timeline: Buffer.from(value).toString("base64"),
-    placement: encodePlacement(state.placement),
-  };
+  const { value } = encodeBase(base, state, 2 ** 30, () => "");
+  return { timeline: Buffer.from(value).toString("base64") };
 }
 
-export function decodeState({ timeline, placement, offset }: SimBase): StoreState {
-  return {
-    timeline: decodeBase(Buffer.from(timeline, "base64"), () => undefined).state,
-    placement: decodePlacement(placement),
-    positionOffset: offset,
-  };
-}
+export const decodeState = ({ timeline }: SimBase): StoreState =>
+  decodeBase(Buffer.from(timeline, "base64"), () => undefined).state;
 
 /** Writes the first base of a store. */
 export function beginLog(host: SimShard, state: StoreState): void {
@@ -61,7 +51,6 @@ export function beginLog(host: SimShard, state: StoreState): void {
     term: 1,
     epoch: 1,
     covers: host.revision,
-    offset: 0,
     ...encodeState(state),
   };
   host.txn({ guard: [], success: putsOf(base) }, OF_LOG);
@@ -188,7 +177,6 @@ export class SimLog {
       term,
       epoch: epoch + 1,
       covers: seen,
-      offset: this.fold.store.positionOffset,
       ...encodeState(this.fold.store),
     };
     const shard = this.world.cluster(host);
@@ -207,8 +195,7 @@ export class SimLog {
   async moveHost(next: number): Promise<void> {
     if (this.isArriving) return;
     const { term, epoch, baseRevision, seen, host } = this;
-    const offset = this.fold.store.positionOffset;
-    const base = { term, epoch, covers: seen, offset, next, ...encodeState(this.fold.store) };
+    const base = { term, epoch, covers: seen, next, ...encodeState(this.fold.store) };
     const shard = this.world.cluster(host);
     await this.network.call(() =>
       shard.txn({ guard: [{ key: BASE, mod: baseRevision }], success: putsOf(base) }, OF_LOG),
@@ -292,7 +279,6 @@ export class SimLog {
         term,
         epoch: this.epoch + 1,
         covers,
-        offset: this.fold.store.positionOffset,
         ...encodeState(this.fold.store),
       };
       await this.network

@@ -5,6 +5,7 @@ import type { HostChange } from "../../../src/timeline/host.js";
 import { pruneTable } from "../../../src/timeline/pruneTable.js";
 import { SharedTimeline } from "../../../src/timeline/timeline.js";
 import { TimelineLog } from "../../../src/timeline/timelineLog.js";
+import { mapText, newMaps } from "../../support/maps.js";
 import { SimEtcd } from "./etcd.js";
 import { type Faults, Network, simHost } from "./network.js";
 import { simRuntime } from "./runtime.js";
@@ -71,6 +72,7 @@ export class World {
   readonly observations: Observation[] = [];
   /** Shard revisions taken by the marks of each shard before the store was made. */
   readonly omitted: number[][];
+  readonly maps = newMaps();
   private started = 0;
 
   constructor(
@@ -307,7 +309,8 @@ export class SimProxy {
         host: simHost(this.network, world.hostEtcd, !mutation.unguarded),
         hostShard: scenario.host,
         proxy: name,
-        map: "{}",
+        map: mapText(shards.length),
+        maps: world.maps,
         runtime: simRuntime(scheduler, random, () => this.network.alive),
         genesis: () =>
           this.network.call(() => ({
