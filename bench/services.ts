@@ -8,6 +8,7 @@ import { createKv } from "../src/services/kv.js";
 import type { ShardClient } from "../src/shard/client.js";
 import { guardShard } from "../src/shard/guard.js";
 import type { CallOptions, Done } from "../src/shard/shard.js";
+import { ShardSet } from "../src/shard/shardSet.js";
 import type { LogHost } from "../src/timeline/host.js";
 import { SharedTimeline } from "../src/timeline/timeline.js";
 import { systemRuntime } from "../src/turn/runtime.js";
@@ -153,7 +154,7 @@ const timeline = new SharedTimeline(SHARDS, {
   accept: () => {},
 });
 await timeline.open();
-const shards = memory.map((shard, index) =>
+const shards = ShardSet.of(memory).map((shard, index) =>
   guardShard(
     shard as unknown as ShardClient,
     () => timeline.cut(index),

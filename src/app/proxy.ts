@@ -137,9 +137,8 @@ async function open(
     connections,
     certificateExpiresAt: () => server?.certificateExpiresAt,
     auth,
-    backends: [...new Set([...store.clients, host])],
+    shards: store.clients,
     host,
-    shardNames: shards.map(({ name }) => name),
     timeline: store.timeline,
     hub: watch.hub,
     leases,
@@ -182,7 +181,7 @@ async function open(
       const reloaded = settings.reload(next);
       follow();
       serving.reloadCertificates();
-      for (const client of new Set([...store.clients, host])) client.reloadCertificates();
+      for (const client of new Set([...store.clients.all(), host])) client.reloadCertificates();
       return reloaded;
     },
   };

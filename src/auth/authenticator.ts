@@ -3,6 +3,7 @@ import { isAuthOff, problemOf } from "../shard/access.js";
 import type { ShardClient } from "../shard/client.js";
 import { Limiter } from "../shard/limiter.js";
 import { describeShard } from "../shard/name.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import { KV } from "../wire/paths.js";
@@ -39,7 +40,7 @@ export class Authenticator {
   constructor(
     private readonly callers: Callers,
     /** Without the proxy's own token. */
-    private readonly shards: readonly ShardClient[],
+    private readonly shards: ShardSet<ShardClient>,
     private readonly counts: LoginCounts,
   ) {}
 
@@ -64,51 +65,43 @@ export class Authenticator {
 
   private async ask(user: string, password: string): Promise<Session> {
     const credentials = { user, password: () => password };
-    const verdicts: (Verdict | undefined)[] = this.shards.map(() => undefined);
+    const shards = this.shards.all();
+    const verdicts = new Map<ShardClient, Verdict>();
     let letIn: () => void;
     const timer = new AbortController();
     const timeout = new Promise<void>((resolve) => {
       letIn = resolve;
     }).then(() => setTimeout(LATE_SHARD_TIMEOUT_MS, undefined, { signal: timer.signal }).catch(() => {}));
     let session: Session | undefined;
-    const asked = this.shards.map(async (shard, i) => {
+    const asked = shards.map(async (shard) => {
       const verdict = await verdictOf(() => authenticate(shard, credentials, this.counts));
-      verdicts[i] = verdict;
+      verdicts.set(shard, verdict);
       if (verdict.kind === "in") letIn();
       // Too late for this login, but the session can use the token.
-      if (session !== undefined) take(session, i, verdict);
+      if (session !== undefined) take(session, shard, verdict);
     });
     await Promise.race([Promise.all(asked), timeout]);
     timer.abort();
-    this.judge(user, verdicts);
+    this.judge(user, shards, verdicts);
     session = this.callers.add(user, password);
-    for (const [i, verdict] of verdicts.entries()) take(session, i, verdict);
+    for (const [shard, verdict] of verdicts) take(session, shard, verdict);
     return session;
   }
 
   /** Throws unless some shard has let the user in and none has refused. */
-  private judge(user: string, verdicts: readonly (Verdict | undefined)[]): void {
-    const all = verdicts.filter((verdict) => verdict !== undefined);
+  private judge(
+    user: string,
+    shards: readonly ShardClient[],
+    verdicts: ReadonlyMap<ShardClient, Verdict>,
+  ): void {
+    const all = shards.flatMap((shard) => verdicts.get(shard) ?? []);
     const kinds = new Set(all.map(({ kind }) => kind));
     kinds.delete("failed");
-    if (kinds.size > 1) throw this.disagreement(user, verdicts);
+    if (kinds.size > 1) throw disagreement(user, shards, verdicts);
     if (kinds.has("in")) return;
     if (kinds.has("off")) throw etcd.authNotEnabled();
     const refusal = all.find(({ kind }) => kind === "refused") ?? all.find(({ kind }) => kind === "failed");
     throw (refusal as { error: StatusError }).error;
-  }
-
-  private disagreement(user: string, verdicts: readonly (Verdict | undefined)[]): StatusError {
-    const reports = this.shards.flatMap((shard, i) => {
-      const verdict = verdicts[i];
-      const text = verdict && VERDICT_TEXTS[verdict.kind];
-      return text === undefined ? [] : `${describeShard(shard)} ${text}`;
-    });
-    return new StatusError(
-      Code.FAILED_PRECONDITION,
-      `etcd-braid: the shards do not agree on user "${user}": ${reports.join(", ")}; ` +
-        "`braid auth repair` shows how they differ",
-    );
   }
 
   /**
@@ -118,8 +111,8 @@ export class Authenticator {
   private async isValid(session: Session): Promise<boolean> {
     const deadline = Date.now() + LATE_SHARD_TIMEOUT_MS;
     const tried = await Promise.all(
-      this.shards.map(async (shard, i) => {
-        const { metadata, isRefused } = session.access(i);
+      this.shards.all().map(async (shard) => {
+        const { metadata, isRefused } = session.access(shard.index);
         if (isRefused) return false;
         if (metadata === undefined) return undefined;
         if (metadata.token === undefined) return false;
@@ -136,6 +129,23 @@ export class Authenticator {
     );
     return tried.includes(true) && !tried.includes(false);
   }
+}
+
+function disagreement(
+  user: string,
+  shards: readonly ShardClient[],
+  verdicts: ReadonlyMap<ShardClient, Verdict>,
+): StatusError {
+  const reports = shards.flatMap((shard) => {
+    const verdict = verdicts.get(shard);
+    const text = verdict && VERDICT_TEXTS[verdict.kind];
+    return text === undefined ? [] : `${describeShard(shard)} ${text}`;
+  });
+  return new StatusError(
+    Code.FAILED_PRECONDITION,
+    `etcd-braid: the shards do not agree on user "${user}": ${reports.join(", ")}; ` +
+      "`braid auth repair` shows how they differ",
+  );
 }
 
 const VERDICT_TEXTS: Readonly<Record<Verdict["kind"], string | undefined>> = {
@@ -155,6 +165,6 @@ async function verdictOf(authenticate: () => Promise<string>): Promise<Verdict> 
   }
 }
 
-function take(session: Session, shard: number, verdict: Verdict | undefined): void {
-  if (verdict?.kind === "in") session.access(shard).take(verdict.token);
+function take(session: Session, { index }: ShardClient, verdict: Verdict): void {
+  if (verdict.kind === "in") session.access(index).take(verdict.token);
 }

@@ -2,6 +2,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import type { Metadata } from "../rpc/call.js";
 import type { Caller } from "../shard/caller.js";
 import type { ShardClient } from "../shard/client.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import { BAD_TOKEN, type LoginCounts, NO_TOKEN } from "./login.js";
 import { fixedAccess } from "./proxyCaller.js";
 import { RecentMap } from "./recentMap.js";
@@ -37,7 +38,7 @@ export class Callers {
 
   constructor(
     private readonly seal: Seal,
-    private readonly shards: readonly ShardClient[],
+    private readonly shards: ShardSet<ShardClient>,
     private readonly counts: LoginCounts,
     private readonly tokenTtlMs: number,
   ) {}

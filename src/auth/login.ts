@@ -53,7 +53,7 @@ export class Login implements Access {
    */
   constructor(
     /** Without the proxy's own token. */
-    private readonly shard: ShardClient,
+    readonly shard: ShardClient,
     private readonly credentials: Credentials,
     private readonly counts: LoginCounts,
     private readonly refused?: (reason: StatusError) => StatusError,

@@ -1,22 +1,26 @@
-import { byIndex } from "../shard/byIndex.js";
 import type { Caller } from "../shard/caller.js";
 import type { ShardClient } from "../shard/client.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import { type Credentials, Login, type LoginCounts } from "./login.js";
 
 /** A user and password with their logins at the shards. All tokens of that user and password lead to it. */
 export class Session implements Caller {
-  private readonly logins: readonly Login[];
+  /** By shard. */
+  private readonly logins: Login[] = [];
 
   constructor(
     readonly credentials: Credentials,
-    shards: readonly ShardClient[],
-    counts: LoginCounts,
-  ) {
-    // Without a custom error, a shard that does not let the user in gets an invalid token and refuses the call itself.
-    this.logins = shards.map((shard) => new Login(shard, credentials, counts));
-  }
+    private readonly shards: ShardSet<ShardClient>,
+    private readonly counts: LoginCounts,
+  ) {}
 
-  access(shard: number): Login {
-    return byIndex(this.logins, shard);
+  access(index: number): Login {
+    const shard = this.shards.at(index);
+    const known = this.logins[index];
+    if (known?.shard === shard) return known;
+    // Without a custom error, a shard that does not let the user in gets an invalid token and refuses the call itself.
+    const login = new Login(shard, this.credentials, this.counts);
+    this.logins[index] = login;
+    return login;
   }
 }

@@ -1,15 +1,43 @@
 import type { Logger } from "../ops/log.js";
 import type { Caller } from "../shard/caller.js";
-import type { Shard } from "../shard/shard.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import type { Runtime } from "../turn/runtime.js";
 import { type RenewalCounts, RenewalStream } from "./renewalStream.js";
 
 /** The streams of a caller are closed once it has renewed nothing for one to two of these intervals. */
 const IDLE_MS = 60_000;
 
-interface CallerEntry {
-  readonly streams: readonly RenewalStream[];
-  idle: boolean;
+/** A caller's streams. Each is made when it is first needed, and opens with its first renewal. */
+export class Streams {
+  /** Set by each use. */
+  idle = false;
+  private readonly byShard: RenewalStream[] = [];
+
+  constructor(private readonly make: (shard: number) => RenewalStream) {}
+
+  at(shard: number): RenewalStream {
+    const known = this.byShard[shard];
+    if (known !== undefined) return known;
+    const stream = this.make(shard);
+    this.byShard[shard] = stream;
+    return stream;
+  }
+
+  get isBusy(): boolean {
+    return this.byShard.some(({ isBusy }) => isBusy);
+  }
+
+  /** Stops the stream to one shard. The next use makes another one. */
+  drop(shard: number): void {
+    this.byShard[shard]?.stop();
+    delete this.byShard[shard];
+  }
+
+  stop(): void {
+    this.byShard.forEach((stream) => {
+      stream.stop();
+    });
+  }
 }
 
 /**
@@ -18,56 +46,64 @@ interface CallerEntry {
  */
 export class CallerStreams {
   readonly counts: RenewalCounts = { missed: 0 };
-  private readonly own: readonly RenewalStream[];
-  private readonly callers = new Map<Caller, CallerEntry>();
+  private readonly own: Streams;
+  private readonly callers = new Map<Caller, Streams>();
   private stopSweeping: (() => void) | undefined;
   private stopped = false;
 
   constructor(
-    private readonly shards: readonly Shard[],
+    private readonly shards: ShardSet,
     private readonly log: Pick<Logger, "warn">,
     private readonly runtime: Runtime,
   ) {
     this.own = this.streamsFor(undefined);
+    shards.follow({
+      added: () => {},
+      retired: (_, shard) => {
+        for (const streams of this.all()) streams.drop(shard);
+      },
+    });
   }
 
-  /** The caller's streams, by shard. Each opens with its first renewal. */
-  of(caller: Caller | undefined): readonly RenewalStream[] {
+  of(caller: Caller | undefined): Streams {
     if (caller === undefined) return this.own;
-    let entry = this.callers.get(caller);
-    if (entry === undefined) {
-      entry = { streams: this.streamsFor(caller), idle: false };
-      this.callers.set(caller, entry);
+    let streams = this.callers.get(caller);
+    if (streams === undefined) {
+      streams = this.streamsFor(caller);
+      this.callers.set(caller, streams);
       if (!this.stopped) this.stopSweeping ??= this.runtime.interval(IDLE_MS, () => this.sweep(), true);
     }
-    entry.idle = false;
-    return entry.streams;
+    streams.idle = false;
+    return streams;
   }
 
   /** Closes all streams. Renewals in flight fail with UNAVAILABLE. */
   stop(): void {
     this.stopped = true;
     this.stopSweeping?.();
-    for (const streams of [this.own, ...[...this.callers.values()].map((entry) => entry.streams)]) {
-      for (const stream of streams) stream.stop();
-    }
+    for (const streams of this.all()) streams.stop();
   }
 
-  private streamsFor(caller: Caller | undefined): readonly RenewalStream[] {
-    const streams = this.shards.map(
-      (shard) => new RenewalStream(shard, this.log, this.counts, this.runtime, caller),
-    );
-    if (this.stopped) for (const stream of streams) stream.stop();
-    return streams;
+  private all(): readonly Streams[] {
+    return [this.own, ...this.callers.values()];
+  }
+
+  private streamsFor(caller: Caller | undefined): Streams {
+    return new Streams((shard) => {
+      const { log, counts, runtime } = this;
+      const stream = new RenewalStream(this.shards.at(shard), log, counts, runtime, caller);
+      if (this.stopped) stream.stop();
+      return stream;
+    });
   }
 
   private sweep(): void {
-    for (const [caller, entry] of this.callers) {
-      if (entry.idle && !entry.streams.some(({ isBusy }) => isBusy)) {
-        for (const stream of entry.streams) stream.stop();
+    for (const [caller, streams] of this.callers) {
+      if (streams.idle && !streams.isBusy) {
+        streams.stop();
         this.callers.delete(caller);
       }
-      entry.idle = true;
+      streams.idle = true;
     }
     if (this.callers.size > 0) return;
     this.stopSweeping?.();

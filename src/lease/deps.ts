@@ -1,5 +1,5 @@
 import type { Logger } from "../ops/log.js";
-import type { Shard } from "../shard/shard.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
 import type { LeaseCalls } from "./leaseCalls.js";
@@ -7,8 +7,7 @@ import type { Parts } from "./parts.js";
 
 /** What the classes that make up `Leases` share. */
 export interface LeaseDeps {
-  /** In configured order. */
-  readonly shards: readonly Shard[];
+  readonly shards: ShardSet;
   /** Index of the shard that is a lease's home. */
   readonly homeOf: (lease: bigint) => number;
   readonly timeline: Timeline;

@@ -1,5 +1,5 @@
-import { byIndex } from "../shard/byIndex.js";
 import { describeShard } from "../shard/name.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import { Code, StatusError, withDetail } from "../status/error.js";
 import type { LeaseDeps } from "./deps.js";
 import { Lane } from "./lane.js";
@@ -51,7 +51,7 @@ export class Endings {
   /** Number of leases whose last part is gone, since the start. */
   ended = 0;
   private readonly endings = new Map<bigint, Ending>();
-  private readonly lanes: Lane[];
+  private readonly lanes: ShardSet<Lane>;
   private readonly closing: Lane;
 
   constructor(private readonly deps: LeaseDeps) {
@@ -101,7 +101,7 @@ export class Endings {
 
   /** Stops all endings. Callers that wait get UNAVAILABLE. */
   stop(): void {
-    for (const lane of [...this.lanes, this.closing]) lane.stop();
+    for (const lane of [...this.lanes.all(), this.closing]) lane.stop();
     const error = new StatusError(Code.UNAVAILABLE, "etcd-braid: the proxy is shutting down");
     for (const ending of this.endings.values()) this.settle(ending, error);
   }
@@ -126,7 +126,7 @@ export class Endings {
   /** Names what the ending waits for. */
   private pending(lease: bigint, { homeGone, remaining }: Ending): string {
     const shards = homeGone ? [...remaining] : [this.deps.homeOf(lease)];
-    const names = shards.map((shard) => describeShard(byIndex(this.deps.shards, shard)));
+    const names = shards.map((shard) => describeShard(this.deps.shards.at(shard)));
     return names.length > 0 ? names.join(", ") : "timeline host";
   }
 
@@ -238,7 +238,7 @@ export class Endings {
   }
 
   private lane(shard: number): Lane {
-    return byIndex(this.lanes, shard);
+    return this.lanes.at(shard);
   }
 }
 

@@ -1,6 +1,6 @@
-import { byIndex } from "../shard/byIndex.js";
 import type { Caller } from "../shard/caller.js";
 import type { CallOptions, Origin, Shard } from "../shard/shard.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
 import {
@@ -45,7 +45,7 @@ const TOO_LARGE_TTL = 2 ** 53;
 /** Typed lease calls to single shards. All reject with `StatusError`. */
 export class LeaseCalls {
   constructor(
-    private readonly shards: readonly Shard[],
+    private readonly shards: ShardSet,
     private readonly timeline: Timeline,
   ) {}
 
@@ -111,7 +111,7 @@ export class LeaseCalls {
   }
 
   private shard(index: number): Shard {
-    return byIndex(this.shards, index);
+    return this.shards.at(index);
   }
 }
 

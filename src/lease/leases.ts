@@ -1,9 +1,8 @@
 import { mayWrite } from "../auth/permission.js";
 import type { Logger } from "../ops/log.js";
 import type { Router } from "../routing/router.js";
-import { byIndex } from "../shard/byIndex.js";
 import type { Caller } from "../shard/caller.js";
-import type { Shard } from "../shard/shard.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
@@ -22,7 +21,7 @@ import { Renewing } from "./renewing.js";
 import { isReserved, visible } from "./reserved.js";
 
 export interface LeasesOptions {
-  readonly shards: readonly Shard[];
+  readonly shards: ShardSet;
   readonly router: Pick<Router, "homeOf">;
   /** Must be loaded: its placements list the parts of all leases. */
   readonly timeline: Timeline;
@@ -61,7 +60,7 @@ export interface LeaseCounts {
 export class Leases {
   private readonly homeOf: (lease: bigint) => number;
   private readonly timeline: Timeline;
-  private readonly shards: readonly Shard[];
+  private readonly shards: ShardSet;
   private readonly ids: LeaseIds;
   private readonly calls: LeaseCalls;
   private readonly parts: Parts;
@@ -160,9 +159,7 @@ export class Leases {
     }
     const home = this.homeOf(id);
     const elsewhere = await this.keysElsewhere(id, home);
-    await Promise.all(
-      elsewhere.map(({ shard, keys }) => mayWrite(byIndex(this.shards, shard), requester, keys)),
-    );
+    await Promise.all(elsewhere.map(({ shard, keys }) => mayWrite(this.shards.at(shard), requester, keys)));
     // The home checks permission on its own keys. Its part goes first.
     const atHome = await this.calls.revoke(home, id, requester);
     const { revision } = await endings.end(id);
@@ -225,7 +222,7 @@ export class Leases {
    */
   async list(requester: Requester = {}): Promise<bigint[]> {
     const lists = await Promise.all(
-      this.shards.map(async (_, shard) => {
+      this.shards.entries().map(async ([shard]) => {
         const leases = await this.calls.list(shard, requester);
         return leases.filter(
           (lease) => this.homeOf(lease) === shard && !isReserved(lease) && !this.endings.isEnding(lease),

@@ -1,4 +1,4 @@
-import { byIndex } from "../shard/byIndex.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import type { LeaseDeps } from "./deps.js";
@@ -19,7 +19,7 @@ export class Placing {
   /** Number of parts granted, since the start. */
   granted = 0;
   /** Placements under way, by shard and lease. Callers share the promise. */
-  private readonly underWay: readonly Map<bigint, Promise<void>>[];
+  private readonly underWay: ShardSet<Map<bigint, Promise<void>>>;
 
   constructor(
     private readonly deps: LeaseDeps,
@@ -126,12 +126,12 @@ export class Placing {
   }
 
   private isUnderWay(lease: bigint, shard: number): boolean {
-    return byIndex(this.underWay, shard).has(lease);
+    return this.underWay.at(shard).has(lease);
   }
 
   /** Places the lease, or joins the placement under way. */
   private placeOnce(lease: bigint, shard: number): Promise<void> {
-    const placing = byIndex(this.underWay, shard);
+    const placing = this.underWay.at(shard);
     let done = placing.get(lease);
     if (done === undefined) {
       done = this.place(lease, shard).finally(() => placing.delete(lease));

@@ -1,4 +1,5 @@
 import type { Shard } from "../shard/shard.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import { StatusError, withDetail } from "../status/error.js";
 import type { LeaseDeps } from "./deps.js";
 import type { Endings } from "./endings.js";
@@ -25,7 +26,7 @@ const LOG_INTERVAL_MS = 10_000;
  * little on the number of leases. Each shard has a separate sweep, so one that is down does not delay the others.
  */
 export class Reaper {
-  private readonly sweeps: Sweep[];
+  private readonly sweeps: ShardSet<Sweep>;
   private readonly unsubscribe: () => void;
 
   constructor(
@@ -35,6 +36,7 @@ export class Reaper {
   ) {
     this.sweeps = deps.shards.map(
       (each, shard) => new Sweep(deps, placing, endings, shard, each, () => this.restoreVanished()),
+      (sweep) => sweep.stop(),
     );
     this.unsubscribe = deps.timeline.onAdvance(() => this.wake());
     this.wake();
@@ -43,12 +45,12 @@ export class Reaper {
   /** Starts no further sweep. */
   stop(): void {
     this.unsubscribe();
-    for (const sweep of this.sweeps) sweep.stop();
+    for (const sweep of this.sweeps.all()) sweep.stop();
   }
 
   private wake(): void {
     if (this.deps.parts.size === 0) return;
-    for (const sweep of this.sweeps) sweep.wake();
+    for (const sweep of this.sweeps.all()) sweep.wake();
   }
 
   private restoreVanished(): void {

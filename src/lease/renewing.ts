@@ -1,5 +1,4 @@
 import { isDenied } from "../shard/access.js";
-import { byIndex } from "../shard/byIndex.js";
 import type { Caller } from "../shard/caller.js";
 import type { StatusError } from "../status/error.js";
 import type { CallerStreams } from "./callerStreams.js";
@@ -37,7 +36,7 @@ export class Renewing {
     let refusal: StatusError | undefined;
     const missing: number[] = [];
     for (const shard of shards) {
-      byIndex(streams, shard).renew(lease, (error, ttl) => {
+      streams.at(shard).renew(lease, (error, ttl) => {
         if (error !== undefined && isDenied(error)) refusal = error;
         else if (error !== undefined) failure = error;
         else if (ttl === 0) missing.push(shard);

@@ -55,9 +55,9 @@ export function createAuth(deps: AuthDeps): Service {
   }
   for (const path of CHANGES) {
     const admit = async (call: Call, request: Uint8Array) => {
-      await mayAdminister(deps.shards.slice(0, 1), call);
+      await mayAdminister([deps.shards.first], call);
       check(path, request);
-      if (access !== undefined) await protectOwnUser(access.own, deps.shards, call, path, request);
+      if (access !== undefined) await protectOwnUser(access.own, deps.shards.all(), call, path, request);
     };
     unary.set(
       path,

@@ -4,7 +4,7 @@ import { fromAsync } from "../rpc/async.js";
 import type { Call, UnaryHandler } from "../rpc/call.js";
 import { NONE, type Service } from "../rpc/service.js";
 import { isDenied } from "../shard/access.js";
-import type { Shard } from "../shard/shard.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import {
@@ -20,8 +20,7 @@ import type { Identity } from "./identity.js";
 
 export interface ClusterDeps {
   readonly identity: Identity;
-  /** In configured order. */
-  readonly shards: readonly Shard[];
+  readonly shards: ShardSet;
   /** The client URLs of each proxy of this store. Each proxy has at least one. */
   readonly members: readonly (readonly string[])[];
 }
@@ -50,7 +49,7 @@ export function createCluster({ identity, shards, members: proxies }: ClusterDep
     fromAsync(async (call, request) => {
       const error = invalid?.(request);
       if (error !== undefined) throw error;
-      await mayAdminister(shards.slice(0, 1), call);
+      await mayAdminister([shards.first], call);
       throw reason(request);
     });
   const refused = (id: bigint): StatusError =>
@@ -91,10 +90,10 @@ function areMemberUrls(urls: readonly string[]): boolean {
 }
 
 /** With authentication on, newer etcds list members only for users. Rejects with the refusal of the first shard. */
-async function mayList([shard]: readonly Shard[], call: Call): Promise<void> {
-  if (shard === undefined || call.caller === undefined) return;
+async function mayList(shards: ShardSet, call: Call): Promise<void> {
+  if (call.caller === undefined) return;
   const options = { idempotent: true, mayLag: true, caller: call.caller, deadline: call.deadline };
-  await shard.call(Cluster.MemberList, EMPTY, options).catch((reason) => {
+  await shards.first.call(Cluster.MemberList, EMPTY, options).catch((reason) => {
     if (isDenied(StatusError.from(reason))) throw reason;
   });
 }

@@ -32,7 +32,7 @@ export function createMaintenance(deps: MaintenanceDeps): Service {
     [
       Maintenance.HashKV,
       fromAsync(async (call, request) => {
-        await mayMaintain(deps.shards, call);
+        await mayMaintain(deps.shards.all(), call);
         return kvHash.answer(call, request);
       }),
     ],
@@ -41,7 +41,7 @@ export function createMaintenance(deps: MaintenanceDeps): Service {
     [
       Maintenance.Snapshot,
       fromAsync(async (call) => {
-        await mayMaintain(deps.shards, call);
+        await mayMaintain(deps.shards.all(), call);
         throw new StatusError(Code.UNIMPLEMENTED, NO_SNAPSHOT);
       }),
     ],

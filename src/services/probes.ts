@@ -2,6 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { GuardedShard } from "../shard/guard.js";
 import { describeShard } from "../shard/name.js";
 import type { Shard } from "../shard/shard.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import { Code, StatusError } from "../status/error.js";
 import type { Timeline } from "../timeline/view.js";
 import { AlarmResponse, StatusResponse } from "../wire/messages.js";
@@ -40,7 +41,7 @@ export interface Probes {
 }
 
 export interface ProbesDeps {
-  readonly shards: readonly GuardedShard[];
+  readonly shards: ShardSet<GuardedShard>;
   readonly host: Pick<Shard, "name" | "index" | "call">;
   readonly timeline: Pick<Timeline, "sync">;
 }
@@ -57,7 +58,6 @@ const VERSION_WAIT_MS = 300;
 const ALARM_NAMES: Readonly<Record<number, string>> = { 1: "NOSPACE", 2: "CORRUPT" };
 
 export function createProbes({ shards, host, timeline }: ProbesDeps): Probes {
-  const clusters = host.index < 0 ? [...shards, host] : shards;
   /** The last status of each shard. Kept while a shard is down, so that the store's version does not rise then. */
   const states = new Map<GuardedShard, StatusResponse>();
   /** The errors of the last attempt to read versions. */
@@ -69,7 +69,7 @@ export function createProbes({ shards, host, timeline }: ProbesDeps): Probes {
 
   async function askVersions(): Promise<void> {
     const asked = await Promise.allSettled(
-      shards.map(async (shard) => {
+      shards.all().map(async (shard) => {
         const status = await shard.call(Maintenance.Status, EMPTY, { idempotent: true });
         states.set(shard, StatusResponse.decode(status));
       }),
@@ -79,19 +79,22 @@ export function createProbes({ shards, host, timeline }: ProbesDeps): Probes {
     asking = undefined;
   }
 
+  const known = () => shards.all().flatMap((shard) => states.get(shard) ?? []);
+
   return {
     async versions() {
       if (performance.now() - askedAt > VERSION_MAX_AGE_MS) asking ??= askVersions();
       const rest = firstAsked + VERSION_WAIT_MS - performance.now();
-      if (states.size < shards.length && rest > 0) await Promise.race([asking, pause(rest)]);
-      if (states.size === 0) await asking;
-      const known = [...states.values()];
-      if (known.length === 0) throw new StatusError(Code.UNAVAILABLE, reasons.join("; "));
-      const server = known.map(({ version }) => version).reduce(lowest);
-      return { server, storage: since36(known).storageVersion };
+      if (known().length < shards.all().length && rest > 0) await Promise.race([asking, pause(rest)]);
+      if (known().length === 0) await asking;
+      const statuses = known();
+      if (statuses.length === 0) throw new StatusError(Code.UNAVAILABLE, reasons.join("; "));
+      const server = statuses.map(({ version }) => version).reduce(lowest);
+      return { server, storage: since36(statuses).storageVersion };
     },
     async alarms() {
       const options = { idempotent: true, mayLag: true, deadline: Date.now() + ALARM_TIMEOUT_MS };
+      const clusters = host.index < 0 ? [...shards.all(), host] : shards.all();
       const alarms = await Promise.all(
         clusters.map(async (cluster) => {
           const response = await cluster.call(Maintenance.Alarm, EMPTY, options).catch(() => undefined);
@@ -106,7 +109,7 @@ export function createProbes({ shards, host, timeline }: ProbesDeps): Probes {
     },
     async read(every) {
       await timeline.sync();
-      const reads = shards.map((shard) => shard.verify());
+      const reads = shards.all().map((shard) => shard.verify());
       if (every) await Promise.all(reads);
       else {
         await Promise.any(reads).catch((error: AggregateError) => {

@@ -3,7 +3,7 @@ import type { Logger } from "../ops/log.js";
 import type { Router } from "../routing/router.js";
 import type { StreamHandler } from "../rpc/call.js";
 import { NONE, type Service } from "../rpc/service.js";
-import type { Shard } from "../shard/shard.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
 import { Hub } from "../watch/hub.js";
@@ -13,8 +13,8 @@ import { WatchSession } from "./watch/session.js";
 
 export interface WatchDeps {
   readonly timeline: Timeline;
-  /** In configured order, guarded (`guardShard`). */
-  readonly shards: readonly Shard[];
+  /** Guarded (`guardShard`). */
+  readonly shards: ShardSet;
   readonly router: Router;
   readonly identity: Identity;
   readonly limits: WatchLimits;

@@ -1,5 +1,6 @@
 import type { Logger } from "../ops/log.js";
 import type { Shard } from "../shard/shard.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import { etcd } from "../status/etcd.js";
 import type { Runtime } from "../turn/runtime.js";
 import { TO_LAST_KEY } from "../wire/keyRange.js";
@@ -37,7 +38,7 @@ export class Pruner {
 
   constructor(
     private readonly timeline: SharedTimeline,
-    private readonly shards: readonly Shard[],
+    private readonly shards: ShardSet,
     private readonly runtime: Runtime,
     private readonly log: Pick<Logger, "info" | "warn">,
     /** See `SLACK_SEGMENTS`; smaller in tests. */
@@ -86,9 +87,11 @@ export class Pruner {
   /** Logs the newest compaction that every shard has done, if the timeline is not compacted there yet. */
   async adoptCompaction(): Promise<void> {
     const { timeline } = this;
-    const compacted = await Promise.all(this.shards.map((shard) => compactedAt(shard, this.runtime)));
+    const compacted = await Promise.all(
+      this.shards.all().map(async (shard) => [shard.index, await compactedAt(shard, this.runtime)] as const),
+    );
     const revision = Math.min(
-      ...compacted.map((shardRevision, shard) =>
+      ...compacted.map(([shard, shardRevision]) =>
         timeline.toRevision(shard, Math.min(shardRevision, timeline.cut(shard))),
       ),
     );
@@ -99,10 +102,16 @@ export class Pruner {
   async prune(): Promise<boolean> {
     const { timeline } = this;
     const at = timeline.compactRevision;
-    const live = await Promise.all(
-      this.shards.map((shard, index) => shownRevisions(shard, timeline.lastAt(at, index), this.runtime)),
+    const shown = await Promise.all(
+      this.shards.all().map(async (shard) => {
+        const { index } = shard;
+        return [index, await shownRevisions(shard, timeline.lastAt(at, index), this.runtime)] as const;
+      }),
     );
     const before = timeline.log.fold.snapshot().table;
+    // Retired shards have no keys, and those that have joined in the meantime had none at the compaction.
+    const live = Array.from({ length: before.shardCount }, (): ArrayLike<number> => []);
+    for (const [shard, revisions] of shown) live[shard] = revisions;
     const table = pruneTable(before, at, live);
     const segments = { before: before.count, after: table.count };
     const written = await timeline.log.writeBase({ pruned: { table, at } });

@@ -1,5 +1,4 @@
-import { byIndex } from "../shard/byIndex.js";
-import type { Shard } from "../shard/shard.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import { compactedAt, isServed } from "../timeline/compacted.js";
 import type { Timeline, TimelineView } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
@@ -32,7 +31,7 @@ export class Compactions {
 
   constructor(
     private readonly timeline: CompactionTimeline,
-    private readonly shards: readonly Shard[],
+    private readonly shards: ShardSet,
     private readonly runtime: Runtime,
   ) {}
 
@@ -66,7 +65,7 @@ export class Compactions {
 
   /** Resolves to the shard's own `compact_revision`, or 0 if it serves the shard revision `needed`. */
   private async request(index: number, needed: number): Promise<number> {
-    const shard = byIndex(this.shards, index);
+    const shard = this.shards.at(index);
     if (await isServed(shard, needed)) return 0;
     return compactRevisionOf(this.timeline, index, await compactedAt(shard, this.runtime));
   }

@@ -30,17 +30,18 @@ export class Hub {
 
   constructor(private readonly deps: HubDeps) {
     this.compactions = new Compactions(deps.timeline, deps.shards, deps.runtime);
-    this.stats = new WatchStats(deps.shards.length);
+    this.stats = new WatchStats(deps.shards);
   }
 
   get status(): WatchStatus {
     const { synced = 0, replaying = 0, undelivered = 0, missing } = this.loop?.status ?? {};
+    const none = () => new Map(this.deps.shards.entries().map(([shard]) => [shard, 0]));
     return {
       synced,
       replaying,
       lagging: this.watchers - synced - replaying,
       undelivered,
-      missing: missing ?? this.deps.shards.map(() => 0),
+      missing: missing ?? none(),
     };
   }
 

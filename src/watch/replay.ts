@@ -1,6 +1,5 @@
 import type { Logger } from "../ops/log.js";
-import { byIndex } from "../shard/byIndex.js";
-import type { Shard } from "../shard/shard.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
 import { type EncodedEvent, encodeEvent, type RawEvent } from "../wire/watch.js";
@@ -16,7 +15,7 @@ import type { Watcher } from "./watcher.js";
 /** What replays need from the watch loop. */
 export interface ReplayDeps {
   readonly timeline: Timeline;
-  readonly shards: readonly Shard[];
+  readonly shards: ShardSet;
   readonly history: History;
   readonly log: Pick<Logger, "info" | "warn">;
   readonly runtime: Runtime;
@@ -174,8 +173,8 @@ class Replay {
     for (const watcher of this.fanout.members()) {
       for (const shard of watcher.shards) {
         this.feeds[shard] ??= new Feed({
-          shard: byIndex(shards, shard),
-          stats: byIndex(stats.upstream, shard),
+          shard: shards.at(shard),
+          stats: stats.upstream.at(shard),
           from: future ? timeline.cut(shard) + 1 : firstNeeded(timeline, first, shard),
           fromCompacted: true,
           prevKv: this.prevKv,

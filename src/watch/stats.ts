@@ -1,3 +1,4 @@
+import type { ShardSet } from "../shard/shardSet.js";
 import { SharedBytes } from "../stats/connections.js";
 
 /** Counts of this proxy's watches on one shard, including replays. */
@@ -29,10 +30,10 @@ export class WatchStats {
   /** Replays from the shards' own histories. */
   replays = 0;
   /** By shard. */
-  readonly upstream: readonly UpstreamStats[];
+  readonly upstream: ShardSet<UpstreamStats>;
 
-  constructor(shardCount: number) {
-    this.upstream = Array.from({ length: shardCount }, () => ({ events: 0, opened: 0 }));
+  constructor(shards: ShardSet) {
+    this.upstream = shards.map(() => ({ events: 0, opened: 0 }));
   }
 }
 
@@ -47,5 +48,5 @@ export interface WatchStatus {
   /** Revisions in the timeline that have not been delivered; 0 while there are no watchers. */
   readonly undelivered: number;
   /** By shard: sealed shard revisions that its watch has not brought yet; 0 while there are no watchers. */
-  readonly missing: readonly number[];
+  readonly missing: ReadonlyMap<number, number>;
 }

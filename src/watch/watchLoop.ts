@@ -1,6 +1,5 @@
 import type { Logger } from "../ops/log.js";
-import { byIndex } from "../shard/byIndex.js";
-import type { Shard } from "../shard/shard.js";
+import { ShardSet } from "../shard/shardSet.js";
 import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
 import { Slabs } from "../turn/slabs.js";
@@ -19,8 +18,7 @@ import type { Watcher } from "./watcher.js";
 
 export interface WatchLoopDeps {
   readonly timeline: Timeline;
-  /** In configured order. */
-  readonly shards: readonly Shard[];
+  readonly shards: ShardSet;
   readonly log: Pick<Logger, "info" | "warn">;
   readonly runtime: Runtime;
   readonly stats: WatchStats;
@@ -59,10 +57,10 @@ const RETRY_DELAY_MS = 1_000;
  * and the place of each attached watcher. A place is the fan-out, the history or a replay.
  */
 export class WatchLoop {
-  private readonly feeds: Feed[];
-  /** By shard: the first revision whose events were not lost; 0 if none were. */
-  private readonly begins: number[];
-  private readonly sealers: readonly Sealer[];
+  private readonly feeds = new ShardSet<Feed>();
+  /** By shard: the first revision whose events were not lost, where some were. */
+  private readonly begins = new Map<number, number>();
+  private readonly sealers = new ShardSet<Sealer>();
   private readonly merger: Merger<KeyedEvent[]>;
   private readonly history: History;
   private readonly fanout: Fanout;
@@ -82,6 +80,7 @@ export class WatchLoop {
   private pumping = false;
   private readonly stopChecks: () => void;
   private readonly stopListening: () => void;
+  private readonly stopFollowing: () => void;
   private closed = false;
 
   constructor(private readonly deps: WatchLoopDeps) {
@@ -89,32 +88,35 @@ export class WatchLoop {
     const { head } = timeline;
     this.gap = head;
     this.prevKv = deps.prevKv;
-    this.begins = shards.map(() => 0);
     this.fanout = new Fanout(runtime.random);
     const { allocate } = new Slabs();
     // The events' own revision is known here. It may have been pruned from the timeline.
-    const own = { shardRevision: 0, revision: 0 };
-    const maps = shards.map(
-      (_, shard) => (shardRevision: number) =>
-        shardRevision === own.shardRevision ? own.revision : timeline.toRevision(shard, shardRevision),
-    );
+    const own = { shard: 0, shardRevision: 0, revision: 0 };
+    const map = (shardRevision: number) =>
+      shardRevision === own.shardRevision ? own.revision : timeline.toRevision(own.shard, shardRevision);
     this.merger = new Merger(
       timeline,
       head,
-      (shard) => this.feeds[shard],
-      (events, shard, revision) =>
-        events.map((raw) => {
+      (shard) => this.feeds.find(shard),
+      (events, shard, revision) => {
+        own.shard = shard;
+        own.revision = revision;
+        return events.map((raw) => {
           own.shardRevision = raw.modRevision;
-          own.revision = revision;
-          return { key: keyText(raw.key), event: encodeEvent(raw, byIndex(maps, shard), allocate) };
-        }),
+          return { key: keyText(raw.key), event: encodeEvent(raw, map, allocate) };
+        });
+      },
     );
     this.history = new History(historyBytes, head + 1);
     if (this.prevKv) this.history.fullFrom = head + 1;
-    this.sealers = shards.map(
-      (_, shard) => new Sealer(timeline, shard, () => this.feed(shard).sighted, runtime),
-    );
-    this.feeds = shards.map((_, shard) => this.openFeed(shard, timeline.cut(shard) + 1, false));
+    this.stopFollowing = shards.follow({
+      added: (_, shard) => {
+        this.sealers.add(shard, new Sealer(timeline, shard, () => this.feed(shard).sighted, runtime));
+        const from = firstNeeded(timeline, this.merger.delivered + 1, shard);
+        this.feeds.add(shard, this.openFeed(shard, from, false));
+      },
+      retired: (_, shard) => this.retired(shard),
+    });
     this.replays = new Replays({
       timeline,
       shards,
@@ -201,13 +203,15 @@ export class WatchLoop {
       synced: this.fanout.size,
       replaying: this.replays.size,
       undelivered: timeline.head - this.merger.delivered,
-      missing: this.feeds.map((feed, shard) => Math.max(0, timeline.cut(shard) - feed.reached)),
+      missing: new Map(
+        this.feeds.entries().map(([shard, feed]) => [shard, Math.max(0, timeline.cut(shard) - feed.reached)]),
+      ),
     };
   }
 
   /** Returns the first revision of which no event for the watcher's shards was lost. */
   private beginFor(watcher: Watcher): number {
-    return watcher.shards.reduce((latest, shard) => Math.max(latest, byIndex(this.begins, shard)), 0);
+    return watcher.shards.reduce((latest, shard) => Math.max(latest, this.begins.get(shard) ?? 0), 0);
   }
 
   /** Returns the revision up to which synced watchers of these shards were offered all events. Not for late watchers. */
@@ -228,18 +232,19 @@ export class WatchLoop {
   close(): void {
     this.closed = true;
     this.stopListening();
+    this.stopFollowing();
     this.stopChecks();
     this.stopAheadTimer?.();
     this.catchUps.close();
     this.replays.close();
-    for (const sealer of this.sealers) sealer.close();
-    for (const feed of this.feeds) feed.close();
+    for (const sealer of this.sealers.all()) sealer.close();
+    for (const feed of this.feeds.all()) feed.close();
   }
 
   private bringPrevKv(): void {
     if (this.prevKv) return;
     this.prevKv = true;
-    for (const feed of this.feeds) feed.bringPrevKv(true);
+    for (const feed of this.feeds.all()) feed.bringPrevKv(true);
     this.checkPrevKv();
   }
 
@@ -247,7 +252,7 @@ export class WatchLoop {
   private checkPrevKv(): void {
     const { history, feeds, merger, replays } = this;
     if (!this.prevKv || history.fullFrom < Number.POSITIVE_INFINITY) return;
-    if (feeds.some((feed) => feed.lacksPrevKv)) return;
+    if (feeds.all().some((feed) => feed.lacksPrevKv)) return;
     history.fullFrom = merger.ahead + 1;
     replays.advanced();
   }
@@ -255,15 +260,15 @@ export class WatchLoop {
   private openFeed(shard: number, from: number, fromCompacted: boolean): Feed {
     const { shards, log, stats, runtime } = this.deps;
     return new Feed({
-      shard: byIndex(shards, shard),
-      stats: byIndex(stats.upstream, shard),
+      shard: shards.at(shard),
+      stats: stats.upstream.at(shard),
       from,
       fromCompacted,
       prevKv: this.prevKv,
       log,
       runtime,
       arrived: () => {
-        byIndex(this.sealers, shard).sighted();
+        this.sealers.at(shard).sighted();
         // Most events arrive before their seal. Those are delivered at the timeline's next advance.
         if (this.merger.delivered < this.deps.timeline.head) this.pumpSoon();
       },
@@ -388,10 +393,7 @@ export class WatchLoop {
    */
   private async lost(shard: number, compacted: number): Promise<void> {
     const { timeline, shards, log } = this.deps;
-    log.warn(
-      { shard: byIndex(shards, shard).name, compacted },
-      "shard was compacted before its events were seen",
-    );
+    log.warn({ shard: shards.at(shard).name, compacted }, "shard was compacted before its events were seen");
     while (!timeline.isSealed(shard, compacted)) {
       await timeline.seal(shard, compacted, true).catch(() => this.pause(RETRY_DELAY_MS));
       if (this.closed) return;
@@ -399,14 +401,28 @@ export class WatchLoop {
     const revision = await compactRevisionOf(timeline, shard, compacted);
     if (this.closed) return;
     this.gap = Math.max(this.gap, revision - 1);
-    this.begins[shard] = revision;
-    this.feeds[shard] = this.openFeed(shard, compacted, true);
+    this.begins.set(shard, revision);
+    this.feeds.add(shard, this.openFeed(shard, compacted, true));
     this.dropBelow(revision, (watcher) => watcher.shards.includes(shard));
     this.pumpSoon();
   }
 
+  /** Revisions of the shard that were not delivered are lost. */
+  private retired(shard: number): void {
+    const { timeline } = this.deps;
+    this.sealers.at(shard).close();
+    this.feeds.at(shard).close();
+    this.sealers.retire(shard);
+    this.feeds.retire(shard);
+    if (this.merger.delivered === timeline.head) return;
+    this.gap = Math.max(this.gap, timeline.head);
+    this.begins.set(shard, timeline.head + 1);
+    this.dropBelow(timeline.head + 1, (watcher) => watcher.shards.includes(shard));
+    this.pumpSoon();
+  }
+
   private feed(shard: number): Feed {
-    return byIndex(this.feeds, shard);
+    return this.feeds.at(shard);
   }
 
   private pause(ms: number): Promise<void> {
@@ -439,16 +455,16 @@ export class WatchLoop {
   }
 
   private check(): void {
-    this.feeds.forEach((feed, shard) => {
+    for (const [shard, feed] of this.feeds.entries()) {
       if (feed.reached < this.deps.timeline.cut(shard)) {
         if (feed.silence > SILENCE_LIMIT_MS) feed.reopen();
       } else if (!this.prevKv) {
         // Not while the shard owes a revision: a compaction could overtake a new watch, and this one still brings all events.
         feed.bringPrevKv(false);
       }
-    });
+    }
     this.replays.reopenSilent(SILENCE_LIMIT_MS);
-    if (this.feeds.some((_, shard) => this.isOut(shard))) this.deps.outage();
+    if (this.feeds.entries().some(([shard]) => this.isOut(shard))) this.deps.outage();
   }
 }
 

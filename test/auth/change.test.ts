@@ -5,6 +5,7 @@ import { change } from "../../src/services/auth/change.js";
 import type { AuthContext } from "../../src/services/auth/context.js";
 import { enable } from "../../src/services/auth/enable.js";
 import { UnsentError } from "../../src/shard/errors.js";
+import { ShardSet } from "../../src/shard/shardSet.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import { etcd } from "../../src/status/etcd.js";
 import { AuthUserAddRequest, AuthUserGetResponse, EMPTY } from "../../src/wire/messages.js";
@@ -35,7 +36,7 @@ function shards(
     },
   }));
   const context = {
-    shards: all,
+    shards: ShardSet.of(all),
     lock: { run: (_: Call, act: (deadline: number) => Promise<unknown>) => act(Date.now() + 1_000) },
     access: { own: { userOf: () => "root" } },
     identity: { header: () => EMPTY },

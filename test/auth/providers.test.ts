@@ -19,6 +19,7 @@ import { Auth, KV } from "../../src/wire/paths.js";
 import { temporaryFolder } from "../support/braid.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";
+import { shardSet } from "../support/shardSet.js";
 import { startStore, type TestStore } from "../support/store.js";
 import { AuthClient, OK } from "./client.js";
 import { addRoots, CHEAP, OWN, ok, ROOT } from "./support.js";
@@ -93,8 +94,8 @@ test("shards with JWTs and a timeline host with authentication: changes of users
 
 test("a token expires a fixed time after it was issued or last used", () => {
   const seal = new Seal("secret of the proxies", "store");
-  const callers = new Callers(seal, [], { authenticates: 0 }, 300_000);
-  const elsewhere = new Callers(seal, [], { authenticates: 0 }, 300_000);
+  const callers = new Callers(seal, shardSet([]), { authenticates: 0 }, 300_000);
+  const elsewhere = new Callers(seal, shardSet([]), { authenticates: 0 }, 300_000);
   const of = (from: Callers, token: string) =>
     from.of({ get: (name) => (name === "token" ? token : undefined) });
   const unknown = of(callers, "none");

@@ -113,7 +113,7 @@ function lock({ handler, store }: TestProxy, lease = 0n): Promise<Uint8Array> {
 
 /** All effects of writes, lease calls and compactions: the shards' revisions and leases, and the compacted revision. */
 async function effects({ proxy, reached }: Setting): Promise<object> {
-  const leases = proxy.store.shards.map(async (shard) => {
+  const leases = proxy.store.shards.all().map(async (shard) => {
     const response = await shard.call(Lease.LeaseLeases, EMPTY, { idempotent: true });
     return LeaseLeasesResponse.decode(response).leases.toSorted();
   });
@@ -294,7 +294,7 @@ test("relaxed reads: a change of roles is refused before it takes its lock, whic
     const locks = await store.host.call(Lease.LeaseLeases, EMPTY, { idempotent: true });
     assert.deepEqual(LeaseLeasesResponse.decode(locks).leases, []);
     await add("added");
-    for (const shard of store.shards) {
+    for (const shard of store.shards.all()) {
       const response = await shard.call(Auth.RoleList, EMPTY, { idempotent: true });
       assert.deepEqual(AuthRoleListResponse.decode(response).roles, ["added"]);
     }

@@ -8,6 +8,7 @@ import type { CallOptions, Done } from "../../src/shard/shard.js";
 import { etcd } from "../../src/status/etcd.js";
 import { EMPTY, RangeRequest, RangeResponse, SortOrder } from "../../src/wire/messages.js";
 import { encodeHeader } from "../../src/wire/rewrite.js";
+import { shardSet } from "../support/shardSet.js";
 import {
   bytes,
   type Change,
@@ -61,7 +62,7 @@ class LivingWorld {
       timeline: new Proxy(this.view, {
         get: (view, name) => Reflect.get(name in timeline ? timeline : view, name),
       }),
-      shards: world.shards.map((_, shard) => ({
+      shards: shardSet(world.shards).map((_, shard) => ({
         unary: (_path: string, request: Uint8Array, options: CallOptions, done: Done) => {
           void this.answer(shard, request, options, done);
           return () => {};
@@ -141,7 +142,7 @@ const CALL = {
 } as unknown as Call;
 
 function run(living: LivingWorld, request: RangeRequest): Promise<Uint8Array> {
-  const shards = living.context.shards.map((_, shard) => shard);
+  const shards = living.context.shards.entries().map(([shard]) => shard);
   return scan(living.context, { call: CALL, request, range: visible(request)!, shards });
 }
 

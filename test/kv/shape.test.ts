@@ -12,6 +12,7 @@ import {
   type RequestOp,
   type TxnRequest,
 } from "../../src/wire/messages.js";
+import { shardSet } from "../support/shardSet.js";
 import { bytes, text } from "./model.js";
 
 /** Keys up to "m" are on shard 0, others on shard 1. */
@@ -104,12 +105,12 @@ test("writes of single reserved keys are refused, ranges are not", () => {
 test("the error says which key or range is where, with every shard", () => {
   const request = txn([put("a"), put("b"), range("a", "n")], [range("z")]);
   assert.equal(
-    acrossShards(request, router, names).message,
+    acrossShards(request, router, shardSet(names)).message,
     'etcd-braid: transaction would write across shards: "a" is on shard "left", ["a", "n") is on shards "left", "right", ' +
       '"z" is on shard "right", "b" is on shard "left"; a transaction that writes must stay on one shard',
   );
   const many = txn(Array.from({ length: 20 }, (_, i) => put(`a${i}`)).concat(put("z")));
-  const message = acrossShards(many, router, names).message;
+  const message = acrossShards(many, router, shardSet(names)).message;
   assert.match(message, /"z" is on shard "right"/);
   assert.match(message, /, and 13 more;/);
 });

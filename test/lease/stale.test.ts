@@ -1,16 +1,18 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
+import type { Streams } from "../../src/lease/callerStreams.js";
 import type { LeaseDeps } from "../../src/lease/deps.js";
 import type { Endings } from "../../src/lease/endings.js";
 import type { LeaseCalls, Part } from "../../src/lease/leaseCalls.js";
 import { Parts } from "../../src/lease/parts.js";
 import { Placing } from "../../src/lease/placing.js";
 import { Reaper } from "../../src/lease/reaper.js";
-import type { RenewalStream, Renewed } from "../../src/lease/renewalStream.js";
+import type { Renewed } from "../../src/lease/renewalStream.js";
 import { Renewing } from "../../src/lease/renewing.js";
 import type { Shard } from "../../src/shard/shard.js";
 import type { Timeline } from "../../src/timeline/view.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
+import { shardSet } from "../support/shardSet.js";
 
 const LEASE = 7n;
 const [HOME, SHARD, SLOW] = [0, 1, 2];
@@ -72,7 +74,7 @@ describe("a part that was missing a moment ago", () => {
     } as unknown as Timeline;
     const names = ["a", "b", "c"];
     deps = {
-      shards: names.map((name) => ({ name }) as Shard),
+      shards: shardSet(names.map((name) => ({ name }) as Shard)),
       homeOf,
       timeline,
       calls,
@@ -100,18 +102,13 @@ describe("a part that was missing a moment ago", () => {
   test("does not end its lease when a keep-alive waits for another shard in the meantime", async () => {
     const finish = await beginPlacing();
     const waiting: Renewed[] = [];
-    const streams = shards.map((there, shard) => ({
+    const streams = shardSet(shards).map((there, shard) => ({
       renew: (lease: bigint, done: Renewed) => {
         if (shard === SLOW) waiting.push(done);
         else done(undefined, there.has(lease) ? 60 : 0);
       },
     }));
-    const renewing = new Renewing(
-      { of: () => streams as unknown as RenewalStream[] },
-      parts,
-      placing,
-      endings,
-    );
+    const renewing = new Renewing({ of: () => streams as unknown as Streams }, parts, placing, endings);
     const renewed = new Promise<number>((resolve) => {
       renewing.renew(LEASE, (_, ttl) => resolve(ttl));
     });

@@ -34,6 +34,7 @@ import { KV, Lease } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { mapText, newMaps } from "../support/maps.js";
 import { said } from "../support/said.js";
+import { shardSet } from "../support/shardSet.js";
 
 const silent = { debug() {}, info() {}, warn() {} };
 const utf8 = (text: string) => Buffer.from(text);
@@ -205,9 +206,23 @@ export class TestProxy {
     });
     await timeline.open();
     const identity = createIdentity({ clusterId: 1n, memberId: 2n, timeline });
-    const leases = new Leases({ shards, router, timeline, log: silent, runtime: systemRuntime });
+    const leases = new Leases({
+      shards: shardSet(shards),
+      router,
+      timeline,
+      log: silent,
+      runtime: systemRuntime,
+    });
     const limits = { maxRequestBytes: 1_572_864, maxTxnOps: 128, requestTimeoutMs: 5_000 };
-    const kv = createKv({ shards, router, timeline, identity, leases, limits, log: silent });
+    const kv = createKv({
+      shards: shardSet(shards),
+      router,
+      timeline,
+      identity,
+      leases,
+      limits,
+      log: silent,
+    });
     const lease = createLease({ leases, timeline, identity });
     const handlers = { unary: new Map([...kv.unary, ...lease.unary]), stream: lease.stream };
     const server: GrpcServer = await serveHttp2(handlers, {

@@ -15,6 +15,7 @@ import { Auth, Cluster, KV, Maintenance } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";
 import { said } from "../support/said.js";
+import { shardSet } from "../support/shardSet.js";
 
 const EMPTY = new Uint8Array(0);
 const OTHER_PROXY = "http://10.0.0.2:2379";
@@ -61,8 +62,8 @@ describe("Status, MemberList and unsupported methods", () => {
     const identity = createIdentity({ clusterId: 5n, memberId: memberIdOf(OTHER_PROXY), timeline });
     const handlers = combine([
       createMaintenance({
-        shards,
-        backends: [],
+        shards: shardSet(shards),
+        backends: () => [],
         timeline,
         identity,
         range: () => assert.fail("nobody asks for a hash"),
@@ -70,8 +71,8 @@ describe("Status, MemberList and unsupported methods", () => {
         hostShard: 0,
         log,
       }),
-      createCluster({ identity, shards, members: [clientUrls] }),
-      createAuth({ shards, host: shards[0]!, timeline, identity, access: undefined }),
+      createCluster({ identity, shards: shardSet(shards), members: [clientUrls] }),
+      createAuth({ shards: shardSet(shards), host: shards[0]!, timeline, identity, access: undefined }),
     ]);
     server = await serveHttp2(handlers, { listen: ["127.0.0.1:0"], maxReceiveBytes: 2_000_000 });
     proxy = open("proxy", server.addresses[0]!);

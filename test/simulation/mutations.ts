@@ -152,7 +152,7 @@ export const MUTATIONS: readonly (readonly [name: string, mutation: Mutation, wh
       "the reaper forgets one shard",
       patch(Reaper.prototype, "wake", (wake, reaper) => {
         const { sweeps } = reaper;
-        reaper.sweeps = sweeps.slice(1);
+        reaper.sweeps = { all: () => sweeps.all().slice(1) };
         wake();
         reaper.sweeps = sweeps;
       }),

@@ -11,6 +11,7 @@ import { CompactionRequest, PutRequest } from "../../src/wire/messages.js";
 import { KV, Watch } from "../../src/wire/paths.js";
 import { peekRevision } from "../../src/wire/rewrite.js";
 import { mapText, newMaps } from "../support/maps.js";
+import { shardSet } from "../support/shardSet.js";
 import { Network, simHost } from "../timeline/sim/network.js";
 import { simRuntime } from "../timeline/sim/runtime.js";
 import { ShortEpochLog } from "../timeline/sim/world.js";
@@ -200,7 +201,8 @@ export class SimProxy {
   }
 
   private start(runtime: ReturnType<typeof simRuntime>): void {
-    const { guards, timeline, world } = this;
+    const { timeline, world } = this;
+    const guards = shardSet(this.guards);
     timeline.open().then(
       () => {
         const identity = createIdentity({ clusterId: 1n, memberId: 1n, timeline });

@@ -81,7 +81,7 @@ function beforeSnapshot(shard: Shard, action: () => Promise<void>): Shard {
 }
 
 function save(target: string, action: () => Promise<void>): Promise<Manifest> {
-  const clusters = [...store.clients, store.host].map((shard) => beforeSnapshot(shard, action));
+  const clusters = [...store.clients.all(), store.host].map((shard) => beforeSnapshot(shard, action));
   const { timeline, hostShard } = store;
   return saveSnapshot({ clusters, hostShard, timeline, folder: target, braid: "test", progress: () => {} });
 }
@@ -174,7 +174,7 @@ test("what happens between the cut and the clusters' snapshots is not in the res
 
 test("every member has caught up with the cut before its file is taken, for leases have no revisions", async () => {
   const trace: string[] = [];
-  const clusters = [...store.clients, store.host].map(
+  const clusters = [...store.clients.all(), store.host].map(
     (shard): Shard => ({
       index: shard.index,
       name: shard.name,

@@ -29,7 +29,7 @@ const log = createLog("silent");
 async function make(file: File): Promise<bigint> {
   const store = await opened(file);
   try {
-    for (const client of store.clients) {
+    for (const client of store.clients.all()) {
       for (const key of ["k1", "k2", "k3"]) {
         const request = PutRequest.encode({ key: Buffer.from(key) });
         const answer = await client.call(KV.Put, request, { idempotent: false });
@@ -122,9 +122,9 @@ for (const [name, change, reason] of RETURNS) {
         await etcds[1].kill();
         await etcds[1].restart();
         const read = RangeRequest.encode({ key: Buffer.from("k") });
-        const refused = store.shards[1].call(KV.Range, read, { idempotent: true });
+        const refused = store.shards.at(1).call(KV.Range, read, { idempotent: true });
         await assert.rejects(refused, ({ message }: Error) => reason.test(message));
-        await store.shards[0].call(KV.Range, read, { idempotent: true });
+        await store.shards.at(0).call(KV.Range, read, { idempotent: true });
       } finally {
         store.close();
       }

@@ -153,7 +153,10 @@ test("a shard of an older store that is away is marked when it is back; then non
       assert.equal(tail, mark);
       await etcds[2].restart();
       await until("the shard is marked", async () => {
-        await store.shards[2].verify().catch(() => {});
+        await store.shards
+          .at(2)
+          .verify()
+          .catch(() => {});
         return (await marksOf(etcds[2])).length > 0;
       });
     } finally {

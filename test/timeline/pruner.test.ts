@@ -12,6 +12,7 @@ import { KV } from "../../src/wire/paths.js";
 import { peekHeader, peekRevision } from "../../src/wire/rewrite.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { mapText, newMaps } from "../support/maps.js";
+import { shardSet } from "../support/shardSet.js";
 import { until } from "../support/until.js";
 
 /* The log in real etcds: truncation, bases of several parts, pruning, and what a new proxy reads of it. */
@@ -103,7 +104,7 @@ async function live(timeline: SharedTimeline): Promise<Map<string, number>> {
 
 test("pruning drops exactly the revisions that no key has any more", async () => {
   const timeline = await openTimeline();
-  const pruner = new Pruner(timeline, shards, systemRuntime, silent);
+  const pruner = new Pruner(timeline, shardSet(shards), systemRuntime, silent);
   const expected = new Map<string, number>();
   // Each write is on another shard than the previous one, so it makes a segment.
   for (let n = 0; n < 120; n++) {

@@ -7,6 +7,7 @@ import { Hub } from "../../src/watch/hub.js";
 import type { Outlet, Watcher } from "../../src/watch/watcher.js";
 import { type WatchCreateRequest, WatchRequest, WatchResponse } from "../../src/wire/messages.js";
 import { encodeHeader } from "../../src/wire/rewrite.js";
+import { shardSet } from "../support/shardSet.js";
 
 /** The shard's end of a watch, controlled by a test. */
 export class Upstream implements ShardStream {
@@ -188,7 +189,7 @@ export class FakeClient implements Outlet {
 export function openHub(timeline: object, fakes: readonly FakeShard[], runtime = systemRuntime): Hub {
   return new Hub({
     timeline: timeline as Timeline,
-    shards: fakes.map(({ shard }) => shard),
+    shards: shardSet(fakes.map(({ shard }) => shard)),
     log: { info: () => {}, warn: () => {} },
     runtime,
     historyBytes: 1 << 20,

@@ -9,6 +9,7 @@ import { systemRuntime } from "../../src/turn/runtime.js";
 import { Hub } from "../../src/watch/hub.js";
 import { WatchRequest } from "../../src/wire/messages.js";
 import { Watch } from "../../src/wire/paths.js";
+import { shardSet } from "../support/shardSet.js";
 import { FakeShard, FakeTimeline } from "./fakes.js";
 import { TestStream } from "./service.js";
 
@@ -27,10 +28,11 @@ async function openSession(t: TestContext) {
     seal: () => new Promise(() => {}),
   }) as unknown as Timeline;
   const shard = new FakeShard();
+  const shards = shardSet([shard.shard]);
   const log = { info: () => {}, warn: () => {} };
   const hub = new Hub({
     timeline,
-    shards: [shard.shard],
+    shards,
     log,
     runtime: systemRuntime,
     historyBytes: 1 << 20,
@@ -40,10 +42,7 @@ async function openSession(t: TestContext) {
   const router = await createRouter({ shards: [{ name: "s", weight: 1 }], rules: [] });
   const identity = createIdentity({ clusterId: 1n, memberId: 1n, timeline });
   const limits = { streamBufferBytes: 1 << 20, progressNotifyMs: INTERVAL_MS };
-  new WatchSession(
-    { timeline, shards: [shard.shard], router, identity, hub, limits, runtime: systemRuntime },
-    stream,
-  );
+  new WatchSession({ timeline, shards, router, identity, hub, limits, runtime: systemRuntime }, stream);
   t.after(() => stream.cancel());
   return { fake, shard, stream };
 }

@@ -12,6 +12,7 @@ import { Code, StatusError } from "../../src/status/error.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
 import { Watch } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
+import { shardSet } from "../support/shardSet.js";
 import { until } from "../support/until.js";
 import { TestStream } from "./service.js";
 import { bytes, configOf, EtcdClient, openProxy } from "./support.js";
@@ -97,7 +98,7 @@ async function setUp(): Promise<Setting> {
   const store = await openStore(configOf(shards), log);
   const { timeline, router } = store;
   const setting: { asked: number; failure: StatusError | undefined } = { asked: 0, failure: undefined };
-  const [first, second] = store.shards;
+  const [first, second] = store.shards.all();
   const failing: Shard = Object.create(second, {
     call: {
       value: (path: string, request: Uint8Array, options: Parameters<Shard["call"]>[2]) => {
@@ -113,7 +114,7 @@ async function setUp(): Promise<Setting> {
   const identity = createIdentity({ clusterId: store.id, memberId: 7n, timeline });
   const deps = {
     timeline,
-    shards: [first, failing],
+    shards: shardSet([first, failing]),
     router,
     identity,
     limits: LIMITS,

@@ -3,6 +3,7 @@ import { version } from "../../ops/package.js";
 import { Metrics } from "../../ops/prometheus.js";
 import type { Sample } from "../../ops/samples.js";
 import type { ShardClient } from "../../shard/client.js";
+import type { ShardSet } from "../../shard/shardSet.js";
 import { type ConnectionStats, REFUSALS } from "../../stats/connections.js";
 import type { CallStats } from "../../stats/methods.js";
 import type { SharedTimeline } from "../../timeline/timeline.js";
@@ -22,11 +23,8 @@ export interface MetricSources {
   certificateExpiresAt(): number | undefined;
   /** Undefined without authentication. */
   readonly auth: Pick<StoreAuth, "callers" | "counts"> | undefined;
-  /** The shards in configured order, then the timeline host if it is not a shard. */
-  readonly backends: readonly ShardClient[];
+  readonly shards: ShardSet<ShardClient>;
   readonly host: ShardClient;
-  /** In configured order. */
-  readonly shardNames: readonly string[];
   readonly timeline: SharedTimeline;
   readonly hub: Hub;
   readonly leases: { counts(): LeaseCounts };
@@ -43,10 +41,13 @@ export function createMetrics(sources: MetricSources): Metrics {
   );
   addClientMetrics(metrics, sources.calls);
   addConnectionMetrics(metrics, sources.connections);
-  addCertificateMetrics(metrics, sources);
-  addShardMetrics(metrics, sources.backends);
-  addTimelineMetrics(metrics, sources.timeline, sources.shardNames);
-  addWatchMetrics(metrics, sources.hub, sources.shardNames);
+  const { shards, host } = sources;
+  /** The shards, then the timeline host if it is not a shard. */
+  const backends = () => (host.index < 0 ? [...shards.all(), host] : shards.all());
+  addCertificateMetrics(metrics, backends, sources);
+  addShardMetrics(metrics, backends);
+  addTimelineMetrics(metrics, sources.timeline, shards);
+  addWatchMetrics(metrics, sources.hub, shards);
   addLeaseMetrics(metrics, sources.leases);
   addAuthMetrics(metrics, sources.auth);
   addEtcdMetrics(metrics, sources);
@@ -106,18 +107,19 @@ function addConnectionMetrics(metrics: Metrics, stats: ConnectionStats): void {
   );
 }
 
-function addCertificateMetrics(metrics: Metrics, sources: MetricSources): void {
+function addCertificateMetrics(
+  metrics: Metrics,
+  backends: () => readonly ShardClient[],
+  { certificateExpiresAt }: Pick<MetricSources, "certificateExpiresAt">,
+): void {
   metrics.gauge(
     "braid_tls_certificate_expiry_timestamp_seconds",
     "Expiry times of the proxy's certificates: the one for clients, and those for shards.",
     () => {
-      const shards = sources.backends.map(({ name, certificateExpiresAt }): Sample => {
-        return [{ use: "shard", shard: name }, certificateExpiresAt / 1_000];
+      const shards = backends().map((shard): Sample => {
+        return [{ use: "shard", shard: shard.name }, shard.certificateExpiresAt / 1_000];
       });
-      const clients: Sample = [
-        { use: "clients", shard: "" },
-        (sources.certificateExpiresAt() ?? Infinity) / 1_000,
-      ];
+      const clients: Sample = [{ use: "clients", shard: "" }, (certificateExpiresAt() ?? Infinity) / 1_000];
       return [clients, ...shards].filter(([, seconds]) => Number.isFinite(seconds));
     },
     "min",
@@ -126,26 +128,26 @@ function addCertificateMetrics(metrics: Metrics, sources: MetricSources): void {
 
 const STATES = ["idle", "connecting", "ready", "silent", "failed"] as const;
 
-function addShardMetrics(metrics: Metrics, backends: readonly ShardClient[]): void {
+function addShardMetrics(metrics: Metrics, backends: () => readonly ShardClient[]): void {
   metrics.counter(
     "braid_shard_requests_total",
     "Completed unary calls to a shard, by method and gRPC code. Reads that are sent together count as one KV.Txn.",
-    () => backends.flatMap(({ name, stats }) => [...endedCalls(stats, { shard: name })]),
+    () => backends().flatMap(({ name, stats }) => [...endedCalls(stats, { shard: name })]),
   );
   metrics.histogram(
     "braid_shard_request_duration_seconds",
     "Duration of unary calls to a shard, retries included. Reads that are sent together count as one KV.Txn.",
-    () => backends.flatMap(({ name, stats }) => [...callDurations(stats, { shard: name })]),
+    () => backends().flatMap(({ name, stats }) => [...callDurations(stats, { shard: name })]),
   );
   metrics.gauge("braid_shard_requests_in_flight", "Unary calls to a shard in progress.", () =>
-    backends.flatMap(({ name, stats }) => [...callsInFlight(stats, { shard: name })]),
+    backends().flatMap(({ name, stats }) => [...callsInFlight(stats, { shard: name })]),
   );
   metrics.gauge("braid_shard_streams", "Streams to a shard that are open or wait for an endpoint.", () =>
-    backends.map(({ name, openStreams }) => [{ shard: name }, openStreams]),
+    backends().map(({ name, openStreams }) => [{ shard: name }, openStreams]),
   );
   // The page needs no credentials, so it has the numbers of endpoints, not their addresses.
   const endpoints = () =>
-    backends.flatMap((client) =>
+    backends().flatMap((client) =>
       client
         .endpoints()
         .map((health, i) => ({ labels: { shard: client.name, endpoint: String(i + 1) }, health })),

@@ -1,13 +1,18 @@
 import type { Metrics } from "../../ops/prometheus.js";
 import type { Sample } from "../../ops/samples.js";
+import type { ShardSet } from "../../shard/shardSet.js";
 import type { Hub } from "../../watch/hub.js";
 
 /** Metrics of watches: watchers, events, and how far behind they are. */
-export function addWatchMetrics(metrics: Metrics, hub: Hub, shardNames: readonly string[]): void {
+export function addWatchMetrics(
+  metrics: Metrics,
+  hub: Hub,
+  shards: ShardSet<{ readonly name: string; readonly index: number }>,
+): void {
   const { stats } = hub;
   const plain = (read: () => number) => (): Sample[] => [[{}, read()]];
   const byShard = (read: (shard: number) => number) => (): Sample[] =>
-    shardNames.map((shard, i) => [{ shard }, read(i)]);
+    shards.all().map(({ name, index }) => [{ shard: name }, read(index)]);
   metrics.gauge(
     "braid_watch_streams",
     "Open watch streams of clients.",
@@ -43,17 +48,20 @@ export function addWatchMetrics(metrics: Metrics, hub: Hub, shardNames: readonly
   metrics.counter(
     "braid_watch_events_received_total",
     "Events from a shard, replays included.",
-    byShard((shard) => stats.upstream[shard]!.events),
+    byShard((shard) => stats.upstream.at(shard).events),
   );
   metrics.counter(
     "braid_watch_upstream_opened_total",
     "Watches opened to a shard: the first, after a lost connection, and for replays.",
-    byShard((shard) => stats.upstream[shard]!.opened),
+    byShard((shard) => stats.upstream.at(shard).opened),
   );
   metrics.gauge(
     "braid_watch_shard_lag_revisions",
     "Sealed revisions of a shard, as the shard itself counts, that its watch has not delivered yet.",
-    () => hub.status.missing.map((missing, i) => [{ shard: shardNames[i]! }, missing]),
+    () => {
+      const { missing } = hub.status;
+      return shards.all().map(({ name, index }) => [{ shard: name }, missing.get(index) ?? 0]);
+    },
     "max",
   );
   metrics.gauge(

@@ -9,6 +9,7 @@ import type { AuthConfig, Config, CredentialsConfig, SecretConfig } from "../../
 import { problemOf, withAccess } from "../../shard/access.js";
 import type { ShardClient } from "../../shard/client.js";
 import type { Shard } from "../../shard/shard.js";
+import type { ShardSet } from "../../shard/shardSet.js";
 import { Code, StatusError } from "../../status/error.js";
 
 /** The proxy's users, and the logins of clients. */
@@ -21,7 +22,7 @@ export interface StoreAuth {
 
 /** The proxy's users, and connections to the shards without credentials. */
 export interface OwnUsers {
-  readonly raw: readonly ShardClient[];
+  readonly raw: ShardSet<ShardClient>;
   readonly own: ProxyCaller;
   readonly counts: LoginCounts;
 }
@@ -51,11 +52,11 @@ function keyOf(secret: SecretConfig): string {
 /** The proxy's users; undefined if it has none. */
 export function openOwnUsers(
   config: Config,
-  raw: readonly ShardClient[],
+  raw: ShardSet<ShardClient>,
   host: ShardClient,
 ): OwnUsers | undefined {
   const { auth, shards, timeline } = config;
-  const users = new Map(raw.map((client) => [client, shards[client.index]?.auth ?? auth.own]));
+  const users = new Map(raw.all().map((client) => [client, shards[client.index]?.auth ?? auth.own]));
   if (timeline.kind === "dedicated") users.set(host, timeline.auth ?? auth.own);
   if ([...users.values()].every((user) => user === undefined)) return undefined;
   const counts = { authenticates: 0 };

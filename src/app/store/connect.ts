@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Config } from "../../config/types.js";
 import type { Log, Logger } from "../../ops/log.js";
+import type { PlanShard } from "../../reshard/change.js";
 import { Maps } from "../../reshard/maps.js";
 import { type Explain, routerWith } from "../../routing/create.js";
 import { diffMaps, fingerprint, parseMap } from "../../routing/fingerprint.js";
@@ -9,6 +10,7 @@ import type { Router } from "../../routing/router.js";
 import type { Backend } from "../../services/maintenance.js";
 import { withAccess } from "../../shard/access.js";
 import { openShard, type ShardClient } from "../../shard/client.js";
+import { ShardSet } from "../../shard/shardSet.js";
 import { Code, StatusError } from "../../status/error.js";
 import type { Base } from "../../timeline/base.js";
 import { EtcdHost } from "../../timeline/etcdHost.js";
@@ -22,17 +24,20 @@ import { shardTls } from "./tls.js";
 
 /** A store's clusters, which connect at their first use, and its timeline, which is not open yet. */
 export interface Connections extends Clusters {
-  /** The shards in their order. */
-  readonly clients: readonly ShardClient[];
   /** The router of the configured map. */
   readonly router: Router & Explain;
+  readonly clients: ShardSet<ShardClient>;
   readonly timeline: SharedTimeline;
-  readonly backends: readonly Backend[];
+  /** Returns the shards in index order, then the timeline host if it is not a shard. */
+  backends(): readonly Backend[];
   /** Identifies the shard map; never 0. */
   readonly mapId: bigint;
   readonly users: OwnUsers | undefined;
   disconnect(): void;
 }
+
+/** Where a shard is. */
+type ShardPlace = Pick<PlanShard, "name" | "endpoints">;
 
 /** Short-lived connections are not logged. */
 const QUIET: Logger = { debug() {}, info() {}, warn() {} };
@@ -59,24 +64,26 @@ export async function connect(
       tls: shardTls(config, index),
       log: to,
     });
-  const raw = config.shards.map(({ name, endpoints }, index) => open(index, name, endpoints));
+  const places = new ShardSet<ShardPlace>();
+  for (const [index, shard] of config.shards.entries()) places.add(index, shard);
+  const raw = places.map(({ name, endpoints }, index) => open(index, name, endpoints));
   const { timeline: place } = config;
-  // The configuration has checked that this shard exists.
-  const rawHost = place.kind === "shard" ? raw[place.shard]! : open(-1, HOST_NAME, place.endpoints);
+  const rawHost = place.kind === "shard" ? raw.at(place.shard) : open(-1, HOST_NAME, place.endpoints);
   const users = openOwnUsers(config, raw, rawHost);
   const admitted = (client: ShardClient) => (users === undefined ? client : withAccess(client, users.own));
   const clients = raw.map(admitted);
-  const host = place.kind === "shard" ? clients[place.shard]! : admitted(rawHost);
+  const host = place.kind === "shard" ? clients.at(place.shard) : admitted(rawHost);
   const backend = (index: number, name: string, endpoints: readonly string[]): Backend => ({
     index,
     name: `shard "${name}"`,
     endpoints,
     open: (endpoint) => admitted(open(index, name, endpoint === undefined ? endpoints : [endpoint], QUIET)),
   });
-  const backends = config.shards.map(({ name, endpoints }, index) => backend(index, name, endpoints));
-  if (place.kind === "dedicated") backends.push(backend(-1, HOST_NAME, place.endpoints));
+  const shardBackends = places.map(({ name, endpoints }, index) => backend(index, name, endpoints));
+  const hostBackend = place.kind === "dedicated" ? [backend(-1, HOST_NAME, place.endpoints)] : [];
+  const backends = () => [...shardBackends.all(), ...hostBackend];
   const timeline = new SharedTimeline(
-    clients.length,
+    clients.all().length,
     {
       host: new EtcdHost(host),
       hostShard: host.index,
@@ -84,15 +91,16 @@ export async function connect(
       map: map.text,
       runtime: systemRuntime,
       maps,
-      genesis: () => genesis(clients),
+      genesis: () => genesis(clients.all()),
       accept: (base) => acceptMap(base, map.text),
     },
     (error) => log.fatal({ err: error }, "the timeline cannot continue"),
   );
-  const all = [...new Set([...clients, host])];
+  const all = host.index < 0 ? [...clients.all(), host] : clients.all();
   const disconnect = () => {
     timeline.close();
-    for (const client of all) client.close();
+    for (const client of clients.all()) client.close();
+    host.close();
   };
   const mapId = map.id || 1n;
   return { config, map: map.text, all, clients, host, router, timeline, backends, mapId, users, disconnect };

@@ -6,6 +6,7 @@ import type { Router } from "../../routing/router.js";
 import type { Backend } from "../../services/maintenance.js";
 import type { ShardClient } from "../../shard/client.js";
 import { type GuardedShard, guardShard } from "../../shard/guard.js";
+import type { ShardSet } from "../../shard/shardSet.js";
 import type { Manifest } from "../../snapshot/manifest.js";
 import { type SaveInput, saveSnapshot } from "../../snapshot/save.js";
 import { Code, StatusError, withDetail } from "../../status/error.js";
@@ -28,13 +29,13 @@ import {
 /** The backends of a proxy and their timeline, for the services. */
 export interface Store {
   readonly router: Router & Explain;
-  readonly clients: readonly ShardClient[];
+  readonly clients: ShardSet<ShardClient>;
   /** The timeline host: one of `clients`, or a separate cluster. */
   readonly host: ShardClient;
-  readonly shards: readonly GuardedShard[];
+  readonly shards: ShardSet<GuardedShard>;
   readonly timeline: SharedTimeline;
-  /** The shards in their order, then the timeline host if it is not a shard. */
-  readonly backends: readonly Backend[];
+  /** Returns the shards in index order, then the timeline host if it is not a shard. */
+  backends(): readonly Backend[];
   /** Index of the shard that is the timeline host, or -1. */
   readonly hostShard: number;
   /** Identifies the store permanently; never 0. */
@@ -69,7 +70,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     const shards = guardShards(connections, marked, timeline, log);
     pruner = new Pruner(timeline, shards, systemRuntime, log);
     // A shard that is down is verified when it comes back, before any other request.
-    await Promise.all(shards.map((shard) => verify(shard, unreachable.get(shard.index), log)));
+    await Promise.all(shards.all().map((shard) => verify(shard, unreachable.get(shard.index), log)));
     // While the host is out of space, the store uses the id from before stores had marks.
     const storeId = id === undefined ? mapId : BigInt(`0x${id}`);
     const openAuth = async () => users && openCallers(users, config.auth, host, storeId.toString());
@@ -108,7 +109,7 @@ export async function connectShards(
   log: Log,
 ): Promise<{ shards: readonly ShardClient[]; host: ShardClient; close(): void }> {
   const { clients, host, disconnect } = await connect(config, log);
-  return { shards: clients, host, close: disconnect };
+  return { shards: clients.all(), host, close: disconnect };
 }
 
 /** Saves the store, see `saveSnapshot`. Does not wait for backends that are down. */
@@ -134,7 +135,7 @@ function guardShards(
   { id, host }: MarkedStore,
   timeline: SharedTimeline,
   log: Log,
-): GuardedShard[] {
+): ShardSet<GuardedShard> {
   return clients.map((client, index) =>
     guardShard(
       client,

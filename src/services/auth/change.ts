@@ -29,8 +29,9 @@ export async function change(
   request: Uint8Array,
   admitted?: Promise<void>,
 ): Promise<Uint8Array> {
-  const { shards, lock, identity, timeline } = context;
+  const { lock, identity, timeline } = context;
   const run = async (deadline: number) => {
+    const shards = context.shards.all();
     await checkQuorums(shards);
     const options = changeOptions(call, deadline);
     const [first, ...others] = shards;

@@ -3,6 +3,7 @@ import type { ProxyCaller } from "../../auth/proxyCaller.js";
 import type { Call } from "../../rpc/call.js";
 import { describeShard } from "../../shard/name.js";
 import type { CallOptions, Shard } from "../../shard/shard.js";
+import type { ShardSet } from "../../shard/shardSet.js";
 import { Code, type StatusError } from "../../status/error.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { Identity } from "../identity.js";
@@ -15,8 +16,8 @@ export interface AuthAccess {
 }
 
 export interface AuthDeps {
-  /** In configured order, guarded. */
-  readonly shards: readonly Shard[];
+  /** Guarded. */
+  readonly shards: ShardSet;
   /** The timeline host. */
   readonly host: Shard;
   readonly timeline: Pick<Timeline, "head" | "refresh" | "beginWrite">;

@@ -16,7 +16,7 @@ const ROOT = "root";
  * own user with the role root. Without it the proxies could no longer use the shard.
  */
 export async function enable(context: AuthContext, call: Call): Promise<Uint8Array> {
-  const { shards, access, lock, identity, timeline } = context;
+  const { access, lock, identity, timeline } = context;
   if (access === undefined) {
     throw new StatusError(
       Code.FAILED_PRECONDITION,
@@ -25,6 +25,7 @@ export async function enable(context: AuthContext, call: Call): Promise<Uint8Arr
     );
   }
   await lock.run(call, async (deadline) => {
+    const shards = context.shards.all();
     await checkQuorums(shards);
     for (const shard of shards) await checkUsers(shard, call, access.own);
     const options = changeOptions(call, deadline);

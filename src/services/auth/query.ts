@@ -30,7 +30,7 @@ export async function query(
 ): Promise<Uint8Array> {
   const { shards, identity, timeline } = context;
   const answers = await Promise.all(
-    shards.map(async (shard): Promise<Answer> => {
+    shards.all().map(async (shard): Promise<Answer> => {
       try {
         const response = await shard.call(path, request, queryOptions(call));
         return { shard, body: bodyOf(path, response), error: undefined };
@@ -77,7 +77,9 @@ function difference(one: Answer, other: Answer): StatusError {
 export async function status(context: AuthContext, call: Call, request: Uint8Array): Promise<Uint8Array> {
   const { shards, identity, timeline } = context;
   const all = await Promise.all(
-    shards.map(async (shard) => ({ name: describeShard(shard), ...(await statusOf(shard, call, request)) })),
+    shards.all().map(async (shard) => {
+      return { name: describeShard(shard), ...(await statusOf(shard, call, request)) };
+    }),
   );
   const on = all.filter(({ enabled }) => enabled).map(({ name }) => name);
   const off = all.filter(({ enabled }) => !enabled).map(({ name }) => name);

@@ -47,12 +47,12 @@ export class Compactor {
 
   private async compact(call: Call, { revision, physical }: CompactionRequest): Promise<Uint8Array> {
     const { timeline, shards, identity } = this.context;
-    if (call.caller !== undefined) await Promise.all(shards.map((shard) => this.admit(call, shard)));
+    if (call.caller !== undefined) await Promise.all(shards.all().map((shard) => this.admit(call, shard)));
     await timeline.beginWrite(true);
     if (revision > timeline.head) throw etcd.futureRevision();
     if (revision <= timeline.compactRevision) throw etcd.compacted();
     // Read before the entry is made, because the timeline may forget older revisions after it.
-    const targets = shards.map((shard) => ({ shard, at: timeline.lastAt(revision, shard.index) }));
+    const targets = shards.all().map((shard) => ({ shard, at: timeline.lastAt(revision, shard.index) }));
     if (!(await timeline.compact(revision))) throw etcd.compacted();
     const failures = await Promise.all(
       targets.map(({ shard, at }) => this.compactNow(call, shard, at, physical)),

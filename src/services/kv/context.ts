@@ -1,7 +1,7 @@
 import type { Logger } from "../../ops/log.js";
 import type { Router } from "../../routing/router.js";
-import { byIndex } from "../../shard/byIndex.js";
 import type { Shard } from "../../shard/shard.js";
+import type { ShardSet } from "../../shard/shardSet.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { ToRevision } from "../../wire/rewrite.js";
 import type { Identity } from "../identity.js";
@@ -34,8 +34,8 @@ export interface LeasePlacer {
 export interface KvDeps {
   readonly router: Router;
   readonly timeline: Timeline;
-  /** In configured order, guarded (`guardShard`). */
-  readonly shards: readonly Shard[];
+  /** Guarded (`guardShard`). */
+  readonly shards: ShardSet;
   readonly identity: Identity;
   readonly leases: LeasePlacer;
   readonly limits: KvLimits;
@@ -54,14 +54,18 @@ export interface KvContext extends KvDeps {
 
 export function createContext(deps: KvDeps): KvContext {
   const { timeline, shards } = deps;
-  const toRevision = shards.map((_, shard) => (revision: number) => timeline.toRevision(shard, revision));
+  const toRevision = shards.map(
+    (_, shard): ToRevision =>
+      (revision) =>
+        timeline.toRevision(shard, revision),
+  );
   const pointReads = shards.map((shard) => new PointReads(shard, deps));
-  const shardAt = (index: number) => byIndex(shards, index);
+  const shardAt = (index: number) => shards.at(index);
   return {
     ...deps,
     shardAt,
-    revisionsOf: (shard) => byIndex(toRevision, shard),
-    pointReadsOf: (shard) => byIndex(pointReads, shard),
+    revisionsOf: (shard) => toRevision.at(shard),
+    pointReadsOf: (shard) => pointReads.at(shard),
     probes: new ShardProbes(timeline, shardAt),
     recentWrites: new RecentWrites(),
   };

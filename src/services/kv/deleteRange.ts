@@ -45,7 +45,7 @@ async function nothingDeleted(
   request: DeleteRangeRequest,
 ): Promise<Uint8Array> {
   if (call.caller !== undefined) {
-    await mayCarryOut(context.shardAt(0), call, [], [{ kind: "deleteRange", request }]);
+    await mayCarryOut(context.shards.first, call, [], [{ kind: "deleteRange", request }]);
   }
   return atHead(context, call, false, [], async (head) => context.identity.header(head));
 }

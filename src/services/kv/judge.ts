@@ -1,6 +1,7 @@
 import { mayCarryOut, mayRead } from "../../auth/permission.js";
 import type { Call, UnaryHandler } from "../../rpc/call.js";
 import { isDenied } from "../../shard/access.js";
+import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import type { KeyRange } from "../../wire/keyRange.js";
 import { DeleteRangeRequest, EMPTY, PutRequest, RangeRequest, TxnRequest } from "../../wire/messages.js";
@@ -53,7 +54,8 @@ export async function mayMake(
   bytes: Uint8Array,
   shard?: number,
 ): Promise<void> {
-  const at = (range: KeyRange | undefined) => context.shardAt(shard ?? shardOf(context, range));
+  const at = (range: KeyRange | undefined) =>
+    shard === undefined ? judgeOf(context, range) : context.shardAt(shard);
   if (path === KV.Range) {
     const request = RangeRequest.decode(bytes);
     checkRange(request);
@@ -76,11 +78,11 @@ export async function mayMake(
   }
 }
 
-/** The first shard that can have keys of a range, or shard 0 where none can. */
-function shardOf({ router }: KvContext, range: KeyRange | undefined): number {
+/** The first shard that can have keys of a range, or simply the first one where none can. */
+function judgeOf({ router, shards }: KvContext, range: KeyRange | undefined): Shard {
   const seen = range && visible(range);
-  const [first = 0] = seen === undefined ? [] : shardsOfRange(router, seen);
-  return first;
+  const [first] = seen === undefined ? [] : shardsOfRange(router, seen);
+  return first === undefined ? shards.first : shards.at(first);
 }
 
 /** A read of the previous values that a write returns. In a transaction, etcd 3.4 judges that only as an operation. */

@@ -178,7 +178,7 @@ async function rangeOverShards(
 ): Promise<Uint8Array> {
   const { timeline, identity } = context;
   // An empty range concerns no shard, so one has to judge the client explicitly.
-  if (shards.length === 0 && call.caller !== undefined) await mayRead(context.shardAt(0), call, request);
+  if (shards.length === 0 && call.caller !== undefined) await mayRead(context.shards.first, call, request);
   const local = request.serializable && rangeHorizon(request) <= timeline.head;
   return atHead(context, call, local, request.revision > 0 ? [] : shards, async (head) => {
     checkReadable(request.revision, timeline);

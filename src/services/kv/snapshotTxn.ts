@@ -39,7 +39,7 @@ export async function txnOnSnapshot(
   const { timeline, identity } = context;
   if (call.caller !== undefined) {
     // As in etcd, both branches need permission. Each shard that is read also judges its part.
-    await mayCarryOut(context.shardAt(0), call, request.compare, request.success, request.failure);
+    await mayCarryOut(context.shards.first, call, request.compare, request.success, request.failure);
   }
   const local = serializable && txnHorizon(request) <= timeline.head;
   return atHead(context, call, local, shards, async (head) => {

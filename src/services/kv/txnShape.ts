@@ -1,4 +1,5 @@
 import type { Router } from "../../routing/router.js";
+import type { ShardSet } from "../../shard/shardSet.js";
 import { Code, StatusError } from "../../status/error.js";
 import { KEY_ALONE, type KeyRange } from "../../wire/keyRange.js";
 import type { TxnRequest } from "../../wire/messages.js";
@@ -95,13 +96,11 @@ const MAX_NAMED = 8;
 export function acrossShards(
   request: TxnRequest,
   router: Router,
-  shards: readonly { name: string }[],
+  shards: ShardSet<{ readonly name: string }>,
 ): StatusError {
   const places = new Map<string, string>();
   for (const { range } of touches(request)) {
-    const on = shardsOf(range, router)
-      .flatMap((shard) => shards[shard] ?? [])
-      .map(({ name }) => `"${name}"`);
+    const on = shardsOf(range, router).map((shard) => `"${shards.at(shard).name}"`);
     if (on.length === 0) continue;
     places.set(quoteRange(range), on.length === 1 ? `shard ${on[0]}` : `shards ${on.join(", ")}`);
   }

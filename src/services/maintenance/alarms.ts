@@ -24,19 +24,19 @@ interface Alarmed extends Pick<Shard, "call"> {
  * alarm that a cluster does not have changes nothing.
  */
 export class Alarms {
-  /** The shards, then a dedicated timeline host. */
-  private readonly clusters: readonly Alarmed[];
+  /** The timeline host, if it is not a shard. */
+  private readonly dedicated: readonly Alarmed[];
   /** The alarms that were logged last, by cluster. */
   private readonly logged = new Map<Alarmed, string>();
 
   constructor(private readonly deps: MaintenanceDeps) {
-    const { shards, host, hostShard } = deps;
-    const dedicated = { index: -1, name: "timeline host", call: host.call.bind(host) };
-    this.clusters = hostShard < 0 ? [...shards, dedicated] : shards;
+    const { host, hostShard } = deps;
+    this.dedicated = hostShard < 0 ? [{ index: -1, name: "timeline host", call: host.call.bind(host) }] : [];
   }
 
   async answer(call: Call, bytes: Uint8Array): Promise<Uint8Array> {
-    const { shards, timeline, identity } = this.deps;
+    const { timeline, identity } = this.deps;
+    const shards = this.deps.shards.all();
     const { action, alarm } = AlarmRequest.decode(bytes);
     if (action < AlarmAction.GET || action > AlarmAction.DEACTIVATE) {
       throw new StatusError(Code.INVALID_ARGUMENT, `etcd-braid: there is no alarm action ${action}`);
@@ -55,10 +55,11 @@ export class Alarms {
     // A dedicated timeline host is called as the proxy itself, so only if a shard has let the client and none has refused.
     const refused = outcomes.some(({ error }) => error !== undefined && isDenied(error));
     if (!refused && outcomes.some(({ error }) => error === undefined)) {
-      outcomes.push(...(await ask(this.clusters.slice(shards.length))));
+      outcomes.push(...(await ask(this.dedicated)));
     }
     if (action === AlarmAction.GET) {
-      for (const [i, cluster] of this.clusters.entries()) this.log(cluster, outcomes[i]?.value);
+      for (const [i, cluster] of [...shards, ...this.dedicated].entries())
+        this.log(cluster, outcomes[i]?.value);
     }
     const alarms = distinct(valuesOf(outcomes).flat());
     return Buffer.concat([identity.header(timeline.head), AlarmResponse.encode({ alarms })]);

@@ -1,6 +1,7 @@
 import type { Logger } from "../../ops/log.js";
 import type { Call, UnaryHandler } from "../../rpc/call.js";
 import type { CallOptions, Shard } from "../../shard/shard.js";
+import type { ShardSet } from "../../shard/shardSet.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { CompactionTimeline } from "../../watch/compaction.js";
 import type { Identity } from "../identity.js";
@@ -18,9 +19,9 @@ export interface Backend {
 }
 
 export interface MaintenanceDeps {
-  readonly shards: readonly Shard[];
-  /** The shards in configured order, then a dedicated timeline host. */
-  readonly backends: readonly Backend[];
+  readonly shards: ShardSet;
+  /** Returns the shards in index order, then a dedicated timeline host. */
+  backends(): readonly Backend[];
   readonly timeline: Pick<Timeline, "head" | "sync" | "raftTerm"> & CompactionTimeline;
   /** The handler of KV.Range for clients. */
   readonly range: UnaryHandler;

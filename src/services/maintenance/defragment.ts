@@ -35,7 +35,7 @@ export class Defragmenter {
   /** The response is empty, without header, as in etcd. Rejects if a member has failed, but only after all were tried. */
   async answer(call: Call): Promise<Uint8Array> {
     // Checked before the request waits, because it makes others wait.
-    await mayMaintain(this.deps.shards, call);
+    await mayMaintain(this.deps.shards.all(), call);
     const turn = this.last.then(() => this.all(call));
     this.last = turn.catch(() => undefined);
     return turn;
@@ -52,7 +52,7 @@ export class Defragmenter {
 
   private async allAlone(call: Call): Promise<Uint8Array> {
     const outcomes: Outcome<void>[] = [];
-    for (const backend of this.deps.backends) {
+    for (const backend of this.deps.backends()) {
       for (const member of await membersOf(backend, optionsFor(call, true, backend))) {
         // The client has cancelled. No further member is begun.
         if (call.cancelled) return EMPTY;

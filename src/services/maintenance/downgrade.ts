@@ -20,7 +20,7 @@ export async function downgrade(deps: MaintenanceDeps, call: Call, bytes: Uint8A
 }
 
 async function askAll(
-  { backends, shards }: MaintenanceDeps,
+  { backends }: MaintenanceDeps,
   call: Call,
   request: Uint8Array,
 ): Promise<DowngradeResponse[]> {
@@ -34,7 +34,8 @@ async function askAll(
         ),
     );
   // A dedicated timeline host is called as the proxy itself, so only after all shards have let the client.
-  const answers = valuesOf(await ask(backends.slice(0, shards.length)));
-  answers.push(...valuesOf(await ask(backends.slice(shards.length))));
+  const all = backends();
+  const answers = valuesOf(await ask(all.filter(({ index }) => index >= 0)));
+  answers.push(...valuesOf(await ask(all.filter(({ index }) => index < 0))));
   return answers.map((answer) => DowngradeResponse.decode(answer));
 }

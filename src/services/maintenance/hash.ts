@@ -58,7 +58,7 @@ export class KvHash {
 
   /** Rejects unless all shards let the client compute hashes. */
   private async admit(call: Call): Promise<void> {
-    const outcomes = await askEach(this.deps.shards, describeShard, async (shard) => {
+    const outcomes = await askEach(this.deps.shards.all(), describeShard, async (shard) => {
       try {
         await shard.call(Maintenance.HashKV, IN_THE_FUTURE, optionsFor(call, true));
       } catch (reason) {
@@ -70,9 +70,9 @@ export class KvHash {
 
   private async answerInTurn(call: Call, wanted: number): Promise<Uint8Array> {
     const { timeline, identity, shards } = this.deps;
-    const all = shards.map(({ index }) => index);
     for (let round = 1; ; round++) {
       await timeline.sync();
+      const all = shards.all().map(({ index }) => index);
       const compacted = await this.compactions.firstServed(all, timeline.compactRevision);
       if (wanted > timeline.head) throw etcd.futureRevision();
       if (wanted > 0 && wanted < compacted) throw etcd.compacted();
@@ -111,7 +111,7 @@ export class KvHash {
   /** Whether the shards' etcds report the revision of a hash. They do since 3.6. */
   private async reportsRevision(): Promise<boolean> {
     const ask = (shard: Shard) => shard.call(Maintenance.Status, EMPTY, { idempotent: true });
-    const answers = await Promise.all(this.deps.shards.map(ask));
+    const answers = await Promise.all(this.deps.shards.all().map(ask));
     return since36(answers.map((answer) => StatusResponse.decode(answer))).storageVersion !== undefined;
   }
 
@@ -125,7 +125,7 @@ export class KvHash {
 /** Hash of all data of the shards. As in etcd, it depends on the members that answer and on writes in progress. */
 export async function hash(deps: MaintenanceDeps, call: Call): Promise<Uint8Array> {
   const { shards, timeline, identity } = deps;
-  const outcomes = await askEach(shards, describeShard, async (shard) => {
+  const outcomes = await askEach(shards.all(), describeShard, async (shard) => {
     const answer = await shard.call(Maintenance.Hash, EMPTY, optionsFor(call, true));
     return HashResponse.decode(answer).hash;
   });

@@ -14,10 +14,11 @@ import { askEach, valuesOf } from "./outcomes.js";
  * transferees.
  */
 export async function moveLeader(deps: MaintenanceDeps, call: Call, bytes: Uint8Array): Promise<Uint8Array> {
-  const { backends, shards, identity, log } = deps;
+  const { shards, identity, log } = deps;
   const { targetId } = MoveLeaderRequest.decode(bytes);
-  await mayMoveLeaders(shards, call);
+  await mayMoveLeaders(shards.all(), call);
   if (targetId === identity.memberId) return EMPTY;
+  const backends = deps.backends();
   const outcomes = await askEach(
     backends,
     ({ name }) => name,

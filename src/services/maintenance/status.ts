@@ -26,7 +26,8 @@ export class StoreStatus {
   constructor(private readonly deps: MaintenanceDeps) {}
 
   async answer(call: Call): Promise<Uint8Array> {
-    const { shards, timeline, identity } = this.deps;
+    const { timeline, identity } = this.deps;
+    const shards = this.deps.shards.all();
     const [syncFailure, ...errorsByShard] = await Promise.all([
       inTime("the timeline host", timeline.sync()).then(
         () => undefined,

@@ -2,7 +2,7 @@ import { mayRead } from "../../auth/permission.js";
 import type { Router } from "../../routing/router.js";
 import type { Call } from "../../rpc/call.js";
 import { problemOf } from "../../shard/access.js";
-import type { Shard } from "../../shard/shard.js";
+import type { ShardSet } from "../../shard/shardSet.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import type { WatchCreateRequest } from "../../wire/messages.js";
@@ -14,7 +14,7 @@ import { rangeOf } from "./request.js";
  * checks whether the client may read it. A failure of a shard only counts when no other shard lets the client.
  */
 export async function admission(
-  shards: readonly Shard[],
+  shards: ShardSet,
   router: Router,
   call: Call,
   request: WatchCreateRequest,
@@ -23,7 +23,7 @@ export async function admission(
   const seen = visible(range);
   const concerned = new Set(seen === undefined ? [] : shardsOfRange(router, seen));
   // Without any shard, the first one checks the client.
-  const asked = concerned.size === 0 ? shards.slice(0, 1) : shards.filter((_, index) => concerned.has(index));
+  const asked = concerned.size === 0 ? [shards.first] : [...concerned].map((index) => shards.at(index));
   const outcomes = await Promise.allSettled(
     asked.map((shard) => mayRead(shard, { caller: call.caller }, seen ?? range)),
   );

@@ -1,7 +1,7 @@
 import type { Config } from "../../config/types.js";
 import type { Router } from "../../routing/router.js";
 import type { ServerStream } from "../../rpc/call.js";
-import type { Shard } from "../../shard/shard.js";
+import type { ShardSet } from "../../shard/shardSet.js";
 import { StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import type { Timeline } from "../../timeline/view.js";
@@ -17,7 +17,7 @@ import { describeWatch } from "./request.js";
 
 export interface SessionDeps {
   /** In configured order. */
-  readonly shards: readonly Shard[];
+  readonly shards: ShardSet;
   readonly timeline: Timeline;
   readonly router: Router;
   readonly identity: Identity;
