@@ -1,27 +1,16 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { packageRoot } from "../../src/ops/package.js";
+import { pages, readPage } from "./pages.js";
 
 const INDEX = "docs/README.md";
 
 const CODE_BLOCK = /^```[\s\S]*?^```/gm;
 
-/** Paths from the package's root; without folders that are installed, built or hidden. */
-function pagesIn(folder: string): string[] {
-  return readdirSync(join(packageRoot, folder), { withFileTypes: true }).flatMap((entry) => {
-    const path = join(folder, entry.name);
-    if (!entry.isDirectory()) return path.endsWith(".md") ? [path] : [];
-    return /^\.|^(?:node_modules|dist)$/.test(entry.name) ? [] : pagesIn(path);
-  });
-}
-
-const pages = pagesIn("");
-
 /** A page without its blocks of code. */
-const textOf = (page: string): string =>
-  readFileSync(join(packageRoot, page), "utf8").replace(CODE_BLOCK, "");
+const textOf = (page: string): string => readPage(page).replace(CODE_BLOCK, "");
 
 interface Link {
   readonly page: string;
