@@ -64,10 +64,24 @@ export class OffsetTable {
     return 0;
   }
 
-  /** All offsets of a shard. */
-  list(shard: number): Offsets {
+  /** The offsets of a shard, from number `from` up to number `to`, not included; by default all. */
+  list(shard: number, from = 0, to = Number.POSITIVE_INFINITY): Offsets {
     const known = this.shards.get(shard);
-    return { lives: [...(known?.lives ?? [])], offsets: [...(known?.offsets ?? [])] };
+    return {
+      lives: [...(known?.lives.subarray(from, to) ?? [])],
+      offsets: [...(known?.offsets.subarray(from, to) ?? [])],
+    };
+  }
+
+  /** A table without the offsets of each shard that `prune` would drop. */
+  pruned(untils: readonly number[], live: readonly ReadonlySet<number>[]): OffsetTable {
+    const table = new OffsetTable();
+    for (const shard of this.shardIndices) {
+      table.add(shard, this.list(shard));
+      const [until, alive] = [untils[shard], live[shard]];
+      if (until !== undefined && alive !== undefined) table.prune(shard, until, alive);
+    }
+    return table;
   }
 
   /** Drops the offsets of lives up to `until` (a shard revision) that are not in `live`; see `TwinTable.prune`. */

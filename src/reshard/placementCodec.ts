@@ -1,12 +1,11 @@
 import { boundOf, boundText, keyOf, type PlanShard } from "./change.js";
 import { OffsetTable } from "./offsets.js";
-import { decodePairs, encodePairs } from "./pairs.js";
 import type { Move, PlacementState, Plan } from "./placement.js";
 import { TwinTable } from "./twins.js";
 
 /*
- * The JSON of a placement, for a base. Map texts are in one list that the rest refers to by index, because all moves of a
- * plan name the same two.
+ * The JSON of a placement, for a base, without its twins and version offsets (importsCodec.ts). Map texts are in one list that
+ * the rest refers to by index, because all moves of a plan name the same two.
  */
 
 interface PlacementJson {
@@ -36,11 +35,9 @@ interface PlacementJson {
     readies: [number, number][];
     ended: (string | null)[];
   }[];
-  twins: [shard: number, pairs: string][];
-  offsets: [shard: number, pairs: string][];
 }
 
-/** Encodes a placement as JSON text. */
+/** Encodes a placement as JSON text, without twins and version offsets. */
 export function encodePlacement(state: Readonly<PlacementState>): string {
   const maps: string[] = [];
   const mapOf = (text: string): number => {
@@ -84,31 +81,13 @@ export function encodePlacement(state: Readonly<PlacementState>): string {
       readies: [...move.readies],
       ended: move.ended.map(boundText),
     })),
-    twins: state.twins.shardIndices.map((shard) => {
-      const { shardRevisions, revisions } = state.twins.list(shard);
-      return [shard, encodePairs(shardRevisions, revisions).toString("base64")];
-    }),
-    offsets: state.offsets.shardIndices.map((shard) => {
-      const { lives, offsets } = state.offsets.list(shard);
-      return [shard, encodePairs(lives, offsets).toString("base64")];
-    }),
   };
   return JSON.stringify(json);
 }
 
-/** Decodes the result of `encodePlacement`. Throws a SyntaxError for invalid JSON, damaged lists and missing maps. */
+/** Decodes the result of `encodePlacement`. Throws a SyntaxError for invalid JSON and missing maps. */
 export function decodePlacement(text: string): PlacementState {
   const json = JSON.parse(text) as PlacementJson;
-  const twins = new TwinTable();
-  for (const [shard, pairs] of json.twins) {
-    const { ascending, values } = decodePairs(Buffer.from(pairs, "base64"));
-    twins.add(shard, { shardRevisions: ascending, revisions: values });
-  }
-  const offsets = new OffsetTable();
-  for (const [shard, pairs] of json.offsets) {
-    const { ascending, values } = decodePairs(Buffer.from(pairs, "base64"));
-    offsets.add(shard, { lives: ascending, offsets: values });
-  }
   return {
     shards: [...json.shards],
     plans: json.plans,
@@ -130,8 +109,8 @@ export function decodePlacement(text: string): PlacementState {
         ended: move.ended.map(keyOf),
       }),
     ),
-    twins,
-    offsets,
+    twins: new TwinTable(),
+    offsets: new OffsetTable(),
   };
 }
 

@@ -139,9 +139,31 @@ export class TwinTable {
     return found;
   }
 
-  /** All twins of a shard. */
-  list(shard: number): Twins {
-    return (this.shards.get(shard) ?? []).map(listOf).reduce(join, NO_TWINS);
+  /** The twins of a shard, from number `from` up to number `to`, not included; by default all. */
+  list(shard: number, from = 0, to = Number.POSITIVE_INFINITY): Twins {
+    const shardRevisions: number[] = [];
+    const revisions: number[] = [];
+    let first = 0;
+    for (const block of this.shards.get(shard) ?? []) {
+      const end = Math.min(block.count, to - first);
+      for (let index = Math.max(0, from - first); index < end; index++) {
+        shardRevisions.push(block.shardRevision(index));
+        revisions.push(block.revision(index));
+      }
+      first += block.count;
+    }
+    return { shardRevisions, revisions };
+  }
+
+  /** A table without the twins of each shard that `prune` would drop. */
+  pruned(untils: readonly number[], live: readonly ReadonlySet<number>[]): TwinTable {
+    const table = new TwinTable();
+    for (const shard of this.shardIndices) {
+      table.add(shard, this.list(shard));
+      const [until, alive] = [untils[shard], live[shard]];
+      if (until !== undefined && alive !== undefined) table.prune(shard, until, alive);
+    }
+    return table;
   }
 
   /**
@@ -160,8 +182,6 @@ export class TwinTable {
     });
   }
 }
-
-const NO_TWINS: Twins = { shardRevisions: [], revisions: [] };
 
 function listOf(block: Block): Twins {
   const indices = [...block.order.keys()];

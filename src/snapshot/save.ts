@@ -1,6 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import type { PlacementState } from "../reshard/placement.js";
+import { parseMap } from "../routing/fingerprint.js";
 import type { Shard } from "../shard/shard.js";
 import type { SharedTimeline } from "../timeline/timeline.js";
 import { StatusResponse } from "../wire/messages.js";
@@ -104,7 +106,7 @@ async function takeCut({ clusters, timeline }: SaveInput): Promise<Cut> {
     clusters.map(async (cluster) => {
       const { clusterId, revision } = peekHeader(await cluster.call(KV.Range, PROBE, READ));
       if (cluster.index < 0) return;
-      if (timeline.log.base.clusterIds[cluster.index] !== clusterId.toString()) {
+      if (timeline.placement.shards[cluster.index]?.clusterId !== clusterId.toString()) {
         throw new SnapshotError(`shard "${cluster.name}" is not the etcd cluster that belongs to the store`);
       }
       await timeline.seal(cluster.index, revision, false);
@@ -113,11 +115,31 @@ async function takeCut({ clusters, timeline }: SaveInput): Promise<Cut> {
   await timeline.sync();
   // No await here: all values are of one moment.
   const { base, fold } = timeline.log;
+  refuseMoving(fold.store.placement, clusters);
   return {
     revision: fold.head,
     revisions: clusters.map(({ index }) => (index < 0 ? Number.POSITIVE_INFINITY : fold.cut(index))),
     timeline: encodeTimeline(base, fold.store),
   };
+}
+
+/** Refuses stores whose keys are moving, and those with keys on clusters that are not among `clusters`. */
+function refuseMoving({ plan, inForce, moves, shards }: PlacementState, clusters: readonly Shard[]): void {
+  if (plan !== undefined) {
+    throw new SnapshotError(
+      `plan ${plan.number} is moving keys between shards: save the snapshot when it is done, or turn it back`,
+    );
+  }
+  const saved = new Set(clusters.map(({ name }) => name));
+  const needed = parseMap(inForce).shards.map(({ name }) => name);
+  for (const { stops } of moves) {
+    for (const index of stops.keys()) needed.push(...shards.slice(index, index + 1).map(({ name }) => name));
+  }
+  const missing = needed.find((name) => !saved.has(name));
+  if (missing === undefined) return;
+  throw new SnapshotError(
+    `shard "${missing}" has keys of the store, or had them at revisions that are not compacted yet, but it is not configured`,
+  );
 }
 
 interface Attempt {

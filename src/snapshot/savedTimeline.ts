@@ -11,7 +11,8 @@ export interface SavedTimeline {
 
 /** The timeline as one file: a base without separate parts. */
 export function encodeTimeline(base: Base, state: StoreState): Uint8Array {
-  const whole = { ...base, segmentParts: [], segmentsInParts: 0 };
+  const { placement: _, ...rest } = base;
+  const whole = { ...rest, segmentParts: [], segmentsInParts: 0 };
   return encodeBase(whole, state, Number.POSITIVE_INFINITY, () => "").value;
 }
 
@@ -55,8 +56,8 @@ export function restoredLog(
     covers: hostRevision,
     state: {
       timeline: { ...timeline, cut, hidden: [], revision, compactRevision },
-      placement,
-      // gen on the shards keeps its positions, so those of later changes must be above them.
+      placement: { ...placement, moves: placement.moves.filter((move) => move.revision >= compactRevision) },
+      // The placement refers to positions, and those of later changes must be above them.
       positionOffset: Math.max(0, placement.position - hostRevision),
     },
     parts: new Map(),

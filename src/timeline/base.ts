@@ -1,3 +1,4 @@
+import { decodeImports, encodeImports, type ImportCount } from "../reshard/importsCodec.js";
 import { firstPlacement, type PlacementState } from "../reshard/placement.js";
 import { decodePlacement, encodePlacement } from "../reshard/placementCodec.js";
 import { parseMap } from "../routing/fingerprint.js";
@@ -8,12 +9,12 @@ import type { StoreState } from "./storeFold.js";
 /**
  * A base: the fold up to host revision `covers`. Recovery reads the base and the entries above it.
  *
- * Old segments are in immutable parts, so that the cost of a new base depends only on what is new. The rest (recent
- * segments, lease placements, the placement of keys) is in the base's own value or, when that would be too large, in
- * further parts.
+ * Old segments and imports are in immutable parts, so that the cost of a new base depends only on what is new. The rest
+ * (recent segments and imports, lease placements, the placement of keys) is in the base's own value or, when that would be too
+ * large, in further parts.
  */
 export interface Base {
-  /** 2 since just before the first change of the placement; a base of format 1 has no placement. */
+  /** 1 until the first change of the placement is proposed, then 2. Only format 2 holds a placement. */
   readonly format: 1 | 2;
   /** Number of this base. The keys of entries name the epoch of the base that their writer knew. */
   readonly epoch: number;
@@ -29,23 +30,48 @@ export interface Base {
   readonly prunedCount: number;
   /** Compaction revision that the last pruning was for. */
   readonly prunedAt: number;
-  /** The first shard map of the store, as canonical text. */
+  /** The shard map in force as canonical text. */
   readonly map: string;
+  /** Present in format 2. */
+  readonly placement?: PlacementHead;
   /** Cluster id of each shard, decimal. */
   readonly clusterIds: readonly string[];
   /** The store's id, once all shards carry their marks (mark.ts). From then on, a shard without a mark has lost its data. */
   readonly store?: string;
 }
 
+/** Where the older imports of a base are. */
+export interface ImportParts {
+  /** Part keys of the full blocks of twins and version offsets, oldest first. */
+  readonly importParts: readonly string[];
+  /** Number of twins and offsets in these parts: the oldest ones of each shard. */
+  readonly importsInParts: readonly ImportCount[];
+}
+
+/** What a base says about the placement of keys, without its state. */
+export interface PlacementHead extends ImportParts {
+  /** Names of all shards that the store has had, by index. */
+  readonly shards: readonly string[];
+  /** The map that the active plan leads to or, after it was turned back, comes from. Absent without a plan. */
+  readonly otherMap?: string;
+}
+
+/** A base to encode: without what follows from its fold. */
+export type NewBase = Omit<Base, "placement"> & { readonly placement?: ImportParts };
+
+const NO_PARTS: ImportParts = { importParts: [], importsInParts: [] };
+
 export interface PartSizes {
   /** Segments in a part. */
   readonly segments: number;
+  /** Twins and version offsets in a part. */
+  readonly imports: number;
   /** Largest value of one key, in bytes. */
   readonly bytes: number;
 }
 
-/** Far below etcd's request limit of 1.5 MiB: a segment takes about 4 bytes, and 32 at most. */
-export const PART_SIZES: PartSizes = { segments: 8192, bytes: 512 * 1024 };
+/** Far below etcd's request limit of 1.5 MiB: a segment takes about 4 bytes, and 32 at most; a twin about 4, and 16 at most. */
+export const PART_SIZES: PartSizes = { segments: 8192, imports: 32_768, bytes: 512 * 1024 };
 
 interface BaseJson extends Base {
   readonly revision: number;
@@ -56,8 +82,9 @@ interface BaseJson extends Base {
   readonly segments: number;
   /** Bytes of the lease placements. */
   readonly placementBytes: number;
-  /** Bytes of the placement of keys, in format 2. */
+  /** Bytes of the placement of keys and, after it, of recent imports; in format 2. */
   readonly keyPlacementBytes?: number;
+  readonly importBytes?: number;
   /** In format 2; see `StoreState`. */
   readonly positionOffset?: number;
   /** Part keys that hold the bytes after this JSON, when they are not in the base's own value. */
@@ -72,25 +99,33 @@ export interface EncodedBase {
 
 const EMPTY = Buffer.alloc(0);
 
-/** Encodes a base with its fold. What exceeds `maxBytes` goes into parts, whose keys `blobKey` makes. */
+/**
+ * Encodes a base with its fold. In format 2, map and placement head follow from the fold, except for the part keys. What exceeds `maxBytes` goes
+ * into parts, whose keys `blobKey` makes.
+ */
 export function encodeBase(
-  base: Base,
+  base: NewBase,
   { timeline: state, placement, positionOffset }: StoreState,
   maxBytes: number,
   blobKey: () => string,
 ): EncodedBase {
   const placements = encodePlacements(state.placements);
   const recent = encodeSegments(state.table, base.segmentsInParts, state.table.count);
-  const keyPlacement = base.format === 2 ? Buffer.from(encodePlacement(placement)) : EMPTY;
-  const rest = Buffer.concat([placements, keyPlacement, recent]);
+  const isPlaced = base.format === 2;
+  const { placement: parts = NO_PARTS, ...rest } = base;
+  const head = isPlaced ? headOf(placement, parts) : undefined;
+  const keyPlacement = isPlaced ? Buffer.from(encodePlacement(placement)) : EMPTY;
+  const imports = isPlaced ? encodeImports(placement, parts.importsInParts).bytes : EMPTY;
+  const bytes = Buffer.concat([placements, keyPlacement, imports, recent]);
   const blob: { key: string; value: Uint8Array }[] = [];
-  if (rest.length > maxBytes) {
-    for (let at = 0; at < rest.length; at += maxBytes) {
-      blob.push({ key: blobKey(), value: rest.subarray(at, at + maxBytes) });
+  if (bytes.length > maxBytes) {
+    for (let at = 0; at < bytes.length; at += maxBytes) {
+      blob.push({ key: blobKey(), value: bytes.subarray(at, at + maxBytes) });
     }
   }
   const json: BaseJson = {
-    ...base,
+    ...rest,
+    ...head,
     revision: state.revision,
     cut: [...state.cut],
     hidden: [...state.hidden],
@@ -98,13 +133,35 @@ export function encodeBase(
     raftTerm: state.raftTerm,
     segments: state.table.count,
     placementBytes: placements.length,
-    ...(base.format === 2 && { keyPlacementBytes: keyPlacement.length, positionOffset }),
+    ...(isPlaced && {
+      keyPlacementBytes: keyPlacement.length,
+      importBytes: imports.length,
+      positionOffset,
+    }),
     blobParts: blob.map((part) => part.key),
   };
   const text = Buffer.from(JSON.stringify(json));
   const length = Buffer.alloc(4);
   length.writeUInt32BE(text.length);
-  return { value: Buffer.concat([length, text, ...(blob.length > 0 ? [] : [rest])]), blob };
+  return { value: Buffer.concat([length, text, ...(blob.length > 0 ? [] : [bytes])]), blob };
+}
+
+/** What a base of format 2 says about the placement of keys. */
+function headOf(
+  { inForce, plan, shards }: PlacementState,
+  { importParts, importsInParts }: ImportParts,
+): Required<Pick<Base, "map" | "clusterIds" | "placement">> {
+  const otherMap = plan?.below === inForce ? plan.above : plan?.below;
+  return {
+    map: inForce,
+    clusterIds: shards.map(({ clusterId }) => clusterId),
+    placement: {
+      shards: shards.map(({ name }) => name),
+      ...(otherMap !== undefined && { otherMap }),
+      importParts,
+      importsInParts,
+    },
+  };
 }
 
 /** Decodes a base without its fold, which a proxy that follows the log already has. */
@@ -131,8 +188,9 @@ export function decodeBase(
   const table = new SegmentTable(json.cut.length);
   for (const key of json.segmentParts) decodeSegments(read(key), table);
   const blob = json.blobParts.length > 0 ? Buffer.concat(json.blobParts.map(read)) : rest;
-  const { placementBytes, keyPlacementBytes = 0, positionOffset = 0 } = json;
-  const segmentsAt = placementBytes + keyPlacementBytes;
+  const { placementBytes, keyPlacementBytes = 0, importBytes = 0, positionOffset = 0 } = json;
+  const importsAt = placementBytes + keyPlacementBytes;
+  const segmentsAt = importsAt + importBytes;
   decodeSegments(blob.subarray(segmentsAt), table);
   if (table.count !== json.segments) {
     throw new StatusError(
@@ -140,6 +198,12 @@ export function decodeBase(
       `timeline: the base has ${table.count} segments instead of ${json.segments}`,
     );
   }
+  const placement =
+    json.format === 1
+      ? placementOf(json.map, json.clusterIds)
+      : decodePlacement(blob.toString("utf8", placementBytes, importsAt));
+  for (const key of json.placement?.importParts ?? []) decodeImports(read(key), placement);
+  decodeImports(blob.subarray(importsAt, segmentsAt), placement);
   return {
     base: json,
     state: {
@@ -152,10 +216,7 @@ export function decodeBase(
         placements: decodePlacements(blob.subarray(0, placementBytes)),
         table,
       },
-      placement:
-        json.format === 1
-          ? placementOf(json.map, json.clusterIds)
-          : decodePlacement(blob.toString("utf8", placementBytes, segmentsAt)),
+      placement,
       positionOffset,
     },
   };

@@ -1,4 +1,6 @@
-import { type Base, encodeBase, encodeSegments, type PartSizes } from "./base.js";
+import { encodeImports, type ImportCount, type Imports, importsAfter } from "../reshard/importsCodec.js";
+import type { PlacementState } from "../reshard/placement.js";
+import { type Base, encodeBase, encodeSegments, type NewBase, type PartSizes } from "./base.js";
 import { entriesBefore } from "./keys.js";
 import type { SegmentTable } from "./segments.js";
 import type { StoreState } from "./storeFold.js";
@@ -9,8 +11,8 @@ const EMPTY = Buffer.alloc(0);
 
 /** Changes of a new base. All are optional: every base closes an epoch. */
 export interface BaseChange {
-  /** A table that replaces the segments, pruned for the compaction at revision `at`. */
-  readonly pruned?: { readonly table: SegmentTable; readonly at: number };
+  /** Tables that replace the segments and, if given, the imports, pruned for the compaction at revision `at`. */
+  readonly pruned?: { readonly table: SegmentTable; readonly at: number; readonly imports?: Imports };
   readonly clusterIds?: readonly string[];
   readonly store?: string;
   /** The format from this base on; by default that of the base before. It never goes back. */
@@ -59,8 +61,19 @@ export function planBase(input: BaseInput): BasePlan {
     segmentParts.push(key);
     segmentsInParts = end;
   }
+  const placement = placementFor(input);
+  const importParts = pruned === undefined ? [...(old.placement?.importParts ?? [])] : [];
+  let importsInParts: readonly ImportCount[] =
+    pruned === undefined ? (old.placement?.importsInParts ?? []) : [];
+  while (importsAfter(placement, importsInParts) > sizes.imports) {
+    const { bytes, counts } = encodeImports(placement, importsInParts, sizes.imports);
+    const key = newPart();
+    parts.push({ key, value: bytes });
+    importParts.push(key);
+    importsInParts = counts;
+  }
   const epoch = old.epoch + 1;
-  const base: Base = {
+  const base: NewBase = {
     format,
     epoch,
     covers: input.covers,
@@ -71,12 +84,26 @@ export function planBase(input: BaseInput): BasePlan {
     prunedAt: pruned?.at ?? old.prunedAt,
     map: old.map,
     clusterIds: clusterIds ?? old.clusterIds,
+    ...(format === 2 && { placement: { importParts, importsInParts } }),
     ...(store !== undefined && { store }),
   };
-  const state = { ...input.state, timeline: { ...timeline, table } };
+  const state = { ...input.state, timeline: { ...timeline, table }, placement };
   const { value, blob } = encodeBase(base, state, sizes.bytes, newPart);
-  const deletes = [entriesBefore(input.firstNeededEpoch), ...unusedParts(input, segmentParts)];
+  const deletes = [
+    entriesBefore(input.firstNeededEpoch),
+    ...unusedParts(input, [...segmentParts, ...importParts]),
+  ];
   return { parts: [...parts, ...blob], value, deletes };
+}
+
+/** The placement that the new base holds. */
+function placementFor({ state: { placement }, change: { pruned, clusterIds } }: BaseInput): PlacementState {
+  const { twins, offsets } = pruned?.imports ?? placement;
+  const shards = placement.shards.map((shard, index) => ({
+    ...shard,
+    clusterId: clusterIds?.[index] ?? shard.clusterId,
+  }));
+  return { ...placement, shards, twins, offsets };
 }
 
 /**

@@ -71,6 +71,15 @@ export class StoreFold extends Fold {
     return position;
   }
 
+  /** Adopts the ids of clusters that a new base changed. */
+  identify(before: readonly string[], after: readonly string[]): void {
+    for (const [index, clusterId] of after.entries()) {
+      const shard = this.stored.placement.shards[index];
+      const isChanged = before[index] !== undefined && before[index] !== clusterId;
+      if (shard !== undefined && isChanged) this.stored.placement.shards[index] = { ...shard, clusterId };
+    }
+  }
+
   /** As in `Fold`, except that an import has the revision of its twin. */
   override toRevision(shard: number, shardRevision: number): number {
     const { twins } = this.stored.placement;

@@ -498,6 +498,8 @@ export class SharedTimeline implements Timeline {
         done(undefined);
       }
     }
+    // The change before it is folded now.
+    if (this.changes.next !== undefined) this.startAppending();
     for (const listener of this.listeners) listener();
   }
 

@@ -1,6 +1,6 @@
 import { Locator } from "../reshard/locator.js";
 import type { Maps } from "../reshard/maps.js";
-import { firstPlacement } from "../reshard/placement.js";
+import { firstPlacement, type PlacementState } from "../reshard/placement.js";
 import { Code, StatusError } from "../status/error.js";
 import type { Runtime } from "../turn/runtime.js";
 import { type Base, decodeBaseHead, PART_SIZES, type PartSizes } from "./base.js";
@@ -32,8 +32,8 @@ export interface LogOptions extends GenesisOptions {
   readonly runtime: Runtime;
   /** The routers of the store's maps. */
   readonly maps: Maps;
-  /** Throws for a base that does not fit this proxy's configuration. */
-  accept(base: Base): void;
+  /** Throws for a store that does not fit this proxy's configuration. Called when the log is opened. */
+  accept(placement: Readonly<PlacementState>): void;
 }
 
 /** Notifications of a `TimelineLog`. */
@@ -261,8 +261,9 @@ export class TimelineLog {
       );
     }
     if (stored === undefined) return false;
-    this.options.accept(decodeBaseHead(stored.value));
     const recovered = recover(stored, keys, this.options.hostShard);
+    // The map of a store changes only by plans, which a proxy that is running follows.
+    if (this.seen === 0) this.options.accept(recovered.fold.store.placement);
     if (this.seen > 0 && recovered.base.covers > this.seen) this.events.skipped();
     this.fold = recovered.fold;
     this.base = recovered.base;
@@ -371,6 +372,7 @@ export class TimelineLog {
       this.seen = change.revision;
       if (newBase === undefined) continue;
       const rewritten = newBase.generation !== this.base.generation;
+      this.fold.identify(this.base.clusterIds, newBase.clusterIds);
       this.base = newBase;
       this.baseRevision = change.revision;
       this.stats.bases++;

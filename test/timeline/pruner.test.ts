@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { openShard, type ShardClient } from "../../src/shard/client.js";
+import type { PartSizes } from "../../src/timeline/base.js";
 import { compactedAt } from "../../src/timeline/compacted.js";
 import { EtcdHost } from "../../src/timeline/etcdHost.js";
 import { Pruner } from "../../src/timeline/pruner.js";
@@ -25,8 +26,8 @@ class SmallLog extends TimelineLog {
   protected override drawLimit(): number {
     return 8;
   }
-  protected override partSizes(): { segments: number; bytes: number } {
-    return { segments: 16, bytes: 64 };
+  protected override partSizes(): PartSizes {
+    return { segments: 16, imports: 16, bytes: 64 };
   }
 }
 

@@ -1,8 +1,12 @@
 import { test } from "node:test";
+import type { Change } from "../../src/reshard/change.js";
+import { TwinTable } from "../../src/reshard/twins.js";
+import { Changes } from "../../src/timeline/changes.js";
 import type { Entry } from "../../src/timeline/entry.js";
 import { Fold } from "../../src/timeline/fold.js";
 import type { Committed } from "../../src/timeline/host.js";
 import { FOLDED } from "../../src/timeline/logEnds.js";
+import { StoreFold, type StoreState } from "../../src/timeline/storeFold.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import type { EndCarrier, LogEnd } from "../../src/timeline/view.js";
 import { Random } from "./sim/scheduler.js";
@@ -31,6 +35,7 @@ function scenario(seed: number): Scenario {
       lag: random.pick([0, 0, 40, 400]),
     },
     crash: random.pick([0, 0.02, 0.1]),
+    changes: random.chance(0.5),
   };
 }
 
@@ -208,9 +213,58 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
       }),
   ],
   ["mark the host without putting the log's tail", { silentMark: true }],
+  [
+    "send a change again while its first append may still take effect",
+    {
+      log: class extends ShortEpochLog {
+        override fence(): Promise<void> {
+          return Promise.resolve();
+        }
+      },
+    },
+  ],
+  [
+    "log a change above a base without a placement",
+    {
+      log: class extends ShortEpochLog {
+        override requirePlacement(): Promise<void> {
+          return Promise.resolve();
+        }
+      },
+    },
+  ],
+  [
+    "log a change without its seals",
+    () =>
+      patch(Changes.prototype, "propose", function (this: Changes, change: Change) {
+        return propose.call(this, change, new Map());
+      }),
+  ],
+  [
+    "forget the moves when a base is loaded",
+    () =>
+      patch(StoreFold, "of", (host: number, state: StoreState) =>
+        storeFoldOf.call(StoreFold, host, { ...state, placement: { ...state.placement, moves: [] } }),
+      ),
+  ],
+  [
+    "forget the imports in parts when a base is loaded",
+    () =>
+      patch(StoreFold, "of", (host: number, state: StoreState) => {
+        const { twins } = state.placement;
+        const kept = new TwinTable();
+        for (const shard of twins.shardIndices) kept.add(shard, twins.list(shard, 4));
+        return storeFoldOf.call(StoreFold, host, {
+          ...state,
+          placement: { ...state.placement, twins: kept },
+        });
+      }),
+  ],
 ];
 const original = Fold.prototype.apply;
 const { begin } = Fold.prototype;
+const { propose } = Changes.prototype;
+const { of: storeFoldOf } = StoreFold;
 
 for (const [name, mutation] of MUTATIONS) {
   test(`is caught: ${name}`, async () => {

@@ -62,7 +62,7 @@ function refuseOlder({ name, index }: ShardClient, { revision }: Reading, timeli
 /** Resolves to false if the base already has it. */
 async function writeClusterId(timeline: SharedTimeline, index: number, clusterId: string): Promise<boolean> {
   for (;;) {
-    const clusterIds = [...timeline.log.base.clusterIds];
+    const clusterIds = timeline.placement.shards.map((shard) => shard.clusterId);
     if (clusterIds[index] === clusterId) return false;
     clusterIds[index] = clusterId;
     if (await timeline.log.writeBase({ clusterIds })) return true;

@@ -3,6 +3,7 @@ import type { Config } from "../../config/types.js";
 import type { Log, Logger } from "../../ops/log.js";
 import type { PlanShard } from "../../reshard/change.js";
 import { Maps } from "../../reshard/maps.js";
+import type { PlacementState } from "../../reshard/placement.js";
 import { type Explain, routerWith } from "../../routing/create.js";
 import { diffMaps, fingerprint, parseMap } from "../../routing/fingerprint.js";
 import { Hasher } from "../../routing/hash.js";
@@ -12,7 +13,6 @@ import { withAccess } from "../../shard/access.js";
 import { openShard, type ShardClient } from "../../shard/client.js";
 import { ShardSet } from "../../shard/shardSet.js";
 import { Code, StatusError } from "../../status/error.js";
-import type { Base } from "../../timeline/base.js";
 import { EtcdHost } from "../../timeline/etcdHost.js";
 import type { Genesis } from "../../timeline/genesis.js";
 import { HOST_NAME } from "../../timeline/mark.js";
@@ -92,7 +92,7 @@ export async function connect(
       runtime: systemRuntime,
       maps,
       genesis: () => genesis(clients.all()),
-      accept: (base) => acceptMap(base, map.text),
+      accept: (placement) => acceptMap(placement, map.text),
     },
     (error) => log.fatal({ err: error }, "the timeline cannot continue"),
   );
@@ -113,13 +113,13 @@ async function noStore(): Promise<never> {
   );
 }
 
-/** With another map, reads would go to other shards than the writes did. */
-function acceptMap(base: Base, map: string): void {
-  if (base.map === map) return;
-  const differences = diffMaps(parseMap(base.map), parseMap(map));
+/** With another map, reads would go to other shards than the writes did. During a plan, both of its maps will do. */
+function acceptMap({ inForce, plan, plans }: Readonly<PlacementState>, map: string): void {
+  if (map === inForce || map === plan?.below || map === plan?.above) return;
+  const differences = diffMaps(parseMap(inForce), parseMap(map));
   throw new StatusError(
     Code.FAILED_PRECONDITION,
-    `this store was made with another shard map; what differs: ${differences.join("; ")}. ` +
+    `this store ${plans > 0 ? "has" : "was made with"} another shard map; what differs: ${differences.join("; ")}. ` +
       "Give this proxy the store's shards and routing rules.",
   );
 }

@@ -195,12 +195,14 @@ class Inquiry {
 
   /** With another map, reads would go to other shards than the writes did. */
   private compareMap(): void {
-    if (this.base === undefined || this.base.map === this.map) return;
+    const { base } = this;
+    if (base === undefined || base.map === this.map || base.placement?.otherMap === this.map) return;
     const known = this.found.some(({ path }) => path[0] === "shards");
-    for (const difference of compareMaps(parseMap(this.base.map), parseMap(this.map))) {
+    for (const difference of compareMaps(parseMap(base.map), parseMap(this.map))) {
       // The marks have already shown it, more precisely.
       if (known && difference.of === "shards") continue;
-      const message = `this store was made with another shard map: ${difference.message}`;
+      const made = base.placement === undefined ? "was made with" : "has";
+      const message = `this store ${made} another shard map: ${difference.message}`;
       this.found.push({ path: this.pathOf(difference), cluster: undefined, message });
     }
   }
@@ -220,7 +222,8 @@ class Inquiry {
   private compareWithBase({ index, name, reading }: ConfiguredCluster): void {
     const { base } = this;
     if (base === undefined || reading === undefined || this.isAccused(index)) return;
-    const place = parseMap(base.map).shards.findIndex((shard) => shard.name === name);
+    const names = base.placement?.shards ?? parseMap(base.map).shards.map((shard) => shard.name);
+    const place = names.lastIndexOf(name);
     const path = endpointsPath(index);
     const { clusterId, revision, marks } = reading;
     const [expected, sealed] = [base.clusterIds[place], base.cut[place]];

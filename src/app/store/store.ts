@@ -140,7 +140,7 @@ function guardShards(
     guardShard(
       client,
       () => timeline.cut(index),
-      () => timeline.log.base?.clusterIds[index],
+      () => timeline.placement.shards[index]?.clusterId,
       systemRuntime,
       recognitionOf(client, { id, host, config }, () => timeline.log.base.store, log),
     ),

@@ -30,6 +30,8 @@ export class Network {
       };
       if (this.random.chance(this.faults.loss)) {
         this.scheduler.after(20 + this.random.below(50), timeout);
+        // Some requests arrive after all, when the caller has given up.
+        if (this.random.chance(0.3)) this.scheduler.after(20 + this.random.below(300), () => void work());
         return;
       }
       this.scheduler.after(this.delay(), () => {

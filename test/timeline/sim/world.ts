@@ -1,12 +1,20 @@
 import assert from "node:assert/strict";
+import { compareBounds, START } from "../../../src/reshard/bound.js";
+import { type Change, encodeChange } from "../../../src/reshard/change.js";
+import { encodeImports } from "../../../src/reshard/importsCodec.js";
+import { encodePlacement } from "../../../src/reshard/placementCodec.js";
 import { StatusError } from "../../../src/status/error.js";
-import type { PartSizes } from "../../../src/timeline/base.js";
+import { decodeBase, type PartSizes } from "../../../src/timeline/base.js";
+import { decodeEntry } from "../../../src/timeline/entry.js";
 import type { HostChange } from "../../../src/timeline/host.js";
+import { isEntryKey } from "../../../src/timeline/keys.js";
 import { pruneTable } from "../../../src/timeline/pruneTable.js";
+import { StoreFold, type StoreState } from "../../../src/timeline/storeFold.js";
 import { SharedTimeline } from "../../../src/timeline/timeline.js";
 import { TimelineLog } from "../../../src/timeline/timelineLog.js";
+import { NO_SHARD, type Seals } from "../../../src/timeline/view.js";
 import { mapText, newMaps } from "../../support/maps.js";
-import { SimEtcd } from "./etcd.js";
+import { SimEtcd, type SimPut } from "./etcd.js";
 import { type Faults, Network, simHost } from "./network.js";
 import { simRuntime } from "./runtime.js";
 import { Random, Scheduler } from "./scheduler.js";
@@ -33,6 +41,8 @@ export interface Scenario {
   readonly faults: Faults;
   /** Chance of a crash after each operation. */
   readonly crash: number;
+  /** Whether proxies propose changes of the placement. */
+  readonly changes: boolean;
 }
 
 interface Write {
@@ -51,7 +61,7 @@ const SEAL_BY_WATCH = 30;
 /** Logs with short epochs and small parts, so that every run sees many bases of many parts. */
 export class ShortEpochLog extends TimelineLog {
   protected override partSizes(): PartSizes {
-    return { segments: 5, bytes: 40 };
+    return { segments: 5, imports: 4, bytes: 40 };
   }
 
   protected override drawLimit(): number {
@@ -73,7 +83,10 @@ export class World {
   /** Shard revisions taken by the marks of each shard before the store was made. */
   readonly omitted: number[][];
   readonly maps = newMaps();
+  /** Changes proposed by each run of a proxy, by its name. */
+  readonly proposals = new Map<string, Proposed[]>();
   private started = 0;
+  private imports = 1_000_000;
 
   constructor(
     readonly scenario: Scenario,
@@ -106,6 +119,12 @@ export class World {
 
   fail(reason: unknown): void {
     this.failed ??= reason;
+  }
+
+  /** A shard revision for an import, ascending and far above those of writes. */
+  nextImport(): number {
+    this.imports += 1 + this.random.below(3);
+    return this.imports;
   }
 
   private seedData(): void {
@@ -180,6 +199,7 @@ export class World {
       this.proxies.every(
         (proxy) =>
           proxy.ready &&
+          !proxy.isProposing &&
           this.shards.every((_, shard) => proxy.timeline.cut(shard) >= this.lastWrite(shard)) &&
           proxy.timeline.log.seen >= (this.hostEtcd.get("\0braid/tail")?.modRevision ?? 0) &&
           proxy.delivered === proxy.timeline.head,
@@ -189,10 +209,11 @@ export class World {
     }
     await this.scheduler.runUntil(settled, this.scheduler.now + 120_000);
     if (this.failed !== undefined) throw this.failed;
+    const moves = this.checkChanges();
     assert.equal(
       this.proxies[0].timeline.head,
-      this.writes.size + 1,
-      "revisions are dense: one for each write",
+      this.writes.size + 1 + moves,
+      "revisions are dense: one for each write and each move",
     );
     for (const proxy of this.proxies) {
       assert.equal(proxy.handedOut, proxy.delivered - proxy.startedAt, "a watcher gets every revision once");
@@ -205,6 +226,54 @@ export class World {
       state.placements.sort(([a], [b]) => (a < b ? -1 : 1));
       assert.deepEqual(state, states[0]);
     }
+  }
+
+  /**
+   * Folds the whole log, which the simulated host never forgets, and compares it with all proxies and with what they were told
+   * about their proposals. Returns the number of moves.
+   */
+  private checkChanges(): number {
+    const { state, entries } = logOf(this.hostEtcd);
+    const fold = StoreFold.of(this.scenario.host, state);
+    let moves = 0;
+    const valid = new Map<number, string>();
+    for (const { hostRevision, entry } of entries) {
+      if (entry === undefined) {
+        fold.hide(hostRevision);
+        continue;
+      }
+      const { position } = fold.apply(decodeEntry(entry.value), hostRevision);
+      if (position === 0) continue;
+      const text = encodeChange(decodeEntry(entry.value).change!);
+      valid.set(position, text);
+      if (text.startsWith('{"kind":"move"')) moves++;
+    }
+    const truth = placementText(fold.store);
+    for (const { timeline } of this.proxies) {
+      assert.equal(
+        placementText(timeline.log.fold.store),
+        truth,
+        "proxies agree with the log about the placement",
+      );
+      assert.equal(timeline.head, fold.head, "proxies agree with the log about the head");
+    }
+    for (const [name, proposals] of this.proposals) {
+      const logged = entries.filter(
+        ({ entry }) => entry?.key.includes(`/${name}/`) && decodeEntry(entry.value).change !== undefined,
+      );
+      assert.ok(logged.length <= proposals.length, "a change is logged at most once");
+      for (const { change, position } of proposals) {
+        if (position !== undefined)
+          assert.equal(
+            valid.get(position),
+            encodeChange(change),
+            "a change has the position that was reported",
+          );
+      }
+      const positions = proposals.flatMap(({ position }) => position ?? []);
+      assert.equal(new Set(positions).size, positions.length, "each change has its own position");
+    }
+    return moves;
   }
 
   private lastWrite(shard: number): number {
@@ -274,6 +343,36 @@ export class World {
   }
 }
 
+interface Proposed {
+  readonly change: Change;
+  /** Undefined when the change was not valid, when its outcome is unknown, or when its proxy died. */
+  position: number | undefined;
+}
+
+/** The placement and its imports as text, to compare them. */
+function placementText({ placement }: StoreState): string {
+  return encodePlacement(placement) + encodeImports(placement, []).bytes.toString("hex");
+}
+
+/** The first base, and all revisions of the log above it on its host, each with its entry if it has one. */
+function logOf(host: SimEtcd): {
+  state: StoreState;
+  entries: { hostRevision: number; entry: SimPut | undefined }[];
+} {
+  const history = host.changesFrom(0);
+  const first = history.flatMap(({ puts }) => puts).find(({ key }) => key === "\0braid/base");
+  const { base, state } = decodeBase(first!.value, () => undefined);
+  const entries = history
+    .filter(
+      ({ revision, puts }) => revision > base.covers && puts.some(({ key }) => key.startsWith("\0braid/")),
+    )
+    .map(({ revision, puts }) => ({
+      hostRevision: revision,
+      entry: puts.find(({ key }) => isEntryKey(key)),
+    }));
+  return { state, entries };
+}
+
 const KEYS = ["a1", "a2", "b1", "b2", "c1", "c2", "d1", "e1", "f1"];
 
 /** One run of a proxy: the real timeline with minimal services. */
@@ -288,10 +387,14 @@ export class SimProxy {
   /** Number of revisions whose events the watcher received. */
   handedOut = 0;
   private compared = 1;
+  private proposing = 0;
   private readonly reached: number[];
   private readonly world: World;
 
-  constructor(world: World, name: string) {
+  constructor(
+    world: World,
+    private readonly name: string,
+  ) {
     this.world = world;
     const { scenario, mutation, scheduler, random, shards } = world;
     this.network = new Network(scheduler, random, scenario.faults);
@@ -347,6 +450,10 @@ export class SimProxy {
   async operation(): Promise<void> {
     if (!this.ready) return;
     const { random } = this.world;
+    if (this.world.scenario.changes && random.chance(0.2)) {
+      await this.change();
+      return;
+    }
     const dice = random.next();
     if (dice < 0.45) await this.put(random.pick(KEYS));
     else if (dice < 0.55) await this.get(random.pick(KEYS));
@@ -377,6 +484,86 @@ export class SimProxy {
         await this.world.scheduler.sleep(20);
       }
     }
+  }
+
+  /** Proposes a change that fits the placement here, or one that is late. */
+  private async change(): Promise<void> {
+    const { change, seals } = this.nextChange();
+    const proposed: Proposed = { change, position: undefined };
+    const list = this.world.proposals.get(this.name);
+    if (list === undefined) this.world.proposals.set(this.name, [proposed]);
+    else list.push(proposed);
+    this.proposing++;
+    try {
+      const position = await this.timeline.proposeChange(change, seals);
+      proposed.position = position;
+      if (position === undefined) return;
+      assert.ok(this.timeline.placementPosition >= position);
+      for (const [shard, shardRevision] of seals) assert.ok(this.timeline.isSealed(shard, shardRevision));
+    } finally {
+      this.proposing--;
+    }
+  }
+
+  /** True while a proposal has no outcome. */
+  get isProposing(): boolean {
+    return this.proposing > 0;
+  }
+
+  private nextChange(): { change: Change; seals: Seals } {
+    const { random } = this.world;
+    const { plan, mover, plans } = this.timeline.placement;
+    const bare = (change: Change) => ({ change, seals: new Map<number, number>() });
+    if (random.chance(0.15)) return bare({ kind: "claim" });
+    if (random.chance(0.05)) return bare({ kind: "begin", mover });
+    if (plan === undefined || random.chance(0.05)) {
+      const count = this.reached.length;
+      return bare({ kind: "plan", after: plans, map: mapText(1 + random.below(count)), shards: [] });
+    }
+    if (plan.frozen === undefined) {
+      if (random.chance(0.15)) return bare({ kind: "turn back", plan: plan.number });
+      if (compareBounds(plan.cursor, plan.up ? null : START) === 0)
+        return bare({ kind: "done", plan: plan.number });
+      const bounds = [START, Uint8Array.of(40), Uint8Array.of(90), Uint8Array.of(200), null];
+      const ahead = bounds.filter((bound) => {
+        const order = compareBounds(bound, plan.cursor);
+        return plan.up ? order > 0 : order < 0;
+      });
+      const { number, cursor } = plan;
+      return bare({ kind: "freeze", mover, plan: number, cursor, to: random.pick(ahead) });
+    }
+    const { position } = plan.frozen;
+    if (random.chance(0.3)) return bare({ kind: "thaw", mover, freeze: position });
+    return this.nextMove(mover, position);
+  }
+
+  /** A move with imports at shard revisions that no write has, and with seals of what the shards have reached. */
+  private nextMove(mover: number, freeze: number): { change: Change; seals: Seals } {
+    const { random } = this.world;
+    const shards = this.world.shards.map((_, shard) => shard);
+    const destinations = shards
+      .filter(() => random.chance(0.5))
+      .map((shard) => {
+        const count = random.below(7);
+        const numbers = Array.from({ length: count }, () => this.world.nextImport());
+        return {
+          shard,
+          ready: this.reached[shard],
+          twins: { shardRevisions: numbers, revisions: numbers.map(() => 1 + random.below(50)) },
+          offsets: { lives: numbers, offsets: numbers.map(() => 1 + random.below(5)) },
+        };
+      });
+    return {
+      change: {
+        kind: "move",
+        mover,
+        freeze,
+        sources: shards.map((shard) => ({ shard, stop: this.reached[shard] })),
+        destinations,
+        ended: [],
+      },
+      seals: new Map(shards.map((shard) => [shard, this.reached[shard]])),
+    };
   }
 
   private async put(key: string): Promise<void> {
@@ -485,6 +672,11 @@ export class SimProxy {
     this.compare();
     while (this.delivered < this.timeline.head) {
       const { revision, shard, shardRevision } = this.timeline.runAt(this.delivered + 1);
+      if (shard === NO_SHARD) {
+        this.delivered = revision;
+        this.startedAt++;
+        continue;
+      }
       const here = this.reached[shard] >= shardRevision;
       if (!here && !this.world.mutation.eagerWatch) break;
       if (here) this.handedOut++;
