@@ -1,12 +1,17 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
+import { saveSnapshot } from "../../src/snapshot/save.js";
 import { decodeTimeline, encodeTimeline, restoredLog } from "../../src/snapshot/savedTimeline.js";
 import type { Base } from "../../src/timeline/base.js";
 import { placementOf } from "../../src/timeline/base.js";
 import type { FoldState } from "../../src/timeline/fold.js";
 import { findBase, recover } from "../../src/timeline/recover.js";
 import { SegmentTable } from "../../src/timeline/segments.js";
-import type { StoreState } from "../../src/timeline/storeFold.js";
+import { StoreFold, type StoreState } from "../../src/timeline/storeFold.js";
+import type { SharedTimeline } from "../../src/timeline/timeline.js";
+import { temporaryFolder } from "../support/braid.js";
 import { mapText } from "../support/maps.js";
 
 const SHARDS = 3;
@@ -118,4 +123,71 @@ test("revisions are left out: what follows is above them, what was before counts
   assert.equal(fold.cut(HOST), hostRevision + 1);
   const last = state.table.at(state.table.count - 1);
   assert.equal(fold.toRevision(last.shard, last.shardRevision), last.revision);
+});
+
+/** A store whose keys were moved twice: the first move is compacted, the second is not. */
+function moved(): { base: Base; state: StoreState } {
+  const { base, state } = history();
+  const placement = placementOf(mapText(SHARDS), ["1", "2", "3"]);
+  const move = (revision: number) => ({
+    revision,
+    freeze: 40,
+    frozenAt: revision - 1,
+    from: Uint8Array.of(1),
+    to: null,
+    source: mapText(SHARDS),
+    destination: mapText(2),
+    stops: new Map([[2, 100]]),
+    readies: new Map([[0, 100]]),
+    ended: [],
+  });
+  placement.moves = [move(50), move(150)];
+  placement.plans = 1;
+  placement.inForce = mapText(2);
+  placement.mover = 30;
+  placement.position = 10_000_000;
+  placement.twins.add(0, { shardRevisions: [200, 201], revisions: [120, 121] });
+  placement.offsets.add(0, { lives: [200], offsets: [3] });
+  return { base: { ...base, format: 2 }, state: { ...storeOf(base, state), placement } };
+}
+
+test("a snapshot keeps the placement", () => {
+  const { base, state } = moved();
+  const saved = decodeTimeline(encodeTimeline(base, state));
+  const hostRevision = state.timeline.cut[HOST]! + 1;
+  const { fold, base: newBase } = opened(saved, hostRevision, 0);
+  const { placement } = fold.store;
+  assert.equal(newBase.format, 2);
+  assert.equal(placement.inForce, mapText(2));
+  // The timeline is compacted at 99.
+  assert.deepEqual(
+    placement.moves.map(({ revision }) => revision),
+    [150],
+  );
+  assert.deepEqual([fold.toRevision(0, 200), fold.versionOffset(0, 200)], [120, 3]);
+  assert.deepEqual(
+    placement.shards.map(({ clusterId }) => clusterId),
+    ["4", "5", "6"],
+  );
+  assert.ok(fold.positionOf(hostRevision + 1) > placement.position, "positions keep rising");
+  assert.deepEqual(opened(saved, hostRevision, 1_000).fold.store.placement.moves, []);
+});
+
+test("a store whose keys are moving is not saved, nor one with a shard that is not configured", async () => {
+  const folder = join(temporaryFolder(), "saved");
+  const save = (base: Base, state: StoreState) => {
+    const timeline = {
+      log: { base, fold: StoreFold.of(HOST, state) },
+      sync: async () => {},
+    } as unknown as SharedTimeline;
+    return saveSnapshot({ clusters: [], hostShard: HOST, timeline, folder, braid: "0", progress: () => {} });
+  };
+  const { base, state } = moved();
+  await assert.rejects(save(base, state), /shard "s0" has keys of the store/);
+  const plan = { number: 2, below: "", above: "", up: true, cursor: null, frozen: undefined };
+  await assert.rejects(
+    save(base, { ...state, placement: { ...state.placement, plan } }),
+    /plan 2 is moving keys between shards: save the snapshot when it is done/,
+  );
+  assert.ok(!existsSync(folder));
 });
