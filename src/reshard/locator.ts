@@ -158,8 +158,11 @@ export class Locator {
    * shards keep everything above the step's freeze, for reads at the sources' stops and for feeds.
    */
   compactionAt(revision: number): number {
-    const from = this.feedFrom(revision);
-    return from < revision ? from - 1 : revision;
+    const { moves, plan } = this.placement.snapshot();
+    let at = revision;
+    if (plan?.frozen !== undefined) at = Math.min(at, plan.frozen.revision);
+    for (const move of moves) if (move.revision >= revision) at = Math.min(at, move.frozenAt);
+    return at;
   }
 
   /** True when `move` moved `key` from one shard to another. */

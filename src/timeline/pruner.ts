@@ -1,4 +1,5 @@
 import type { Logger } from "../ops/log.js";
+import type { Imports } from "../reshard/importsCodec.js";
 import type { Shard } from "../shard/shard.js";
 import type { ShardSet } from "../shard/shardSet.js";
 import { etcd } from "../status/etcd.js";
@@ -98,26 +99,52 @@ export class Pruner {
     if (revision > timeline.compactRevision) await timeline.compact(revision);
   }
 
-  /** Prunes now, for the newest compaction. Resolves to false when another proxy wrote a base meanwhile. */
+  /**
+   * Prunes now, for the newest compaction: segments, twins and version offsets. Spares what reads below a move need. Resolves to
+   * false when another proxy wrote a base meanwhile.
+   */
   async prune(): Promise<boolean> {
     const { timeline } = this;
-    const at = timeline.compactRevision;
+    const at = timeline.locator.compactionAt(timeline.compactRevision);
     const shown = await Promise.all(
       this.shards.all().map(async (shard) => {
         const { index } = shard;
-        return [index, await shownRevisions(shard, timeline.lastAt(at, index), this.runtime)] as const;
+        const until = timeline.lastAt(at, index);
+        return { index, until, revisions: await shownRevisions(shard, until, this.runtime) };
       }),
     );
     const before = timeline.log.fold.snapshot().table;
     // Retired shards have no keys, and those that have joined in the meantime had none at the compaction.
     const live = Array.from({ length: before.shardCount }, (): ArrayLike<number> => []);
-    for (const [shard, revisions] of shown) live[shard] = revisions;
+    for (const { index, revisions } of shown) live[index] = revisions;
     const table = pruneTable(before, at, live);
     const segments = { before: before.count, after: table.count };
-    const written = await timeline.log.writeBase({ pruned: { table, at } });
+    const written = await timeline.log.writeBase({
+      pruned: { table, at, imports: this.pruneImports(shown) },
+    });
     if (written) this.log.info({ compactRevision: at, segments }, "timeline pruned");
     return written;
   }
+
+  /** Without the imports that no key shows any more. */
+  private pruneImports(shown: readonly Shown[]): Imports {
+    const { twins, offsets } = this.timeline.placement;
+    if (!this.timeline.hasImports) return { twins, offsets };
+    const untils: number[] = [];
+    const live: ReadonlySet<number>[] = [];
+    for (const { index, until, revisions } of shown) {
+      untils[index] = until;
+      live[index] = new Set(revisions);
+    }
+    return { twins: twins.pruned(untils, live), offsets: offsets.pruned(untils, live) };
+  }
+}
+
+/** The create and mod revisions of the keys of a shard at the shard revision `until`. */
+interface Shown {
+  readonly index: number;
+  readonly until: number;
+  readonly revisions: Float64Array;
 }
 
 /**

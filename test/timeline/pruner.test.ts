@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { START } from "../../src/reshard/bound.js";
+import type { Change } from "../../src/reshard/change.js";
 import { openShard, type ShardClient } from "../../src/shard/client.js";
 import type { PartSizes } from "../../src/timeline/base.js";
 import { compactedAt } from "../../src/timeline/compacted.js";
@@ -7,8 +9,15 @@ import { EtcdHost } from "../../src/timeline/etcdHost.js";
 import { Pruner } from "../../src/timeline/pruner.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { TimelineLog } from "../../src/timeline/timelineLog.js";
+import type { Seals } from "../../src/timeline/view.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
-import { CompactionRequest, PutRequest, RangeRequest, RangeResponse } from "../../src/wire/messages.js";
+import {
+  CompactionRequest,
+  DeleteRangeRequest,
+  PutRequest,
+  RangeRequest,
+  RangeResponse,
+} from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
 import { peekHeader, peekRevision } from "../../src/wire/rewrite.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
@@ -154,4 +163,74 @@ test("pruning drops exactly the revisions that no key has any more", async () =>
   pruner.stop();
   timeline.close();
   joined.close();
+});
+
+test("pruning drops the imports that no key shows any more, and spares a frozen step", async () => {
+  const timeline = await openTimeline();
+  const pruner = new Pruner(timeline, shardSet(shards), systemRuntime, silent);
+  const propose = async (change: Change, seals?: Seals): Promise<number> => {
+    const position = await timeline.proposeChange(change, seals);
+    assert.ok(position !== undefined, `${change.kind} is valid`);
+    return position;
+  };
+  const put = async (key: string): Promise<number> => {
+    const request = PutRequest.encode({ key: Buffer.from(key), value: Buffer.from("v") });
+    return peekRevision(await shards[1].call(KV.Put, request, WRITE));
+  };
+  const remove = async (key: string): Promise<void> => {
+    const request = DeleteRangeRequest.encode({ key: Buffer.from(key) });
+    await timeline.seal(1, peekRevision(await shards[1].call(KV.DeleteRange, request, WRITE)), true);
+  };
+  // Three imports on shard 1 stand for revisions that shard 0 made.
+  const stands: number[] = [];
+  for (const key of ["import0", "import1", "import2"]) stands.push(await write(timeline, 0, key));
+  await propose({ kind: "plan", after: 0, map: mapText(1), shards: [] });
+  const mover = await propose({ kind: "claim" });
+  const imports = [await put("import0"), await put("import1"), await put("import2")];
+  const to = Uint8Array.of(100);
+  const freeze = await propose({ kind: "freeze", mover, plan: 1, cursor: START, to });
+  await propose(
+    {
+      kind: "move",
+      mover,
+      freeze,
+      sources: [{ shard: 0, stop: timeline.cut(0) }],
+      destinations: [
+        {
+          shard: 1,
+          ready: imports[2],
+          twins: { shardRevisions: imports, revisions: stands },
+          offsets: { lives: imports, offsets: [1, 2, 3] },
+        },
+      ],
+      ended: [],
+    },
+    new Map([[1, imports[2]]]),
+  );
+  assert.deepEqual(
+    imports.map((each) => timeline.toRevision(1, each)),
+    stands,
+  );
+  // One of them is deleted. Another is deleted after the next freeze.
+  await remove("import1");
+  const next = await propose({ kind: "freeze", mover, plan: 1, cursor: to, to: null });
+  const frozenAt = timeline.head;
+  await remove("import2");
+  const prune = async (expected: number[]) => {
+    const { fold } = timeline.log;
+    assert.ok(await timeline.compact(timeline.head));
+    assert.equal(await pruner.prune(), true);
+    await until("the pruned base is loaded", () => timeline.log.fold !== fold);
+    const { twins, offsets } = timeline.placement;
+    assert.deepEqual(twins.list(1).shardRevisions, expected);
+    assert.deepEqual(offsets.list(1).lives, expected);
+  };
+  await prune([imports[0], imports[2]]);
+  assert.equal(timeline.log.base.prunedAt, frozenAt);
+  assert.equal(timeline.toRevision(1, imports[2]), stands[2]);
+  await propose({ kind: "thaw", mover, freeze: next });
+  await write(timeline, 0, "last");
+  await prune([imports[0]]);
+  pruner.stop();
+  timeline.close();
 });

@@ -51,8 +51,10 @@ export class Compactor {
     await timeline.beginWrite(true);
     if (revision > timeline.head) throw etcd.futureRevision();
     if (revision <= timeline.compactRevision) throw etcd.compacted();
-    // Read before the entry is made, because the timeline may forget older revisions after it.
-    const targets = shards.all().map((shard) => ({ shard, at: timeline.lastAt(revision, shard.index) }));
+    // Read before the entry is made, because the timeline may forget older revisions after it. A step that is frozen later has
+    // its freeze at or above this compaction.
+    const kept = timeline.locator.compactionAt(revision);
+    const targets = shards.all().map((shard) => ({ shard, at: timeline.lastAt(kept, shard.index) }));
     if (!(await timeline.compact(revision))) throw etcd.compacted();
     const failures = await Promise.all(
       targets.map(({ shard, at }) => this.compactNow(call, shard, at, physical)),
