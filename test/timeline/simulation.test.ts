@@ -31,6 +31,7 @@ function scenario(seed: number): Scenario {
     operations: 40 + random.below(60),
     faults: {
       loss: random.pick([0, 0, 0.02, 0.1]),
+      late: 0.3,
       cut: random.pick([0, 0.02, 0.2]),
       lag: random.pick([0, 0, 40, 400]),
     },

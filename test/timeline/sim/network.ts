@@ -6,6 +6,8 @@ import type { Random, Scheduler } from "./scheduler.js";
 export interface Faults {
   /** Probability that a request or its response is lost. */
   loss: number;
+  /** Probability that a lost request arrives after all, when its caller has given up. */
+  late?: number;
   /** Probability, at each message of a watch, that its connection breaks. */
   cut: number;
   /** Extra delay of a watch's messages, up to this many milliseconds: a proxy on a member that is behind. */
@@ -30,8 +32,9 @@ export class Network {
       };
       if (this.random.chance(this.faults.loss)) {
         this.scheduler.after(20 + this.random.below(50), timeout);
-        // Some requests arrive after all, when the caller has given up.
-        if (this.random.chance(0.3)) this.scheduler.after(20 + this.random.below(300), () => void work());
+        const { late } = this.faults;
+        if (late !== undefined && this.random.chance(late))
+          this.scheduler.after(20 + this.random.below(300), () => void work());
         return;
       }
       this.scheduler.after(this.delay(), () => {
