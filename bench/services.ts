@@ -10,9 +10,10 @@ import { guardShard } from "../src/shard/guard.js";
 import type { CallOptions, Done } from "../src/shard/shard.js";
 import { ShardSet } from "../src/shard/shardSet.js";
 import type { LogHost } from "../src/timeline/host.js";
+import { markKey } from "../src/timeline/keys.js";
 import { SharedTimeline } from "../src/timeline/timeline.js";
 import { systemRuntime } from "../src/turn/runtime.js";
-import { PutRequest, PutResponse, RangeRequest, RangeResponse } from "../src/wire/messages.js";
+import { PutRequest, RangeRequest, RangeResponse, TxnResponse } from "../src/wire/messages.js";
 import { KV } from "../src/wire/paths.js";
 import { encodeHeader, replaceHeader } from "../src/wire/rewrite.js";
 
@@ -76,7 +77,12 @@ class MemoryShard {
   }
 
   private answer(path: string, request: Uint8Array): Uint8Array {
-    if (path === KV.Put) return PutResponse.encode({ header: header(++this.revision) });
+    if (path === KV.Txn) {
+      // A put that compares gen.
+      const inner = { clusterId: 0n, memberId: 0n, raftTerm: 0, revision: ++this.revision };
+      const responses = [{ kind: "put" as const, response: { header: inner } }];
+      return TxnResponse.encode({ header: header(this.revision), succeeded: true, responses });
+    }
     const response = RangeRequest.decode(request).rangeEnd.length === 0 ? this.one : this.many;
     return replaceHeader(response, encodeHeader(header(this.revision)));
   }
@@ -171,8 +177,10 @@ const kv = createKv({
     isPlaced: () => true,
     ensurePlaced: () => Promise.resolve(),
     keysElsewhere: () => Promise.resolve([]),
+    keysOf: () => Promise.resolve([]),
     repair: () => Promise.resolve(),
   },
+  gen: { key: markKey("0123456789abcdef"), isOnAllShards: () => true },
   limits: { maxRequestBytes: 1 << 20, maxTxnOps: 128, requestTimeoutMs: 7_000 },
   log: { warn: () => {} },
 });

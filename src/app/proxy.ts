@@ -97,7 +97,7 @@ async function open(
   closers.add(() => store.close());
   const shards = tracing ? store.shards.map((shard) => traceShard(shard, tracing)) : store.shards;
   const timeline = tracing ? traceTimeline(store.timeline, tracing) : store.timeline;
-  const { router, backends, host, hostShard, auth } = store;
+  const { router, backends, host, hostShard, auth, gen } = store;
   const runtime = systemRuntime;
   const leases = new Leases({ shards, router, timeline, log, runtime });
   closers.add(() => leases.stop());
@@ -106,7 +106,7 @@ async function open(
   const members = membersOf(config, listen);
   const memberId = ownMemberId(members, listen);
   const identity = createIdentity({ clusterId: store.id, memberId, timeline });
-  const kv = createKv({ router, timeline, shards, identity, leases, limits: config.limits, log });
+  const kv = createKv({ router, timeline, shards, identity, leases, gen, limits: config.limits, log });
   const watch = createWatch({ router, timeline, shards, identity, limits: config.watch, log, runtime });
   const data = [kv, createLease({ leases, timeline, identity }), watch];
   const range = kv.unary.get(KV.Range)!;

@@ -8,6 +8,12 @@ export interface EtcdPlan {
   readonly initialCluster?: string;
 }
 
+/**
+ * Flags that let a shard accept all requests that proxies with default limits accept. Proxies send writes in transactions
+ * with one more compare or level, which need more operations and bytes than etcd's defaults (128, and 1.5 MiB).
+ */
+export const SHARD_FLAGS: readonly string[] = ["--max-txn-ops", "130", "--max-request-bytes", "1581056"];
+
 /** The command line of an etcd process, without the binary. */
 export function etcdArguments(plan: EtcdPlan): string[] {
   return [

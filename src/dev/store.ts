@@ -2,7 +2,7 @@ import type { ChildProcess } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { type ChildPlan, SupervisedChild } from "./child.js";
-import { type EtcdPlan, etcdArguments, etcdEnvironment, isEtcdReady } from "./etcd.js";
+import { type EtcdPlan, etcdArguments, etcdEnvironment, isEtcdReady, SHARD_FLAGS } from "./etcd.js";
 import { lockFolder } from "./folderLock.js";
 import { type Layout, planLayout } from "./layout.js";
 
@@ -73,7 +73,7 @@ function etcdChild(plan: EtcdPlan, dir: string): ChildPlan {
   return {
     name: `etcd ${plan.name}`,
     command: "etcd",
-    args: etcdArguments(plan),
+    args: [...etcdArguments(plan), ...SHARD_FLAGS],
     options: { stdio: ["ignore", log, log], env: etcdEnvironment() },
     logFile,
     async ready(_child, ended) {

@@ -168,10 +168,21 @@ export class Leases {
   }
 
   /** Resolves to the lease's keys on shards other than `shard`, by shard. Covers the parts that this proxy knows. */
-  async keysElsewhere(id: bigint, shard: number): Promise<readonly KeysOnShard[]> {
-    const others = this.parts.shardsOf(id).filter((other) => other !== shard);
+  keysElsewhere(id: bigint, shard: number): Promise<readonly KeysOnShard[]> {
+    return this.keysOn(
+      id,
+      this.parts.shardsOf(id).filter((other) => other !== shard),
+    );
+  }
+
+  /** `keysElsewhere` with the keys on `shard`, even if this proxy does not know a part there. */
+  keysOf(id: bigint, shard: number): Promise<readonly KeysOnShard[]> {
+    return this.keysOn(id, [...new Set([...this.parts.shardsOf(id), shard])]);
+  }
+
+  private async keysOn(id: bigint, shards: readonly number[]): Promise<readonly KeysOnShard[]> {
     const parts = await Promise.all(
-      others.map(async (other) => ({
+      shards.map(async (other) => ({
         shard: other,
         keys: (await this.calls.look(other, id, true))?.keys ?? [],
       })),

@@ -1,13 +1,17 @@
 /*
- * Leases on the timeline host that the proxies use as locks. Clients can neither see nor revoke them.
+ * Ids of leases that only the proxies use. Clients can neither see, grant nor revoke them. The locks are on the timeline
+ * host.
  */
 
 /** Held while users and roles change (`services/auth/adminLock.ts`). */
 export const ADMIN_LOCK = 0x627261696461646dn;
 /** Held while a shard is defragmented (`services/maintenance/defragmentLock.ts`). */
 export const DEFRAGMENT_LOCK = 0x6272616964646672n;
+/** Never granted: a put with it fails (`services/kv/write.ts`). */
+export const NEVER_GRANTED = 0x62726169646e6f6en;
 
-export const isReserved = (lease: bigint): boolean => lease === ADMIN_LOCK || lease === DEFRAGMENT_LOCK;
+export const isReserved = (lease: bigint): boolean =>
+  lease === ADMIN_LOCK || lease === DEFRAGMENT_LOCK || lease === NEVER_GRANTED;
 
 /** The id to use in a client's call for this lease. Reserved ids become 0, which no lease has. */
 export const visible = (lease: bigint): bigint => (isReserved(lease) ? 0n : lease);

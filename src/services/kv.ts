@@ -11,6 +11,7 @@ import { sharing } from "./kv/sharing.js";
 import { txnHandler } from "./kv/txn.js";
 
 export type { KvDeps, LeasePlacer } from "./kv/context.js";
+export type { GenKey } from "./kv/gen.js";
 export type { KvLimits } from "./kv/limits.js";
 
 /** etcd's KV service over the shards. */

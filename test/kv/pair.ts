@@ -124,10 +124,19 @@ export async function openProxy(
   });
   const parsed = parseConfig(text, "test");
   const store = await openStore(parsed, log);
-  const { router, shards: guarded, timeline, id } = store;
+  const { router, shards: guarded, timeline, id, gen } = store;
   const identity = createIdentity({ clusterId: id, memberId: 7n, timeline });
   const leases = new Leases({ shards: guarded, router, timeline, log, runtime: systemRuntime });
-  const kv = createKv({ router, timeline, shards: guarded, identity, leases, limits: parsed.limits, log });
+  const kv = createKv({
+    router,
+    timeline,
+    shards: guarded,
+    identity,
+    leases,
+    gen,
+    limits: parsed.limits,
+    log,
+  });
   const handlers = new Map([...kv.unary, ...createLease({ leases, timeline, identity }).unary]);
   const handler = (path: string) => handlers.get(path) as UnaryHandler;
   return {

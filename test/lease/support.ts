@@ -10,6 +10,7 @@ import { openShard, type ShardClient } from "../../src/shard/client.js";
 import type { Shard } from "../../src/shard/shard.js";
 import { EtcdHost } from "../../src/timeline/etcdHost.js";
 import type { HostWatchEvents } from "../../src/timeline/host.js";
+import { markKey } from "../../src/timeline/keys.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import type { GrpcServer } from "../../src/transport/server.js";
@@ -214,12 +215,15 @@ export class TestProxy {
       runtime: systemRuntime,
     });
     const limits = { maxRequestBytes: 1_572_864, maxTxnOps: 128, requestTimeoutMs: 5_000 };
+    // These etcds carry no marks.
+    const gen = { key: markKey("0123456789abcdef"), isOnAllShards: () => false };
     const kv = createKv({
       shards: shardSet(shards),
       router,
       timeline,
       identity,
       leases,
+      gen,
       limits,
       log: silent,
     });

@@ -3,7 +3,13 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { type EtcdPlan, etcdArguments, etcdEnvironment, isEtcdReady } from "../../src/dev/etcd.js";
+import {
+  type EtcdPlan,
+  etcdArguments,
+  etcdEnvironment,
+  isEtcdReady,
+  SHARD_FLAGS,
+} from "../../src/dev/etcd.js";
 import { endWithParent } from "../../src/dev/guard.js";
 import { freePort } from "../../src/dev/ports.js";
 
@@ -208,9 +214,12 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<EtcdProcess>
   }
 }
 
-/** Starts `count` independent single-node etcds, named shard0, shard1, … */
+/** Starts `count` independent single-node etcds, named shard0, shard1, … with the limits of shards. */
 export function startEtcds(count: number, options: Omit<EtcdOptions, "dir"> = {}): Promise<EtcdProcess[]> {
-  return Promise.all(Array.from({ length: count }, (_, i) => startEtcd({ name: `shard${i}`, ...options })));
+  const flags = [...SHARD_FLAGS, ...(options.flags ?? [])];
+  return Promise.all(
+    Array.from({ length: count }, (_, i) => startEtcd({ name: `shard${i}`, ...options, flags })),
+  );
 }
 
 /** A real cluster: its members share one Raft group. */

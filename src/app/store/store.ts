@@ -3,6 +3,7 @@ import type { Config } from "../../config/types.js";
 import type { Log } from "../../ops/log.js";
 import type { Explain } from "../../routing/create.js";
 import type { Router } from "../../routing/router.js";
+import type { GenKey } from "../../services/kv.js";
 import type { Backend } from "../../services/maintenance.js";
 import type { ShardClient } from "../../shard/client.js";
 import { type GuardedShard, guardShard } from "../../shard/guard.js";
@@ -11,6 +12,7 @@ import type { Manifest } from "../../snapshot/manifest.js";
 import { type SaveInput, saveSnapshot } from "../../snapshot/save.js";
 import { Code, StatusError, withDetail } from "../../status/error.js";
 import type { Genesis } from "../../timeline/genesis.js";
+import { markKey } from "../../timeline/keys.js";
 import { Pruner } from "../../timeline/pruner.js";
 import type { SharedTimeline } from "../../timeline/timeline.js";
 import { systemRuntime } from "../../turn/runtime.js";
@@ -38,6 +40,8 @@ export interface Store {
   backends(): readonly Backend[];
   /** Index of the shard that is the timeline host, or -1. */
   readonly hostShard: number;
+  /** What the writes of clients compare. */
+  readonly gen: GenKey;
   /** Identifies the store permanently; never 0. */
   readonly id: bigint;
   /** Undefined if the proxy has no credentials. Then clients have none either. */
@@ -83,6 +87,10 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
       timeline,
       backends,
       hostShard: host.index,
+      gen: {
+        key: id === undefined ? undefined : markKey(id),
+        isOnAllShards: () => timeline.log.base.store !== undefined,
+      },
       id: storeId,
       auth,
       close,

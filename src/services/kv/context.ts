@@ -5,10 +5,17 @@ import type { ShardSet } from "../../shard/shardSet.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { ToRevision } from "../../wire/rewrite.js";
 import type { Identity } from "../identity.js";
+import { Gen, type GenKey } from "./gen.js";
 import type { KvLimits } from "./limits.js";
 import { PointReads } from "./pointReads.js";
 import { RecentWrites } from "./recentWrites.js";
 import { ShardProbes } from "./shardProbes.js";
+
+/** Keys of a lease on one shard. */
+export interface LeasedKeys {
+  readonly shard: number;
+  readonly keys: readonly Uint8Array[];
+}
 
 /**
  * Makes a lease usable on the shards of its keys. A lease lives on its home shard. On any other shard it needs a part
@@ -25,10 +32,9 @@ export interface LeasePlacer {
    */
   repair(lease: bigint, shard: number): Promise<void>;
   /** The lease's keys on shards other than `shard`. */
-  keysElsewhere(
-    lease: bigint,
-    shard: number,
-  ): Promise<readonly { readonly shard: number; readonly keys: readonly Uint8Array[] }[]>;
+  keysElsewhere(lease: bigint, shard: number): Promise<readonly LeasedKeys[]>;
+  /** The lease's keys on all shards, including `shard`. */
+  keysOf(lease: bigint, shard: number): Promise<readonly LeasedKeys[]>;
 }
 
 export interface KvDeps {
@@ -38,12 +44,15 @@ export interface KvDeps {
   readonly shards: ShardSet;
   readonly identity: Identity;
   readonly leases: LeasePlacer;
+  readonly gen: GenKey;
   readonly limits: KvLimits;
   readonly log: Pick<Logger, "warn">;
 }
 
 /** What the KV handlers share. What takes the index of a shard throws `RangeError` where no shard has it. */
-export interface KvContext extends KvDeps {
+export interface KvContext extends Omit<KvDeps, "gen"> {
+  /** What all writes compare. */
+  readonly gen: Gen;
   shardAt(index: number): Shard;
   /** Turns sealed revisions of a shard into revisions. */
   revisionsOf(shard: number): ToRevision;
@@ -63,6 +72,7 @@ export function createContext(deps: KvDeps): KvContext {
   const shardAt = (index: number) => shards.at(index);
   return {
     ...deps,
+    gen: new Gen(deps.gen, timeline),
     shardAt,
     revisionsOf: (shard) => toRevision.at(shard),
     pointReadsOf: (shard) => pointReads.at(shard),

@@ -4,12 +4,13 @@ import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
 import { StatusError } from "../../status/error.js";
 import type { Sealed } from "../../timeline/view.js";
+import type { KeyRange } from "../../wire/keyRange.js";
 import { DeleteRangeRequest, DeleteRangeResponse } from "../../wire/messages.js";
-import { KV } from "../../wire/paths.js";
-import { deletedCount, peekRevision, rewriteDeleteRange } from "../../wire/rewrite.js";
+import { deletedCount, rewriteDeleteRange } from "../../wire/rewrite.js";
 import { answer, answerAsync, attempt, unsealedWrite } from "./calls.js";
 import { checkDeleteRange, checkSize, checkSpace } from "./check.js";
 import type { KvContext } from "./context.js";
+import { BEGIN_AGAIN } from "./gen.js";
 import { reservedKey, shardsOfRange, visible } from "./keyspace.js";
 import { atHead } from "./snapshot.js";
 import { NO_LEASES, sendWrite, sendWriteAsync, type Write } from "./write.js";
@@ -19,7 +20,7 @@ import { NO_LEASES, sendWrite, sendWriteAsync, type Write } from "./write.js";
  * reports what was deleted on the others.
  */
 export function deleteRangeHandler(context: KvContext): UnaryHandler {
-  const { router, timeline, limits } = context;
+  const { timeline, limits } = context;
   return (call, bytes, reply) =>
     attempt(reply, () => {
       const request = DeleteRangeRequest.decode(bytes);
@@ -30,12 +31,20 @@ export function deleteRangeHandler(context: KvContext): UnaryHandler {
       checkSpace(timeline);
       if (range === undefined) return answerAsync(reply, () => nothingDeleted(context, call, request));
       const payload = range === request ? bytes : DeleteRangeRequest.encode({ ...request, ...range });
-      const shards = shardsOfRange(router, range);
-      const [first] = shards;
-      if (first === undefined) return answerAsync(reply, () => nothingDeleted(context, call, request));
-      if (shards.length === 1) return deleteOnShard(context, call, payload, first, reply);
-      answerAsync(reply, () => deleteOnShards(context, call, payload, shards));
+      const deletion = { request, payload, range, previous: request.prevKv ? range : undefined };
+      carryOut(context, call, deletion, 1, reply);
     });
+}
+
+/** A deletion of keys that clients can see. */
+interface Deletion {
+  /** The client's request. */
+  readonly request: DeleteRangeRequest;
+  /** The request for the shards. */
+  readonly payload: Uint8Array;
+  readonly range: KeyRange;
+  /** Set if the response includes the previous values of these keys. */
+  readonly previous: KeyRange | undefined;
 }
 
 /** The response for an empty range, once a shard has let the client delete there. */
@@ -50,18 +59,24 @@ async function nothingDeleted(
   return atHead(context, call, false, [], async (head) => context.identity.header(head));
 }
 
-function deleteOnShard(
-  context: KvContext,
-  call: Call,
-  payload: Uint8Array,
-  shard: number,
-  reply: Reply,
-): void {
-  const { timeline, identity } = context;
-  sendWrite(context, call, deletion(payload, shard), (error, response) =>
+function carryOut(context: KvContext, call: Call, deletion: Deletion, number: number, reply: Reply): void {
+  const { timeline, identity, router } = context;
+  // Before the shard is chosen.
+  const position = timeline.placementPosition;
+  const [shard, ...others] = shardsOfRange(router, deletion.range);
+  if (shard === undefined) {
+    answerAsync(reply, () => nothingDeleted(context, call, deletion.request));
+    return;
+  }
+  if (others.length > 0) {
+    answerAsync(reply, () => deleteOnShards(context, call, deletion));
+    return;
+  }
+  const write = writeOf(deletion, shard, position, number);
+  sendWrite(context, call, write, (error, response, revision) =>
     attempt(reply, () => {
+      if (error === BEGIN_AGAIN) return carryOut(context, call, deletion, number + 1, reply);
       if (error !== undefined) return reply(error);
-      const revision = peekRevision(response);
       const written = deletedCount(response) > 0;
       const labelled: Sealed = (unsealed) => {
         if (unsealed !== undefined) return reply(written ? unsealedWrite(unsealed) : unsealed);
@@ -78,12 +93,20 @@ function deleteOnShard(
   );
 }
 
-const deletion = (payload: Uint8Array, shard: number): Write => ({
-  path: KV.DeleteRange,
+const writeOf = (
+  { payload, previous }: Deletion,
+  shard: number,
+  position: number,
+  number: number,
+): Write => ({
+  kind: "deleteRange",
   shard,
+  position,
+  attempt: number,
   payload,
   leases: NO_LEASES,
   shardJudgesLeases: false,
+  previous,
 });
 
 interface Part {
@@ -92,32 +115,39 @@ interface Part {
   readonly revision: number;
 }
 
-/** What a deletion over several shards did on one of them. */
-type Outcome =
-  | { readonly shard: Shard; readonly part: Part }
-  | { readonly shard: Shard; readonly error: unknown };
+interface Done {
+  readonly shard: Shard;
+  readonly part: Part;
+}
 
-async function deleteOnShards(
-  context: KvContext,
-  call: Call,
-  payload: Uint8Array,
-  shards: readonly number[],
-): Promise<Uint8Array> {
-  const outcomes = await Promise.all(
-    shards.map(async (index): Promise<Outcome> => {
-      const shard = context.shardAt(index);
-      try {
-        return { shard, part: await deletePart(context, call, payload, index) };
-      } catch (error) {
-        return { shard, error };
-      }
-    }),
-  );
-  const parts: Part[] = [];
-  for (const outcome of outcomes) {
-    if ("error" in outcome) throw incomplete(outcomes, outcome.error);
-    parts.push(outcome.part);
+/** What a deletion over several shards did on one of them. */
+type Outcome = Done | { readonly shard: Shard; readonly error: unknown };
+
+async function deleteOnShards(context: KvContext, call: Call, deletion: Deletion): Promise<Uint8Array> {
+  const { timeline, router } = context;
+  const done: Done[] = [];
+  for (let number = 1, isDone = false; !isDone; number++) {
+    // Before the shards are chosen.
+    const position = timeline.placementPosition;
+    const shards = shardsOfRange(router, deletion.range);
+    const outcomes = await Promise.all(
+      shards.map(async (index): Promise<Outcome> => {
+        const shard = context.shardAt(index);
+        try {
+          const write = writeOf(deletion, index, position, number);
+          return { shard, part: await deletePart(context, call, write) };
+        } catch (error) {
+          return { shard, error };
+        }
+      }),
+    );
+    const failure = outcomes.find((outcome) => "error" in outcome && outcome.error !== BEGIN_AGAIN);
+    if (failure !== undefined && "error" in failure) throw incomplete([...done, ...outcomes], failure.error);
+    // A shard that has refused its part has changed its keys with others, so all of them are asked again.
+    isDone = outcomes.every((outcome) => "part" in outcome);
+    for (const outcome of outcomes) if ("part" in outcome) done.push(outcome);
   }
+  const parts = done.map(({ part }) => part);
   const deleted = parts.reduce((sum, part) => sum + part.response.deleted, 0);
   const prevKvs = parts.flatMap((part) => part.response.prevKvs);
   prevKvs.sort((a, b) => Buffer.compare(a.key, b.key));
@@ -127,11 +157,11 @@ async function deleteOnShards(
   return Buffer.concat([header, DeleteRangeResponse.encode({ deleted, prevKvs })]);
 }
 
-async function deletePart(context: KvContext, call: Call, payload: Uint8Array, shard: number): Promise<Part> {
+async function deletePart(context: KvContext, call: Call, write: Write): Promise<Part> {
   const { timeline } = context;
-  const bytes = await sendWriteAsync(context, call, deletion(payload, shard));
+  const { shard } = write;
+  const { response: bytes, shardRevision } = await sendWriteAsync(context, call, write);
   const response = DeleteRangeResponse.decode(bytes);
-  const shardRevision = peekRevision(bytes);
   const written = response.deleted > 0;
   try {
     await timeline.seal(shard, shardRevision, written);

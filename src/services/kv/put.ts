@@ -1,13 +1,14 @@
 import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
 import { StatusError } from "../../status/error.js";
+import { KEY_ALONE } from "../../wire/keyRange.js";
 import { EMPTY, PutRequest } from "../../wire/messages.js";
-import { KV } from "../../wire/paths.js";
-import { peekRevision, rewritePut } from "../../wire/rewrite.js";
-import { unsealedWrite } from "./calls.js";
+import { rewritePut } from "../../wire/rewrite.js";
+import { attempt, unsealedWrite } from "./calls.js";
 import { checkPut, checkSize, checkSpace } from "./check.js";
 import type { KvContext } from "./context.js";
+import { BEGIN_AGAIN } from "./gen.js";
 import { isReserved, reservedKey } from "./keyspace.js";
-import { NO_LEASES, sendWrite } from "./write.js";
+import { NO_LEASES, sendWrite, type Write } from "./write.js";
 
 /** KV.Put, which always concerns one shard. */
 export function putHandler(context: KvContext): UnaryHandler {
@@ -16,6 +17,7 @@ export function putHandler(context: KvContext): UnaryHandler {
 
 /** One call of KV.Put. Each step replies, or leads to the next one. */
 class Put {
+  private attempt = 0;
   private shard = 0;
   private response: Uint8Array = EMPTY;
   private shardRevision = 0;
@@ -27,40 +29,49 @@ class Put {
   ) {}
 
   begin(bytes: Uint8Array): void {
-    const { router, timeline, limits } = this.context;
+    const { timeline, limits } = this.context;
     try {
       const request = PutRequest.decode(bytes);
       checkPut(request);
       if (isReserved(request.key)) throw reservedKey(request.key);
       checkSize(bytes, limits.maxRequestBytes);
       checkSpace(timeline);
-      this.shard = router.shardOf(request.key);
-      this.write(bytes, request.lease);
+      this.write(bytes, request);
     } catch (reason) {
       this.reply(StatusError.from(reason));
     }
   }
 
-  private write(payload: Uint8Array, lease: bigint): void {
-    const leases = lease === 0n ? NO_LEASES : [lease];
-    const write = { path: KV.Put, shard: this.shard, payload, leases, shardJudgesLeases: false };
-    sendWrite(this.context, this.call, write, (error, response) => {
-      if (error !== undefined) this.reply(error);
-      else this.written(response);
+  private write(payload: Uint8Array, request: PutRequest): void {
+    const { router, timeline } = this.context;
+    const { key, lease, prevKv } = request;
+    // Before the shard is chosen.
+    const position = timeline.placementPosition;
+    this.shard = router.shardOf(key);
+    const write: Write = {
+      kind: "put",
+      shard: this.shard,
+      position,
+      attempt: ++this.attempt,
+      payload,
+      leases: lease === 0n ? NO_LEASES : [lease],
+      shardJudgesLeases: false,
+      previous: prevKv ? { key, rangeEnd: KEY_ALONE } : undefined,
+    };
+    sendWrite(this.context, this.call, write, (error, response, shardRevision) => {
+      if (error === undefined) this.written(response, shardRevision);
+      else if (error === BEGIN_AGAIN) attempt(this.reply, () => this.write(payload, request));
+      else this.reply(error);
     });
   }
 
-  private written(response: Uint8Array): void {
-    try {
-      this.response = response;
-      this.shardRevision = peekRevision(response);
-      this.context.timeline.whenSealed(this.shard, this.shardRevision, true, (unsealed) => {
-        if (unsealed !== undefined) this.reply(unsealedWrite(unsealed));
-        else this.sealed();
-      });
-    } catch (reason) {
-      this.reply(StatusError.from(reason));
-    }
+  private written(response: Uint8Array, shardRevision: number): void {
+    this.response = response;
+    this.shardRevision = shardRevision;
+    this.context.timeline.whenSealed(this.shard, shardRevision, true, (unsealed) => {
+      if (unsealed !== undefined) this.reply(unsealedWrite(unsealed));
+      else this.sealed();
+    });
   }
 
   private sealed(): void {

@@ -7,33 +7,58 @@ import { peekRevision, rewriteTxn, txnWrote } from "../../wire/rewrite.js";
 import { after, answer, answerAsync, ask, attempt, callOptions, unsealedWrite } from "./calls.js";
 import { checkSize, checkSpace, checkTxn } from "./check.js";
 import type { KvContext } from "./context.js";
+import { BEGIN_AGAIN } from "./gen.js";
 import { txnOnSnapshot } from "./snapshotTxn.js";
 import { translateTxn, txnHorizon } from "./translate.js";
 import { manyReads, measure } from "./txnReads.js";
 import { acrossShards, shapeOf, type TxnShape } from "./txnShape.js";
-import { sendWrite } from "./write.js";
+import { sendWrite, type Write } from "./write.js";
 
 /**
  * KV.Txn. It goes to the one shard that all compares and operations of all branches are on. Over several shards it is
  * answered from a snapshot if it cannot write, and refused otherwise.
  */
 export function txnHandler(context: KvContext): UnaryHandler {
-  const { router, timeline, limits } = context;
+  const { limits } = context;
   return (call, bytes, reply) =>
     attempt(reply, () => {
       const request = TxnRequest.decode(bytes);
       checkTxn(request, limits.maxTxnOps);
-      const shape = shapeOf(request, router);
-      if (!shape.readOnly) checkSize(bytes, limits.maxRequestBytes);
-      const shard = shape.shards.length === 1 ? shape.shards[0] : undefined;
-      if (shard !== undefined) {
-        if (shape.writes) checkSpace(timeline);
-        new ShardTxn(context, call, request, bytes, shape, shard, reply).begin();
-        return;
-      }
-      if (shape.writes) throw acrossShards(request, router, context.shards);
-      answerAsync(reply, () => txnOnSnapshot(context, call, request, shape));
+      route(context, call, request, bytes, 1, reply);
     });
+}
+
+function route(
+  context: KvContext,
+  call: Call,
+  request: TxnRequest,
+  bytes: Uint8Array,
+  number: number,
+  reply: Reply,
+): void {
+  const { router, timeline, limits } = context;
+  // Before the shard is chosen.
+  const position = timeline.placementPosition;
+  const shape = shapeOf(request, router);
+  if (!shape.readOnly) checkSize(bytes, limits.maxRequestBytes);
+  const shard = shape.shards.length === 1 ? shape.shards[0] : undefined;
+  if (shard !== undefined) {
+    if (shape.writes) checkSpace(timeline);
+    const again = () => route(context, call, request, bytes, number + 1, reply);
+    new ShardTxn(context, call, request, bytes, shape, shard, { position, number, again }, reply).begin();
+    return;
+  }
+  if (shape.writes) throw acrossShards(request, router, context.shards);
+  answerAsync(reply, () => txnOnSnapshot(context, call, request, shape));
+}
+
+/** One attempt of a call, with the placement that it goes by. */
+interface Attempt {
+  readonly position: number;
+  /** From 1. */
+  readonly number: number;
+  /** Chooses the shard again. May throw. */
+  again(): void;
 }
 
 /** One call of KV.Txn on one shard. Each step replies, or leads to the next one. */
@@ -46,6 +71,7 @@ class ShardTxn {
     private readonly bytes: Uint8Array,
     private readonly shape: TxnShape,
     private readonly shard: number,
+    private readonly attempt: Attempt,
     private readonly reply: Reply,
   ) {}
 
@@ -68,7 +94,8 @@ class ShardTxn {
     const { context, request, shape } = this;
     const translated = translateTxn(request, context.timeline, this.shard);
     const payload = translated === request ? this.bytes : TxnRequest.encode(translated);
-    if (shape.readOnly) this.read(payload);
+    // A transaction that cannot write needs no compare of gen.
+    if (!shape.writes) this.read(payload);
     else this.write(payload);
   }
 
@@ -78,24 +105,33 @@ class ShardTxn {
     const end = shape.serializable ? FOLDED : context.timeline.beginRead(shard);
     ask(call, context.shardAt(shard), KV.Txn, payload, options, (error, response) => {
       if (error !== undefined) this.reply(error);
-      else attempt(this.reply, () => this.executed(response, end));
+      else attempt(this.reply, () => this.executed(response, peekRevision(response), end));
     });
   }
 
   private write(payload: Uint8Array): void {
-    const { context, call, shape, shard } = this;
-    const write = { path: KV.Txn, shard, payload, leases: shape.leases, shardJudgesLeases: true };
-    sendWrite(context, call, write, (error, response) => {
-      if (error !== undefined) this.reply(error);
-      else attempt(this.reply, () => this.executed(response, undefined));
+    const { context, call, shape, shard, attempt: own } = this;
+    const write: Write = {
+      kind: "txn",
+      shard,
+      position: own.position,
+      attempt: own.number,
+      payload,
+      leases: shape.leases,
+      shardJudgesLeases: true,
+      otherwise: shape.otherwise,
+    };
+    sendWrite(context, call, write, (error, response, shardRevision) => {
+      if (error === BEGIN_AGAIN) attempt(this.reply, () => own.again());
+      else if (error !== undefined) this.reply(error);
+      else attempt(this.reply, () => this.executed(response, shardRevision, undefined));
     });
   }
 
   /** Without `end`, the log's end is read now if the transaction wrote nothing, which costs one more round trip. */
-  private executed(response: Uint8Array, end: LogEnd | undefined): void {
+  private executed(response: Uint8Array, revision: number, end: LogEnd | undefined): void {
     const { timeline } = this.context;
     const { shard } = this;
-    const revision = peekRevision(response);
     if (txnWrote(response)) {
       timeline.whenSealed(shard, revision, true, (unsealed) => {
         if (unsealed !== undefined) this.reply(unsealedWrite(unsealed));

@@ -2,7 +2,7 @@ import type { Router } from "../../routing/router.js";
 import type { ShardSet } from "../../shard/shardSet.js";
 import { Code, StatusError } from "../../status/error.js";
 import { KEY_ALONE, type KeyRange } from "../../wire/keyRange.js";
-import type { TxnRequest } from "../../wire/messages.js";
+import type { RequestOp, TxnRequest } from "../../wire/messages.js";
 import { quoteRange, reservedKey, shardsOfRange, visible } from "./keyspace.js";
 
 /** What a transaction concerns, over all compares and operations of all branches, including nested transactions. */
@@ -11,12 +11,20 @@ export interface TxnShape {
   readonly shards: readonly number[];
   /** True when some branch puts a key, or deletes a range that can hold keys. */
   readonly writes: boolean;
+  /** Set if its own failure branch may write. */
+  readonly otherwise: Otherwise | undefined;
   /** Distinct leases of its puts. */
   readonly leases: readonly bigint[];
   /** True when both branches have only ranges. etcd does not log such a transaction. */
   readonly readOnly: boolean;
   /** True for a read-only transaction whose ranges are all serializable. False when it has no ranges. */
   readonly serializable: boolean;
+}
+
+/** A transaction that may write if its compares do not hold. */
+export interface Otherwise {
+  /** A key that one of its own operations puts, on either branch; undefined if they put none. */
+  readonly put: Uint8Array | undefined;
 }
 
 interface Shape {
@@ -28,26 +36,38 @@ interface Shape {
 /** Throws `StatusError` where the transaction writes a reserved key. */
 export function shapeOf(request: TxnRequest, router: Router): TxnShape {
   const shape: Shape = { shards: new Set(), leases: new Set(), writes: false };
-  collect(request, router, shape);
+  for (const touch of touches(request)) collect(touch, router, shape);
   const ops = [...request.success, ...request.failure];
   const readOnly = ops.every((op) => op.kind === "range");
   return {
     shards: [...shape.shards],
     writes: shape.writes,
+    otherwise: otherwiseOf(request),
     leases: [...shape.leases],
     readOnly,
     serializable: ops.length > 0 && ops.every((op) => op.kind === "range" && op.request.serializable),
   };
 }
 
-function collect(request: TxnRequest, router: Router, shape: Shape): void {
-  for (const { range, use, lease } of touches(request)) {
-    if (isReservedWrite(range, use)) throw reservedKey(range.key);
-    const shards = shardsOf(range, router);
-    for (const shard of shards) shape.shards.add(shard);
-    if (use !== "read" && shards.length > 0) shape.writes = true;
-    if (lease !== 0n) shape.leases.add(lease);
+function collect({ range, use, lease }: Touch, router: Router, shape: Shape): void {
+  if (isReservedWrite(range, use)) throw reservedKey(range.key);
+  const shards = shardsOf(range, router);
+  for (const shard of shards) shape.shards.add(shard);
+  if (use !== "read" && shards.length > 0) shape.writes = true;
+  if (lease !== 0n) shape.leases.add(lease);
+}
+
+function otherwiseOf({ success, failure }: TxnRequest): Otherwise | undefined {
+  if (!failure.some(mayWrite)) return undefined;
+  for (const branch of [success, failure]) {
+    for (const op of branch) if (op.kind === "put") return { put: op.request.key };
   }
+  return { put: undefined };
+}
+
+function mayWrite(op: RequestOp): boolean {
+  if (op.kind !== "txn") return op.kind !== "range";
+  return op.request.success.some(mayWrite) || op.request.failure.some(mayWrite);
 }
 
 /** One compare, or one operation, of a transaction. */

@@ -1,0 +1,100 @@
+import { copyBytes } from "./copyBytes.js";
+import * as tags from "./generated/tags.js";
+import { Reader } from "./reader.js";
+import { int64Size, putInt64 } from "./varint.js";
+
+const { success: SUCCESS } = tags.TxnRequest;
+const { succeeded: SUCCEEDED, responses: RESPONSES } = tags.TxnResponse;
+
+/*
+ * Guarded requests: transactions that carry out a client's request only if a compare holds. All parts are encoded, and the
+ * client's bytes are copied once. `compare` and `failure` are encoded fields of a TxnRequest.
+ */
+
+/** Which request of a transaction's operation is guarded: its tag in a RequestOp. */
+export const Guarded = {
+  put: tags.RequestOp.requestPut,
+  deleteRange: tags.RequestOp.requestDeleteRange,
+  txn: tags.RequestOp.requestTxn,
+} as const;
+
+/** A transaction that carries out `request` if `compare` holds, and else `failure`. */
+export function guard(
+  kind: (typeof Guarded)[keyof typeof Guarded],
+  request: Uint8Array,
+  compare: Uint8Array,
+  failure?: Uint8Array,
+): Uint8Array {
+  const { length } = request;
+  const operation = 1 + int64Size(length) + length;
+  const size = compare.length + 1 + int64Size(operation) + operation + (failure?.length ?? 0);
+  const bytes = Buffer.allocUnsafe(size);
+  bytes.set(compare);
+  bytes[compare.length] = SUCCESS;
+  let at = putInt64(bytes, compare.length + 1, operation);
+  bytes[at] = kind;
+  at = putInt64(bytes, at + 1, length);
+  at = copyBytes(request, 0, length, bytes, at);
+  if (failure !== undefined) bytes.set(failure, at);
+  return bytes;
+}
+
+/** The response to the request in a guarded request; undefined if the compare did not hold. Throws INVALID_ARGUMENT. */
+export function guardedResponse(response: Uint8Array): Uint8Array | undefined {
+  const r = new Reader(response);
+  let succeeded = false;
+  let from = 0;
+  let to = 0;
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag === SUCCEEDED) {
+      succeeded = r.bool();
+    } else if (tag === RESPONSES) {
+      const outer = r.enter();
+      // A ResponseOp has one field, which is the response.
+      r.tag();
+      const length = r.length();
+      from = r.pos;
+      to = from + length;
+      r.pos = r.limit;
+      r.limit = outer;
+    } else {
+      r.skip(tag, 0, 3);
+    }
+  }
+  return succeeded ? response.subarray(from, to) : undefined;
+}
+
+/** A response to a transaction whose failure branch has one more operation, taken apart. */
+export interface Parted {
+  /** The response without that of the last operation. */
+  readonly rest: Uint8Array;
+  /** The ResponseOp of the last operation. */
+  readonly last: Uint8Array;
+}
+
+/** Takes the last operation's response from a TxnResponse; undefined if the transaction succeeded. */
+export function partLast(response: Uint8Array): Parted | undefined {
+  const r = new Reader(response);
+  let begin = 0;
+  let body = 0;
+  let end = 0;
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag === SUCCEEDED) {
+      if (r.bool()) return undefined;
+    } else if (tag === RESPONSES) {
+      begin = r.start;
+      const length = r.length();
+      body = r.pos;
+      r.pos += length;
+      end = r.pos;
+    } else {
+      r.skip(tag, 0, 3);
+    }
+  }
+  const before = response.subarray(0, begin);
+  const rest =
+    end === response.length ? before : Buffer.concat([before, response.subarray(end, response.length)]);
+  return { rest, last: response.subarray(body, end) };
+}
