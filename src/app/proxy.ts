@@ -113,7 +113,7 @@ async function open(
   const services: readonly Service[] = [
     ...data,
     createRecipes({ handlers: combine(data), router }),
-    createAuth({ shards, host, timeline, identity, access: auth }),
+    createAuth({ shards, host, timeline, identity, genKey: gen.key, access: auth }),
     createCluster({ identity, shards, members }),
     createMaintenance({ shards, backends, timeline, identity, range, host, hostShard, log }),
     createHealth(),

@@ -1,3 +1,4 @@
+import { readCluster } from "../app/store/marks.js";
 import { connectShards } from "../app/store/store.js";
 import { loadConfig } from "../config/load.js";
 import type { Config } from "../config/types.js";
@@ -5,8 +6,9 @@ import { createLog } from "../ops/log.js";
 import { withAdminLock } from "../services/auth/adminLock.js";
 import { repairSteps } from "../services/auth/repair.js";
 import { readUsers, type Users } from "../services/auth/users.js";
-import type { Shard } from "../shard/shard.js";
+import type { ShardClient } from "../shard/client.js";
 import { withDetail } from "../status/error.js";
+import { markKey } from "../timeline/keys.js";
 import { AuthUserAddRequest } from "../wire/messages.js";
 import { Auth } from "../wire/paths.js";
 import { CommandError, Exit } from "./exit.js";
@@ -43,7 +45,7 @@ function sourceIndex(config: Config, { source, fix }: RepairOptions): number {
   throw new CommandError(Exit.usage, `there is no shard "${source}"; the shards are ${names}`);
 }
 
-async function repairAll(shards: readonly Shard[], source: number, fix: boolean): Promise<number> {
+async function repairAll(shards: readonly ShardClient[], source: number, fix: boolean): Promise<number> {
   const found = await Promise.all(shards.map(async (shard) => ({ shard, users: await read(shard) })));
   const model = found[source]!;
   let differences = 0;
@@ -51,7 +53,10 @@ async function repairAll(shards: readonly Shard[], source: number, fix: boolean)
   for (const { shard, users } of found) {
     const steps = repairSteps(model.users, users);
     differences += steps.length;
-    if (steps.length > 0) say(`changes on shard ${shard.name} to match shard ${model.shard.name}:`);
+    if (steps.length > 0)
+      say(
+        `changes on shard ${shard.name}${users === model.users ? "" : ` to match shard ${model.shard.name}`}:`,
+      );
     for (const step of steps) {
       say(`  ${step.text}`);
       if (!fix) continue;
@@ -68,9 +73,11 @@ async function repairAll(shards: readonly Shard[], source: number, fix: boolean)
   return differences === 0 || fix ? Exit.ok : Exit.failure;
 }
 
-async function read(shard: Shard): Promise<Users> {
+async function read(shard: ShardClient): Promise<Users> {
   try {
-    return await readUsers(shard);
+    const { marks } = await readCluster(shard);
+    const [mark] = marks.marks;
+    return await readUsers(shard, mark && markKey(mark.store));
   } catch (reason) {
     const { message } = reason as Error;
     const name = `shard "${shard.name}"`;

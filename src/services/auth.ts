@@ -2,20 +2,24 @@ import { mayAdminister } from "../auth/permission.js";
 import { fromAsync } from "../rpc/async.js";
 import type { Call, UnaryHandler } from "../rpc/call.js";
 import { NONE, type Service } from "../rpc/service.js";
+import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import {
   AuthenticateRequest,
   AuthenticateResponse,
   AuthRoleAddRequest,
+  AuthRoleGetRequest,
   AuthRoleGrantPermissionRequest,
+  AuthRoleRevokePermissionRequest,
   AuthUserAddRequest,
 } from "../wire/messages.js";
 import { Auth } from "../wire/paths.js";
 import { AdminLock } from "./auth/adminLock.js";
 import { change } from "./auth/change.js";
-import type { AuthContext, AuthDeps } from "./auth/context.js";
+import { type AuthContext, type AuthDeps, queryOptions } from "./auth/context.js";
 import { enable } from "./auth/enable.js";
+import { isGenGrant, reservedGrant } from "./auth/genGrants.js";
 import { protectOwnUser } from "./auth/protect.js";
 import { query, status } from "./auth/query.js";
 
@@ -57,6 +61,7 @@ export function createAuth(deps: AuthDeps): Service {
     const admit = async (call: Call, request: Uint8Array) => {
       await mayAdminister([deps.shards.first], call);
       check(path, request);
+      if (isGenRevocation(path, request)) throw await notGranted(deps.shards.first, call, request);
       if (access !== undefined) await protectOwnUser(access.own, deps.shards.all(), call, path, request);
     };
     unary.set(
@@ -83,13 +88,26 @@ function current(
   });
 }
 
-/** Throws for requests that crash an etcd when it applies them, now and after each restart. */
+/** Throws for requests that crash an etcd when it applies them, now and after each restart, and for reserved grants. */
 function check(path: string, request: Uint8Array): void {
   if (path === Auth.RoleGrantPermission) {
     // The error of etcd 3.5. etcd 3.4 accepts the request.
-    if (AuthRoleGrantPermissionRequest.decode(request).perm === undefined) throw etcd.permissionNotGiven();
+    const { perm } = AuthRoleGrantPermissionRequest.decode(request);
+    if (perm === undefined) throw etcd.permissionNotGiven();
+    if (isGenGrant(perm)) throw reservedGrant();
   } else if (path === Auth.UserAdd) checkName(AuthUserAddRequest.decode(request).name);
   else if (path === Auth.RoleAdd) checkName(AuthRoleAddRequest.decode(request).name);
+}
+
+/** True for a client's attempt to revoke the permission that the proxies have granted by themselves. */
+const isGenRevocation = (path: string, request: Uint8Array): boolean =>
+  path === Auth.RoleRevokePermission && isGenGrant(AuthRoleRevokePermissionRequest.decode(request));
+
+/** etcd's error for a permission that a role does not have. Rejects if there is no such role. */
+async function notGranted(shard: Shard, call: Call, request: Uint8Array): Promise<StatusError> {
+  const { role } = AuthRoleRevokePermissionRequest.decode(request);
+  await shard.call(Auth.RoleGet, AuthRoleGetRequest.encode({ role }), queryOptions(call));
+  return etcd.permissionNotGranted();
 }
 
 /** Names are keys in etcd's backend file, which does not accept longer ones. */

@@ -46,6 +46,8 @@ export const etcd = {
   rootUserNotExist: define(Code.FAILED_PRECONDITION, "etcdserver: root user does not exist"),
   rootRoleNotExist: define(Code.FAILED_PRECONDITION, "etcdserver: root user does not have root role"),
   invalidAuthManagement: define(Code.INVALID_ARGUMENT, "etcdserver: invalid auth management"),
+  roleNotFound: define(Code.FAILED_PRECONDITION, "etcdserver: role name not found"),
+  permissionNotGranted: define(Code.FAILED_PRECONDITION, "etcdserver: permission is not granted to the role"),
   userNotFound: define(Code.FAILED_PRECONDITION, "etcdserver: user name not found"),
   permissionDenied: define(Code.PERMISSION_DENIED, "etcdserver: permission denied"),
   noSpace: define(Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded"),

@@ -31,6 +31,17 @@ export const claimKey = (store: string): Buffer => Buffer.from(`${MARKS}${store}
 
 const CLAIM = "/claim";
 
+/** True for the key of a store's mark. */
+export function isMarkKey(key: Uint8Array): boolean {
+  return /^[0-9a-f]{16}$/.test(relative(key, MARKS));
+}
+
+/** What follows `prefix` in a key; empty if the key does not begin with it. */
+function relative(key: Uint8Array, prefix: string): string {
+  const text = Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1");
+  return text.startsWith(prefix) ? text.slice(prefix.length) : "";
+}
+
 /** Returns the store's id in the key of a mark or claim. */
 export function parseMarkKey(key: Uint8Array): { store: string; isClaim: boolean } {
   const name = Buffer.from(key).toString("latin1").slice(MARKS.length);

@@ -285,7 +285,7 @@ test("relaxed reads: a change of roles is refused before it takes its lock, whic
     const { timeline } = store;
     timeline.relaxedReads = true;
     const identity = { header: () => EMPTY };
-    const { unary } = createAuth({ ...store, identity, access: undefined });
+    const { unary } = createAuth({ ...store, identity, genKey: undefined, access: undefined });
     const add = (name: string) =>
       invoke(unary.get(Auth.RoleAdd)!, new TestCall(Auth.RoleAdd), AuthRoleAddRequest.encode({ name }));
     await host.kill("SIGSTOP");

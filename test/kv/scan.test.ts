@@ -59,6 +59,7 @@ class LivingWorld {
       }),
     };
     this.context = createContext({
+      gen: { key: undefined, isOnAllShards: () => true },
       timeline: new Proxy(this.view, {
         get: (view, name) => Reflect.get(name in timeline ? timeline : view, name),
       }),

@@ -72,7 +72,14 @@ describe("Status, MemberList and unsupported methods", () => {
         log,
       }),
       createCluster({ identity, shards: shardSet(shards), members: [clientUrls] }),
-      createAuth({ shards: shardSet(shards), host: shards[0]!, timeline, identity, access: undefined }),
+      createAuth({
+        shards: shardSet(shards),
+        host: shards[0]!,
+        timeline,
+        identity,
+        genKey: undefined,
+        access: undefined,
+      }),
     ]);
     server = await serveHttp2(handlers, { listen: ["127.0.0.1:0"], maxReceiveBytes: 2_000_000 });
     proxy = open("proxy", server.addresses[0]!);

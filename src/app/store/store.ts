@@ -19,6 +19,7 @@ import { systemRuntime } from "../../turn/runtime.js";
 import { openCallers, type StoreAuth, withoutCredentials } from "./auth.js";
 import { type Connections, connect } from "./connect.js";
 import { type Contradiction, ContradictionError } from "./contradictions.js";
+import { GenGrants } from "./genGrants.js";
 import {
   inspectClusters,
   isUnreachable,
@@ -62,7 +63,9 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
   const connections = await connect(config, log, (shards) => genesis(shards, marked?.id));
   const { clients, host, router, timeline, backends, mapId, users } = connections;
   let pruner: Pruner | undefined;
+  let grants: GenGrants | undefined;
   const close = () => {
+    grants?.stop();
     pruner?.stop();
     connections.disconnect();
   };
@@ -79,6 +82,11 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     const storeId = id === undefined ? mapId : BigInt(`0x${id}`);
     const openAuth = async () => users && openCallers(users, config.auth, host, storeId.toString());
     const auth = await untilReachable(openAuth, log, signal);
+    const genKey = id === undefined ? undefined : markKey(id);
+    if (auth !== undefined && genKey !== undefined) {
+      grants = new GenGrants(shards.all(), genKey, log);
+      await grants.start();
+    }
     return {
       router,
       clients,
@@ -88,7 +96,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
       backends,
       hostShard: host.index,
       gen: {
-        key: id === undefined ? undefined : markKey(id),
+        key: genKey,
         isOnAllShards: () => timeline.log.base.store !== undefined,
       },
       id: storeId,

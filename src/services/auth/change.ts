@@ -1,11 +1,12 @@
 import type { Call } from "../../rpc/call.js";
 import { UnsentError } from "../../shard/errors.js";
 import { describeShard } from "../../shard/name.js";
-import type { Shard } from "../../shard/shard.js";
+import type { CallOptions, Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import {
   AuthRoleAddRequest,
   AuthRoleDeleteRequest,
+  AuthRoleGrantPermissionRequest,
   AuthUserAddRequest,
   AuthUserDeleteRequest,
   AuthUserGrantRoleRequest,
@@ -14,6 +15,7 @@ import {
 import { Auth, KV } from "../../wire/paths.js";
 import { PROBE } from "../../wire/probe.js";
 import { type AuthContext, changeOptions, describeFailure, type Failure, isEtcdError } from "./context.js";
+import { grantGen } from "./genGrants.js";
 
 const REPAIR = "`braid auth repair` shows how the shards differ, and repairs them with --fix";
 
@@ -30,15 +32,25 @@ export async function change(
   admitted?: Promise<void>,
 ): Promise<Uint8Array> {
   const { lock, identity, timeline } = context;
+  const carryOut = async (shard: Shard, options: CallOptions) => {
+    // Every write needs this permission. Before the change, so that no role can write only in part.
+    const { genKey } = context;
+    if (path === Auth.RoleGrantPermission && genKey !== undefined) {
+      await grantGen(shard, AuthRoleGrantPermissionRequest.decode(request).name, genKey, options);
+    }
+    await shard.call(path, request, options);
+  };
   const run = async (deadline: number) => {
     const shards = context.shards.all();
     await checkQuorums(shards);
     const options = changeOptions(call, deadline);
     const [first, ...others] = shards;
-    await first?.call(path, request, options).catch((reason) => {
-      throw uncertain(shards, StatusError.from(reason));
-    });
-    const failed = await failuresOf(others, (shard) => shard.call(path, request, options));
+    if (first !== undefined) {
+      await carryOut(first, options).catch((reason) => {
+        throw uncertain(shards, StatusError.from(reason));
+      });
+    }
+    const failed = await failuresOf(others, (shard) => carryOut(shard, options));
     if (failed.length === 0) return;
     const done = shards.filter((shard) => failed.every((failure) => failure.shard !== shard));
     const left = await undo(call, done, path, request);

@@ -22,6 +22,8 @@ export interface AuthDeps {
   readonly host: Shard;
   readonly timeline: Pick<Timeline, "head" | "refresh" | "beginWrite">;
   readonly identity: Pick<Identity, "header">;
+  /** The key that all writes compare: the store's mark. Undefined if the store has none. */
+  readonly genKey: Uint8Array | undefined;
   /** Undefined where the proxy has no user. */
   readonly access: AuthAccess | undefined;
 }

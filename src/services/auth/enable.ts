@@ -8,15 +8,17 @@ import { AuthUserGetRequest, AuthUserGetResponse, EMPTY } from "../../wire/messa
 import { Auth } from "../../wire/paths.js";
 import { checkQuorums, incomplete, uncertain } from "./change.js";
 import { type AuthContext, changeOptions, queryOptions } from "./context.js";
+import { grantGenToRoles } from "./genGrants.js";
 
 const ROOT = "root";
 
 /**
  * Turns authentication on, shard by shard. First checks that every shard has the user root, as etcd does, and the proxies'
- * own user with the role root. Without it the proxies could no longer use the shard.
+ * own user with the role root. Without it the proxies could no longer use the shard. Roles that were made without a proxy get the
+ * permission that writes need.
  */
 export async function enable(context: AuthContext, call: Call): Promise<Uint8Array> {
-  const { access, lock, identity, timeline } = context;
+  const { access, lock, identity, timeline, genKey } = context;
   if (access === undefined) {
     throw new StatusError(
       Code.FAILED_PRECONDITION,
@@ -29,6 +31,7 @@ export async function enable(context: AuthContext, call: Call): Promise<Uint8Arr
     await checkQuorums(shards);
     for (const shard of shards) await checkUsers(shard, call, access.own);
     const options = changeOptions(call, deadline);
+    if (genKey !== undefined) for (const shard of shards) await grantGenToRoles(shard, genKey, options);
     const done: Shard[] = [];
     for (const shard of shards) {
       try {

@@ -13,6 +13,7 @@ import {
 import { Auth } from "../../wire/paths.js";
 import { replaceHeader } from "../../wire/rewrite.js";
 import { type AuthContext, isEtcdError, queryOptions } from "./context.js";
+import { isGenGrant } from "./genGrants.js";
 
 /** A shard's response to a query, without header, or its error. */
 interface Answer {
@@ -50,11 +51,11 @@ export async function query(
   return Buffer.concat([identity.header(timeline.head), first.body]);
 }
 
-/** A response without its header. Permissions are sorted, because etcd does not define the order of those with the same key. */
+/** A response without its header, and without the proxies' own grants. Permissions are sorted, because etcd does not define the order of those with the same key. */
 function bodyOf(path: string, response: Uint8Array): Uint8Array {
   if (path !== Auth.RoleGet) return replaceHeader(response, EMPTY);
   const { perm } = AuthRoleGetResponse.decode(response);
-  return AuthRoleGetResponse.encode({ perm: perm.sort(byRange) });
+  return AuthRoleGetResponse.encode({ perm: perm.filter((one) => !isGenGrant(one)).sort(byRange) });
 }
 
 function byRange(a: Permission, b: Permission): number {

@@ -12,6 +12,7 @@ import {
   type Permission,
 } from "../../wire/messages.js";
 import { Auth } from "../../wire/paths.js";
+import { genGrantRequest, needsGenGrant } from "./genGrants.js";
 import type { Users } from "./users.js";
 
 /** One call that makes a shard more like another one. */
@@ -25,7 +26,8 @@ export interface Step {
 const KINDS = ["read", "write", "readwrite"];
 
 /**
- * The steps that make a shard's users, roles and grants those of `source`, in an order that etcd accepts. Passwords cannot
+ * The steps that make a shard's users, roles and grants those of `source`, in an order that etcd accepts, and allow its roles
+ * to write. Passwords cannot
  * be read, so a missing user gets a random one, and can log in again when its password is changed through a proxy.
  */
 export function repairSteps(source: Users, target: Users): Step[] {
@@ -41,6 +43,10 @@ export function repairSteps(source: Users, target: Users): Step[] {
       if (wanted.has(range)) continue;
       const request = AuthRoleRevokePermissionRequest.encode({ role, key, rangeEnd });
       step(`revoke ${range} from role ${role}`, Auth.RoleRevokePermission, request);
+    }
+    if (target.genKey !== undefined && needsGenGrant(role, wanted.size) && !target.readGen.has(role)) {
+      const request = genGrantRequest(role, target.genKey);
+      step(`let role ${role} read the shard's mark, as all writes do`, Auth.RoleGrantPermission, request);
     }
     for (const [range, perm] of wanted) {
       if (there.get(range)?.permType === perm.permType) continue;

@@ -10,6 +10,7 @@ import {
   type Permission,
 } from "../../wire/messages.js";
 import { Auth } from "../../wire/paths.js";
+import { hasGenGrant, isGenGrant } from "./genGrants.js";
 import { isEnabled } from "./query.js";
 
 /** Users and roles of one shard. Passwords cannot be read. */
@@ -17,14 +18,18 @@ export interface Users {
   readonly enabled: boolean;
   /** User → its roles. */
   readonly users: ReadonlyMap<string, readonly string[]>;
-  /** Role → `rangeName` → permission. */
+  /** Role → `rangeName` → permission. Without the proxies' own grants. */
   readonly roles: ReadonlyMap<string, ReadonlyMap<string, Permission>>;
+  /** The key that all writes on the shard compare; undefined if it is unknown. */
+  readonly genKey: Uint8Array | undefined;
+  /** Roles that may read `genKey`. */
+  readonly readGen: ReadonlySet<string>;
 }
 
 const READ = { idempotent: true } as const;
 
-/** Reads a shard's users and roles, as the proxy itself. */
-export async function readUsers(shard: Shard): Promise<Users> {
+/** Reads a shard's users and roles, as the proxy itself. `genKey` is the key that all writes compare, if there is one. */
+export async function readUsers(shard: Shard, genKey?: Uint8Array): Promise<Users> {
   const enabled = await isEnabled(shard);
   const { users: names } = AuthUserListResponse.decode(await shard.call(Auth.UserList, EMPTY, READ));
   const users = new Map<string, readonly string[]>();
@@ -34,12 +39,15 @@ export async function readUsers(shard: Shard): Promise<Users> {
   }
   const listed = AuthRoleListResponse.decode(await shard.call(Auth.RoleList, EMPTY, READ));
   const roles = new Map<string, ReadonlyMap<string, Permission>>();
+  const readGen = new Set<string>();
   for (const role of listed.roles) {
     const response = await shard.call(Auth.RoleGet, AuthRoleGetRequest.encode({ role }), READ);
     const { perm } = AuthRoleGetResponse.decode(response);
-    roles.set(role, new Map(perm.map((one) => [rangeName(one), one])));
+    const visible = perm.filter((one) => !isGenGrant(one));
+    roles.set(role, new Map(visible.map((one) => [rangeName(one), one])));
+    if (genKey !== undefined && hasGenGrant(perm, genKey)) readGen.add(role);
   }
-  return { enabled, users, roles };
+  return { enabled, users, roles, genKey, readGen };
 }
 
 /** A key or range as text, `"/a"` or `["/a", "/b")`. Distinct ranges have distinct names. */
