@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { Code, StatusError } from "../../src/status/error.js";
+import { CompareResult, CompareTarget } from "../../src/wire/messages.js";
 import { type EtcdProcess, startEtcd, startEtcds } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";
 import { until } from "../support/until.js";
 import { text } from "./model.js";
-import { type Ask, between, key, openPlain, openProxy, outcome, put } from "./pair.js";
+import { type Ask, between, key, openPlain, openProxy, outcome, put, type Request } from "./pair.js";
 
 /* The timeline host is out of space, so writes cannot be sealed. Keys: "a" first shard, "b" second, "c" third. */
 
@@ -205,5 +206,52 @@ test("writers while space runs out and comes back: refused writes are nowhere, a
     plainHost.close();
     for (const proxy of proxies) proxy.stop();
     await Promise.all([...etcds, host].map((etcd) => etcd.remove()));
+  }
+});
+
+test("a shard without space refuses the same writes as an etcd without space", async () => {
+  const [etcds, plainEtcd] = await Promise.all([startEtcds(3), startEtcd()]);
+  const proxy = await openProxy(etcds);
+  const plain = openPlain(plainEtcd);
+  try {
+    for (const { ask } of [proxy, plain]) await ask("put", put("b/here"));
+    for (const { url } of [etcds[1], plainEtcd]) {
+      const body = JSON.stringify({ action: "ACTIVATE", alarm: "NOSPACE" });
+      assert.ok((await fetch(`${url}/v3/maintenance/alarm`, { method: "POST", body })).ok);
+    }
+    const write = { kind: "put" as const, request: put("b/new") };
+    const erase = { kind: "deleteRange" as const, request: key("b/here") };
+    const read = { kind: "range" as const, request: key("b/here") };
+    const fails = {
+      target: CompareTarget.VERSION,
+      result: CompareResult.EQUAL,
+      ...key("b/here"),
+      version: 99,
+    };
+    const requests: Request<"txn">[] = [
+      { success: [write] },
+      { success: [read], failure: [write] },
+      { success: [write], failure: [erase] },
+      { compare: [fails], success: [write], failure: [write, read] },
+      { compare: [fails], success: [read], failure: [erase] },
+      { success: [read], failure: [{ kind: "txn" as const, request: { success: [write] } }] },
+    ];
+    for (const [i, request] of requests.entries()) {
+      const [ours, theirs] = await Promise.all(
+        [proxy, plain].map(async ({ ask }) => {
+          const result = await outcome(ask("txn", request));
+          return result instanceof StatusError
+            ? [result.code, result.message]
+            : [result.succeeded, result.responses.length];
+        }),
+      );
+      assert.deepEqual(ours, theirs, `transaction ${i}`);
+    }
+    assert.equal(await refusal(proxy.ask("put", put("b/new"))).then(({ message }) => message), NO_SPACE);
+    await proxy.ask("deleteRange", key("b/here"));
+  } finally {
+    proxy.stop();
+    plain.close();
+    await Promise.all([...etcds, plainEtcd].map((etcd) => etcd.remove()));
   }
 });
