@@ -224,7 +224,7 @@ test("turning authentication on through a proxy grants it to roles that were mad
   }
 });
 
-test("a put with a lease needs permission for the lease's keys on its own shard, as on etcd", async () => {
+test("on one shard, writes with leases and transactions with writes on both branches are allowed as on etcd", async () => {
   // One shard, so that all keys are on it.
   const backends = await startGuardedEtcds(1);
   const single = await startStore({ backends, config: { auth: OWN } });
@@ -246,6 +246,24 @@ test("a put with a lease needs permission for the lease's keys on its own shard,
       );
       assert.deepEqual(ours, theirs, `lease ${lease}`);
       if (lease === 2n) assert.deepEqual(ours, DENIED);
+    }
+    const write = (key: string) => ({ kind: "put" as const, request: { key: bytes(key) } });
+    const read = (key: string) => ({ kind: "range" as const, request: { key: bytes(key) } });
+    const exists = (key: string) => ({ key: bytes(key), target: 0, result: 1, version: 0 }) as const;
+    const [mine, theirs] = ["/app/mine", "/theirs"] as const;
+    for (const [i, txn] of [
+      { compare: [exists(mine)], success: [write(mine)], failure: [write(mine)] },
+      { compare: [exists(theirs)], success: [write(mine)], failure: [write(mine)] },
+      { compare: [exists(mine)], success: [write(theirs)], failure: [write(mine)] },
+      { compare: [exists(mine)], success: [write(mine)], failure: [write(theirs)] },
+      { compare: [exists(mine)], success: [read(theirs)], failure: [write(mine)] },
+      { compare: [exists(mine)], success: [write(mine)], failure: [write(mine), read(theirs)] },
+    ].entries()) {
+      const [ours, others] = await Promise.all(
+        [client, etcd].map((side) => side.outcome(KV.Txn, TxnRequest.encode(txn), app.get(side))),
+      );
+      assert.deepEqual(ours, others, `transaction ${i}`);
+      assert.deepEqual(ours, i === 0 ? OK : DENIED);
     }
   } finally {
     client.close();

@@ -186,7 +186,7 @@ for (const [name, [method, request]] of Object.entries(WRITES)) {
     const before = syncs;
     assert.deepEqual(comparable(await ask()), expected);
     assert.equal(folded, gen);
-    assert.ok(syncs > before);
+    assert.ok(syncs > before, "the log was read");
     // From then on, one attempt is enough.
     await reset();
     const settled = syncs;
@@ -210,7 +210,7 @@ test("a deletion over several shards deletes nothing on the one with a newer cha
   await proxy.ask("put", put("a/gone"));
   gen = await raise();
   const refusal = await outcome(proxy.ask("deleteRange", between("a", "c")));
-  assert.ok(refusal instanceof StatusError);
+  assert.ok(refusal instanceof StatusError, "refused");
   assert.match(refusal.message, /shard "shard0" deleted \d+; shard "shard1" failed: nothing was written/);
   assert.equal((await proxy.ask("range", key("b/here"))).count, 1);
   logged = gen;
@@ -231,7 +231,7 @@ test("a write is not repeated without end while the placement keeps changing", a
   };
   try {
     const refusal = await outcome(proxy.ask("put", put("b/here", "late")));
-    assert.ok(refusal instanceof StatusError);
+    assert.ok(refusal instanceof StatusError, "refused");
     assert.equal(refusal.code, Code.UNAVAILABLE);
     assert.match(
       refusal.message,
@@ -248,7 +248,7 @@ test("a shard whose mark is gone gets no writes", async () => {
   const { kvs } = await shards[2].ask("range", { key: MARKS_BEGIN, rangeEnd: MARKS_END });
   await shards[2].ask("deleteRange", { key: MARKS_BEGIN, rangeEnd: MARKS_END });
   const refusal = await outcome(proxy.ask("put", put("c/new")));
-  assert.ok(refusal instanceof StatusError);
+  assert.ok(refusal instanceof StatusError, "refused");
   assert.match(
     refusal.message,
     /^shard "shard2": nothing was written: the cluster does not have this store's mark/,
