@@ -12,6 +12,7 @@ import { StatusRequest, StatusResponse } from "../wire/messages.js";
 import { Maintenance } from "../wire/paths.js";
 import { contradictionLines, startError } from "./contradictions.js";
 import { Exit } from "./exit.js";
+import { findLimitProblems } from "./limits.js";
 import { formatTable } from "./table.js";
 import { findUserProblems } from "./users.js";
 
@@ -49,6 +50,7 @@ export async function check(configFile: string): Promise<number> {
     ...findListenProblems(config),
     ...findProblems(probes),
     ...(await findUserProblems(config, answering)),
+    ...(await findLimitProblems(config, answering)),
     ...(await findContradictions(config, configFile)),
   ];
   // A problem that prevents several checks is reported once.
