@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { mayCrash } from "../../src/cli/check.js";
+import { SHARD_FLAGS } from "../../src/dev/etcd.js";
 import { freePort } from "../../src/dev/ports.js";
 import { braid, temporaryFolder } from "../support/braid.js";
 import { Authority } from "../support/certificates.js";
@@ -14,7 +15,8 @@ let single: EtcdProcess;
 let host: EtcdProcess;
 
 before(async () => {
-  [cluster, single, host] = await Promise.all([startCluster(3), startEtcd(), startEtcd()]);
+  const shard = { flags: SHARD_FLAGS };
+  [cluster, single, host] = await Promise.all([startCluster(3, shard), startEtcd(shard), startEtcd()]);
 });
 
 after(async () => {
@@ -50,6 +52,13 @@ test("everything answers: exit code 0 and a row for every endpoint", async () =>
   assert.equal(row[4], "1");
   assert.equal(rows.find((row) => row[1] === host.endpoint)?.[0], "timeline");
   assert.match(stdout, /No problems found\.\n$/);
+});
+
+test("shards with a limit of operations that is too low for clients' transactions are named", async () => {
+  const { code, stdout } = await check(cluster.endpoints, [host.endpoint]);
+  assert.equal(code, 1);
+  assert.match(stdout, /shard b: its etcds need --max-txn-ops=130 or higher/);
+  assert.doesNotMatch(stdout, /shard a: its etcds need/);
 });
 
 test("an endpoint that does not answer: exit code 1, the others are still shown", async () => {
