@@ -92,12 +92,12 @@ export const schema = z.strictObject({
       maxRequestBytes: positive(2 ** 30)
         .default(1_572_864)
         .meta({
-          description: "Maximum size of a client's request. Use the shards' `--max-request-bytes`.",
+          description: "Maximum size of a client's request. The shards need `--max-request-bytes` 8 KiB higher.",
           unit: "bytes",
         }),
       maxTxnOps: positive().default(128).meta({
         description:
-          "Maximum number of operations in one branch of a transaction. Use the shards' `--max-txn-ops`.",
+          "Maximum number of operations in one branch of a transaction. The shards need `--max-txn-ops` 2 higher.",
         live: true,
       }),
       requestTimeoutMs: milliseconds.default(7_000).meta({

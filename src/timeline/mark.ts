@@ -5,9 +5,9 @@ import { claimKey, markKey, parseMarkKey } from "./keys.js";
 
 /*
  * Every cluster of a store carries a mark: which store it belongs to, as which shard, and where the timeline is.
- * The key contains the store's id. The value is a generation, a space, and JSON. The generation has a fixed width, so that
- * a transaction can compare it as a prefix (VALUE LESS). Such a compare refuses writes of proxies that have missed a change
- * of the placement or belong to another store. No write compares it yet, and it stays at zero.
+ * The key contains the store's id. The value is gen (`reshard/gen.ts`), a space, and JSON. gen has a fixed width, so that a
+ * transaction can compare it as a prefix (VALUE LESS). Every write of a client does, so that a proxy that has missed a change
+ * of the placement or belongs to another store cannot write.
  */
 
 /** Which cluster keeps the timeline log. */
