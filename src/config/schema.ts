@@ -92,7 +92,8 @@ export const schema = z.strictObject({
       maxRequestBytes: positive(2 ** 30)
         .default(1_572_864)
         .meta({
-          description: "Maximum size of a client's request. The shards need `--max-request-bytes` 8 KiB higher.",
+          description:
+            "Maximum size of a client's request. The shards need `--max-request-bytes` 8 KiB higher.",
           unit: "bytes",
         }),
       maxTxnOps: positive().default(128).meta({

@@ -1,7 +1,6 @@
 // `!` keeps the hot loop free of checks: a byte beyond the end is undefined, and fails the comparison that follows.
-import { copyBytes } from "./copyBytes.js";
 import * as tags from "./generated/tags.js";
-import { Reader } from "./reader.js";
+import { EMPTY, Reader } from "./reader.js";
 import { int64Size, putInt64 } from "./varint.js";
 
 const { success: SUCCESS } = tags.TxnRequest;
@@ -35,15 +34,21 @@ export function guard(
   let at = putInt64(bytes, compare.length + 1, operation);
   bytes[at] = kind;
   at = putInt64(bytes, at + 1, length);
-  at = copyBytes(request, 0, length, bytes, at);
-  if (failure !== undefined) bytes.set(failure, at);
+  bytes.set(request, at);
+  if (failure !== undefined) bytes.set(failure, at + length);
   return bytes;
 }
 
-/** The response to the request in a guarded request; undefined if the compare did not hold. Throws INVALID_ARGUMENT. */
+/**
+ * The response to the request in a guarded request, without its header if it has nothing else; undefined if the compare did
+ * not hold. Throws INVALID_ARGUMENT for bytes that are no TxnResponse.
+ */
 export function guardedResponse(response: Uint8Array): Uint8Array | undefined {
   const from = plainResponse(response);
-  return from > 0 ? response.subarray(from) : searchResponse(response);
+  if (from < 0) return searchResponse(response);
+  const { length } = response;
+  const isEmpty = from === length || (response[from] === HEADER && from + 2 + response[from + 1]! === length);
+  return isEmpty ? EMPTY : response.subarray(from);
 }
 
 /**

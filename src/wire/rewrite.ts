@@ -128,8 +128,7 @@ export function rewriteRange(
 
 /** Rewrites a PutResponse with the revisions of the previous key mapped. */
 export function rewritePut(response: Uint8Array, header: Uint8Array, map: ToRevision): Uint8Array {
-  // Most have only a header.
-  if (response.length === 2 + response[1]! && leadingRevision(response) >= 0) return header;
+  if (response.length === 0) return header;
   return rewrite(response, header, patchPut, map);
 }
 

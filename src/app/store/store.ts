@@ -84,7 +84,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     const auth = await untilReachable(openAuth, log, signal);
     const genKey = id === undefined ? undefined : markKey(id);
     if (auth !== undefined && genKey !== undefined) {
-      grants = new GenGrants(shards.all(), genKey, log);
+      grants = new GenGrants(shards, genKey, log);
       await grants.start();
     }
     return {
