@@ -1,3 +1,4 @@
+import { SHARD_FLAGS } from "../../src/dev/etcd.js";
 import { freePort } from "../../src/dev/ports.js";
 import type { Pair } from "./certificates.js";
 import { type EtcdOptions, type EtcdProcess, startEtcd } from "./etcd.js";
@@ -20,6 +21,7 @@ export async function startTlsEtcd(
     ...options,
     port,
     flags: [
+      ...SHARD_FLAGS,
       ...["--listen-client-urls", `http://127.0.0.1:${port},${url}`],
       ...["--cert-file", pair.certFile, "--key-file", pair.keyFile],
       ...(clientCaFile === undefined ? [] : ["--client-cert-auth", "--trusted-ca-file", clientCaFile]),
