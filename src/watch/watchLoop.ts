@@ -225,7 +225,8 @@ export class WatchLoop {
 
   /** True if a shard has had no watch for seconds: it is unreachable, or has no leader. */
   isOut(shard: number): boolean {
-    return this.feed(shard).broken > OUTAGE_LIMIT_MS;
+    // A shard that has retired is not missed.
+    return (this.feeds.find(shard)?.broken ?? 0) > OUTAGE_LIMIT_MS;
   }
 
   /** Ends all watches and timers. Watchers are not notified. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { CallOptions, Done, Shard, ShardStream, StreamEvents } from "../../src/shard/shard.js";
+import type { ShardSet } from "../../src/shard/shardSet.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import type { Run, Timeline } from "../../src/timeline/view.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
@@ -187,9 +188,14 @@ export class FakeClient implements Outlet {
 
 /** Returns a hub over a timeline and shards that a test controls. */
 export function openHub(timeline: object, fakes: readonly FakeShard[], runtime = systemRuntime): Hub {
+  return openHubOver(timeline, shardSet(fakes.map(({ shard }) => shard)), runtime);
+}
+
+/** Like `openHub`, over a set that a test changes. */
+export function openHubOver(timeline: object, shards: ShardSet, runtime = systemRuntime): Hub {
   return new Hub({
     timeline: timeline as Timeline,
-    shards: shardSet(fakes.map(({ shard }) => shard)),
+    shards,
     log: { info: () => {}, warn: () => {} },
     runtime,
     historyBytes: 1 << 20,

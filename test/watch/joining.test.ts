@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ShardSet } from "../../src/shard/shardSet.js";
+import { type Runtime, systemRuntime } from "../../src/turn/runtime.js";
+import { textRange } from "../../src/watch/keys.js";
+import { Watcher } from "../../src/watch/watcher.js";
+import { FakeClient, FakeShard, FakeTimeline, openHubOver } from "./fakes.js";
+
+const range = textRange(Buffer.from("k"), Buffer.from("l"));
+const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
+
+function open(count: number, timelineShards: number, runtime?: Runtime) {
+  const timeline = new FakeTimeline(timelineShards);
+  const fakes = Array.from({ length: timelineShards }, (_, index) => new FakeShard(index));
+  const shards = ShardSet.of(fakes.slice(0, count).map(({ shard }) => shard));
+  const hub = openHubOver(timeline, shards, runtime);
+  const client = new FakeClient();
+  return { timeline, fakes, shards, hub, client };
+}
+
+test("a shard that joins is watched from its first revision that was not delivered", async () => {
+  const { timeline, fakes, shards, hub, client } = open(1, 2);
+  const watcher = new Watcher(client, { id: 0, range, shards: [0, 1], next: 2, ...flags });
+  hub.attach(watcher);
+  const old = await fakes[0].nth(0);
+  old.created();
+  // The timeline has a revision of the shard already when the proxy learns of it.
+  timeline.add(0, 1);
+  shards.add(1, fakes[1].shard);
+  const joined = await fakes[1].nth(0);
+  assert.equal(joined.request?.startRevision, 2);
+  assert.deepEqual([...hub.status.missing.keys()], [0, 1]);
+  joined.created();
+  joined.bring([2]);
+  old.bring([2]);
+  await client.has(2);
+  assert.deepEqual(client.events, [2, 3]);
+  assert.equal(hub.stats.upstream.at(1).events, 1);
+  hub.close();
+  assert.ok(joined.cancelled);
+});
+
+test("a shard that retires is neither waited for nor missed", async () => {
+  let skipped = 0;
+  const runtime = { ...systemRuntime, now: () => systemRuntime.now() + skipped };
+  const { timeline, fakes, shards, hub, client } = open(2, 2, runtime);
+  const watcher = new Watcher(client, { id: 0, range, shards: [0, 1], next: 2, ...flags });
+  hub.attach(watcher);
+  const [old, leaving] = await Promise.all(fakes.map((fake) => fake.nth(0)));
+  old.created();
+  leaving.created();
+  timeline.add(0, 1);
+  leaving.bring([2]);
+  old.bring([2]);
+  await client.has(2);
+  leaving.end();
+  shards.retire(1);
+  skipped = 60_000;
+  assert.equal(hub.lacksLeader(watcher), false);
+  assert.deepEqual([...hub.status.missing.keys()], [0]);
+  // Whatever the shard still does cannot have events for clients.
+  timeline.add(1, 0);
+  old.bring([3]);
+  await client.has(3);
+  assert.deepEqual(client.events, [2, 3, 5]);
+  assert.deepEqual(client.compactions, []);
+  assert.equal(fakes[1].streams.length, 1, "its watch is not opened again");
+  hub.close();
+});
+
+test("a watcher that needs undelivered events of a shard that retires is ended, not left with a gap", async () => {
+  const { timeline, fakes, shards, hub, client } = open(2, 2);
+  const watcher = new Watcher(client, { id: 0, range, shards: [0, 1], next: 2, ...flags });
+  hub.attach(watcher);
+  const [old, leaving] = await Promise.all(fakes.map((fake) => fake.nth(0)));
+  old.created();
+  leaving.created();
+  timeline.add(0, 1);
+  old.bring([2]);
+  await client.has(1);
+  shards.retire(1);
+  await client.until(() => client.compactions.length > 0);
+  assert.deepEqual(client.compactions, [4]);
+  assert.deepEqual(client.events, [2]);
+  // Another watcher starts after the gap.
+  const later = new FakeClient();
+  hub.attach(new Watcher(later, { id: 1, range, shards: [0], next: 4, ...flags }));
+  timeline.add(0);
+  old.bring([3]);
+  await later.has(1);
+  assert.deepEqual(later.events, [4]);
+  hub.close();
+});
