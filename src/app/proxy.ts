@@ -4,7 +4,7 @@ import type { Config } from "../config/types.js";
 import { Leases } from "../lease/leases.js";
 import { connectionRoom, handleLimit, tooFewHandles } from "../ops/handles.js";
 import type { Log } from "../ops/log.js";
-import { openTracing } from "../ops/openTelemetry.js";
+import { openTracing, type Tracing } from "../ops/openTelemetry.js";
 import { Metrics } from "../ops/prometheus.js";
 import { combine, type Service } from "../rpc/service.js";
 import { createAuth } from "../services/auth.js";
@@ -33,7 +33,7 @@ import { createMetrics } from "./metrics/create.js";
 import { servePages } from "./metrics/serve.js";
 import { choosePorts } from "./ports.js";
 import { type Reloaded, Settings } from "./settings.js";
-import { openStore } from "./store/store.js";
+import { openStore, type Store } from "./store/store.js";
 import { traceHandlers } from "./tracing/handlers.js";
 import { traceShard } from "./tracing/shard.js";
 import { traceTimeline } from "./tracing/timeline.js";
@@ -94,6 +94,25 @@ async function open(
   const tracing = config.tracing && (await openTracing(config.tracing, log));
   closers.add(() => tracing?.close());
   const store = await openStore(config, log, signal);
+  return serveStore(store, settings, log, closers, { connectionHandles, tracing, siblings });
+}
+
+interface Surroundings {
+  /** Number of client connections for which there are file handles. */
+  readonly connectionHandles: number;
+  readonly tracing?: Tracing | undefined;
+  readonly siblings?: Siblings | undefined;
+}
+
+/** Serves an open store to clients. `closers` also closes the store. */
+export async function serveStore(
+  store: Store,
+  settings: Settings,
+  log: Log,
+  closers: Closers,
+  { connectionHandles, tracing, siblings }: Surroundings,
+): Promise<Proxy> {
+  const { config } = settings;
   closers.add(() => store.close());
   const shards = tracing ? store.shards.map((shard) => traceShard(shard, tracing)) : store.shards;
   const timeline = tracing ? traceTimeline(store.timeline, tracing) : store.timeline;

@@ -1,8 +1,8 @@
 import { asOwnUser } from "../app/store/auth.js";
 import { findStoreContradictions } from "../app/store/store.js";
-import { shardTls } from "../app/store/tls.js";
+import { tlsOf } from "../app/store/tls.js";
 import { loadConfig } from "../config/load.js";
-import type { Config } from "../config/types.js";
+import type { ClusterAccess, Config } from "../config/types.js";
 import { createLog } from "../ops/log.js";
 import { isDenied } from "../shard/access.js";
 import { openShard, type ShardClient } from "../shard/client.js";
@@ -92,6 +92,10 @@ function clusters(config: Config): Cluster[] {
   return [...shards, { name: "timeline", endpoints: config.timeline.endpoints, index: -1 }];
 }
 
+function accessTo({ shards, timeline }: Config, index: number): Omit<ClusterAccess, "endpoints"> {
+  return shards[index] ?? (timeline.kind === "dedicated" ? timeline : {});
+}
+
 /** Contradictions between the clusters and the configuration, with the lines of its file. */
 async function findContradictions(config: Config, configFile: string): Promise<string[]> {
   const log = createLog("silent");
@@ -125,7 +129,7 @@ async function probe(cluster: string, endpoint: string, index: number, config: C
       requestTimeoutMs: config.limits.requestTimeoutMs,
       connectTimeoutMs: config.limits.connectTimeoutMs,
       transport: config.transport,
-      tls: shardTls(config, index),
+      tls: tlsOf(accessTo(config, index), config),
       log: createLog("silent"),
     });
     client = asOwnUser(config, connection);

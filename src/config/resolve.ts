@@ -16,12 +16,13 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
   checkMetrics(shape, find);
   checkCommonTls(shape, find);
   const { listen, workers, shards, limits, reads, http2, watch, http } = shape;
-  const { transport, log, metrics, shutdown, tracing } = shape;
+  const { shardTls, transport, log, metrics, shutdown, tracing } = shape;
   return {
     listen,
     advertise: resolveAdvertise(shape, find),
     workers: workers === "auto" ? Math.min(availableParallelism(), MAX_WORKERS) : workers,
     tls: resolveListenTls(shape.tls),
+    shardTls,
     shards: shards.map(({ auth, tls, ...shard }, i) => ({
       ...shard,
       ...resolveShardTls({ ...shard, tls }, shape.shardTls, ["shards", i], find),

@@ -4,16 +4,7 @@ import type { Shape } from "./schema.js";
 import type { ListenTlsConfig, ShardTlsConfig } from "./tls.js";
 
 /** Sections that `resolve` converts. */
-type Derived =
-  | "advertise"
-  | "tls"
-  | "shardTls"
-  | "workers"
-  | "shards"
-  | "timeline"
-  | "routing"
-  | "auth"
-  | "tracing";
+type Derived = "advertise" | "tls" | "workers" | "shards" | "timeline" | "routing" | "auth" | "tracing";
 
 /**
  * A valid configuration with all defaults filled in. `docs/configuration.md` explains the fields, which have the names

@@ -8,6 +8,7 @@ import { isDenied } from "./access.js";
 import type { ShardClient } from "./client.js";
 import { unsent } from "./errors.js";
 import { describeShard } from "./name.js";
+import { refusedStream } from "./refusedStream.js";
 import type { CallOptions, Done, Shard, ShardStream, StreamEvents, StreamOptions } from "./shard.js";
 
 export interface GuardedShard extends Shard {
@@ -16,6 +17,8 @@ export interface GuardedShard extends Shard {
    * sealed, with FAILED_PRECONDITION if the shard is another cluster, and otherwise with the error of the read.
    */
   verify(): Promise<void>;
+  /** Refuses the shard from now on: every call and stream fails with this error. */
+  refuse(error: StatusError): void;
 }
 
 /** Decides if the cluster that responds is the shard. */
@@ -285,24 +288,8 @@ class Guard implements GuardedShard {
     );
   }
 
-  private refuse(error: StatusError): void {
+  refuse(error: StatusError): void {
     this.loss = error;
     for (const stream of [...this.streams]) stream.end(error);
   }
-}
-
-/** Returns a stream that fails with `loss` at once. */
-function refusedStream(loss: StatusError, events: StreamEvents): ShardStream {
-  let cancelled = false;
-  process.nextTick(() => {
-    if (!cancelled) events.closed(loss);
-  });
-  return {
-    send: () => {},
-    pause: () => {},
-    resume: () => {},
-    cancel: () => {
-      cancelled = true;
-    },
-  };
 }

@@ -33,6 +33,7 @@ test("shards alone are enough", () => {
     listen: ["127.0.0.1:2379"],
     advertise: undefined,
     tls: undefined,
+    shardTls: undefined,
     workers: 1,
     shards: [
       { name: "a", endpoints: ["10.0.0.1:2379"], weight: 1 },

@@ -41,9 +41,11 @@ export function createMetrics(sources: MetricSources): Metrics {
   );
   addClientMetrics(metrics, sources.calls);
   addConnectionMetrics(metrics, sources.connections);
-  const { shards, host } = sources;
+  const { host } = sources;
+  // By name, because a shard can take over the name of one that is about to leave. Then the newer one counts.
+  const shards = () => [...new Map(sources.shards.all().map((shard) => [shard.name, shard])).values()];
   /** The shards, then the timeline host if it is not a shard. */
-  const backends = () => (host.index < 0 ? [...shards.all(), host] : shards.all());
+  const backends = () => (host.index < 0 ? [...shards(), host] : shards());
   addCertificateMetrics(metrics, backends, sources);
   addShardMetrics(metrics, backends);
   addTimelineMetrics(metrics, sources.timeline, shards);

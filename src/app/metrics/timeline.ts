@@ -1,13 +1,13 @@
 import type { Metrics } from "../../ops/prometheus.js";
 import type { Sample } from "../../ops/samples.js";
-import type { ShardSet } from "../../shard/shardSet.js";
+import type { Shard } from "../../shard/shard.js";
 import type { SharedTimeline } from "../../timeline/timeline.js";
 
 /** Metrics of the timeline: latency of sealing, size of the log and of the table. */
 export function addTimelineMetrics(
   metrics: Metrics,
   timeline: SharedTimeline,
-  shards: ShardSet<{ readonly name: string; readonly index: number }>,
+  shards: () => readonly Pick<Shard, "name" | "index">[],
 ): void {
   const { stats } = timeline;
   const plain = (read: () => number) => (): Sample[] => [[{}, read()]];
@@ -93,7 +93,7 @@ export function addTimelineMetrics(
   metrics.gauge(
     "braid_timeline_sealed_shard_revision",
     "Newest sealed revision of each shard, as the shard itself counts.",
-    () => shards.all().map(({ name, index }) => [{ shard: name }, timeline.cut(index)]),
+    () => shards().map(({ name, index }) => [{ shard: name }, timeline.cut(index)]),
     "max",
   );
 }

@@ -1,18 +1,18 @@
 import type { Metrics } from "../../ops/prometheus.js";
 import type { Sample } from "../../ops/samples.js";
-import type { ShardSet } from "../../shard/shardSet.js";
+import type { Shard } from "../../shard/shard.js";
 import type { Hub } from "../../watch/hub.js";
 
 /** Metrics of watches: watchers, events, and how far behind they are. */
 export function addWatchMetrics(
   metrics: Metrics,
   hub: Hub,
-  shards: ShardSet<{ readonly name: string; readonly index: number }>,
+  shards: () => readonly Pick<Shard, "name" | "index">[],
 ): void {
   const { stats } = hub;
   const plain = (read: () => number) => (): Sample[] => [[{}, read()]];
   const byShard = (read: (shard: number) => number) => (): Sample[] =>
-    shards.all().map(({ name, index }) => [{ shard: name }, read(index)]);
+    shards().map(({ name, index }) => [{ shard: name }, read(index)]);
   metrics.gauge(
     "braid_watch_streams",
     "Open watch streams of clients.",
@@ -60,7 +60,7 @@ export function addWatchMetrics(
     "Sealed revisions of a shard, as the shard itself counts, that its watch has not delivered yet.",
     () => {
       const { missing } = hub.status;
-      return shards.all().map(({ name, index }) => [{ shard: name }, missing.get(index) ?? 0]);
+      return shards().map(({ name, index }) => [{ shard: name }, missing.get(index) ?? 0]);
     },
     "max",
   );

@@ -11,6 +11,7 @@ import type { ShardClient } from "../../shard/client.js";
 import type { Shard } from "../../shard/shard.js";
 import type { ShardSet } from "../../shard/shardSet.js";
 import { Code, StatusError } from "../../status/error.js";
+import type { ShardPlace } from "./places.js";
 
 /** The proxy's users, and the logins of clients. */
 export interface StoreAuth {
@@ -51,17 +52,20 @@ function keyOf(secret: SecretConfig): string {
 
 /** The proxy's users; undefined if it has none. */
 export function openOwnUsers(
-  config: Config,
+  { auth, shards, timeline }: Config,
+  places: ShardSet<ShardPlace>,
   raw: ShardSet<ShardClient>,
   host: ShardClient,
 ): OwnUsers | undefined {
-  const { auth, shards, timeline } = config;
-  const users = new Map(raw.all().map((client) => [client, shards[client.index]?.auth ?? auth.own]));
-  if (timeline.kind === "dedicated") users.set(host, timeline.auth ?? auth.own);
-  if ([...users.values()].every((user) => user === undefined)) return undefined;
+  const dedicated = timeline.kind === "dedicated" ? [timeline] : [];
+  const known = [...shards, ...dedicated].map((cluster) => cluster.auth ?? auth.own);
+  if (known.every((user) => user === undefined)) return undefined;
   const counts = { authenticates: 0 };
   const own = new ProxyCaller(counts);
-  for (const [client, user] of users) own.add(client, user && credentialsOf(user, client.name));
+  const add = (client: ShardClient, user: CredentialsConfig | undefined) =>
+    own.add(client, user && credentialsOf(user, client.name));
+  raw.follow({ added: (client, index) => add(client, places.at(index).auth ?? auth.own) });
+  for (const cluster of dedicated) add(host, cluster.auth ?? auth.own);
   return { raw, own, counts };
 }
 

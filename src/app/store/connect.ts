@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Config } from "../../config/types.js";
 import type { Log, Logger } from "../../ops/log.js";
-import type { PlanShard } from "../../reshard/change.js";
 import { Maps } from "../../reshard/maps.js";
 import type { PlacementState } from "../../reshard/placement.js";
 import { type Explain, routerWith } from "../../routing/create.js";
@@ -11,6 +10,7 @@ import type { Router } from "../../routing/router.js";
 import type { Backend } from "../../services/maintenance.js";
 import { withAccess } from "../../shard/access.js";
 import { openShard, type ShardClient } from "../../shard/client.js";
+import { openLateShard } from "../../shard/lateShard.js";
 import { ShardSet } from "../../shard/shardSet.js";
 import { Code, StatusError } from "../../status/error.js";
 import { EtcdHost } from "../../timeline/etcdHost.js";
@@ -20,12 +20,14 @@ import { SharedTimeline } from "../../timeline/timeline.js";
 import { systemRuntime } from "../../turn/runtime.js";
 import { type OwnUsers, openOwnUsers } from "./auth.js";
 import type { Clusters } from "./marks.js";
-import { shardTls } from "./tls.js";
+import type { ShardPlace } from "./places.js";
+import { tlsOf } from "./tls.js";
 
 /** A store's clusters, which connect at their first use, and its timeline, which is not open yet. */
 export interface Connections extends Clusters {
   /** The router of the configured map. */
   readonly router: Router & Explain;
+  readonly places: ShardSet<ShardPlace>;
   readonly clients: ShardSet<ShardClient>;
   readonly timeline: SharedTimeline;
   /** Returns the shards in index order, then the timeline host if it is not a shard. */
@@ -35,9 +37,6 @@ export interface Connections extends Clusters {
   readonly users: OwnUsers | undefined;
   disconnect(): void;
 }
-
-/** Where a shard is. */
-type ShardPlace = Pick<PlanShard, "name" | "endpoints">;
 
 /** Short-lived connections are not logged. */
 const QUIET: Logger = { debug() {}, info() {}, warn() {} };
@@ -53,34 +52,42 @@ export async function connect(
   const map = await fingerprint(config.map);
   const maps = new Maps(hasher);
   maps.adopt(map.text, router);
-  const open = (index: number, name: string, endpoints: readonly string[], to: Logger = log) =>
+  const { requestTimeoutMs, connectTimeoutMs } = config.limits;
+  const open = (index: number, place: ShardPlace, endpoints = place.endpoints, to: Logger = log) =>
     openShard({
       index,
-      name,
+      name: place.name,
       endpoints,
-      requestTimeoutMs: config.limits.requestTimeoutMs,
-      connectTimeoutMs: config.limits.connectTimeoutMs,
+      requestTimeoutMs,
+      connectTimeoutMs,
       transport: config.transport,
-      tls: shardTls(config, index),
+      tls: tlsOf(place, config),
       log: to,
     });
   const places = new ShardSet<ShardPlace>();
   for (const [index, shard] of config.shards.entries()) places.add(index, shard);
-  const raw = places.map(({ name, endpoints }, index) => open(index, name, endpoints));
-  const { timeline: place } = config;
-  const rawHost = place.kind === "shard" ? raw.at(place.shard) : open(-1, HOST_NAME, place.endpoints);
-  const users = openOwnUsers(config, raw, rawHost);
+  const raw = places.map(
+    (place, index) => {
+      const opens = () => open(index, place);
+      return place.joins ? openLateShard(index, place.name, opens) : opens();
+    },
+    (client) => client.close(),
+  );
+  const { timeline: hostPlace } = config;
+  const rawHost =
+    hostPlace.kind === "shard" ? raw.at(hostPlace.shard) : open(-1, { ...hostPlace, name: HOST_NAME });
+  const users = openOwnUsers(config, places, raw, rawHost);
   const admitted = (client: ShardClient) => (users === undefined ? client : withAccess(client, users.own));
   const clients = raw.map(admitted);
-  const host = place.kind === "shard" ? clients.at(place.shard) : admitted(rawHost);
-  const backend = (index: number, name: string, endpoints: readonly string[]): Backend => ({
+  const host = hostPlace.kind === "shard" ? clients.at(hostPlace.shard) : admitted(rawHost);
+  const backend = (place: ShardPlace, index: number): Backend => ({
     index,
-    name: `shard "${name}"`,
-    endpoints,
-    open: (endpoint) => admitted(open(index, name, endpoint === undefined ? endpoints : [endpoint], QUIET)),
+    name: `shard "${place.name}"`,
+    endpoints: place.endpoints,
+    open: (endpoint) => admitted(open(index, place, endpoint === undefined ? undefined : [endpoint], QUIET)),
   });
-  const shardBackends = places.map(({ name, endpoints }, index) => backend(index, name, endpoints));
-  const hostBackend = place.kind === "dedicated" ? [backend(-1, HOST_NAME, place.endpoints)] : [];
+  const shardBackends = places.map(backend);
+  const hostBackend = hostPlace.kind === "dedicated" ? [backend({ ...hostPlace, name: HOST_NAME }, -1)] : [];
   const backends = () => [...shardBackends.all(), ...hostBackend];
   const timeline = new SharedTimeline(
     clients.all().length,
@@ -103,7 +110,8 @@ export async function connect(
     host.close();
   };
   const mapId = map.id || 1n;
-  return { config, map: map.text, all, clients, host, router, timeline, backends, mapId, users, disconnect };
+  const common = { config, map: map.text, all, places, clients, host, router };
+  return { ...common, timeline, backends, mapId, users, disconnect };
 }
 
 async function noStore(): Promise<never> {

@@ -94,20 +94,20 @@ export function findContradictions(
 
 /**
  * Checks the marks of one cluster, which should belong to `store`. Returns undefined if they match, or if there are no
- * marks.
+ * marks. `names` are those of all shards.
  */
 export function judgeMarks(
-  index: number,
+  { index, name }: Pick<ConfiguredCluster, "index" | "name">,
   clusterId: string,
   { marks, claims }: Marks,
   store: string | undefined,
-  config: Config,
+  names: readonly string[],
 ): Contradiction | undefined {
   const cluster = `the etcd cluster ${clusterId}`;
   const wrong = (text: string, path = endpointsPath(index)): Contradiction => ({
     path,
     cluster: index,
-    message: `${subjectOf(index, config)}: ${cluster} ${text}`,
+    message: `${describeShard({ index, name })}: ${cluster} ${text}`,
   });
   const foreign = marks.find((mark) => mark.store !== store);
   if (foreign !== undefined)
@@ -117,11 +117,10 @@ export function judgeMarks(
     return wrong(`belongs to another store (${claim.store}), which is not complete yet`);
   const mark = marks[0];
   if (mark === undefined) return undefined;
-  const names = config.shards.map(({ name }) => name);
   if (index < 0 || mark.index < 0) {
     return index === mark.index ? undefined : wrong(`is the ${describeShard(mark)} of this store`);
   }
-  if (mark.name !== names[index]) {
+  if (mark.name !== name) {
     if (names.includes(mark.name)) return wrong(`is shard "${mark.name}" of this store`);
     return wrong(`is shard "${mark.name}" of this store, and the name of a shard cannot change`, [
       "shards",
@@ -159,9 +158,11 @@ class Inquiry {
 
   run(): Contradiction[] {
     this.findSameClusters();
-    for (const { index, reading } of this.clusters) {
-      if (reading === undefined || this.isAccused(index)) continue;
-      const wrong = judgeMarks(index, reading.clusterId, reading.marks, this.store, this.config);
+    const names = this.config.shards.map(({ name }) => name);
+    for (const cluster of this.clusters) {
+      const { reading } = cluster;
+      if (reading === undefined || this.isAccused(cluster.index)) continue;
+      const wrong = judgeMarks(cluster, reading.clusterId, reading.marks, this.store, names);
       if (wrong !== undefined) this.found.push(wrong);
     }
     this.compareMap();

@@ -4,6 +4,7 @@ import type { ShardClient } from "../../shard/client.js";
 import type { Recognition } from "../../shard/guard.js";
 import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
+import type { ShardSet } from "../../shard/shardSet.js";
 import { Code, StatusError, withDetail } from "../../status/error.js";
 import { BASE_KEY, MARKS_BEGIN, MARKS_END, markKey, TAIL_KEY } from "../../timeline/keys.js";
 import {
@@ -175,24 +176,33 @@ export async function markStore(store: Clusters, log: Log): Promise<MarkedStore>
 /** How the guard checks a shard's identity whenever another cluster may have replaced it. */
 export function recognitionOf(
   shard: ShardClient,
-  store: { readonly id: string | undefined; readonly host: HostPlace; readonly config: Config },
+  store: {
+    readonly id: string | undefined;
+    readonly host: HostPlace;
+    readonly config: Config;
+    readonly clients: ShardSet<ShardClient>;
+  },
   /** The store's id in the newest base, see `Base`. */
   markedStore: () => string | undefined,
   log: Log,
 ): Recognition {
-  const { id, host, config } = store;
+  const { id, host, config, clients } = store;
   const judge = async (response: Uint8Array): Promise<StatusError | undefined> => {
     const { header, kvs } = RangeResponse.decode(response);
     const clusterId = String(header?.clusterId);
     const marks = named(shard, () => decodeMarks(kvs));
     // While the host is out of space, the store has no marks.
     if (id === undefined) return undefined;
-    const wrong = judgeMarks(shard.index, clusterId, marks, id, config);
+    const names = clients.all().map(({ name }) => name);
+    const wrong = judgeMarks(shard, clusterId, marks, id, names);
     if (wrong !== undefined) {
-      log.error(
-        { setting: wrong.path.join("."), error: describeContradiction(wrong, config) },
-        "shard refused",
-      );
+      // The error of a shard that joins is logged there.
+      if (config.shards[shard.index]?.name === shard.name) {
+        log.error(
+          { setting: wrong.path.join("."), error: describeContradiction(wrong, config) },
+          "shard refused",
+        );
+      }
       return new StatusError(Code.FAILED_PRECONDITION, wrong.message);
     }
     const [mark] = marks.marks;

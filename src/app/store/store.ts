@@ -1,12 +1,14 @@
 import { setTimeout } from "node:timers/promises";
 import type { Config } from "../../config/types.js";
 import type { Log } from "../../ops/log.js";
+import { neededShards } from "../../reshard/neededShards.js";
 import type { Explain } from "../../routing/create.js";
 import type { Router } from "../../routing/router.js";
 import type { GenKey } from "../../services/kv.js";
 import type { Backend } from "../../services/maintenance.js";
 import type { ShardClient } from "../../shard/client.js";
 import { type GuardedShard, guardShard } from "../../shard/guard.js";
+import { describeShard } from "../../shard/name.js";
 import type { ShardSet } from "../../shard/shardSet.js";
 import type { Manifest } from "../../snapshot/manifest.js";
 import { type SaveInput, saveSnapshot } from "../../snapshot/save.js";
@@ -28,6 +30,7 @@ import {
   readCluster,
   recognitionOf,
 } from "./marks.js";
+import { placeOfJoining } from "./places.js";
 
 /** The backends of a proxy and their timeline, for the services. */
 export interface Store {
@@ -47,6 +50,12 @@ export interface Store {
   readonly id: bigint;
   /** Undefined if the proxy has no credentials. Then clients have none either. */
   readonly auth: StoreAuth | undefined;
+  /**
+   * Disconnects from a shard that `neededShards` does not list, and that has no part of a lease. From then on its calls fail
+   * with FAILED_PRECONDITION. It joins again when a plan needs it. Throws `RangeError` for an unknown index, and for the
+   * timeline host.
+   */
+  retireShard(index: number): void;
   close(): void;
 }
 
@@ -75,6 +84,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     await untilReachable(() => timeline.open(), log, signal);
     recordMarks(timeline, marked);
     const shards = guardShards(connections, marked, timeline, log);
+    followPlans(connections, shards, log);
     pruner = new Pruner(timeline, shards, systemRuntime, log);
     // A shard that is down is verified when it comes back, before any other request.
     await Promise.all(shards.all().map((shard) => verify(shard, unreachable.get(shard.index), log)));
@@ -101,6 +111,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
       },
       id: storeId,
       auth,
+      retireShard: (index) => retireShard(connections, shards, index, log),
       close,
     };
   } catch (error) {
@@ -158,9 +169,59 @@ function guardShards(
       () => timeline.cut(index),
       () => timeline.placement.shards[index]?.clusterId,
       systemRuntime,
-      recognitionOf(client, { id, host, config }, () => timeline.log.base.store, log),
+      recognitionOf(client, { id, host, config, clients }, () => timeline.log.base.store, log),
     ),
   );
+}
+
+/**
+ * Adds the shards that plans name, now and when a plan is folded. While such a shard cannot be reached, its calls fail with its
+ * name, as for any other shard that is down.
+ */
+function followPlans(
+  { places, timeline, config }: Connections,
+  shards: ShardSet<GuardedShard>,
+  log: Log,
+): void {
+  let followed: number;
+  const follow = (): GuardedShard[] => {
+    const { placement, placementPosition } = timeline;
+    followed = placementPosition;
+    const joining = neededShards(placement).filter((index) => places.find(index) === undefined);
+    return joining.flatMap((index) => {
+      const shard = placement.shards[index];
+      if (shard === undefined) return [];
+      log.info({ shard: shard.name, index }, "shard joins the store");
+      places.add(index, placeOfJoining(shard, config));
+      return shards.at(index);
+    });
+  };
+  follow();
+  // The first listener, so that all others know the shards of the entries that they see.
+  timeline.onAdvance(() => {
+    if (timeline.placementPosition === followed) return;
+    for (const shard of follow()) {
+      verify(shard, undefined, log).catch((error) =>
+        log.error({ shard: shard.name, error: withDetail(error) }, "shard refused"),
+      );
+    }
+  });
+}
+
+function retireShard(
+  { places, host }: Connections,
+  shards: ShardSet<GuardedShard>,
+  index: number,
+  log: Log,
+): void {
+  const shard = shards.at(index);
+  if (index === host.index) throw new RangeError(`${describeShard(shard)} is the timeline host`);
+  if (places.find(index) === undefined) return;
+  log.info({ shard: shard.name, index }, "shard leaves the store");
+  shard.refuse(
+    new StatusError(Code.FAILED_PRECONDITION, `${describeShard(shard)} was removed from the store`),
+  );
+  places.retire(index);
 }
 
 /** Records in the base that all shards of an older store are marked. From then on, a shard without a mark is refused. */
