@@ -47,6 +47,9 @@ export interface Move {
   readonly ended: readonly Uint8Array[];
 }
 
+/** Most maps in `PlacementState.earlier`. They are in each base. */
+const MAX_EARLIER_MAPS = 16;
+
 /** The state of a placement as plain data, as a base stores it. */
 export interface PlacementState {
   /** All shards that the store has had, by index. */
@@ -55,6 +58,8 @@ export interface PlacementState {
   plans: number;
   /** Text of the map in force: the first one, or that of the last plan that ended. */
   inForce: string;
+  /** Texts of maps that plans have left, the newest last: a proxy's file may still have one of them. */
+  earlier: readonly string[];
   plan: Plan | undefined;
   /** Position of the newest claim, which names the mover; 0 before the first. */
   mover: number;
@@ -71,6 +76,7 @@ export const firstPlacement = (map: string, shards: readonly PlanShard[]): Place
   shards: [...shards],
   plans: 0,
   inForce: map,
+  earlier: [],
   plan: undefined,
   mover: 0,
   position: 0,
@@ -241,7 +247,10 @@ export class Placement {
     const { state } = this;
     const { plan } = state;
     if (plan === undefined || plan.number !== number || !this.isSwept) return undefined;
-    state.inForce = plan.up ? plan.below : plan.above;
+    const [reached, left] = plan.up ? [plan.below, plan.above] : [plan.above, plan.below];
+    state.inForce = reached;
+    const others = state.earlier.filter((map) => map !== reached && map !== left);
+    state.earlier = [...others, left].slice(-MAX_EARLIER_MAPS);
     state.plan = undefined;
     return NO_EFFECT;
   }

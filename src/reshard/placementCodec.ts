@@ -13,6 +13,7 @@ interface PlacementJson {
   maps: string[];
   plans: number;
   inForce: number;
+  earlier: number[];
   plan?: {
     number: number;
     below: number;
@@ -50,6 +51,7 @@ export function encodePlacement(state: Readonly<PlacementState>): string {
     maps,
     plans: state.plans,
     inForce: mapOf(state.inForce),
+    earlier: state.earlier.map(mapOf),
     ...(plan !== undefined && {
       plan: {
         number: plan.number,
@@ -92,6 +94,7 @@ export function decodePlacement(text: string): PlacementState {
     shards: [...json.shards],
     plans: json.plans,
     inForce: mapAt(json, json.inForce),
+    earlier: json.earlier.map((map) => mapAt(json, map)),
     plan: planOf(json),
     mover: json.mover,
     position: json.position,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
+import type { Config } from "../../src/config/types.js";
 import { openShard } from "../../src/shard/client.js";
 import {
   AlarmRequest,
@@ -13,10 +14,11 @@ import {
 } from "../../src/wire/messages.js";
 import { Lease, Maintenance } from "../../src/wire/paths.js";
 import { Scrape } from "../ops/scrape.js";
-import { type EtcdProcess, startEtcds } from "../support/etcd.js";
+import { type EtcdProcess, startEtcd, startEtcds } from "../support/etcd.js";
 import { until } from "../support/until.js";
 import { bytes, EtcdClient, EVERYTHING, text, type WatchStream } from "../watch/support.js";
-import { Joining } from "./joining.js";
+import { marksOf } from "./configured.js";
+import { configOver, Joining } from "./joining.js";
 
 /* A plan adds a shard while a proxy runs. */
 
@@ -235,16 +237,42 @@ test("a cluster that is not the plan's, or carries no mark, is refused as a shar
   });
 });
 
-test("a proxy that starts during a plan uses the plan's shards", async () => {
+test("the file of a proxy that starts may be the one in force, an earlier or the coming one", async () => {
   await withThird(async (joining, third) => {
-    await joining.plan(await joining.prepare(third));
-    const store = await joining.reopen();
-    assert.deepEqual(
-      store.shards.all().map(({ name }) => name),
-      ["shard0", "shard1", "shard2"],
-    );
-    await store.shards.at(2).verify();
-    store.close();
+    const fourth = await startEtcd();
+    const before = joining.config;
+    const endpoints = [...before.shards.flatMap((shard) => shard.endpoints), third.endpoint];
+    const after = configOver(endpoints);
+    const starts = async (config: Config, expected: readonly string[]) => {
+      const { shards, warnings, close } = await joining.reopen(config);
+      assert.deepEqual(warnings, expected);
+      assert.deepEqual(
+        shards.all().map(({ name }) => name),
+        ["shard0", "shard1", "shard2"],
+      );
+      await shards.at(2).verify();
+      close();
+    };
+    const FOLLOWS = "the file's shards and rules are not those in force; the proxy follows the store";
+    const isRefused = async () => {
+      const other = configOver([...endpoints, fourth.endpoint]);
+      await assert.rejects(joining.reopen(other), /another shard map: shard shard3 is new/);
+      assert.deepEqual(await marksOf(fourth), [], "nothing was written to a cluster that is not the store's");
+    };
+    try {
+      const shard = await joining.prepare(third);
+      await assert.rejects(joining.reopen(after), /another shard map: shard shard2 is new/);
+      await joining.plan(shard);
+      await starts(before, []);
+      await starts(after, [`coming ${FOLLOWS}`]);
+      await isRefused();
+      await joining.move();
+      await starts(before, [`earlier ${FOLLOWS}`]);
+      await starts(after, []);
+      await isRefused();
+    } finally {
+      await fourth.remove();
+    }
   });
 });
 

@@ -17,7 +17,7 @@ const log = createLog("silent");
 const INDEX = 2;
 const NAME = "shard2";
 /** The keys that begin with "a" are on the first shard, and so on. */
-const ruleFor = (index: number) => ({ prefix: "abc"[index], segments: 0, shard: `shard${index}` });
+const ruleFor = (index: number) => ({ prefix: "abcd"[index], segments: 0, shard: `shard${index}` });
 
 /** The configuration of a proxy over shards at these endpoints, named shard0, shard1, …. */
 export function configOver(endpoints: readonly string[], more: object = {}): Config {
@@ -120,9 +120,14 @@ export class Joining {
     return position;
   }
 
-  /** Opens the store once more, as another proxy with the same configuration does. */
-  reopen(): Promise<Store> {
-    return openStore(this.config, log, AbortSignal.abort());
+  /** Opens the store once more, as another proxy does. Resolves to it, and to the warnings that it has logged. */
+  async reopen(config = this.config): Promise<Store & { readonly warnings: readonly string[] }> {
+    const warnings: string[] = [];
+    const warn = (fields: object, text: string) => {
+      warnings.push(`${"map" in fields ? fields.map : ""} ${text}`);
+    };
+    const store = await openStore(config, Object.assign(createLog("silent"), { warn }), AbortSignal.abort());
+    return { ...store, warnings };
   }
 
   async close(): Promise<void> {

@@ -33,7 +33,7 @@ async function adopt(connections: Connections, index: number): Promise<boolean> 
   const cluster = all.find((each) => each.index === index)!;
   const readingOf = (of: ShardClient) => clusters.find((each) => each.index === of.index)?.reading as Reading;
   const reading = readingOf(cluster);
-  await timeline.open();
+  await connections.openTimeline();
   if (index >= 0) refuseOlder(cluster, reading, timeline);
   const place = placeOf(host, readingOf(host));
   const store = storeOf(clusters, host.index);

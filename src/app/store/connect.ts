@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Config } from "../../config/types.js";
 import type { Log, Logger } from "../../ops/log.js";
+import { judgeMap } from "../../reshard/fileMap.js";
 import { Maps } from "../../reshard/maps.js";
 import type { PlacementState } from "../../reshard/placement.js";
 import { type Explain, routerWith } from "../../routing/create.js";
@@ -29,7 +30,10 @@ export interface Connections extends Clusters {
   readonly router: Router & Explain;
   readonly places: ShardSet<ShardPlace>;
   readonly clients: ShardSet<ShardClient>;
+  /** To be opened with `openTimeline`. */
   readonly timeline: SharedTimeline;
+  /** Opens the timeline, unless it is open already. Rejects as `SharedTimeline.open` does. */
+  openTimeline(): Promise<void>;
   /** Returns the shards in index order, then the timeline host if it is not a shard. */
   backends(): readonly Backend[];
   /** Identifies the shard map; never 0. */
@@ -99,10 +103,18 @@ export async function connect(
       runtime: systemRuntime,
       maps,
       genesis: () => genesis(clients.all()),
-      accept: (placement) => acceptMap(placement, map.text),
+      accept: (placement) => acceptMap(placement, map.text, log),
     },
     (error) => log.fatal({ err: error }, "the timeline cannot continue"),
   );
+  let opening: Promise<void> | undefined;
+  const openTimeline = () => {
+    opening ??= timeline.open().catch((error) => {
+      opening = undefined;
+      throw error;
+    });
+    return opening;
+  };
   const all = host.index < 0 ? [...clients.all(), host] : clients.all();
   const disconnect = () => {
     timeline.close();
@@ -111,7 +123,7 @@ export async function connect(
   };
   const mapId = map.id || 1n;
   const common = { config, map: map.text, all, places, clients, host, router };
-  return { ...common, timeline, backends, mapId, users, disconnect };
+  return { ...common, timeline, openTimeline, backends, mapId, users, disconnect };
 }
 
 async function noStore(): Promise<never> {
@@ -121,9 +133,19 @@ async function noStore(): Promise<never> {
   );
 }
 
-/** With another map, reads would go to other shards than the writes did. During a plan, both of its maps will do. */
-function acceptMap({ inForce, plan, plans }: Readonly<PlacementState>, map: string): void {
-  if (map === inForce || map === plan?.below || map === plan?.above) return;
+/** Refuses a map that was never the store's. With others, the proxy follows the store, not its file. */
+function acceptMap(placement: Readonly<PlacementState>, map: string, log: Log): void {
+  const verdict = judgeMap(map, placement);
+  if (verdict !== "unknown") {
+    if (verdict !== "in force") {
+      log.warn(
+        { map: verdict },
+        "the file's shards and rules are not those in force; the proxy follows the store",
+      );
+    }
+    return;
+  }
+  const { inForce, plans } = placement;
   const differences = diffMaps(parseMap(inForce), parseMap(map));
   throw new StatusError(
     Code.FAILED_PRECONDITION,

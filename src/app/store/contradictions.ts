@@ -83,13 +83,17 @@ export function storeOf(clusters: readonly ConfiguredCluster[], host: number): s
   return [...votes].reduce((most, each) => (each[1] > most[1] ? each : most))[0];
 }
 
-/** All contradictions between a configuration and the clusters that could be read. Pure. */
+/**
+ * All contradictions between a configuration and the clusters that could be read. `isMapKnown`: the log shows that the map is
+ * one of the store's. Pure.
+ */
 export function findContradictions(
   config: Config,
   map: string,
   clusters: readonly ConfiguredCluster[],
+  isMapKnown = false,
 ): Contradiction[] {
-  return new Inquiry(config, map, clusters).run();
+  return new Inquiry(config, map, clusters, isMapKnown).run();
 }
 
 /**
@@ -146,6 +150,7 @@ class Inquiry {
     private readonly config: Config,
     private readonly map: string,
     private readonly clusters: readonly ConfiguredCluster[],
+    private readonly isMapKnown: boolean,
   ) {
     const { timeline, shards } = config;
     this.hostIndex = timeline.kind === "shard" ? timeline.shard : -1;
@@ -198,6 +203,7 @@ class Inquiry {
   private compareMap(): void {
     const { base } = this;
     if (base === undefined || base.map === this.map || base.placement?.otherMap === this.map) return;
+    if (this.isMapKnown) return;
     const known = this.found.some(({ path }) => path[0] === "shards");
     for (const difference of compareMaps(parseMap(base.map), parseMap(this.map))) {
       // The marks have already shown it, more precisely.

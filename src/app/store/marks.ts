@@ -6,6 +6,7 @@ import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
 import type { ShardSet } from "../../shard/shardSet.js";
 import { Code, StatusError, withDetail } from "../../status/error.js";
+import { decodeBaseHead } from "../../timeline/base.js";
 import { BASE_KEY, MARKS_BEGIN, MARKS_END, markKey, TAIL_KEY } from "../../timeline/keys.js";
 import {
   decodeMarks,
@@ -47,6 +48,8 @@ export interface Clusters {
   /** The shards in their order, then the timeline host if it is not a shard. */
   readonly all: readonly ShardClient[];
   readonly host: ShardClient;
+  /** See `Connections`. */
+  openTimeline(): Promise<void>;
 }
 
 /** A store whose clusters have been checked, and marked if they had no marks. */
@@ -89,7 +92,8 @@ export async function readCluster(cluster: Shard): Promise<Reading> {
 export async function inspectClusters(store: Clusters): Promise<Inspection> {
   for (let before = ""; ; ) {
     const read = await readClusters(store);
-    const contradictions = findContradictions(store.config, store.map, read.clusters);
+    const isKnown = await isMapKnown(store, read.clusters);
+    const contradictions = findContradictions(store.config, store.map, read.clusters, isKnown);
     // The clusters are not read at the same moment, and another proxy may be creating the store. So a contradiction counts
     // only if a second read shows it too.
     const found = JSON.stringify(contradictions);
@@ -98,6 +102,26 @@ export async function inspectClusters(store: Clusters): Promise<Inspection> {
     }
     if (contradictions.length === 0 || found === before) return { ...read, contradictions };
     before = found;
+  }
+}
+
+/**
+ * True if the configured map is not the one in the base, but the log shows that it is one of the store's: the map of a newer
+ * plan, or an earlier one.
+ */
+async function isMapKnown(
+  { host, map, openTimeline }: Clusters,
+  clusters: readonly ConfiguredCluster[],
+): Promise<boolean> {
+  const base = clusters.find(({ index }) => index === host.index)?.reading?.base;
+  const head = base && decodeBaseHead(base);
+  if (head?.placement === undefined || head.map === map || head.placement.otherMap === map) return false;
+  try {
+    await openTimeline();
+    return true;
+  } catch (reason) {
+    if (StatusError.from(reason).code !== Code.FAILED_PRECONDITION) throw reason;
+    return false;
   }
 }
 

@@ -81,7 +81,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
   try {
     marked = await untilReachable(() => markStore(connections, log), log, signal);
     const { id, unreachable } = marked;
-    await untilReachable(() => timeline.open(), log, signal);
+    await untilReachable(connections.openTimeline, log, signal);
     recordMarks(timeline, marked);
     const shards = guardShards(connections, marked, timeline, log);
     followPlans(connections, shards, log);
@@ -150,7 +150,7 @@ export async function saveStore(
   try {
     const { contradictions } = await inspectClusters(connections);
     if (contradictions.length > 0) throw new ContradictionError(contradictions, config);
-    await timeline.open();
+    await connections.openTimeline();
     return await saveSnapshot({ ...save, clusters: all, hostShard: host.index, timeline });
   } finally {
     disconnect();
