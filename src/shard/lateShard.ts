@@ -12,12 +12,19 @@ const RETRY_MS = 1_000;
 const EMPTY = new Uint8Array(0);
 
 /**
- * Opens the client of a shard that joins a running proxy. Never throws. While `open` throws, for example because a certificate
- * file is missing, the shard counts as unreachable: its calls and streams fail with UNAVAILABLE, and try to open it again, at
- * most once per second.
+ * Opens the client of a shard that joins a running proxy. Never throws. While it cannot be opened, for example because a
+ * certificate file is missing, the shard counts as unreachable: its calls and streams fail with UNAVAILABLE, and try to open it
+ * again, at most once per second.
  */
-export function openLateShard(index: number, name: string, open: () => ShardClient): ShardClient {
-  const late = new LateShard(index, name, open);
+export function openLateShard(
+  index: number,
+  { name, endpoints }: { readonly name: string; readonly endpoints: readonly string[] },
+  open: () => ShardClient,
+): ShardClient {
+  const late = new LateShard(index, name, () => {
+    if (endpoints.length === 0) throw new Error("its endpoints are not known");
+    return open();
+  });
   return late.opened ?? late;
 }
 

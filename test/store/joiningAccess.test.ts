@@ -150,6 +150,8 @@ test("authentication: a shard that joins lets the proxy and its clients in by it
     // Both have logged in before the shard joins.
     const root = await client.login("root", "root-secret-42");
     const app = await client.login("app", "secret");
+    const addUser = (name: string) => AuthUserAddRequest.encode({ name, password: "secret" });
+    assert.deepEqual(await client.outcome(Auth.UserAdd, addUser("early"), root), OK);
     const shard = await joining.prepare(third!);
     await guard(third!);
     await joining.join(shard);
@@ -168,10 +170,13 @@ test("authentication: a shard that joins lets the proxy and its clients in by it
     assert.deepEqual(await client.outcome(KV.Put, put("c/l", id), root), OK);
     assert.equal(await renew(client, id, root), 600);
     // A change reaches all shards, and a new user logs in at all of them.
-    const user = AuthUserAddRequest.encode({ name: "late", password: "secret" });
-    assert.deepEqual(await client.outcome(Auth.UserAdd, user, root), OK);
+    assert.deepEqual(await client.outcome(Auth.UserAdd, addUser("late"), root), OK);
     await direct.login("late", "secret");
     await client.login("late", "secret");
+    await assert.rejects(
+      client.login("early", "secret"),
+      /do not agree on user "early": .*shard "shard2" refuses/,
+    );
   } finally {
     client.close();
     direct.close();

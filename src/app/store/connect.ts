@@ -73,7 +73,7 @@ export async function connect(
   const raw = places.map(
     (place, index) => {
       const opens = () => open(index, place);
-      return place.joins ? openLateShard(index, place.name, opens) : opens();
+      return place.joins ? openLateShard(index, place, opens) : opens();
     },
     (client) => client.close(),
   );
