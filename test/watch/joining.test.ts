@@ -79,6 +79,7 @@ test("a watcher that needs undelivered events of a shard that retires is ended, 
   old.bring([2]);
   await client.has(1);
   shards.retire(1);
+  assert.ok(leaving.cancelled);
   await client.until(() => client.compactions.length > 0);
   assert.deepEqual(client.compactions, [4]);
   assert.deepEqual(client.events, [2]);
