@@ -11,7 +11,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["app"],
   ["transport"],
   ["services", "snapshot"],
-  ["lease"],
+  ["lease", "mover"],
   ["watch", "auth"],
   ["timeline", "rpc"],
   ["shard", "reshard"],

@@ -1,0 +1,226 @@
+import type { Logger } from "../ops/log.js";
+import { type Bound, compareBounds, START } from "../reshard/bound.js";
+import type { Plan } from "../reshard/placement.js";
+import { printable } from "../routing/bytes.js";
+import { withDetail } from "../status/error.js";
+import type { Runtime } from "../turn/runtime.js";
+import type { StepDeps } from "./copying.js";
+import { deleteKeys } from "./deleting.js";
+import { GivenUp } from "./givenUp.js";
+import type { MoverLog } from "./log.js";
+import type { MoverOptions } from "./options.js";
+import { Pace } from "./pace.js";
+import { type MutableProgress, newProgress, type Progress } from "./progress.js";
+import type { MoverShard } from "./shard.js";
+import { isExpected, Step } from "./step.js";
+import { Survey } from "./survey.js";
+
+export interface MoverDeps {
+  readonly log: MoverLog;
+  /** The shard with this index in the store. */
+  readonly shardOf: (index: number) => MoverShard;
+  readonly options: MoverOptions;
+  readonly runtime: Pick<Runtime, "now" | "timer" | "random">;
+  readonly logger: Pick<Logger, "info" | "warn">;
+}
+
+/** Shortest and longest pause after a failed attempt in milliseconds, before jitter. */
+const MIN_BACKOFF_MS = 100;
+const MAX_BACKOFF_MS = 10_000;
+
+/**
+ * Carries out the plan of a store, step by step. Several proxies may run movers; the newest claim wins, and the others end.
+ * It may die at any point; the next one continues.
+ */
+export class Mover {
+  private readonly state: MutableProgress = newProgress();
+  private readonly pace: Pace;
+  private readonly survey: Survey;
+  /** The position of the claim, which is the mover's name. */
+  protected name = 0;
+  private isStopping = false;
+  private isPaused = false;
+  private failures = 0;
+  private wake = () => {};
+
+  constructor(protected readonly deps: MoverDeps) {
+    this.pace = new Pace(deps.runtime);
+    this.survey = new Survey(deps.log, deps.shardOf, deps.options);
+  }
+
+  get progress(): Progress {
+    return this.state;
+  }
+
+  /** Limits how many keys are copied per second. Infinity: no limit. The freeze and the changes of clients are not limited. */
+  set maxKeysPerSecond(keys: number) {
+    this.pace.keysPerSecond = keys;
+  }
+
+  /** Begins no further step until `resume`. A step that is under way is finished. */
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
+    this.wake();
+  }
+
+  /** Makes `run` return soon: at once between steps and while copying, and after the move while a step is frozen. */
+  stop(): void {
+    this.isStopping = true;
+    this.wake();
+  }
+
+  /**
+   * Claims the plan and works until it is done, another mover claims it, or `stop` was called. Failures are logged and shown
+   * in `progress`, and the work is tried again. Rejects only if the claim fails.
+   */
+  async run(): Promise<void> {
+    const { log } = this.deps;
+    const name = await log.proposeChange({ kind: "claim" });
+    if (name === undefined) throw new RangeError("a claim is always valid");
+    this.name = name;
+    while (!this.isStopping) {
+      const { plan, mover } = log.placement;
+      if (plan === undefined || mover !== this.name) break;
+      this.state.plan = plan.number;
+      try {
+        await this.advance(plan);
+        this.failures = 0;
+        if (!this.isPaused) this.state.waiting = undefined;
+      } catch (error) {
+        if (!isExpected(error)) throw error;
+        await this.recover(error);
+      }
+    }
+    this.state.phase = "idle";
+  }
+
+  private async advance(plan: Plan): Promise<void> {
+    if (plan.frozen !== undefined) {
+      await this.thaw(plan.frozen.position);
+    } else if (this.isPaused) {
+      this.state.phase = "idle";
+      this.state.waiting = "paused";
+      await this.sleep(Number.POSITIVE_INFINITY);
+    } else if (isSwept(plan)) {
+      this.state.phase = "finish";
+      await this.finish(plan);
+    } else {
+      await this.move(plan);
+    }
+  }
+
+  private async move(plan: Plan): Promise<void> {
+    const { runtime, logger } = this.deps;
+    const { state } = this;
+    state.phase = "choose";
+    const end = await this.survey.endOf(plan);
+    const since = runtime.now();
+    const { keys, bytes } = state;
+    const isStopping = () => this.isStopping;
+    const deps = { ...this.deps, pace: this.pace, progress: state, isStopping };
+    const step = this.createStep(deps, plan, end);
+    try {
+      await step.run();
+    } catch (error) {
+      state.keys = keys;
+      state.bytes = bytes;
+      throw error;
+    } finally {
+      state.step = undefined;
+    }
+    const seconds = (runtime.now() - since) / 1_000;
+    state.steps++;
+    state.keysPerSecond = seconds > 0 ? state.stepKeys / seconds : 0;
+    state.longestPauseMs = Math.max(state.longestPauseMs, state.lastPauseMs);
+    logger.info(
+      {
+        plan: plan.number,
+        to: boundName(end),
+        keys: state.stepKeys,
+        bytes: state.bytes - bytes,
+        keysPerSecond: Math.round(state.keysPerSecond),
+        pauseMs: Math.round(state.lastPauseMs),
+      },
+      "keys moved to other shards",
+    );
+    await step.clean();
+  }
+
+  /** Overridden by the simulation, to disturb steps and to remove rules. */
+  protected createStep(deps: StepDeps, plan: Plan, end: Bound): Step {
+    return new Step(deps, this.name, plan, end);
+  }
+
+  private async thaw(freeze: number): Promise<void> {
+    await this.deps.log.proposeChange({ kind: "thaw", mover: this.name, freeze });
+  }
+
+  /** Deletes from every shard the keys that it does not hold, then ends the plan. */
+  private async finish({ number }: Plan): Promise<void> {
+    const { log, options, shardOf } = this.deps;
+    const position = await log.proposeChange({ kind: "begin", mover: this.name });
+    const { mover, plan } = log.placement;
+    if (position === undefined || mover !== this.name || plan?.number !== number) return;
+    // Sealed with the end of the plan: from there on no shard holds keys of others, so that reads need not look for them.
+    const cleaned = new Map<number, number>();
+    // Other shards of the store hold no keys: they have left it, or no map has used them yet.
+    const indices = [plan.below, plan.above].flatMap((map) => log.locator.shardsBetween(map, START, null));
+    for (const index of new Set(indices)) {
+      const shard = shardOf(index);
+      if ((await shard.raiseGen(position)) === undefined) throw new GivenUp("another mover has taken over");
+      const range = { from: START, to: null };
+      await deleteKeys(shard, range, position, options, (key) => log.locator.shardOf(key) !== index);
+      cleaned.set(index, await shard.revision());
+    }
+    await log.proposeChange({ kind: "done", plan: number }, cleaned);
+    this.deps.logger.info({ plan: number }, "the plan is done");
+  }
+
+  /** Thaws the step if this mover has frozen it, then waits before the next attempt. */
+  private async recover(error: unknown): Promise<void> {
+    const { log, logger } = this.deps;
+    const text = withDetail(error);
+    this.state.step = undefined;
+    if (this.state.waiting !== text && !this.isStopping)
+      logger.warn(
+        { plan: this.state.plan, phase: this.state.phase, error: text },
+        "the mover tries again later",
+      );
+    this.state.waiting = text;
+    try {
+      await log.sync();
+      const { plan, mover } = log.placement;
+      if (plan?.frozen !== undefined && mover === this.name) await this.thaw(plan.frozen.position);
+    } catch (reason) {
+      if (!isExpected(reason)) throw reason;
+      // The loop thaws the step once the host answers again.
+    }
+    if (!this.isStopping) await this.sleep(this.backoff(this.failures++));
+  }
+
+  /** Milliseconds to wait after the attempt that failed after `failures` others. */
+  protected backoff(failures: number): number {
+    const longest = Math.min(MAX_BACKOFF_MS, MIN_BACKOFF_MS * 2 ** Math.min(failures, 20));
+    return longest * (0.5 + this.deps.runtime.random() / 2);
+  }
+
+  /** Resolves after `ms` milliseconds, or at `resume` or `stop`. */
+  private sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = ms === Number.POSITIVE_INFINITY ? () => {} : this.deps.runtime.timer(ms, resolve, true);
+      this.wake = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+}
+
+/** True when the cursor has reached the end of the sweep. */
+const isSwept = ({ cursor, up }: Plan): boolean => compareBounds(cursor, up ? null : START) === 0;
+
+const boundName = (bound: Bound): string => (bound === null ? "the end" : printable(bound));

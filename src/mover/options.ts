@@ -1,0 +1,31 @@
+/** Bounds of a mover's work. The limits of requests are those of the destination with the lowest ones. */
+export interface MoverOptions {
+  /**
+   * Most keys that move in a step, at least 1. A group never moves in parts, so a larger group is one step. A step with more
+   * keys takes more memory (about 32 bytes for each key), and its copies take space on both sides for longer.
+   */
+  readonly stepKeys: number;
+  /** Most bytes of keys and values that move in a step, with the same exception. */
+  readonly stepBytes: number;
+  /** Most keys of a page that is read from a shard, at least 1. */
+  readonly pageKeys: number;
+  /** Approximate bytes of a page. Larger pages are possible where values are much larger than those of the page before. */
+  readonly pageBytes: number;
+  /** etcd's `--max-txn-ops`. At least 3: two compares of a transaction are for gen. */
+  readonly maxTxnOps: number;
+  /** etcd's `--max-request-bytes`, for shards and for the timeline host. */
+  readonly maxRequestBytes: number;
+  /** Most transactions in flight on the destinations of a step, at least 1. */
+  readonly concurrency: number;
+}
+
+/** With the limits of etcd's defaults. */
+export const DEFAULT_OPTIONS: MoverOptions = {
+  stepKeys: 10_000,
+  stepBytes: 64 << 20,
+  pageKeys: 1_000,
+  pageBytes: 2 << 20,
+  maxTxnOps: 128,
+  maxRequestBytes: 1.5 * 2 ** 20,
+  concurrency: 64,
+};

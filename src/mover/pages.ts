@@ -1,0 +1,57 @@
+import type { Bound } from "../reshard/bound.js";
+import type { KeyValue } from "../wire/messages.js";
+import type { MoverOptions } from "./options.js";
+import type { MoverShard, Page, PageRequest } from "./shard.js";
+
+/** Bytes that a key counts. */
+export const sizeOf = ({ key, value }: Pick<KeyValue, "key" | "value">): number => key.length + value.length;
+
+/** The lowest bound above `key`. */
+export const after = (key: Uint8Array): Uint8Array => Uint8Array.of(...key, 0);
+
+/** Pages begin small, because the first one shows how large values are. */
+const FIRST_PAGE = 16;
+const MAX_GROWTH = 8;
+
+/** Reads pages with values from one shard. Adapts the number of keys to the size of their values. */
+export class PageReader {
+  private limit: number;
+
+  constructor(
+    private readonly shard: MoverShard,
+    private readonly options: Pick<MoverOptions, "pageKeys" | "pageBytes">,
+  ) {
+    this.limit = Math.min(FIRST_PAGE, options.pageKeys);
+  }
+
+  async read(request: Omit<PageRequest, "limit" | "keysOnly">): Promise<Page> {
+    const page = await this.shard.range({ ...request, limit: this.limit });
+    const { pageKeys, pageBytes } = this.options;
+    if (page.kvs.length > 0) {
+      const average = page.kvs.reduce((sum, kv) => sum + sizeOf(kv), 0) / page.kvs.length;
+      const fitting = Math.floor(pageBytes / average);
+      this.limit = Math.max(1, Math.min(fitting, pageKeys, this.limit * MAX_GROWTH));
+    }
+    return page;
+  }
+}
+
+/** Where the next page begins: undefined after the last one. */
+export const nextOf = ({ kvs, more }: Page): Uint8Array | undefined => {
+  const last = kvs.at(-1);
+  return more && last !== undefined ? after(last.key) : undefined;
+};
+
+/** Calls `visit` with all pages of a range without values, one after the other. Each is the newest state of its moment. */
+export async function eachPage(
+  shard: MoverShard,
+  { from, to }: { readonly from: Bound; readonly to: Bound },
+  { pageKeys }: Pick<MoverOptions, "pageKeys">,
+  visit: (kvs: readonly KeyValue[]) => Promise<void>,
+): Promise<void> {
+  for (let next: Bound | undefined = from; next !== undefined; ) {
+    const page: Page = await shard.range({ from: next, to, limit: pageKeys, keysOnly: true });
+    await visit(page.kvs);
+    next = nextOf(page);
+  }
+}

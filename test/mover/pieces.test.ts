@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Batches, deletions } from "../../src/mover/batches.js";
+import { Imports } from "../../src/mover/imports.js";
+import { Pipeline } from "../../src/mover/pipeline.js";
+import { bytes } from "./support.js";
+
+// Parts of the mover that need no shards.
+
+/** Works that end when the test says so, and a record of when they ran. */
+function works() {
+  const log: string[] = [];
+  const ends = new Map<string, (error?: Error) => void>();
+  const work = (name: string) => () => {
+    log.push(`+${name}`);
+    return new Promise<void>((resolve, reject) => {
+      ends.set(name, (error) => {
+        log.push(`-${name}`);
+        if (error === undefined) resolve();
+        else reject(error);
+      });
+    });
+  };
+  const end = async (name: string, error?: Error) => {
+    ends.get(name)!(error);
+    await new Promise(setImmediate);
+  };
+  return { log, work, end };
+}
+
+test("a pipeline runs works of one key in order, and others together up to its limit", async () => {
+  const { log, work, end } = works();
+  const pipeline = new Pipeline(2);
+  await pipeline.run(["a"], work("a1"));
+  const producer = (async () => {
+    await pipeline.run(["b", "a"], work("ab"));
+    await pipeline.run(["c"], work("c"));
+    await pipeline.run(["d"], work("d"));
+  })();
+  await new Promise(setImmediate);
+  assert.deepEqual(log, ["+a1"]);
+  await end("a1");
+  assert.deepEqual(log.slice(1), ["-a1", "+ab", "+c"]);
+  await end("c");
+  await producer;
+  assert.deepEqual(log.slice(4), ["-c", "+d"]);
+  let isDrained = false;
+  const drained = pipeline.drain().then(() => {
+    isDrained = true;
+  });
+  await end("ab");
+  assert.ok(!isDrained);
+  await end("d");
+  await drained;
+});
+
+test("after a failure, a pipeline begins no further work, and drain waits for the rest", async () => {
+  const { log, work, end } = works();
+  const pipeline = new Pipeline(2);
+  await pipeline.run(["a"], work("a"));
+  await pipeline.run(["b"], work("b"));
+  const refused = assert.rejects(pipeline.run(["c"], work("c")), /broken/);
+  await end("a", new Error("broken"));
+  await refused;
+  const drained = assert.rejects(pipeline.drain(), /broken/);
+  await end("b");
+  await drained;
+  assert.deepEqual(log, ["+a", "+b", "-a", "-b"]);
+});
+
+test("imports are found in any order of their responses, and pruned", () => {
+  const imports = new Imports();
+  for (const [shardRevision, revision, offset] of [
+    [12, 50, 0],
+    [10, 90, 3],
+    [11, 50, 0],
+    [14, 60, 1],
+  ])
+    imports.add(shardRevision, revision, offset);
+  assert.deepEqual(
+    [10, 11, 13, 14].map((each) => imports.revisionOf(each)),
+    [90, 50, 0, 60],
+  );
+  assert.deepEqual(
+    [10, 11].map((each) => imports.offsetOf(each)),
+    [3, 0],
+  );
+  imports.prune(13, new Set([11]));
+  assert.deepEqual(imports.list(), {
+    twins: { shardRevisions: [11, 14], revisions: [50, 60] },
+    offsets: { lives: [14], offsets: [1] },
+  });
+});
+
+test("transactions stay within the limits of operations and bytes, and have one revision each", () => {
+  const limits = { maxTxnOps: 3, maxRequestBytes: 1_024 + 500 };
+  const batches = new Batches(limits);
+  const add = (revision: number, key: string, size: number) =>
+    batches.add(1, revision, 0, { kind: "put", key: bytes(key), value: Buffer.alloc(size), lease: 0n });
+  for (const key of ["a", "b", "c", "d"]) add(5, key, 10);
+  add(6, "e", 300);
+  add(6, "f", 300);
+  add(6, "g", 5_000);
+  batches.add(2, 6, 0, { kind: "delete", key: bytes("h") });
+  const found = batches.all.map(({ target, revision, ops }) => [target, revision, ops.length]);
+  assert.deepEqual(found, [
+    [1, 5, 3],
+    [1, 5, 1],
+    [1, 6, 1],
+    [1, 6, 1],
+    [1, 6, 1],
+    [2, 6, 1],
+  ]);
+  const keys = Array.from({ length: 7 }, (_, i) => ({ key: bytes(`${i}`) }));
+  const sizes = deletions(keys, { maxTxnOps: 5, maxRequestBytes: 100_000 }).map((group) => group.length);
+  assert.deepEqual(sizes, [3, 3, 1], "two compares are for gen");
+});
