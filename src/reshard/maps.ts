@@ -3,7 +3,6 @@ import { routerWith } from "../routing/create.js";
 import { parseMap } from "../routing/fingerprint.js";
 import type { Hasher } from "../routing/hash.js";
 import type { ShardMap } from "../routing/map.js";
-import { Boundaries } from "./boundaries.js";
 import type { PlanShard } from "./change.js";
 
 /** Places keys by one map. Shards are indices in the store. */
@@ -16,12 +15,11 @@ export interface MapRouter {
 }
 
 /**
- * Caches the routers and boundaries of a store's maps by map text. Each map numbers its shards in its own order, while the
+ * Caches the routers of a store's maps by map text. Each map numbers its shards in its own order, while the
  * store's index of a shard never changes. Names connect the two.
  */
 export class Maps {
   private readonly routers = new Map<string, MapRouter>();
-  private readonly boundaries = new Map<string, Boundaries>();
 
   constructor(private readonly hasher: Hasher) {}
 
@@ -52,17 +50,6 @@ export class Maps {
     };
     this.routers.set(text, mapped);
     return mapped;
-  }
-
-  /** The bounds at which a sweep between two maps may stop. */
-  boundariesOf(below: string, above: string): Boundaries {
-    const name = JSON.stringify([below, above]);
-    let known = this.boundaries.get(name);
-    if (known === undefined) {
-      known = new Boundaries([parseMap(below), parseMap(above)]);
-      this.boundaries.set(name, known);
-    }
-    return known;
   }
 }
 

@@ -4,7 +4,7 @@ import { OffsetTable } from "../../src/reshard/offsets.js";
 import { Placement } from "../../src/reshard/placement.js";
 import { Fold } from "../../src/timeline/fold.js";
 import { StoreFold } from "../../src/timeline/storeFold.js";
-import { lateDeletion, lateRead, overtaken, readAboveStop } from "./sim/directed.js";
+import { lateDeletion, lateImport, lateRead, lateWatch, overtaken, readAboveStop } from "./sim/directed.js";
 import {
   AMBUSHES,
   type Ambush,
@@ -47,7 +47,14 @@ test(`${COUNT} seeds from ${FIRST}: clients do not notice that keys move`, async
   for (let seed = FIRST; seed < FIRST + COUNT; seed++) await run(seed);
 });
 
-for (const [name, direct] of Object.entries({ lateRead, readAboveStop, lateDeletion, overtaken })) {
+for (const [name, direct] of Object.entries({
+  lateRead,
+  readAboveStop,
+  lateDeletion,
+  lateImport,
+  lateWatch,
+  overtaken,
+})) {
   test(`schedule ${name}: clients do not notice that keys move`, async () => {
     for (let seed = 1; seed <= 8; seed++) await run(seed, QUIET, [], direct);
   });
@@ -116,8 +123,11 @@ function patch(target: Any, method: string, make: (original: Any) => (this: Any,
 const MUTATIONS: readonly Mutation[] = [
   { rule: "every write compares gen" },
   {
+    // Both the fold and the mover check the claim.
     rule: "changes of the mover need the claim",
-    from: 70,
+    broken: ["a mover whose begin is not valid stops"],
+    from: 45,
+    over: { calm: 200 },
     patch: patch(Placement.prototype, "isMover", () => () => true),
   },
   {
@@ -171,10 +181,12 @@ const MUTATIONS: readonly Mutation[] = [
         },
     ),
   },
-  { rule: "the mover compares its own gen" },
+  { rule: "the mover compares its own gen", over: QUIET, direct: lateImport },
   {
     rule: "gen is raised on the destinations at the begin",
     broken: ["raise gen on the destinations", "the mover compares its own gen"],
+    over: QUIET,
+    direct: lateImport,
   },
   {
     rule: "leftovers on the destinations are cleared, or found",
@@ -182,6 +194,16 @@ const MUTATIONS: readonly Mutation[] = [
     over: DENSE,
   },
   { rule: "the destinations are compared when the step is frozen", from: 33, broken: ["ready"], over: DENSE },
+  {
+    rule: "copies that others change are compared again",
+    broken: ["copies that others change are compared"],
+    over: DENSE,
+  },
+  {
+    rule: "copies without their lease are compared again",
+    broken: ["incomplete imports are compared"],
+    over: DENSE,
+  },
   {
     rule: "copies have their leases before the move",
     broken: ["copies have their leases", "verify", "ready"],
@@ -202,8 +224,8 @@ const MUTATIONS: readonly Mutation[] = [
   { rule: "feeds wait for a frozen step", over: DENSE },
   {
     rule: "feeds begin at a step's freeze",
-    from: 20,
-    over: directed(["expire", "watch"], { put: 20, lease: 3 }),
+    over: QUIET,
+    direct: lateWatch,
   },
   { rule: "a read also reads the end of the log", broken: ["read the log's end"] },
   {
@@ -231,11 +253,12 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "compares know all twins of a revision",
-    from: 33,
+    from: 25,
     broken: ["compares know all twins"],
-    over: { mix: mixOf({ "put all": 10, get: 10, swap: 10 }) },
+    over: { leases: false, mix: mixOf({ "put all": 10, get: 10, swap: 20 }) },
   },
   { rule: "a mover whose begin is not valid stops", over: QUIET, direct: overtaken },
+  { rule: "the end of a plan seals the cleaning" },
   { rule: "compactions spare what a step needs", over: DENSE },
   {
     rule: "moves are kept until a compaction has passed them",

@@ -26,12 +26,19 @@ function direct(make: (run: Parameters<Director>[0]) => Act): Director {
   };
 }
 
+/** Holds a proxy's requests back. Returns a function that releases them. A step that is given up releases them later. */
+function hold(run: Parameters<Director>[0], proxy: SimProxy): () => void {
+  const release = proxy.network.hold();
+  run.world.scheduler.after(5_000, release);
+  return release;
+}
+
 /** A read is sent before the freeze. It reaches the source after the move and a write of the key on the destination. */
 export const lateRead = direct((run) => {
   let release = () => {};
   return async (stage, step, key, other) => {
     if (stage === "begun") {
-      release = other.network.hold();
+      release = hold(run, other);
       void run.background(run.get(other, run.world.nextOperation(), key));
     } else if (stage === "moved") {
       await run.background(run.put(step.proxy, run.world.nextOperation(), key));
@@ -47,7 +54,7 @@ export const readAboveStop = direct((run) => {
     const source = run.world.shards[step.sourceOf(key)];
     const lease = source.get(key)?.lease ?? 0;
     if (stage === "begun") {
-      release = other.network.hold();
+      release = hold(run, other);
       void run.background(run.get(other, run.world.nextOperation(), key));
     } else if (stage === "stopped") {
       if (lease !== 0) {
@@ -73,7 +80,7 @@ export const lateDeletion = direct((run) => {
   return async (stage, step, _key, other) => {
     if (stage === "begun") {
       await other.log.sync();
-      release = other.network.hold();
+      release = hold(run, other);
       void run.background(run.removeRange(other, run.world.nextOperation(), "\x01", "\xff\xff"));
     } else if (stage === "ready") {
       release();
@@ -82,13 +89,34 @@ export const lateDeletion = direct((run) => {
   };
 });
 
-/** Between the choice of the first step and its begin, another mover carries out the whole plan. */
-export const overtaken: Director = (run) => {
-  let isFirst = true;
-  return async (stage, step) => {
-    if (stage !== "chosen" || !isFirst) return;
-    isFirst = false;
-    const other = run.proxies.find(({ log }) => log.fold !== undefined && log !== step.proxy.log);
-    if (other !== undefined) await new SimMover(other).work();
+/** A key's lease ends on the destination after it was ready. A watch begins between that end and the move, at which it counts. */
+export const lateWatch = direct((run) => async (stage, step, key) => {
+  if (stage !== "ready") return;
+  const index = step.targetOf(key);
+  const target = run.world.shards[index];
+  const lease = target.get(key)?.lease ?? 0;
+  if (lease === 0) return;
+  run.world.ended.add(lease);
+  target.endLease(lease);
+  await step.proxy.log.seal(index, target.revision);
+  run.world.spawn(run.watcher("\x01", "\xff\xff", step.proxy.fold.head + 1));
+});
+
+/** When a mover reaches `stage` for the first time, another one carries out the whole plan. */
+const overtakenAt =
+  (stage: Stage): Director =>
+  (run) => {
+    let isFirst = true;
+    return async (reached, step) => {
+      if (reached !== stage || !isFirst) return;
+      isFirst = false;
+      const other = run.proxies.find(({ log }) => log.fold !== undefined && log !== step.proxy.log);
+      if (other !== undefined) await new SimMover(other).work();
+    };
   };
-};
+
+/** Between the choice of the first step and its begin, another mover carries out the whole plan. */
+export const overtaken = overtakenAt("chosen");
+
+/** Another mover carries out the whole plan before a mover's write reaches a destination. */
+export const lateImport = overtakenAt("importing");

@@ -356,7 +356,7 @@ export class Run {
     this.seen.push(...answer.items);
   }
 
-  private async watcher(from: string, to: string, at?: number): Promise<void> {
+  async watcher(from: string, to: string, at?: number): Promise<void> {
     if (at === undefined) await this.world.scheduler.sleep(this.random.below(500));
     const start = at ?? (this.random.chance(0.5) ? 2 : this.random.pick(this.heads) + 1);
     const record: WatchRecord = { from, to, start, events: [], progress: start - 1, gaps: [] };

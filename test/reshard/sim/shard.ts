@@ -141,6 +141,11 @@ export class SimShard {
     return changes;
   }
 
+  /** All keys at a revision, also when it is compacted. For the checks at the end. */
+  stateAt(at: number): Item[] {
+    return [...this.versions.keys()].flatMap((key) => this.itemAt(key, at) ?? []);
+  }
+
   private itemAt(key: string, at: number): Item | undefined {
     return this.versions.get(key)?.findLast((version) => version.at <= at)?.item;
   }

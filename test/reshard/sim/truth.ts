@@ -118,8 +118,10 @@ function foldAll(world: World): StoreFold {
       begun ||= base?.term === term;
       if (!begun) continue;
       for (const { key, item } of events) {
-        if (item !== undefined && key.startsWith(ENTRIES))
-          fold.apply(decodeEntry(Buffer.from(item.value, "latin1")), revision);
+        if (item === undefined || !key.startsWith(ENTRIES)) continue;
+        const entry = decodeEntry(Buffer.from(item.value, "latin1"));
+        const { position } = fold.apply(entry, revision);
+        if (entry.change?.kind === "done" && position > 0) checkClean(world, fold);
       }
       fold.hide(revision);
       if (base?.next === undefined) continue;
@@ -129,6 +131,22 @@ function foldAll(world: World): StoreFold {
     }
     if (next === undefined) return fold;
     host = next;
+  }
+}
+
+/** At the end of a plan, no shard holds keys of others, at the revision of that end. */
+function checkClean(world: World, fold: StoreFold): void {
+  const { inForce, shards } = fold.placement.snapshot();
+  const router = world.maps.router(inForce, shards);
+  for (const index of fold.store.timeline.cut.keys()) {
+    for (const { key } of world.shards[index].stateAt(fold.cutAt(fold.head, index))) {
+      if (key < "\x01") continue;
+      assert.equal(
+        router.shardOf(bytesOf(key)),
+        index,
+        `shard ${index} holds ${key} of another at ${fold.head}, after the plan`,
+      );
+    }
   }
 }
 

@@ -16,8 +16,11 @@ export const GEN = "\0gen";
 /** Names of the protocol's rules that a test removes. */
 export type Broken = ReadonlySet<string>;
 
-/** Stages of a step: end chosen; gen raised on the destinations; sources stopped; destinations ready; moved and cleaned. */
-export type Stage = "chosen" | "begun" | "stopped" | "ready" | "moved";
+/**
+ * Stages of a step: end chosen; gen raised on the destinations; about to write to a destination, many times; sources stopped;
+ * destinations ready; moved and cleaned.
+ */
+export type Stage = "chosen" | "begun" | "importing" | "stopped" | "ready" | "moved";
 
 /** A directed schedule's view of a step. */
 export interface StepView {
