@@ -13,3 +13,6 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
     )
     .join("\n");
 }
+
+/** Formats a number of bytes in MiB, with one decimal. */
+export const size = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { mayCrash } from "../../src/cli/check.js";
+import { mayCrash } from "../../src/cli/probes.js";
 import { SHARD_FLAGS } from "../../src/dev/etcd.js";
 import { freePort } from "../../src/dev/ports.js";
 import { braid, temporaryFolder } from "../support/braid.js";

@@ -127,11 +127,14 @@ export async function connect(
 }
 
 async function noStore(): Promise<never> {
-  throw new StatusError(
+  throw storeIsMissing();
+}
+
+export const storeIsMissing = (): StatusError =>
+  new StatusError(
     Code.FAILED_PRECONDITION,
     "the timeline host holds no timeline: there is no store on these clusters; `braid serve` creates one",
   );
-}
 
 /** Refuses a map that was never the store's. With others, the proxy follows the store, not its file. */
 function acceptMap(placement: Readonly<PlacementState>, map: string, log: Log): void {

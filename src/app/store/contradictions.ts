@@ -57,10 +57,10 @@ export function describeContradiction({ cluster, message }: Contradiction, confi
   return `${subject} (${endpoints.join(", ")}): ${message.replace(`${subject}: `, "")}`;
 }
 
-const subjectOf = (index: number, { shards }: Config): string =>
+export const subjectOf = (index: number, { shards }: Config): string =>
   describeShard({ index, name: shards[index]?.name ?? "" });
 
-const endpointsPath = (index: number): Path =>
+export const endpointsPath = (index: number): Path =>
   index < 0 ? ["timeline", "endpoints"] : ["shards", index, "endpoints"];
 
 /**
@@ -101,6 +101,24 @@ export function findContradictions(
  * marks. `names` are those of all shards.
  */
 export function judgeMarks(
+  cluster: Pick<ConfiguredCluster, "index" | "name">,
+  clusterId: string,
+  marks: Marks,
+  store: string | undefined,
+  names: readonly string[],
+): Contradiction | undefined {
+  const wrong = judgeIdentity(cluster, clusterId, marks, store, names);
+  const { index } = cluster;
+  const [mark] = marks.marks;
+  if (wrong !== undefined || mark === undefined || mark.index === index) return wrong;
+  const message =
+    `${describeShard(cluster)}: the etcd cluster ${clusterId} is shard number ${mark.index + 1} of this store, ` +
+    `not ${index + 1}: the order cannot change`;
+  return { path: ["shards", index, "name"], cluster: index, message };
+}
+
+/** The same, but does not check the order of the shards. */
+export function judgeIdentity(
   { index, name }: Pick<ConfiguredCluster, "index" | "name">,
   clusterId: string,
   { marks, claims }: Marks,
@@ -124,17 +142,28 @@ export function judgeMarks(
   if (index < 0 || mark.index < 0) {
     return index === mark.index ? undefined : wrong(`is the ${describeShard(mark)} of this store`);
   }
-  if (mark.name !== name) {
-    if (names.includes(mark.name)) return wrong(`is shard "${mark.name}" of this store`);
-    return wrong(`is shard "${mark.name}" of this store, and the name of a shard cannot change`, [
-      "shards",
-      index,
-      "name",
-    ]);
-  }
-  if (mark.index === index) return undefined;
-  const text = `is shard number ${mark.index + 1} of this store, not ${index + 1}: the order cannot change`;
-  return wrong(text, ["shards", index, "name"]);
+  if (mark.name === name) return undefined;
+  if (names.includes(mark.name)) return wrong(`is shard "${mark.name}" of this store`);
+  return wrong(`is shard "${mark.name}" of this store, and the name of a shard cannot change`, [
+    "shards",
+    index,
+    "name",
+  ]);
+}
+
+/** Clusters that are the same etcd cluster as an earlier one. */
+export function findSameClusters(clusters: readonly ConfiguredCluster[], config: Config): Contradiction[] {
+  const first = new Map<string, number>();
+  return clusters.flatMap(({ index, reading }): Contradiction[] => {
+    if (reading === undefined) return [];
+    const other = first.get(reading.clusterId);
+    if (other === undefined) {
+      first.set(reading.clusterId, index);
+      return [];
+    }
+    const text = `is the same etcd cluster as ${subjectOf(other, config)} (id ${reading.clusterId})`;
+    return [{ path: endpointsPath(index), cluster: index, message: `${subjectOf(index, config)}: ${text}` }];
+  });
 }
 
 class Inquiry {
@@ -162,7 +191,7 @@ class Inquiry {
   }
 
   run(): Contradiction[] {
-    this.findSameClusters();
+    this.found.push(...findSameClusters(this.clusters, this.config));
     const names = this.config.shards.map(({ name }) => name);
     for (const cluster of this.clusters) {
       const { reading } = cluster;
@@ -184,19 +213,6 @@ class Inquiry {
   private add(path: Path, index: number, text: string, isAdoptable = false): void {
     const message = `${subjectOf(index, this.config)}: ${text}`;
     this.found.push({ path, cluster: index, message, isAdoptable });
-  }
-
-  private findSameClusters(): void {
-    const first = new Map<string, number>();
-    for (const { index, reading } of this.clusters) {
-      if (reading === undefined) continue;
-      const other = first.get(reading.clusterId);
-      if (other === undefined) first.set(reading.clusterId, index);
-      else {
-        const text = `is the same etcd cluster as ${subjectOf(other, this.config)} (id ${reading.clusterId})`;
-        this.add(endpointsPath(index), index, text);
-      }
-    }
   }
 
   /** With another map, reads would go to other shards than the writes did. */
@@ -239,8 +255,7 @@ class Inquiry {
     } else if (base.store !== undefined && marks.marks.length === 0) {
       this.add(path, index, unmarked(clusterId, name), true);
     } else if (sealed !== undefined && revision < sealed) {
-      const text = `the etcd cluster ${clusterId} is at revision ${revision}, below ${sealed} that the timeline has sealed`;
-      this.add(path, index, `${text}: it lost data; give it its newest data back`);
+      this.add(path, index, lostData(reading, sealed));
     }
   }
 
@@ -307,9 +322,14 @@ class Inquiry {
 
 const adoptName = (name: string): string => (name === HOST_NAME ? "_timeline" : name);
 
-const otherCluster = (name: string, found: string, expected: string): string =>
+export const otherCluster = (name: string, found: string, expected: string): string =>
   `it is the etcd cluster ${found}, but the store was made with cluster ${expected}: check its endpoints; ` +
   `if the cluster was rebuilt from its newest data, run \`braid adopt ${name}\``;
+
+/** For a cluster whose revision is below `sealed`. */
+export const lostData = ({ clusterId, revision }: Reading, sealed: number): string =>
+  `the etcd cluster ${clusterId} is at revision ${revision}, below ${sealed} that the timeline has sealed: ` +
+  "it lost data; give it its newest data back";
 
 export const unmarked = (clusterId: string, name: string): string =>
   `the etcd cluster ${clusterId} carries no mark of this store, so it lost data; if it was rebuilt from its newest data, ` +

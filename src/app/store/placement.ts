@@ -3,17 +3,11 @@ import { printable } from "../../routing/bytes.js";
 import { createRouter } from "../../routing/create.js";
 import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
-import { TO_LAST_KEY } from "../../wire/keyRange.js";
-import { RangeRequest, RangeResponse } from "../../wire/messages.js";
-import { KV } from "../../wire/paths.js";
 import type { ConfiguredCluster, Contradiction } from "./contradictions.js";
+import { keyPages } from "./keys.js";
 
-/** Keys per page. Pages are large because an etcd counts all remaining keys for each page. */
-const PAGE_KEYS = 50_000;
 /** Longest part of a key in an error, in bytes. */
 const SHOWN_BYTES = 200;
-/** The first key that clients can have. */
-const FIRST = Uint8Array.of(1);
 
 /** True if no cluster belongs to a store yet. Then the next start of a proxy creates one. */
 export const isUnmade = (clusters: readonly ConfiguredCluster[]): boolean =>
@@ -57,21 +51,9 @@ export async function findMisplacedKeys(
 
 /** The shard's first key for which `matches`. */
 async function findKey(shard: Shard, matches: (key: Uint8Array) => boolean): Promise<Uint8Array | undefined> {
-  let from: Uint8Array = FIRST;
-  for (;;) {
-    const request = {
-      key: from,
-      rangeEnd: TO_LAST_KEY,
-      limit: PAGE_KEYS,
-      keysOnly: true,
-      serializable: true,
-    };
-    const answer = await shard.call(KV.Range, RangeRequest.encode(request), { idempotent: true });
-    const { kvs, more } = RangeResponse.decode(answer);
-    const found = kvs.find(({ key }) => matches(key));
-    if (found !== undefined) return found.key;
-    const last = kvs.at(-1);
-    if (!more || last === undefined) return undefined;
-    from = Buffer.concat([last.key, Uint8Array.of(0)]);
+  for await (const page of keyPages({ shard })) {
+    const found = page.find(matches);
+    if (found !== undefined) return found;
   }
+  return undefined;
 }

@@ -1,0 +1,136 @@
+import { compareBytes } from "../../routing/bytes.js";
+import type { Shard } from "../../shard/shard.js";
+import { TO_LAST_KEY } from "../../wire/keyRange.js";
+import { RangeRequest, RangeResponse, TxnRequest, TxnResponse } from "../../wire/messages.js";
+import { KV } from "../../wire/paths.js";
+
+/** The first key that clients can have. */
+export const FIRST_KEY: Uint8Array = Uint8Array.of(1);
+/** Default size of a page. Pages are large because an etcd counts all remaining keys for each page. */
+const PAGE_KEYS = 50_000;
+
+/** What to read of one shard. */
+export interface KeySource {
+  readonly shard: Shard;
+  /** Shard revision to read at. Default: each page is read from any member, at its own newest revision. */
+  readonly revision?: number;
+  readonly pageKeys?: number;
+}
+
+/** The keys of one shard, without those of the proxies, in ascending order and in pages. */
+export async function* keyPages({
+  shard,
+  revision,
+  pageKeys = PAGE_KEYS,
+}: KeySource): AsyncGenerator<Uint8Array[]> {
+  let from = FIRST_KEY;
+  for (;;) {
+    const request = {
+      key: from,
+      rangeEnd: TO_LAST_KEY,
+      limit: pageKeys,
+      keysOnly: true,
+      ...(revision === undefined ? { serializable: true } : { revision }),
+    };
+    const answer = await shard.call(KV.Range, RangeRequest.encode(request), { idempotent: true });
+    const { kvs, more } = RangeResponse.decode(answer);
+    const last = kvs.at(-1);
+    if (last !== undefined) yield kvs.map(({ key }) => key);
+    if (!more || last === undefined) return;
+    from = Buffer.concat([last.key, Uint8Array.of(0)]);
+  }
+}
+
+/** Calls `visit` for all keys of several shards, in ascending order, with the shard's place in `sources`. */
+export async function visitKeys(
+  sources: readonly KeySource[],
+  visit: (key: Uint8Array, source: number) => void,
+): Promise<void> {
+  const cursors = await Promise.all(sources.map((source) => KeyCursor.open(source)));
+  for (;;) {
+    let lowest = -1;
+    let key: Uint8Array | undefined;
+    for (const [source, cursor] of cursors.entries()) {
+      if (cursor.isAtPageEnd) await cursor.turn();
+      const { current } = cursor;
+      if (current === undefined || (key !== undefined && compareBytes(current, key) >= 0)) continue;
+      lowest = source;
+      key = current;
+    }
+    if (key === undefined) return;
+    visit(key, lowest);
+    cursors[lowest]?.next();
+  }
+}
+
+/** The next key of one shard. One page is read ahead. */
+class KeyCursor {
+  private page: readonly Uint8Array[] = [];
+  private at = 0;
+  private ahead: Promise<IteratorResult<Uint8Array[]>> | undefined;
+
+  private constructor(private readonly pages: AsyncGenerator<Uint8Array[]>) {}
+
+  static async open(source: KeySource): Promise<KeyCursor> {
+    const cursor = new KeyCursor(keyPages(source));
+    cursor.readAhead();
+    await cursor.turn();
+    return cursor;
+  }
+
+  /** Undefined at the end of the shard. */
+  get current(): Uint8Array | undefined {
+    return this.page[this.at];
+  }
+
+  /** True when `turn` must be called before `current` is read. */
+  get isAtPageEnd(): boolean {
+    return this.at >= this.page.length && this.ahead !== undefined;
+  }
+
+  next(): void {
+    this.at++;
+  }
+
+  /** Goes to the next page. */
+  async turn(): Promise<void> {
+    const { ahead } = this;
+    if (ahead === undefined) return;
+    this.ahead = undefined;
+    const { value, done } = await ahead;
+    this.page = done ? [] : value;
+    this.at = 0;
+    if (!done) this.readAhead();
+  }
+
+  private readAhead(): void {
+    this.ahead = this.pages.next();
+    // `turn` reports the error, if it is still called.
+    this.ahead.catch(() => {});
+  }
+}
+
+/** Counts the keys of a shard at a shard revision, without those of the proxies. */
+export async function countKeys(shard: Shard, revision: number): Promise<number> {
+  const request = { key: FIRST_KEY, rangeEnd: TO_LAST_KEY, countOnly: true, revision };
+  const answer = await shard.call(KV.Range, RangeRequest.encode(request), { idempotent: true });
+  return RangeResponse.decode(answer).count;
+}
+
+/** Keys in one transaction. Values may have a megabyte each. */
+const READ_TOGETHER = 16;
+
+/** The mean size of keys of a shard with their values at a shard revision, in bytes; 0 without keys. */
+export async function meanSize(shard: Shard, keys: readonly Uint8Array[], revision: number): Promise<number> {
+  let bytes = 0;
+  for (let at = 0; at < keys.length; at += READ_TOGETHER) {
+    const requests = keys.slice(at, at + READ_TOGETHER).map((key) => ({ key, revision }));
+    const request = TxnRequest.encode({ success: requests.map((request) => ({ kind: "range", request })) });
+    const answer = await shard.call(KV.Txn, request, { idempotent: true });
+    for (const each of TxnResponse.decode(answer).responses) {
+      const kvs = each.kind === "range" ? each.response.kvs : [];
+      for (const { key, value } of kvs) bytes += key.length + value.length;
+    }
+  }
+  return keys.length === 0 ? 0 : bytes / keys.length;
+}

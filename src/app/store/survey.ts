@@ -1,0 +1,199 @@
+import type { Config } from "../../config/types.js";
+import type { Log } from "../../ops/log.js";
+import { parseMap } from "../../routing/fingerprint.js";
+import type { ShardMap } from "../../routing/map.js";
+import type { ShardClient } from "../../shard/client.js";
+import { Code, StatusError } from "../../status/error.js";
+import { type Base, decodeBaseHead } from "../../timeline/base.js";
+import { EtcdHost } from "../../timeline/etcdHost.js";
+import type { Fold } from "../../timeline/fold.js";
+import { isEntryKey } from "../../timeline/keys.js";
+import { HOST_NAME, type HostPlace } from "../../timeline/mark.js";
+import { findBase, recover } from "../../timeline/recover.js";
+import { storeIsMissing } from "./connect.js";
+import { type ConfiguredCluster, type Reading, storeOf } from "./contradictions.js";
+import { readCluster } from "./marks.js";
+import { connectShards } from "./store.js";
+
+/** A cluster of a configuration, and what was read from it. */
+export interface SurveyedCluster extends ConfiguredCluster {
+  readonly endpoints: readonly string[];
+  /** The configuration that names it. */
+  readonly config: Config;
+  readonly client: ShardClient;
+  /** Why it could not be read. */
+  readonly error: StatusError | undefined;
+}
+
+/** A shard of the map in force. */
+export interface SurveyedShard {
+  /** Index in the store. */
+  readonly index: number;
+  readonly name: string;
+  /** Id of its etcd cluster, decimal; undefined if the store does not know it. */
+  readonly clusterId: string | undefined;
+  /** Undefined if no configuration names it. */
+  readonly cluster: SurveyedCluster | undefined;
+}
+
+/** The timeline, as its host holds it. */
+export interface SurveyedTimeline {
+  readonly base: Base;
+  readonly fold: Fold;
+  /** Number of entries in the log. */
+  readonly entries: number;
+}
+
+/** A store, read without changing anything. */
+export interface Survey {
+  /** The clusters of the configuration: its shards in their order, then the timeline host if it is not a shard. */
+  readonly clusters: readonly SurveyedCluster[];
+  /** The store's id; undefined for a store of an older version, without marks. */
+  readonly id: string | undefined;
+  /** The timeline host in force; undefined if no cluster that could be read knows it. */
+  readonly host: HostPlace | undefined;
+  /** The cluster of the timeline host; undefined if no configuration names it. */
+  readonly hostCluster: SurveyedCluster | undefined;
+  /** The timeline, or why it cannot be read. */
+  readonly timeline: SurveyedTimeline | StatusError;
+  /** The map in force, with its shards; empty while the timeline cannot be read. */
+  readonly map: ShardMap | undefined;
+  readonly shards: readonly SurveyedShard[];
+  /** Reads the timeline again. Rejects if that fails, or if the store has another map now. */
+  reload(): Promise<SurveyedTimeline>;
+  close(): void;
+}
+
+/**
+ * Reads the clusters that `config` names, and the timeline and the map in force of their store. `current` is the
+ * configuration in force, for clusters of the store that `config` does not name. Rejects if there is no store.
+ */
+export async function openSurvey(config: Config, current: Config | undefined, log: Log): Promise<Survey> {
+  const closers: (() => void)[] = [];
+  const close = () => {
+    for (const each of closers) each();
+  };
+  try {
+    const clusters = await readAll(config, log, closers);
+    const currentClusters = current && (await readAll(current, log, closers));
+    const known = [...clusters, ...(currentClusters ?? [])];
+    const own = currentClusters ?? clusters;
+    const id = storeOf(own, hostIndexOf(current ?? config));
+    const found = findHost(known, id, hostOf(own, hostIndexOf(current ?? config)));
+    const timeline = await readTimeline(found).catch((reason) => StatusError.from(reason));
+    if (timeline instanceof StatusError && timeline.code === Code.FAILED_PRECONDITION && id === undefined) {
+      throw known.find(({ error }) => error !== undefined)?.error ?? timeline;
+    }
+    const map = timeline instanceof StatusError ? undefined : parseMap(timeline.base.map);
+    const base = timeline instanceof StatusError ? undefined : timeline.base;
+    return {
+      clusters,
+      id,
+      host: found.host,
+      hostCluster: found.cluster,
+      timeline,
+      map,
+      shards: (map?.shards ?? []).map(({ name }, index) => {
+        const clusterId = base?.clusterIds[index];
+        return { index, name, clusterId, cluster: findShard(known, name, clusterId) };
+      }),
+      reload: async () => {
+        const again = await readTimeline(found);
+        if (again.base.map === base?.map) return again;
+        throw new StatusError(
+          Code.ABORTED,
+          "the shard map of the store has changed meanwhile: run this again",
+        );
+      },
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+async function readAll(config: Config, log: Log, closers: (() => void)[]): Promise<SurveyedCluster[]> {
+  const { shards, host, close } = await connectShards(config, log);
+  closers.push(close);
+  const dedicated = config.timeline.kind === "dedicated" ? config.timeline.endpoints : [];
+  return Promise.all(
+    [...new Set([...shards, host])].map(async (client): Promise<SurveyedCluster> => {
+      const { index, name } = client;
+      const endpoints = config.shards[index]?.endpoints ?? dedicated;
+      const [reading, error] = await readCluster(client).then(
+        (read): [Reading, undefined] => [read, undefined],
+        (reason): [undefined, StatusError] => [undefined, StatusError.from(reason)],
+      );
+      return { index, name, endpoints, config, client, reading, error };
+    }),
+  );
+}
+
+const hostIndexOf = ({ timeline }: Config): number => (timeline.kind === "shard" ? timeline.shard : -1);
+
+const hostOf = (clusters: readonly SurveyedCluster[], host: number): SurveyedCluster | undefined =>
+  clusters.find(({ index }) => index === host);
+
+interface FoundHost {
+  readonly host: HostPlace | undefined;
+  readonly cluster: SurveyedCluster | undefined;
+}
+
+/** The timeline host that the marks name. Without marks, it is the configured one. */
+function findHost(
+  known: readonly SurveyedCluster[],
+  store: string | undefined,
+  configured: SurveyedCluster | undefined,
+): FoundHost {
+  const records = known.flatMap(({ reading }) => [
+    ...(reading?.marks.marks ?? []),
+    ...(reading?.marks.claims ?? []),
+  ]);
+  const host = records.find((each) => each.store === store)?.host;
+  if (host !== undefined) {
+    const cluster =
+      known.find(({ reading }) => reading?.clusterId === host.clusterId) ??
+      known.find(({ error, name }) => error !== undefined && name === host.name);
+    return { host, cluster };
+  }
+  const clusterId = configured?.reading?.clusterId;
+  if (configured === undefined || clusterId === undefined) return { host: undefined, cluster: configured };
+  return { host: { name: configured.name, clusterId }, cluster: configured };
+}
+
+/** The cluster of a shard. One that cannot be read may be it, if it has the name. */
+function findShard(
+  known: readonly SurveyedCluster[],
+  name: string,
+  clusterId: string | undefined,
+): SurveyedCluster | undefined {
+  const shards = known.filter(({ index }) => index >= 0);
+  const named = shards.filter((each) => each.name === name);
+  if (clusterId === undefined) return named[0];
+  const isIt = ({ reading }: SurveyedCluster) => reading?.clusterId === clusterId;
+  return shards.find(isIt) ?? known.find(isIt) ?? named.find(({ error }) => error !== undefined);
+}
+
+async function readTimeline({ host, cluster }: FoundHost): Promise<SurveyedTimeline> {
+  if (cluster === undefined) {
+    const place = host?.name === HOST_NAME ? "a cluster that is not a shard" : `shard "${host?.name}"`;
+    throw new StatusError(
+      Code.NOT_FOUND,
+      `the timeline of this store is on ${place} (etcd cluster ${host?.clusterId}), which the file does not name`,
+    );
+  }
+  if (cluster.error !== undefined) throw cluster.error;
+  const { keys } = await new EtcdHost(cluster.client).load();
+  const base = findBase(keys);
+  if (base === undefined) throw storeIsMissing();
+  const { shards } = parseMap(decodeBaseHead(base.value).map);
+  // -1 for a cluster that is not a shard.
+  const hostShard = shards.findIndex(({ name }) => name === host?.name);
+  const recovered = recover(base, keys, hostShard);
+  return {
+    base: recovered.base,
+    fold: recovered.fold,
+    entries: keys.filter(({ key }) => isEntryKey(key)).length,
+  };
+}
