@@ -5,6 +5,8 @@ export const Exit = {
   failure: 1,
   /** The command line or the configuration is wrong: nothing was done. */
   usage: 2,
+  /** `braid plan` has found changes. */
+  changes: 3,
 } as const;
 
 /** An error that ends the command with `code`, and is printed without a stack. */

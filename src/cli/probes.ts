@@ -149,3 +149,9 @@ export function stateOf({ answer }: Probe): string {
   if (answer === undefined) return "unreachable";
   return answer.isLeader ? "leader" : answer.hasLeader ? "follower" : "no leader";
 }
+
+/** The smallest quota of a cluster's members, in bytes; undefined if none is known. */
+export function quotaOf(probes: readonly Probe[]): number | undefined {
+  const quotas = probes.flatMap(({ answer }) => answer?.quota ?? []).filter((quota) => quota > 0);
+  return quotas.length === 0 ? undefined : Math.min(...quotas);
+}

@@ -34,7 +34,13 @@ export async function route(keys: readonly string[], options: RouteOptions): Pro
         ["KEY", "GROUP", "HASH", "SHARD", "RULE"],
         ...parsed.map((key) => {
           const { group, hash, shard, rule } = router.explain(key);
-          return [quote(key), quote(group), hash.toString(16).padStart(16, "0"), name(shard), describe(rule)];
+          return [
+            quote(key),
+            quote(group),
+            hash.toString(16).padStart(16, "0"),
+            name(shard),
+            describeRule(rule),
+          ];
         }),
       ];
   process.stdout.write(`${formatTable(rows)}\n`);
@@ -64,7 +70,8 @@ function prefixEnd(prefix: Uint8Array): Uint8Array {
   return end;
 }
 
-function describe({ prefix, delimiter, segments, shard }: RoutingRule): string {
+/** How a rule forms groups, in words. */
+export function describeRule({ prefix, delimiter, segments, shard }: RoutingRule): string {
   const where = prefix.length === 0 ? "every key" : `prefix ${quote(prefix)}`;
   if (shard !== undefined) return `${where}: pinned`;
   return `${where}: ${segments} segment${segments === 1 ? "" : "s"} by ${quote(Uint8Array.of(delimiter))}`;

@@ -11,18 +11,17 @@ import type { NewMember } from "../snapshot/members.js";
 import { clusterName, readTimeline, restoreSnapshot } from "../snapshot/restore.js";
 import { withDetail } from "../status/error.js";
 import { CommandError, Exit } from "./exit.js";
+import { everyInterval } from "./progress.js";
 import { onSignals } from "./signals.js";
 import { formatTable } from "./table.js";
 
-/** Pause between two lines about the progress. */
-const PROGRESS_INTERVAL_MS = 2_000;
 const MIB = 2 ** 20;
 
 /** `braid snapshot save`: saves all shards at one revision. */
 export async function save(folder: string, configFile: string): Promise<number> {
   const config = loadConfig(configFile);
   const begin = Date.now();
-  let said = begin;
+  const sometimes = everyInterval();
   endAtSignal();
   const manifest = await withoutStack(() =>
     saveStore(
@@ -30,11 +29,7 @@ export async function save(folder: string, configFile: string): Promise<number> 
       {
         folder: resolve(folder),
         braid: version,
-        progress: (bytes, total) => {
-          if (Date.now() - said < PROGRESS_INTERVAL_MS) return;
-          said = Date.now();
-          say(`${mib(bytes)} of about ${mib(total)} MiB`);
-        },
+        progress: (bytes, total) => sometimes(() => say(`${mib(bytes)} of about ${mib(total)} MiB`)),
       },
       createLog("silent"),
     ),

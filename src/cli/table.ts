@@ -14,5 +14,15 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
     .join("\n");
 }
 
-/** Formats a number of bytes in MiB, with one decimal. */
-export const size = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+/** Formats a number of bytes with one decimal, in KiB, MiB or GiB. */
+export function size(bytes: number): string {
+  if (bytes < 2 ** 20) return `${(bytes / 2 ** 10).toFixed(1)} KiB`;
+  return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+}
+
+/** Formats a number with commas between thousands. */
+export const thousands = (count: number): string => count.toLocaleString("en");
+
+/** Formats a number of things: `1 key`, `12 keys`. */
+export const plural = (count: number, noun: string): string =>
+  `${thousands(count)} ${noun}${count === 1 ? "" : "s"}`;

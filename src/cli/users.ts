@@ -21,7 +21,7 @@ export async function findUserProblems(config: Config, answering: ReadonlySet<st
         // Allowed for all without authentication, and only for the role root with it.
         return shard.call(Auth.UserList, EMPTY, { idempotent: true }).then(
           () => [],
-          (error) => [`${name}: ${describe(error) ?? withDetail(error)}`],
+          (error) => [`${name}: ${describeUserProblem(error) ?? withDetail(error)}`],
         );
       }),
     );
@@ -31,7 +31,8 @@ export async function findUserProblems(config: Config, answering: ReadonlySet<st
   }
 }
 
-function describe(error: unknown): string | undefined {
+/** Explains an error that a cluster returns because of the proxy's user; undefined for other errors. */
+export function describeUserProblem(error: unknown): string | undefined {
   if (etcd.permissionDenied.is(error)) return "the proxy's user does not have the role root";
   if (etcd.userEmpty.is(error)) return "authentication is on, but the proxy has no user (auth)";
   return undefined;

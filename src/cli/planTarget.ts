@@ -1,0 +1,199 @@
+import {
+  type Contradiction,
+  endpointsPath,
+  findSameClusters,
+  judgeIdentity,
+  lostData,
+  otherCluster,
+  subjectOf,
+  unmarked,
+} from "../app/store/contradictions.js";
+import type { Survey, SurveyedCluster, SurveyedShard, SurveyedTimeline } from "../app/store/survey.js";
+import type { Config } from "../config/types.js";
+import type { PlacedMap } from "../reshard/difference.js";
+import { compareMaps } from "../routing/fingerprint.js";
+import type { ShardMap } from "../routing/map.js";
+import { describeShard } from "../shard/name.js";
+import { withDetail } from "../status/error.js";
+import { HOST_NAME } from "../timeline/mark.js";
+import { describeUserProblem } from "./users.js";
+
+/** One difference between the store and the file. */
+export interface PlanChange {
+  readonly of: "shards" | "cluster" | "weight" | "rule" | "timeline";
+  readonly message: string;
+}
+
+/** A cluster of the store, before or after the change. */
+export interface PlanCluster {
+  /** Name of the shard. */
+  readonly name: string;
+  readonly state: "kept" | "new" | "removed";
+}
+
+/** What a file changes in a store. */
+export interface PlanTarget {
+  /** The shards in force by index, then the new clusters. */
+  readonly clusters: readonly PlanCluster[];
+  /** The map in force. */
+  readonly from: PlacedMap;
+  /** The map of the file. */
+  readonly to: PlacedMap;
+  readonly changes: readonly PlanChange[];
+  readonly problems: readonly Contradiction[];
+  /** The new shards that could be read and do not belong to anything else. */
+  readonly newShards: readonly SurveyedCluster[];
+}
+
+/** Compares a store with a file. Pure. `map` is the map in force. */
+export function compareWithStore(
+  survey: Survey,
+  timeline: SurveyedTimeline,
+  map: ShardMap,
+  config: Config,
+): PlanTarget {
+  return new Comparison(survey, timeline, map, config).run();
+}
+
+class Comparison {
+  private readonly changes: PlanChange[] = [];
+  private readonly problems: Contradiction[] = [];
+  private readonly newShards: SurveyedCluster[] = [];
+  private readonly clusters: PlanCluster[];
+
+  constructor(
+    private readonly survey: Survey,
+    private readonly timeline: SurveyedTimeline,
+    private readonly map: ShardMap,
+    private readonly config: Config,
+  ) {
+    const names = new Set(config.shards.map(({ name }) => name));
+    this.clusters = survey.shards.map(({ name }) => ({ name, state: names.has(name) ? "kept" : "removed" }));
+  }
+
+  run(): PlanTarget {
+    const { survey, config, map } = this;
+    for (const difference of compareMaps(map, config.map)) {
+      this.changes.push({ of: difference.of, message: difference.message });
+    }
+    this.problems.push(...findSameClusters(survey.clusters, config));
+    const to = config.shards.map(({ name }, index) => {
+      const cluster = survey.clusters.find((each) => each.index === index);
+      const shard = survey.shards.find((each) => each.name === name);
+      const isFound = cluster === undefined || this.isUsable(cluster);
+      if (shard === undefined || (isFound && cluster !== undefined && this.isReplaced(cluster, shard))) {
+        return this.addNew(name, cluster, isFound);
+      }
+      if (isFound && cluster !== undefined) this.checkKept(cluster, shard);
+      return shard.index;
+    });
+    const host = survey.clusters.find(({ index }) => index < 0);
+    if (host !== undefined && this.isUsable(host)) this.checkHost(host);
+    this.compareHosts();
+    this.checkRemoved();
+    return {
+      clusters: this.clusters,
+      from: { map, clusters: survey.shards.map(({ index }) => index) },
+      to: { map: config.map, clusters: to },
+      changes: this.changes,
+      problems: this.problems,
+      newShards: this.newShards,
+    };
+  }
+
+  private addProblem({ index }: SurveyedCluster, text: string): void {
+    const message = `${subjectOf(index, this.config)}: ${text}`;
+    this.problems.push({ path: endpointsPath(index), cluster: index, message });
+  }
+
+  /** False if the cluster cannot be read, or belongs to something else. */
+  private isUsable(cluster: SurveyedCluster): boolean {
+    const { index, reading, error } = cluster;
+    if (this.problems.some((problem) => problem.cluster === index)) return false;
+    if (reading === undefined) {
+      this.addProblem(cluster, describeError(error, cluster));
+      return false;
+    }
+    const wrong = judgeIdentity(index, reading.clusterId, reading.marks, this.survey.id, this.config);
+    if (wrong !== undefined) this.problems.push(wrong);
+    return wrong === undefined;
+  }
+
+  /** True if the file gives a shard another etcd cluster. */
+  private isReplaced({ reading }: SurveyedCluster, { clusterId }: SurveyedShard): boolean {
+    return clusterId !== undefined && reading !== undefined && reading.clusterId !== clusterId;
+  }
+
+  private addNew(name: string, cluster: SurveyedCluster | undefined, isUsable: boolean): number {
+    const old = this.survey.shards.find((each) => each.name === name);
+    const reading = cluster?.reading;
+    if (old !== undefined && cluster !== undefined && reading !== undefined) {
+      if (reading.marks.marks.length > 0) {
+        this.addProblem(cluster, otherCluster(name, reading.clusterId, old.clusterId ?? ""));
+        return old.index;
+      }
+      const text = `shard ${name} is the etcd cluster ${reading.clusterId} instead of ${old.clusterId}`;
+      this.changes.push({ of: "cluster", message: text });
+      this.clusters[old.index] = { name, state: "removed" };
+    }
+    if (isUsable && cluster !== undefined) this.newShards.push(cluster);
+    return this.clusters.push({ name, state: "new" }) - 1;
+  }
+
+  private checkKept(cluster: SurveyedCluster, { name, index }: SurveyedShard): void {
+    const { reading } = cluster;
+    if (reading === undefined) return;
+    const { base, fold } = this.timeline;
+    const sealed = fold.cut(index);
+    if (base.store !== undefined && reading.marks.marks.length === 0) {
+      this.addProblem(cluster, unmarked(reading.clusterId, name));
+    } else if (reading.revision < sealed) {
+      this.addProblem(cluster, lostData(reading, sealed));
+    }
+  }
+
+  /** Checks a timeline host that is not a shard. */
+  private checkHost(cluster: SurveyedCluster): void {
+    const { reading } = cluster;
+    if (reading?.base === undefined || reading.clusterId === this.survey.host?.clusterId) return;
+    this.addProblem(cluster, `the etcd cluster ${reading.clusterId} holds another timeline`);
+  }
+
+  private compareHosts(): void {
+    const { host } = this.survey;
+    const { timeline, shards } = this.config;
+    const index = timeline.kind === "shard" ? timeline.shard : -1;
+    const name = shards[index]?.name ?? HOST_NAME;
+    const reading = this.survey.clusters.find((each) => each.index === index)?.reading;
+    const isSame = reading === undefined ? host?.name === name : host?.clusterId === reading.clusterId;
+    if (host === undefined || isSame) return;
+    const describe = (place: string) =>
+      place === HOST_NAME ? "a cluster that is not a shard" : describeShard({ name: place });
+    const [from, to] = [describe(host.name), describe(name)];
+    const message =
+      from === to
+        ? `the timeline moves to another etcd cluster (${to})`
+        : `the timeline moves from ${from} to ${to}`;
+    this.changes.push({ of: "timeline", message });
+  }
+
+  /** A shard that is removed must be readable too: its keys move. */
+  private checkRemoved(): void {
+    for (const [index, { state }] of this.clusters.entries()) {
+      const shard = this.survey.shards[index];
+      const error = shard?.cluster?.error;
+      if (state !== "removed" || shard === undefined || error === undefined) continue;
+      const text = describeError(error, shard);
+      this.problems.push({
+        path: ["shards"],
+        cluster: undefined,
+        message: `${describeShard(shard)}: ${text}`,
+      });
+    }
+  }
+}
+
+/** The error of a cluster that cannot be read, without the cluster's name. */
+function describeError(error: unknown, cluster: { readonly index: number; readonly name: string }): string {
+  return describeUserProblem(error) ?? withDetail(error).replace(`${describeShard(cluster)}: `, "");
+}

@@ -1,0 +1,69 @@
+import type { ClusterStatus, StatusReport } from "./status.js";
+import { formatTable, plural, size, thousands } from "./table.js";
+
+/** The report as text. */
+export function formatStatus(report: StatusReport, file: string): string {
+  const { store, revision, compactRevision, timeline, rules, clusters, isFileInForce } = report;
+  const sections = [
+    [
+      `Store:          ${store ?? "unknown"}`,
+      `Revision:       ${orUnknown(revision)}, compacted at ${orUnknown(compactRevision)}`,
+      `Timeline host:  ${hostOf(report)}, ${orUnknown(timeline.entries)} entries in the log`,
+      "Plan:           none",
+    ].join("\n"),
+    formatClusters(clusters),
+  ];
+  if (rules !== null) {
+    const rows = rules.map(({ prefix, delimiter, segments, shard }) => [
+      prefix === "" ? "every other key" : `"${prefix}"`,
+      shard === null ? `${plural(segments, "segment")} by "${delimiter}"` : "pinned",
+      shard ?? "by hash",
+    ]);
+    sections.push(formatTable([["PREFIX", "GROUP", "SHARD"], ...rows]));
+  }
+  const problems = clusters.flatMap(({ name, error }) => (error === null ? [] : [`  ${name}: ${error}`]));
+  if (problems.length > 0) sections.push(["Problems:", ...problems].join("\n"));
+  if (isFileInForce === false)
+    sections.push(
+      `${file} has another shard map than the store, as shown above. \`braid plan\` compares them.`,
+    );
+  return sections.join("\n\n");
+}
+
+function hostOf({ timeline, clusters }: StatusReport): string {
+  if (timeline.shard !== null) return `shard ${timeline.shard}`;
+  return clusters.some(({ weight }) => weight === null) ? "a cluster that is not a shard" : "unknown";
+}
+
+function formatClusters(clusters: readonly ClusterStatus[]): string {
+  const withGroups = clusters.some(({ groups }) => groups !== null);
+  const groups = (cell: string) => (withGroups ? [cell] : []);
+  return formatTable([
+    [
+      ...["SHARD", "WEIGHT", "STATE", "MEMBERS", "VERSION", "KEYS", ...groups("GROUPS")],
+      ...["SIZE", "QUOTA", "GENERATION", "ENDPOINTS"],
+    ],
+    ...clusters.map((cluster) => [
+      cluster.name,
+      cluster.weight === null ? "-" : String(cluster.weight),
+      cluster.error === null ? "ok" : "failed",
+      membersOf(cluster),
+      [...new Set(cluster.endpoints.flatMap(({ version }) => version ?? []))].join(", ") || "-",
+      orDash(cluster.keys),
+      ...groups(orDash(cluster.groups)),
+      cluster.size === null ? "-" : size(cluster.size),
+      cluster.quota === null ? "-" : size(cluster.quota),
+      orDash(cluster.generation),
+      cluster.endpoints.map(({ endpoint }) => endpoint).join(", ") || "-",
+    ]),
+  ]);
+}
+
+/** Members that respond, and all members. */
+function membersOf({ endpoints }: ClusterStatus): string {
+  const reached = endpoints.filter(({ state }) => state !== "unreachable");
+  return `${reached.length}/${endpoints.length}`;
+}
+
+const orUnknown = (count: number | null): string => (count === null ? "unknown" : thousands(count));
+const orDash = (count: number | null): string => (count === null ? "-" : thousands(count));
