@@ -13,6 +13,7 @@ import { checkNewShards } from "./planChecks.js";
 import { compareWithStore, type PlanTarget } from "./planTarget.js";
 import { formatPlan } from "./planText.js";
 import { reportProgress } from "./progress.js";
+import { plural } from "./table.js";
 import { describeUserProblem } from "./users.js";
 
 export interface PlanOptions {
@@ -140,8 +141,8 @@ function requireShards({ shards }: Survey, { config, current }: PlanOptions): vo
 function misplacedTexts({ misplaced }: Measurement, { clusters }: PlanTarget): string[] {
   return [...misplaced].map(
     ([cluster, { keys, example }]) =>
-      `${describeShard({ name: clusters[cluster]?.name ?? "" })}: it holds ${keys} keys that belong on another shard by the ` +
-      `rules in force (the first is "${printable(example)}"): delete them there`,
+      `${describeShard({ name: clusters[cluster]?.name ?? "" })}: it holds ${plural(keys, "key")} of other shards by the ` +
+      `rules in force (the first is "${printable(example)}"). They were written without a proxy: delete them there`,
   );
 }
 
