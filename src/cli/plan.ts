@@ -101,6 +101,13 @@ async function reportOf(survey: Survey, config: Config, options: PlanOptions): P
     throw new CommandError(Exit.usage, `${timeline.message}. ${NEEDS_CURRENT}`);
   }
   if (timeline instanceof StatusError || map === undefined) return rejectAsFailure(timeline);
+  const active = timeline.fold.placement.snapshot().plan;
+  if (active !== undefined) {
+    throw new CommandError(
+      Exit.usage,
+      `plan ${active.number} of the store has not ended yet. \`braid status\` shows it`,
+    );
+  }
   const target = compareWithStore(survey, timeline, map, config);
   requireShards(survey, options);
   const checks = await checkNewShards(survey, target.newShards, config).catch(rejectAsFailure);

@@ -20,7 +20,7 @@ import { describeUserProblem } from "./users.js";
 
 /** One difference between the store and the file. */
 export interface PlanChange {
-  readonly of: "shards" | "cluster" | "weight" | "rule" | "timeline";
+  readonly of: "shards" | "cluster" | "endpoints" | "weight" | "rule" | "timeline";
   readonly message: string;
 }
 
@@ -33,7 +33,7 @@ export interface PlanCluster {
 
 /** What a file changes in a store. */
 export interface PlanTarget {
-  /** The shards in force by index, then the new clusters. */
+  /** The shards in force in their order, then the new clusters. */
   readonly clusters: readonly PlanCluster[];
   /** The map in force. */
   readonly from: PlacedMap;
@@ -77,23 +77,14 @@ class Comparison {
       this.changes.push({ of: difference.of, message: difference.message });
     }
     this.problems.push(...findSameClusters(survey.clusters, config));
-    const to = config.shards.map(({ name }, index) => {
-      const cluster = survey.clusters.find((each) => each.index === index);
-      const shard = survey.shards.find((each) => each.name === name);
-      const isFound = cluster === undefined || this.isUsable(cluster);
-      if (shard === undefined || (isFound && cluster !== undefined && this.isReplaced(cluster, shard))) {
-        return this.addNew(name, cluster, isFound);
-      }
-      if (isFound && cluster !== undefined) this.checkKept(cluster, shard);
-      return shard.index;
-    });
+    const to = survey.clusters.filter(({ index }) => index >= 0).map((cluster) => this.placeOf(cluster));
     const host = survey.clusters.find(({ index }) => index < 0);
     if (host !== undefined && this.isUsable(host)) this.checkHost(host);
     this.compareHosts();
     this.checkRemoved();
     return {
       clusters: this.clusters,
-      from: { map, clusters: survey.shards.map(({ index }) => index) },
+      from: { map, clusters: map.shards.map((_, place) => place) },
       to: { map: config.map, clusters: to },
       changes: this.changes,
       problems: this.problems,
@@ -119,30 +110,42 @@ class Comparison {
     return wrong === undefined;
   }
 
-  /** True if the file gives a shard another etcd cluster. */
-  private isReplaced({ reading }: SurveyedCluster, { clusterId }: SurveyedShard): boolean {
-    return clusterId !== undefined && reading !== undefined && reading.clusterId !== clusterId;
-  }
-
-  private addNew(name: string, cluster: SurveyedCluster | undefined, isUsable: boolean): number {
-    const old = this.survey.shards.find((each) => each.name === name);
-    const reading = cluster?.reading;
-    if (old !== undefined && cluster !== undefined && reading !== undefined) {
-      if (reading.marks.marks.length > 0) {
-        this.addProblem(cluster, otherCluster(name, reading.clusterId, old.clusterId ?? ""));
-        return old.index;
-      }
-      const text = `shard ${name} is the etcd cluster ${reading.clusterId} instead of ${old.clusterId}`;
-      this.changes.push({ of: "cluster", message: text });
-      this.clusters[old.index] = { name, state: "removed" };
+  /** Returns the place in `clusters` of a shard of the file. One that is not usable counts as unchanged. */
+  private placeOf(cluster: SurveyedCluster): number {
+    const { name, reading } = cluster;
+    const place = this.survey.shards.findIndex((each) => each.name === name);
+    const shard = this.survey.shards[place];
+    const isUsable = this.isUsable(cluster);
+    if (shard === undefined) return this.addNew(cluster, isUsable);
+    if (!isUsable || reading === undefined) return place;
+    if (shard.clusterId === "" || reading.clusterId === shard.clusterId) {
+      this.checkKept(cluster, shard);
+      return place;
     }
-    if (isUsable && cluster !== undefined) this.newShards.push(cluster);
-    return this.clusters.push({ name, state: "new" }) - 1;
+    if (reading.marks.marks.length > 0) {
+      this.addProblem(cluster, otherCluster(name, reading.clusterId, shard.clusterId));
+      return place;
+    }
+    const message = `shard ${name} is the etcd cluster ${reading.clusterId} instead of ${shard.clusterId}`;
+    this.changes.push({ of: "cluster", message });
+    this.clusters[place] = { name, state: "removed" };
+    return this.addNew(cluster, true);
   }
 
-  private checkKept(cluster: SurveyedCluster, { name, index }: SurveyedShard): void {
+  private addNew(cluster: SurveyedCluster, isUsable: boolean): number {
+    if (isUsable) this.newShards.push(cluster);
+    return this.clusters.push({ name: cluster.name, state: "new" }) - 1;
+  }
+
+  private checkKept(cluster: SurveyedCluster, { name, index, endpoints }: SurveyedShard): void {
     const { reading } = cluster;
     if (reading === undefined) return;
+    const [is, was] = [cluster.endpoints, endpoints].map((list) => [...list].sort().join(", "));
+    if (endpoints.length > 0 && is !== was)
+      this.changes.push({
+        of: "endpoints",
+        message: `shard ${name} has the endpoints ${is} instead of ${was}`,
+      });
     const { base, fold } = this.timeline;
     const sealed = fold.cut(index);
     if (base.store !== undefined && reading.marks.marks.length === 0) {

@@ -41,8 +41,16 @@ export interface StatusReport {
     /** Number of entries in the log. */
     readonly entries: number | null;
   };
-  /** The active plan. This version knows none. */
-  readonly plan: null;
+  /** The active plan; null if there is none, or if it cannot be read. */
+  readonly plan: {
+    readonly number: number;
+    /** "up" while keys move to the new map, "down" after a turn back. */
+    readonly direction: "up" | "down";
+    /** Keys below it are placed by the new map. As text, with `\xNN` for unprintable bytes; null above all keys. */
+    readonly cursor: string | null;
+    /** True while calls to a part of the keys wait. */
+    readonly frozen: boolean;
+  } | null;
   /** The rules in force; null if the map cannot be read. */
   readonly rules:
     | readonly {
@@ -120,12 +128,23 @@ async function reportOf(survey: Survey, config: Config, withGroups: boolean): Pr
       clusterId: host?.clusterId ?? null,
       entries: timeline?.entries ?? null,
     },
-    plan: null,
+    plan: timeline === undefined ? null : planStatus(timeline),
     rules: map === undefined ? null : rulesInForce(map).map(ruleStatus),
     clusters: await Promise.all(
       listed(survey, timeline, config).map((cluster) => statusOf(cluster, id, router)),
     ),
     isFileInForce: timeline === undefined ? null : await isInForce(survey, timeline, config),
+  };
+}
+
+function planStatus({ fold }: SurveyedTimeline): StatusReport["plan"] {
+  const { plan } = fold.placement.snapshot();
+  if (plan === undefined) return null;
+  return {
+    number: plan.number,
+    direction: plan.up ? "up" : "down",
+    cursor: plan.cursor === null ? null : printable(plan.cursor),
+    frozen: plan.frozen !== undefined,
   };
 }
 
@@ -138,13 +157,13 @@ const ruleStatus = ({ prefix, delimiter, segments, shard }: RoutingRule) => ({
 
 async function isInForce(
   { clusters, host }: Survey,
-  { base }: SurveyedTimeline,
+  { fold }: SurveyedTimeline,
   config: Config,
 ): Promise<boolean> {
   const hostIndex = config.timeline.kind === "shard" ? config.timeline.shard : -1;
   const hostReading = clusters.find(({ index }) => index === hostIndex)?.reading;
   const hasHost = hostReading === undefined || hostReading.clusterId === host?.clusterId;
-  return hasHost && base.map === (await fingerprint(config.map)).text;
+  return hasHost && fold.placement.snapshot().inForce === (await fingerprint(config.map)).text;
 }
 
 /** A cluster to show. */
@@ -159,34 +178,24 @@ interface Listed {
   readonly cluster: SurveyedCluster | undefined;
 }
 
+const UNKNOWN = { weight: null, clusterId: undefined, cut: undefined } as const;
+
 /** The shards in force. While the timeline cannot be read, those of the file. */
 function listed(survey: Survey, timeline: SurveyedTimeline | undefined, config: Config): Listed[] {
   const { map, clusters, shards, host, hostCluster } = survey;
+  const weights = new Map((map ?? config.map).shards.map(({ name, weight }) => [name, weight]));
+  const weightOf = (name: string) => weights.get(name) ?? null;
   const list: Listed[] =
-    map === undefined
-      ? config.shards.map(({ name, weight }, index) => ({
-          name,
-          weight,
-          clusterId: undefined,
-          cut: undefined,
-          cluster: clusters.find((each) => each.index === index),
-        }))
-      : map.shards.map(({ name, weight }, index) => ({
-          name,
-          weight,
-          clusterId: shards[index]?.clusterId,
-          cut: timeline?.fold.cut(index),
-          cluster: shards[index]?.cluster,
-        }));
+    timeline === undefined
+      ? clusters
+          .filter(({ index }) => index >= 0)
+          .map((cluster) => ({ ...UNKNOWN, name: cluster.name, weight: weightOf(cluster.name), cluster }))
+      : shards.map(({ index, name, clusterId, cluster }) => {
+          return { name, weight: weightOf(name), clusterId, cut: timeline.fold.cut(index), cluster };
+        });
   const isDedicated = host === undefined ? config.timeline.kind === "dedicated" : host.name === HOST_NAME;
   if (isDedicated)
-    list.push({
-      name: HOST_NAME,
-      weight: null,
-      clusterId: host?.clusterId,
-      cut: undefined,
-      cluster: hostCluster,
-    });
+    list.push({ ...UNKNOWN, name: HOST_NAME, clusterId: host?.clusterId, cluster: hostCluster });
   return list;
 }
 

@@ -9,7 +9,7 @@ export function formatStatus(report: StatusReport, file: string): string {
       `Store:          ${store ?? "unknown"}`,
       `Revision:       ${orUnknown(revision)}, compacted at ${orUnknown(compactRevision)}`,
       `Timeline host:  ${hostOf(report)}, ${orUnknown(timeline.entries)} entries in the log`,
-      "Plan:           none",
+      `Plan:           ${planOf(report)}`,
     ].join("\n"),
     formatClusters(clusters),
   ];
@@ -24,15 +24,21 @@ export function formatStatus(report: StatusReport, file: string): string {
   const problems = clusters.flatMap(({ name, error }) => (error === null ? [] : [`  ${name}: ${error}`]));
   if (problems.length > 0) sections.push(["Problems:", ...problems].join("\n"));
   if (isFileInForce === false)
-    sections.push(
-      `${file} has another shard map than the store, as shown above. \`braid plan\` compares them.`,
-    );
+    sections.push(`${file} differs from the store, which is shown above. \`braid plan\` compares them.`);
   return sections.join("\n\n");
 }
 
 function hostOf({ timeline, clusters }: StatusReport): string {
   if (timeline.shard !== null) return `shard ${timeline.shard}`;
   return clusters.some(({ weight }) => weight === null) ? "a cluster that is not a shard" : "unknown";
+}
+
+function planOf({ plan, revision }: StatusReport): string {
+  if (plan === null) return revision === null ? "unknown" : "none";
+  const { number, direction, cursor, frozen } = plan;
+  const place = cursor === null ? "the end of all keys" : `"${cursor}"`;
+  const state = frozen ? ", some keys wait now" : "";
+  return `number ${number}${direction === "down" ? ", turned back" : ""}, at ${place}${state}`;
 }
 
 function formatClusters(clusters: readonly ClusterStatus[]): string {

@@ -3,7 +3,7 @@ import { type Explain, type Explanation, routerWith } from "../routing/create.js
 import type { Hasher } from "../routing/hash.js";
 import { rulesInForce, type ShardMap } from "../routing/map.js";
 import type { Router } from "../routing/router.js";
-import { type Bound, compareBounds } from "./bound.js";
+import { type Bound, compareBounds, START } from "./bound.js";
 import { Boundaries } from "./boundaries.js";
 
 /** A shard map, and the cluster behind each of its shards. Clusters have numbers that two maps share. */
@@ -51,7 +51,7 @@ export interface Difference {
   /** Cluster → keys that it holds after the change. */
   readonly after: ReadonlyMap<number, number>;
   readonly movements: readonly Movement[];
-  /** The steps in which the keys move. A step splits no group of either map. */
+  /** About how many steps the keys take. A step splits no group of either map. */
   readonly steps: number;
   /** Keys of the largest step. */
   readonly largestStep: number;
@@ -61,8 +61,8 @@ export interface Difference {
   readonly misplaced: ReadonlyMap<number, Misplaced>;
 }
 
-/** Keys that move in one step, unless a group has more. */
-const STEP_KEYS = 1_000;
+/** Most keys that move in one step, unless a group has more. Large values make steps smaller. */
+const STEP_KEYS = 10_000;
 /** A sample is thinned out when it has more keys than this. */
 const MAX_SAMPLE = 256;
 
@@ -76,18 +76,13 @@ export class MapComparison {
   private readonly misplaced = new Map<number, { keys: number; example: Uint8Array }>();
   /** Undefined if no group can be split. */
   private readonly units: Map<string, Unit> | undefined;
-  private readonly boundaries: Boundaries;
+  private readonly steps: StepCount;
   private keys = 0;
-  private steps = 0;
-  private stepKeys = 0;
-  private largestStep = 0;
-  /** Where the current step ends; undefined while it may still grow. */
-  private stepEnd: Bound | undefined;
 
-  constructor(from: PlacedMap, to: PlacedMap, hasher: Hasher) {
+  constructor(from: PlacedMap, to: PlacedMap, hasher: Hasher, stepKeys = STEP_KEYS) {
     this.from = new Placer(from, hasher);
     this.to = new Placer(to, hasher);
-    this.boundaries = new Boundaries([from.map, to.map]);
+    this.steps = new StepCount(new Boundaries([from.map, to.map]), stepKeys);
     // With one shard before, every transaction is allowed, and with one shard after, none is lost.
     const canSplit =
       from.map.shards.length > 1 && to.map.shards.length > 1 && !haveSameRules(from.map, to.map);
@@ -109,7 +104,7 @@ export class MapComparison {
     increment(this.after, destination);
     if (destination !== cluster) {
       this.addMovement(key, cluster, destination);
-      this.addToStep(key);
+      this.steps.add(key);
     }
     if (this.units !== undefined) this.addToUnit(this.units, key, destination);
   }
@@ -123,8 +118,7 @@ export class MapComparison {
       movements: [...this.movements.values()]
         .map(({ groups, ...rest }) => ({ ...rest, groups: groups.size }))
         .sort((a, b) => a.from - b.from || a.to - b.to),
-      steps: this.steps,
-      largestStep: this.largestStep,
+      ...this.steps.result(),
       splits: splits.sort((a, b) => b.keys - a.keys || compareBytes(a.name, b.name)),
       misplaced: this.misplaced,
     };
@@ -149,19 +143,6 @@ export class MapComparison {
     movement.keys++;
   }
 
-  private addToStep(key: Uint8Array): void {
-    if (this.steps === 0 || (this.stepEnd !== undefined && compareBounds(this.stepEnd, key) <= 0)) {
-      this.steps++;
-      this.stepKeys = 0;
-      this.stepEnd = undefined;
-    }
-    this.stepKeys++;
-    this.largestStep = Math.max(this.largestStep, this.stepKeys);
-    if (this.stepKeys >= STEP_KEYS && this.stepEnd === undefined) {
-      this.stepEnd = this.boundaries.above(Uint8Array.of(...key, 0));
-    }
-  }
-
   private addToUnit(units: Map<string, Unit>, key: Uint8Array, destination: number): void {
     const explanation = this.from.router.explain(key);
     const id = unitOf(explanation);
@@ -182,6 +163,66 @@ export class MapComparison {
     }
     unit.parts?.add(part);
     unit.clusters?.add(destination);
+  }
+}
+
+/** Counts the steps of a sweep that goes up. */
+class StepCount {
+  private count = 0;
+  private largest = 0;
+  /** The lowest bound of the current step. */
+  private start: Bound = START;
+  /** Its keys so far, unless it has an end. */
+  private keys: Uint8Array[] = [];
+  /** The end of a step with a large group, and its number of keys so far. */
+  private end: Bound | undefined;
+  private size = 0;
+
+  constructor(
+    private readonly boundaries: Boundaries,
+    private readonly stepKeys: number,
+  ) {}
+
+  /** Adds a key that moves. */
+  add(key: Uint8Array): void {
+    if (this.end !== undefined) {
+      if (compareBounds(key, this.end) < 0) {
+        this.size++;
+        return;
+      }
+      this.finish(this.size, this.end);
+      this.end = undefined;
+    }
+    while (this.keys.length === this.stepKeys) {
+      const below = this.boundaries.below(key);
+      if (compareBounds(below, this.start) <= 0) {
+        // A group that is larger than a step moves in one.
+        this.end = this.boundaries.above(key);
+        this.size = this.keys.length + 1;
+        this.keys = [];
+        return;
+      }
+      const first = this.keys.findIndex((each) => compareBounds(below, each) <= 0);
+      const fitting = first < 0 ? this.keys.length : first;
+      if (fitting > 0) this.finish(fitting, below);
+      this.start = below;
+      this.keys = this.keys.slice(fitting);
+    }
+    this.keys.push(key);
+  }
+
+  result(): Pick<Difference, "steps" | "largestStep"> {
+    const last = this.end === undefined ? this.keys.length : this.size;
+    return {
+      steps: this.count + (last > 0 ? 1 : 0),
+      largestStep: Math.max(this.largest, last),
+    };
+  }
+
+  private finish(size: number, end: Bound): void {
+    this.count++;
+    this.largest = Math.max(this.largest, size);
+    this.start = end;
   }
 }
 

@@ -30,7 +30,7 @@ const keys = Array.from({ length: 600 }, (_, i) => `/g${i % 60}/d${i % 120}/k${i
 const current = (): File => over("abc", store);
 /** With one more shard. */
 const larger = (etcd: EtcdProcess = spare): File => over("abcd", [...store, etcd]);
-const withRules = (routing: File["routing"]): File => ({ ...current(), routing });
+const withRules = (routing: NonNullable<File["routing"]>): File => ({ ...current(), routing });
 /** Two segments under /g, one elsewhere. */
 const FINER = { rules: [{ prefix: "/g", segments: 2 }] };
 

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { type Bound, compareBounds, START } from "../../src/reshard/bound.js";
+import { Boundaries } from "../../src/reshard/boundaries.js";
 import { MapComparison, type PlacedMap } from "../../src/reshard/difference.js";
 import { compareBytes } from "../../src/routing/bytes.js";
 import { createRouter } from "../../src/routing/create.js";
@@ -41,10 +43,11 @@ async function compare(
   to: PlacedMap,
   keys: readonly string[],
   at: ReadonlyMap<string, number> = new Map(),
+  stepKeys?: number,
 ) {
-  const comparison = new MapComparison(from, to, await Hasher.load());
+  const comparison = new MapComparison(from, to, await Hasher.load(), stepKeys);
   const router = await createRouter(from.map);
-  for (const key of keys.map(bytes).sort(compareBytes)) {
+  for (const key of [...new Set(keys)].map(bytes).sort(compareBytes)) {
     comparison.add(key, at.get(text(key)) ?? from.clusters[router.shardOf(key)]!);
   }
   return comparison.result();
@@ -113,22 +116,63 @@ test("when another cluster takes a shard's name, all of the shard's keys move th
 
 test("a step splits no group, and a group that is larger than a step moves at once", async () => {
   const [one, two] = [placed(mapOf("a")), placed(mapOf("b"))];
-  const large = await compare(one, two, keysOf(1, 2_500));
-  assert.deepEqual([large.steps, large.largestStep], [1, 2_500]);
-  // Groups of 3 keys: a step ends with the group that reaches 1,000 keys.
-  const small = await compare(one, two, keysOf(1_000, 3));
-  assert.deepEqual([small.steps, small.largestStep], [3, 1_002]);
+  const stepsOf = async (from: PlacedMap, to: PlacedMap, keys: readonly string[]) => {
+    const { steps, largestStep } = await compare(from, to, keys, undefined, 1_000);
+    return [steps, largestStep];
+  };
+  assert.deepEqual(await stepsOf(one, two, keysOf(1, 2_500)), [1, 2_500]);
+  // Groups of 3 keys: 333 groups fit into a step.
+  assert.deepEqual(await stepsOf(one, two, keysOf(1_000, 3)), [4, 999]);
+  assert.deepEqual(await stepsOf(one, two, [...keysOf(3, 1_200), "/h/1", "/h/2"]), [4, 1_200]);
   // A pinned prefix is not split either, nor are the groups of the other map.
-  const pinned = await compare(one, placed(mapOf("b", [rule("/", 1, "b")])), keysOf(1_000, 3));
-  assert.equal(pinned.steps, 1);
-  const coarser = await compare(placed(mapOf("a", [rule("", 2)])), two, keysOf(1, 2_500));
-  assert.equal(coarser.steps, 1);
-  const finer = await compare(
-    placed(mapOf("a", [rule("", 2)])),
-    placed(mapOf("b", [rule("", 2)])),
-    keysOf(1, 2_500),
+  assert.deepEqual(await stepsOf(one, placed(mapOf("b", [rule("/", 1, "b")])), keysOf(1_000, 3)), [1, 3_000]);
+  const two2 = mapOf("a", [rule("", 2)]);
+  assert.deepEqual(await stepsOf(placed(two2), two, keysOf(1, 2_500)), [1, 2_500]);
+  assert.deepEqual(
+    await stepsOf(placed(two2), placed(mapOf("b", [rule("", 2)])), keysOf(1, 2_500)),
+    [3, 1_000],
   );
-  assert.deepEqual([finer.steps, finer.largestStep], [3, 1_000]);
+});
+
+test("the steps are those that a sweep with the same bounds takes", async () => {
+  const random = new Random(seed);
+  for (let round = 0; round < 100; round++) {
+    const names = ["ab", "abc"];
+    const maps = names.map((name) =>
+      mapOf(name, [rule("", 1 + random.below(2)), rule("/g2", random.below(2))]),
+    );
+    const keys = [
+      ...keysOf(1 + random.below(9), 1 + random.below(9)),
+      ...keysOf(5, 2).map((key) => `${key}/x`),
+    ];
+    const limit = 1 + random.below(8);
+    const [from, to] = maps.map(placed) as [PlacedMap, PlacedMap];
+    const result = await compare(from, to, keys, undefined, limit);
+    const [before, after] = await Promise.all(maps.map(createRouter));
+    const moving = [...new Set(keys)]
+      .map(bytes)
+      .filter(
+        (key) => maps[0]!.shards[before!.shardOf(key)]!.name !== maps[1]!.shards[after!.shardOf(key)]!.name,
+      )
+      .sort(compareBytes);
+    const boundaries = new Boundaries(maps);
+    const sizes: number[] = [];
+    for (let cursor: Bound = START; cursor !== null; ) {
+      const rest = moving.filter((key) => compareBounds(cursor, key) <= 0);
+      const mark = rest[limit];
+      const below = mark === undefined ? null : boundaries.below(mark);
+      const end: Bound =
+        mark === undefined || compareBounds(below, cursor) > 0 ? below : boundaries.above(mark);
+      sizes.push(rest.filter((key) => compareBounds(key, end) < 0).length);
+      cursor = end;
+    }
+    const steps = sizes.filter((size) => size > 0);
+    assert.deepEqual(
+      [result.steps, result.largestStep],
+      [steps.length, Math.max(0, ...steps)],
+      `round ${round}, seed ${seed}`,
+    );
+  }
 });
 
 test("the groups that a finer rule splits are found, the largest first", async () => {

@@ -32,7 +32,7 @@ export type Progress = (read: number, total: number) => void;
 
 /**
  * Reads the keys of all shards in force at one revision, and compares where they are with where `to` places them. The
- * cluster numbers of both maps begin with the indices of the shards in force.
+ * cluster numbers of both maps are places in the survey's list of shards, for those of the map in force.
  */
 export async function measure(
   survey: Survey,
@@ -48,7 +48,7 @@ export async function measure(
   for (let attempt = 1; ; attempt++) {
     try {
       const { fold } = await survey.reload();
-      const cuts = shards.map((_, index) => fold.cut(index));
+      const cuts = survey.shards.map(({ index }) => fold.cut(index));
       const revision = fold.head;
       return { revision, ...(await compareAt(shards, cuts, new MapComparison(from, to, hasher), progress)) };
     } catch (reason) {

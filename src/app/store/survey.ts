@@ -6,10 +6,10 @@ import type { ShardClient } from "../../shard/client.js";
 import { Code, StatusError } from "../../status/error.js";
 import { type Base, decodeBaseHead } from "../../timeline/base.js";
 import { EtcdHost } from "../../timeline/etcdHost.js";
-import type { Fold } from "../../timeline/fold.js";
 import { isEntryKey } from "../../timeline/keys.js";
 import { HOST_NAME, type HostPlace } from "../../timeline/mark.js";
 import { findBase, recover } from "../../timeline/recover.js";
+import type { StoreFold } from "../../timeline/storeFold.js";
 import { storeIsMissing } from "./connect.js";
 import { type ConfiguredCluster, type Reading, storeOf } from "./contradictions.js";
 import { readCluster } from "./marks.js";
@@ -25,21 +25,23 @@ export interface SurveyedCluster extends ConfiguredCluster {
   readonly error: StatusError | undefined;
 }
 
-/** A shard of the map in force. */
+/** A shard of the map in force, or of the other map of an active plan. */
 export interface SurveyedShard {
   /** Index in the store. */
   readonly index: number;
   readonly name: string;
-  /** Id of its etcd cluster, decimal; undefined if the store does not know it. */
-  readonly clusterId: string | undefined;
-  /** Undefined if no configuration names it. */
+  /** Id of its etcd cluster, decimal. */
+  readonly clusterId: string;
+  /** As the store records them; empty for a store whose shards have never changed. */
+  readonly endpoints: readonly string[];
+  /** Undefined if neither a configuration nor the store has its addresses. */
   readonly cluster: SurveyedCluster | undefined;
 }
 
 /** The timeline, as its host holds it. */
 export interface SurveyedTimeline {
   readonly base: Base;
-  readonly fold: Fold;
+  readonly fold: StoreFold;
   /** Number of entries in the log. */
   readonly entries: number;
 }
@@ -56,10 +58,11 @@ export interface Survey {
   readonly hostCluster: SurveyedCluster | undefined;
   /** The timeline, or why it cannot be read. */
   readonly timeline: SurveyedTimeline | StatusError;
-  /** The map in force, with its shards; empty while the timeline cannot be read. */
+  /** The map in force; undefined while the timeline cannot be read. */
   readonly map: ShardMap | undefined;
+  /** The shards of the map in force in its order, then those that only an active plan needs. */
   readonly shards: readonly SurveyedShard[];
-  /** Reads the timeline again. Rejects if that fails, or if the store has another map now. */
+  /** Reads the timeline again. Rejects if that fails, or if the store has another map or plan now. */
   reload(): Promise<SurveyedTimeline>;
   close(): void;
 }
@@ -80,26 +83,24 @@ export async function openSurvey(config: Config, current: Config | undefined, lo
     const own = currentClusters ?? clusters;
     const id = storeOf(own, hostIndexOf(current ?? config));
     const found = findHost(known, id, hostOf(own, hostIndexOf(current ?? config)));
-    const timeline = await readTimeline(found).catch((reason) => StatusError.from(reason));
+    const timeline = await readTimeline(found, id).catch((reason) => StatusError.from(reason));
     if (timeline instanceof StatusError && timeline.code === Code.FAILED_PRECONDITION && id === undefined) {
       throw known.find(({ error }) => error !== undefined)?.error ?? timeline;
     }
-    const map = timeline instanceof StatusError ? undefined : parseMap(timeline.base.map);
-    const base = timeline instanceof StatusError ? undefined : timeline.base;
+    const placement = timeline instanceof StatusError ? undefined : timeline.fold.placement.snapshot();
     return {
       clusters,
       id,
       host: found.host,
       hostCluster: found.cluster,
       timeline,
-      map,
-      shards: (map?.shards ?? []).map(({ name }, index) => {
-        const clusterId = base?.clusterIds[index];
-        return { index, name, clusterId, cluster: findShard(known, name, clusterId) };
-      }),
+      map: placement && parseMap(placement.inForce),
+      shards:
+        timeline instanceof StatusError ? [] : await findShards(timeline, known, { config, log, closers }),
       reload: async () => {
-        const again = await readTimeline(found);
-        if (again.base.map === base?.map) return again;
+        const again = await readTimeline(found, id);
+        const { inForce, plan } = again.fold.placement.snapshot();
+        if (inForce === placement?.inForce && plan?.number === placement.plan?.number) return again;
         throw new StatusError(
           Code.ABORTED,
           "the shard map of the store has changed meanwhile: run this again",
@@ -113,20 +114,29 @@ export async function openSurvey(config: Config, current: Config | undefined, lo
   }
 }
 
-async function readAll(config: Config, log: Log, closers: (() => void)[]): Promise<SurveyedCluster[]> {
+/** Reads all clusters of a configuration, or one of its shards. */
+async function readAll(
+  config: Config,
+  log: Log,
+  closers: (() => void)[],
+  only?: number,
+): Promise<SurveyedCluster[]> {
   const { shards, host, close } = await connectShards(config, log);
   closers.push(close);
+  const all = [...new Set([...shards, host])];
   const dedicated = config.timeline.kind === "dedicated" ? config.timeline.endpoints : [];
   return Promise.all(
-    [...new Set([...shards, host])].map(async (client): Promise<SurveyedCluster> => {
-      const { index, name } = client;
-      const endpoints = config.shards[index]?.endpoints ?? dedicated;
-      const [reading, error] = await readCluster(client).then(
-        (read): [Reading, undefined] => [read, undefined],
-        (reason): [undefined, StatusError] => [undefined, StatusError.from(reason)],
-      );
-      return { index, name, endpoints, config, client, reading, error };
-    }),
+    (only === undefined ? all : all.filter(({ index }) => index === only)).map(
+      async (client): Promise<SurveyedCluster> => {
+        const { index, name } = client;
+        const endpoints = config.shards[index]?.endpoints ?? dedicated;
+        const [reading, error] = await readCluster(client).then(
+          (read): [Reading, undefined] => [read, undefined],
+          (reason): [undefined, StatusError] => [undefined, StatusError.from(reason)],
+        );
+        return { index, name, endpoints, config, client, reading, error };
+      },
+    ),
   );
 }
 
@@ -162,20 +172,70 @@ function findHost(
   return { host: { name: configured.name, clusterId }, cluster: configured };
 }
 
+interface Opening {
+  readonly config: Config;
+  readonly log: Log;
+  readonly closers: (() => void)[];
+}
+
+async function findShards(
+  { base, fold }: SurveyedTimeline,
+  known: readonly SurveyedCluster[],
+  opening: Opening,
+): Promise<SurveyedShard[]> {
+  const { shards, inForce, plan } = fold.placement.snapshot();
+  const maps = plan === undefined ? [inForce] : [inForce, plan.below, plan.above];
+  const names = new Set(maps.flatMap((text) => parseMap(text).shards.map(({ name }) => name)));
+  return Promise.all(
+    [...names].map(async (name) => {
+      // A cluster that was replaced may have had the name before.
+      const index = shards.findLastIndex((shard) => shard.name === name);
+      const shard = shards[index];
+      if (shard === undefined) throw new RangeError(`the store has no shard "${name}"`);
+      const { endpoints } = shard;
+      // `braid adopt` changes the id in the base.
+      const clusterId = base.clusterIds[index] ?? shard.clusterId;
+      const found = findShard(known, name, clusterId);
+      const cluster =
+        found ?? (endpoints.length > 0 ? await readMissing(name, endpoints, opening) : undefined);
+      return { index, name, clusterId, endpoints, cluster };
+    }),
+  );
+}
+
 /** The cluster of a shard. One that cannot be read may be it, if it has the name. */
 function findShard(
   known: readonly SurveyedCluster[],
   name: string,
-  clusterId: string | undefined,
+  clusterId: string,
 ): SurveyedCluster | undefined {
   const shards = known.filter(({ index }) => index >= 0);
-  const named = shards.filter((each) => each.name === name);
-  if (clusterId === undefined) return named[0];
   const isIt = ({ reading }: SurveyedCluster) => reading?.clusterId === clusterId;
-  return shards.find(isIt) ?? known.find(isIt) ?? named.find(({ error }) => error !== undefined);
+  return (
+    shards.find(isIt) ??
+    known.find(isIt) ??
+    shards.find((each) => each.name === name && each.error !== undefined)
+  );
 }
 
-async function readTimeline({ host, cluster }: FoundHost): Promise<SurveyedTimeline> {
+/** Reads a shard that only the store knows, with the settings for all clusters. */
+async function readMissing(
+  name: string,
+  endpoints: readonly string[],
+  { config, log, closers }: Opening,
+): Promise<SurveyedCluster | undefined> {
+  const usesTls = endpoints.some((endpoint) => endpoint.startsWith("https://"));
+  const tls = usesTls ? (config.shards.find((shard) => shard.tls !== undefined)?.tls ?? {}) : undefined;
+  const added = { name, endpoints, weight: 1, ...(tls && { tls }) };
+  const extended = { ...config, shards: [...config.shards, added] };
+  const clusters = await readAll(extended, log, closers, config.shards.length);
+  return clusters[0];
+}
+
+async function readTimeline(
+  { host, cluster }: FoundHost,
+  store: string | undefined,
+): Promise<SurveyedTimeline> {
   if (cluster === undefined) {
     const place = host?.name === HOST_NAME ? "a cluster that is not a shard" : `shard "${host?.name}"`;
     throw new StatusError(
@@ -187,13 +247,10 @@ async function readTimeline({ host, cluster }: FoundHost): Promise<SurveyedTimel
   const { keys } = await new EtcdHost(cluster.client).load();
   const base = findBase(keys);
   if (base === undefined) throw storeIsMissing();
-  const { shards } = parseMap(decodeBaseHead(base.value).map);
-  // -1 for a cluster that is not a shard.
-  const hostShard = shards.findIndex(({ name }) => name === host?.name);
-  const recovered = recover(base, keys, hostShard);
-  return {
-    base: recovered.base,
-    fold: recovered.fold,
-    entries: keys.filter(({ key }) => isEntryKey(key)).length,
-  };
+  const mark = cluster.reading?.marks.marks.find((each) => each.store === store);
+  // A store of an older version has no marks; its shards are those of its first map.
+  const unmarked = () =>
+    parseMap(decodeBaseHead(base.value).map).shards.findIndex(({ name }) => name === host?.name);
+  const { base: decoded, fold } = recover(base, keys, mark?.index ?? unmarked());
+  return { base: decoded, fold, entries: keys.filter(({ key }) => isEntryKey(key)).length };
 }
