@@ -145,7 +145,7 @@ class NewShardChecks {
     const users = await readUsers(client);
     if (users.enabled !== expected.enabled) {
       const [here, there] = expected.enabled ? ["off", "on"] : ["on", "off"];
-      this.add(`authentication is ${here} there, but ${there} on shard "${name}"`);
+      this.add(`authentication is ${here}, but shard "${name}" has it ${there}`);
     }
     const steps = repairSteps({ ...expected, enabled: false }, { ...users, enabled: false });
     if (steps.length === 0) return;
