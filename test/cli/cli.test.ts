@@ -36,7 +36,7 @@ test("braid --version prints the version of package.json", async () => {
 test("help names every command, and each command's help has an example and the exit codes", async () => {
   const { code, stdout } = await braid("--help");
   assert.equal(code, 0);
-  for (const command of ["serve", "dev", "route", "check", "health", "adopt", "snapshot"]) {
+  for (const command of ["serve", "dev", "route", "check", "health", "plan", "status", "adopt", "snapshot"]) {
     assert.match(stdout, new RegExp(`^  ${command} `, "m"));
     const help = await braid(command, "--help");
     assert.equal(help.code, 0);
@@ -55,6 +55,7 @@ test("a wrong command line ends with 2 and says on standard error what is wrong"
     [["route", "--config", twoShards, "--hex", "2f6"], /"2f6" is not an even number of hexadecimal digits/],
     [["route", "--config", twoShards, ""], /a key must not be empty/],
     [["route", "--config", twoShards, "--hex", "00"], /zero byte are reserved/],
+    [["plan", "--rate", "0"], /number above 0/],
     [["adopt"], /missing required argument 'shard'/],
     [["adopt", "c", "--config", twoShards], /there is no shard "c"; the shards are a, b/],
   ] as const) {
@@ -69,7 +70,15 @@ test("a wrong command line ends with 2 and says on standard error what is wrong"
 
 test("a configuration that cannot be used ends every command with 2 and all its problems", async () => {
   const wrong = configFile("wrong.yaml", `shards:\n  - name: a\n    endpoints: ["nowhere"]\nbogus: 1\n`);
-  for (const args of [["serve"], ["check"], ["health"], ["route", "/k"], ["adopt", "a"]]) {
+  for (const args of [
+    ["serve"],
+    ["check"],
+    ["health"],
+    ["route", "/k"],
+    ["adopt", "a"],
+    ["plan"],
+    ["status"],
+  ]) {
     const { code, stderr } = await braid(...args, "--config", wrong);
     assert.equal(code, 2, args.join(" "));
     assert.match(stderr, /shards\[0\]\.endpoints\[0\]: /);

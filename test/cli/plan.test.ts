@@ -16,7 +16,16 @@ import { at, configured, type File, over, revisions, withEtcds } from "../store/
 import { braid, temporaryFolder } from "../support/braid.js";
 import { type EtcdProcess, startEtcd, startEtcds } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";
-import { expectedMoves, fill, movesOf, plan, planned, post, serving } from "./planSupport.js";
+import {
+  addWithoutMoving,
+  expectedMoves,
+  fill,
+  movesOf,
+  plan,
+  planned,
+  post,
+  serving,
+} from "./planSupport.js";
 
 /** A store over a, b and c. */
 let store: EtcdProcess[];
@@ -175,6 +184,26 @@ test("a file without the timeline host needs the file in force", async () => {
     report.changes.map(({ message }) => message),
     ["shard a is gone", 'the timeline moves from shard "a" to shard "b"'],
   );
+});
+
+test("a store that records the addresses of its shards needs no other file", async () => {
+  await withEtcds(3, async (etcds) => {
+    const file = over("ab", etcds);
+    await (await serving(file)).kill();
+    await addWithoutMoving(file, over("abc", etcds));
+    const whole = over("abc", etcds);
+    assert.deepEqual((await planned(0, whole)).changes, []);
+    const removed = await planned(3, file);
+    assert.deepEqual(removed.changes, [{ of: "shards", message: "shard c is gone" }]);
+    whole.shards[2].endpoints = [`localhost:${etcds[2].port}`];
+    const elsewhere = await planned(3, whole);
+    const text = `shard c has the endpoints localhost:${etcds[2].port} instead of ${etcds[2].endpoint}`;
+    assert.deepEqual(elsewhere.changes, [{ of: "endpoints", message: text }]);
+    assert.equal(elsewhere.keys!.moving, 0);
+    const status = await braid("status", "--config", (await configured(file)).path);
+    assert.equal(status.code, 0, status.stdout);
+    assert.match(status.stdout, new RegExp(`^c +1 +ok .* ${etcds[2].endpoint}$`, "m"));
+  });
 });
 
 test("another cluster for a shard: all keys of the shard move there", async () => {

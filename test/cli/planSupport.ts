@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
+import { connect } from "../../src/app/store/connect.js";
 import type { PlanReport } from "../../src/cli/plan.js";
+import { createLog } from "../../src/ops/log.js";
+import { START } from "../../src/reshard/bound.js";
 import { createRouter } from "../../src/routing/create.js";
+import { fingerprint } from "../../src/routing/fingerprint.js";
+import { encodeMark } from "../../src/timeline/mark.js";
 import { configured, type File } from "../store/configured.js";
 import { braid } from "../support/braid.js";
 import type { CommandResult } from "../support/etcdctl.js";
@@ -82,3 +87,41 @@ export async function expectedMoves(from: File, to: File, keys: readonly string[
 
 export const movesOf = ({ keys }: PlanReport): string[] =>
   (keys?.moves ?? []).map(({ from, to, keys, groups }) => `${from} ${to} ${keys} ${groups}`).sort();
+
+/**
+ * Gives a store without keys the map of another file, by the changes that a mover writes. Only shards of `to` that `from`
+ * does not have are recorded with their addresses, and marked.
+ */
+export async function addWithoutMoving(from: File, to: File): Promise<void> {
+  const { config } = await configured(from);
+  const target = (await configured(to)).config;
+  const { timeline, disconnect } = await connect(config, createLog("silent"));
+  try {
+    await timeline.open();
+    const shards = target.shards.flatMap(({ name, endpoints }, index) =>
+      index < config.shards.length ? [] : [{ index, name, endpoints, clusterId: "", cut: 1 }],
+    );
+    const map = (await fingerprint(target.map)).text;
+    await timeline.proposeChange({ kind: "plan", after: 0, map, shards });
+    const mover = (await timeline.proposeChange({ kind: "claim" }))!;
+    const freeze = (await timeline.proposeChange({
+      kind: "freeze",
+      mover,
+      plan: 1,
+      cursor: START,
+      to: null,
+    }))!;
+    await timeline.proposeChange({ kind: "move", mover, freeze, sources: [], destinations: [], ended: [] });
+    assert.ok(await timeline.proposeChange({ kind: "done", plan: 1 }));
+    const store = timeline.log.base.store!;
+    const host = { name: config.shards[0].name, clusterId: timeline.log.base.clusterIds[0] };
+    for (const { name, index, endpoints } of shards) {
+      const { key, value } = encodeMark({ store, name, index, host });
+      const body = JSON.stringify({ key: key.toString("base64"), value: value.toString("base64") });
+      const answer = await fetch(`http://${endpoints[0]}/v3/kv/put`, { method: "POST", body });
+      assert.ok(answer.ok);
+    }
+  } finally {
+    disconnect();
+  }
+}
