@@ -1,4 +1,4 @@
-import type { PlanKeys, PlanReport } from "./plan.js";
+import type { PlanKeys, PlanReport } from "./planReport.js";
 import { formatTable, plural, size, thousands } from "./table.js";
 
 /** Most split groups to list. */

@@ -1,4 +1,4 @@
-import type { ClusterStatus, StatusReport } from "./status.js";
+import type { ClusterStatus, StatusReport } from "./statusReport.js";
 import { formatTable, plural, size, thousands } from "./table.js";
 
 /** The report as text. */

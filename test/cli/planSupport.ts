@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { connect } from "../../src/app/store/connect.js";
-import type { PlanReport } from "../../src/cli/plan.js";
+import type { PlanReport } from "../../src/cli/planReport.js";
 import { createLog } from "../../src/ops/log.js";
 import { START } from "../../src/reshard/bound.js";
 import { createRouter } from "../../src/routing/create.js";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { connect } from "../../src/app/store/connect.js";
-import type { StatusReport } from "../../src/cli/status.js";
+import type { StatusReport } from "../../src/cli/statusReport.js";
 import { createLog } from "../../src/ops/log.js";
 import { createRouter } from "../../src/routing/create.js";
 import { fingerprint } from "../../src/routing/fingerprint.js";
