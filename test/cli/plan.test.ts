@@ -215,6 +215,15 @@ test("another cluster for a shard: all keys of the shard move there", async () =
     report.keys!.moves.map(({ from, to, keys }) => [from, to, keys]),
     [["b", "b (new cluster)", total]],
   );
+  assert.deepEqual(
+    report.keys!.shards.map(({ name, state, after }) => [name, state, after > 0]),
+    [
+      ["a", "kept", true],
+      ["b", "removed", false],
+      ["c", "kept", true],
+      ["b (new cluster)", "new", true],
+    ],
+  );
   assert.match(report.changes[0].message, /^shard b is the etcd cluster \d+ instead of \d+$/);
 });
 
