@@ -26,8 +26,8 @@ import { plural, size } from "./table.js";
 const GRPC_OVERHEAD_BYTES = 512 * 1024;
 /** Bytes of a request around the key that fills it. */
 const AROUND_KEY_BYTES = 64;
-/** Operations that a proxy adds to a client's transaction while keys move. */
-const ADDED_OPS = 2;
+/** A transaction gets one more compare or level on its way to a shard. One more is reserve. */
+const MORE_OPS = 2;
 /** Most differences between users and roles to list. */
 const MAX_STEPS = 5;
 const READ = { idempotent: true } as const;
@@ -128,16 +128,12 @@ class NewShardChecks {
   /** Compares the cluster's limits with the configuration's, by requests that read and are as large as possible. */
   private async checkLimits(client: Shard): Promise<void> {
     const { maxTxnOps, maxRequestBytes } = this.config.limits;
-    if (!(await acceptsOps(client, maxTxnOps))) {
-      this.add(`its --max-txn-ops is below ${maxTxnOps}, the setting limits.maxTxnOps`);
-    } else if (!(await acceptsOps(client, maxTxnOps + ADDED_OPS))) {
-      this.warnings.push(
-        `${describeShard(this.cluster)}: its --max-txn-ops is below ${maxTxnOps + ADDED_OPS}. While keys move, proxies need ` +
-          `${ADDED_OPS} operations more than limits.maxTxnOps (${maxTxnOps}). Otherwise they refuse the largest transactions`,
-      );
+    const needed = maxTxnOps + MORE_OPS;
+    if (!(await acceptsOps(client, needed))) {
+      this.add(`its etcds need --max-txn-ops=${needed} or higher (limits.maxTxnOps and ${MORE_OPS})`);
     }
     if (!(await acceptsBytes(client, maxRequestBytes))) {
-      this.add(`its --max-request-bytes is below ${maxRequestBytes}, the setting limits.maxRequestBytes`);
+      this.add(`its etcds need --max-request-bytes=${maxRequestBytes} or higher (limits.maxRequestBytes)`);
     }
   }
 

@@ -7,6 +7,8 @@ import { type EtcdProcess, startEtcd } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";
 import { plan, planned, serving } from "./planSupport.js";
 
+const FITTING = { flags: [...CHEAP.flags, "--max-txn-ops", "130"] };
+
 /** A store over a and b with authentication on, the user app, and the role reader. */
 let etcds: EtcdProcess[];
 const file = (names: string, list: readonly EtcdProcess[], auth: object = OWN): File =>
@@ -46,7 +48,7 @@ test("with authentication on, the file of the store has nothing to do", async ()
 });
 
 test("a new shard without the store's users is a problem, and braid auth repair solves it", async () => {
-  await withOne(startEtcd(CHEAP), async (added) => {
+  await withOne(startEtcd(FITTING), async (added) => {
     const larger = file("abc", [...etcds, added]);
     const off = (await planned(2, larger)).problems.join("\n");
     assert.match(off, /shards\.yaml:\d+: shard "c" .*: authentication is off, but shard "a" has it on/);
@@ -66,7 +68,7 @@ test("a new shard without the store's users is a problem, and braid auth repair 
 });
 
 test("a new shard that refuses the proxy's user is a problem", async () => {
-  await withOne(startEtcd(CHEAP), async (added) => {
+  await withOne(startEtcd(FITTING), async (added) => {
     await ok(etcdctl(added.endpoint, "user", "add", ROOT));
     await ok(etcdctl(added.endpoint, "user", "grant-role", "root", "root"));
     await ok(etcdctl(added.endpoint, "auth", "enable"));
