@@ -8,17 +8,11 @@ import { readUsers, type Users } from "../services/auth/users.js";
 import { describeShard } from "../shard/name.js";
 import type { Shard } from "../shard/shard.js";
 import { Code, StatusError, withDetail } from "../status/error.js";
-import { etcd } from "../status/etcd.js";
 import { MARKS_BEGIN } from "../timeline/keys.js";
 import { NO_KEY, TO_LAST_KEY } from "../wire/keyRange.js";
-import {
-  LeaseLeasesRequest,
-  LeaseLeasesResponse,
-  RangeRequest,
-  RangeResponse,
-  TxnRequest,
-} from "../wire/messages.js";
+import { LeaseLeasesRequest, LeaseLeasesResponse, RangeRequest, RangeResponse } from "../wire/messages.js";
 import { KV, Lease } from "../wire/paths.js";
+import { findOpsProblem } from "./limits.js";
 import { findProblems, type Probe, probeCluster, quotaOf } from "./probes.js";
 import { plural, size } from "./table.js";
 
@@ -26,8 +20,6 @@ import { plural, size } from "./table.js";
 const GRPC_OVERHEAD_BYTES = 512 * 1024;
 /** Bytes of a request around the key that fills it. */
 const AROUND_KEY_BYTES = 64;
-/** A transaction gets one more compare or level on its way to a shard. One more is reserve. */
-const MORE_OPS = 2;
 /** Most differences between users and roles to list. */
 const MAX_STEPS = 5;
 const READ = { idempotent: true } as const;
@@ -127,11 +119,9 @@ class NewShardChecks {
 
   /** Compares the cluster's limits with the configuration's, by requests that read and are as large as possible. */
   private async checkLimits(client: Shard): Promise<void> {
-    const { maxTxnOps, maxRequestBytes } = this.config.limits;
-    const needed = maxTxnOps + MORE_OPS;
-    if (!(await acceptsOps(client, needed))) {
-      this.add(`its etcds need --max-txn-ops=${needed} or higher (limits.maxTxnOps and ${MORE_OPS})`);
-    }
+    const problem = await findOpsProblem(client, this.config);
+    if (problem !== undefined) this.add(problem);
+    const { maxRequestBytes } = this.config.limits;
     if (!(await acceptsBytes(client, maxRequestBytes))) {
       this.add(`its etcds need --max-request-bytes=${maxRequestBytes} or higher (limits.maxRequestBytes)`);
     }
@@ -160,19 +150,6 @@ const isMark = (key: Uint8Array): boolean =>
 async function rangeOf(client: Shard, request: Parameters<typeof RangeRequest.encode>[0]) {
   const answer = await client.call(KV.Range, RangeRequest.encode(request), READ);
   return RangeResponse.decode(answer).kvs;
-}
-
-/** Whether a transaction may have that many operations. */
-async function acceptsOps(client: Shard, count: number): Promise<boolean> {
-  const operation = { kind: "range" as const, request: { key: FIRST_KEY, countOnly: true } };
-  const request = TxnRequest.encode({ success: new Array(count).fill(operation) });
-  return client.call(KV.Txn, request, READ).then(
-    () => true,
-    (reason) => {
-      if (etcd.tooManyOps.is(StatusError.from(reason))) return false;
-      throw reason;
-    },
-  );
 }
 
 /** Whether a write may have that many bytes. */
