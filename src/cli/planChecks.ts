@@ -18,6 +18,8 @@ import { plural, size } from "./table.js";
 
 /** etcd accepts requests that are larger than `--max-request-bytes` by this, in bytes, and then checks the limit for writes. */
 const GRPC_OVERHEAD_BYTES = 512 * 1024;
+/** A write gets larger on its way to a shard, by less than this, in bytes. */
+const MORE_BYTES = 8 * 1024;
 /** Bytes of a request around the key that fills it. */
 const AROUND_KEY_BYTES = 64;
 /** Most differences between users and roles to list. */
@@ -121,9 +123,9 @@ class NewShardChecks {
   private async checkLimits(client: Shard): Promise<void> {
     const problem = await findOpsProblem(client, this.config);
     if (problem !== undefined) this.add(problem);
-    const { maxRequestBytes } = this.config.limits;
-    if (!(await acceptsBytes(client, maxRequestBytes))) {
-      this.add(`its etcds need --max-request-bytes=${maxRequestBytes} or higher (limits.maxRequestBytes)`);
+    const bytes = this.config.limits.maxRequestBytes + MORE_BYTES;
+    if (!(await acceptsBytes(client, bytes))) {
+      this.add(`its etcds need --max-request-bytes=${bytes} or higher (limits.maxRequestBytes and 8 KiB)`);
     }
   }
 

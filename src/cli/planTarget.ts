@@ -60,6 +60,8 @@ class Comparison {
   private readonly problems: Contradiction[] = [];
   private readonly newShards: SurveyedCluster[] = [];
   private readonly clusters: PlanCluster[];
+  /** Names of the file's shards. */
+  private readonly names: readonly string[];
 
   constructor(
     private readonly survey: Survey,
@@ -67,8 +69,11 @@ class Comparison {
     private readonly map: ShardMap,
     private readonly config: Config,
   ) {
-    const names = new Set(config.shards.map(({ name }) => name));
-    this.clusters = survey.shards.map(({ name }) => ({ name, state: names.has(name) ? "kept" : "removed" }));
+    this.names = config.shards.map(({ name }) => name);
+    this.clusters = survey.shards.map(({ name }) => ({
+      name,
+      state: this.names.includes(name) ? "kept" : "removed",
+    }));
   }
 
   run(): PlanTarget {
@@ -105,7 +110,7 @@ class Comparison {
       this.addProblem(cluster, describeError(error, cluster));
       return false;
     }
-    const wrong = judgeIdentity(index, reading.clusterId, reading.marks, this.survey.id, this.config);
+    const wrong = judgeIdentity(cluster, reading.clusterId, reading.marks, this.survey.id, this.names);
     if (wrong !== undefined) this.problems.push(wrong);
     return wrong === undefined;
   }

@@ -5,6 +5,7 @@ import { after, before, test } from "node:test";
 import { measure } from "../../src/app/store/measure.js";
 import { openSurvey } from "../../src/app/store/survey.js";
 import { compareWithStore } from "../../src/cli/planTarget.js";
+import { SHARD_FLAGS } from "../../src/dev/etcd.js";
 import { freePort } from "../../src/dev/ports.js";
 import { createLog } from "../../src/ops/log.js";
 import { createRouter } from "../../src/routing/create.js";
@@ -28,7 +29,7 @@ import {
 } from "./planSupport.js";
 
 /** With the limits that a shard needs. */
-const FITTING = { flags: ["--max-txn-ops", "130"] };
+const FITTING = { flags: SHARD_FLAGS };
 
 /** A store over a, b and c. */
 let store: EtcdProcess[];
@@ -319,13 +320,13 @@ for (const [name, file, problem, line] of PROBLEMS) {
 }
 
 test("a new shard must be empty, and accept what clients may send", async () => {
-  const small = await startEtcd({ flags: ["--max-txn-ops", "129", "--max-request-bytes", "1500000"] });
-  const exact = await startEtcd({ flags: ["--max-txn-ops", "130", "--max-request-bytes", "1572864"] });
+  const small = await startEtcd({ flags: ["--max-txn-ops", "129", "--max-request-bytes", "1580000"] });
+  const exact = await startEtcd(FITTING);
   try {
     assert.deepEqual((await planned(3, larger(exact))).problems, []);
     const { problems } = await planned(2, larger(small));
     assert.match(problems[0], /shard "d" .*: its etcds need --max-txn-ops=130 or higher/);
-    assert.match(problems[1], /shard "d" .*: its etcds need --max-request-bytes=1572864 or higher/);
+    assert.match(problems[1], /shard "d" .*: its etcds need --max-request-bytes=1581056 or higher/);
     assert.equal(problems.length, 2);
     await etcdctl(exact.endpoint, "lease", "grant", "600");
     await etcdctl(exact.endpoint, "put", "/found", "x");

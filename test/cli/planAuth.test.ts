@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { SHARD_FLAGS } from "../../src/dev/etcd.js";
 import { addRoots, as, CHEAP, OWN, ok, ROOT, startGuardedEtcds } from "../auth/support.js";
 import { configured, type File, over, withEtcds } from "../store/configured.js";
 import { braid } from "../support/braid.js";
@@ -7,7 +8,7 @@ import { type EtcdProcess, startEtcd } from "../support/etcd.js";
 import { etcdctl } from "../support/etcdctl.js";
 import { plan, planned, serving } from "./planSupport.js";
 
-const FITTING = { flags: [...CHEAP.flags, "--max-txn-ops", "130"] };
+const FITTING = { flags: [...CHEAP.flags, ...SHARD_FLAGS] };
 
 /** A store over a and b with authentication on, the user app, and the role reader. */
 let etcds: EtcdProcess[];

@@ -1,5 +1,6 @@
 import type { Config } from "../../config/types.js";
 import type { Log } from "../../ops/log.js";
+import type { PlanShard } from "../../reshard/change.js";
 import { parseMap } from "../../routing/fingerprint.js";
 import type { ShardMap } from "../../routing/map.js";
 import type { ShardClient } from "../../shard/client.js";
@@ -13,6 +14,7 @@ import type { StoreFold } from "../../timeline/storeFold.js";
 import { storeIsMissing } from "./connect.js";
 import { type ConfiguredCluster, type Reading, storeOf } from "./contradictions.js";
 import { readCluster } from "./marks.js";
+import { placeOfJoining } from "./places.js";
 import { connectShards } from "./store.js";
 
 /** A cluster of a configuration, and what was read from it. */
@@ -196,8 +198,7 @@ async function findShards(
       // `braid adopt` changes the id in the base.
       const clusterId = base.clusterIds[index] ?? shard.clusterId;
       const found = findShard(known, name, clusterId);
-      const cluster =
-        found ?? (endpoints.length > 0 ? await readMissing(name, endpoints, opening) : undefined);
+      const cluster = found ?? (endpoints.length > 0 ? await readMissing(shard, opening) : undefined);
       return { index, name, clusterId, endpoints, cluster };
     }),
   );
@@ -218,15 +219,12 @@ function findShard(
   );
 }
 
-/** Reads a shard that only the store knows, with the settings for all clusters. */
+/** Reads a shard that only the store knows. */
 async function readMissing(
-  name: string,
-  endpoints: readonly string[],
+  shard: PlanShard,
   { config, log, closers }: Opening,
 ): Promise<SurveyedCluster | undefined> {
-  const usesTls = endpoints.some((endpoint) => endpoint.startsWith("https://"));
-  const tls = usesTls ? (config.shards.find((shard) => shard.tls !== undefined)?.tls ?? {}) : undefined;
-  const added = { name, endpoints, weight: 1, ...(tls && { tls }) };
+  const added = { ...placeOfJoining(shard, config), weight: 1 };
   const extended = { ...config, shards: [...config.shards, added] };
   const clusters = await readAll(extended, log, closers, config.shards.length);
   return clusters[0];
