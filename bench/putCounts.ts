@@ -33,13 +33,14 @@ export async function readPutCounts(port: number): Promise<PutCounts> {
       if ((given ?? "").includes(labels)) total += Number(value);
     return total;
   };
-  const put = 'method="KV.Put"';
+  const appendSeconds = sum("braid_timeline_append_duration_seconds_sum");
   return {
-    puts: sum("braid_request_duration_seconds_count", put),
-    shardSeconds: sum("braid_shard_request_duration_seconds_sum", put),
+    puts: sum("braid_request_duration_seconds_count", 'method="KV.Put"'),
+    // Puts and appends are both transactions.
+    shardSeconds: sum("braid_shard_request_duration_seconds_sum", 'method="KV.Txn"') - appendSeconds,
     sealSeconds: sum("braid_timeline_seal_duration_seconds_sum"),
     appends: sum("braid_timeline_append_duration_seconds_count"),
-    appendSeconds: sum("braid_timeline_append_duration_seconds_sum"),
+    appendSeconds,
   };
 }
 
