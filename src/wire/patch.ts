@@ -1,7 +1,7 @@
 // Indices below are in range by construction; `!` keeps the hot loop free of checks.
 import { copyBytes } from "./copyBytes.js";
 import * as tags from "./generated/tags.js";
-import type { Reader } from "./reader.js";
+import { malformed, type Reader } from "./reader.js";
 import { int64Size, putInt64 } from "./varint.js";
 
 const {
@@ -14,7 +14,14 @@ const {
 } = tags.KeyValue;
 
 /** Maps a shard revision to the revision that clients see. Not called for 0, which stays 0. */
-export type ToRevision = (shardRevision: number) => number;
+export interface ToRevision {
+  (shardRevision: number): number;
+  /**
+   * The number to add to the version of a key that was created at the shard revision `created`. Only for shards with keys
+   * whose version falls short, because they were copied there.
+   */
+  readonly versionOffset?: ((created: number) => number) | undefined;
+}
 
 /**
  * Changes to an encoded message: varints with new values, and dropped fields. One pass over the message collects them in
@@ -140,7 +147,10 @@ export class Patches {
 /** The patches of this thread. One set is enough, because collecting and applying are synchronous. */
 export const patches = new Patches();
 
-/** Maps the create and mod revisions of a KeyValue field. `r` is after its tag. */
+/**
+ * Maps the create and mod revisions of a KeyValue field, and its version. `r` is after its tag. Throws INVALID_ARGUMENT
+ * when the version has to be mapped but comes before the create revision, which no etcd does.
+ */
 export function patchKeyValue(r: Reader, p: Patches, map: ToRevision): void {
   const start = r.pos;
   const outer = r.enter();
@@ -149,6 +159,8 @@ export function patchKeyValue(r: Reader, p: Patches, map: ToRevision): void {
   // Many keys were written once, and then both revisions are equal.
   let known = 0;
   let mapped = 0;
+  const { versionOffset } = map;
+  let created = 0;
   while (r.more()) {
     const tag = r.tag();
     switch (tag) {
@@ -157,6 +169,7 @@ export function patchKeyValue(r: Reader, p: Patches, map: ToRevision): void {
         const from = r.pos;
         const revision = r.int64();
         if (revision === 0) break;
+        if (tag === CREATE_REVISION) created = revision;
         if (revision !== known) {
           known = revision;
           mapped = map(revision);
@@ -174,7 +187,15 @@ export function patchKeyValue(r: Reader, p: Patches, map: ToRevision): void {
       case VALUE:
         r.skipData();
         break;
-      case VERSION:
+      case VERSION: {
+        const from = r.pos;
+        const version = r.int64();
+        if (versionOffset === undefined || version === 0) break;
+        if (created === 0) throw malformed("a key's version comes before its create revision");
+        const offset = versionOffset(created);
+        if (offset > 0) p.varint(from, r.pos, version + offset);
+        break;
+      }
       case LEASE:
         r.int64();
         break;

@@ -10,7 +10,7 @@ const START = 0;
 const END = 1;
 const KEY_START = 2;
 const KEY_END = 3;
-/** Start of what follows the two revisions, which follow the key. 0 for a KeyValue of another form, see `RangePart.odd`. */
+/** Start of what follows the two revisions, which follow the key. 0 for a key in `RangePart.odd`. */
 const REST = 4;
 /** Bytes by which changes to the previous keys make the merged response longer. */
 const GROWTH = 5;
@@ -40,7 +40,7 @@ const spare: RangePart[] = [];
 
 /**
  * A shard's RangeResponse: the positions of its keys, which are in order, and their revisions as clients see them. The fast
- * path is for a KeyValue as etcd encodes it. Any other form goes through `patchKeyValue`.
+ * path is for a KeyValue as etcd encodes it. Any other form goes through `patchKeyValue`, as does a version that changes.
  */
 export class RangePart {
   /** Number of keys. */
@@ -58,7 +58,7 @@ export class RangePart {
   private rows = new Int32Array((INITIAL_KEYS + 1) * STRIDE);
   /** Create and mod revision of each key. */
   private revisions = new Float64Array(2 * INITIAL_KEYS);
-  /** Rewritten fields of keys with another form, by index of the key. */
+  /** Rewritten fields of keys that the fast path does not read, by index of the key. */
   private odd: Map<number, Uint8Array> | undefined;
   /** Position of `varint`. */
   private pos = 0;
@@ -197,6 +197,8 @@ export class RangePart {
     const modified = this.varint();
     const rest = this.pos;
     if (modified <= 0 || !isRest(bytes, rest, end)) return -1;
+    // The version changes too.
+    if (map.versionOffset !== undefined && map.versionOffset(created) > 0) return -1;
 
     const toCreated = map(created);
     // Many keys were written once, and then both revisions are equal.

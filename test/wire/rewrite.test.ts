@@ -13,6 +13,8 @@ import {
   type ResponseOp,
   TxnResponse,
 } from "../../src/wire/messages.js";
+import { RangeMerge } from "../../src/wire/rangeMerge.js";
+import { RangePart } from "../../src/wire/rangePart.js";
 import {
   deletedCount,
   encodeHeader,
@@ -247,3 +249,52 @@ function refused(run: () => unknown): boolean {
     throw error;
   }
 }
+
+test("versions get the offset of the key's life, in all responses and both ways of reading a range", () => {
+  // 4 has an offset that makes the version's varint longer, 9 none.
+  const offsets = Object.assign((revision: number) => revision + 100, {
+    versionOffset: (created: number) => (created === 4 ? 300 : 0),
+  });
+  const kv = (createRevision: number, version: number): KeyValue => ({
+    key: Buffer.from("k"),
+    createRevision,
+    modRevision: 12,
+    version,
+    value: Buffer.from("v"),
+    lease: 5n,
+  });
+  const shard: ResponseHeader = { clusterId: 1n, memberId: 1n, revision: 20, raftTerm: 1 };
+  const kvs = [kv(4, 2), kv(9, 2)];
+  const expected = [
+    { ...kv(104, 302), modRevision: 112 },
+    { ...kv(109, 2), modRevision: 112 },
+  ];
+
+  const range = RangeResponse.encode({ header: shard, kvs, count: 2 });
+  const [first, second] = expected;
+  assert.deepEqual(plain(RangeResponse.decode(rewriteRange(range, field, offsets)).kvs), plain(expected));
+  const part = RangePart.of(range, offsets, 0);
+  const merge = new RangeMerge(false, 0);
+  merge.add(part);
+  merge.take(2);
+  const merged = merge.finish(field, { allocate: (length) => Buffer.alloc(length), release() {} });
+  assert.deepEqual(plain(RangeResponse.decode(merged).kvs), plain(expected));
+
+  const put = PutResponse.encode({ header: shard, prevKv: kvs[0] });
+  assert.deepEqual(plain(PutResponse.decode(rewritePut(put, field, offsets)).prevKv), plain(first));
+  const deleted = DeleteRangeResponse.encode({ header: shard, deleted: 2, prevKvs: kvs });
+  const rewritten = DeleteRangeResponse.decode(rewriteDeleteRange(deleted, field, offsets));
+  assert.deepEqual(plain(rewritten.prevKvs), plain(expected));
+  const txn = TxnResponse.encode({
+    header: shard,
+    succeeded: true,
+    responses: [{ kind: "range", response: { kvs: [kvs[1]], count: 1 } }],
+  });
+  const [op] = TxnResponse.decode(rewriteTxn(txn, field, offsets, inner)).responses;
+  assert.ok(op.kind === "range");
+  assert.deepEqual(plain(op.response.kvs), plain([second]));
+
+  // A version without a create revision cannot be mapped, so the response is refused.
+  const odd = RangeResponse.encode({ kvs: [{ ...kv(0, 2) }] });
+  assert.throws(() => rewriteRange(odd, field, offsets), /version comes before its create revision/);
+});
