@@ -65,6 +65,11 @@ export interface PlacementState {
   mover: number;
   /** Position of the newest valid change; 0 before the first. */
   position: number;
+  /**
+   * The store's revision at the newest `done`, after its entry's seals; 0 before the first. From there on, until the next
+   * plan, no shard holds keys of other shards: the mover has deleted what was left, and the entry has sealed that.
+   */
+  cleanFrom: number;
   /** Moves that no compaction has passed, in order of revision. */
   moves: Move[];
   twins: TwinTable;
@@ -80,6 +85,7 @@ export const firstPlacement = (map: string, shards: readonly PlanShard[]): Place
   plan: undefined,
   mover: 0,
   position: 0,
+  cleanFrom: 0,
   moves: [],
   twins: new TwinTable(),
   offsets: new OffsetTable(),
@@ -139,7 +145,7 @@ export class Placement {
       case "move":
         return this.applyMove(change, revision + 1);
       case "done":
-        return this.applyDone(change.plan);
+        return this.applyDone(change.plan, revision);
       case "turn back":
         return this.applyTurnBack(change.plan);
     }
@@ -243,7 +249,7 @@ export class Placement {
     return { added: [], takesRevision: true };
   }
 
-  private applyDone(number: number): Effect | undefined {
+  private applyDone(number: number, revision: number): Effect | undefined {
     const { state } = this;
     const { plan } = state;
     if (plan === undefined || plan.number !== number || !this.isSwept) return undefined;
@@ -252,6 +258,7 @@ export class Placement {
     const others = state.earlier.filter((map) => map !== reached && map !== left);
     state.earlier = [...others, left].slice(-MAX_EARLIER_MAPS);
     state.plan = undefined;
+    state.cleanFrom = revision;
     return NO_EFFECT;
   }
 

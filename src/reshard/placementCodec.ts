@@ -24,6 +24,7 @@ interface PlacementJson {
   };
   mover: number;
   position: number;
+  cleanFrom: number;
   moves: {
     revision: number;
     freeze: number;
@@ -71,6 +72,7 @@ export function encodePlacement(state: Readonly<PlacementState>): string {
     }),
     mover: state.mover,
     position: state.position,
+    cleanFrom: state.cleanFrom,
     moves: state.moves.map((move) => ({
       revision: move.revision,
       freeze: move.freeze,
@@ -98,6 +100,7 @@ export function decodePlacement(text: string): PlacementState {
     plan: planOf(json),
     mover: json.mover,
     position: json.position,
+    cleanFrom: json.cleanFrom,
     moves: json.moves.map(
       (move): Move => ({
         revision: move.revision,

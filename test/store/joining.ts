@@ -43,21 +43,8 @@ export class Joining {
     const config = configOver(endpoints, more);
     const store = await openStore(config, log, AbortSignal.abort());
     const closers = new Closers();
-    const { router } = store;
-    const { locator } = store.timeline;
-    // Places keys by the log.
-    const placed = {
-      ...store,
-      router: {
-        shardCount: router.shardCount,
-        shardOf: (key: Uint8Array) => locator.shardOf(key),
-        shardsOf: (key: Uint8Array, end: Uint8Array) => locator.shardsOf({ key, end }),
-        homeOf: (lease: bigint) => router.homeOf(lease),
-        explain: router.explain.bind(router),
-      },
-    };
     const settings = new Settings(config);
-    const proxy = await serveStore(placed, settings, log, closers, { connectionHandles: 100 });
+    const proxy = await serveStore(store, settings, log, closers, { connectionHandles: 100 });
     return new Joining(config, store, proxy, new EtcdClient(proxy.addresses[0]));
   }
 

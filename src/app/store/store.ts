@@ -1,8 +1,8 @@
 import { setTimeout } from "node:timers/promises";
 import type { Config } from "../../config/types.js";
 import type { Log } from "../../ops/log.js";
+import { LocatorRouter } from "../../reshard/locatorRouter.js";
 import { neededShards } from "../../reshard/neededShards.js";
-import type { Explain } from "../../routing/create.js";
 import type { Router } from "../../routing/router.js";
 import type { GenKey } from "../../services/kv.js";
 import type { Backend } from "../../services/maintenance.js";
@@ -34,7 +34,8 @@ import { placeOfJoining } from "./places.js";
 
 /** The backends of a proxy and their timeline, for the services. */
 export interface Store {
-  readonly router: Router & Explain;
+  /** Follows the placement. */
+  readonly router: Router;
   readonly clients: ShardSet<ShardClient>;
   /** The timeline host: one of `clients`, or a separate cluster. */
   readonly host: ShardClient;
@@ -70,7 +71,7 @@ const RETRY_MS = 1_000;
 export async function openStore(config: Config, log: Log, signal?: AbortSignal): Promise<Store> {
   let marked: MarkedStore | undefined;
   const connections = await connect(config, log, (shards) => genesis(shards, marked?.id));
-  const { clients, host, router, timeline, backends, mapId, users } = connections;
+  const { clients, host, timeline, backends, mapId, users } = connections;
   let pruner: Pruner | undefined;
   let grants: GenGrants | undefined;
   const close = () => {
@@ -98,7 +99,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
       await grants.start();
     }
     return {
-      router,
+      router: new LocatorRouter(timeline, connections.router),
       clients,
       host,
       shards,
