@@ -1,5 +1,5 @@
 // Indices below are in range by construction; `!` keeps the hot loop free of checks.
-import { ResponseHeader } from "./generated/codecs.js";
+import { type KeyValue, ResponseHeader } from "./generated/codecs.js";
 import * as tags from "./generated/tags.js";
 import { type Patches, patches, patchKeyValue, type ToRevision } from "./patch.js";
 import { Reader } from "./reader.js";
@@ -153,6 +153,13 @@ export function rewriteTxn(
 /** Replaces the header of any response. */
 export function replaceHeader(response: Uint8Array, header: Uint8Array): Uint8Array {
   return rewrite(response, header, patchOther, identity);
+}
+
+/** Translates the revisions and the version of a decoded key in place. */
+export function translateKey(kv: KeyValue, map: ToRevision): void {
+  if (map.versionOffset !== undefined && kv.version > 0) kv.version += map.versionOffset(kv.createRevision);
+  kv.createRevision = map(kv.createRevision);
+  kv.modRevision = map(kv.modRevision);
 }
 
 /** Whether a TxnResponse has a write, at any depth: a put, or a deletion of at least one key. */

@@ -80,6 +80,10 @@ export class PlainView implements TimelineView {
     return this.order[revision - 2] === shard ? this.cutAt(revision, shard) : undefined;
   }
 
+  shardRevisionsOf(revision: number, shard: number): number[] {
+    return this.toShardRevision(revision, shard) === undefined ? [] : [this.cutAt(revision, shard)];
+  }
+
   readRevision(shard: number, shardRevision: number): number {
     let revision = this.head;
     while (this.cutAt(revision, shard) > shardRevision) revision--;

@@ -208,7 +208,7 @@ export async function outcome<T>(promise: Promise<T>): Promise<T | StatusError> 
 }
 
 /** A response without what differs between clusters: cluster id, member id and Raft term. Bytes as text. */
-function comparable(answer: unknown): unknown {
+export function comparable(answer: unknown): unknown {
   if (answer instanceof StatusError) return { code: answer.code, message: answer.message };
   return strip(answer);
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { firstPlacement } from "../../src/reshard/placement.js";
 import type { Call } from "../../src/rpc/call.js";
 import { createContext, type KvContext } from "../../src/services/kv/context.js";
 import { visible } from "../../src/services/kv/keyspace.js";
@@ -45,6 +46,8 @@ class LivingWorld {
     this.applied = world.shards.map((_, shard) => this.view.cut(shard));
     const timeline = {
       view: this.view,
+      placementPosition: 0,
+      placement: firstPlacement("", []),
       isSealed: (shard: number, revision: number) => revision <= this.view.cut(shard),
       seal: async (shard: number, revision: number) => {
         this.happen();
@@ -144,7 +147,7 @@ const CALL = {
 
 function run(living: LivingWorld, request: RangeRequest): Promise<Uint8Array> {
   const shards = living.context.shards.entries().map(([shard]) => shard);
-  return scan(living.context, { call: CALL, request, range: visible(request)!, shards });
+  return scan(living.context, { call: CALL, request, range: visible(request)!, shards, position: 0 });
 }
 
 const shown = ({ kvs, more, count }: RangeResponse) => ({

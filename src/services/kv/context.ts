@@ -7,6 +7,7 @@ import type { ToRevision } from "../../wire/rewrite.js";
 import type { Identity } from "../identity.js";
 import { Gen, type GenKey } from "./gen.js";
 import type { KvLimits } from "./limits.js";
+import { Places } from "./places.js";
 import { PointReads } from "./pointReads.js";
 import { RecentWrites } from "./recentWrites.js";
 import { ShardProbes } from "./shardProbes.js";
@@ -54,29 +55,39 @@ export interface KvContext extends Omit<KvDeps, "gen"> {
   /** What all writes compare. */
   readonly gen: Gen;
   shardAt(index: number): Shard;
-  /** Turns sealed revisions of a shard into revisions. */
+  /** Turns sealed revisions of a shard into revisions, and the versions of its keys into those that clients see. */
   revisionsOf(shard: number): ToRevision;
+  readonly places: Places;
   pointReadsOf(shard: number): PointReads;
   readonly probes: ShardProbes;
   readonly recentWrites: RecentWrites;
 }
 
 export function createContext(deps: KvDeps): KvContext {
-  const { timeline, shards } = deps;
+  const { timeline, shards, limits } = deps;
+  const places = new Places(timeline, limits);
   const toRevision = shards.map(
     (_, shard): ToRevision =>
       (revision) =>
         timeline.toRevision(shard, revision),
   );
+  const withVersions = shards.map((_, shard) => withVersionsOf(timeline, shard));
   const pointReads = shards.map((shard) => new PointReads(shard, deps));
   const shardAt = (index: number) => shards.at(index);
   return {
     ...deps,
     gen: new Gen(deps.gen, timeline),
     shardAt,
-    revisionsOf: (shard) => toRevision.at(shard),
+    revisionsOf: (shard) => (places.hasImports(shard) ? withVersions : toRevision).at(shard),
+    places,
     pointReadsOf: (shard) => pointReads.at(shard),
     probes: new ShardProbes(timeline, shardAt),
     recentWrites: new RecentWrites(),
   };
+}
+
+function withVersionsOf(timeline: Timeline, shard: number): ToRevision {
+  return Object.assign((revision: number) => timeline.toRevision(shard, revision), {
+    versionOffset: (created: number) => timeline.versionOffset(shard, created),
+  });
 }

@@ -2,11 +2,11 @@ import { mayCarryOut } from "../../auth/permission.js";
 import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
 import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
-import { StatusError } from "../../status/error.js";
+import { Code, StatusError } from "../../status/error.js";
 import type { Sealed } from "../../timeline/view.js";
 import type { KeyRange } from "../../wire/keyRange.js";
-import { DeleteRangeRequest, DeleteRangeResponse } from "../../wire/messages.js";
-import { deletedCount, rewriteDeleteRange } from "../../wire/rewrite.js";
+import { DeleteRangeRequest, DeleteRangeResponse, TxnRequest, TxnResponse } from "../../wire/messages.js";
+import { deletedCount, rewriteDeleteRange, translateKey } from "../../wire/rewrite.js";
 import { answer, answerAsync, attempt, unsealedWrite } from "./calls.js";
 import { checkDeleteRange, checkSize, checkSpace } from "./check.js";
 import type { KvContext } from "./context.js";
@@ -60,10 +60,18 @@ async function nothingDeleted(
 }
 
 function carryOut(context: KvContext, call: Call, deletion: Deletion, number: number, reply: Reply): void {
-  const { timeline, identity, router } = context;
+  const { timeline, identity, router, places } = context;
+  const { range } = deletion;
+  if (places.isFrozen(range)) {
+    places.whenThawed(call, range, (error) => {
+      if (error !== undefined) reply(error);
+      else attempt(reply, () => carryOut(context, call, deletion, number, reply));
+    });
+    return;
+  }
   // Before the shard is chosen.
   const position = timeline.placementPosition;
-  const [shard, ...others] = shardsOfRange(router, deletion.range);
+  const [shard, ...others] = shardsOfRange(router, range);
   if (shard === undefined) {
     answerAsync(reply, () => nothingDeleted(context, call, deletion.request));
     return;
@@ -80,12 +88,16 @@ function carryOut(context: KvContext, call: Call, deletion: Deletion, number: nu
       const written = deletedCount(response) > 0;
       const labelled: Sealed = (unsealed) => {
         if (unsealed !== undefined) return reply(written ? unsealedWrite(unsealed) : unsealed);
-        answer(reply, () => {
-          const header = written
-            ? timeline.toRevision(shard, revision)
-            : timeline.readRevision(shard, revision);
-          return rewriteDeleteRange(response, identity.header(header), context.revisionsOf(shard));
-        });
+        const header = written
+          ? timeline.toRevision(shard, revision)
+          : timeline.readRevision(shard, revision);
+        if (!written && !places.mayAnswer(position, range, shard, revision, header)) {
+          carryOut(context, call, deletion, number + 1, reply);
+          return;
+        }
+        answer(reply, () =>
+          rewriteDeleteRange(response, identity.header(header), context.revisionsOf(shard)),
+        );
       };
       if (written) timeline.whenSealed(shard, revision, true, labelled);
       else timeline.whenRead(shard, revision, timeline.beginRead(shard), labelled);
@@ -124,9 +136,10 @@ interface Done {
 type Outcome = Done | { readonly shard: Shard; readonly error: unknown };
 
 async function deleteOnShards(context: KvContext, call: Call, deletion: Deletion): Promise<Uint8Array> {
-  const { timeline, router } = context;
+  const { timeline, router, places } = context;
   const done: Done[] = [];
   for (let number = 1, isDone = false; !isDone; number++) {
+    while (places.isFrozen(deletion.range)) await places.untilThawed(call, deletion.range);
     // Before the shards are chosen.
     const position = timeline.placementPosition;
     const shards = shardsOfRange(router, deletion.range);
@@ -135,7 +148,9 @@ async function deleteOnShards(context: KvContext, call: Call, deletion: Deletion
         const shard = context.shardAt(index);
         try {
           const write = writeOf(deletion, index, position, number);
-          return { shard, part: await deletePart(context, call, write) };
+          const isShared = places.calmFrom > timeline.head;
+          const deletePart = isShared ? deleteOwnPart : deleteWholePart;
+          return { shard, part: await deletePart(context, call, deletion, write) };
         } catch (error) {
           return { shard, error };
         }
@@ -157,23 +172,67 @@ async function deleteOnShards(context: KvContext, call: Call, deletion: Deletion
   return Buffer.concat([header, DeleteRangeResponse.encode({ deleted, prevKvs })]);
 }
 
-async function deletePart(context: KvContext, call: Call, write: Write): Promise<Part> {
-  const { timeline } = context;
+/** Deletes the range on a shard that holds no keys of other shards. */
+async function deleteWholePart(
+  context: KvContext,
+  call: Call,
+  _deletion: Deletion,
+  write: Write,
+): Promise<Part> {
   const { shard } = write;
   const { response: bytes, shardRevision } = await sendWriteAsync(context, call, write);
   const response = DeleteRangeResponse.decode(bytes);
-  const written = response.deleted > 0;
+  const revision = await sealedPart(context, shard, shardRevision, response.deleted);
+  const map = context.revisionsOf(shard);
+  for (const kv of response.prevKvs) translateKey(kv, map);
+  return { response, revision };
+}
+
+/**
+ * Deletes the range on a shard that may also hold keys of other shards: copies, or what a move has left. They are deleted too,
+ * which their shards do not notice. The response leaves them out.
+ */
+async function deleteOwnPart(
+  context: KvContext,
+  call: Call,
+  { request, range }: Deletion,
+  write: Write,
+): Promise<Part> {
+  const { shard } = write;
+  const { places } = context;
+  const keys = { ...range, keysOnly: !request.prevKv };
+  const payload = TxnRequest.encode({
+    success: [
+      { kind: "range", request: keys },
+      { kind: "deleteRange", request: range },
+    ],
+  });
+  const sent = await sendWriteAsync(context, call, { ...write, kind: "txn", payload });
+  const [read] = TxnResponse.decode(sent.response).responses;
+  if (read?.kind !== "range") throw new StatusError(Code.INTERNAL, "etcd-braid: a deletion without its keys");
+  const { shardRevision } = sent;
+  const { kvs } = read.response;
+  const revision = await sealedPart(context, shard, shardRevision, kvs.length);
+  const own = kvs.filter(({ key }) => places.counts(key, shard, shardRevision, revision));
+  const map = context.revisionsOf(shard);
+  for (const kv of own) translateKey(kv, map);
+  const prevKvs = request.prevKv ? own : [];
+  return { response: { deleted: own.length, prevKvs }, revision: own.length > 0 ? revision : 0 };
+}
+
+/** Seals a deletion. Resolves to its revision, or to 0 if it deleted nothing. */
+async function sealedPart(
+  { timeline }: KvContext,
+  shard: number,
+  shardRevision: number,
+  deleted: number,
+): Promise<number> {
   try {
-    await timeline.seal(shard, shardRevision, written);
+    await timeline.seal(shard, shardRevision, deleted > 0);
   } catch (reason) {
-    throw new UnsealedDelete(response.deleted, StatusError.from(reason));
+    throw new UnsealedDelete(deleted, StatusError.from(reason));
   }
-  const toRevision = context.revisionsOf(shard);
-  for (const kv of response.prevKvs) {
-    kv.createRevision = toRevision(kv.createRevision);
-    kv.modRevision = toRevision(kv.modRevision);
-  }
-  return { response, revision: written ? toRevision(shardRevision) : 0 };
+  return deleted > 0 ? timeline.toRevision(shard, shardRevision) : 0;
 }
 
 /** The shard has deleted keys, but the deletion is not sealed yet. */

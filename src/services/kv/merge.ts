@@ -48,6 +48,12 @@ export function mergeParts(request: RangeRequest, parts: readonly RangeResponse[
   return { kvs, more, count };
 }
 
+/** Sorts keys into the order of the response, in place. */
+export function sortForRange(kvs: KeyValue[], request: RangeRequest): void {
+  kvs.sort(byKey);
+  sortKvs(kvs, effectiveOrder(request), request.sortTarget);
+}
+
 /** Sorts keys that are in key order, in place. Ties stay in key order, also in descending order. */
 function sortKvs(kvs: KeyValue[], order: number, target: number): void {
   if (order === SortOrder.NONE || (order === SortOrder.ASCEND && target === SortTarget.KEY)) return;
@@ -68,7 +74,7 @@ const COMPARATORS: Record<number, (a: KeyValue, b: KeyValue) => number> = {
 };
 
 /** True when etcd stops reading after limit + 1 keys. */
-function readsInKeyOrder(request: RangeRequest): boolean {
+export function readsInKeyOrder(request: RangeRequest): boolean {
   return request.sortOrder === SortOrder.NONE && !hasBounds(request);
 }
 

@@ -43,8 +43,16 @@ class Put {
   }
 
   private write(payload: Uint8Array, request: PutRequest): void {
-    const { router, timeline } = this.context;
+    const { router, timeline, places } = this.context;
     const { key, lease, prevKv } = request;
+    const range = { key, rangeEnd: KEY_ALONE };
+    if (places.isFrozen(range)) {
+      places.whenThawed(this.call, range, (error) => {
+        if (error !== undefined) this.reply(error);
+        else attempt(this.reply, () => this.write(payload, request));
+      });
+      return;
+    }
     // Before the shard is chosen.
     const position = timeline.placementPosition;
     this.shard = router.shardOf(key);
@@ -56,7 +64,7 @@ class Put {
       payload,
       leases: lease === 0n ? NO_LEASES : [lease],
       shardJudgesLeases: false,
-      previous: prevKv ? { key, rangeEnd: KEY_ALONE } : undefined,
+      previous: prevKv ? range : undefined,
     };
     sendWrite(this.context, this.call, write, (error, response, shardRevision) => {
       if (error === undefined) this.written(response, shardRevision);

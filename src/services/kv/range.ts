@@ -9,6 +9,7 @@ import { peekRevision, rewriteRange } from "../../wire/rewrite.js";
 import { after, answer, answerAsync, ask, attempt, type CallKind, callOptions } from "./calls.js";
 import { checkRange } from "./check.js";
 import type { KvContext } from "./context.js";
+import { needsHolders } from "./holders.js";
 import { visible } from "./keyspace.js";
 import { isScan, scan } from "./scan.js";
 import { atHead, readSnapshot } from "./snapshot.js";
@@ -16,26 +17,41 @@ import { checkReadable, hasBounds, rangeHorizon, readAt, translateRange } from "
 
 /** KV.Range. It goes to the shard that its keys are on, or is answered from a snapshot of several shards. */
 export function rangeHandler(context: KvContext): UnaryHandler {
-  const { router } = context;
   return (call, bytes, reply) =>
     attempt(reply, () => {
       const request = RangeRequest.decode(bytes);
       checkRange(request);
       const range = visible(request);
-      if (range === undefined) return answerAsync(reply, () => rangeOverShards(context, call, request, []));
-      if (range.rangeEnd.length === 0) {
-        return new ShardRange(context, call, request, bytes, range, router.shardOf(range.key), reply).begin();
-      }
-      const shards = router.shardsOf(range.key, range.rangeEnd);
-      const only = shards.length === 1 ? shards[0] : undefined;
-      if (only !== undefined) {
-        return new ShardRange(context, call, request, bytes, range, only, reply).begin();
-      }
-      if (shards.length > 1 && isScan(request)) {
-        return answerAsync(reply, () => scan(context, { call, request, range, shards }));
-      }
-      answerAsync(reply, () => rangeOverShards(context, call, request, shards));
+      if (range === undefined) answerAsync(reply, () => rangeOverShards(context, call, request, []));
+      else route(context, call, request, bytes, range, reply);
     });
+}
+
+/** Chooses the shards for a Range. `range` is its visible part. */
+function route(
+  context: KvContext,
+  call: Call,
+  request: RangeRequest,
+  bytes: Uint8Array,
+  range: KeyRange,
+  reply: Reply,
+): void {
+  const { router, places } = context;
+  const { position } = places;
+  if (range.rangeEnd.length === 0) {
+    const shard = router.shardOf(range.key);
+    new ShardRange(context, call, request, bytes, range, shard, position, reply).begin();
+    return;
+  }
+  const shards = router.shardsOf(range.key, range.rangeEnd);
+  const only = shards.length === 1 ? shards[0] : undefined;
+  if (only !== undefined) {
+    new ShardRange(context, call, request, bytes, range, only, position, reply).begin();
+  } else if (shards.length > 1 && isScan(request)) {
+    answerAsync(reply, () => scan(context, { call, request, range, shards, position }));
+  } else {
+    answerAsync(reply, () => rangeOverShards(context, call, request, shards));
+  }
 }
 
 /** One call of KV.Range on one shard. Each step replies, or leads to the next one. */
@@ -49,6 +65,8 @@ class ShardRange {
     /** The part of the range that clients can see. The request itself when that is all of it. */
     private readonly range: KeyRange,
     private readonly shard: number,
+    /** `Places.position` when the shard was chosen. */
+    private readonly position: number,
     private readonly reply: Reply,
   ) {}
 
@@ -65,8 +83,31 @@ class ShardRange {
   }
 
   private send(): void {
-    const { context, request, range } = this;
-    checkReadable(request.revision, context.timeline);
+    const { context, call, request, range } = this;
+    const { timeline, places } = context;
+    checkReadable(request.revision, timeline);
+    if (places.position !== this.position) {
+      this.routeAgain();
+      return;
+    }
+    // A linearizable read of the newest state goes to the shard that holds the range now.
+    const at =
+      request.revision > 0
+        ? request.revision
+        : request.serializable
+          ? timeline.head
+          : Number.POSITIVE_INFINITY;
+    if (needsHolders(context, request, range, at)) {
+      answerAsync(this.reply, () => rangeOverShards(context, call, request, [this.shard]));
+      return;
+    }
+    if (at === Number.POSITIVE_INFINITY && places.isFrozen(range)) {
+      places.whenThawed(call, range, (error) => {
+        if (error !== undefined) this.reply(error);
+        else attempt(this.reply, () => this.routeAgain());
+      });
+      return;
+    }
     const verbatim =
       range === request && request.rangeEnd !== GIVEN_EMPTY && request.revision <= 0 && !hasBounds(request);
     const payload = verbatim ? this.bytes : this.encode(0);
@@ -74,6 +115,11 @@ class ShardRange {
     // Not for a negative revision: it means the newest one in a Range, but not in a transaction.
     else if (range.rangeEnd.length === 0 && request.revision === 0) this.readPoint(payload);
     else this.readNewest(payload);
+  }
+
+  private routeAgain(): void {
+    const { context, call, request, bytes, range, reply } = this;
+    route(context, call, request, bytes, range, reply);
   }
 
   private readPoint(payload: Uint8Array): void {
@@ -123,8 +169,8 @@ class ShardRange {
   }
 
   private readLinearizably(): void {
-    const request = { ...this.request, serializable: false };
-    new ShardRange(this.context, this.call, request, this.bytes, this.range, this.shard, this.reply).send();
+    const { context, call, bytes, range, reply } = this;
+    route(context, call, { ...this.request, serializable: false }, bytes, range, reply);
   }
 
   /**
@@ -159,13 +205,32 @@ class ShardRange {
     release(response);
   }
 
-  /** Replies with the RangeResponse between `from` and `to` of `response`. */
+  /** Replies with the RangeResponse between `from` and `to` of `response`, unless its keys have moved meanwhile. */
   private answer(shardRevision: number, response: Uint8Array, from: number, to: number): void {
     const { context, shard } = this;
+    const revision = context.timeline.readRevision(shard, shardRevision);
+    if (!this.isValid(shardRevision, revision)) {
+      attempt(this.reply, () => this.readAgain());
+      return;
+    }
     answer(this.reply, () => {
-      const header = context.identity.header(context.timeline.readRevision(shard, shardRevision));
+      const header = context.identity.header(revision);
       return rewriteRange(response, header, context.revisionsOf(shard), lendUntilSent, from, to);
     });
+  }
+
+  /** True when the shard's state at `shardRevision` is that of the range at `revision`. */
+  private isValid(shardRevision: number, revision: number): boolean {
+    const { places } = this.context;
+    if (this.position !== places.position)
+      return places.mayAnswer(this.position, this.range, this.shard, shardRevision, revision);
+    // A lagging member may have answered from a state before the keys were moved.
+    return !this.request.serializable || revision >= places.calmFrom;
+  }
+
+  private readAgain(): void {
+    if (this.position === this.context.places.position) this.readLinearizably();
+    else this.routeAgain();
   }
 }
 
@@ -176,14 +241,16 @@ async function rangeOverShards(
   request: RangeRequest,
   shards: readonly number[],
 ): Promise<Uint8Array> {
-  const { timeline, identity } = context;
+  const { timeline, identity, places } = context;
   // An empty range concerns no shard, so one has to judge the client explicitly.
   if (shards.length === 0 && call.caller !== undefined) await mayRead(context.shards.first, call, request);
   const local = request.serializable && rangeHorizon(request) <= timeline.head;
   return atHead(context, call, local, request.revision > 0 ? [] : shards, async (head) => {
     checkReadable(request.revision, timeline);
-    const at = request.revision > 0 ? request.revision : head;
-    const response = await readSnapshot(context, call, request, at, head);
-    return Buffer.concat([identity.header(head), RangeResponse.encode(response)]);
+    // A serializable read does not wait for keys that move.
+    const newest = local ? places.decided([request], head) : head;
+    const at = request.revision > 0 ? request.revision : newest;
+    const response = await readSnapshot(context, call, request, at, newest);
+    return Buffer.concat([identity.header(newest), RangeResponse.encode(response)]);
   });
 }

@@ -2,14 +2,16 @@ import type { Call } from "../../rpc/call.js";
 import { FOLDED, folded } from "../../timeline/logEnds.js";
 import { lendUntilSent, release } from "../../turn/buffers.js";
 import type { KeyRange } from "../../wire/keyRange.js";
-import { RangeRequest, SortOrder, SortTarget } from "../../wire/messages.js";
+import { RangeRequest, RangeResponse, SortOrder, SortTarget } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { type Memory, RangeMerge } from "../../wire/rangeMerge.js";
 import { RangePart } from "../../wire/rangePart.js";
 import { peekRevision } from "../../wire/rewrite.js";
 import { askAsync, callOptions } from "./calls.js";
 import type { KvContext } from "./context.js";
-import { atHead, readPart, SnapshotGone } from "./snapshot.js";
+import { needsHolders } from "./holders.js";
+import { SnapshotGone } from "./shardReads.js";
+import { atHead, readPart, readSnapshot } from "./snapshot.js";
 import { checkReadable, hasBounds, rangeHorizon } from "./translate.js";
 
 /** A limit below this goes to every shard. Reading too many keys costs less than a second request. */
@@ -25,6 +27,8 @@ export interface Scan {
   readonly range: KeyRange;
   /** At least two. */
   readonly shards: readonly number[];
+  /** `Places.position` when they were chosen. */
+  readonly position: number;
 }
 
 /** One shard's response to a part of a scan. */
@@ -40,18 +44,25 @@ export function isScan(request: RangeRequest): boolean {
 
 /** Answers a Range over several shards for which `isScan` holds. Merges the encoded responses of the shards. */
 export async function scan(context: KvContext, scan: Scan): Promise<Uint8Array> {
-  const { timeline, identity } = context;
-  const { request, call, shards } = scan;
+  const { timeline, identity, places } = context;
+  const { request, call, range, shards, position } = scan;
   const known = rangeHorizon(request) <= timeline.head;
-  if (request.revision > 0 && known) return scanPast(context, scan);
-  if (rangeHorizon(request) === 0 && !request.serializable && !context.recentWrites.any) {
+  const isMoved = (at: number) => places.position !== position || needsHolders(context, request, range, at);
+  if (request.revision > 0 && known && !isMoved(request.revision)) return scanPast(context, scan);
+  const isNewest = rangeHorizon(request) === 0 && !request.serializable;
+  if (isNewest && !context.recentWrites.any && !isMoved(timeline.head)) {
     const response = await scanNewest(context, scan);
     if (response !== undefined) return response;
   }
   const local = request.serializable && known;
   return atHead(context, call, local, request.revision > 0 ? [] : shards, async (head) => {
     checkReadable(request.revision, timeline);
-    const at = request.revision > 0 ? request.revision : head;
+    const newest = local ? places.decided([range], head) : head;
+    const at = request.revision > 0 ? request.revision : newest;
+    if (isMoved(at)) {
+      const response = await readSnapshot(context, call, request, at, newest);
+      return Buffer.concat([identity.header(newest), RangeResponse.encode(response)]);
+    }
     const parts = await readAll(context, scan, at, at === head);
     const merge = await mergeAll(context, scan, at, at === head, parts);
     return merge.finish(identity.header(head), MEMORY);
@@ -75,14 +86,14 @@ async function scanPast(context: KvContext, scan: Scan): Promise<Uint8Array> {
 /**
  * Reads the newest state without reading the timeline's end first: each shard reads its own newest state, as for a range
  * on one shard. Without concurrent writes these states meet at one revision. A shard that is behind the others is read
- * again. Resolves to undefined when the state was compacted meanwhile.
+ * again. Resolves to undefined when the state was compacted meanwhile, or keys have moved.
  *
  * The revision covers every write that was answered before the call, because each shard's state and the log's end, which
  * is read at the same time, do. It is not after the end of the call, because all of it is sealed.
  */
 async function scanNewest(context: KvContext, scan: Scan): Promise<Uint8Array | undefined> {
-  const { timeline, identity, probes, recentWrites, limits } = context;
-  const { call, shards } = scan;
+  const { timeline, identity, places, probes, recentWrites, limits } = context;
+  const { call, shards, position } = scan;
   const begun = performance.now();
   const bytes = RangeRequest.encode({ ...partOf(scan), revision: 0, serializable: false });
   const options = callOptions(call, "read", limits);
@@ -98,6 +109,7 @@ async function scanNewest(context: KvContext, scan: Scan): Promise<Uint8Array | 
     await Promise.all(reads.map(({ shard, revision }) => timeline.seal(shard, revision, false)));
   }
   if (end !== FOLDED) await folded(end);
+  if (places.position !== position) return undefined;
   for (const shard of shards) probes.sealed(shard, begun);
   // Each shard's state holds from its oldest to its newest revision.
   const states = reads.map(({ shard, response, revision }) => ({

@@ -1,25 +1,20 @@
 import type { Call } from "../../rpc/call.js";
 import { etcd } from "../../status/etcd.js";
-import { RangeRequest, RangeResponse } from "../../wire/messages.js";
+import { type RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { PROBE } from "../../wire/probe.js";
-import { peekRevision, type ToRevision } from "../../wire/rewrite.js";
+import { peekRevision, type ToRevision, translateKey } from "../../wire/rewrite.js";
 import { askAsync, callOptions } from "./calls.js";
 import type { KvContext } from "./context.js";
+import { needsHolders, readHolders } from "./holders.js";
 import { visible } from "./keyspace.js";
 import { mergeParts, partRequest } from "./merge.js";
+import { readShard, SnapshotGone } from "./shardReads.js";
 import { readAt, translateRange } from "./translate.js";
 import type { ReadBudget } from "./txnReads.js";
 
 /** Attempts to read a snapshot before it is compacted. */
 const MAX_ATTEMPTS = 5;
-
-/** The state at the requested revision was compacted, at least on this shard. */
-export class SnapshotGone extends Error {
-  constructor(readonly shard: number) {
-    super();
-  }
-}
 
 /**
  * Runs `read` with a revision that is the head at some moment during the call. For a `serializable` read it is the head
@@ -62,6 +57,7 @@ async function bringUpToDate(context: KvContext, call: Call, shard: number): Pro
 /**
  * Reads a Range as of the sealed revision `at`, over all shards that it concerns. The response has no header. `head` is
  * what `atHead` passed: a read of it that fails as compacted may succeed at another head. `budget` bounds what is read.
+ * Waits while keys of the range move and their state at `at` is not decided.
  */
 export async function readSnapshot(
   context: KvContext,
@@ -73,6 +69,9 @@ export async function readSnapshot(
 ): Promise<RangeResponse> {
   const range = visible(request);
   if (range === undefined) return mergeParts(request, []);
+  if (needsHolders(context, request, range, at)) {
+    return readHolders(context, call, request, range, at, at === head, budget);
+  }
   const { key, rangeEnd } = range;
   const part: RangeRequest = { ...partRequest(request), key, rangeEnd };
   const parts = await Promise.all(
@@ -87,10 +86,7 @@ export async function readSnapshot(
   );
 }
 
-/**
- * One shard's response to `part` as of revision `at`, in the shard's own revisions. Any member may answer, because the
- * state at a revision never changes. Rejects with `SnapshotGone` when that state was compacted and `retryable` is true.
- */
+/** One shard's response to `part` as of revision `at`, in the shard's own revisions; see `readShard`. */
 export async function readPart(
   context: KvContext,
   call: Call,
@@ -99,31 +95,14 @@ export async function readPart(
   shard: number,
   retryable: boolean,
 ): Promise<Uint8Array> {
-  const { timeline, limits } = context;
-  const target = context.shardAt(shard);
+  const { timeline } = context;
   const request = translateRange(part, readAt(at, timeline, shard), timeline, shard);
-  const read = (serializable: boolean) => {
-    const bytes = RangeRequest.encode({ ...request, serializable });
-    const options = callOptions(call, serializable ? "stale read" : "read", limits);
-    return askAsync(call, target, KV.Range, bytes, options);
-  };
-  try {
-    return await read(true).catch((reason) => {
-      // The member lags behind the cut. A linearizable read waits until it has caught up.
-      if (!etcd.futureRevision.is(reason)) throw reason;
-      return read(false);
-    });
-  } catch (reason) {
-    throw retryable && etcd.compacted.is(reason) ? new SnapshotGone(shard) : reason;
-  }
+  return readShard(context, call, request, shard, retryable);
 }
 
-/** A shard's response, with revisions translated. */
+/** A shard's response, with revisions and versions translated. */
 function decodePart(response: Uint8Array, toRevision: ToRevision): RangeResponse {
   const answer = RangeResponse.decode(response);
-  for (const kv of answer.kvs) {
-    kv.createRevision = toRevision(kv.createRevision);
-    kv.modRevision = toRevision(kv.modRevision);
-  }
+  for (const kv of answer.kvs) translateKey(kv, toRevision);
   return answer;
 }

@@ -16,7 +16,7 @@ import { checkRevisionInTxn, holds } from "./evaluate.js";
 import { atHead, readSnapshot } from "./snapshot.js";
 import { txnHorizon } from "./translate.js";
 import { manyReads, ReadBudget } from "./txnReads.js";
-import type { TxnShape } from "./txnShape.js";
+import { rangesOf, type TxnShape } from "./txnShape.js";
 
 /** The branch that a transaction's compares have chosen, with the branches of nested transactions. */
 interface Path {
@@ -36,13 +36,15 @@ export async function txnOnSnapshot(
   request: TxnRequest,
   { serializable, shards }: Pick<TxnShape, "serializable" | "shards">,
 ): Promise<Uint8Array> {
-  const { timeline, identity } = context;
+  const { timeline, identity, places } = context;
   if (call.caller !== undefined) {
     // As in etcd, both branches need permission. Each shard that is read also judges its part.
     await mayCarryOut(context.shards.first, call, request.compare, request.success, request.failure);
   }
   const local = serializable && txnHorizon(request) <= timeline.head;
-  return atHead(context, call, local, shards, async (head) => {
+  return atHead(context, call, local, shards, async (newest) => {
+    // A serializable read does not wait for keys that move.
+    const head = local ? places.decided(rangesOf(request), newest) : newest;
     const many = manyReads(request, context.limits.maxRequestBytes) !== undefined;
     const snapshot = { context, call, head, budget: many ? new ReadBudget() : undefined };
     const path = await choose(snapshot, request);

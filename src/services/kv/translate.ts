@@ -1,8 +1,11 @@
 import { etcd } from "../../status/etcd.js";
-import type { TimelineView } from "../../timeline/view.js";
+import type { Timeline, TimelineView } from "../../timeline/view.js";
 import type { Compare, RangeRequest, RequestOp, TxnRequest } from "../../wire/messages.js";
 import { CompareResult, CompareTarget, EMPTY, GIVEN_EMPTY } from "../../wire/messages.js";
 import { ABSENT, touchesReserved, visible } from "./keyspace.js";
+
+/** The timeline for compares, which may name imports. */
+export type ComparedView = TimelineView & Pick<Timeline, "shardRevisionsOf">;
 
 /*
  * Translates requests from clients' revisions to one shard's revisions. Pure. A revision above the view's head counts as
@@ -110,9 +113,9 @@ function upperBound(bound: number, view: TimelineView, shard: number): number {
 
 /**
  * Translates a transaction whose keys are all on `shard`, and clips ranges to what clients can see. Returns the same object
- * when nothing has to change.
+ * when nothing has to change. The shard must be able to evaluate it; see `mustReadFirst`.
  */
-export function translateTxn(request: TxnRequest, view: TimelineView, shard: number): TxnRequest {
+export function translateTxn(request: TxnRequest, view: ComparedView, shard: number): TxnRequest {
   const compare = mapSame(request.compare, (one) => translateCompare(one, view, shard));
   const success = mapSame(request.success, (op) => translateOp(op, view, shard));
   const failure = mapSame(request.failure, (op) => translateOp(op, view, shard));
@@ -122,7 +125,7 @@ export function translateTxn(request: TxnRequest, view: TimelineView, shard: num
   return { ...request, compare, success, failure };
 }
 
-function translateOp(op: RequestOp, view: TimelineView, shard: number): RequestOp {
+function translateOp(op: RequestOp, view: ComparedView, shard: number): RequestOp {
   switch (op.kind) {
     case "range": {
       const request = clipped(op.request);
@@ -154,7 +157,7 @@ function revisionInTxn(revision: number, view: TimelineView, shard: number): num
 }
 
 /** A compare in a shard's revisions. Returns the same object when nothing has to change. */
-export function translateCompare(original: Compare, view: TimelineView, shard: number): Compare {
+export function translateCompare(original: Compare, view: ComparedView, shard: number): Compare {
   const compare = clipped(original);
   const revision = comparedRevision(compare);
   if (revision <= 0) return compare;
@@ -164,14 +167,36 @@ export function translateCompare(original: Compare, view: TimelineView, shard: n
     : { ...compare, modRevision: translated };
 }
 
-function comparedWith(result: number, revision: number, view: TimelineView, shard: number): number {
+/**
+ * True when `shard`, which has imports, cannot evaluate a compare: the order of its revisions is not that of the shard's, the
+ * version has an offset, or several imports stand for the revision.
+ */
+export function mustReadFirst(compare: Compare, view: ComparedView, shard: number): boolean {
+  if (compare.target === CompareTarget.VERSION) {
+    const { version = 0 } = compare;
+    // Whether a key exists does not depend on offsets.
+    return version > 0 && !(version === 1 && compare.result === CompareResult.LESS);
+  }
+  const revision = comparedRevision(compare);
+  if (revision <= 0) return false;
+  if (compare.result === CompareResult.LESS || compare.result === CompareResult.GREATER) return true;
+  return revision <= view.head && view.shardRevisionsOf(revision, shard).length > 1;
+}
+
+/** A compare of the same keys whose result does not depend on them. */
+export function constantCompare({ key, rangeEnd }: Compare, holds: boolean): Compare {
+  const result = holds ? CompareResult.GREATER : CompareResult.LESS;
+  return { key, rangeEnd, target: CompareTarget.MOD, result, modRevision: NO_REVISION };
+}
+
+function comparedWith(result: number, revision: number, view: ComparedView, shard: number): number {
   switch (result) {
     case CompareResult.GREATER:
       return revision > view.head ? NEVER : view.cutAt(revision, shard);
     case CompareResult.LESS:
       return lowerBound(revision, view, shard);
     default: {
-      const known = revision <= view.head ? view.toShardRevision(revision, shard) : undefined;
+      const [known] = revision <= view.head ? view.shardRevisionsOf(revision, shard) : [];
       return known ?? NO_REVISION;
     }
   }

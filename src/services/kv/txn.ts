@@ -1,4 +1,5 @@
 import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
+import { StatusError } from "../../status/error.js";
 import { FOLDED } from "../../timeline/logEnds.js";
 import type { LogEnd } from "../../timeline/view.js";
 import { TxnRequest } from "../../wire/messages.js";
@@ -10,8 +11,9 @@ import type { KvContext } from "./context.js";
 import { BEGIN_AGAIN } from "./gen.js";
 import { txnOnSnapshot } from "./snapshotTxn.js";
 import { translateTxn, txnHorizon } from "./translate.js";
+import { mayAnswerTxn, needsReads, txnReadFirst } from "./txnReadFirst.js";
 import { manyReads, measure } from "./txnReads.js";
-import { acrossShards, shapeOf, type TxnShape } from "./txnShape.js";
+import { acrossShards, rangesOf, shapeOf, type TxnShape } from "./txnShape.js";
 import { sendWrite, type Write } from "./write.js";
 
 /**
@@ -36,11 +38,19 @@ function route(
   number: number,
   reply: Reply,
 ): void {
-  const { router, timeline, limits } = context;
+  const { router, timeline, limits, places } = context;
   // Before the shard is chosen.
   const position = timeline.placementPosition;
   const shape = shapeOf(request, router);
   if (!shape.readOnly) checkSize(bytes, limits.maxRequestBytes);
+  const frozen = shape.serializable ? undefined : places.firstFrozen(rangesOf(request));
+  if (frozen !== undefined && (shape.writes || shape.shards.length === 1)) {
+    places.whenThawed(call, frozen, (error) => {
+      if (error !== undefined) reply(error);
+      else attempt(reply, () => route(context, call, request, bytes, number, reply));
+    });
+    return;
+  }
   const shard = shape.shards.length === 1 ? shape.shards[0] : undefined;
   if (shard !== undefined) {
     if (shape.writes) checkSpace(timeline);
@@ -92,14 +102,19 @@ class ShardTxn {
 
   private send(): void {
     const { context, request, shape } = this;
+    if (needsReads(context, request, this.shard) || this.isTooOld(context.timeline.head)) {
+      if (shape.writes) this.readFirst();
+      else this.readSnapshot();
+      return;
+    }
     const translated = translateTxn(request, context.timeline, this.shard);
     const payload = translated === request ? this.bytes : TxnRequest.encode(translated);
     // A transaction that cannot write needs no compare of gen.
-    if (!shape.writes) this.read(payload);
+    if (!shape.writes) this.ask(payload);
     else this.write(payload);
   }
 
-  private read(payload: Uint8Array): void {
+  private ask(payload: Uint8Array): void {
     const { context, call, shape, shard } = this;
     const options = callOptions(call, shape.serializable ? "stale read" : "read", context.limits);
     const end = shape.serializable ? FOLDED : context.timeline.beginRead(shard);
@@ -128,6 +143,28 @@ class ShardTxn {
     });
   }
 
+  private readSnapshot(): void {
+    const { context, call, request, shape } = this;
+    answerAsync(this.reply, () => txnOnSnapshot(context, call, request, shape));
+  }
+
+  private readFirst(): void {
+    const { context, call, request, shape, shard, attempt: own } = this;
+    const target = { shard, position: own.position, attempt: own.number, shape };
+    txnReadFirst(context, call, request, target).then(
+      (response) => this.reply(undefined, response),
+      (reason) => {
+        if (reason === BEGIN_AGAIN) attempt(this.reply, () => own.again());
+        else this.reply(StatusError.from(reason));
+      },
+    );
+  }
+
+  /** True when a serializable transaction cannot be evaluated at `revision`, because its keys may have been elsewhere. */
+  private isTooOld(revision: number): boolean {
+    return this.shape.serializable && revision < this.context.places.calmFrom;
+  }
+
   /** Without `end`, the log's end is read now if the transaction wrote nothing, which costs one more round trip. */
   private executed(response: Uint8Array, revision: number, end: LogEnd | undefined): void {
     const { timeline } = this.context;
@@ -141,8 +178,25 @@ class ShardTxn {
     }
     timeline.whenRead(shard, revision, end ?? timeline.beginRead(shard), (unsealed) => {
       if (unsealed !== undefined) this.reply(unsealed);
-      else this.answer(response, revision, timeline.readRevision(shard, revision));
+      else this.read(response, revision, timeline.readRevision(shard, revision));
     });
+  }
+
+  /** Answers when nothing was written, unless keys have moved meanwhile. */
+  private read(response: Uint8Array, shardRevision: number, revision: number): void {
+    const { context, request, shard } = this;
+    const { position, again } = this.attempt;
+    if (context.places.position !== position) {
+      if (mayAnswerTxn(context, request, shard, position, shardRevision, revision)) {
+        this.answer(response, shardRevision, revision);
+      } else {
+        attempt(this.reply, again);
+      }
+    } else if (this.isTooOld(revision)) {
+      this.readSnapshot();
+    } else {
+      this.answer(response, shardRevision, revision);
+    }
   }
 
   private answer(response: Uint8Array, shardRevision: number, revision: number): void {
