@@ -38,7 +38,7 @@ for (const perBatch of [1, 10]) {
     for (let i = 0; i < WATCHERS; i++) {
       const range = textRange(Buffer.from("/watched"), Buffer.from("/watchee"));
       const options = { prevKv: false, fragment: false, noPut: false, noDelete: false };
-      const watcher = new Watcher(outlet, { id: idOf(i), range, shards: [0, 1, 2], next: 1, ...options });
+      const watcher = new Watcher(outlet, { id: idOf(i), range, next: 1, ...options });
       watcher.state = "synced";
       fanout.add(watcher);
     }

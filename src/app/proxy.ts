@@ -126,7 +126,7 @@ export async function serveStore(
   const memberId = ownMemberId(members, listen);
   const identity = createIdentity({ clusterId: store.id, memberId, timeline });
   const kv = createKv({ router, timeline, shards, identity, leases, gen, limits: config.limits, log });
-  const watch = createWatch({ router, timeline, shards, identity, limits: config.watch, log, runtime });
+  const watch = createWatch({ timeline, shards, identity, limits: config.watch, log, runtime });
   const data = [kv, createLease({ leases, timeline, identity }), watch];
   const range = kv.unary.get(KV.Range)!;
   const services: readonly Service[] = [

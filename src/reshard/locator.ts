@@ -1,3 +1,4 @@
+// Indices below are in range by construction; `!` keeps the lookups free of checks.
 import { type Bound, compareBounds, isWithin, overlap, START } from "./bound.js";
 import type { MapRouter, Maps } from "./maps.js";
 import type { Move, Placement } from "./placement.js";
@@ -124,8 +125,10 @@ export class Locator {
    * between ready and M are ends of leases. They count at M, because the sources held the keys until then; see also `endsAt`.
    */
   countsAt(key: Uint8Array, shard: number, shardRevision: number, revision: number): number | undefined {
-    for (const move of this.placement.snapshot().moves) {
-      if (move.revision < revision || !this.isMoved(move, key)) continue;
+    const { moves } = this.placement.snapshot();
+    for (let index = indexFrom(moves, revision); index < moves.length; index++) {
+      const move = moves[index]!;
+      if (!this.isMoved(move, key)) continue;
       if (shard === this.router(move.destination).shardOf(key)) {
         return shardRevision > (move.readies.get(shard) ?? 0) ? move.revision : undefined;
       }
@@ -165,6 +168,40 @@ export class Locator {
     return at;
   }
 
+  /**
+   * Shards whose events may count for the range at `revision` or later, ascending: its holders from then on, and while a plan
+   * is active both shards of each key.
+   */
+  shardsFrom(range: KeyRange, revision: number): readonly number[] {
+    const { plan, inForce, moves } = this.placement.snapshot();
+    const { from, to } = boundsOf(range);
+    const shards = new Set<number>();
+    const add = (map: string, low: Bound, high: Bound): void => {
+      if (range.end.length === 0) shards.add(this.router(map).shardOf(range.key));
+      else for (const shard of this.shardsBetween(map, low, high)) shards.add(shard);
+    };
+    for (const map of plan === undefined ? [inForce] : [plan.below, plan.above]) add(map, from, to);
+    for (const move of moves) {
+      if (move.revision < revision || !overlap(from, to, move.from, move.to)) continue;
+      for (const map of [move.source, move.destination]) add(map, upper(from, move.from), lower(to, move.to));
+    }
+    return [...shards].sort((a, b) => a - b);
+  }
+
+  /** The lowest revision, at least `revision`, whose feed need not begin below it because of a completed step. */
+  wholeFrom(revision: number): number {
+    let from = revision;
+    for (const move of this.placement.snapshot().moves)
+      if (move.revision >= from && move.frozenAt + 1 < from) from = move.revision + 1;
+    return from;
+  }
+
+  /** A locator for the placement as it is now, with other moves: for a feed that is older than the compaction. */
+  withMoves(moves: readonly Move[]): Locator {
+    const state = { ...this.placement.snapshot(), moves: [...moves] };
+    return new Locator({ snapshot: () => state }, this.maps, this.cuts);
+  }
+
   /** True when `move` moved `key` from one shard to another. */
   private isMoved(move: Move, key: Uint8Array): boolean {
     if (!isWithin(key, move.from, move.to)) return false;
@@ -190,6 +227,18 @@ export class Locator {
 }
 
 const NO_END = Uint8Array.of(0);
+
+/** The index of the first move at or above `revision`. There may be thousands, and a watch asks for each event. */
+function indexFrom(moves: readonly Move[], revision: number): number {
+  let low = 0;
+  let high = moves.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (moves[middle]!.revision < revision) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
 
 /** Converts a range to its bounds. */
 export function boundsOf({ key, end }: KeyRange): { from: Bound; to: Bound } {

@@ -1,6 +1,5 @@
 import type { Config } from "../config/types.js";
 import type { Logger } from "../ops/log.js";
-import type { Router } from "../routing/router.js";
 import type { StreamHandler } from "../rpc/call.js";
 import { NONE, type Service } from "../rpc/service.js";
 import type { ShardSet } from "../shard/shardSet.js";
@@ -15,7 +14,6 @@ export interface WatchDeps {
   readonly timeline: Timeline;
   /** Guarded (`guardShard`). */
   readonly shards: ShardSet;
-  readonly router: Router;
   readonly identity: Identity;
   readonly limits: WatchLimits;
   readonly log: Pick<Logger, "info" | "warn">;

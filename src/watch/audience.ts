@@ -2,6 +2,7 @@
 
 import type { EncodedEvent } from "../wire/watch.js";
 import { FRAME_BYTES } from "./frames.js";
+import type { Reach } from "./moves.js";
 import { type Outlet, partFor, type SharedFrame, type Variant, type Watcher } from "./watcher.js";
 
 /** A shared frame of at most this size is copied into one piece once, instead of sent in parts to each watcher. */
@@ -14,8 +15,8 @@ export class Audience {
   private events: EncodedEvent[] | undefined;
 
   constructor(
-    /** Shards that can hold a key of the range. */
-    readonly shards: readonly number[],
+    /** The shards that the range needs. */
+    readonly reach: Reach,
   ) {}
 
   /** Queues an event. Returns true for the first one after a `flush`. */

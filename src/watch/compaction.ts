@@ -18,7 +18,7 @@ export function firstNeeded(
 /** What is needed to find the revision of a shard's compaction. */
 export type CompactionTimeline = Pick<
   Timeline,
-  "head" | "compactRevision" | "cutAt" | "toRevision" | "toShardRevision" | "isSealed" | "seal"
+  "head" | "compactRevision" | "cutAt" | "toRevision" | "toShardRevision" | "isSealed" | "seal" | "locator"
 >;
 
 /**
@@ -53,7 +53,7 @@ export class Compactions {
   }
 
   private firstServedBy(shard: number, revision: number): Promise<number> {
-    const needed = Math.max(1, firstNeeded(this.timeline, revision, shard));
+    const needed = Math.max(1, firstNeeded(this.timeline, this.timeline.locator.feedFrom(revision), shard));
     const name = `${shard} ${needed}`;
     let result = this.inFlight.get(name);
     if (result === undefined) {
@@ -73,7 +73,7 @@ export class Compactions {
 
 /**
  * Resolves to the `compact_revision` for a shard that was compacted at shard revision `compacted`: the first revision at
- * which a watch of this shard can begin. Never below the store's compacted revision.
+ * which a watch of this shard can begin. Never below the store's compacted revision. To be called while no step is frozen.
  */
 export async function compactRevisionOf(
   timeline: CompactionTimeline,
@@ -90,5 +90,7 @@ export async function compactRevisionOf(
   }
   const revision = timeline.toRevision(shard, compacted);
   const exact = timeline.toShardRevision(revision, shard) === compacted;
-  return Math.max(timeline.compactRevision, exact ? revision : revision + 1);
+  // Events of a step that count after the compaction may have been lost with it.
+  const whole = timeline.locator.wholeFrom(exact ? revision : revision + 1);
+  return Math.max(timeline.compactRevision, whole);
 }

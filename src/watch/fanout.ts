@@ -1,5 +1,6 @@
 import { type Apart, Audience } from "./audience.js";
 import type { KeyedEvent } from "./history.js";
+import type { Reach } from "./moves.js";
 import { RangeIndex } from "./rangeIndex.js";
 import type { Watcher } from "./watcher.js";
 
@@ -22,7 +23,7 @@ export class Fanout {
   add(watcher: Watcher): void {
     let audience = this.index.get(watcher.range);
     if (audience === undefined) {
-      audience = new Audience(watcher.shards);
+      audience = new Audience(watcher.reach);
       this.index.set(watcher.range, audience);
     }
     audience.members.add(watcher);
@@ -46,32 +47,28 @@ export class Fanout {
     return [...this.index.values()].flatMap(({ members }) => [...members]);
   }
 
-  /** Adds a revision's events to the batch, for watchers of ranges on the `eligible` shards. */
-  offer(
-    revision: number,
-    events: readonly KeyedEvent[],
-    eligible?: (shards: readonly number[]) => boolean,
-  ): void {
+  /** Adds a revision's events to the batch, for watchers of ranges with an `eligible` reach. */
+  offer(revision: number, events: readonly KeyedEvent[], eligible?: (reach: Reach) => boolean): void {
     for (const { key, event } of events) {
       this.index.find(key, (audience) => {
-        if (eligible !== undefined && !eligible(audience.shards)) return;
+        if (eligible !== undefined && !eligible(audience.reach)) return;
         if (audience.offer(revision, event)) this.touched.push(audience);
       });
     }
   }
 
   /**
-   * Ends the batch, which covers all revisions up to `covered`, or up to what `covered` returns for the shards of a range.
+   * Ends the batch, which covers all revisions up to `covered`, or up to what `covered` returns for the reach of a range.
    * `apart` has the watchers that were not offered the same events as others of their ranges. Returns the watchers whose
    * clients are too slow.
    */
-  flush(covered: number | ((shards: readonly number[]) => number), apart?: Apart): Watcher[] {
+  flush(covered: number | ((reach: Reach) => number), apart?: Apart): Watcher[] {
     const slow: Watcher[] = [];
     if (this.touched.length === 0) return slow;
     const { touched } = this;
     this.touched = [];
     for (const audience of touched) {
-      const upTo = typeof covered === "number" ? covered : covered(audience.shards);
+      const upTo = typeof covered === "number" ? covered : covered(audience.reach);
       audience.flush(upTo, slow, apart);
     }
     return slow;

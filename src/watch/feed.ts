@@ -145,6 +145,16 @@ export class Feed {
     this.open();
   }
 
+  /** Returns the events of a shard revision, at most `reached`, as `take` would. */
+  peek(shardRevision: number): readonly RawEvent[] {
+    for (let i = this.taken; i < this.queue.length; i++) {
+      const entry = this.queue[i]!;
+      if (entry.shardRevision === shardRevision) return entry.events;
+      if (entry.shardRevision > shardRevision) break;
+    }
+    return NOTHING;
+  }
+
   /** Removes and returns the events of a shard revision, at most `reached`, without reserved keys. Calls must ascend. */
   take(shardRevision: number): readonly RawEvent[] {
     let events = NOTHING;

@@ -1,4 +1,5 @@
 import { Compactions } from "./compaction.js";
+import { Moves } from "./moves.js";
 import { WatchStats, type WatchStatus } from "./stats.js";
 import type { Watcher } from "./watcher.js";
 import { WatchLoop, type WatchLoopDeps } from "./watchLoop.js";
@@ -27,21 +28,22 @@ export class Hub {
   private readonly listeners = new Set<() => void>();
   private readonly outageListeners = new Set<() => void>();
   private readonly compactions: Compactions;
+  private readonly moves: Moves;
 
   constructor(private readonly deps: HubDeps) {
+    this.moves = new Moves(deps.timeline);
     this.compactions = new Compactions(deps.timeline, deps.shards, deps.runtime);
     this.stats = new WatchStats(deps.shards);
   }
 
   get status(): WatchStatus {
     const { synced = 0, replaying = 0, undelivered = 0, missing } = this.loop?.status ?? {};
-    const none = () => new Map(this.deps.shards.entries().map(([shard]) => [shard, 0]));
     return {
       synced,
       replaying,
       lagging: this.watchers - synced - replaying,
       undelivered,
-      missing: missing ?? none(),
+      missing: new Map(this.deps.shards.entries().map(([shard]) => [shard, missing?.get(shard) ?? 0])),
     };
   }
 
@@ -53,8 +55,10 @@ export class Hub {
       this.stopPlainLater();
       this.wantingPrevKv++;
     }
+    this.refreshMoves();
     this.loop ??= new WatchLoop({
       ...this.deps,
+      moves: this.moves,
       prevKv: watcher.wantsPrevKv,
       stats: this.stats,
       progressed: () => {
@@ -85,8 +89,9 @@ export class Hub {
    * client gets the first revision that all of the watcher's shards serve.
    */
   refuse(watcher: Watcher, compactRevision: number): void {
+    this.refreshMoves();
     void this.compactions
-      .firstServedByReachable(watcher.shards, compactRevision)
+      .firstServedByReachable(this.moves.shardsOf(watcher.reach, compactRevision), compactRevision)
       .then((first) => watcher.outlet.compacted(watcher, first));
   }
 
@@ -108,8 +113,7 @@ export class Hub {
 
   /** True if a shard that this watcher needs has been unreachable, or without a leader, for seconds. */
   lacksLeader(watcher: Watcher): boolean {
-    const { loop } = this;
-    return loop !== undefined && watcher.shards.some((shard) => loop.isOut(shard));
+    return this.loop?.lacksLeader(watcher) === true;
   }
 
   /**
@@ -127,6 +131,11 @@ export class Hub {
     this.stopPlainLater();
     this.loop?.close();
     this.loop = undefined;
+  }
+
+  /** The loop does this itself. */
+  private refreshMoves(): void {
+    if (this.loop === undefined) this.moves.refresh(this.deps.timeline.head + 1);
   }
 
   private left(watcher: Watcher): void {

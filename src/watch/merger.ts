@@ -1,23 +1,30 @@
-import type { Run, TimelineView } from "../timeline/view.js";
+import { NO_SHARD, type Run, type TimelineView } from "../timeline/view.js";
 import type { RawEvent } from "../wire/watch.js";
+import type { EndedKeys } from "./endedKeys.js";
+import type { Moves } from "./moves.js";
 
 /** The events of one shard, in order. `Feed` is the implementation. */
 export interface Source {
   /** All events at or below this shard revision have arrived. */
   readonly reached: number;
+  /** The events of this shard revision, which must be reached. They can still be taken. */
+  peek(shardRevision: number): readonly RawEvent[];
   /** Removes and returns the events of this shard revision, which must be reached. Calls must ascend. */
   take(shardRevision: number): readonly RawEvent[];
   /** To be called when nothing below this shard revision will be taken. It need not be reached. */
   skip(shardRevision: number): void;
 }
 
+/** A source that has reached nothing. */
+export const NOT_OPEN: Source = { reached: 0, peek: () => [], take: () => [], skip: () => {} };
+
 /** Most runs kept, about 16 MiB. While a shard owes a revision for long, no more than these are collected. */
 export const MAX_RUNS = 1 << 18;
 
-/** One revision of the timeline with all its events, as converted by `convert`. */
-export interface Merged<T> {
+/** The events that count at one revision of the timeline, as converted by `convert`. */
+export interface Merged<E> {
   readonly revision: number;
-  readonly events: T;
+  readonly events: readonly E[];
   /** True if `nextAhead` has returned it before. */
   readonly early: boolean;
 }
@@ -28,9 +35,15 @@ export interface Merged<T> {
  *
  * While a shard owes a revision, `nextAhead` returns later revisions of the other shards. `next` returns them again when
  * their turn comes.
+ *
+ * While keys move between shards, it drops the events that do not count, and returns those that count later at their
+ * revision. It waits for the keys of a frozen step.
  */
-export class Merger<T> {
-  /** The shards that `nextAhead` has skipped since it left `delivered`, with the first revision that it skipped. */
+export class Merger<E> {
+  /**
+   * The shards that `nextAhead` has skipped since it left `delivered`, with the first revision that it skipped. A shard also
+   * owes an event that is not decided yet.
+   */
   readonly owing = new Map<number, number>();
   private newestDelivered: number;
   private newestAhead: number;
@@ -43,7 +56,9 @@ export class Merger<T> {
   /** Index in `runs` for `nextAhead`. */
   private currentAhead = 0;
   /** Events that `nextAhead` has returned and `next` has not, by revision. */
-  private readonly early = new Map<number, T>();
+  private readonly early = new Map<number, readonly E[]>();
+  /** Events that count at a later revision, by that revision. */
+  private readonly later = new Map<number, E[]>();
 
   /** `source` returns undefined for a shard whose revisions are to be skipped. */
   constructor(
@@ -51,7 +66,9 @@ export class Merger<T> {
     delivered: number,
     private readonly source: (shard: number) => Source | undefined,
     /** `revision` is the events' revision. */
-    private readonly convert: (events: readonly RawEvent[], shard: number, revision: number) => T,
+    private readonly convert: (events: readonly RawEvent[], shard: number, revision: number) => readonly E[],
+    private readonly moves: Pick<Moves, "judgedUntil" | "isUndecided" | "countsAt" | "at">,
+    private readonly ended: Pick<EndedKeys, "at" | "forget">,
   ) {
     this.newestDelivered = delivered;
     this.newestAhead = delivered;
@@ -66,6 +83,11 @@ export class Merger<T> {
   /** Newest revision that `nextAhead` has returned or skipped. At least `delivered`. */
   get ahead(): number {
     return this.newestAhead;
+  }
+
+  /** True while some events that were taken count at a revision that `next` has not returned. */
+  get hasLater(): boolean {
+    return this.later.size > 0;
   }
 
   /**
@@ -88,11 +110,15 @@ export class Merger<T> {
     this.newestDelivered = revision;
     this.known = revision;
     this.early.clear();
+    for (const at of this.later.keys()) if (at <= revision) this.later.delete(at);
     this.endAhead();
   }
 
-  /** Returns the next revision, or undefined if the timeline or the source of its shard has not reached it. */
-  next(): Merged<T> | undefined {
+  /**
+   * Returns the next revision, or undefined if the timeline or the source of its shard has not reached it, or if it is not
+   * decided yet.
+   */
+  next(): Merged<E> | undefined {
     for (;;) {
       const run = this.runs[this.current];
       if (run === undefined) return undefined;
@@ -100,6 +126,11 @@ export class Merger<T> {
       if (offset >= run.length) {
         this.dropRun();
         continue;
+      }
+      if (run.shard === NO_SHARD) {
+        const merged = this.nextMove();
+        if (merged !== undefined) this.passed(merged.revision);
+        return merged;
       }
       const source = this.source(run.shard);
       if (source === undefined) {
@@ -117,11 +148,10 @@ export class Merger<T> {
           source.skip(shardRevision);
           return undefined;
         }
-        events = this.convert(source.take(shardRevision), run.shard, revision);
+        events = this.take(source, run.shard, shardRevision, revision);
+        if (events === undefined) return undefined;
       }
-      this.early.delete(revision);
-      this.newestDelivered = revision;
-      if (revision >= this.newestAhead) this.endAhead();
+      this.passed(revision);
       return { revision, events, early };
     }
   }
@@ -130,7 +160,7 @@ export class Merger<T> {
    * Returns the next revision of a shard that owes none, or undefined. A shard that was skipped once stays skipped until
    * `next` has caught up with `nextAhead`. Its events would be out of order before that.
    */
-  nextAhead(): Merged<T> | undefined {
+  nextAhead(): Merged<E> | undefined {
     for (;;) {
       const run = this.runs[this.currentAhead];
       if (run === undefined) return undefined;
@@ -139,18 +169,72 @@ export class Merger<T> {
         this.currentAhead++;
         continue;
       }
+      if (run.shard === NO_SHARD) {
+        this.owe(run.revision);
+        this.newestAhead++;
+        continue;
+      }
       const shardRevision = run.shardRevision + offset;
       const source = this.source(run.shard);
-      if (source === undefined || this.owing.has(run.shard) || source.reached < shardRevision) {
-        if (!this.owing.has(run.shard)) this.owing.set(run.shard, run.revision + offset);
+      const revision = this.newestAhead + 1;
+      const isOwed = source === undefined || this.owing.has(run.shard) || source.reached < shardRevision;
+      const events = isOwed ? undefined : this.take(source, run.shard, shardRevision, revision);
+      if (events === undefined) {
+        if (!this.owing.has(run.shard)) this.owing.set(run.shard, revision);
         this.newestAhead = run.revision + run.length - 1;
         continue;
       }
-      const revision = ++this.newestAhead;
-      const events = this.convert(source.take(shardRevision), run.shard, revision);
+      this.newestAhead = revision;
       this.early.set(revision, events);
       return { revision, events, early: true };
     }
+  }
+
+  /** Takes and converts the events that count at `revision`. Undefined while one of them is not decided. */
+  private take(
+    source: Source,
+    shard: number,
+    shardRevision: number,
+    revision: number,
+  ): readonly E[] | undefined {
+    const { moves } = this;
+    if (revision > moves.judgedUntil) return this.convert(source.take(shardRevision), shard, revision);
+    if (source.peek(shardRevision).some(({ key }) => moves.isUndecided(key, revision))) return undefined;
+    const counted: RawEvent[] = [];
+    for (const event of source.take(shardRevision)) {
+      const at = moves.countsAt(event.key, shard, shardRevision, revision);
+      if (at === revision) counted.push(event);
+      else if (at !== undefined)
+        this.later.set(at, [...(this.later.get(at) ?? []), ...this.convert([event], shard, at)]);
+    }
+    return this.convert(counted, shard, revision);
+  }
+
+  /** Returns the revision after `delivered`, at which no shard changed. Undefined while the keys that end there are being read. */
+  private nextMove(): Merged<E> | undefined {
+    const revision = this.newestDelivered + 1;
+    const ended = this.ended.at(revision);
+    if (ended === undefined) return undefined;
+    this.ended.forget(revision);
+    const events = [...(this.later.get(revision) ?? [])];
+    for (const { shard, event } of ended) events.push(...this.convert([event], shard, revision));
+    this.later.delete(revision);
+    return { revision, events, early: false };
+  }
+
+  /** Makes the shards of a move owe its revision if it has events. */
+  private owe(revision: number): void {
+    if (!this.later.has(revision) && this.ended.at(revision)?.length === 0) return;
+    const move = this.moves.at(revision);
+    for (const shards of [move?.stops, move?.readies]) {
+      for (const shard of shards?.keys() ?? []) if (!this.owing.has(shard)) this.owing.set(shard, revision);
+    }
+  }
+
+  private passed(revision: number): void {
+    this.early.delete(revision);
+    this.newestDelivered = revision;
+    if (revision >= this.newestAhead) this.endAhead();
   }
 
   private endAhead(): void {

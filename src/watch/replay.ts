@@ -2,13 +2,16 @@ import type { Logger } from "../ops/log.js";
 import type { ShardSet } from "../shard/shardSet.js";
 import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
-import { type EncodedEvent, encodeEvent, type RawEvent } from "../wire/watch.js";
+import type { EncodedEvent, RawEvent } from "../wire/watch.js";
 import { compactRevisionOf, firstNeeded } from "./compaction.js";
+import { EndedKeys } from "./endedKeys.js";
+import { EventEncoder } from "./eventEncoder.js";
 import { Fanout } from "./fanout.js";
 import { Feed } from "./feed.js";
 import type { History } from "./history.js";
 import { keyText } from "./keys.js";
-import { Merger } from "./merger.js";
+import { Merger, NOT_OPEN } from "./merger.js";
+import { type Moves, whenThawed } from "./moves.js";
 import type { WatchStats } from "./stats.js";
 import type { Watcher } from "./watcher.js";
 
@@ -16,6 +19,8 @@ import type { Watcher } from "./watcher.js";
 export interface ReplayDeps {
   readonly timeline: Timeline;
   readonly shards: ShardSet;
+  /** The loop refreshes them. */
+  readonly moves: Moves;
   readonly history: History;
   readonly log: Pick<Logger, "info" | "warn">;
   readonly runtime: Runtime;
@@ -44,6 +49,8 @@ const SLICE_BYTES = 4 << 20;
  */
 export class Replays {
   private readonly sets = new Map<string, ReplaySet>();
+  /** The set of each watcher. It does not change when the watcher's shards do. */
+  private readonly names = new Map<Watcher, string>();
 
   constructor(private readonly deps: ReplayDeps) {}
 
@@ -57,9 +64,20 @@ export class Replays {
     return size;
   }
 
+  /** The lowest revision that a replay has not delivered; infinity if there is none. */
+  get oldest(): number {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { waiting, running } of this.sets.values()) {
+      for (const { next } of waiting) oldest = Math.min(oldest, next);
+      for (const { next } of running) oldest = Math.min(oldest, next);
+    }
+    return oldest;
+  }
+
   /** Adds a watcher, which shares a replay with others if possible. */
   request(watcher: Watcher): void {
-    const name = setOf(watcher);
+    const name = this.setOf(watcher);
+    this.names.set(watcher, name);
     let set = this.sets.get(name);
     if (set === undefined) {
       set = { prevKv: watcher.wantsPrevKv, waiting: new Set(), running: new Set() };
@@ -72,7 +90,8 @@ export class Replays {
   }
 
   remove(watcher: Watcher): void {
-    const set = this.sets.get(setOf(watcher));
+    const set = this.sets.get(this.names.get(watcher) ?? "");
+    this.names.delete(watcher);
     if (set === undefined || set.waiting.delete(watcher)) return;
     for (const replay of set.running) replay.remove(watcher);
   }
@@ -87,9 +106,19 @@ export class Replays {
     for (const { running } of this.sets.values()) for (const replay of running) replay.reopenSilent(limit);
   }
 
+  /** To be called when a shard has left this proxy. Ends the watchers that need it. */
+  retired(shard: number): void {
+    for (const { running } of this.sets.values()) for (const replay of [...running]) replay.retired(shard);
+  }
+
   close(): void {
     for (const { running } of this.sets.values()) for (const replay of running) replay.close();
     this.sets.clear();
+  }
+
+  /** Names the set of a watcher: those with the same shards and the same need of previous keys. */
+  private setOf({ reach, next, wantsPrevKv }: Watcher): string {
+    return `${this.deps.moves.shardsOf(reach, next).join()} ${wantsPrevKv}`;
   }
 
   private start(name: string): void {
@@ -119,13 +148,17 @@ interface ReplaySet {
   readonly running: Set<Replay>;
 }
 
-/** Names the set of a watcher: those with the same shards and the same need of previous keys. */
-const setOf = ({ shards, wantsPrevKv }: Watcher): string => `${shards.join()} ${wantsPrevKv}`;
-
 class Replay {
   private readonly fanout: Fanout;
   private readonly feeds: (Feed | undefined)[] = [];
-  private readonly merger: Merger<LazyEvent[]>;
+  /** Shards that its watchers need. */
+  private needed = new Set<number>();
+  /** Version of `Moves` for which `needed` was computed. */
+  private version = -1;
+  private readonly ended: EndedKeys;
+  private readonly merger: Merger<LazyEvent>;
+  /** The first revision that a watcher wants. */
+  private readonly wanted: number;
   /** Cancels the scheduled step, if there is one. */
   private unschedule: (() => void) | undefined;
   private closed = false;
@@ -138,22 +171,27 @@ class Replay {
     private readonly prevKv: boolean,
     private readonly onEnd: () => void,
   ) {
-    this.fanout = new Fanout(deps.runtime.random);
+    const { timeline, shards, moves, runtime } = deps;
+    this.fanout = new Fanout(runtime.random);
     for (const watcher of watchers) this.fanout.add(watcher);
     const first = watchers.reduce((least, { next }) => Math.min(least, next), Number.POSITIVE_INFINITY);
     // Revision 1 is the empty store. Revisions between the head and a start in the future must be taken as well.
+    this.wanted = Math.max(2, Math.min(first, timeline.head + 1));
+    this.ended = new EndedKeys({
+      shards,
+      moves,
+      runtime,
+      wants: (shard) => this.needed.has(shard),
+      arrived: () => this.schedule(),
+    });
+    const encoder = new EventEncoder(timeline, moves);
     this.merger = new Merger(
-      deps.timeline,
-      Math.max(1, Math.min(first - 1, deps.timeline.head)),
-      (shard) => this.feeds[shard],
-      (events, shard, revision) => {
-        // The events' own revision is known here. It may have been pruned from the timeline.
-        const map = (shardRevision: number) =>
-          shardRevision === events[0]?.modRevision
-            ? revision
-            : deps.timeline.toRevision(shard, shardRevision);
-        return events.map((raw) => new LazyEvent(raw, map));
-      },
+      timeline,
+      Math.max(1, moves.feedFrom(this.wanted) - 1),
+      (shard) => this.feeds[shard] ?? (this.needed.has(shard) ? NOT_OPEN : undefined),
+      (events, shard, revision) => events.map((raw) => new LazyEvent(raw, shard, revision, encoder)),
+      moves,
+      this.ended,
     );
   }
 
@@ -161,31 +199,43 @@ class Replay {
     return this.fanout.size;
   }
 
+  /** The lowest revision that was not delivered. */
+  get next(): number {
+    return this.merger.delivered + 1;
+  }
+
   begin(): void {
-    const { timeline, shards, log, stats, runtime } = this.deps;
-    const first = this.merger.delivered + 1;
-    if (first < timeline.compactRevision) {
+    const { timeline } = this.deps;
+    if (this.wanted < timeline.compactRevision) {
       this.dropCompacted(timeline.compactRevision);
       return;
     }
     if (!this.learn()) return;
-    const future = first > timeline.head;
-    for (const watcher of this.fanout.members()) {
-      for (const shard of watcher.shards) {
-        this.feeds[shard] ??= new Feed({
-          shard: shards.at(shard),
-          stats: stats.upstream.at(shard),
-          from: future ? timeline.cut(shard) + 1 : firstNeeded(timeline, first, shard),
-          fromCompacted: true,
-          prevKv: this.prevKv,
-          log,
-          runtime,
-          arrived: () => this.schedule(),
-          lost: (compacted) => void this.lost(shard, compacted),
-        });
-      }
-    }
+    this.openFeeds();
     this.schedule();
+  }
+
+  /** Opens the feeds that its watchers need and that are not open. */
+  private openFeeds(): void {
+    const { timeline, shards, moves, log, stats, runtime } = this.deps;
+    const { next } = this;
+    this.version = moves.version;
+    this.needed = new Set(this.fanout.members().flatMap(({ reach }) => moves.shardsOf(reach, next)));
+    for (const shard of this.needed) {
+      const target = shards.find(shard);
+      if (target === undefined || this.feeds[shard] !== undefined) continue;
+      this.feeds[shard] = new Feed({
+        shard: target,
+        stats: stats.upstream.at(shard),
+        from: next > timeline.head ? timeline.cut(shard) + 1 : firstNeeded(timeline, next, shard),
+        fromCompacted: true,
+        prevKv: this.prevKv,
+        log,
+        runtime,
+        arrived: () => this.schedule(),
+        lost: (compacted) => void this.lost(shard, compacted),
+      });
+    }
   }
 
   /**
@@ -196,6 +246,7 @@ class Replay {
     const ahead = watcher.next - 1 - this.merger.delivered;
     if (this.closed || ahead < 0 || ahead > SLICE_REVISIONS) return false;
     this.fanout.add(watcher);
+    this.openFeeds();
     this.schedule();
     return true;
   }
@@ -207,10 +258,13 @@ class Replay {
   }
 
   advanced(): void {
-    if (!this.closed && this.learn()) this.schedule();
+    if (this.closed || !this.learn()) return;
+    if (this.version !== this.deps.moves.version) this.openFeeds();
+    this.schedule();
   }
 
   reopenSilent(limit: number): void {
+    this.openFeeds();
     for (const [shard, feed] of this.feeds.entries()) {
       if (feed !== undefined && feed.reached < this.deps.timeline.cut(shard) && feed.silence > limit) {
         feed.reopen();
@@ -218,10 +272,15 @@ class Replay {
     }
   }
 
+  retired(shard: number): void {
+    if (this.feeds[shard] !== undefined) this.dropCompacted(this.deps.timeline.head + 1);
+  }
+
   /** Ends the replay. Its watchers are not notified. */
   close(): void {
     this.closed = true;
     this.unschedule?.();
+    this.ended.close();
     for (const feed of this.feeds) feed?.close();
   }
 
@@ -238,7 +297,8 @@ class Replay {
       return true;
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      this.dropCompacted(this.deps.timeline.compactRevision);
+      const { timeline, moves } = this.deps;
+      this.dropCompacted(moves.wholeFrom(timeline.compactRevision));
       return false;
     }
   }
@@ -288,7 +348,9 @@ class Replay {
   }
 
   private async lost(shard: number, compacted: number): Promise<void> {
-    const revision = await compactRevisionOf(this.deps.timeline, shard, compacted);
+    const { timeline, moves } = this.deps;
+    await whenThawed(timeline, moves);
+    const revision = await compactRevisionOf(timeline, shard, compacted);
     if (!this.closed) this.dropCompacted(revision);
   }
 
@@ -310,13 +372,15 @@ class LazyEvent {
 
   constructor(
     readonly raw: RawEvent,
-    private readonly map: (shardRevision: number) => number,
+    private readonly shard: number,
+    private readonly revision: number,
+    private readonly encoder: EventEncoder,
   ) {
     this.key = keyText(raw.key);
   }
 
   get event(): EncodedEvent {
-    this.encoded ??= encodeEvent(this.raw, this.map);
+    this.encoded ??= this.encoder.encode(this.raw, this.shard, this.revision);
     return this.encoded;
   }
 }

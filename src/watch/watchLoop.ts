@@ -1,24 +1,27 @@
 import type { Logger } from "../ops/log.js";
-import { ShardSet } from "../shard/shardSet.js";
+import type { ShardSet } from "../shard/shardSet.js";
 import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
 import { Slabs } from "../turn/slabs.js";
-import { encodeEvent } from "../wire/watch.js";
 import { CatchUp } from "./catchUp.js";
-import { compactRevisionOf, firstNeeded } from "./compaction.js";
+import { compactRevisionOf } from "./compaction.js";
+import { EndedKeys } from "./endedKeys.js";
+import { EventEncoder } from "./eventEncoder.js";
 import { Fanout } from "./fanout.js";
-import { Feed } from "./feed.js";
 import { History, type KeyedEvent } from "./history.js";
 import { keyText } from "./keys.js";
 import { Merger } from "./merger.js";
+import { type Moves, type Reach, whenThawed } from "./moves.js";
 import { Replays } from "./replay.js";
-import { Sealer } from "./sealer.js";
+import { ShardFeeds, SILENCE_LIMIT_MS } from "./shardFeeds.js";
 import type { WatchStats, WatchStatus } from "./stats.js";
 import type { Watcher } from "./watcher.js";
 
 export interface WatchLoopDeps {
   readonly timeline: Timeline;
   readonly shards: ShardSet;
+  /** Current when the loop is made. The loop refreshes them. */
+  readonly moves: Moves;
   readonly log: Pick<Logger, "info" | "warn">;
   readonly runtime: Runtime;
   readonly stats: WatchStats;
@@ -46,10 +49,6 @@ const AHEAD_DELAY_MS = 300;
 const MAX_AHEAD_BYTES = 16 << 20;
 /** How often feeds are checked. */
 const CHECK_INTERVAL_MS = 1_000;
-/** A watch is reopened if its shard owes a sealed revision and has been silent for this long. */
-const SILENCE_LIMIT_MS = 5_000;
-/** A shard without a watch for this long counts as out. etcd waits for three elections before it reports a lost leader. */
-const OUTAGE_LIMIT_MS = 4_000;
 const RETRY_DELAY_MS = 1_000;
 
 /**
@@ -57,11 +56,11 @@ const RETRY_DELAY_MS = 1_000;
  * and the place of each attached watcher. A place is the fan-out, the history or a replay.
  */
 export class WatchLoop {
-  private readonly feeds = new ShardSet<Feed>();
+  private readonly feeds: ShardFeeds;
   /** By shard: the first revision whose events were not lost, where some were. */
   private readonly begins = new Map<number, number>();
-  private readonly sealers = new ShardSet<Sealer>();
-  private readonly merger: Merger<KeyedEvent[]>;
+  private readonly ended: EndedKeys;
+  private readonly merger: Merger<KeyedEvent>;
   private readonly history: History;
   private readonly fanout: Fanout;
   private readonly replays: Replays;
@@ -84,45 +83,56 @@ export class WatchLoop {
   private closed = false;
 
   constructor(private readonly deps: WatchLoopDeps) {
-    const { timeline, shards, historyBytes, log, stats, runtime } = deps;
-    const { head } = timeline;
-    this.gap = head;
+    const { timeline, shards, historyBytes, log, stats, runtime, moves } = deps;
+    // While a step is frozen, some events of the past may still count later.
+    const start = Math.max(1, moves.feedFrom(timeline.head + 1) - 1);
+    this.gap = start;
     this.prevKv = deps.prevKv;
     this.fanout = new Fanout(runtime.random);
     const { allocate } = new Slabs();
-    // The events' own revision is known here. It may have been pruned from the timeline.
-    const own = { shard: 0, shardRevision: 0, revision: 0 };
-    const map = (shardRevision: number) =>
-      shardRevision === own.shardRevision ? own.revision : timeline.toRevision(own.shard, shardRevision);
+    const encoder = new EventEncoder(timeline, moves, allocate);
+    this.feeds = new ShardFeeds(
+      {
+        timeline,
+        shards,
+        moves,
+        log,
+        runtime,
+        stats,
+        next: () => this.merger.delivered + 1,
+        // Most events arrive before their seal. Those are delivered at the timeline's next advance.
+        arrived: () => {
+          if (this.merger.delivered < timeline.head) this.pumpSoon();
+        },
+        lost: (shard, compacted) => void this.lost(shard, compacted),
+      },
+      deps.prevKv,
+    );
+    this.ended = new EndedKeys({
+      shards,
+      moves,
+      runtime,
+      wants: () => true,
+      arrived: () => this.pumpSoon(),
+    });
     this.merger = new Merger(
       timeline,
-      head,
-      (shard) => this.feeds.find(shard),
-      (events, shard, revision) => {
-        own.shard = shard;
-        own.revision = revision;
-        return events.map((raw) => {
-          own.shardRevision = raw.modRevision;
-          return { key: keyText(raw.key), event: encodeEvent(raw, map, allocate) };
-        });
-      },
+      start,
+      (shard) => this.feeds.source(shard),
+      (events, shard, revision) =>
+        events.map((raw) => ({ key: keyText(raw.key), event: encoder.encode(raw, shard, revision) })),
+      moves,
+      this.ended,
     );
-    this.history = new History(historyBytes, head + 1);
-    if (this.prevKv) this.history.fullFrom = head + 1;
-    this.stopFollowing = shards.follow({
-      added: (_, shard) => {
-        this.sealers.add(shard, new Sealer(timeline, shard, () => this.feed(shard).sighted, runtime));
-        const from = firstNeeded(timeline, this.merger.delivered + 1, shard);
-        this.feeds.add(shard, this.openFeed(shard, from, false));
-      },
-      retired: (_, shard) => this.retired(shard),
-    });
+    this.history = new History(historyBytes, start + 1);
+    if (this.prevKv) this.history.fullFrom = start + 1;
     this.replays = new Replays({
       timeline,
       shards,
       log,
       runtime,
       stats,
+      moves,
       history: this.history,
       place: (watcher) => this.place(watcher),
       compacted: (watcher, revision) => deps.compacted(watcher, revision),
@@ -135,6 +145,10 @@ export class WatchLoop {
       place: (watcher) => this.place(watcher),
       tooOld: (watcher) => this.replays.request(watcher),
       progressed: deps.progressed,
+    });
+    this.stopFollowing = shards.follow({
+      added: () => this.feeds.update(),
+      retired: (_, shard) => this.retired(shard),
     });
     this.stopListening = timeline.onAdvance(() => this.advanced());
     this.stopChecks = runtime.interval(CHECK_INTERVAL_MS, () => this.check(), true);
@@ -186,14 +200,14 @@ export class WatchLoop {
   dropPrevKv(): void {
     this.prevKv = false;
     this.history.fullFrom = Number.POSITIVE_INFINITY;
-    this.check();
+    this.feeds.dropPrevKv();
   }
 
   /** Returns the newest revision up to which the watcher has got all events; above the head for a start in the future. */
   position(watcher: Watcher): number {
     if (watcher.state !== "synced") return watcher.next - 1;
     const { delivered } = this.merger;
-    const covered = this.late.has(watcher) ? delivered : this.coveredFor(watcher.shards);
+    const covered = this.late.has(watcher) ? delivered : this.coveredFor(watcher.reach);
     return Math.max(covered, watcher.next - 1);
   }
 
@@ -203,30 +217,35 @@ export class WatchLoop {
       synced: this.fanout.size,
       replaying: this.replays.size,
       undelivered: timeline.head - this.merger.delivered,
-      missing: new Map(
-        this.feeds.entries().map(([shard, feed]) => [shard, Math.max(0, timeline.cut(shard) - feed.reached)]),
-      ),
+      missing: this.feeds.missing,
     };
   }
 
   /** Returns the first revision of which no event for the watcher's shards was lost. */
   private beginFor(watcher: Watcher): number {
-    return watcher.shards.reduce((latest, shard) => Math.max(latest, this.begins.get(shard) ?? 0), 0);
+    const shards = this.deps.moves.shardsOf(watcher.reach, watcher.next);
+    return shards.reduce((latest, shard) => Math.max(latest, this.begins.get(shard) ?? 0), 0);
   }
 
-  /** Returns the revision up to which synced watchers of these shards were offered all events. Not for late watchers. */
-  private coveredFor(shards: readonly number[]): number {
+  /** Returns the revision up to which synced watchers of this range were offered all events. Not for late watchers. */
+  private coveredFor(reach: Reach): number {
     const { delivered, ahead, owing } = this.merger;
     if (ahead === delivered) return delivered;
     let covered = ahead;
-    for (const shard of shards) covered = Math.min(covered, (owing.get(shard) ?? covered + 1) - 1);
+    for (const shard of this.shardsFor(reach))
+      covered = Math.min(covered, (owing.get(shard) ?? covered + 1) - 1);
     return Math.max(covered, delivered);
   }
 
-  /** True if a shard has had no watch for seconds: it is unreachable, or has no leader. */
-  isOut(shard: number): boolean {
-    // A shard that has retired is not missed.
-    return (this.feeds.find(shard)?.broken ?? 0) > OUTAGE_LIMIT_MS;
+  /** The shards whose events may count for a range at revisions that were not delivered. */
+  private shardsFor(reach: Reach): readonly number[] {
+    return this.deps.moves.shardsOf(reach, this.merger.delivered + 1);
+  }
+
+  /** True if a shard that this watcher needs has had no watch for seconds: it is unreachable, or has no leader. */
+  lacksLeader(watcher: Watcher): boolean {
+    const next = watcher.state === "synced" ? this.merger.delivered + 1 : watcher.next;
+    return this.deps.moves.shardsOf(watcher.reach, next).some((shard) => this.feeds.isOut(shard));
   }
 
   /** Ends all watches and timers. Watchers are not notified. */
@@ -238,14 +257,14 @@ export class WatchLoop {
     this.stopAheadTimer?.();
     this.catchUps.close();
     this.replays.close();
-    for (const sealer of this.sealers.all()) sealer.close();
-    for (const feed of this.feeds.all()) feed.close();
+    this.ended.close();
+    this.feeds.closeAll();
   }
 
   private bringPrevKv(): void {
     if (this.prevKv) return;
     this.prevKv = true;
-    for (const feed of this.feeds.all()) feed.bringPrevKv(true);
+    this.feeds.bringPrevKv();
     this.checkPrevKv();
   }
 
@@ -253,32 +272,27 @@ export class WatchLoop {
   private checkPrevKv(): void {
     const { history, feeds, merger, replays } = this;
     if (!this.prevKv || history.fullFrom < Number.POSITIVE_INFINITY) return;
-    if (feeds.all().some((feed) => feed.lacksPrevKv)) return;
+    if (merger.hasLater || feeds.lacksPrevKv) return;
     history.fullFrom = merger.ahead + 1;
     replays.advanced();
   }
 
-  private openFeed(shard: number, from: number, fromCompacted: boolean): Feed {
-    const { shards, log, stats, runtime } = this.deps;
-    return new Feed({
-      shard: shards.at(shard),
-      stats: stats.upstream.at(shard),
-      from,
-      fromCompacted,
-      prevKv: this.prevKv,
-      log,
-      runtime,
-      arrived: () => {
-        this.sealers.at(shard).sighted();
-        // Most events arrive before their seal. Those are delivered at the timeline's next advance.
-        if (this.merger.delivered < this.deps.timeline.head) this.pumpSoon();
-      },
-      lost: (compacted) => void this.lost(shard, compacted),
-    });
+  /** The shard has left this proxy. Those of its revisions that were not delivered are lost. */
+  private retired(shard: number): void {
+    const { head } = this.deps.timeline;
+    this.replays.retired(shard);
+    if (!this.feeds.retire(shard) || this.merger.delivered === head) return;
+    this.gap = Math.max(this.gap, head);
+    this.begins.set(shard, head + 1);
+    this.dropBelow(head + 1, (watcher) => this.shardsFor(watcher.reach).includes(shard));
+    this.pumpSoon();
   }
 
   private advanced(): void {
+    const { moves } = this.deps;
+    moves.refresh(Math.min(this.merger.delivered + 1, this.replays.oldest));
     this.learn();
+    this.feeds.updateIfChanged();
     this.replays.advanced();
     this.pumpSoon();
   }
@@ -321,21 +335,35 @@ export class WatchLoop {
       const size = sizeOf(events);
       bytes += size;
       if (early) this.aheadBytes -= size;
-      if (revision > this.gap) this.history.push(events);
-      else this.history.restart(revision + 1);
+      this.record(revision, events);
       this.fanout.offer(revision, events);
       if (single) this.send(revision);
     }
+    this.fillHistory(merger.delivered);
     if (merger.ahead === merger.delivered) this.late.clear();
     if (merger.delivered > from) {
       this.owedSince = undefined;
       this.flush(merger.delivered);
       this.replays.advanced();
+      this.feeds.updateIfChanged();
     }
     this.checkPrevKv();
     if (more) this.pumpSoon();
     else if (merger.delivered < this.deps.timeline.head) this.pumpAhead();
     else this.owedSince = undefined;
+  }
+
+  private record(revision: number, events: readonly KeyedEvent[]): void {
+    this.fillHistory(revision - 1);
+    if (revision > this.gap) this.history.push(events);
+    else this.history.restart(revision + 1);
+  }
+
+  /** Adds the revisions that the merger has skipped. They have no events. */
+  private fillHistory(revision: number): void {
+    const lost = Math.min(revision, this.gap);
+    if (this.history.end <= lost) this.history.restart(lost + 1);
+    while (this.history.end <= revision) this.history.push(NO_EVENTS);
   }
 
   /** Delivers later revisions to watchers that do not need the shards that owe. */
@@ -358,7 +386,7 @@ export class WatchLoop {
       this.fanout.offer(
         merged.revision,
         merged.events,
-        (shards) => !shards.some((one) => merger.owing.has(one)),
+        (reach) => !this.shardsFor(reach).some((one) => merger.owing.has(one)),
       );
     }
     if (merger.ahead > before) this.flush(undefined);
@@ -380,7 +408,7 @@ export class WatchLoop {
     const slow =
       merger.ahead === merger.delivered
         ? fanout.flush(merger.delivered)
-        : fanout.flush((shards) => this.coveredFor(shards), { watchers: late, covered: coveredForLate });
+        : fanout.flush((reach) => this.coveredFor(reach), { watchers: late, covered: coveredForLate });
     for (const watcher of slow) {
       if (watcher.state !== "synced") continue;
       this.take(watcher);
@@ -393,37 +421,21 @@ export class WatchLoop {
    * there, and restarts the feed at the compacted revision, where new watchers may have started already.
    */
   private async lost(shard: number, compacted: number): Promise<void> {
-    const { timeline, shards, log } = this.deps;
+    const { timeline, shards, log, moves } = this.deps;
+    const feed = this.feeds.get(shard);
     log.warn({ shard: shards.at(shard).name, compacted }, "shard was compacted before its events were seen");
     while (!timeline.isSealed(shard, compacted)) {
       await timeline.seal(shard, compacted, true).catch(() => this.pause(RETRY_DELAY_MS));
       if (this.closed) return;
     }
+    await whenThawed(timeline, moves);
     const revision = await compactRevisionOf(timeline, shard, compacted);
     if (this.closed) return;
     this.gap = Math.max(this.gap, revision - 1);
     this.begins.set(shard, revision);
-    this.feeds.add(shard, this.openFeed(shard, compacted, true));
-    this.dropBelow(revision, (watcher) => watcher.shards.includes(shard));
+    this.feeds.reopen(shard, feed, compacted);
+    this.dropBelow(revision, (watcher) => this.shardsFor(watcher.reach).includes(shard));
     this.pumpSoon();
-  }
-
-  /** Revisions of the shard that were not delivered are lost. */
-  private retired(shard: number): void {
-    const { timeline } = this.deps;
-    this.sealers.at(shard).close();
-    this.feeds.at(shard).close();
-    this.sealers.retire(shard);
-    this.feeds.retire(shard);
-    if (this.merger.delivered === timeline.head) return;
-    this.gap = Math.max(this.gap, timeline.head);
-    this.begins.set(shard, timeline.head + 1);
-    this.dropBelow(timeline.head + 1, (watcher) => watcher.shards.includes(shard));
-    this.pumpSoon();
-  }
-
-  private feed(shard: number): Feed {
-    return this.feeds.at(shard);
   }
 
   private pause(ms: number): Promise<void> {
@@ -434,13 +446,14 @@ export class WatchLoop {
 
   /** The timeline has pruned revisions that were not delivered, because this proxy was cut off for long. Skips them. */
   private skipPruned(): void {
-    const { timeline } = this.deps;
+    const { timeline, moves } = this.deps;
     const { compactRevision } = timeline;
-    for (const [shard, feed] of this.feeds.entries())
-      feed.skip(firstNeeded(timeline, compactRevision, shard));
+    // Events of a step that count after the compaction may be from before it.
+    const first = Math.max(this.merger.delivered + 1, moves.feedFrom(compactRevision));
+    this.feeds.skip(first);
     this.dropBelow(compactRevision, () => true);
-    this.merger.restart(compactRevision - 1);
-    this.history.restart(compactRevision);
+    this.merger.restart(first - 1);
+    this.history.restart(first);
     this.aheadBytes = 0;
     this.late.clear();
     this.merger.learn();
@@ -456,18 +469,13 @@ export class WatchLoop {
   }
 
   private check(): void {
-    for (const [shard, feed] of this.feeds.entries()) {
-      if (feed.reached < this.deps.timeline.cut(shard)) {
-        if (feed.silence > SILENCE_LIMIT_MS) feed.reopen();
-      } else if (!this.prevKv) {
-        // Not while the shard owes a revision: a compaction could overtake a new watch, and this one still brings all events.
-        feed.bringPrevKv(false);
-      }
-    }
+    this.feeds.check();
     this.replays.reopenSilent(SILENCE_LIMIT_MS);
-    if (this.feeds.entries().some(([shard]) => this.isOut(shard))) this.deps.outage();
+    if (this.feeds.isAnyOut) this.deps.outage();
   }
 }
+
+const NO_EVENTS: readonly KeyedEvent[] = [];
 
 function sizeOf(events: readonly KeyedEvent[]): number {
   return events.reduce((sum, { event }) => sum + event.full.length, 0);

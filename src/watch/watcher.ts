@@ -3,6 +3,7 @@
 import { type EncodedEvent, encodeWatchHead } from "../wire/watch.js";
 import { FRAME_BYTES, planFrames } from "./frames.js";
 import type { TextRange } from "./keys.js";
+import { Reach } from "./moves.js";
 
 /** The client's stream, which takes watchers' frames. */
 export interface Outlet {
@@ -19,8 +20,6 @@ export interface Outlet {
 export interface WatcherOptions {
   readonly id: number;
   readonly range: TextRange;
-  /** Shards that can hold a key of the range. */
-  readonly shards: readonly number[];
   /** First revision to send, at least 1. */
   readonly next: number;
   readonly prevKv: boolean;
@@ -72,7 +71,8 @@ export class Watcher {
   next: number;
   readonly id: number;
   readonly range: TextRange;
-  readonly shards: readonly number[];
+  /** The shards that the range needs. */
+  readonly reach: Reach;
   readonly variant: Variant;
   /** Set to true when events are sent. Callers reset it. */
   active = false;
@@ -94,7 +94,7 @@ export class Watcher {
     const { id, prevKv, noPut, noDelete } = options;
     this.id = id;
     this.range = options.range;
-    this.shards = options.shards;
+    this.reach = new Reach(options.range);
     this.next = options.next;
     this.variant = (prevKv ? PREV_KV : 0) | (noPut ? NO_PUT : 0) | (noDelete ? NO_DELETE : 0);
     this.compacted = prevKv ? (options.compacted ?? 0) : 0;

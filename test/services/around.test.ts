@@ -8,6 +8,7 @@ import { lowest } from "../../src/services/maintenance/versions.js";
 import { createMaintenance } from "../../src/services/maintenance.js";
 import { openShard, type ShardClient } from "../../src/shard/client.js";
 import { Code, StatusError } from "../../src/status/error.js";
+import type { Timeline } from "../../src/timeline/view.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import type { GrpcServer } from "../../src/transport/server.js";
 import { MemberListResponse, StatusResponse } from "../../src/wire/messages.js";
@@ -37,6 +38,7 @@ describe("Status, MemberList and unsupported methods", () => {
     head: 41,
     raftTerm: 7,
     compactRevision: 0,
+    locator: {} as Timeline["locator"],
     cutAt: () => 1,
     lastAt: () => 1,
     toRevision: () => 1,

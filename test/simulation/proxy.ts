@@ -44,6 +44,9 @@ export class SimProxy {
     this.clock = new ProcessClock(scheduler);
     this.network = new Network(this.clock, random, scenario.hostFaults);
     const runtime = simRuntime(this.clock, random, () => true);
+    const map = mapText(shards.length);
+    const maps = newMaps();
+    maps.adopt(map, world.router);
     class Timeline extends SharedTimeline {
       protected override createLog(...args: ConstructorParameters<typeof TimelineLog>): TimelineLog {
         return new ShortEpochLog(...args);
@@ -55,8 +58,8 @@ export class SimProxy {
         host: simHost(this.network, world.host),
         hostShard: scenario.host,
         proxy: name,
-        map: mapText(shards.length),
-        maps: newMaps(),
+        map,
+        maps,
         runtime,
         genesis: async () => ({
           revisions: shards.map(({ store }) => store.revision),
@@ -217,7 +220,6 @@ export class SimProxy {
           watch: createWatch({
             timeline,
             shards: guards,
-            router,
             identity,
             limits: LIMITS,
             log,

@@ -11,7 +11,7 @@ test("while a shard owes events, events of the others are neither lost nor cover
   const client = new FakeClient();
   const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
   const range = textRange(Buffer.from("b"), Buffer.from("c"));
-  const watcher = new Watcher(client, { id: 0, range, shards: [1], next: 2, ...flags });
+  const watcher = new Watcher(client, { id: 0, range, next: 2, ...flags });
   hub.attach(watcher);
   const upstreams: Upstream[] = await Promise.all(fakes.map((fake) => fake.nth(0)));
   for (const upstream of upstreams) upstream.created();

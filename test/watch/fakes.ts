@@ -105,14 +105,37 @@ export class FakeShard {
   }
 }
 
-/** A timeline. Revision 1 is empty. Each later revision is the next shard revision of the shard that `order` names. */
+/** The placement of a store that has never had a plan. `shardsOf` returns the shards of the range that begins at a key. */
+export function settled(shardsOf: (key: string) => readonly number[]) {
+  const locator = {
+    withMoves: () => locator,
+    feedFrom: (revision: number) => revision,
+    wholeFrom: (revision: number) => revision,
+    shardsFrom: ({ key }: { key: Uint8Array }) => shardsOf(Buffer.from(key).toString()),
+  };
+  return { locator, placement: { plans: 0, plan: undefined, inForce: "", moves: [] } };
+}
+
+/**
+ * A timeline. A range that begins with a, b or c is on shard 0, 1 or 2, other ranges are on all shards. Revision 1 is empty.
+ * Each later revision is the next shard revision of the shard that `order` names.
+ */
 export class FakeTimeline {
   private readonly runs: Run[] = [];
   private readonly cuts: number[];
   readonly compactRevision = 0;
+  readonly locator: unknown;
+  readonly placement: unknown;
   private readonly listeners = new Set<() => void>();
 
   constructor(shards: number) {
+    const all = Array.from({ length: shards }, (_, shard) => shard);
+    const { locator, placement } = settled((key) => {
+      const shard = "abc".indexOf(key[0]);
+      return shard < 0 ? all : [shard];
+    });
+    this.locator = locator;
+    this.placement = placement;
     this.cuts = new Array<number>(shards).fill(1);
   }
 

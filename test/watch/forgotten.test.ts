@@ -5,7 +5,7 @@ import { textRange } from "../../src/watch/keys.js";
 import { type Outlet, Watcher } from "../../src/watch/watcher.js";
 import { WatchResponse } from "../../src/wire/messages.js";
 import { encodeHeader } from "../../src/wire/rewrite.js";
-import { FakeShard, openHub } from "./fakes.js";
+import { FakeShard, openHub, settled } from "./fakes.js";
 
 /** A timeline over one shard, with the shard's revisions. It knows those at or above `known`. */
 class FakeTimeline {
@@ -13,6 +13,8 @@ class FakeTimeline {
   known = 2;
   compactRevision = 0;
   readonly listeners = new Set<() => void>();
+  readonly locator = settled(() => [0]).locator;
+  readonly placement = settled(() => [0]).placement;
 
   cut = (): number => this.head;
   cutAt = (revision: number): number => revision;
@@ -73,7 +75,7 @@ test("a proxy that finds the timeline pruned beyond its position ends its watche
     const outlet = new FakeOutlet();
     const range = textRange(Buffer.of(1), Buffer.of(0));
     const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
-    const watcher = new Watcher(outlet, { id: 0, range, shards: [0], next, ...flags });
+    const watcher = new Watcher(outlet, { id: 0, range, next, ...flags });
     hub.attach(watcher);
     return { outlet, watcher };
   };
@@ -114,7 +116,7 @@ test("a full feed whose events were pruned from the timeline continues", async (
   const hub = openHub(timeline, [shard]);
   const range = textRange(Buffer.of(1), Buffer.of(0));
   const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
-  const watcher = new Watcher(new FakeOutlet(), { id: 0, range, shards: [0], next: 70, ...flags });
+  const watcher = new Watcher(new FakeOutlet(), { id: 0, range, next: 70, ...flags });
   hub.attach(watcher);
   const upstream = await shard.nth(0);
   upstream.created();

@@ -20,7 +20,7 @@ function open(count: number, timelineShards: number, runtime?: Runtime) {
 
 test("a shard that joins is watched from its first revision that was not delivered", async () => {
   const { timeline, fakes, shards, hub, client } = open(1, 2);
-  const watcher = new Watcher(client, { id: 0, range, shards: [0, 1], next: 2, ...flags });
+  const watcher = new Watcher(client, { id: 0, range, next: 2, ...flags });
   hub.attach(watcher);
   const old = await fakes[0].nth(0);
   old.created();
@@ -44,7 +44,7 @@ test("a shard that retires is neither waited for nor missed", async () => {
   let skipped = 0;
   const runtime = { ...systemRuntime, now: () => systemRuntime.now() + skipped };
   const { timeline, fakes, shards, hub, client } = open(2, 2, runtime);
-  const watcher = new Watcher(client, { id: 0, range, shards: [0, 1], next: 2, ...flags });
+  const watcher = new Watcher(client, { id: 0, range, next: 2, ...flags });
   hub.attach(watcher);
   const [old, leaving] = await Promise.all(fakes.map((fake) => fake.nth(0)));
   old.created();
@@ -70,7 +70,7 @@ test("a shard that retires is neither waited for nor missed", async () => {
 
 test("a watcher that needs undelivered events of a shard that retires is ended, not left with a gap", async () => {
   const { timeline, fakes, shards, hub, client } = open(2, 2);
-  const watcher = new Watcher(client, { id: 0, range, shards: [0, 1], next: 2, ...flags });
+  const watcher = new Watcher(client, { id: 0, range, next: 2, ...flags });
   hub.attach(watcher);
   const [old, leaving] = await Promise.all(fakes.map((fake) => fake.nth(0)));
   old.created();
@@ -85,7 +85,7 @@ test("a watcher that needs undelivered events of a shard that retires is ended, 
   assert.deepEqual(client.events, [2]);
   // Another watcher starts after the gap.
   const later = new FakeClient();
-  hub.attach(new Watcher(later, { id: 1, range, shards: [0], next: 4, ...flags }));
+  hub.attach(new Watcher(later, { id: 1, range, next: 4, ...flags }));
   timeline.add(0);
   old.bring([3]);
   await later.has(1);

@@ -26,7 +26,7 @@ function setUp(): Setting {
     const client = new FakeClient();
     const range = textRange(Buffer.from("ab"[shard]), Buffer.from("bc"[shard]));
     const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
-    const watcher = new Watcher(client, { id: 0, range, shards: [shard], next, ...flags });
+    const watcher = new Watcher(client, { id: 0, range, next, ...flags });
     hub.attach(watcher);
     return { client, watcher };
   };

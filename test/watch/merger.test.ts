@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Run } from "../../src/timeline/view.js";
+import type { Move } from "../../src/reshard/placement.js";
+import { NO_SHARD, type Run } from "../../src/timeline/view.js";
 import { MAX_RUNS, Merger, type Source } from "../../src/watch/merger.js";
 import type { RawEvent } from "../../src/wire/watch.js";
 import { newSeed, random } from "./random.js";
@@ -39,6 +40,11 @@ class Fake {
   }
 }
 
+function eventOf(shard: number, modRevision: number): RawEvent {
+  const key = Buffer.from(`${shard}:${modRevision}`);
+  return { type: 0, key, modRevision, raw: key };
+}
+
 /** One event per shard revision, whose key names it. */
 class FakeSource implements Source {
   reached = 1;
@@ -50,8 +56,11 @@ class FakeSource implements Source {
     assert.ok(shardRevision <= this.reached, `shard ${this.shard}: ${shardRevision} > ${this.reached}`);
     assert.ok(shardRevision > this.taken, `shard ${this.shard}: ${shardRevision} taken again`);
     this.taken = shardRevision;
-    const key = Buffer.from(`${this.shard}:${shardRevision}`);
-    return [{ type: 0, key, modRevision: shardRevision, raw: key }];
+    return [eventOf(this.shard, shardRevision)];
+  }
+
+  peek(): RawEvent[] {
+    assert.fail("events are judged although no keys move");
   }
 
   skip(shardRevision: number): void {
@@ -60,6 +69,14 @@ class FakeSource implements Source {
   }
 }
 
+const NO_MOVES = {
+  judgedUntil: 0,
+  isUndecided: () => false,
+  countsAt: () => undefined,
+  at: () => undefined,
+};
+const NONE_ENDED = { at: () => [], forget: () => {} };
+
 const names = (events: readonly RawEvent[]) => events.map(({ key }) => Buffer.from(key).toString());
 
 test("every revision once and in order, for any order in which shards and timeline advance", () => {
@@ -67,7 +84,7 @@ test("every revision once and in order, for any order in which shards and timeli
   for (let round = 0; round < 300; round++) {
     const next = random(seed + round);
     const fake = new Fake();
-    const merger = new Merger<string[]>(fake, 1, (shard) => fake.sources[shard], names);
+    const merger = new Merger<string>(fake, 1, (shard) => fake.sources[shard], names, NO_MOVES, NONE_ENDED);
     /** Revisions returned ahead: by shard in order, before their turn, and each once. */
     const ahead: number[] = [];
     let expected = 2;
@@ -120,11 +137,13 @@ test("every revision once and in order, for any order in which shards and timeli
 test("shards without a source are skipped", () => {
   const fake = new Fake();
   for (const shard of [0, 1, 1, 2, 0, 1]) fake.add(shard, 2, 0);
-  const merger = new Merger<string[]>(
+  const merger = new Merger<string>(
     fake,
     1,
     (shard) => (shard === 1 ? undefined : fake.sources[shard]),
     names,
+    NO_MOVES,
+    NONE_ENDED,
   );
   merger.learn();
   for (const source of fake.sources) source.reached = 100;
@@ -138,7 +157,7 @@ test("shards without a source are skipped", () => {
 test("runs that are pruned from the timeline later are still known", () => {
   const fake = new Fake();
   for (const shard of [0, 1, 2]) fake.add(shard, 2, 0);
-  const merger = new Merger<string[]>(fake, 1, (shard) => fake.sources[shard], names);
+  const merger = new Merger<string>(fake, 1, (shard) => fake.sources[shard], names, NO_MOVES, NONE_ENDED);
   merger.learn();
   fake.runs.length = 0;
   for (const source of fake.sources) source.reached = 100;
@@ -157,12 +176,14 @@ test("while a shard owes a revision, later ones take bounded memory, and none is
       return { revision, shard: revision % 2, shardRevision: revision, length: 1 };
     },
   };
-  const sources = [1, 1].map((reached) => ({ reached, take: () => [], skip: () => {} }));
+  const sources = [1, 1].map((reached) => ({ reached, peek: () => [], take: () => [], skip: () => {} }));
   const merger = new Merger<undefined>(
     timeline,
     1,
     (shard) => sources[shard],
-    () => undefined,
+    () => [],
+    NO_MOVES,
+    NONE_ENDED,
   );
   sources[1].reached = timeline.head;
   for (let i = 0; i < 10; i++) merger.learn();
@@ -177,4 +198,69 @@ test("while a shard owes a revision, later ones take bounded memory, and none is
   }
   assert.equal(merger.next(), undefined);
   assert.equal(merger.ahead, merger.delivered);
+});
+
+/** A merger over shards 0 and 1 whose events are judged. `at` decides each. */
+function judged(fake: Fake, at: (key: string, revision: number) => number | "undecided" | undefined) {
+  const keyOf = (key: Uint8Array) => Buffer.from(key).toString();
+  const moves = {
+    judgedUntil: Number.POSITIVE_INFINITY,
+    isUndecided: (key: Uint8Array, revision: number) => at(keyOf(key), revision) === "undecided",
+    countsAt: (key: Uint8Array, _shard: number, _shardRevision: number, revision: number) => {
+      const counts = at(keyOf(key), revision);
+      return counts === "undecided" ? assert.fail(`${keyOf(key)} is not decided`) : counts;
+    },
+    at: () => ({ stops: new Map([[0, 1]]), readies: new Map([[1, 1]]) }) as unknown as Move,
+  };
+  const source = (shard: number) => ({
+    get reached() {
+      return fake.sources[shard].reached;
+    },
+    peek: (at: number) => [eventOf(shard, at)],
+    take: (at: number) => fake.sources[shard].take(at),
+    skip: (at: number) => fake.sources[shard].skip(at),
+  });
+  const sources = [source(0), source(1)];
+  const merger = new Merger<string>(fake, 1, (shard) => sources[shard], names, moves, NONE_ENDED);
+  merger.learn();
+  for (const one of fake.sources) one.reached = 100;
+  return merger;
+}
+
+test("an event whose key is in a frozen step waits; other shards' events are returned ahead", () => {
+  const fake = new Fake();
+  for (const shard of [0, 1, 0, 1]) fake.add(shard, 1, 0);
+  let frozen = true;
+  const merger = judged(fake, (key, revision) => (frozen && key === "0:2" ? "undecided" : revision));
+  assert.equal(merger.next(), undefined);
+  assert.deepEqual(merger.nextAhead(), { revision: 3, events: ["1:2"], early: true });
+  assert.deepEqual(merger.nextAhead(), { revision: 5, events: ["1:3"], early: true });
+  assert.equal(merger.nextAhead(), undefined);
+  assert.deepEqual([...merger.owing], [[0, 2]]);
+  frozen = false;
+  const events = [merger.next(), merger.next(), merger.next(), merger.next()].map((merged) => merged?.events);
+  assert.deepEqual(events, [["0:2"], ["1:2"], ["0:3"], ["1:3"]]);
+});
+
+test("events that do not count are dropped, and those that count at a move are returned with it", () => {
+  const fake = new Fake();
+  for (const shard of [0, 1]) fake.add(shard, 1, 0);
+  fake.add(NO_SHARD, 1, 0);
+  fake.add(0, 1, 0);
+  const merger = judged(fake, (key, revision) => (key === "0:2" ? undefined : key === "1:2" ? 4 : revision));
+  assert.deepEqual(merger.next(), { revision: 2, events: [], early: false });
+  assert.deepEqual(merger.next(), { revision: 3, events: [], early: false });
+  assert.ok(merger.hasLater);
+  // Ahead, the shards of the move owe its event.
+  assert.equal(merger.nextAhead(), undefined);
+  assert.deepEqual(
+    [...merger.owing],
+    [
+      [0, 4],
+      [1, 4],
+    ],
+  );
+  assert.deepEqual(merger.next(), { revision: 4, events: ["1:2"], early: false });
+  assert.ok(!merger.hasLater);
+  assert.deepEqual(merger.next()?.events, ["0:3"]);
 });

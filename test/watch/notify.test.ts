@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { createRouter } from "../../src/routing/create.js";
 import { createIdentity } from "../../src/services/identity.js";
 import { WatchSession } from "../../src/services/watch/session.js";
 import type { Timeline } from "../../src/timeline/view.js";
@@ -39,10 +38,9 @@ async function openSession(t: TestContext) {
   });
   t.after(() => hub.close());
   const stream = new TestStream(Watch.Watch, 1 << 20);
-  const router = await createRouter({ shards: [{ name: "s", weight: 1 }], rules: [] });
   const identity = createIdentity({ clusterId: 1n, memberId: 1n, timeline });
   const limits = { streamBufferBytes: 1 << 20, progressNotifyMs: INTERVAL_MS };
-  new WatchSession({ timeline, shards, router, identity, hub, limits, runtime: systemRuntime }, stream);
+  new WatchSession({ timeline, shards, identity, hub, limits, runtime: systemRuntime }, stream);
   t.after(() => stream.cancel());
   return { fake, shard, stream };
 }

@@ -96,7 +96,7 @@ interface Setting {
 async function setUp(): Promise<Setting> {
   const log = createLog("silent");
   const store = await openStore(configOf(shards), log);
-  const { timeline, router } = store;
+  const { timeline } = store;
   const setting: { asked: number; failure: StatusError | undefined } = { asked: 0, failure: undefined };
   const [first, second] = store.shards.all();
   const failing: Shard = Object.create(second, {
@@ -115,7 +115,6 @@ async function setUp(): Promise<Setting> {
   const deps = {
     timeline,
     shards: shardSet([first, failing]),
-    router,
     identity,
     limits: LIMITS,
     log,

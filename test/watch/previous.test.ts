@@ -23,7 +23,7 @@ test("previous keys are requested while a watcher wants them; events without the
     const client = new FakeClient();
     const flags = { prevKv, fragment: false, noPut: false, noDelete: false };
     const range = textRange(Buffer.of(0), Buffer.of(0));
-    const watcher = new Watcher(client, { id: 0, range, shards: [0, 1], next: timeline.head + 1, ...flags });
+    const watcher = new Watcher(client, { id: 0, range, next: timeline.head + 1, ...flags });
     hub.attach(watcher);
     return { client, watcher };
   };
@@ -89,8 +89,8 @@ test("watchers that want previous keys are served while a shard that is out dela
   const watch = (shard: number, prevKv: boolean, next: number) => {
     const client = new FakeClient();
     const flags = { prevKv, fragment: false, noPut: false, noDelete: false };
-    const range = textRange(Buffer.of(1), Buffer.of(0));
-    const watcher = new Watcher(client, { id: 0, range, shards: [shard], next, ...flags });
+    const range = textRange(Buffer.from("abc"[shard]), Buffer.of(0));
+    const watcher = new Watcher(client, { id: 0, range, next, ...flags });
     hub.attach(watcher);
     return { client, watcher };
   };
@@ -242,7 +242,6 @@ test("a feed that owes events keeps previous keys, but not after the last watche
     const watcher = new Watcher(new FakeClient(), {
       id: 0,
       range,
-      shards: [0],
       next: timeline.head + 1,
       ...flags,
     });

@@ -22,12 +22,11 @@ export async function openWatchService(
 ): Promise<TestWatchService> {
   const log = createLog("silent");
   const store = await openStore(configOf(shards), log);
-  const { timeline, router } = store;
+  const { timeline } = store;
   const identity = createIdentity({ clusterId: store.id, memberId: 7n, timeline });
   const service = createWatch({
     timeline,
     shards: store.shards,
-    router,
     identity,
     limits,
     log,

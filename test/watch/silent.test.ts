@@ -9,7 +9,6 @@ const watcherFrom = (client: FakeClient, next: number) =>
   new Watcher(client, {
     id: 0,
     range: textRange(Buffer.from("k"), Buffer.from("l")),
-    shards: [0],
     next,
     prevKv: false,
     fragment: false,

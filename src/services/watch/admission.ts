@@ -1,12 +1,13 @@
 import { mayRead } from "../../auth/permission.js";
-import type { Router } from "../../routing/router.js";
+import type { Locator } from "../../reshard/locator.js";
 import type { Call } from "../../rpc/call.js";
 import { problemOf } from "../../shard/access.js";
 import type { ShardSet } from "../../shard/shardSet.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
+import type { KeyRange } from "../../wire/keyRange.js";
 import type { WatchCreateRequest } from "../../wire/messages.js";
-import { shardsOfRange, visible } from "../kv/keyspace.js";
+import { visible } from "../kv/keyspace.js";
 import { rangeOf } from "./request.js";
 
 /**
@@ -15,13 +16,13 @@ import { rangeOf } from "./request.js";
  */
 export async function admission(
   shards: ShardSet,
-  router: Router,
+  locator: Locator,
   call: Call,
   request: WatchCreateRequest,
 ): Promise<StatusError | undefined> {
   const range = rangeOf(request);
   const seen = visible(range);
-  const concerned = new Set(seen === undefined ? [] : shardsOfRange(router, seen));
+  const concerned = new Set(seen === undefined ? [] : shardsOf(locator, seen));
   // Without any shard, the first one checks the client.
   const asked = concerned.size === 0 ? [shards.first] : [...concerned].map((index) => shards.at(index));
   const outcomes = await Promise.allSettled(
@@ -33,6 +34,9 @@ export async function admission(
   const refusal = errors.find((error) => reasonOf(error) !== undefined);
   return refusal ?? (errors.length === asked.length ? errors[0] : undefined);
 }
+
+const shardsOf = (locator: Locator, { key, rangeEnd }: KeyRange): readonly number[] =>
+  rangeEnd.length === 0 ? [locator.shardOf(key)] : locator.shardsOf({ key, end: rangeEnd });
 
 /** The `cancel_reason` of a refused watch, with etcd's texts, or undefined for an error that is no refusal. */
 export function reasonOf(error: StatusError): string | undefined {

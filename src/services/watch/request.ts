@@ -1,4 +1,3 @@
-import type { Router } from "../../routing/router.js";
 import { type TextRange, textRange } from "../../watch/keys.js";
 import { type KeyRange, NO_KEY } from "../../wire/keyRange.js";
 import { FilterType, type WatchCreateRequest } from "../../wire/messages.js";
@@ -10,7 +9,6 @@ export type WatchPlan =
   | {
       readonly kind: "visible";
       readonly range: TextRange;
-      readonly shards: readonly number[];
       readonly prevKv: boolean;
       readonly fragment: boolean;
       readonly noPut: boolean;
@@ -23,7 +21,7 @@ export function rangeOf({ key, rangeEnd }: KeyRange): KeyRange {
 }
 
 /** Reads a create request by etcd's rules, without reserved keys. Returns undefined for a range that ends before it begins. */
-export function describeWatch(request: WatchCreateRequest, router: Router): WatchPlan | undefined {
+export function describeWatch(request: WatchCreateRequest): WatchPlan | undefined {
   const { filters, prevKv, fragment } = request;
   const range = rangeOf(request);
   const { begin, end } = textRange(range.key, range.rangeEnd);
@@ -33,7 +31,6 @@ export function describeWatch(request: WatchCreateRequest, router: Router): Watc
   return {
     kind: "visible",
     range: textRange(seen.key, seen.rangeEnd),
-    shards: router.shardsOf(seen.key, seen.rangeEnd),
     prevKv,
     fragment,
     noPut: filters.includes(FilterType.NOPUT),

@@ -1,5 +1,4 @@
 import type { Config } from "../../config/types.js";
-import type { Router } from "../../routing/router.js";
 import type { ServerStream } from "../../rpc/call.js";
 import type { ShardSet } from "../../shard/shardSet.js";
 import { StatusError } from "../../status/error.js";
@@ -19,7 +18,6 @@ export interface SessionDeps {
   /** In configured order. */
   readonly shards: ShardSet;
   readonly timeline: Timeline;
-  readonly router: Router;
   readonly identity: Identity;
   readonly hub: Hub;
   readonly limits: Pick<Config["watch"], "streamBufferBytes" | "progressNotifyMs">;
@@ -176,7 +174,8 @@ export class WatchSession implements Outlet {
 
   private async judgeOne(request: WatchRequest): Promise<StatusError | undefined> {
     if (request.kind !== "create" || request.request.startRevision < 0) return undefined;
-    return admission(this.deps.shards, this.deps.router, this.stream, request.request);
+    const { shards, timeline } = this.deps;
+    return admission(shards, timeline.locator, this.stream, request.request);
   }
 
   /** Resolves after `ms`, or when the stream ends. */
@@ -209,7 +208,7 @@ export class WatchSession implements Outlet {
   }
 
   private create(request: WatchCreateRequest): void {
-    const { timeline, router, hub } = this.deps;
+    const { timeline, hub } = this.deps;
     const { head, compactRevision } = timeline;
     const { startRevision } = request;
     if (startRevision < 0) {
@@ -218,7 +217,7 @@ export class WatchSession implements Outlet {
       this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason });
       return;
     }
-    const plan = describeWatch(request, router);
+    const plan = describeWatch(request);
     const duplicate = request.watchId !== 0 && this.watches.has(request.watchId);
     if (plan === undefined || duplicate) {
       const cancelReason = plan === undefined ? EMPTY_RANGE : DUPLICATE_ID;
