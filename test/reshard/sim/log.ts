@@ -73,6 +73,7 @@ export class SimLog {
   private counter = 0;
   private waiting: { holds: () => boolean; go: () => void }[] = [];
   private moving = false;
+  private readonly listeners = new Set<() => void>();
 
   constructor(
     private readonly world: World,
@@ -221,7 +222,14 @@ export class SimLog {
     this.wake();
   }
 
+  /** Calls `listener` after each change of the fold. Returns a function that removes it. */
+  onAdvance(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
   private wake(): void {
+    for (const listener of this.listeners) listener();
     const before = this.waiting;
     this.waiting = [];
     for (const waiter of before) {

@@ -236,6 +236,7 @@ export class SimProxy {
   /** Logs a compaction and compacts the shards. */
   async compact(revision: number): Promise<void> {
     await this.log.append({ compact: revision });
+    this.world.compacted = Math.max(this.world.compacted, this.fold.compactRevision);
     const at = this.world.breaks("compactions spare what a step needs")
       ? this.fold.compactRevision
       : this.locator.compactionAt(this.fold.compactRevision);

@@ -34,6 +34,8 @@ export interface Scenario {
   readonly ambushed: number;
   /** Calls of clients, repeated by weight. */
   readonly mix: readonly ClientCall[];
+  /** Makes the watches. By default they are those of the simulation. */
+  readonly watch?: (proxy: SimProxy, record: WatchRecord) => { run(): Promise<void> };
 }
 
 const CALLS = {
@@ -359,13 +361,18 @@ export class Run {
   async watcher(from: string, to: string, at?: number): Promise<void> {
     if (at === undefined) await this.world.scheduler.sleep(this.random.below(500));
     const start = at ?? (this.random.chance(0.5) ? 2 : this.random.pick(this.heads) + 1);
-    const record: WatchRecord = { from, to, start, events: [], progress: start - 1, gaps: [] };
+    const flags = this.settings.watch === undefined ? {} : this.flags();
+    const record: WatchRecord = { from, to, start, events: [], progress: start - 1, gaps: [], ...flags };
     this.world.watches.push(record);
     for (;;) {
       const proxy = await this.anyProxy();
-      const watch = new SimWatch(proxy, record);
+      const watch = this.settings.watch?.(proxy, record) ?? new SimWatch(proxy, record);
       await Promise.race([watch.run(), proxy.death]);
     }
+  }
+
+  private flags() {
+    return { prevKv: this.random.chance(0.5), slow: this.random.chance(0.3) };
   }
 
   // --- disturbances ------------------------------------------------------------------------------------
@@ -434,7 +441,7 @@ export class Run {
         if (compactions) await proxy.compact(Math.max(1, proxy.fold.head - random.below(6)));
         break;
       case "watch":
-        if (world.watches.length < 8)
+        if (world.watches.length < (this.settings.watch === undefined ? 8 : 24))
           world.spawn(this.watcher(...EVERYTHING, proxy.fold.head + random.below(3)));
         break;
       case "delete range":

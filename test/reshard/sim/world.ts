@@ -78,6 +78,10 @@ export interface WatchRecord {
   readonly events: SeenEvent[];
   /** The revision up to which the client has all events. */
   progress: number;
+  /** True for a client that also wants the previous keys of events. Watches of the simulation always bring them. */
+  readonly prevKv?: boolean;
+  /** True for a client that reads slowly. */
+  readonly slow?: boolean;
   /** Ranges of revisions [from, to] that compactions took from the watch. */
   readonly gaps: { readonly from: number; readonly to: number }[];
 }
@@ -121,6 +125,8 @@ export class World {
   readonly firstHost: number;
   /** The host at which a starting proxy reads the log: one that it had, not necessarily the newest. */
   lastHost: number;
+  /** The newest compaction. */
+  compacted = 0;
   failed: unknown;
   /** The directed schedule. Movers call it at each stage of a step. */
   hook: ((stage: Stage, step: StepView) => Promise<void>) | undefined;
