@@ -111,6 +111,8 @@ export function settled(shardsOf: (key: string) => readonly number[]) {
     withMoves: () => locator,
     feedFrom: (revision: number) => revision,
     wholeFrom: (revision: number) => revision,
+    countsAt: (_key: Uint8Array, _shard: number, _shardRevision: number, revision: number) => revision,
+    endsAt: () => [],
     shardsFrom: ({ key }: { key: Uint8Array }) => shardsOf(Buffer.from(key).toString()),
   };
   return { locator, placement: { plans: 0, plan: undefined, inForce: "", moves: [] } };

@@ -4,7 +4,6 @@ import { Fold } from "../../src/timeline/fold.js";
 import { EndedKeys } from "../../src/watch/endedKeys.js";
 import { EventEncoder } from "../../src/watch/eventEncoder.js";
 import { Moves } from "../../src/watch/moves.js";
-import { WatchLoop } from "../../src/watch/watchLoop.js";
 import { lateWatch } from "../reshard/sim/directed.js";
 import {
   AMBUSHES,
@@ -215,12 +214,6 @@ const MUTATIONS: readonly Mutation[] = [
       function (range) {
         return this.shardsOf(range);
       },
-  },
-  {
-    rule: "revisions of shards out of use are in the history",
-    target: WatchLoop.prototype,
-    method: "fillHistory",
-    replace: () => () => {},
   },
 ];
 
