@@ -91,7 +91,7 @@ describe("tracing", () => {
     assert.equal(server?.name, "etcdserverpb.KV/Put");
     assert.equal(server.kind, 2);
     const inner = collector.of(trace).filter(({ parentSpanId }) => parentSpanId === server.spanId);
-    assert.deepEqual(inner.map(({ name }) => name).sort(), ["etcdserverpb.KV/Put", "timeline seal"]);
+    assert.deepEqual(inner.map(({ name }) => name).sort(), ["etcdserverpb.KV/Txn", "timeline seal"]);
     const call = inner.find(({ kind }) => kind === 3)!;
     assert.match(String(attribute(call, "braid.shard")), /^shard[01]$/);
     assert.equal(Number(attribute(server, "rpc.grpc.status_code")), 0);
@@ -155,7 +155,7 @@ describe("tracing", () => {
     assert.deepEqual(spans(ofPut).sort(), [
       "1 timeline seal",
       "2 etcdserverpb.KV/Put",
-      "3 etcdserverpb.KV/Put",
+      "3 etcdserverpb.KV/Txn",
     ]);
     for (const trace of [first, second]) {
       const calls = spans(trace).filter((span) => !span.startsWith("1"));
