@@ -178,6 +178,7 @@ const kv = createKv({
     ensurePlaced: () => Promise.resolve(),
     keysElsewhere: () => Promise.resolve([]),
     keysOf: () => Promise.resolve([]),
+    exists: () => Promise.resolve(true),
     repair: () => Promise.resolve(),
   },
   gen: { key: markKey("0123456789abcdef"), isOnAllShards: () => true },

@@ -167,6 +167,11 @@ export class Leases {
     return Math.max(head, atHome, revision);
   }
 
+  /** Whether the lease exists. Rejects with UNAVAILABLE if a shard that has a part of it cannot be reached. */
+  async exists(id: bigint): Promise<boolean> {
+    return (await this.look(id, false)) !== undefined;
+  }
+
   /** Resolves to the lease's keys on shards other than `shard`, by shard. Covers the parts that this proxy knows. */
   keysElsewhere(id: bigint, shard: number): Promise<readonly KeysOnShard[]> {
     return this.keysOn(

@@ -59,6 +59,9 @@ test("puts with every field", async () => {
   await both("put", put("", "z"));
   await both("put", put("a1", "z", 4711n));
   await both("put", { ...put("c1", "z", 4711n), ignoreValue: true });
+  // Neither the lease nor the key exists. The key's shard is the home of some of the leases.
+  for (let lease = 4711n; lease < 4721n; lease++)
+    await both("put", { ...key("c1"), lease, ignoreValue: true });
   await both("put", put("c\xff\xfe\x00", "\x00\xff"));
   await both("range", EVERYTHING);
 });
@@ -287,7 +290,10 @@ test("transactions that write nothing are answered from a snapshot of all shards
 test("leased keys on several shards", async () => {
   await both("grant", { id: 500n, ttl: 600 });
   await both("grant", { id: 500n, ttl: 600 });
-  for (const name of ["a1", "b1", "c1"]) await both("put", { ...put(name, "leased", 500n), prevKv: true });
+  for (const name of ["a1", "b1", "c1"]) {
+    await both("put", { ...put(name, "leased", 500n), prevKv: true });
+    await both("put", { ...key(`${name}missing`), lease: 500n, ignoreValue: true });
+  }
   await both("txn", {
     success: [set("b2", "leased", { lease: 500n }), set("b3", "leased", { lease: 500n })],
   });

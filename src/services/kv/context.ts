@@ -32,6 +32,8 @@ export interface LeasePlacer {
    * alive at home.
    */
   repair(lease: bigint, shard: number): Promise<void>;
+  /** Whether the lease exists. Rejects with UNAVAILABLE if a shard that has a part of it cannot be reached. */
+  exists(lease: bigint): Promise<boolean>;
   /** The lease's keys on shards other than `shard`. */
   keysElsewhere(lease: bigint, shard: number): Promise<readonly LeasedKeys[]>;
   /** The lease's keys on all shards, including `shard`. */

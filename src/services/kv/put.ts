@@ -1,5 +1,6 @@
 import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
 import { StatusError } from "../../status/error.js";
+import { etcd } from "../../status/etcd.js";
 import { KEY_ALONE } from "../../wire/keyRange.js";
 import { EMPTY, PutRequest } from "../../wire/messages.js";
 import { rewritePut } from "../../wire/rewrite.js";
@@ -69,8 +70,17 @@ class Put {
     sendWrite(this.context, this.call, write, (error, response, shardRevision) => {
       if (error === undefined) this.written(response, shardRevision);
       else if (error === BEGIN_AGAIN) attempt(this.reply, () => this.write(payload, request));
+      else if (lease !== 0n && etcd.keyNotFound.is(error)) this.refuse(error, lease);
       else this.reply(error);
     });
+  }
+
+  /** A put checks the lease before the key. In a transaction, which is what shards get, it is the other way round. */
+  private refuse(keyNotFound: StatusError, lease: bigint): void {
+    this.context.leases.exists(lease).then(
+      (exists) => this.reply(exists ? keyNotFound : etcd.leaseNotFound()),
+      (reason) => this.reply(StatusError.from(reason)),
+    );
   }
 
   private written(response: Uint8Array, shardRevision: number): void {
