@@ -13,7 +13,7 @@ import type { LogHost } from "../src/timeline/host.js";
 import { markKey } from "../src/timeline/keys.js";
 import { SharedTimeline } from "../src/timeline/timeline.js";
 import { systemRuntime } from "../src/turn/runtime.js";
-import { PutRequest, RangeRequest, RangeResponse, TxnResponse } from "../src/wire/messages.js";
+import { PutRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse } from "../src/wire/messages.js";
 import { KV } from "../src/wire/paths.js";
 import { encodeHeader, replaceHeader } from "../src/wire/rewrite.js";
 
@@ -30,6 +30,9 @@ const SCANS = 200;
 /** Keys that a scan reads on each shard. */
 const KEYS = 333;
 
+/** First byte of a transaction without compares: reads that are sent together. */
+const FIRST_OPERATION = 0x12;
+
 const value = Buffer.alloc(256, "value ");
 const header = (revision: number) => ({ clusterId: 1n, memberId: 1n, revision, raftTerm: 2 });
 
@@ -39,12 +42,14 @@ class MemoryShard {
   private due: (() => void)[] = [];
   private readonly one: Uint8Array;
   private readonly many: Uint8Array;
+  private readonly oneDecoded: RangeResponse;
 
   constructor(
     readonly index: number,
     readonly name: string,
   ) {
     this.one = keyValues(index, 1);
+    this.oneDecoded = RangeResponse.decode(this.one);
     this.many = keyValues(index, KEYS);
   }
 
@@ -77,6 +82,11 @@ class MemoryShard {
   }
 
   private answer(path: string, request: Uint8Array): Uint8Array {
+    if (path === KV.Txn && request[0] === FIRST_OPERATION) {
+      const { success } = TxnRequest.decode(request);
+      const responses = success.map(() => ({ kind: "range" as const, response: this.oneDecoded }));
+      return TxnResponse.encode({ header: header(this.revision), succeeded: true, responses });
+    }
     if (path === KV.Txn) {
       // A put that compares gen.
       const inner = { clusterId: 0n, memberId: 0n, raftTerm: 0, revision: ++this.revision };
