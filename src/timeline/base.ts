@@ -100,8 +100,8 @@ export interface EncodedBase {
 const EMPTY = Buffer.alloc(0);
 
 /**
- * Encodes a base with its fold. In format 2, map and placement head follow from the fold, except for the part keys. What exceeds `maxBytes` goes
- * into parts, whose keys `blobKey` makes.
+ * Encodes a base with its fold. In format 2, map and placement head follow from the fold, except for the part keys. What
+ * exceeds `maxBytes` goes into parts, whose keys `blobKey` makes.
  */
 export function encodeBase(
   base: NewBase,

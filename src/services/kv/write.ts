@@ -47,8 +47,9 @@ export interface Write {
 export type Written = (error: StatusError | undefined, response: Uint8Array, shardRevision: number) => void;
 
 /**
- * Sends a write to its shard, in a transaction that compares gen, once its leases have their parts there. When the shard refuses it because it has lost the
- * part of a lease, the write was not applied. The part is restored, and the write is sent once more.
+ * Sends a write to its shard, in a transaction that compares gen, once its leases have their parts there. When the shard
+ * refuses it because it has lost the part of a lease, the write was not applied. The part is restored, and the write is sent
+ * once more.
  */
 export function sendWrite(context: KvContext, call: Call, write: Write, done: Written): void {
   if (write.otherwise === undefined || call.caller === undefined) {
