@@ -1,7 +1,7 @@
 // Indices below are in range by construction; `!` keeps the lookups free of checks.
 import { type Bound, compareBounds, isWithin, overlap, START } from "./bound.js";
 import type { MapRouter, Maps } from "./maps.js";
-import type { Move, Placement } from "./placement.js";
+import { type Move, moveFrom, type Placement } from "./placement.js";
 
 /** The part of `TimelineView` that the locator needs. */
 export interface Cuts {
@@ -126,7 +126,7 @@ export class Locator {
    */
   countsAt(key: Uint8Array, shard: number, shardRevision: number, revision: number): number | undefined {
     const { moves } = this.placement.snapshot();
-    for (let index = indexFrom(moves, revision); index < moves.length; index++) {
+    for (let index = moveFrom(moves, revision); index < moves.length; index++) {
       const move = moves[index]!;
       if (!this.isMoved(move, key)) continue;
       if (shard === this.router(move.destination).shardOf(key)) {
@@ -227,18 +227,6 @@ export class Locator {
 }
 
 const NO_END = Uint8Array.of(0);
-
-/** The index of the first move at or above `revision`. There may be thousands, and a watch asks for each event. */
-function indexFrom(moves: readonly Move[], revision: number): number {
-  let low = 0;
-  let high = moves.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (moves[middle]!.revision < revision) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
 
 /** Converts a range to its bounds. */
 export function boundsOf({ key, end }: KeyRange): { from: Bound; to: Bound } {

@@ -76,6 +76,21 @@ export interface PlacementState {
   offsets: OffsetTable;
 }
 
+/**
+ * The index in `moves`, which are in order of revision, of the first one at or above `revision`. There may be thousands, and a
+ * watch asks for each event.
+ */
+export function moveFrom(moves: readonly Move[], revision: number): number {
+  let low = 0;
+  let high = moves.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (moves[middle]!.revision < revision) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /** The placement of a store that has never had a plan. */
 export const firstPlacement = (map: string, shards: readonly PlanShard[]): PlacementState => ({
   shards: [...shards],
@@ -149,19 +164,6 @@ export class Placement {
       case "turn back":
         return this.applyTurnBack(change.plan);
     }
-  }
-
-  /** The index, in `moves`, of the first move at or above `revision`. */
-  moveFrom(revision: number): number {
-    const { moves } = this.state;
-    let low = 0;
-    let high = moves.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (moves[middle]!.revision < revision) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 
   /** Drops the moves that a compaction at `revision` has passed. */

@@ -1,5 +1,5 @@
 import type { Change } from "../reshard/change.js";
-import { Placement, type PlacementState } from "../reshard/placement.js";
+import { moveFrom, Placement, type PlacementState } from "../reshard/placement.js";
 import type { Entry } from "./entry.js";
 import { type Applied, Fold, type FoldState } from "./fold.js";
 import { NO_SHARD, type Run } from "./view.js";
@@ -101,7 +101,7 @@ export class StoreFold extends Fold {
 
   override runAt(revision: number): Run {
     const { moves } = this.stored.placement;
-    if (moves.length > 0 && moves[this.placement.moveFrom(revision)]?.revision === revision) {
+    if (moves.length > 0 && moves[moveFrom(moves, revision)]?.revision === revision) {
       return { revision, shard: NO_SHARD, shardRevision: 0, length: 1 };
     }
     return super.runAt(revision);
