@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { Code, StatusError } from "../status/error.js";
 import type { KeyValue } from "../wire/messages.js";
-import { claimKey, markKey, parseMarkKey } from "./keys.js";
+import { claimKey, isMarkKey, markKey, parseMarkKey } from "./keys.js";
 
 /*
  * Every cluster of a store carries a mark: which store it belongs to, as which shard, and where the timeline is.
@@ -71,6 +71,21 @@ export function withHost(value: Uint8Array, host: HostPlace): Buffer {
   const text = Buffer.from(value).toString();
   const json: MarkJson = { ...JSON.parse(text.slice(FIRST_GENERATION.length)), host };
   return Buffer.from(`${text.slice(0, FIRST_GENERATION.length)} ${JSON.stringify(json)}`);
+}
+
+/**
+ * True for a mark whose generation is above zero. The host's revision of such a put gets a revision of the store, as on other
+ * shards: nothing but the newest mark remains on the host, so a proxy that loads the log later could not know which revisions
+ * earlier puts had. Marks of generation zero are put with the log's tail, or before the first base.
+ */
+export function isRaisedMark(key: string, value: Uint8Array): boolean {
+  if (!isMarkKey(Buffer.from(key, "latin1"))) return false;
+  const digits = Buffer.from(value.buffer, value.byteOffset, value.length).toString(
+    "latin1",
+    0,
+    FIRST_GENERATION.length,
+  );
+  return /^[0-9a-f]{16}$/.test(digits) && digits !== FIRST_GENERATION;
 }
 
 /** Decodes the keys of the range of marks. Throws FAILED_PRECONDITION for an unknown format. */

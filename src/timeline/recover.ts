@@ -3,6 +3,7 @@ import { decodeEntry } from "./entry.js";
 import type { Applied } from "./fold.js";
 import type { HostKey } from "./host.js";
 import { BASE_KEY, epochOf, isEntryKey, isPartKey } from "./keys.js";
+import { isRaisedMark } from "./mark.js";
 import { StoreFold } from "./storeFold.js";
 
 const BASE = BASE_KEY.toString("latin1");
@@ -61,6 +62,7 @@ function changesAbove(
 ): [revision: number, entry: HostKey | undefined][] {
   const changes = new Map<number, HostKey | undefined>();
   for (const key of keys) {
+    if (isRaisedMark(key.key, key.value)) continue;
     for (const revision of [key.createRevision, key.modRevision]) {
       if (revision > covers && !changes.has(revision)) changes.set(revision, undefined);
     }

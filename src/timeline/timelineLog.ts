@@ -10,6 +10,7 @@ import { type Applied, Fold } from "./fold.js";
 import { beginLog, type GenesisOptions } from "./genesis.js";
 import type { Committed, HostChange, HostWatchEvents } from "./host.js";
 import { BASE_KEY, entryKey, isEntryKey, isPartKey, partKey, TAIL_KEY } from "./keys.js";
+import { isRaisedMark } from "./mark.js";
 import { findBase, recover } from "./recover.js";
 import { TimelineStats } from "./stats.js";
 import { StoreFold } from "./storeFold.js";
@@ -368,7 +369,7 @@ export class TimelineLog {
         }
       }
       for (const key of change.deletes) this.parts.delete(key);
-      this.fold.hide(change.revision);
+      if (isOfLog(change)) this.fold.hide(change.revision);
       this.seen = change.revision;
       if (newBase === undefined) continue;
       const rewritten = newBase.generation !== this.base.generation;
@@ -446,6 +447,10 @@ export class TimelineLog {
     return committed;
   }
 }
+
+/** False for a change that only raises gen on the host. */
+const isOfLog = ({ puts, deletes }: HostChange): boolean =>
+  deletes.length > 0 || puts.some(({ key, value }) => !isRaisedMark(key, value));
 
 const EMPTY = Buffer.alloc(0);
 

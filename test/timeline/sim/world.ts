@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { compareBounds, START } from "../../../src/reshard/bound.js";
 import { type Change, encodeChange } from "../../../src/reshard/change.js";
+import { genDigits } from "../../../src/reshard/gen.js";
 import { encodeImports } from "../../../src/reshard/importsCodec.js";
 import { encodePlacement } from "../../../src/reshard/placementCodec.js";
 import { StatusError } from "../../../src/status/error.js";
-import { decodeBase, type PartSizes } from "../../../src/timeline/base.js";
+import { decodeBase, decodeBaseHead, type PartSizes } from "../../../src/timeline/base.js";
 import { decodeEntry } from "../../../src/timeline/entry.js";
 import type { HostChange } from "../../../src/timeline/host.js";
 import { isEntryKey } from "../../../src/timeline/keys.js";
+import { isRaisedMark } from "../../../src/timeline/mark.js";
 import { pruneTable } from "../../../src/timeline/pruneTable.js";
 import { StoreFold, type StoreState } from "../../../src/timeline/storeFold.js";
 import { SharedTimeline } from "../../../src/timeline/timeline.js";
@@ -86,6 +88,9 @@ export class World {
   /** Changes proposed by each run of a proxy, by its name. */
   readonly proposals = new Map<string, Proposed[]>();
   private started = 0;
+  /** Host revision of its first mark. */
+  private markedAt = 0;
+  private settling = false;
   private imports = 1_000_000;
 
   constructor(
@@ -103,6 +108,7 @@ export class World {
     if (this.random.chance(0.3)) this.seedData();
     this.random.pick([() => this.mark(), () => this.markHostLater(), () => {}])();
     for (let index = 0; index < proxies; index++) this.startProxy(index);
+    void this.raiseGens();
     let running = 0;
     for (let client = 0; client < 4; client++) {
       running++;
@@ -146,11 +152,30 @@ export class World {
 
   /** Marks the host of a store without marks while its log is in use. */
   private markHostLater(): void {
+    this.markedAt = Number.POSITIVE_INFINITY;
     this.scheduler.after(this.random.below(400), () => {
       if (this.hostEtcd.get("\0braid/base") === undefined) return;
-      const keys = ["\0braid/mark/x", ...(this.mutation.silentMark ? [] : ["\0braid/tail"])];
-      this.hostEtcd.put(keys.map((key) => ({ key, value: Buffer.alloc(0) })));
+      const keys = [HOST_MARK, ...(this.mutation.silentMark ? [] : ["\0braid/tail"])];
+      this.markedAt = this.hostEtcd.put(
+        keys.map((key) => ({ key, value: Buffer.from(`${genDigits(0)} {}`) })),
+      );
     });
+  }
+
+  /** Now and then raises gen on the host, if that is a shard: puts its mark, without the log's tail. */
+  private async raiseGens(): Promise<void> {
+    const { host } = this.scenario;
+    if (host < 0 || this.random.chance(0.5)) return;
+    for (let gen = 1; gen < 20; gen++) {
+      await this.scheduler.sleep(this.random.below(200));
+      const base = this.hostEtcd.get("\0braid/base");
+      // The first plan follows a base that covers the host's first mark.
+      const isCovered = base !== undefined && decodeBaseHead(base.value).covers >= this.markedAt;
+      if (!isCovered || this.settling) continue;
+      const value = Buffer.from(`${genDigits(gen)} {}`);
+      const shardRevision = this.hostEtcd.put([{ key: HOST_MARK, value }]);
+      this.writes.set(`${host}/${shardRevision}`, { shard: host, shardRevision, key: HOST_MARK });
+    }
   }
 
   shardOf(key: string): number {
@@ -190,6 +215,7 @@ export class World {
 
   /** Waits until everything is sealed, and checks that all proxies and a new one agree. */
   private async settle(): Promise<void> {
+    this.settling = true;
     this.scenario.faults.loss = 0;
     this.scenario.faults.cut = 0;
     this.scenario.faults.lag = 0;
@@ -364,7 +390,9 @@ function logOf(host: SimEtcd): {
   const { base, state } = decodeBase(first!.value, () => undefined);
   const entries = history
     .filter(
-      ({ revision, puts }) => revision > base.covers && puts.some(({ key }) => key.startsWith("\0braid/")),
+      ({ revision, puts }) =>
+        revision > base.covers &&
+        puts.some(({ key, value }) => key.startsWith("\0braid/") && !isRaisedMark(key, value)),
     )
     .map(({ revision, puts }) => ({
       hostRevision: revision,
@@ -373,6 +401,7 @@ function logOf(host: SimEtcd): {
   return { state, entries };
 }
 
+const HOST_MARK = "\0braid/mark/00000000000000aa";
 const KEYS = ["a1", "a2", "b1", "b2", "c1", "c2", "d1", "e1", "f1"];
 
 /** One run of a proxy: the real timeline with minimal services. */
