@@ -111,11 +111,7 @@ function warningsOf({ from, to }: PlanTarget): string[] {
 
 function keysOf(measured: Measurement, { clusters }: PlanTarget, rate: number): PlanKeys {
   const { movements, bytes } = measured;
-  const name = (cluster: number): string => {
-    const { name = "", state } = clusters[cluster] ?? {};
-    const isTwice = clusters.filter((each) => each.name === name).length > 1;
-    return isTwice && state === "new" ? `${name} (new cluster)` : name;
-  };
+  const name = (cluster: number): string => clusters[cluster]?.name ?? "";
   const sum = (counts: readonly number[]) => counts.reduce((total, each) => total + each, 0);
   const moving = sum(movements.map(({ keys }) => keys));
   return {

@@ -11,7 +11,7 @@ import {
 import type { Survey, SurveyedCluster, SurveyedShard, SurveyedTimeline } from "../app/store/survey.js";
 import type { Config } from "../config/types.js";
 import type { PlacedMap } from "../reshard/difference.js";
-import { compareMaps } from "../routing/fingerprint.js";
+import { compareMaps, inOrderOf } from "../routing/fingerprint.js";
 import type { ShardMap } from "../routing/map.js";
 import { describeShard } from "../shard/name.js";
 import { withDetail } from "../status/error.js";
@@ -20,7 +20,7 @@ import { describeUserProblem } from "./users.js";
 
 /** One difference between the store and the file. */
 export interface PlanChange {
-  readonly of: "shards" | "cluster" | "endpoints" | "weight" | "rule" | "timeline";
+  readonly of: "shards" | "endpoints" | "weight" | "rule" | "timeline";
   readonly message: string;
 }
 
@@ -78,7 +78,9 @@ class Comparison {
 
   run(): PlanTarget {
     const { survey, config, map } = this;
-    for (const difference of compareMaps(map, config.map)) {
+    // From format 2 on, the order of the shards has no meaning.
+    const own = this.timeline.base.format === 1 ? config.map : inOrderOf(config.map, map);
+    for (const difference of compareMaps(map, own)) {
       this.changes.push({ of: difference.of, message: difference.message });
     }
     this.problems.push(...findSameClusters(survey.clusters, config));
@@ -127,19 +129,38 @@ class Comparison {
       this.checkKept(cluster, shard);
       return place;
     }
-    if (reading.marks.marks.length > 0) {
-      this.addProblem(cluster, otherCluster(name, reading.clusterId, shard.clusterId));
-      return place;
-    }
-    const message = `shard ${name} is the etcd cluster ${reading.clusterId} instead of ${shard.clusterId}`;
-    this.changes.push({ of: "cluster", message });
-    this.clusters[place] = { name, state: "removed" };
-    return this.addNew(cluster, true);
+    const { marks } = reading.marks;
+    const text =
+      marks.length > 0
+        ? otherCluster(name, reading.clusterId, shard.clusterId)
+        : nameTaken(reading.clusterId, shard.clusterId);
+    this.addProblem(cluster, text);
+    return place;
   }
 
   private addNew(cluster: SurveyedCluster, isUsable: boolean): number {
-    if (isUsable) this.newShards.push(cluster);
+    if (isUsable && this.isNameFree(cluster)) this.newShards.push(cluster);
     return this.clusters.push({ name: cluster.name, state: "new" }) - 1;
+  }
+
+  /** The log refers to shards by index and maps by name, so a name belongs to one cluster, and a cluster has one name. */
+  private isNameFree(cluster: SurveyedCluster): boolean {
+    const { shards } = this.timeline.fold.placement.snapshot();
+    const id = cluster.reading?.clusterId ?? "";
+    const namesake = shards.find(({ name }) => name === cluster.name);
+    const same = shards.find(({ clusterId }) => clusterId === id);
+    if (namesake !== undefined && namesake.clusterId !== "" && namesake.clusterId !== id) {
+      this.addProblem(cluster, nameTaken(id, namesake.clusterId));
+      return false;
+    }
+    if (same !== undefined && same.name !== cluster.name) {
+      this.addProblem(
+        cluster,
+        `the etcd cluster ${id} was shard "${same.name}" of this store: use this name`,
+      );
+      return false;
+    }
+    return true;
   }
 
   private checkKept(cluster: SurveyedCluster, { name, index, endpoints }: SurveyedShard): void {
@@ -200,6 +221,10 @@ class Comparison {
     }
   }
 }
+
+const nameTaken = (id: string, earlier: string): string =>
+  `it is the etcd cluster ${id}, but in this store the name belongs to the etcd cluster ${earlier}: ` +
+  "give the new cluster another name";
 
 /** The error of a cluster that cannot be read, without the cluster's name. */
 function describeError(error: unknown, cluster: { readonly index: number; readonly name: string }): string {

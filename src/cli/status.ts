@@ -7,7 +7,7 @@ import { createLog } from "../ops/log.js";
 import { readGen } from "../reshard/gen.js";
 import { printable } from "../routing/bytes.js";
 import { createRouter, type Explain } from "../routing/create.js";
-import { fingerprint } from "../routing/fingerprint.js";
+import { areAlike, fingerprint } from "../routing/fingerprint.js";
 import { type RoutingRule, rulesInForce } from "../routing/map.js";
 import { describeShard } from "../shard/name.js";
 import type { Shard } from "../shard/shard.js";
@@ -88,13 +88,16 @@ const ruleStatus = ({ prefix, delimiter, segments, shard }: RoutingRule) => ({
 
 async function isInForce(
   { clusters, host }: Survey,
-  { fold }: SurveyedTimeline,
+  { base, fold }: SurveyedTimeline,
   config: Config,
 ): Promise<boolean> {
   const hostIndex = config.timeline.kind === "shard" ? config.timeline.shard : -1;
   const hostReading = clusters.find(({ index }) => index === hostIndex)?.reading;
   const hasHost = hostReading === undefined || hostReading.clusterId === host?.clusterId;
-  return hasHost && fold.placement.snapshot().inForce === (await fingerprint(config.map)).text;
+  const { inForce } = fold.placement.snapshot();
+  const { text } = await fingerprint(config.map);
+  // From format 2 on, the order of the shards has no meaning.
+  return hasHost && (base.format === 1 ? inForce === text : areAlike(inForce, text));
 }
 
 /** A cluster to show. */

@@ -17,7 +17,7 @@ export interface Config extends ReadOnly<Omit<Shape, Derived>> {
   readonly tls: ListenTlsConfig | undefined;
   /** The number, also for `auto`. */
   readonly workers: number;
-  /** In the order of shard indices. */
+  /** In the order of the file. A new store numbers its shards like this; a store with plans has its own indices. */
   readonly shards: readonly ShardConfig[];
   readonly timeline: TimelineConfig;
   /** Names, weights and rules, for `createRouter` and `fingerprint`. */

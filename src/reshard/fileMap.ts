@@ -1,3 +1,4 @@
+import { areAlike } from "../routing/fingerprint.js";
 import type { PlacementState } from "./placement.js";
 
 /**
@@ -6,15 +7,18 @@ import type { PlacementState } from "./placement.js";
  */
 export type MapVerdict = "in force" | "coming" | "earlier" | "unknown";
 
-/** Compares the map of a proxy's file with the store's. A proxy may follow the store unless its map is unknown. */
+/**
+ * Compares the map of a proxy's file with the store's, whatever the order of its shards. A proxy may follow the store unless its
+ * map is unknown.
+ */
 export function judgeMap(
   map: string,
   { inForce, plan, earlier }: Pick<PlacementState, "inForce" | "plan" | "earlier">,
 ): MapVerdict {
-  if (map === inForce) return "in force";
-  if (plan !== undefined && (map === plan.below || map === plan.above)) {
+  if (areAlike(map, inForce)) return "in force";
+  if (plan !== undefined && (areAlike(map, plan.below) || areAlike(map, plan.above))) {
     // Both maps of the plan place keys. A plan that was turned back goes down, to the map in force.
     return plan.up ? "coming" : "earlier";
   }
-  return earlier.includes(map) ? "earlier" : "unknown";
+  return earlier.some((each) => areAlike(map, each)) ? "earlier" : "unknown";
 }

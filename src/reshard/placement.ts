@@ -91,6 +91,20 @@ export function moveFrom(moves: readonly Move[], revision: number): number {
   return low;
 }
 
+/**
+ * The shards of a store after a plan that needs `added`. A new one has the next free index, one that comes back its earlier
+ * index. Maps name their shards, so a name always means the same index. Returns undefined if that is not so.
+ */
+function withShards(shards: readonly PlanShard[], added: readonly PlanShard[]): PlanShard[] | undefined {
+  const known = [...shards];
+  for (const shard of added) {
+    const earlier = known.findIndex(({ name }) => name === shard.name);
+    if (shard.index !== (earlier < 0 ? known.length : earlier)) return undefined;
+    known[shard.index] = shard;
+  }
+  return known;
+}
+
 /** The placement of a store that has never had a plan. */
 export const firstPlacement = (map: string, shards: readonly PlanShard[]): PlacementState => ({
   shards: [...shards],
@@ -182,13 +196,9 @@ export class Placement {
   private applyPlan({ after, map, shards }: Change & { kind: "plan" }): Effect | undefined {
     const { state } = this;
     if (state.plan !== undefined || after !== state.plans) return undefined;
-    // A new shard takes the next free index; a cluster that comes back has its earlier one.
-    let count = state.shards.length;
-    for (const { index } of shards) {
-      if (index > count) return undefined;
-      if (index === count) count++;
-    }
-    for (const shard of shards) state.shards[shard.index] = shard;
+    const known = withShards(state.shards, shards);
+    if (known === undefined) return undefined;
+    state.shards = known;
     state.plans++;
     state.plan = {
       number: state.plans,

@@ -56,6 +56,22 @@ export function parseMap(text: string): ShardMap {
   return { shards: parsed.shards, rules };
 }
 
+/** True if the texts are those of one map, or of maps that differ only in the order of the shards. So they place keys alike. */
+export const areAlike = (text: string, other: string): boolean =>
+  text === other || sortedText(text) === sortedText(other);
+
+function sortedText(text: string): string {
+  const map = JSON.parse(text) as { readonly shards: readonly { readonly name: string }[] };
+  return JSON.stringify({ ...map, shards: map.shards.toSorted((a, b) => (a.name < b.name ? -1 : 1)) });
+}
+
+/** `map` with its shards in the order of `other`, as far as they are in it. */
+export function inOrderOf(map: ShardMap, other: ShardMap): ShardMap {
+  const places = new Map(other.shards.map(({ name }, place) => [name, place]));
+  const placeOf = ({ name }: { readonly name: string }) => places.get(name) ?? places.size;
+  return { ...map, shards: map.shards.toSorted((a, b) => placeOf(a) - placeOf(b)) };
+}
+
 /** One difference between two maps. */
 export interface MapDifference {
   /** The difference in words. */

@@ -84,8 +84,9 @@ async function build(
   // With a new token, these members never talk to those of the old clusters, which may have the same addresses.
   const token = `braid-${randomBytes(8).toString("hex")}`;
   const membersOf = (cluster: SavedCluster) => members.get(clusterName(cluster)) as readonly NewMember[];
-  const shards = manifest.clusters.filter(({ shard }) => shard >= 0);
-  const clusterIds = shards.map((cluster) => clusterIdOf(membersOf(cluster), token));
+  const clusterIds = new Map(
+    manifest.clusters.map((cluster) => [cluster.shard, clusterIdOf(membersOf(cluster), token)]),
+  );
   // A new store id, so that proxies of the saved store do not accept these clusters.
   const store = newStoreId();
   const { hostShard } = manifest;

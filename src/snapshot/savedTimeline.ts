@@ -1,3 +1,4 @@
+import type { PlanShard } from "../reshard/change.js";
 import { type Base, decodeBase, encodeBase, PART_SIZES } from "../timeline/base.js";
 import { planBase } from "../timeline/basePlan.js";
 import { BASE_KEY, partKey, TAIL_KEY } from "../timeline/keys.js";
@@ -30,8 +31,8 @@ export interface Restored {
   readonly store: string;
   /** The host's mark. */
   readonly mark: { readonly key: Uint8Array; readonly value: Uint8Array };
-  /** Ids of the shards' new clusters, decimal. */
-  readonly clusterIds: readonly string[];
+  /** Ids of the new clusters by the shard's index, decimal. Shards that were removed before the snapshot have none. */
+  readonly clusterIds: ReadonlyMap<number, string>;
   /**
    * Number of revisions to skip, so that no revision is used again that clients saw after the snapshot. Older revisions
    * count as compacted. 0: the next revision follows directly.
@@ -45,6 +46,9 @@ export function restoredLog(
   { hostShard, hostRevision, store, mark, clusterIds, bumpRevision }: Restored,
 ): { key: Uint8Array; value: Uint8Array }[] {
   const { timeline, placement } = state;
+  // The clusters of the snapshot have other addresses.
+  const shards = placement.shards.map((shard) => ({ ...shard, endpoints: [] }));
+  const idOf = ({ index, clusterId }: PlanShard) => clusterIds.get(index) ?? clusterId;
   const cut = timeline.cut.map((reached) => reached + 1);
   if (hostShard >= 0) cut[hostShard] = hostRevision;
   const revision = timeline.revision + bumpRevision;
@@ -56,7 +60,11 @@ export function restoredLog(
     covers: hostRevision,
     state: {
       timeline: { ...timeline, cut, hidden: [], revision, compactRevision },
-      placement: { ...placement, moves: placement.moves.filter((move) => move.revision >= compactRevision) },
+      placement: {
+        ...placement,
+        shards,
+        moves: placement.moves.filter((move) => move.revision >= compactRevision),
+      },
       // The placement refers to positions, and those of later changes must be above them.
       positionOffset: Math.max(0, placement.position - hostRevision),
     },
@@ -64,7 +72,11 @@ export function restoredLog(
     firstNeededEpoch: base.epoch,
     sizes: PART_SIZES,
     newPart: () => partKey(base.epoch + 1, "restored", parts++),
-    change: { pruned: { table: timeline.table, at: base.prunedAt }, clusterIds, store },
+    change: {
+      pruned: { table: timeline.table, at: base.prunedAt },
+      clusterIds: shards.map(idOf),
+      store,
+    },
   });
   return [
     ...plan.parts.map(({ key, value }) => ({ key: Buffer.from(key, "latin1"), value })),

@@ -52,6 +52,8 @@ export interface ImportParts {
 export interface PlacementHead extends ImportParts {
   /** Names of all shards that the store has had, by index. */
   readonly shards: readonly string[];
+  /** Endpoints of these shards; empty if they are not known. */
+  readonly endpoints: readonly (readonly string[])[];
   /** The map that the active plan leads to or, after it was turned back, comes from. Absent without a plan. */
   readonly otherMap?: string;
 }
@@ -146,8 +148,8 @@ export function encodeBase(
   return { value: Buffer.concat([length, text, ...(blob.length > 0 ? [] : [bytes])]), blob };
 }
 
-/** What a base of format 2 says about the placement of keys. */
-function headOf(
+/** What the head of a base of format 2 says about the placement of keys. */
+export function headOf(
   { inForce, plan, shards }: PlacementState,
   { importParts, importsInParts }: ImportParts,
 ): Required<Pick<Base, "map" | "clusterIds" | "placement">> {
@@ -157,6 +159,7 @@ function headOf(
     clusterIds: shards.map(({ clusterId }) => clusterId),
     placement: {
       shards: shards.map(({ name }) => name),
+      endpoints: shards.map(({ endpoints }) => endpoints),
       ...(otherMap !== undefined && { otherMap }),
       importParts,
       importsInParts,
@@ -223,7 +226,7 @@ export function decodeBase(
 }
 
 /**
- * The placement of a store that has never had a plan. The endpoints of its shards are in no log: each proxy has them in its
+ * The placement of a store that has never had a plan. The endpoints of its shards are not known: each proxy has them in its
  * configuration. Throws a `ShardMapError` when `map` is not the text of a map.
  */
 export function placementOf(map: string, clusterIds: readonly string[]): PlacementState {

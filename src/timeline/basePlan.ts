@@ -15,6 +15,8 @@ export interface BaseChange {
   readonly pruned?: { readonly table: SegmentTable; readonly at: number; readonly imports?: Imports };
   readonly clusterIds?: readonly string[];
   readonly store?: string;
+  /** Endpoints of shards by name, for those whose endpoints are not known yet. */
+  readonly endpoints?: ReadonlyMap<string, readonly string[]>;
   /** The format from this base on; by default that of the base before. It never goes back. */
   readonly format?: 2;
 }
@@ -97,11 +99,13 @@ export function planBase(input: BaseInput): BasePlan {
 }
 
 /** The placement that the new base holds. */
-function placementFor({ state: { placement }, change: { pruned, clusterIds } }: BaseInput): PlacementState {
+function placementFor({ state: { placement }, change }: BaseInput): PlacementState {
+  const { pruned, clusterIds, endpoints } = change;
   const { twins, offsets } = pruned?.imports ?? placement;
   const shards = placement.shards.map((shard, index) => ({
     ...shard,
     clusterId: clusterIds?.[index] ?? shard.clusterId,
+    endpoints: shard.endpoints.length > 0 ? shard.endpoints : (endpoints?.get(shard.name) ?? []),
   }));
   return { ...placement, shards, twins, offsets };
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { genDigits } from "../reshard/gen.js";
 import { Code, StatusError } from "../status/error.js";
 import type { KeyValue } from "../wire/messages.js";
 import { claimKey, isMarkKey, markKey, parseMarkKey } from "./keys.js";
@@ -32,8 +33,8 @@ export interface Mark {
 /** Name, in marks, of a timeline host that is not a shard. Shards cannot have this name. */
 export const HOST_NAME = "timeline host";
 
-/** The first generation: 16 hexadecimal digits. */
-const FIRST_GENERATION = "0".repeat(16);
+/** The first generation. */
+const FIRST_GENERATION = genDigits(0);
 
 /** Makes a store id of 64 random bits, never 0. */
 export function newStoreId(): string {
@@ -57,9 +58,10 @@ interface MarkJson {
   readonly host: HostPlace;
 }
 
-export function encodeMark({ store, name, index, host }: Mark): { key: Buffer; value: Buffer } {
+/** Encodes a mark whose gen is `position`. */
+export function encodeMark({ store, name, index, host }: Mark, position = 0): { key: Buffer; value: Buffer } {
   const json: MarkJson = { format: 1, name, index, host };
-  return { key: markKey(store), value: Buffer.from(`${FIRST_GENERATION} ${JSON.stringify(json)}`) };
+  return { key: markKey(store), value: Buffer.from(`${genDigits(position)} ${JSON.stringify(json)}`) };
 }
 
 export function encodeClaim(store: string, host: HostPlace): { key: Buffer; value: Buffer } {

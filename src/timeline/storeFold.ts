@@ -80,6 +80,15 @@ export class StoreFold extends Fold {
     }
   }
 
+  /** Adopts the endpoints in a new base of shards whose endpoints no entry has told: those of the store's first map. */
+  learnEndpoints(endpoints: readonly (readonly string[])[]): void {
+    const { shards } = this.stored.placement;
+    for (const [index, known] of endpoints.entries()) {
+      const shard = shards[index];
+      if (shard?.endpoints.length === 0) shards[index] = { ...shard, endpoints: known };
+    }
+  }
+
   /** As in `Fold`, except that an import has the revision of its twin. */
   override toRevision(shard: number, shardRevision: number): number {
     const { twins } = this.stored.placement;

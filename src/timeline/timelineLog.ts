@@ -33,8 +33,10 @@ export interface LogOptions extends GenesisOptions {
   readonly runtime: Runtime;
   /** The routers of the store's maps. */
   readonly maps: Maps;
+  /** The endpoints of shards by name, as this proxy's file has them. Bases of format 2 record those that no entry has told. */
+  readonly endpoints?: ReadonlyMap<string, readonly string[]>;
   /** Throws for a store that does not fit this proxy's configuration. Called when the log is opened. */
-  accept(placement: Readonly<PlacementState>): void;
+  accept(placement: Readonly<PlacementState>, format: Base["format"]): void;
 }
 
 /** Notifications of a `TimelineLog`. */
@@ -264,7 +266,7 @@ export class TimelineLog {
     if (stored === undefined) return false;
     const recovered = recover(stored, keys, this.options.hostShard);
     // The map of a store changes only by plans, which a proxy that is running follows.
-    if (this.seen === 0) this.options.accept(recovered.fold.store.placement);
+    if (this.seen === 0) this.options.accept(recovered.fold.store.placement, recovered.base.format);
     if (this.seen > 0 && recovered.base.covers > this.seen) this.events.skipped();
     this.fold = recovered.fold;
     this.base = recovered.base;
@@ -374,6 +376,7 @@ export class TimelineLog {
       if (newBase === undefined) continue;
       const rewritten = newBase.generation !== this.base.generation;
       this.fold.identify(this.base.clusterIds, newBase.clusterIds);
+      this.fold.learnEndpoints(newBase.placement?.endpoints ?? []);
       this.base = newBase;
       this.baseRevision = change.revision;
       this.stats.bases++;
@@ -419,7 +422,7 @@ export class TimelineLog {
   }
 
   private async replaceBase(change: BaseChange): Promise<boolean> {
-    const { host, proxy } = this.options;
+    const { host, proxy, endpoints = new Map() } = this.options;
     // The plan is a snapshot. Entries that are folded while the parts are written stay in the log.
     const guard = this.baseRevision;
     const { parts, value, deletes } = planBase({
@@ -431,7 +434,7 @@ export class TimelineLog {
       firstNeededEpoch: this.firstNeededEpoch(),
       sizes: this.partSizes(),
       newPart: () => partKey(this.base.epoch + 1, proxy, this.counter++),
-      change,
+      change: { endpoints, ...change },
     });
     const tail = { key: TAIL, value: EMPTY };
     for (const part of parts) {

@@ -210,25 +210,18 @@ test("a store that records the addresses of its shards needs no other file", asy
   });
 });
 
-test("another cluster for a shard: all keys of the shard move there", async () => {
-  const file = over("abc", [store[0], spare, store[2]]);
-  const report = await planned(3, file, "--current", currentFile);
-  const counts = await expectedMoves(current(), over("ac", [store[0], store[2]]), keys);
-  const total = counts.reduce((sum, move) => sum + Number(move.split(" ")[2]), 0);
-  assert.deepEqual(
-    report.keys!.moves.map(({ from, to, keys }) => [from, to, keys]),
-    [["b", "b (new cluster)", total]],
-  );
-  assert.deepEqual(
-    report.keys!.shards.map(({ name, state, after }) => [name, state, after > 0]),
-    [
-      ["a", "kept", true],
-      ["b", "removed", false],
-      ["c", "kept", true],
-      ["b (new cluster)", "new", true],
-    ],
-  );
-  assert.match(report.changes[0].message, /^shard b is the etcd cluster \d+ instead of \d+$/);
+test("another cluster for a shard needs another name; then all keys of the shard move", async () => {
+  const members = [store[0], spare, store[2]];
+  const report = await planned(2, over("abc", members), "--current", currentFile);
+  assert.equal(report.problems.length, 1);
+  const taken =
+    /shard "b" .*: it is the etcd cluster \d+, but in this store the name belongs to the etcd cluster \d+/;
+  assert.match(report.problems[0], taken);
+  const renamed = await planned(3, over("adc", members), "--current", currentFile);
+  const moves = movesOf(renamed);
+  assert.ok(moves.some((move) => move.startsWith("b d ")));
+  assert.deepEqual(moves, await expectedMoves(current(), over("adc", members), keys));
+  assert.equal(renamed.keys!.shards.find(({ name }) => name === "b")!.after, 0);
 });
 
 test("another timeline host is a change", async () => {

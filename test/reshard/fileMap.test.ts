@@ -76,6 +76,20 @@ test("a file may have the map in force, the coming one, or an earlier one", () =
   assert.deepEqual(store.state.earlier, [mapText(3), mapText(4)], "without the one in force");
 });
 
+test("the order of the shards in a file says nothing", () => {
+  const reversed = (shards: number): string => {
+    const map = JSON.parse(mapText(shards));
+    return JSON.stringify({ ...map, shards: map.shards.reverse() });
+  };
+  const store = new Store();
+  const judge = () => [2, 3, 4].map((shards) => judgeMap(reversed(shards), store.state));
+  assert.deepEqual(judge(), ["in force", "unknown", "unknown"]);
+  store.plan(mapText(3), 2);
+  assert.deepEqual(judge(), ["in force", "coming", "unknown"]);
+  store.finish(0, 2);
+  assert.deepEqual(judge(), ["earlier", "in force", "unknown"]);
+});
+
 test("the map of a plan that was turned back is an earlier one", () => {
   const store = new Store();
   store.plan(mapText(3), 2);

@@ -153,6 +153,22 @@ test("a plan adds shards at the next free indices, or at earlier ones again", ()
   );
 });
 
+test("a plan gives a name no second index, and an index no second name", () => {
+  const { placement, append } = open();
+  assert.ok(append(plan(0, [shard(1)])));
+  const named = (index: number, name: string): PlanShard => ({ ...shard(index), name });
+  const after = (shards: readonly PlanShard[]): boolean => {
+    const again = new Placement({ ...placement.snapshot(), plan: undefined });
+    return again.apply(plan(1, shards), 200, 50) !== undefined;
+  };
+  assert.ok(!after([named(2, "s1")]), "another cluster with a name that is known");
+  assert.ok(!after([named(1, "s2")]), "an index under another name");
+  assert.ok(!after([named(2, "s2"), named(3, "s2")]), "twice in one plan");
+  assert.ok(!after([named(3, "s3"), named(2, "s2")]), "out of order");
+  assert.ok(after([named(2, "s2"), named(0, "s0")]));
+  assert.equal(placement.snapshot().shards.length, 2, "an invalid plan changes nothing");
+});
+
 test("changes survive encoding, alone and in an entry", () => {
   const changes: Change[] = [
     plan(3, [shard(1)]),

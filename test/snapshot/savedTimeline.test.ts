@@ -56,12 +56,24 @@ const storeOf = ({ map, clusterIds }: Base, timeline: FoldState): StoreState => 
   positionOffset: 0,
 });
 
+/** Index of a shard and id of its new cluster. */
+const NEW_IDS = [
+  [0, "4"],
+  [1, "5"],
+  [2, "6"],
+] as const;
+
 /** What a proxy makes of the keys that a restore puts at `hostRevision`. */
-function opened(saved: { base: Base; state: StoreState }, hostRevision: number, bumpRevision: number) {
+function opened(
+  saved: { base: Base; state: StoreState },
+  hostRevision: number,
+  bumpRevision: number,
+  ids: readonly (readonly [number, string])[] = NEW_IDS,
+) {
   const restored = {
     hostShard: HOST,
     hostRevision,
-    clusterIds: ["4", "5", "6"],
+    clusterIds: new Map(ids),
     bumpRevision,
     store: STORE,
     mark: MARK,
@@ -171,6 +183,23 @@ test("a snapshot keeps the placement", () => {
   );
   assert.ok(fold.positionOf(hostRevision + 1) > placement.position, "positions keep rising");
   assert.deepEqual(opened(saved, hostRevision, 1_000).fold.store.placement.moves, []);
+});
+
+test("shards are restored under their indices, without addresses", () => {
+  const { base, state } = moved();
+  const shards = state.placement.shards.map((shard) => ({ ...shard, endpoints: ["old:1"] }));
+  const saved = decodeTimeline(encodeTimeline(base, { ...state, placement: { ...state.placement, shards } }));
+  // The first one was removed before the snapshot.
+  const { base: restored, fold } = opened(saved, state.timeline.cut[HOST]! + 1, 0, NEW_IDS.slice(1));
+  assert.deepEqual(restored.clusterIds, ["1", "5", "6"]);
+  assert.deepEqual(
+    fold.store.placement.shards.map(({ clusterId, endpoints }) => [clusterId, endpoints]),
+    [
+      ["1", []],
+      ["5", []],
+      ["6", []],
+    ],
+  );
 });
 
 test("a store whose keys are moving is not saved, nor one with a shard that is not configured", async () => {

@@ -14,7 +14,7 @@ import { PutRequest, RangeRequest } from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
 import { peekHeader, peekRevision } from "../../src/wire/rewrite.js";
 import { temporaryFolder } from "../support/braid.js";
-import { type EtcdProcess, startEtcds } from "../support/etcd.js";
+import { type EtcdProcess, startEtcd, startEtcds } from "../support/etcd.js";
 
 /** A configuration as in shards.yaml. */
 export interface File {
@@ -97,6 +97,21 @@ export async function refusals(file: File, etcds: readonly EtcdProcess[]): Promi
 }
 
 const MARKS = { key: base64("\0braid/mark/"), range_end: base64("\0braid/mark0") };
+
+/** Another cluster with the keys of an etcd, and a higher revision, as an operator restores one. */
+export async function rebuild(
+  etcd: EtcdProcess,
+  isKept: (key: string) => boolean = () => true,
+): Promise<EtcdProcess> {
+  const copy = await startEtcd({ name: "copy" });
+  const { kvs, header } = await post(etcd, "range", { key: "AA==", range_end: "AA==" });
+  for (let n = kvs.length; n < Number(header.revision) + 1; n++)
+    await post(copy, "put", { key: base64("x") });
+  for (const { key, value } of kvs) {
+    if (isKept(Buffer.from(key, "base64").toString("latin1"))) await post(copy, "put", { key, value });
+  }
+  return copy;
+}
 
 /** The names of an etcd's marks and claims: the store's id, and what follows it. */
 export async function marksOf(etcd: EtcdProcess): Promise<string[]> {

@@ -19,6 +19,7 @@ import {
   opened,
   over,
   post,
+  rebuild,
   refusals,
   withEtcds,
 } from "./configured.js";
@@ -47,16 +48,6 @@ async function wipe(etcd: EtcdProcess): Promise<void> {
   await etcd.kill();
   for (const name of readdirSync(etcd.dir)) rmSync(join(etcd.dir, name), { recursive: true });
   await etcd.restart();
-}
-
-/** What an operator restores another cluster from. */
-async function restored(etcd: EtcdProcess): Promise<EtcdProcess> {
-  const copy = await startEtcd({ name: "copy" });
-  const { kvs } = await post(etcd, "range", { key: "AA==", range_end: "AA==" });
-  const { revision } = (await post(etcd, "range", { key: "AA==" })).header;
-  for (let n = kvs.length; n < Number(revision) + 1; n++) await post(copy, "put", { key: base64("x") });
-  for (const { key, value } of kvs) await post(copy, "put", { key, value });
-  return copy;
 }
 
 test("a timeline host that has lost its data is refused, whether it is a shard or not", async () => {
@@ -139,7 +130,7 @@ test("a shard or a timeline host that was rebuilt from its newest data is adopte
       const fileOf = (members: readonly EtcdProcess[]) =>
         rebuilt < 2 ? over("abc", members) : over("ab", members, { endpoints: at(members[2]) });
       const id = await make(fileOf(etcds));
-      const copy = await restored(etcds[rebuilt]);
+      const copy = await rebuild(etcds[rebuilt]);
       try {
         const members = etcds.with(rebuilt, copy);
         const file = fileOf(members);

@@ -243,3 +243,27 @@ test("a cluster that was adopted has its new id in the fold and in the base", ()
   assert.equal(store.fold.store.placement.shards[1]?.clusterId, "9");
   assert.deepEqual(START, state.placement.plan?.cursor);
 });
+
+test("bases record the endpoints of the first shards, and those that are known stay", () => {
+  const store = new Store();
+  const endpoints = new Map([
+    ["s0", ["a:1"]],
+    ["s1", ["b:1", "b:2"]],
+    ["s2", ["other:1"]],
+  ]);
+  const known = [["a:1"], ["b:1", "b:2"], ["x:1"]];
+  store.write({ endpoints });
+  assert.deepEqual(store.decode().state.placement.shards[0]!.endpoints, [], "format 1 has no place for them");
+  store.write({ format: 2, endpoints });
+  store.fold.learnEndpoints(store.decode().base.placement!.endpoints);
+  assert.deepEqual(described(store.decode().state), described(store.fold.store));
+  store.apply(PLAN);
+  store.fold.learnEndpoints([["other:1"], [], ["other:1"]]);
+  store.write({ endpoints: new Map([["s0", ["other:1"]]]) });
+  const { base, state } = store.decode();
+  assert.deepEqual(base.placement!.endpoints, known);
+  assert.deepEqual(
+    state.placement.shards.map((shard) => shard.endpoints),
+    known,
+  );
+});

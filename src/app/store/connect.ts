@@ -4,30 +4,31 @@ import type { Log, Logger } from "../../ops/log.js";
 import { judgeMap } from "../../reshard/fileMap.js";
 import { Maps } from "../../reshard/maps.js";
 import type { PlacementState } from "../../reshard/placement.js";
-import { type Explain, routerWith } from "../../routing/create.js";
-import { diffMaps, fingerprint, parseMap } from "../../routing/fingerprint.js";
+import { diffMaps, fingerprint, inOrderOf, parseMap } from "../../routing/fingerprint.js";
 import { Hasher } from "../../routing/hash.js";
-import type { Router } from "../../routing/router.js";
 import type { Backend } from "../../services/maintenance.js";
 import { withAccess } from "../../shard/access.js";
 import { openShard, type ShardClient } from "../../shard/client.js";
 import { openLateShard } from "../../shard/lateShard.js";
 import { ShardSet } from "../../shard/shardSet.js";
 import { Code, StatusError } from "../../status/error.js";
+import type { Base } from "../../timeline/base.js";
 import { EtcdHost } from "../../timeline/etcdHost.js";
 import type { Genesis } from "../../timeline/genesis.js";
 import { HOST_NAME } from "../../timeline/mark.js";
 import { SharedTimeline } from "../../timeline/timeline.js";
 import { systemRuntime } from "../../turn/runtime.js";
 import { type OwnUsers, openOwnUsers } from "./auth.js";
+import type { Indices } from "./contradictions.js";
 import type { Clusters } from "./marks.js";
 import type { ShardPlace } from "./places.js";
 import { tlsOf } from "./tls.js";
 
-/** A store's clusters, which connect at their first use, and its timeline, which is not open yet. */
+/**
+ * A store's clusters, which connect at their first use, and its timeline, which is not open yet. For the timeline, the indices
+ * of the shards must be those in the store.
+ */
 export interface Connections extends Clusters {
-  /** The router of the configured map. */
-  readonly router: Router & Explain;
   readonly places: ShardSet<ShardPlace>;
   readonly clients: ShardSet<ShardClient>;
   /** To be opened with `openTimeline`. */
@@ -39,23 +40,28 @@ export interface Connections extends Clusters {
   /** Identifies the shard map; never 0. */
   readonly mapId: bigint;
   readonly users: OwnUsers | undefined;
+  /**
+   * Resolves to connections whose shards have these indices, by their places in the file. They replace these connections, unless
+   * these have the indices already. Shards that the store does not know are left out.
+   */
+  numbered(indices: Indices): Promise<Connections>;
   disconnect(): void;
 }
 
 /** Short-lived connections are not logged. */
 const QUIET: Logger = { debug() {}, info() {}, warn() {} };
 
-/** `genesis` returns the state of the shards for a new store. Without it, the store must exist already. */
+/**
+ * `genesis` returns the state of the shards for a new store. Without it, the store must exist already. `indices` are the indices
+ * of the shards, by their places in the file. By default, they are these places, as in a new store.
+ */
 export async function connect(
   config: Config,
   log: Log,
   genesis: (shards: readonly ShardClient[]) => Promise<Genesis> = noStore,
+  indices: Indices = config.shards.map((_, place) => place),
 ): Promise<Connections> {
-  const hasher = await Hasher.load();
-  const router = routerWith(config.map, hasher);
   const map = await fingerprint(config.map);
-  const maps = new Maps(hasher);
-  maps.adopt(map.text, router);
   const { requestTimeoutMs, connectTimeoutMs } = config.limits;
   const open = (index: number, place: ShardPlace, endpoints = place.endpoints, to: Logger = log) =>
     openShard({
@@ -69,7 +75,10 @@ export async function connect(
       log: to,
     });
   const places = new ShardSet<ShardPlace>();
-  for (const [index, shard] of config.shards.entries()) places.add(index, shard);
+  for (const [place, shard] of config.shards.entries()) {
+    const index = indices[place];
+    if (index !== undefined) places.add(index, shard);
+  }
   const raw = places.map(
     (place, index) => {
       const opens = () => open(index, place);
@@ -78,12 +87,14 @@ export async function connect(
     (client) => client.close(),
   );
   const { timeline: hostPlace } = config;
+  const hostIndex = hostPlace.kind === "shard" ? indices[hostPlace.shard] : -1;
+  if (hostIndex === undefined) throw new RangeError("the shard that is the timeline host has no index");
   const rawHost =
-    hostPlace.kind === "shard" ? raw.at(hostPlace.shard) : open(-1, { ...hostPlace, name: HOST_NAME });
+    hostPlace.kind === "shard" ? raw.at(hostIndex) : open(-1, { ...hostPlace, name: HOST_NAME });
   const users = openOwnUsers(config, places, raw, rawHost);
   const admitted = (client: ShardClient) => (users === undefined ? client : withAccess(client, users.own));
   const clients = raw.map(admitted);
-  const host = hostPlace.kind === "shard" ? clients.at(hostPlace.shard) : admitted(rawHost);
+  const host = hostPlace.kind === "shard" ? clients.at(hostIndex) : admitted(rawHost);
   const backend = (place: ShardPlace, index: number): Backend => ({
     index,
     name: `shard "${place.name}"`,
@@ -94,16 +105,17 @@ export async function connect(
   const hostBackend = hostPlace.kind === "dedicated" ? [backend({ ...hostPlace, name: HOST_NAME }, -1)] : [];
   const backends = () => [...shardBackends.all(), ...hostBackend];
   const timeline = new SharedTimeline(
-    clients.all().length,
+    1 + Math.max(...clients.entries().map(([index]) => index)),
     {
       host: new EtcdHost(host),
       hostShard: host.index,
       proxy: randomBytes(8).toString("hex"),
       map: map.text,
       runtime: systemRuntime,
-      maps,
+      maps: new Maps(await Hasher.load()),
+      endpoints: new Map(config.shards.map(({ name, endpoints }) => [name, endpoints])),
       genesis: () => genesis(clients.all()),
-      accept: (placement) => acceptMap(placement, map.text, log),
+      accept: (placement, format) => acceptMap(placement, format, map.text, log),
     },
     (error) => log.fatal({ err: error }, "the timeline cannot continue"),
   );
@@ -122,8 +134,14 @@ export async function connect(
     host.close();
   };
   const mapId = map.id || 1n;
-  const common = { config, map: map.text, all, places, clients, host, router };
-  return { ...common, timeline, openTimeline, backends, mapId, users, disconnect };
+  const numbered = async (others: Indices): Promise<Connections> => {
+    if (others.every((index, place) => index === indices[place])) return connections;
+    disconnect();
+    return connect(config, log, genesis, others);
+  };
+  const common = { config, map: map.text, all, places, clients, host };
+  const connections = { ...common, timeline, openTimeline, backends, mapId, users, numbered, disconnect };
+  return connections;
 }
 
 async function noStore(): Promise<never> {
@@ -137,8 +155,10 @@ export const storeIsMissing = (): StatusError =>
   );
 
 /** Refuses a map that was never the store's. With others, the proxy follows the store, not its file. */
-function acceptMap(placement: Readonly<PlacementState>, map: string, log: Log): void {
-  const verdict = judgeMap(map, placement);
+function acceptMap(placement: Readonly<PlacementState>, format: Base["format"], map: string, log: Log): void {
+  // Before the first plan, the order of the shards is the only record of their indices.
+  const isOther = format === 1 && map !== placement.inForce;
+  const verdict = isOther ? "unknown" : judgeMap(map, placement);
   if (verdict !== "unknown") {
     if (verdict !== "in force") {
       log.warn(
@@ -149,7 +169,8 @@ function acceptMap(placement: Readonly<PlacementState>, map: string, log: Log): 
     return;
   }
   const { inForce, plans } = placement;
-  const differences = diffMaps(parseMap(inForce), parseMap(map));
+  const [stored, own] = [parseMap(inForce), parseMap(map)];
+  const differences = diffMaps(stored, format === 1 ? own : inOrderOf(own, stored));
   throw new StatusError(
     Code.FAILED_PRECONDITION,
     `this store ${plans > 0 ? "has" : "was made with"} another shard map; what differs: ${differences.join("; ")}. ` +

@@ -1,10 +1,12 @@
 import type { Path } from "../../config/problems.js";
 import type { Config } from "../../config/types.js";
+import { judgeMap } from "../../reshard/fileMap.js";
+import type { PlacementState } from "../../reshard/placement.js";
 import { compareBytes } from "../../routing/bytes.js";
-import { compareMaps, type MapDifference, parseMap } from "../../routing/fingerprint.js";
+import { areAlike, compareMaps, inOrderOf, type MapDifference, parseMap } from "../../routing/fingerprint.js";
 import { describeShard } from "../../shard/name.js";
 import { Code, StatusError } from "../../status/error.js";
-import { type Base, decodeBaseHead } from "../../timeline/base.js";
+import { type Base, decodeBaseHead, headOf } from "../../timeline/base.js";
 import { HOST_NAME, type HostPlace, type Marks } from "../../timeline/mark.js";
 
 /** The state of one cluster, read linearizably. */
@@ -17,8 +19,12 @@ export interface Reading {
   readonly base: Uint8Array | undefined;
 }
 
-/** A cluster of the configuration: a shard, or, with index -1, a timeline host that is not a shard. */
+/** Indices in the store by places in the file; undefined for a shard that the store does not know. */
+export type Indices = readonly (number | undefined)[];
+
+/** A cluster of the configuration: a shard, or a timeline host that is not a shard. */
 export interface ConfiguredCluster {
+  /** Place among the shards of the file, or -1. The index in the store can differ, see `indicesOf`. */
   readonly index: number;
   readonly name: string;
   /** Undefined if the cluster cannot be reached. */
@@ -29,7 +35,7 @@ export interface ConfiguredCluster {
 export interface Contradiction {
   /** The setting that is wrong. */
   readonly path: Path;
-  /** Index of the cluster that shows it; undefined if it does not concern a single cluster. */
+  /** Place in the file of the cluster that shows it, or -1; undefined if it does not concern a single cluster. */
   readonly cluster: number | undefined;
   /** What is wrong, without any address. */
   readonly message: string;
@@ -84,24 +90,37 @@ export function storeOf(clusters: readonly ConfiguredCluster[], host: number): s
 }
 
 /**
- * All contradictions between a configuration and the clusters that could be read. `isMapKnown`: the log shows that the map is
- * one of the store's. Pure.
+ * The indices of a configuration's shards in the store, which `names` has by index. It is undefined until the first plan is
+ * prepared; until then, the indices are the places in the file.
+ */
+export function indicesOf({ shards }: Config, names: readonly string[] | undefined): Indices {
+  if (names === undefined) return shards.map((_, place) => place);
+  return shards.map(({ name }) => {
+    const index = names.indexOf(name);
+    return index < 0 ? undefined : index;
+  });
+}
+
+/**
+ * All contradictions between a configuration and the clusters that could be read. `placement`: as the
+ * log has it, if it was read. Otherwise, the head of the base counts, which can be older. Pure.
  */
 export function findContradictions(
   config: Config,
   map: string,
   clusters: readonly ConfiguredCluster[],
-  isMapKnown = false,
+  placement?: Readonly<PlacementState>,
 ): Contradiction[] {
-  return new Inquiry(config, map, clusters, isMapKnown).run();
+  return new Inquiry(config, map, clusters, placement).run();
 }
 
 /**
- * Checks the marks of one cluster, which should belong to `store`. Returns undefined if they match, or if there are no
- * marks. `names` are those of all shards.
+ * Checks the marks of one cluster, which should belong to `store` and have `expected` as its index there. Returns undefined if
+ * they match, or if there are no marks. `names` are those of all shards.
  */
 export function judgeMarks(
   cluster: Pick<ConfiguredCluster, "index" | "name">,
+  expected: number,
   clusterId: string,
   marks: Marks,
   store: string | undefined,
@@ -110,14 +129,14 @@ export function judgeMarks(
   const wrong = judgeIdentity(cluster, clusterId, marks, store, names);
   const { index } = cluster;
   const [mark] = marks.marks;
-  if (wrong !== undefined || mark === undefined || mark.index === index) return wrong;
+  if (wrong !== undefined || mark === undefined || mark.index === expected) return wrong;
   const message =
     `${describeShard(cluster)}: the etcd cluster ${clusterId} is shard number ${mark.index + 1} of this store, ` +
-    `not ${index + 1}: the order cannot change`;
+    `not ${expected + 1}: the order cannot change`;
   return { path: ["shards", index, "name"], cluster: index, message };
 }
 
-/** The same, but does not check the order of the shards. */
+/** The same, but does not check the index. */
 export function judgeIdentity(
   { index, name }: Pick<ConfiguredCluster, "index" | "name">,
   clusterId: string,
@@ -173,37 +192,59 @@ class Inquiry {
   private readonly hostName: string;
   private readonly hostPath: Path;
   private readonly base: (Base & { readonly cut: readonly number[] }) | undefined;
+  private readonly indices: Indices | undefined;
   private readonly store: string | undefined;
+  /** The clusters, without shards that plans have removed: their clusters may be in another store by now. */
+  private readonly used: readonly ConfiguredCluster[];
 
   constructor(
     private readonly config: Config,
     private readonly map: string,
     private readonly clusters: readonly ConfiguredCluster[],
-    private readonly isMapKnown: boolean,
+    private readonly placement: Readonly<PlacementState> | undefined,
   ) {
     const { timeline, shards } = config;
     this.hostIndex = timeline.kind === "shard" ? timeline.shard : -1;
     this.hostName = shards[this.hostIndex]?.name ?? HOST_NAME;
     this.hostPath = ["timeline", this.hostIndex < 0 ? "endpoints" : "host"];
     this.host = clusters.find(({ index }) => index === this.hostIndex)?.reading;
-    this.base = this.host?.base && decodeBaseHead(this.host.base);
+    const head = this.host?.base && decodeBaseHead(this.host.base);
+    this.base = head?.placement && placement ? { ...head, ...headOf(placement, head.placement) } : head;
+    const base = clusters.find(({ reading }) => reading?.base !== undefined)?.reading?.base;
+    const known = this.base ?? (base && decodeBaseHead(base));
+    // While the host cannot be read, its base may have other indices than the places in the file.
+    this.indices =
+      this.host === undefined && known === undefined
+        ? undefined
+        : indicesOf(config, known?.placement?.shards);
     this.store = storeOf(clusters, this.hostIndex);
+    this.used = clusters.filter((cluster) => !this.isRemoved(cluster));
   }
 
   run(): Contradiction[] {
     this.found.push(...findSameClusters(this.clusters, this.config));
     const names = this.config.shards.map(({ name }) => name);
-    for (const cluster of this.clusters) {
+    for (const cluster of this.used) {
       const { reading } = cluster;
       if (reading === undefined || this.isAccused(cluster.index)) continue;
-      const wrong = judgeMarks(cluster, reading.clusterId, reading.marks, this.store, names);
+      const expected = cluster.index < 0 ? cluster.index : this.indices?.[cluster.index];
+      const judged = [reading.clusterId, reading.marks, this.store, names] as const;
+      const wrong =
+        expected === undefined ? judgeIdentity(cluster, ...judged) : judgeMarks(cluster, expected, ...judged);
       if (wrong !== undefined) this.found.push(wrong);
     }
     this.compareMap();
-    for (const cluster of this.clusters) this.compareWithBase(cluster);
+    for (const cluster of this.used) this.compareWithBase(cluster);
     this.compareHost();
     this.findOtherTimelines();
     return this.found;
+  }
+
+  private isRemoved({ index, name }: ConfiguredCluster): boolean {
+    const { base } = this;
+    if (index < 0 || !base?.placement?.shards.includes(name)) return false;
+    const maps = [base.map, base.placement.otherMap ?? base.map];
+    return !maps.some((map) => parseMap(map).shards.some((shard) => shard.name === name));
   }
 
   private isAccused(index: number): boolean {
@@ -218,16 +259,23 @@ class Inquiry {
   /** With another map, reads would go to other shards than the writes did. */
   private compareMap(): void {
     const { base } = this;
-    if (base === undefined || base.map === this.map || base.placement?.otherMap === this.map) return;
-    if (this.isMapKnown) return;
+    if (base === undefined || base.map === this.map) return;
+    const { placement } = base;
+    if (placement !== undefined && this.isMapOf(base.map, placement.otherMap)) return;
+    if (this.placement !== undefined && judgeMap(this.map, this.placement) !== "unknown") return;
+    const [stored, own] = [parseMap(base.map), parseMap(this.map)];
     const known = this.found.some(({ path }) => path[0] === "shards");
-    for (const difference of compareMaps(parseMap(base.map), parseMap(this.map))) {
+    for (const difference of compareMaps(stored, placement === undefined ? own : inOrderOf(own, stored))) {
       // The marks have already shown it, more precisely.
       if (known && difference.of === "shards") continue;
-      const made = base.placement === undefined ? "was made with" : "has";
+      const made = placement === undefined ? "was made with" : "has";
       const message = `this store ${made} another shard map: ${difference.message}`;
       this.found.push({ path: this.pathOf(difference), cluster: undefined, message });
     }
+  }
+
+  private isMapOf(...maps: readonly (string | undefined)[]): boolean {
+    return maps.some((map) => map !== undefined && areAlike(map, this.map));
   }
 
   private pathOf({ of, shard, rule }: MapDifference): Path {
@@ -246,7 +294,9 @@ class Inquiry {
     const { base } = this;
     if (base === undefined || reading === undefined || this.isAccused(index)) return;
     const names = base.placement?.shards ?? parseMap(base.map).shards.map((shard) => shard.name);
-    const place = names.lastIndexOf(name);
+    const place = names.indexOf(name);
+    // `compareMap` says that the shard is new.
+    if (index >= 0 && place < 0) return;
     const path = endpointsPath(index);
     const { clusterId, revision, marks } = reading;
     const [expected, sealed] = [base.clusterIds[place], base.cut[place]];
@@ -262,7 +312,7 @@ class Inquiry {
   /** Compares the configured timeline host with the one that the marks name. */
   private compareHost(): void {
     const compared = new Set<string>();
-    for (const { index, reading } of this.clusters) {
+    for (const { index, reading } of this.used) {
       const own = ({ store }: { readonly store: string }) => store === this.store;
       const record = [...(reading?.marks.marks ?? []), ...(reading?.marks.claims ?? [])].find(own)?.host;
       if (record === undefined || compared.has(record.clusterId)) continue;

@@ -1,12 +1,15 @@
 import type { Config } from "../../config/types.js";
 import type { Log } from "../../ops/log.js";
+import { readGen } from "../../reshard/gen.js";
+import type { PlacementState } from "../../reshard/placement.js";
 import type { ShardClient } from "../../shard/client.js";
 import type { Recognition } from "../../shard/guard.js";
 import { describeShard } from "../../shard/name.js";
 import type { Shard } from "../../shard/shard.js";
 import type { ShardSet } from "../../shard/shardSet.js";
 import { Code, StatusError, withDetail } from "../../status/error.js";
-import { decodeBaseHead } from "../../timeline/base.js";
+import { type Base, decodeBaseHead } from "../../timeline/base.js";
+import { EtcdHost } from "../../timeline/etcdHost.js";
 import { BASE_KEY, MARKS_BEGIN, MARKS_END, markKey, TAIL_KEY } from "../../timeline/keys.js";
 import {
   decodeMarks,
@@ -17,6 +20,8 @@ import {
   newStoreId,
   withHost,
 } from "../../timeline/mark.js";
+import { findBase, recover } from "../../timeline/recover.js";
+import type { SharedTimeline } from "../../timeline/timeline.js";
 import {
   CompareResult,
   CompareTarget,
@@ -33,6 +38,8 @@ import {
   ContradictionError,
   describeContradiction,
   findContradictions,
+  type Indices,
+  indicesOf,
   judgeMarks,
   type Reading,
   storeOf,
@@ -40,7 +47,7 @@ import {
 } from "./contradictions.js";
 import { findMisplacedKeys, isUnmade } from "./placement.js";
 
-/** The clusters of a configuration. */
+/** The clusters of a configuration. The index of each shard is its place in the file. */
 export interface Clusters {
   readonly config: Config;
   /** The shard map's canonical text. */
@@ -48,8 +55,6 @@ export interface Clusters {
   /** The shards in their order, then the timeline host if it is not a shard. */
   readonly all: readonly ShardClient[];
   readonly host: ShardClient;
-  /** See `Connections`. */
-  openTimeline(): Promise<void>;
 }
 
 /** A store whose clusters have been checked, and marked if they had no marks. */
@@ -58,7 +63,9 @@ export interface MarkedStore {
   readonly id: string | undefined;
   readonly clusters: readonly ConfiguredCluster[];
   readonly host: HostPlace;
-  /** Why clusters could not be read, by index. */
+  /** The indices of the shards in the store. */
+  readonly indices: Indices;
+  /** Why clusters could not be read, by place in the file. */
   readonly unreachable: ReadonlyMap<number, StatusError>;
 }
 
@@ -91,42 +98,46 @@ export async function readCluster(cluster: Shard): Promise<Reading> {
  */
 export async function inspectClusters(store: Clusters): Promise<Inspection> {
   for (let before = ""; ; ) {
-    const read = await readClusters(store);
-    const isKnown = await isMapKnown(store, read.clusters);
-    const contradictions = findContradictions(store.config, store.map, read.clusters, isKnown);
+    const { clusters, unreachable } = await readClusters(store);
+    const head = headOf(store, clusters);
+    let names = head?.placement?.shards;
+    let contradictions = findContradictions(store.config, store.map, clusters);
+    if (contradictions.length > 0 && head?.placement !== undefined) {
+      // The base may be older than a plan.
+      const placement = await readPlacement(store, head);
+      names = placement.shards.map(({ name }) => name);
+      contradictions = findContradictions(store.config, store.map, clusters, placement);
+    }
+    const read = { clusters, unreachable, head, indices: indicesOf(store.config, names) };
     // The clusters are not read at the same moment, and another proxy may be creating the store. So a contradiction counts
     // only if a second read shows it too.
     const found = JSON.stringify(contradictions);
-    if (contradictions.length === 0 && isUnmade(read.clusters)) {
-      return { ...read, contradictions: await findMisplacedKeys(store.config, store.all, read.clusters) };
+    if (contradictions.length === 0 && isUnmade(clusters)) {
+      return { ...read, contradictions: await findMisplacedKeys(store.config, store.all, clusters) };
     }
     if (contradictions.length === 0 || found === before) return { ...read, contradictions };
     before = found;
   }
 }
 
-/**
- * True if the configured map is not the one in the base, but the log shows that it is one of the store's: the map of a newer
- * plan, or an earlier one.
- */
-async function isMapKnown(
-  { host, map, openTimeline }: Clusters,
-  clusters: readonly ConfiguredCluster[],
-): Promise<boolean> {
+function headOf({ host }: Clusters, clusters: readonly ConfiguredCluster[]): Base | undefined {
   const base = clusters.find(({ index }) => index === host.index)?.reading?.base;
-  const head = base && decodeBaseHead(base);
-  if (head?.placement === undefined || head.map === map || head.placement.otherMap === map) return false;
-  try {
-    await openTimeline();
-    return true;
-  } catch (reason) {
-    if (StatusError.from(reason).code !== Code.FAILED_PRECONDITION) throw reason;
-    return false;
-  }
+  return base && decodeBaseHead(base);
 }
 
-interface Inspection extends Pick<MarkedStore, "clusters" | "unreachable"> {
+/** Reads the placement of a store with a base of format 2 from the log. */
+async function readPlacement({ config, host }: Clusters, head: Base): Promise<PlacementState> {
+  const { keys } = await new EtcdHost(host).load();
+  const base = findBase(keys);
+  if (base === undefined) throw new StatusError(Code.DATA_LOSS, "the timeline host has lost its log");
+  const hostShard = host.index < 0 ? -1 : indicesOf(config, head.placement?.shards)[host.index];
+  return recover(base, keys, hostShard ?? -1).fold.store.placement;
+}
+
+interface Inspection extends Pick<MarkedStore, "clusters" | "indices" | "unreachable"> {
   readonly contradictions: readonly Contradiction[];
+  /** The head of the newest base on the configured host. */
+  readonly head: Base | undefined;
 }
 
 async function readClusters({ all }: Clusters): Promise<Pick<MarkedStore, "clusters" | "unreachable">> {
@@ -160,7 +171,7 @@ export async function markStore(store: Clusters, log: Log): Promise<MarkedStore>
   const { config, all, host } = store;
   const failed = new Set<number>();
   for (;;) {
-    const { clusters, unreachable, contradictions } = await inspectClusters(store);
+    const { clusters, indices, unreachable, contradictions, head } = await inspectClusters(store);
     if (contradictions.length > 0) throw new ContradictionError(contradictions, config);
     const reading = clusters.find(({ index }) => index === host.index)?.reading;
     if (reading === undefined) throw unreachable.get(host.index);
@@ -169,19 +180,25 @@ export async function markStore(store: Clusters, log: Log): Promise<MarkedStore>
     const place = placeOf(host, reading);
     const known = storeOf(clusters, host.index);
     const id = known ?? newStoreId();
-    const rest = clusters.filter((each) => each.reading?.marks.marks.length === 0 && !failed.has(each.index));
+    // Once all shards are marked, only `braid adopt` marks clusters.
+    const rest =
+      head?.store !== undefined
+        ? []
+        : clusters.filter((each) => each.reading?.marks.marks.length === 0 && !failed.has(each.index));
     const clientOf = (index: number) => all.find((each) => each.index === index) as ShardClient;
     if (known === undefined && isNew) {
       await claim(clientOf(withLowestId(clusters).index), id, place);
       continue;
     }
     const isHostMarked = rest.every(({ index }) => index !== host.index);
-    if (isHostMarked && rest.length === 0) return { id, clusters, host: place, unreachable };
+    if (isHostMarked && rest.length === 0) return { id, clusters, host: place, indices, unreachable };
     const next = isHostMarked ? rest : rest.filter(({ index }) => index === host.index);
+    const position = head?.placement === undefined ? 0 : (await readPlacement(store, head)).position;
     const results = await Promise.allSettled(
-      next.map(({ index, reading }) =>
-        writeMark(clientOf(index), reading as Reading, id, place, !isNew && index === host.index),
-      ),
+      next.map(({ index, reading }) => {
+        const hasLog = !isNew && index === host.index;
+        return writeMark(clientOf(index), reading as Reading, id, place, hasLog, indices[index], position);
+      }),
     );
     for (const [i, { index, name }] of next.entries()) {
       const result = results[i]!;
@@ -191,7 +208,7 @@ export async function markStore(store: Clusters, log: Log): Promise<MarkedStore>
       const isHost = index === host.index;
       if (isNew || (isHost && error.code !== Code.RESOURCE_EXHAUSTED)) throw error;
       log.warn({ cluster: name, error: withDetail(error) }, "the cluster could not be marked as the store's");
-      if (isHost) return { id: known, clusters, host: place, unreachable };
+      if (isHost) return { id: known, clusters, host: place, indices, unreachable };
       failed.add(index);
     }
   }
@@ -206,11 +223,11 @@ export function recognitionOf(
     readonly config: Config;
     readonly clients: ShardSet<ShardClient>;
   },
-  /** The store's id in the newest base, see `Base`. */
-  markedStore: () => string | undefined,
+  timeline: SharedTimeline,
   log: Log,
 ): Recognition {
   const { id, host, config, clients } = store;
+  const place = config.shards.findIndex(({ name }) => name === shard.name);
   const judge = async (response: Uint8Array): Promise<StatusError | undefined> => {
     const { header, kvs } = RangeResponse.decode(response);
     const clusterId = String(header?.clusterId);
@@ -218,10 +235,11 @@ export function recognitionOf(
     // While the host is out of space, the store has no marks.
     if (id === undefined) return undefined;
     const names = clients.all().map(({ name }) => name);
-    const wrong = judgeMarks(shard, clusterId, marks, id, names);
+    const configured = { index: place < 0 ? shard.index : place, name: shard.name };
+    const wrong = judgeMarks(configured, shard.index, clusterId, marks, id, names);
     if (wrong !== undefined) {
       // The error of a shard that joins is logged there.
-      if (config.shards[shard.index]?.name === shard.name) {
+      if (place >= 0) {
         log.error(
           { setting: wrong.path.join("."), error: describeContradiction(wrong, config) },
           "shard refused",
@@ -235,12 +253,14 @@ export function recognitionOf(
       return new StatusError(Code.FAILED_PRECONDITION, `${describeShard(shard)}: ${text}: restart the proxy`);
     }
     if (mark !== undefined) return undefined;
-    if (markedStore() !== undefined) {
+    if (timeline.log.base.store !== undefined) {
       return new StatusError(Code.DATA_LOSS, `${describeShard(shard)}: ${unmarked(clusterId, shard.name)}`);
     }
     // A store of an older version; the shard was down when this proxy started.
     const reading = await readCluster(shard);
-    const isWritten = await writeMark(shard, reading, id, host, false).catch((reason) => {
+    const { placementPosition } = timeline;
+    const writing = writeMark(shard, reading, id, host, false, shard.index, placementPosition);
+    const isWritten = await writing.catch((reason) => {
       log.warn(
         { cluster: shard.name, error: withDetail(reason) },
         "the cluster could not be marked as the store's",
@@ -268,8 +288,9 @@ async function claim(cluster: Shard, store: string, host: HostPlace): Promise<vo
 }
 
 /**
- * Marks a cluster that has no mark. Resolves to false if it has got a mark or a timeline in the meantime; then read it
- * again. `hasLog`: the cluster hosts the timeline, so the log must know the revision that the mark uses.
+ * Marks a cluster that has no mark, as the shard with this index. Resolves to false if it has got a mark or a timeline in the
+ * meantime; then read it again. `hasLog`: the cluster hosts the timeline, so the log must know the revision that the mark uses.
+ * gen begins at `position`, that of the newest change of the placement: nobody who has missed it may write there.
  */
 export async function writeMark(
   cluster: Shard,
@@ -277,18 +298,15 @@ export async function writeMark(
   store: string,
   host: HostPlace,
   hasLog: boolean,
+  index = cluster.index,
+  position = 0,
 ): Promise<boolean> {
-  const mark = encodeMark({
-    store,
-    name: cluster.index < 0 ? HOST_NAME : cluster.name,
-    index: cluster.index,
-    host,
-  });
+  const mark = encodeMark({ store, name: index < 0 ? HOST_NAME : cluster.name, index, host }, position);
   // A claim for this store excludes all other stores.
   const isClaimed = marks.claims.some((each) => each.store === store);
   const request = TxnRequest.encode({
     compare: [isClaimed ? { ...ABSENT, key: mark.key } : NOTHING_IN_RANGE, hasLog ? A_BASE : NO_BASE],
-    success: [{ kind: "put", request: mark }, ...(hasLog ? [PUT_TAIL] : [])],
+    success: [{ kind: "put", request: mark }, ...(hasLog && position === 0 ? [PUT_TAIL] : [])],
   });
   return TxnResponse.decode(await cluster.call(KV.Txn, request, { idempotent: false })).succeeded;
 }
@@ -311,7 +329,7 @@ export async function changeHost(
       compare: [{ target: CompareTarget.MOD, result: CompareResult.EQUAL, key, modRevision }],
       success: [
         { kind: "put", request: { key, value: withHost(value, host) } },
-        ...(hasLog ? [PUT_TAIL] : []),
+        ...(hasLog && readGen(value) === 0 ? [PUT_TAIL] : []),
       ],
     });
     const answer = TxnResponse.decode(await cluster.call(KV.Txn, request, { idempotent: false }));
@@ -319,7 +337,10 @@ export async function changeHost(
   }
 }
 
-/** Every change to the log puts the tail, so that the next append notices it. */
+/**
+ * Every change to the log puts the tail, so that the next append notices it. A mark with gen above zero is no change to the log: its
+ * revision gets its place in the timeline like any other.
+ */
 const PUT_TAIL = { kind: "put" as const, request: { key: TAIL_KEY, value: EMPTY } };
 const ABSENT = { target: CompareTarget.CREATE, result: CompareResult.EQUAL, createRevision: 0 };
 const NOTHING_IN_RANGE = { ...ABSENT, ...RANGE };

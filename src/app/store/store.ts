@@ -70,8 +70,7 @@ const RETRY_MS = 1_000;
  */
 export async function openStore(config: Config, log: Log, signal?: AbortSignal): Promise<Store> {
   let marked: MarkedStore | undefined;
-  const connections = await connect(config, log, (shards) => genesis(shards, marked?.id));
-  const { clients, host, timeline, backends, mapId, users } = connections;
+  let connections = await connect(config, log, (shards) => genesis(shards, marked?.id));
   let pruner: Pruner | undefined;
   let grants: GenGrants | undefined;
   const close = () => {
@@ -81,14 +80,18 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
   };
   try {
     marked = await untilReachable(() => markStore(connections, log), log, signal);
-    const { id, unreachable } = marked;
+    const { id, indices, unreachable } = marked;
+    connections = await connections.numbered(indices);
+    const { clients, host, timeline, backends, mapId, users } = connections;
     await untilReachable(connections.openTimeline, log, signal);
     recordMarks(timeline, marked);
     const shards = guardShards(connections, marked, timeline, log);
     followPlans(connections, shards, log);
+    retireUnused(connections, shards, log);
     pruner = new Pruner(timeline, shards, systemRuntime, log);
     // A shard that is down is verified when it comes back, before any other request.
-    await Promise.all(shards.all().map((shard) => verify(shard, unreachable.get(shard.index), log)));
+    const failureOf = ({ index }: GuardedShard) => unreachable.get(indices.indexOf(index));
+    await Promise.all(shards.all().map((shard) => verify(shard, failureOf(shard), log)));
     // While the host is out of space, the store uses the id from before stores had marks.
     const storeId = id === undefined ? mapId : BigInt(`0x${id}`);
     const openAuth = async () => users && openCallers(users, config.auth, host, storeId.toString());
@@ -99,7 +102,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
       await grants.start();
     }
     return {
-      router: new LocatorRouter(timeline, connections.router),
+      router: new LocatorRouter(timeline, timeline.locator.router(timeline.placement.inForce)),
       clients,
       host,
       shards,
@@ -117,7 +120,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     };
   } catch (error) {
     close();
-    throw users === undefined ? withoutCredentials(error) : error;
+    throw connections.users === undefined ? withoutCredentials(error) : error;
   }
 }
 
@@ -131,7 +134,7 @@ export async function findStoreContradictions(config: Config, log: Log): Promise
   }
 }
 
-/** Connects to the shards and the timeline host, without the timeline. */
+/** Connects to the shards, in the file's order, and the timeline host, without the timeline. */
 export async function connectShards(
   config: Config,
   log: Log,
@@ -146,15 +149,18 @@ export async function saveStore(
   save: Pick<SaveInput, "folder" | "braid" | "progress">,
   log: Log,
 ): Promise<Manifest> {
-  const connections = await connect(config, log);
-  const { all, host, timeline, disconnect } = connections;
+  let connections = await connect(config, log);
   try {
-    const { contradictions } = await inspectClusters(connections);
+    const { indices, contradictions } = await inspectClusters(connections);
     if (contradictions.length > 0) throw new ContradictionError(contradictions, config);
+    connections = await connections.numbered(indices);
+    const { all, host, timeline } = connections;
     await connections.openTimeline();
-    return await saveSnapshot({ ...save, clusters: all, hostShard: host.index, timeline });
+    const used = new Set([...usedShards(timeline), host.index]);
+    const clusters = all.filter(({ index }) => used.has(index));
+    return await saveSnapshot({ ...save, clusters, hostShard: host.index, timeline });
   } finally {
-    disconnect();
+    connections.disconnect();
   }
 }
 
@@ -170,7 +176,7 @@ function guardShards(
       () => timeline.cut(index),
       () => timeline.placement.shards[index]?.clusterId,
       systemRuntime,
-      recognitionOf(client, { id, host, config, clients }, () => timeline.log.base.store, log),
+      recognitionOf(client, { id, host, config, clients }, timeline, log),
     ),
   );
 }
@@ -185,10 +191,10 @@ function followPlans(
   log: Log,
 ): void {
   let followed: number;
-  const follow = (): GuardedShard[] => {
+  const follow = (needed: readonly number[]): GuardedShard[] => {
     const { placement, placementPosition } = timeline;
     followed = placementPosition;
-    const joining = neededShards(placement).filter((index) => places.find(index) === undefined);
+    const joining = needed.filter((index) => places.find(index) === undefined);
     return joining.flatMap((index) => {
       const shard = placement.shards[index];
       if (shard === undefined) return [];
@@ -197,16 +203,32 @@ function followPlans(
       return shards.at(index);
     });
   };
-  follow();
+  follow(usedShards(timeline));
   // The first listener, so that all others know the shards of the entries that they see.
   timeline.onAdvance(() => {
     if (timeline.placementPosition === followed) return;
-    for (const shard of follow()) {
+    for (const shard of follow(neededShards(timeline.placement))) {
       verify(shard, undefined, log).catch((error) =>
         log.error({ shard: shard.name, error: withDetail(error) }, "shard refused"),
       );
     }
   });
+}
+
+/** The shards that `neededShards` lists, and those that have parts of leases. */
+function usedShards({ placement, placements }: SharedTimeline): readonly number[] {
+  const used = new Set(neededShards(placement));
+  for (const shards of placements.values()) for (const shard of shards) used.add(shard);
+  return [...used];
+}
+
+/** Disconnects from the shards of the file that plans have removed. They may be down. */
+function retireUnused(connections: Connections, shards: ShardSet<GuardedShard>, log: Log): void {
+  const { places, host, timeline } = connections;
+  const used = new Set([...usedShards(timeline), host.index]);
+  for (const [index] of places.entries()) {
+    if (!used.has(index)) retireShard(connections, shards, index, log);
+  }
 }
 
 function retireShard(
