@@ -12,13 +12,19 @@ const LANE = { width: 64, retryMs: 500 };
 const LOG_INTERVAL_MS = 10_000;
 
 interface Ending {
+  /** The lease's home in this round. */
+  home: number;
+  /** Position of the newest change of the placement when this round began. */
+  position: number;
+  /** True if this round has found a part. */
+  foundPart: boolean;
   /** Identifies the lease as it was placed when the ending began (`Parts.identify`). Undefined if it was not placed. */
   readonly placed: object | undefined;
-  /** Shards other than the home whose part remains to be revoked. */
+  /** Shards other than the home whose part remains to be revoked in this round. */
   readonly remaining: Set<number>;
-  /** True if a revocation was sent to the home before. */
+  /** True if a revocation was sent to a home before. */
   tried: boolean;
-  /** True once the home does not have the lease. */
+  /** True once the home of this round does not have the lease. */
   homeGone: boolean;
   /** True if this ending found the lease at its home. */
   homeHadIt: boolean;
@@ -42,6 +48,10 @@ export interface Ended {
  * timeline. An ending survives outages of shards and of the timeline host, and several proxies may end the same lease at
  * the same time. If a lease has no placements and its home cannot be reached, the ending is given up, as with a single
  * etcd: the lease has no other parts, and its client may revoke it through another proxy.
+ *
+ * During a plan, the mover may grant a part again between the revocations of two others. So an ending repeats: it revokes all
+ * parts, waits while a step is frozen, and is done when a round has found no part. While a step is frozen, it is not known yet
+ * at which revision its keys end.
  *
  * The order matters: the home is revoked, then the log is read, then the parts are revoked. A proxy that places a part
  * logs it, grants it and then checks the home. If it still finds the home, the log that is read here has the part. If it
@@ -84,19 +94,28 @@ export class Endings {
     const isNew = ending === undefined;
     if (ending === undefined) {
       const placed = this.deps.parts.identify(lease);
+      const { home, position } = this.whereNow(lease);
       const initial = { tried: false, homeGone: false, homeHadIt: false, revision: 0, complete: false };
-      ending = { placed, remaining: new Set(), ...initial, waiters: [] };
+      const round = { home, position, foundPart: false, remaining: new Set<number>() };
+      ending = { placed, ...round, ...initial, waiters: [] };
       this.endings.set(lease, ending);
     }
-    const done = this.wait(lease, ending);
+    const done = this.wait(ending);
     this.extend(lease, ending, more);
-    if (isNew) this.lane(this.deps.homeOf(lease)).add(lease);
+    if (isNew) this.lane(ending.home).add(lease);
     return done;
   }
 
   /** Like `end`, for callers that do not wait. Errors are logged. */
   endInBackground(lease: bigint, more: readonly number[] = []): void {
     this.end(lease, more).catch(() => undefined);
+  }
+
+  /** True while an ending waits for the shard. */
+  needs(shard: number): boolean {
+    const { homes } = this.deps;
+    if (!homes.isInUse(shard)) return false;
+    return [...this.endings.values()].some(({ home, remaining }) => home === shard || remaining.has(shard));
   }
 
   /** Stops all endings. Callers that wait get UNAVAILABLE. */
@@ -106,11 +125,11 @@ export class Endings {
     for (const ending of this.endings.values()) this.settle(ending, error);
   }
 
-  private wait(lease: bigint, ending: Ending): Promise<Ended> {
+  private wait(ending: Ending): Promise<Ended> {
     return new Promise((resolve, reject) => {
       const giveUp = () => {
         const outcome = hasParts(ending) ? "it will be completed" : "whether it took effect is unknown";
-        const where = this.pending(lease, ending);
+        const where = this.pending(ending);
         const text = `${where}: no response to the revocation of a lease within ${END_TIMEOUT_MS} ms; ${outcome}`;
         reject(new StatusError(Code.UNAVAILABLE, text));
       };
@@ -124,16 +143,16 @@ export class Endings {
   }
 
   /** Names what the ending waits for. */
-  private pending(lease: bigint, { homeGone, remaining }: Ending): string {
-    const shards = homeGone ? [...remaining] : [this.deps.homeOf(lease)];
+  private pending({ home, homeGone, remaining }: Ending): string {
+    const shards = homeGone ? [...remaining] : [home];
     const names = shards.map((shard) => describeShard(this.deps.shards.at(shard)));
+    if (names.length === 0 && this.isFrozen) return "keys of the lease may be moving to another shard";
     return names.length > 0 ? names.join(", ") : "timeline host";
   }
 
   private extend(lease: bigint, ending: Ending, shards: readonly number[]): void {
-    const home = this.deps.homeOf(lease);
     for (const shard of shards) {
-      if (shard === home) continue;
+      if (shard === ending.home) continue;
       ending.remaining.add(shard);
       if (ending.complete) this.lane(shard).add(lease);
     }
@@ -142,7 +161,7 @@ export class Endings {
   private async revoke(lease: bigint, shard: number): Promise<void> {
     const ending = this.endings.get(lease);
     if (ending === undefined) return;
-    if (shard === this.deps.homeOf(lease)) {
+    if (shard === ending.home) {
       const retried = ending.tried;
       if (retried && (await this.isOver(lease, ending))) {
         await this.noteNewest(shard, ending);
@@ -150,8 +169,7 @@ export class Endings {
         return;
       }
       ending.tried = true;
-      if (await this.revokePart(lease, shard, ending)) ending.homeHadIt = true;
-      else if (retried) await this.noteNewest(shard, ending);
+      if (!(await this.revokePart(lease, shard, ending)) && retried) await this.noteNewest(shard, ending);
       ending.homeGone = true;
     } else {
       const counts = ending.complete;
@@ -163,13 +181,19 @@ export class Endings {
   }
 
   private async revokePart(lease: bigint, shard: number, ending: Ending): Promise<boolean> {
+    if (!this.deps.homes.isInUse(shard)) return false;
     const revision = await this.deps.calls.revoke(shard, lease);
+    if (revision > 0) {
+      ending.foundPart = true;
+      if (shard === this.deps.homes.of(lease)) ending.homeHadIt = true;
+    }
     ending.revision = Math.max(ending.revision, revision);
     return revision > 0;
   }
 
   /** For a part that another client ended, or an earlier attempt whose response was lost. Its revision is not known. */
   private async noteNewest(shard: number, ending: Ending): Promise<void> {
+    if (!this.deps.homes.isInUse(shard)) return;
     ending.revision = Math.max(ending.revision, await this.deps.calls.newest(shard));
   }
 
@@ -183,11 +207,50 @@ export class Endings {
       this.extend(lease, ending, [...ending.remaining, ...this.deps.parts.shardsOf(lease)]);
     }
     if (ending.remaining.size > 0) return;
+    if (await this.needsRound(lease, ending)) {
+      Object.assign(ending, this.whereNow(lease), { homeGone: false, complete: false, foundPart: false });
+      this.lane(ending.home).add(lease);
+      return;
+    }
     if (this.deps.parts.isPlaced(lease)) await this.deps.timeline.unplace(lease);
     if (ending.remaining.size > 0) return;
     this.deps.parts.forget(lease);
     this.ended++;
     this.finish(lease, ending);
+  }
+
+  /** True if parts may be left, because keys are moving. Waits while a step is frozen. */
+  private async needsRound(lease: bigint, ending: Ending): Promise<boolean> {
+    const { timeline, homes, parts } = this.deps;
+    if (timeline.placement.plan === undefined && homes.position === ending.position) return false;
+    let waited = false;
+    for (; this.isFrozen; waited = true) {
+      await this.whenThawed();
+      await timeline.sync();
+    }
+    // The revision of a deletion in a frozen step is that of the move.
+    ending.revision = Math.max(ending.revision, timeline.head);
+    if (homes.of(lease) !== ending.home) return true;
+    // The mover logs a part before it grants it. So a lease that is not placed had only its home.
+    return parts.isPlaced(lease) && (waited || ending.foundPart);
+  }
+
+  private get isFrozen(): boolean {
+    return this.deps.timeline.placement.plan?.frozen !== undefined;
+  }
+
+  private whenThawed(): Promise<void> {
+    return new Promise((resolve) => {
+      const stopListening = this.deps.timeline.onAdvance(() => {
+        if (this.isFrozen) return;
+        stopListening();
+        resolve();
+      });
+    });
+  }
+
+  private whereNow(lease: bigint): { home: number; position: number } {
+    return { home: this.deps.homes.of(lease), position: this.deps.homes.position };
   }
 
   private finish(lease: bigint, ending: Ending): void {
@@ -224,7 +287,7 @@ export class Endings {
     const ending = this.endings.get(lease);
     if (ending === undefined) return;
     // The home cannot be reached. Parts on other shards need not wait for it; they are revoked again later.
-    if (shard !== undefined && shard === this.deps.homeOf(lease)) {
+    if (shard !== undefined && shard === ending.home) {
       if (!hasParts(ending)) this.endings.delete(lease);
       for (const other of this.deps.parts.shardsOf(lease)) if (other !== shard) this.lane(other).add(lease);
     }

@@ -1,9 +1,9 @@
 import { mayWrite } from "../auth/permission.js";
 import type { Logger } from "../ops/log.js";
+import type { Plan } from "../reshard/placement.js";
 import type { Router } from "../routing/router.js";
 import type { Caller } from "../shard/caller.js";
 import type { ShardSet } from "../shard/shardSet.js";
-import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
@@ -11,10 +11,12 @@ import type { LeaseGrantResponse } from "../wire/messages.js";
 import { CallerStreams } from "./callerStreams.js";
 import type { LeaseDeps } from "./deps.js";
 import { Endings } from "./endings.js";
+import { beginWrite, Granting } from "./granting.js";
+import { Homes } from "./homes.js";
 import { LeaseCalls, type Part, type Requester } from "./leaseCalls.js";
-import { LeaseIds } from "./leaseIds.js";
 import { Parts } from "./parts.js";
 import { Placing } from "./placing.js";
+import { Preparing } from "./preparing.js";
 import { Reaper } from "./reaper.js";
 import type { Renewed } from "./renewalStream.js";
 import { Renewing } from "./renewing.js";
@@ -58,10 +60,9 @@ export interface LeaseCounts {
  * key is attached to it. It lives on all of them or on none. All calls reject with `StatusError`.
  */
 export class Leases {
-  private readonly homeOf: (lease: bigint) => number;
+  private readonly homes: Homes;
   private readonly timeline: Timeline;
   private readonly shards: ShardSet;
-  private readonly ids: LeaseIds;
   private readonly calls: LeaseCalls;
   private readonly parts: Parts;
   private readonly streams: CallerStreams;
@@ -69,26 +70,28 @@ export class Leases {
   private readonly placing: Placing;
   private readonly renewing: Renewing;
   private readonly reaper: Reaper;
-  private granted = 0;
+  private readonly preparing: Preparing;
+  private readonly granting: Granting;
   private renewals = 0;
 
   /** Starts to check placed leases. Call `stop` to end that. */
   constructor(options: LeasesOptions) {
     const { shards, router, timeline, log, runtime } = options;
-    const homeOf = (lease: bigint) => router.homeOf(lease);
-    this.homeOf = homeOf;
+    const homes = new Homes(timeline, router);
+    this.homes = homes;
     this.timeline = timeline;
     this.shards = shards;
-    this.ids = new LeaseIds(runtime);
     this.calls = new LeaseCalls(shards, timeline);
-    this.parts = new Parts(() => timeline.placements, homeOf);
+    this.parts = new Parts(() => timeline.placements, homes);
     this.streams = new CallerStreams(shards, log, runtime);
     const { calls, parts } = this;
-    const deps: LeaseDeps = { shards, homeOf, timeline, calls, parts, log, runtime };
+    const deps: LeaseDeps = { shards, homes, timeline, calls, parts, log, runtime };
     this.endings = new Endings(deps);
     this.placing = new Placing(deps, this.endings);
-    this.renewing = new Renewing(this.streams, this.parts, this.placing, this.endings);
+    this.renewing = new Renewing(this.streams, homes, this.parts, this.placing, this.endings);
     this.reaper = new Reaper(deps, this.placing, this.endings);
+    this.preparing = new Preparing(deps, this.placing);
+    this.granting = new Granting(deps, this.endings, this.preparing);
   }
 
   /**
@@ -119,25 +122,11 @@ export class Leases {
   /**
    * Grants a lease of at least `ttl` seconds at its home. If `id` is 0, the proxy chooses one. Parts that an earlier lease
    * with the same id left behind are removed first. Rejects with etcd's `leaseExists` for an id that the proxies have
-   * reserved. Unless reads are relaxed, the timeline's head then covers all writes acknowledged before the call.
+   * reserved. Unless reads are relaxed, the timeline's head then covers all writes acknowledged before the call. During a plan,
+   * the lease also has a part at the home that it gets by the plan.
    */
-  async grant(id: bigint, ttl: number, requester: Requester = {}): Promise<LeaseGrantResponse> {
-    // Only an id that the client has chosen can have left parts behind.
-    await this.begin(requester, id !== 0n);
-    if (id === 0n) return this.grantFresh(ttl, requester);
-    const home = this.homeOf(id);
-    if (isReserved(id)) {
-      await this.calls.mayGrant(home, requester);
-      throw etcd.leaseExists();
-    }
-    const leftOver = this.parts.isPlaced(id) || this.endings.isEnding(id);
-    if (leftOver) {
-      await this.calls.mayGrant(home, requester);
-      if ((await this.calls.look(home, id)) === undefined) await this.endings.end(id);
-    }
-    const lease = await this.calls.grant(home, id, ttl, requester);
-    this.granted++;
-    return lease;
+  grant(id: bigint, ttl: number, requester: Requester = {}): Promise<LeaseGrantResponse> {
+    return this.granting.grant(id, ttl, requester);
   }
 
   /**
@@ -149,7 +138,7 @@ export class Leases {
     const id = visible(given);
     const { timeline, endings } = this;
     // A check of the caller needs all parts. Keys put through another proxy may have added one that is not known here.
-    await this.begin(requester, requester.caller !== undefined);
+    await beginWrite(timeline, requester, requester.caller !== undefined);
     // The head before any deletion. A revision above it is a deletion's; one that is not above it is not.
     const { head } = timeline;
     if (requester.caller === undefined) {
@@ -157,14 +146,17 @@ export class Leases {
       if (!found) throw etcd.leaseNotFound();
       return Math.max(head, revision);
     }
-    const home = this.homeOf(id);
-    const elsewhere = await this.keysElsewhere(id, home);
-    await Promise.all(elsewhere.map(({ shard, keys }) => mayWrite(this.shards.at(shard), requester, keys)));
-    // The home checks permission on its own keys. Its part goes first.
-    const atHome = await this.calls.revoke(home, id, requester);
-    const { revision } = await endings.end(id);
-    if (atHome === 0) throw etcd.leaseNotFound();
-    return Math.max(head, atHome, revision);
+    for (;;) {
+      const home = this.homes.of(id);
+      const elsewhere = await this.keysElsewhere(id, home);
+      await Promise.all(elsewhere.map(({ shard, keys }) => mayWrite(this.shards.at(shard), requester, keys)));
+      // The home checks permission on its own keys. Its part goes first.
+      const atHome = await this.calls.revoke(home, id, requester);
+      if (atHome === 0 && (await this.hasMoved(id, home))) continue;
+      const { revision } = await endings.end(id);
+      if (atHome === 0) throw etcd.leaseNotFound();
+      return Math.max(head, atHome, revision);
+    }
   }
 
   /** Whether the lease exists. Rejects with UNAVAILABLE if a shard that has a part of it cannot be reached. */
@@ -210,10 +202,18 @@ export class Leases {
     if (keys) await this.timeline.sync(); // keys put through another proxy may have added a part
     if (this.endings.isEnding(id)) {
       // A client's permission is checked first.
-      if (requester.caller !== undefined) await this.calls.look(this.homeOf(id), id, keys, requester);
+      if (requester.caller !== undefined) await this.calls.look(this.homes.of(id), id, keys, requester);
       await this.endings.end(id).catch(() => undefined); // the lease is dead anyway, and the reason is logged
       return undefined;
     }
+    for (;;) {
+      const home = this.homes.of(id);
+      const found = await this.lookAtParts(id, keys, requester);
+      if (found !== undefined || !(await this.hasMoved(id, home))) return found;
+    }
+  }
+
+  private async lookAtParts(id: bigint, keys: boolean, requester: Requester): Promise<Part | undefined> {
     const shards = this.parts.shardsOf(id);
     const parts = await Promise.all(shards.map((shard) => this.calls.look(shard, id, keys, requester)));
     for (const [i, shard] of shards.entries()) {
@@ -231,28 +231,55 @@ export class Leases {
     };
   }
 
+  /** Reads the log's end. Resolves to true if the lease has another home than `home`. */
+  private async hasMoved(id: bigint, home: number): Promise<boolean> {
+    await this.homes.catchUp();
+    return this.homes.of(id) !== home;
+  }
+
   /**
    * Resolves to the ids of all leases. Each home lists its leases in etcd's order: the first to expire comes first. The
    * lists of several homes are merged by id, so that the lease granted earlier comes first. Rejects if a shard cannot be
    * reached.
    */
   async list(requester: Requester = {}): Promise<bigint[]> {
-    const lists = await Promise.all(
-      this.shards.entries().map(async ([shard]) => {
-        const leases = await this.calls.list(shard, requester);
-        return leases.filter(
-          (lease) => this.homeOf(lease) === shard && !isReserved(lease) && !this.endings.isEnding(lease),
-        );
-      }),
-    );
-    return mergeById(lists);
+    for (;;) {
+      const { inForce } = this.timeline.placement;
+      const homes = this.shards.entries().filter(([shard]) => this.homes.hasHomes(shard));
+      const lists = await Promise.all(
+        homes.map(async ([shard]) => {
+          const leases = await this.calls.list(shard, requester);
+          return leases.filter(
+            (lease) => this.homes.of(lease) === shard && !isReserved(lease) && !this.endings.isEnding(lease),
+          );
+        }),
+      );
+      // At the end of a plan, leases change their homes.
+      if (this.timeline.placement.inForce === inForce) return mergeById(lists);
+    }
+  }
+
+  /**
+   * To be called by the mover before the first step of its run, and again before it ends the plan. Gives every lease that has
+   * another home after the plan a part there. Rejects with UNAVAILABLE if a shard or the timeline host cannot be reached.
+   */
+  prepareHomes(plan: Plan): Promise<void> {
+    return this.preparing.prepare(plan);
+  }
+
+  /**
+   * Whether leases need the shard: it is in the map in force or in a map of the active plan, or a lease is being ended there.
+   * `Store.retireShard` requires that they do not.
+   */
+  hasPartsOn(shard: number): boolean {
+    return this.homes.isInUse(shard) || this.parts.hasAny(shard) || this.endings.needs(shard);
   }
 
   counts(): LeaseCounts {
     const { missed: missedRenewals } = this.streams.counts;
-    const { granted, renewals, parts, endings, placing } = this;
+    const { renewals, parts, endings, placing } = this;
     return {
-      granted,
+      granted: this.granting.granted,
       renewals,
       parts: placing.granted,
       ended: endings.ended,
@@ -267,26 +294,6 @@ export class Leases {
     this.reaper.stop();
     this.endings.stop();
     this.streams.stop();
-  }
-
-  /** Awaits `Timeline.beginWrite`. Rejects with CANCELLED if the client has gone in the meantime. */
-  private async begin(requester: Requester, needsEnd: boolean): Promise<void> {
-    await this.timeline.beginWrite(needsEnd);
-    if (requester.cancelled) throw new StatusError(Code.CANCELLED, "context canceled");
-  }
-
-  private async grantFresh(ttl: number, requester: Requester): Promise<LeaseGrantResponse> {
-    for (;;) {
-      const id = this.ids.next();
-      try {
-        const lease = await this.calls.grant(this.homeOf(id), id, ttl, requester);
-        this.granted++;
-        return lease;
-      } catch (error) {
-        // Another proxy has generated the same id.
-        if (!etcd.leaseExists.is(error)) throw error;
-      }
-    }
   }
 }
 

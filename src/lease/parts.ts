@@ -1,11 +1,14 @@
 import type { Placements } from "../timeline/view.js";
+import type { Homes } from "./homes.js";
 
 interface Placed {
-  readonly home: number;
+  home: number;
+  /** Position of the newest change of the placement, as of the last check. */
+  position: number;
   /** The timeline's placements, and this lease's among them, as of the last check. */
   all: Placements;
   shards: ReadonlySet<number>;
-  /** Shards other than the home, as of the last check. */
+  /** Shards where the timeline places it, as of the last check. */
   readonly known: Set<number>;
   /** Shards in `known` whose part may not have been granted yet. */
   readonly unproven: Set<number>;
@@ -16,7 +19,7 @@ interface Placed {
 /** A lease that this proxy placed and whose placements have disappeared from the timeline. */
 export interface Vanished {
   readonly lease: bigint;
-  /** Shards where it had parts, without its home. */
+  /** Shards where it was placed. */
   readonly shards: readonly number[];
 }
 
@@ -38,7 +41,7 @@ export class Parts {
   /** `placements` must be loaded. The parts that it lists now count as granted long ago. */
   constructor(
     private readonly placements: () => Placements,
-    private readonly homeOf: (lease: bigint) => number,
+    private readonly homes: Pick<Homes, "of" | "isInUse" | "position">,
   ) {
     this.refresh();
     this.started = true;
@@ -55,7 +58,7 @@ export class Parts {
 
   /** True if, as far as the timeline knows, the lease has its part on the shard or is about to get it. */
   has(lease: bigint, shard: number): boolean {
-    return this.placements().get(lease)?.has(shard) === true || this.homeOf(lease) === shard;
+    return this.placements().get(lease)?.has(shard) === true || this.homes.of(lease) === shard;
   }
 
   /**
@@ -68,10 +71,16 @@ export class Parts {
 
   /** All shards of a lease, its home first. */
   shardsOf(lease: bigint): number[] {
-    const home = this.homeOf(lease);
+    const home = this.homes.of(lease);
     const shards = [home];
     for (const shard of this.placements().get(lease) ?? []) if (shard !== home) shards.push(shard);
     return shards;
+  }
+
+  /** Whether the timeline places a lease on this shard. */
+  hasAny(shard: number): boolean {
+    for (const shards of this.placements().values()) if (shards.has(shard)) return true;
+    return false;
   }
 
   /** Placed leases that have a part on this shard, as of the last `refresh`. */
@@ -129,23 +138,38 @@ export class Parts {
     const shards = all.get(lease);
     if (shards === undefined) return undefined;
     let placed = this.placed.get(lease);
+    const { position } = this.homes;
+    if (placed !== undefined && placed.position !== position) this.replan(lease, placed);
     if (placed !== undefined && isAnother(placed, all, shards)) {
       if (placed.ours) this.replaced.push({ lease, shards: [...placed.known] });
       placed = undefined;
     }
     if (placed === undefined) {
-      placed = { home: this.homeOf(lease), all, shards, known: new Set(), unproven: new Set(), ours: false };
+      const [known, unproven] = [new Set<number>(), new Set<number>()];
+      placed = { home: this.homes.of(lease), position, all, shards, known, unproven, ours: false };
       this.placed.set(lease, placed);
     }
     placed.all = all;
     placed.shards = shards;
     if (placed.known.size === shards.size) return placed;
     for (const shard of shards) {
-      if (shard === placed.home || placed.known.has(shard)) continue;
+      if (placed.known.has(shard)) continue;
       placed.known.add(shard);
-      if (this.started) placed.unproven.add(shard);
+      // The home is placed, too, if a plan gives the lease another one. It was granted first.
+      if (this.started && shard !== placed.home) placed.unproven.add(shard);
     }
     return placed;
+  }
+
+  /** Follows a change of the placement. The end of a plan can give the lease another home, and ends parts on removed shards. */
+  private replan(lease: bigint, placed: Placed): void {
+    placed.home = this.homes.of(lease);
+    placed.position = this.homes.position;
+    for (const shard of placed.known) {
+      if (this.homes.isInUse(shard)) continue;
+      placed.known.delete(shard);
+      placed.unproven.delete(shard);
+    }
   }
 }
 

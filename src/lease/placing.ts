@@ -30,7 +30,9 @@ export class Placing {
 
   /** True if a put under the lease may be sent to the shard at once. */
   isPlaced(lease: bigint, shard: number): boolean {
-    if (this.deps.homeOf(lease) === shard) return true; // the home itself checks that it has the lease
+    const { homes } = this.deps;
+    if (homes.of(lease) === shard) return true; // the home itself checks that it has the lease
+    if (!homes.isInUse(shard)) return true; // gen makes the shard refuse the put
     return (
       this.deps.parts.has(lease, shard) && !this.isUnderWay(lease, shard) && !this.endings.isEnding(lease)
     );
@@ -53,6 +55,7 @@ export class Placing {
    */
   async repair(lease: bigint, shard: number): Promise<void> {
     if (this.endings.isEnding(lease)) throw etcd.leaseNotFound();
+    if (this.deps.homes.position > 0) await this.deps.homes.catchUp();
     if ((await this.deps.calls.look(shard, lease)) !== undefined) return;
     if (!(await this.heal(lease, shard))) throw etcd.leaseNotFound();
   }
@@ -81,13 +84,10 @@ export class Placing {
     return "there";
   }
 
-  /** Does what a finding requires, without delay. Returns what `heal` returns. */
+  /** Does what a finding requires. Returns what `heal` returns. */
   async act(lease: bigint, shard: number, finding: Finding): Promise<boolean> {
     if (finding === "there") return true;
-    if (finding === "lost") {
-      if (this.deps.parts.isPlaced(lease)) await this.finish(lease);
-      return false;
-    }
+    if (finding === "lost") return this.bury(lease, shard);
     if (!this.mayLackGrant(lease, shard)) return true; // it was granted in the meantime
     try {
       await this.placeOnce(lease, shard);
@@ -104,7 +104,7 @@ export class Placing {
    */
   async restore(lease: bigint, shards: readonly number[]): Promise<void> {
     try {
-      if ((await this.deps.calls.look(this.deps.homeOf(lease), lease)) === undefined) return;
+      if ((await this.deps.calls.look(this.deps.homes.of(lease), lease)) === undefined) return;
       for (const shard of shards) await this.ensurePlaced(lease, shard);
     } catch (error) {
       const { message } = StatusError.from(error);
@@ -117,7 +117,7 @@ export class Placing {
 
   /** True if a missing part may not have been granted yet. */
   private mayLackGrant(lease: bigint, shard: number): boolean {
-    if (shard === this.deps.homeOf(lease)) return false;
+    if (shard === this.deps.homes.of(lease)) return false;
     return (
       this.isUnderWay(lease, shard) ||
       !this.deps.parts.has(lease, shard) ||
@@ -141,21 +141,25 @@ export class Placing {
   }
 
   private async place(lease: bigint, shard: number): Promise<void> {
-    const home = this.deps.homeOf(lease);
+    const { homes } = this.deps;
     let begun = this.deps.parts.isPlaced(lease);
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      if (!homes.isInUse(shard)) return; // a plan has removed the shard
+      const home = homes.of(lease);
       // Checks the shard and the timeline host first: a placement is logged only where the part can be granted now.
       const [found] = await Promise.all([
         this.deps.calls.look(home, lease),
         this.deps.calls.look(shard, lease),
         this.deps.timeline.beginWrite(true),
       ]);
+      if (homes.of(lease) !== home) continue; // a plan has ended
       if (found === undefined) break;
       if (!this.deps.parts.has(lease, shard)) await this.deps.timeline.place(lease, shard);
       this.deps.parts.placedHere(lease);
       begun = true;
       const granted = await this.grant(lease, shard, found.grantedTtl);
       const [homeNow] = await Promise.all([this.deps.calls.look(home, lease), this.deps.timeline.sync()]);
+      if (homes.of(lease) !== home) continue;
       if (homeNow === undefined) break;
       if (!granted || !this.deps.parts.has(lease, shard)) continue;
       this.deps.parts.sawAlive(lease, shard);
@@ -175,6 +179,24 @@ export class Placing {
       if (!etcd.leaseExists.is(error)) throw error;
       return (await this.deps.calls.look(shard, lease)) !== undefined;
     }
+  }
+
+  /**
+   * Ends a lease of which a part was lost. Returns true if the part was not lost: this proxy had not read that a plan has ended
+   * and the lease needs no part there any more.
+   */
+  private async bury(lease: bigint, shard: number): Promise<boolean> {
+    const { homes, parts } = this.deps;
+    const placed = parts.identify(lease);
+    await homes.catchUp();
+    if (!parts.has(lease, shard)) return this.isAlive(lease);
+    // In the meantime, the lease may have ended and its id may have been granted again.
+    if (placed !== undefined && parts.identify(lease) === placed) await this.finish(lease);
+    return false;
+  }
+
+  private async isAlive(lease: bigint): Promise<boolean> {
+    return (await this.deps.calls.look(this.deps.homes.of(lease), lease)) !== undefined;
   }
 
   private async finish(lease: bigint): Promise<void> {

@@ -3,6 +3,7 @@ import type { Caller } from "../shard/caller.js";
 import type { StatusError } from "../status/error.js";
 import type { CallerStreams } from "./callerStreams.js";
 import type { Endings } from "./endings.js";
+import type { Homes } from "./homes.js";
 import type { Parts } from "./parts.js";
 import type { Placing } from "./placing.js";
 import type { Renewed } from "./renewalStream.js";
@@ -11,6 +12,7 @@ import type { Renewed } from "./renewalStream.js";
 export class Renewing {
   constructor(
     private readonly streams: Pick<CallerStreams, "of">,
+    private readonly homes: Pick<Homes, "catchUp">,
     private readonly parts: Parts,
     private readonly placing: Placing,
     private readonly endings: Endings,
@@ -47,8 +49,16 @@ export class Renewing {
         if (--open > 0) return;
         if (refusal !== undefined) done(refusal, 0);
         else if (isEnding) this.bury(lease, done);
-        else if (missing.length > 0) this.judge(lease, missing, smallest, failure, done);
-        else if (failure !== undefined) done(failure, 0);
+        else if (missing.length > 0) {
+          this.homes.catchUp().then(
+            // A plan of which this proxy had not read may have given the lease another home.
+            () =>
+              shards[0] === this.parts.shardsOf(lease)[0]
+                ? this.judge(lease, missing, smallest, failure, done)
+                : this.renew(lease, done, caller),
+            (error: StatusError) => done(error, 0),
+          );
+        } else if (failure !== undefined) done(failure, 0);
         else done(undefined, smallest);
       });
     }
@@ -57,12 +67,13 @@ export class Renewing {
   /** Decides about a lease with missing parts. It is dead unless none of them has been granted yet. */
   private judge(
     lease: bigint,
-    missing: readonly number[],
+    seemMissing: readonly number[],
     smallest: number,
     failure: StatusError | undefined,
     done: Renewed,
   ): void {
-    if (!this.parts.isPlaced(lease) && !this.endings.isEnding(lease)) {
+    const missing = seemMissing.filter((shard) => this.parts.has(lease, shard));
+    if (missing.length > 0 && !this.parts.isPlaced(lease) && !this.endings.isEnding(lease)) {
       done(undefined, 0);
       return;
     }

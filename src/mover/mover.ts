@@ -19,6 +19,8 @@ export interface MoverDeps {
   readonly log: MoverLog;
   /** The shard with this index in the store. */
   readonly shardOf: (index: number) => MoverShard;
+  /** Gives leases the homes that they have after the plan. Called before the first step and before the end of the plan. */
+  readonly prepareHomes: (plan: Plan) => Promise<void>;
   readonly options: MoverOptions;
   readonly runtime: Pick<Runtime, "now" | "timer" | "random">;
   readonly logger: Pick<Logger, "info" | "warn">;
@@ -41,6 +43,8 @@ export class Mover {
   private isStopping = false;
   private isPaused = false;
   private failures = 0;
+  /** Number of the plan whose homes of leases were prepared. */
+  private prepared = 0;
   private wake = () => {};
 
   constructor(protected readonly deps: MoverDeps) {
@@ -105,6 +109,10 @@ export class Mover {
       this.state.phase = "idle";
       this.state.waiting = "paused";
       await this.sleep(Number.POSITIVE_INFINITY);
+    } else if (this.prepared !== plan.number) {
+      this.state.phase = "choose";
+      await this.deps.prepareHomes(plan);
+      this.prepared = plan.number;
     } else if (isSwept(plan)) {
       this.state.phase = "finish";
       await this.finish(plan);
@@ -160,8 +168,10 @@ export class Mover {
   }
 
   /** Deletes from every shard the keys that it does not hold, then ends the plan. */
-  private async finish({ number }: Plan): Promise<void> {
-    const { log, options, shardOf } = this.deps;
+  private async finish(active: Plan): Promise<void> {
+    const { log, options, shardOf, prepareHomes } = this.deps;
+    const { number } = active;
+    await prepareHomes(active);
     const position = await log.proposeChange({ kind: "begin", mover: this.name });
     const { mover, plan } = log.placement;
     if (position === undefined || mover !== this.name || plan?.number !== number) return;

@@ -17,11 +17,7 @@ export class LocatorRouter implements Router {
   private text: string | undefined;
   private router!: MapRouter;
 
-  /** `homes` decides the homes of leases, which do not follow the placement yet. */
-  constructor(
-    private readonly placed: Placed,
-    private readonly homes: Pick<Router, "homeOf">,
-  ) {}
+  constructor(private readonly placed: Placed) {}
 
   get shardCount(): number {
     return this.placed.placement.shards.length;
@@ -38,8 +34,9 @@ export class LocatorRouter implements Router {
     return this.placed.locator.shardsOf({ key, end: rangeEnd });
   }
 
+  /** The home by the map in force, also during a plan. */
   homeOf(lease: bigint): number {
-    return this.homes.homeOf(lease);
+    return this.by(this.placed.placement.inForce).homeOf(lease);
   }
 
   private by(text: string): MapRouter {

@@ -199,7 +199,7 @@ export class Fold implements TimelineView {
     if (passed > 0) hidden.splice(0, passed);
   }
 
-  private applyLease(op: LeaseOp): void {
+  protected applyLease(op: LeaseOp): void {
     const { placements } = this.state;
     if (op.kind === "unplace") {
       placements.delete(op.lease);

@@ -1,6 +1,7 @@
 import type { Change } from "../reshard/change.js";
+import { mappedShards } from "../reshard/neededShards.js";
 import { moveFrom, Placement, type PlacementState } from "../reshard/placement.js";
-import type { Entry } from "./entry.js";
+import type { Entry, LeaseOp } from "./entry.js";
 import { type Applied, Fold, type FoldState } from "./fold.js";
 import { NO_SHARD, type Run } from "./view.js";
 
@@ -15,6 +16,9 @@ export interface StoreState {
 /** The fold of a store whose keys can move between shards: timeline and placement, from one log. */
 export class StoreFold extends Fold {
   readonly placement: Placement;
+  /** The shards that can have parts of leases, as of the change at `mappedAt`. */
+  private mapped: ReadonlySet<number> = new Set();
+  private mappedAt = -1;
 
   private constructor(
     host: number,
@@ -68,7 +72,31 @@ export class StoreFold extends Fold {
       state.cut[index] = Math.max(cut, state.cut[index] ?? 0);
     }
     if (effect.takesRevision) state.revision++;
+    if (change.kind === "done") this.forgetParts();
     return position;
+  }
+
+  /** Ignores a part on a shard that has left the store, because its writer did not know that yet. */
+  protected override applyLease(op: LeaseOp): void {
+    if (op.kind === "unplace" || this.canHaveParts(op.shard)) super.applyLease(op);
+  }
+
+  /** Forgets the parts of leases on shards that the plan has removed. They hold no keys. */
+  private forgetParts(): void {
+    const { placements } = this.state;
+    for (const [lease, shards] of placements) {
+      for (const shard of shards) if (!this.canHaveParts(shard)) shards.delete(shard);
+      if (shards.size === 0) placements.delete(lease);
+    }
+  }
+
+  private canHaveParts(shard: number): boolean {
+    const { placement } = this.stored;
+    if (this.mappedAt !== placement.position) {
+      this.mapped = mappedShards(placement);
+      this.mappedAt = placement.position;
+    }
+    return this.mapped.has(shard);
   }
 
   /** Adopts the ids of clusters that a new base changed. */

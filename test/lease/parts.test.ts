@@ -9,13 +9,20 @@ const HOME = 0;
 describe("parts of placed leases", () => {
   let placements: Map<bigint, Set<number>>;
   let parts: Parts;
+  let home: number;
+  let removed: number[];
+  const homes = {
+    position: 0,
+    of: () => home,
+    isInUse: (shard: number) => !removed.includes(shard),
+  };
 
   beforeEach(() => {
     placements = new Map();
-    parts = new Parts(
-      () => placements,
-      () => HOME,
-    );
+    home = HOME;
+    removed = [];
+    homes.position = 0;
+    parts = new Parts(() => placements, homes);
   });
 
   test("a lease needs its home and the shards of its placements", () => {
@@ -52,10 +59,7 @@ describe("parts of placed leases", () => {
 
   test("a part placed before the start counts as lost when it is missing", () => {
     placements.set(LEASE, new Set([1]));
-    const restarted = new Parts(
-      () => placements,
-      () => HOME,
-    );
+    const restarted = new Parts(() => placements, homes);
     assert.equal(restarted.mayLackGrant(LEASE, 1), false);
     placements.get(LEASE)!.add(2);
     assert.equal(restarted.mayLackGrant(LEASE, 2), true);
@@ -108,6 +112,49 @@ describe("parts of placed leases", () => {
       placements.delete(LEASE);
       placements.set(LEASE, new Set([2]));
       assert.deepEqual(parts.refresh(), [{ lease: LEASE, shards: [1, 2] }]);
+      assert.deepEqual(parts.refresh(), []);
+    });
+  });
+
+  describe("the end of a plan", () => {
+    /** What every proxy folds: the lease has another home, and its part on `shards` is forgotten. */
+    function end(next: number, ...shards: number[]): void {
+      home = next;
+      removed = shards;
+      homes.position++;
+      for (const shard of shards) placements.get(LEASE)?.delete(shard);
+    }
+
+    beforeEach(() => {
+      placements.set(LEASE, new Set([HOME, 1, 2]));
+      parts.placedHere(LEASE);
+      for (const shard of [HOME, 1, 2]) parts.sawAlive(LEASE, shard);
+    });
+
+    test("makes a former home a part", () => {
+      const before = parts.identify(LEASE);
+      end(1);
+      assert.deepEqual(parts.refresh(), []);
+      assert.deepEqual(parts.shardsOf(LEASE), [1, HOME, 2]);
+      assert.equal(parts.identify(LEASE), before, "it is the same lease");
+      assert.equal(parts.mayLackGrant(LEASE, HOME), false, "it was granted there");
+      assert.deepEqual(parts.on(HOME), [LEASE]);
+    });
+
+    test("takes the parts of removed shards", () => {
+      const before = parts.identify(LEASE);
+      end(1, HOME);
+      assert.deepEqual(parts.refresh(), []);
+      assert.deepEqual(parts.shardsOf(LEASE), [1, 2]);
+      assert.equal(parts.identify(LEASE), before);
+      assert.deepEqual([parts.on(HOME), parts.hasAny(HOME), parts.has(LEASE, HOME)], [[], false, false]);
+    });
+
+    test("is no new lease after the timeline was reloaded", () => {
+      const before = parts.identify(LEASE);
+      end(1, HOME);
+      placements = new Map([[LEASE, new Set([1, 2])]]);
+      assert.equal(parts.identify(LEASE), before);
       assert.deepEqual(parts.refresh(), []);
     });
   });

@@ -3,6 +3,7 @@ import { beforeEach, describe, test } from "node:test";
 import type { Streams } from "../../src/lease/callerStreams.js";
 import type { LeaseDeps } from "../../src/lease/deps.js";
 import type { Endings } from "../../src/lease/endings.js";
+import type { Homes } from "../../src/lease/homes.js";
 import type { LeaseCalls, Part } from "../../src/lease/leaseCalls.js";
 import { Parts } from "../../src/lease/parts.js";
 import { Placing } from "../../src/lease/placing.js";
@@ -44,8 +45,13 @@ describe("a part that was missing a moment ago", () => {
     ended = [];
     granting = Promise.resolve();
     answering = () => undefined;
-    const homeOf = () => HOME;
-    parts = new Parts(() => placements, homeOf);
+    const homes = {
+      of: () => HOME,
+      isInUse: () => true,
+      position: 0,
+      catchUp: async () => {},
+    } as unknown as Homes;
+    parts = new Parts(() => placements, homes);
     calls = {
       look: async (shard: number, lease: bigint) => {
         const part = shards[shard].has(lease) ? PART : undefined;
@@ -75,7 +81,7 @@ describe("a part that was missing a moment ago", () => {
     const names = ["a", "b", "c"];
     deps = {
       shards: shardSet(names.map((name) => ({ name }) as Shard)),
-      homeOf,
+      homes,
       timeline,
       calls,
       parts,
@@ -108,7 +114,13 @@ describe("a part that was missing a moment ago", () => {
         else done(undefined, there.has(lease) ? 60 : 0);
       },
     }));
-    const renewing = new Renewing({ of: () => streams as unknown as Streams }, parts, placing, endings);
+    const renewing = new Renewing(
+      { of: () => streams as unknown as Streams },
+      deps.homes,
+      parts,
+      placing,
+      endings,
+    );
     const renewed = new Promise<number>((resolve) => {
       renewing.renew(LEASE, (_, ttl) => resolve(ttl));
     });

@@ -189,6 +189,7 @@ export class Store {
     return new Mover({
       log: this.log,
       shardOf: (index) => shards[index],
+      prepareHomes: async () => {},
       options: { ...DEFAULT_OPTIONS, ...options },
       runtime,
       logger: recordingLog(lines),

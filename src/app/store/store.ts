@@ -102,7 +102,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
       await grants.start();
     }
     return {
-      router: new LocatorRouter(timeline, timeline.locator.router(timeline.placement.inForce)),
+      router: new LocatorRouter(timeline),
       clients,
       host,
       shards,

@@ -155,8 +155,10 @@ function sendLeased(
 }
 
 function sendPlaced(context: KvContext, call: Call, write: Write, done: Written): void {
-  const { router } = context;
-  const parts = write.leases.filter((lease) => router.homeOf(lease) !== write.shard);
+  const { router, timeline } = context;
+  // After a plan, a lease may have another home than this proxy knows. In other stores, the home itself decides.
+  const mayHaveMoved = timeline.placementPosition > 0;
+  const parts = write.leases.filter((lease) => mayHaveMoved || router.homeOf(lease) !== write.shard);
   if (parts.length === 0) {
     send(context, call, write, done);
     return;

@@ -48,6 +48,8 @@ export class SimMover extends Mover {
     super({
       log: new SimMoverLog(proxy),
       shardOf: (index) => new SimMoverShard(proxy, index),
+      // Each lease of the simulation lives on the shards that the log lists, and has no home among them.
+      prepareHomes: async () => {},
       options: optionsOf(world),
       runtime: {
         now: () => world.scheduler.now,
