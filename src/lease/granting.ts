@@ -9,11 +9,20 @@ import { LeaseIds } from "./leaseIds.js";
 import { GRANT_MS, type Preparing } from "./preparing.js";
 import { isReserved } from "./reserved.js";
 
+/** How long a grant waits for a home when the lease can have another one, in milliseconds. */
+const PATIENCE_MS = 2_000;
+/** New leases have no home for this long on a shard that did not respond to a grant, in milliseconds. */
+const AVOID_MS = 10_000;
+/** Ids to try in order to find one with another home. Far more than the weights of shards require. */
+const MAX_IDS = 1_000;
+
 /** Grants leases at their homes. */
 export class Granting {
   /** Leases granted, since the start. */
   granted = 0;
   private readonly ids: LeaseIds;
+  /** Shard → until when new leases avoid it, by `Runtime.now`. */
+  private readonly avoided = new Map<number, number>();
 
   constructor(
     private readonly deps: LeaseDeps,
@@ -48,14 +57,45 @@ export class Granting {
   }
 
   private async grantFresh(ttl: number, requester: Requester, since: number): Promise<LeaseGrantResponse> {
+    const { homes, runtime, timeline } = this.deps;
     for (;;) {
+      const id = this.freshId();
+      const shards = [homes.of(id), homes.next(id)].filter((shard) => shard !== undefined);
+      const hasOthers = this.homesLeft(shards) > 0;
+      const patience = Math.min(requester.deadline ?? Number.POSITIVE_INFINITY, runtime.date() + PATIENCE_MS);
       try {
-        return await this.grantAtHome(this.ids.next(), ttl, requester, since);
+        return await this.grantAtHome(id, ttl, requester, since, hasOthers ? patience : undefined);
       } catch (error) {
         // Another proxy has generated the same id.
-        if (!etcd.leaseExists.is(error)) throw error;
+        if (etcd.leaseExists.is(error)) continue;
+        if (!isUnreachable(error) || !hasOthers || isOver(requester, runtime.date()) || timeline.isHostAway)
+          throw error;
+        for (const shard of shards) this.avoided.set(shard, runtime.now() + AVOID_MS);
+        this.giveUp(homes.of(id), id); // the shard may grant it yet
       }
     }
+  }
+
+  /** A new id whose homes are not avoided. Any id if there is no such home. */
+  private freshId(): bigint {
+    const { homes, runtime } = this.deps;
+    let id = this.ids.next();
+    if (this.avoided.size === 0) return id;
+    for (const [shard, until] of this.avoided) if (until <= runtime.now()) this.avoided.delete(shard);
+    if (this.homesLeft([]) === 0) return id;
+    const isAvoided = (shard: number | undefined) => shard !== undefined && this.avoided.has(shard);
+    for (let n = 0; n < MAX_IDS && (isAvoided(homes.of(id)) || isAvoided(homes.next(id))); n++)
+      id = this.ids.next();
+    return id;
+  }
+
+  /** Number of homes that are neither avoided nor in `shards`. */
+  private homesLeft(shards: readonly number[]): number {
+    const { homes } = this.deps;
+    const left = this.deps.shards
+      .entries()
+      .filter(([shard]) => homes.hasHomes(shard) && !this.avoided.has(shard) && !shards.includes(shard));
+    return left.length;
   }
 
   /** `since` is when the call began, before the log's end was read. */
@@ -64,11 +104,12 @@ export class Granting {
     ttl: number,
     requester: Requester,
     since: number,
+    deadline = requester.deadline,
   ): Promise<LeaseGrantResponse> {
     const { calls, homes, runtime, timeline } = this.deps;
     for (;;) {
       const home = homes.of(id);
-      const lease = await calls.grant(home, id, ttl, requester);
+      const lease = await calls.grant(home, id, ttl, requester, deadline);
       try {
         // The mover may have looked for leases before this one was granted. A faster grant it cannot have missed.
         if (runtime.now() - since > GRANT_MS) await timeline.sync();
@@ -91,6 +132,13 @@ export class Granting {
     else this.deps.calls.revoke(home, id).catch(() => undefined); // it expires
   }
 }
+
+const isUnreachable = (error: unknown): boolean =>
+  error instanceof StatusError && (error.code === Code.UNAVAILABLE || error.code === Code.DEADLINE_EXCEEDED);
+
+/** True when the client no longer waits. `now` is in milliseconds since the epoch. */
+const isOver = ({ cancelled, deadline }: Requester, now: number): boolean =>
+  cancelled === true || (deadline !== undefined && now >= deadline);
 
 /** Awaits `Timeline.beginWrite`. Rejects with CANCELLED if the client has gone in the meantime. */
 export async function beginWrite(timeline: Timeline, requester: Requester, needsEnd: boolean): Promise<void> {

@@ -51,11 +51,17 @@ export class LeaseCalls {
 
   /**
    * Grants a lease with this id for `ttl` seconds. Rejects with etcd's errors for a lease that exists and for a TTL that
-   * is too large.
+   * is too large. `deadline` is in milliseconds since the epoch.
    */
-  async grant(shard: number, id: bigint, ttl: number, requester = PROXY): Promise<LeaseGrantResponse> {
+  async grant(
+    shard: number,
+    id: bigint,
+    ttl: number,
+    requester = PROXY,
+    deadline = requester.deadline,
+  ): Promise<LeaseGrantResponse> {
     const request = LeaseGrantRequest.encode({ id, ttl });
-    const options = { ...optionsOf(requester), idempotent: false };
+    const options = { ...optionsOf(requester), deadline, idempotent: false };
     return LeaseGrantResponse.decode(await this.shard(shard).call(Lease.LeaseGrant, request, options));
   }
 

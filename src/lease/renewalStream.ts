@@ -12,12 +12,12 @@ import { Lease } from "../wire/paths.js";
 export type Renewed = (error: StatusError | undefined, ttl: number) => void;
 
 /**
- * How long a renewal waits on a stream without any response; etcd's own request timeout. While the stream brings
- * responses, a renewal stays in the queue, because etcd responds in order.
+ * How long a renewal waits on a stream without any response. Clients such as Patroni wait for 2.5 seconds, and should get the
+ * error. While the stream brings responses, a renewal stays in the queue, because etcd responds in order.
  */
-const RENEWAL_TIMEOUT_MS = 5_000;
+const RENEWAL_TIMEOUT_MS = 2_250;
 /** A stream is replaced if it has brought nothing for this long while a response is due. */
-const STALL_TIMEOUT_MS = 2_000;
+const STALL_TIMEOUT_MS = 1_000;
 /** How often deadlines are checked while renewals wait. */
 const CHECK_INTERVAL_MS = 250;
 const MIN_BACKOFF_MS = 50;

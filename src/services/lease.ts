@@ -78,9 +78,10 @@ class KeepAliveStream {
   private halfClosed = false;
   private blocked = false;
   private paused = false;
-  /** The error of the last keep-alive that failed. */
-  private failure: StatusError | undefined;
-  private answeredSince = false;
+  /** The last keep-alive that failed, unless its lease was answered since. */
+  private failure: { readonly id: bigint; readonly error: StatusError } | undefined;
+  /** Lease → when it expires if it is not renewed again, in milliseconds of `performance.now`. */
+  private readonly renewed = new Map<bigint, number>();
 
   constructor(
     private readonly stream: ServerStream,
@@ -116,7 +117,7 @@ class KeepAliveStream {
       (error, ttl) => {
         this.inProgress--;
         this.all.inProgress--;
-        if (error !== undefined) this.fail(error);
+        if (error !== undefined) this.fail(id, error);
         else this.answer(header, id, ttl);
         this.settle();
         this.regulate();
@@ -127,25 +128,36 @@ class KeepAliveStream {
   }
 
   private answer(header: Uint8Array, id: bigint, ttl: number): void {
-    this.answeredSince = true;
+    if (this.failure?.id === id) this.failure = undefined;
+    if (ttl > 0) this.renewed.set(id, performance.now() + ttl * 1_000);
+    else this.renewed.delete(id);
     if (!this.stream.send([header, LeaseKeepAliveResponse.encode({ id, ttl })])) this.blocked = true;
   }
 
-  private fail(error: StatusError): void {
+  private fail(id: bigint, error: StatusError): void {
     // As in etcd, even while other renewals are in progress.
     if (isDenied(error)) this.stream.end(error);
-    this.failure = error;
-    this.answeredSince = false;
+    this.failure = { id, error };
+    this.renewed.delete(id);
   }
 
   /**
-   * Ends the stream, if nothing is in progress, when the client has half-closed it, or when the last keep-alives have failed,
-   * because the client may wait for those. A stream with later responses for other leases goes on.
+   * Ends the stream, if nothing is in progress, when the client has half-closed it, or when a keep-alive has failed and none of
+   * the stream's other leases is alive: the client may wait for that one.
    */
   private settle(): void {
     if (this.inProgress > 0) return;
-    const idle = this.failure !== undefined && !this.answeredSince;
-    if (this.halfClosed || idle) this.stream.end(this.failure);
+    const isPointless = this.failure !== undefined && !this.hasRenewed();
+    if (this.halfClosed || isPointless) this.stream.end(this.failure?.error);
+  }
+
+  private hasRenewed(): boolean {
+    const now = performance.now();
+    for (const [id, end] of this.renewed) {
+      if (end > now) return true;
+      this.renewed.delete(id);
+    }
+    return false;
   }
 
   private regulate(): void {
