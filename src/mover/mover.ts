@@ -74,6 +74,7 @@ export class Mover {
   /** Makes `run` return soon: at once between steps and while copying, and after the move while a step is frozen. */
   stop(): void {
     this.isStopping = true;
+    this.pace.release();
     this.wake();
   }
 

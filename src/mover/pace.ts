@@ -1,20 +1,63 @@
 import type { Runtime } from "../turn/runtime.js";
 
+/** Node.js' timers take no more than about 25 days. */
+const MAX_SLEEP_MS = 3_600_000;
+
 /** Limits the rate at which keys are copied. */
 export class Pace {
-  /** Most keys per second; Infinity: no limit. May be changed at any time. */
-  keysPerSecond = Number.POSITIVE_INFINITY;
+  private rate = Number.POSITIVE_INFINITY;
   /** When the keys so far are used up, by `Runtime.now`. */
   private busyUntil = 0;
+  private isReleased = false;
+  private readonly waiting = new Set<() => void>();
 
   constructor(private readonly runtime: Pick<Runtime, "now" | "timer">) {}
 
+  /** Most keys per second; Infinity: no limit. A change also applies to those who wait. */
+  get keysPerSecond(): number {
+    return this.rate;
+  }
+
+  set keysPerSecond(rate: number) {
+    const now = this.runtime.now();
+    const ahead = this.busyUntil - now;
+    if (ahead > 0) this.busyUntil = now + ahead * (this.rate / rate);
+    this.rate = rate;
+    this.wakeAll();
+  }
+
   /** Resolves when `keys` more keys may be copied. */
   async take(keys: number): Promise<void> {
-    if (this.keysPerSecond === Number.POSITIVE_INFINITY) return;
-    const now = this.runtime.now();
-    const wait = this.busyUntil - now;
-    this.busyUntil = Math.max(now, this.busyUntil) + (keys / this.keysPerSecond) * 1_000;
-    if (wait > 0) await new Promise<void>((resolve) => this.runtime.timer(wait, resolve));
+    for (;;) {
+      const now = this.runtime.now();
+      const wait = this.busyUntil - now;
+      if (wait <= 0 || this.isReleased) {
+        this.busyUntil = Math.max(now, this.busyUntil) + (keys / this.rate) * 1_000;
+        return;
+      }
+      await this.sleep(Math.min(wait, MAX_SLEEP_MS));
+    }
+  }
+
+  /** Lets everyone go on who waits now or later. */
+  release(): void {
+    this.isReleased = true;
+    this.wakeAll();
+  }
+
+  private sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        cancel();
+        this.waiting.delete(wake);
+        resolve();
+      };
+      const cancel = this.runtime.timer(ms, wake);
+      this.waiting.add(wake);
+    });
+  }
+
+  private wakeAll(): void {
+    for (const wake of [...this.waiting]) wake();
   }
 }
