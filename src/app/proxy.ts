@@ -32,6 +32,7 @@ import { Closers } from "./closers.js";
 import { createMetrics } from "./metrics/create.js";
 import { servePages } from "./metrics/serve.js";
 import { choosePorts } from "./ports.js";
+import { Resharding } from "./reshard/resharding.js";
 import { type Reloaded, Settings } from "./settings.js";
 import { openStore, type Store } from "./store/store.js";
 import { traceHandlers } from "./tracing/handlers.js";
@@ -53,6 +54,8 @@ export interface Proxy {
 
 /** The other workers behind the same port. */
 export interface Siblings {
+  /** True for the worker that takes part in moving keys. One is enough. */
+  readonly isFirst: boolean;
   /** Adds this proxy's metrics to theirs. Returns a function that reads the totals in Prometheus' text format. */
   share(own: Metrics): () => Promise<string>;
 }
@@ -120,6 +123,9 @@ export async function serveStore(
   const runtime = systemRuntime;
   const leases = new Leases({ shards, router, timeline, log, runtime });
   closers.add(() => leases.stop());
+  const isCandidate = siblings?.isFirst ?? true;
+  const resharding = new Resharding({ store, leases, isCandidate, runtime, log });
+  closers.add(() => resharding.stop());
 
   const listen = await choosePorts(config.listen);
   const members = membersOf(config, listen);
@@ -161,6 +167,7 @@ export async function serveStore(
     timeline: store.timeline,
     hub: watch.hub,
     leases,
+    reshard: resharding.stats,
   });
   const metricsText = siblings?.share(metrics) ?? (() => metrics.text());
   const extra = new Map<string, Page>([

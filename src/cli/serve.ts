@@ -43,7 +43,7 @@ async function serveOne(
     () => process.exit(Exit.failure),
     () => reload(),
   );
-  const link = post && new WorkerLink();
+  const link = post && new WorkerLink(post.worker);
   const proxy = await startProxy(config, log, stop.signal, link).catch((error: Error) => {
     log.debug({ err: error }, "start failed");
     if (isOutOfHandles(error)) throw error;

@@ -15,6 +15,18 @@ import type { MoverShard } from "./shard.js";
 import { isExpected, Step } from "./step.js";
 import { Survey } from "./survey.js";
 
+/** A step that has moved. */
+export interface MovedStep {
+  /** Number of the plan. */
+  readonly plan: number;
+  readonly keys: number;
+  /** Bytes of the keys and their values. */
+  readonly bytes: number;
+  readonly keysPerSecond: number;
+  /** How long calls to the step waited, in milliseconds. */
+  readonly pauseMs: number;
+}
+
 export interface MoverDeps {
   readonly log: MoverLog;
   /** The shard with this index in the store. */
@@ -24,6 +36,8 @@ export interface MoverDeps {
   readonly options: MoverOptions;
   readonly runtime: Pick<Runtime, "now" | "timer" | "random">;
   readonly logger: Pick<Logger, "info" | "warn">;
+  /** Called after each step that has moved. */
+  readonly moved?: (step: MovedStep) => void;
 }
 
 /** Shortest and longest pause after a failed attempt in milliseconds, before jitter. */
@@ -145,17 +159,23 @@ export class Mover {
     state.steps++;
     state.keysPerSecond = seconds > 0 ? state.stepKeys / seconds : 0;
     state.longestPauseMs = Math.max(state.longestPauseMs, state.lastPauseMs);
+    const moved: MovedStep = {
+      plan: plan.number,
+      keys: state.stepKeys,
+      bytes: state.bytes - bytes,
+      keysPerSecond: state.keysPerSecond,
+      pauseMs: state.lastPauseMs,
+    };
     logger.info(
       {
-        plan: plan.number,
+        ...moved,
         to: boundName(end),
-        keys: state.stepKeys,
-        bytes: state.bytes - bytes,
-        keysPerSecond: Math.round(state.keysPerSecond),
-        pauseMs: Math.round(state.lastPauseMs),
+        keysPerSecond: Math.round(moved.keysPerSecond),
+        pauseMs: Math.round(moved.pauseMs),
       },
       "keys moved to other shards",
     );
+    this.deps.moved?.(moved);
     await step.clean();
   }
 

@@ -6,6 +6,7 @@ import { openStore, type Store } from "../../src/app/store/store.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { Config } from "../../src/config/types.js";
 import { createLog } from "../../src/ops/log.js";
+import type { Metrics } from "../../src/ops/prometheus.js";
 import { START } from "../../src/reshard/bound.js";
 import type { Change, PlanShard } from "../../src/reshard/change.js";
 import { fingerprint } from "../../src/routing/fingerprint.js";
@@ -44,7 +45,9 @@ export class Joining {
     const store = await openStore(config, log, AbortSignal.abort());
     const closers = new Closers();
     const settings = new Settings(config);
-    const proxy = await serveStore(store, settings, log, closers, { connectionHandles: 100 });
+    // Another worker would carry out plans, so that this one leaves it to the test.
+    const siblings = { isFirst: false, share: (own: Metrics) => () => own.text() };
+    const proxy = await serveStore(store, settings, log, closers, { connectionHandles: 100, siblings });
     return new Joining(config, store, proxy, new EtcdClient(proxy.addresses[0]));
   }
 

@@ -14,6 +14,8 @@ import {
   type Init,
   LeaseGrantRequest,
   LeaseGrantResponse,
+  LeaseRevokeRequest,
+  LeaseRevokeResponse,
   PutRequest,
   PutResponse,
   RangeRequest,
@@ -80,6 +82,7 @@ export class EtcdClient {
   txn = this.method(KV.Txn, TxnRequest, TxnResponse);
   compact = this.method(KV.Compact, CompactionRequest, CompactionResponse);
   grant = this.method(Lease.LeaseGrant, LeaseGrantRequest, LeaseGrantResponse);
+  revoke = this.method(Lease.LeaseRevoke, LeaseRevokeRequest, LeaseRevokeResponse);
 
   /** Puts text. Resolves to the revision. */
   async set(key: string, value: string | Uint8Array): Promise<number> {

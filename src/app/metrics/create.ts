@@ -8,9 +8,11 @@ import { type ConnectionStats, REFUSALS } from "../../stats/connections.js";
 import type { CallStats } from "../../stats/methods.js";
 import type { SharedTimeline } from "../../timeline/timeline.js";
 import type { Hub } from "../../watch/hub.js";
+import type { ReshardStats } from "../reshard/stats.js";
 import type { StoreAuth } from "../store/auth.js";
 import { addAuthMetrics } from "./auth.js";
 import { callDurations, callsInFlight, codeName, endedCalls } from "./calls.js";
+import { addReshardMetrics } from "./reshard.js";
 import { addTimelineMetrics } from "./timeline.js";
 import { addWatchMetrics } from "./watch.js";
 
@@ -28,6 +30,7 @@ export interface MetricSources {
   readonly timeline: SharedTimeline;
   readonly hub: Hub;
   readonly leases: { counts(): LeaseCounts };
+  readonly reshard: ReshardStats;
 }
 
 /** Creates all metrics of a proxy. docs/metrics.md explains them; docs/grafana/etcd-braid.json shows them. */
@@ -51,6 +54,7 @@ export function createMetrics(sources: MetricSources): Metrics {
   addTimelineMetrics(metrics, sources.timeline, shards);
   addWatchMetrics(metrics, sources.hub, shards);
   addLeaseMetrics(metrics, sources.leases);
+  addReshardMetrics(metrics, sources.reshard, () => sources.timeline.placement);
   addAuthMetrics(metrics, sources.auth);
   addEtcdMetrics(metrics, sources);
   return metrics;

@@ -10,11 +10,16 @@ export class WorkerLink {
   private nextId = 1;
   private readonly waiting = new Map<number, (text: string) => void>();
 
-  constructor() {
+  /** `worker` is the number of this worker, from 1. */
+  constructor(private readonly worker: number) {
     process.on("message", (message: ToWorker) => {
       if (message.kind === "metrics") this.waiting.get(message.id)?.(message.text);
       else this.report(message.id);
     });
+  }
+
+  get isFirst(): boolean {
+    return this.worker === 1;
   }
 
   /** Reports that this worker serves. */
