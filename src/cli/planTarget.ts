@@ -204,6 +204,11 @@ class Comparison {
         ? `the timeline moves to another etcd cluster (${to})`
         : `the timeline moves from ${from} to ${to}`;
     this.changes.push({ of: "timeline", message });
+    this.problems.push({
+      path: index < 0 ? ["timeline", "endpoints"] : ["timeline", "host"],
+      cluster: undefined,
+      message: `${message}, but the timeline host of a store cannot change yet`,
+    });
   }
 
   /** A shard that is removed must be readable too: its keys move. */

@@ -23,8 +23,6 @@ export function formatPlan(report: PlanReport, file: string): string {
     sections.push("The keys could not be counted, because a shard cannot be read.");
   if (warnings.length > 0) sections.push(list("Warnings:", warnings));
   if (problems.length > 0) sections.push(list("Problems that must be solved first:", problems));
-  if (changes.length > 0)
-    sections.push("Nothing was changed. This version of etcd-braid cannot apply these changes.");
   return sections.join("\n\n");
 }
 
@@ -60,8 +58,7 @@ function formatKeys(keys: PlanKeys, revision: number | null): string[] {
     shards,
     `Keys move in steps, and writes to the keys of a step wait while it ends. No step splits a group. ` +
       `${stepsOf(keys)}\n` +
-      `At ${thousands(keys.rate)} keys per second, this takes ${duration(keys.seconds)}. The speed was not measured: ` +
-      "set it with --rate.\n" +
+      `At ${thousands(keys.rate)} keys per second, this takes ${duration(keys.seconds)}. The speed was not measured.\n` +
       `Sizes are estimates from ${plural(keys.sampled, "key")}.`,
     ...formatSplits(keys),
   ];
@@ -96,7 +93,7 @@ function formatSplits({ splits }: PlanKeys): string[] {
 }
 
 /** A duration in words, rounded up to whole seconds, minutes or tenths of an hour. */
-function duration(seconds: number): string {
+export function duration(seconds: number): string {
   if (seconds <= 120) return `about ${plural(Math.ceil(seconds), "second")}`;
   if (seconds <= 2 * 3600) return `about ${plural(Math.ceil(seconds / 60), "minute")}`;
   return `about ${(seconds / 3600).toFixed(1)} hours`;

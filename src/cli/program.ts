@@ -1,27 +1,9 @@
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { version } from "../ops/package.js";
 import type { RepairOptions } from "./authRepair.js";
-import type { PlanOptions } from "./plan.js";
+import { CONFIG, EXIT_CODES, type Finish, parseCount, parsePort } from "./programParts.js";
+import { addPlans } from "./programPlans.js";
 import type { RestoreOptions } from "./snapshot.js";
-import type { StatusOptions } from "./status.js";
-
-/** Receives the exit code of the command. */
-export type Finish = (code: number) => void;
-
-const CONFIG = ["-c, --config <file>", "configuration file", "shards.yaml"] as const;
-
-const EXIT_CODES = `
-Exit codes:
-  0  success
-  1  the command failed
-  2  the command line or the configuration is wrong; nothing was done`;
-
-const EXIT_CODES_OF_PLAN = `
-Exit codes:
-  0  success: there is nothing to do
-  1  the command failed
-  2  the command line or the configuration is wrong, or there are problems that must be solved first
-  3  there are changes`;
 
 /** The command line of `braid`. Each command's code is loaded when it runs. */
 export function createProgram(finish: Finish): Command {
@@ -137,53 +119,7 @@ ${EXIT_CODES}`,
       finish(await check(options.config));
     });
 
-  program
-    .command("plan")
-    .description("show what a changed configuration would change in the store, and which keys would move")
-    .option(...CONFIG)
-    .option("--current <file>", "the configuration with which the proxies run now (see below)")
-    .option("--rate <n>", "keys per second that move, for the estimate of the time", parseRate, 5_000)
-    .option("--json", "print JSON", false)
-    .addHelpText(
-      "after",
-      `
-Changes nothing. Compares the shards, weights, rules and the timeline host of the file with those of the store. Reads all
-keys of the store, without their values, to count those that move. Checks that new shards can be reached, are empty, and
-have the same limits, users and roles as the others.
-
-Give --current if the file does not have the addresses of a shard of the store, because it removes the shard or gives it
-another cluster. This version of etcd-braid cannot apply the changes.
-
-Examples:
-  braid plan --config new-shards.yaml
-  braid plan --config new-shards.yaml --current /etc/braid/shards.yaml --rate 2000
-${EXIT_CODES_OF_PLAN}`,
-    )
-    .action(async (options: PlanOptions) => {
-      const { plan } = await import("./plan.js");
-      finish(await plan(options));
-    });
-
-  program
-    .command("status")
-    .description("show the shard map, the timeline, and the state of every shard")
-    .option(...CONFIG)
-    .option("--groups", "count the groups of each shard, too; reads all keys", false)
-    .option("--json", "print JSON", false)
-    .addHelpText(
-      "after",
-      `
-Changes nothing. Fails if a shard or the timeline host cannot be read; the others are still shown. \`braid check\` shows
-what is wrong with each endpoint.
-
-Example:
-  braid status --config /etc/braid/shards.yaml
-${EXIT_CODES}`,
-    )
-    .action(async (options: StatusOptions) => {
-      const { status } = await import("./status.js");
-      finish(await status(options));
-    });
+  addPlans(program, finish);
 
   program
     .command("adopt")
@@ -334,25 +270,4 @@ ${EXIT_CODES}`,
       const { repair } = await import("./authRepair.js");
       finish(await repair(options));
     });
-}
-
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (!/^\d+$/.test(text) || count > 2 ** 50)
-    throw new InvalidArgumentError("It must be a whole number of at least 0.");
-  return count;
-}
-
-function parseRate(text: string): number {
-  const rate = Number(text);
-  if (!(rate > 0 && rate <= 1e9)) throw new InvalidArgumentError("It must be a number above 0.");
-  return rate;
-}
-
-function parsePort(text: string): number {
-  const port = Number(text);
-  if (!/^\d+$/.test(text) || port < 1 || port > 65535) {
-    throw new InvalidArgumentError("It must be a number from 1 to 65535.");
-  }
-  return port;
 }

@@ -1,3 +1,4 @@
+import { readRecords } from "../app/reshard/planStore.js";
 import { subjectOf } from "../app/store/contradictions.js";
 import { countKeys, visitKeys } from "../app/store/keys.js";
 import { openSurvey, type Survey, type SurveyedCluster, type SurveyedTimeline } from "../app/store/survey.js";
@@ -17,6 +18,9 @@ import { HOST_NAME } from "../timeline/mark.js";
 import { RangeRequest, RangeResponse } from "../wire/messages.js";
 import { KV } from "../wire/paths.js";
 import { CommandError, Exit } from "./exit.js";
+import { rejectAsFailure } from "./planBuild.js";
+import { isNeeded, type RemovedReport, reportRemoved } from "./planEnding.js";
+import { type PlanProgress, progressOf } from "./planProgress.js";
 import { type Probe, probeCluster, quotaOf, stateOf } from "./probes.js";
 import { reportProgress } from "./progress.js";
 import type { ClusterStatus, StatusReport } from "./statusReport.js";
@@ -59,7 +63,8 @@ async function reportOf(survey: Survey, config: Config, withGroups: boolean): Pr
       clusterId: host?.clusterId ?? null,
       entries: timeline?.entries ?? null,
     },
-    plan: timeline === undefined ? null : planStatus(timeline),
+    plan: timeline === undefined ? null : await planStatus(survey, timeline),
+    removed: timeline === undefined ? [] : removedFrom(timeline),
     rules: map === undefined ? null : rulesInForce(map).map(ruleStatus),
     clusters: await Promise.all(
       listed(survey, timeline, config).map((cluster) => statusOf(cluster, id, router)),
@@ -68,16 +73,14 @@ async function reportOf(survey: Survey, config: Config, withGroups: boolean): Pr
   };
 }
 
-function planStatus({ fold }: SurveyedTimeline): StatusReport["plan"] {
+async function planStatus({ hostCluster }: Survey, { fold }: SurveyedTimeline): Promise<PlanProgress | null> {
   const { plan } = fold.placement.snapshot();
-  if (plan === undefined) return null;
-  return {
-    number: plan.number,
-    direction: plan.up ? "up" : "down",
-    cursor: plan.cursor === null ? null : printable(plan.cursor),
-    frozen: plan.frozen !== undefined,
-  };
+  if (plan === undefined || hostCluster === undefined) return null;
+  return progressOf(plan, await readRecords(hostCluster.client).catch(rejectAsFailure));
 }
+
+const removedFrom = ({ fold }: SurveyedTimeline): RemovedReport[] =>
+  reportRemoved({ placement: fold.placement.snapshot(), placements: fold.placements }).filter(isNeeded);
 
 const ruleStatus = ({ prefix, delimiter, segments, shard }: RoutingRule) => ({
   prefix: printable(prefix),

@@ -1,3 +1,6 @@
+import type { RemovedReport } from "./planEnding.js";
+import type { PlanProgress } from "./planProgress.js";
+
 /** What `braid status` shows, as `--json` prints it. Null stands for what cannot be read. */
 export interface StatusReport {
   /** The store's id; null for a store of an older version. */
@@ -12,15 +15,9 @@ export interface StatusReport {
     readonly entries: number | null;
   };
   /** The active plan; null if there is none, or if it cannot be read. */
-  readonly plan: {
-    readonly number: number;
-    /** "up" while keys move to the new map, "down" after a turn back. */
-    readonly direction: "up" | "down";
-    /** Keys below it are placed by the new map. As text, with `\xNN` for unprintable bytes; null above all keys. */
-    readonly cursor: string | null;
-    /** True while calls to a part of the keys wait. */
-    readonly frozen: boolean;
-  } | null;
+  readonly plan: PlanProgress | null;
+  /** The shards that plans have removed, but that the store still needs. */
+  readonly removed: readonly RemovedReport[];
   /** The rules in force; null if the map cannot be read. */
   readonly rules:
     | readonly {

@@ -1,9 +1,11 @@
+import { removedText } from "./planEnding.js";
+import { amountText, milliseconds, stateText } from "./progressText.js";
 import type { ClusterStatus, StatusReport } from "./statusReport.js";
 import { formatTable, plural, size, thousands } from "./table.js";
 
 /** The report as text. */
 export function formatStatus(report: StatusReport, file: string): string {
-  const { store, revision, compactRevision, timeline, rules, clusters, isFileInForce } = report;
+  const { store, revision, compactRevision, timeline, removed, rules, clusters, isFileInForce } = report;
   const sections = [
     [
       `Store:          ${store ?? "unknown"}`,
@@ -21,6 +23,8 @@ export function formatStatus(report: StatusReport, file: string): string {
     ]);
     sections.push(formatTable([["PREFIX", "GROUP", "SHARD"], ...rows]));
   }
+  if (removed.length > 0)
+    sections.push(["Removed shards:", ...removed.map((each) => `  ${removedText(each)}`)].join("\n"));
   const problems = clusters.flatMap(({ name, error }) => (error === null ? [] : [`  ${name}: ${error}`]));
   if (problems.length > 0) sections.push(["Problems:", ...problems].join("\n"));
   if (isFileInForce === false)
@@ -35,10 +39,19 @@ function hostOf({ timeline, clusters }: StatusReport): string {
 
 function planOf({ plan, revision }: StatusReport): string {
   if (plan === null) return revision === null ? "unknown" : "none";
-  const { number, direction, cursor, frozen } = plan;
+  const { plan: number, direction, cursor, keys, steps, longestPauseMs } = plan;
   const place = cursor === null ? "the end of all keys" : `"${cursor}"`;
-  const state = frozen ? ", some keys wait now" : "";
-  return `number ${number}${direction === "down" ? ", turned back" : ""}, at ${place}${state}`;
+  const amount =
+    keys === null && plan.totalKeys === null
+      ? ""
+      : `\n  ${amountText(plan)}${pauseOf(steps, longestPauseMs)}`;
+  const by = plan.proxy === null ? "" : `\n  by the proxy ${plan.proxy}`;
+  return `number ${number}${direction === "down" ? ", turned back" : ""}, at ${place}${amount}\n  ${stateText(plan)}${by}`;
+}
+
+function pauseOf(steps: number | null, longestPauseMs: number | null): string {
+  if (steps === null || steps === 0 || longestPauseMs === null) return "";
+  return `, ${plural(steps, "step")}, longest pause ${milliseconds(longestPauseMs)}`;
 }
 
 function formatClusters(clusters: readonly ClusterStatus[]): string {

@@ -68,10 +68,10 @@ export function encodeClaim(store: string, host: HostPlace): { key: Buffer; valu
   return { key: claimKey(store), value: Buffer.from(JSON.stringify({ format: 1, host })) };
 }
 
-/** Returns the mark `value` with another host and the same generation. */
-export function withHost(value: Uint8Array, host: HostPlace): Buffer {
+/** Returns the mark `value` with another host or index, and the same generation. */
+export function withPlace(value: Uint8Array, place: Partial<Pick<Mark, "host" | "index">>): Buffer {
   const text = Buffer.from(value).toString();
-  const json: MarkJson = { ...JSON.parse(text.slice(FIRST_GENERATION.length)), host };
+  const json: MarkJson = { ...JSON.parse(text.slice(FIRST_GENERATION.length)), ...place };
   return Buffer.from(`${text.slice(0, FIRST_GENERATION.length)} ${JSON.stringify(json)}`);
 }
 

@@ -36,7 +36,18 @@ test("braid --version prints the version of package.json", async () => {
 test("help names every command, and each command's help has an example and the exit codes", async () => {
   const { code, stdout } = await braid("--help");
   assert.equal(code, 0);
-  for (const command of ["serve", "dev", "route", "check", "health", "plan", "status", "adopt", "snapshot"]) {
+  for (const command of [
+    "serve",
+    "dev",
+    "route",
+    "check",
+    "health",
+    "plan",
+    "apply",
+    "status",
+    "adopt",
+    "snapshot",
+  ]) {
     assert.match(stdout, new RegExp(`^  ${command} `, "m"));
     const help = await braid(command, "--help");
     assert.equal(help.code, 0);
@@ -77,6 +88,8 @@ test("a configuration that cannot be used ends every command with 2 and all its 
     ["route", "/k"],
     ["adopt", "a"],
     ["plan"],
+    ["apply"],
+    ["apply", "--watch"],
     ["status"],
   ]) {
     const { code, stderr } = await braid(...args, "--config", wrong);

@@ -204,13 +204,21 @@ test("an active plan is shown with the shard that it adds, whose addresses the s
     });
     const { code, stdout } = await status(file);
     assert.equal(code, 0, stdout);
-    assert.match(stdout, /^Plan: +number 1, at "\\x01"$/m);
+    assert.match(
+      stdout,
+      /^Plan: +number 1, at "\\x01"\n {2}waiting for a proxy to take the plan; is one running/m,
+    );
     assert.match(stdout, new RegExp(`^d +- +ok +1/1 .* ${added.endpoint}$`, "m"));
     const report = await reported(0, file);
-    assert.deepEqual(report.plan, { number: 1, direction: "up", cursor: "\\x01", frozen: false });
+    const { plan: number, direction, cursor, frozen, state, proxy: by } = report.plan!;
+    assert.deepEqual(
+      [number, direction, cursor, frozen, state, by],
+      [1, "up", "\\x01", false, "unattended", null],
+    );
+    assert.deepEqual(report.removed, []);
     const refused = await plan(file);
     assert.equal(refused.code, 2);
-    assert.match(refused.stderr, /plan 1 of the store has not ended yet\. `braid status` shows it/);
+    assert.match(refused.stderr, /plan 1 is already active\. `braid apply --watch` shows it/);
   } finally {
     disconnect();
     await added.remove();

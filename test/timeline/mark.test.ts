@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openShard } from "../../src/shard/client.js";
 import { markKey } from "../../src/timeline/keys.js";
-import { decodeMarks, encodeClaim, encodeMark, newStoreId, withHost } from "../../src/timeline/mark.js";
+import { decodeMarks, encodeClaim, encodeMark, newStoreId, withPlace } from "../../src/timeline/mark.js";
 import {
   CompareResult,
   CompareTarget,
@@ -39,7 +39,7 @@ test("marks and claims are decoded as encoded, with their revisions", () => {
 test("a mark with another host keeps its generation", () => {
   const { key, value } = encodeMark(MARK);
   const raised = Buffer.from(value.toString().replace(hex(0), hex(0xabc)));
-  const moved = withHost(raised, { name: "c", clusterId: "7" });
+  const moved = withPlace(raised, { host: { name: "c", clusterId: "7" } });
   assert.ok(moved.toString().startsWith(`${hex(0xabc)} {`));
   assert.deepEqual(decodeMarks([stored({ key, value: moved })]).marks, [
     { ...MARK, host: { name: "c", clusterId: "7" } },

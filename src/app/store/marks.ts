@@ -17,8 +17,9 @@ import {
   encodeMark,
   HOST_NAME,
   type HostPlace,
+  type Mark,
   newStoreId,
-  withHost,
+  withPlace,
 } from "../../timeline/mark.js";
 import { findBase, recover } from "../../timeline/recover.js";
 import type { SharedTimeline } from "../../timeline/timeline.js";
@@ -312,10 +313,31 @@ export async function writeMark(
 }
 
 /** Changes the timeline host in a cluster's mark. Resolves to false if the mark already names it. `hasLog`: see `writeMark`. */
-export async function changeHost(
+export function changeHost(
   cluster: Shard,
   store: string,
   host: HostPlace,
+  hasLog: boolean,
+): Promise<boolean> {
+  const isSame = (mark: Mark | undefined) => mark === undefined || mark.host.clusterId === host.clusterId;
+  return changeMark(cluster, store, isSame, { host }, hasLog);
+}
+
+/**
+ * Changes index and timeline host in the mark of a cluster that is not the timeline host. Resolves to false if the mark already
+ * has them.
+ */
+export function changePlace(cluster: Shard, store: string, index: number, host: HostPlace): Promise<boolean> {
+  const isSame = (mark: Mark | undefined) =>
+    mark === undefined || (mark.index === index && mark.host.clusterId === host.clusterId);
+  return changeMark(cluster, store, isSame, { index, host }, false);
+}
+
+async function changeMark(
+  cluster: Shard,
+  store: string,
+  isSame: (mark: Mark | undefined) => boolean,
+  place: Partial<Pick<Mark, "host" | "index">>,
   hasLog: boolean,
 ): Promise<boolean> {
   const key = markKey(store);
@@ -323,12 +345,12 @@ export async function changeHost(
     const read = await cluster.call(KV.Range, RangeRequest.encode({ key }), { idempotent: true });
     const { kvs } = RangeResponse.decode(read);
     const [kv] = kvs;
-    if (kv === undefined || decodeMarks(kvs).marks[0]?.host.clusterId === host.clusterId) return false;
+    if (kv === undefined || isSame(decodeMarks(kvs).marks[0])) return false;
     const { value, modRevision } = kv;
     const request = TxnRequest.encode({
       compare: [{ target: CompareTarget.MOD, result: CompareResult.EQUAL, key, modRevision }],
       success: [
-        { kind: "put", request: { key, value: withHost(value, host) } },
+        { kind: "put", request: { key, value: withPlace(value, place) } },
         ...(hasLog && readGen(value) === 0 ? [PUT_TAIL] : []),
       ],
     });

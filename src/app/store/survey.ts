@@ -46,6 +46,8 @@ export interface SurveyedTimeline {
   readonly fold: StoreFold;
   /** Number of entries in the log. */
   readonly entries: number;
+  /** Index of the shard that is the timeline host, or -1. */
+  readonly hostShard: number;
 }
 
 /** A store, read without changing anything. */
@@ -249,6 +251,7 @@ async function readTimeline(
   // A store of an older version has no marks; its shards are those of its first map.
   const unmarked = () =>
     parseMap(decodeBaseHead(base.value).map).shards.findIndex(({ name }) => name === host?.name);
-  const { base: decoded, fold } = recover(base, keys, mark?.index ?? unmarked());
-  return { base: decoded, fold, entries: keys.filter(({ key }) => isEntryKey(key)).length };
+  const hostShard = mark?.index ?? unmarked();
+  const { base: decoded, fold } = recover(base, keys, hostShard);
+  return { base: decoded, fold, entries: keys.filter(({ key }) => isEntryKey(key)).length, hostShard };
 }
