@@ -6,7 +6,7 @@ import type { Config } from "../config/types.js";
 import { createLog } from "../ops/log.js";
 import type { PlacementState } from "../reshard/placement.js";
 import { printable } from "../routing/bytes.js";
-import { fingerprint, parseMap } from "../routing/fingerprint.js";
+import { areAlike, fingerprint, parseMap } from "../routing/fingerprint.js";
 import { describeShard } from "../shard/name.js";
 import { StatusError, withDetail } from "../status/error.js";
 import { contradictionLines } from "./contradictions.js";
@@ -98,9 +98,10 @@ export const activePlan = (number: number): CommandError =>
 
 /** The file may be one that somebody forgot to update. */
 function earlierText({ earlier, inForce, plans }: Readonly<PlacementState>, map: string): string[] {
-  if (map === inForce || !earlier.includes(map)) return [];
-  const which =
-    earlier.at(-1) === map ? `the newest plan, number ${plans}, has left it` : "an older plan has left it";
+  if (areAlike(map, inForce) || !earlier.some((each) => areAlike(map, each))) return [];
+  const which = areAlike(map, earlier.at(-1) ?? inForce)
+    ? `the newest plan, number ${plans}, has left it`
+    : "an older plan has left it";
   return [`The store has had the map of this file before: ${which}. Is the file the right one?`];
 }
 
