@@ -16,6 +16,7 @@ import { systemRuntime } from "../src/turn/runtime.js";
 import { PutRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse } from "../src/wire/messages.js";
 import { KV } from "../src/wire/paths.js";
 import { encodeHeader, replaceHeader } from "../src/wire/rewrite.js";
+import { noOtherHost } from "../test/support/maps.js";
 
 /*
  * The cost of the proxy per request, without transports: `node --import tsx bench/services.ts`. The services, the guard and the
@@ -162,6 +163,7 @@ maps.adopt(mapText, router);
 const timeline = new SharedTimeline(SHARDS, {
   host: memoryHost(memory[0]),
   hostShard: 0,
+  hostOf: noOtherHost,
   proxy: "bench",
   map: mapText,
   maps,

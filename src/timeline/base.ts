@@ -3,6 +3,7 @@ import { firstPlacement, type PlacementState } from "../reshard/placement.js";
 import { decodePlacement, encodePlacement } from "../reshard/placementCodec.js";
 import { parseMap } from "../routing/fingerprint.js";
 import { Code, StatusError } from "../status/error.js";
+import type { NextHost } from "./host.js";
 import { SegmentTable } from "./segments.js";
 import type { StoreState } from "./storeFold.js";
 
@@ -14,8 +15,15 @@ import type { StoreState } from "./storeFold.js";
  * large, in further parts.
  */
 export interface Base {
-  /** 1 until the first change of the placement is proposed, then 2. Only format 2 holds a placement. */
-  readonly format: 1 | 2;
+  /**
+   * 1 until the first change of the placement is proposed, then 2. Formats above 1 hold a placement. 3 once the log moves to
+   * another host, which versions that know only 2 would not notice.
+   */
+  readonly format: 1 | 2 | 3;
+  /** Number of hosts that the log has had, the present one included. Absent: 1. */
+  readonly hosts?: number;
+  /** Where the log continues. Then this is the last base here, and no entry follows it. */
+  readonly next?: NextHost;
   /** Number of this base. The keys of entries name the epoch of the base that their writer knew. */
   readonly epoch: number;
   /** Host revision up to which the log is folded in. */
@@ -32,7 +40,7 @@ export interface Base {
   readonly prunedAt: number;
   /** The shard map in force as canonical text. */
   readonly map: string;
-  /** Present in format 2. */
+  /** Present in formats above 1. */
   readonly placement?: PlacementHead;
   /** Cluster id of each shard, decimal. */
   readonly clusterIds: readonly string[];
@@ -84,10 +92,10 @@ interface BaseJson extends Base {
   readonly segments: number;
   /** Bytes of the lease placements. */
   readonly placementBytes: number;
-  /** Bytes of the placement of keys and, after it, of recent imports; in format 2. */
+  /** Bytes of the placement of keys and, after it, of recent imports; in formats above 1. */
   readonly keyPlacementBytes?: number;
   readonly importBytes?: number;
-  /** In format 2; see `StoreState`. */
+  /** In formats above 1; see `StoreState`. */
   readonly positionOffset?: number;
   /** Part keys that hold the bytes after this JSON, when they are not in the base's own value. */
   readonly blobParts: readonly string[];
@@ -102,7 +110,7 @@ export interface EncodedBase {
 const EMPTY = Buffer.alloc(0);
 
 /**
- * Encodes a base with its fold. In format 2, map and placement head follow from the fold, except for the part keys. What
+ * Encodes a base with its fold. In formats above 1, map and placement head follow from the fold, except for the part keys. What
  * exceeds `maxBytes` goes into parts, whose keys `blobKey` makes.
  */
 export function encodeBase(
@@ -113,7 +121,7 @@ export function encodeBase(
 ): EncodedBase {
   const placements = encodePlacements(state.placements);
   const recent = encodeSegments(state.table, base.segmentsInParts, state.table.count);
-  const isPlaced = base.format === 2;
+  const isPlaced = base.format > 1;
   const { placement: parts = NO_PARTS, ...rest } = base;
   const head = isPlaced ? headOf(placement, parts) : undefined;
   const keyPlacement = isPlaced ? Buffer.from(encodePlacement(placement)) : EMPTY;
@@ -148,7 +156,7 @@ export function encodeBase(
   return { value: Buffer.concat([length, text, ...(blob.length > 0 ? [] : [bytes])]), blob };
 }
 
-/** What the head of a base of format 2 says about the placement of keys. */
+/** What the head of a base of a format above 1 says about the placement of keys. */
 export function headOf(
   { inForce, plan, shards }: PlacementState,
   { importParts, importsInParts }: ImportParts,
@@ -244,10 +252,10 @@ function readJson(value: Uint8Array): { json: BaseJson; rest: Buffer } {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   const length = bytes.readUInt32BE(0);
   const json = JSON.parse(bytes.toString("utf8", 4, 4 + length)) as BaseJson;
-  if (json.format !== 1 && json.format !== 2) {
+  if (json.format !== 1 && json.format !== 2 && json.format !== 3) {
     throw new StatusError(
       Code.FAILED_PRECONDITION,
-      `timeline: the base has format ${String(json.format)}; this version of etcd-braid supports formats 1 and 2`,
+      `timeline: the base has format ${String(json.format)}; this version of etcd-braid supports formats 1 to 3`,
     );
   }
   return { json, rest: bytes.subarray(4 + length) };

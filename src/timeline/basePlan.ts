@@ -1,6 +1,7 @@
 import { encodeImports, type ImportCount, type Imports, importsAfter } from "../reshard/importsCodec.js";
 import type { PlacementState } from "../reshard/placement.js";
 import { type Base, encodeBase, encodeSegments, type NewBase, type PartSizes } from "./base.js";
+import type { NextHost } from "./host.js";
 import { entriesBefore } from "./keys.js";
 import type { SegmentTable } from "./segments.js";
 import type { StoreState } from "./storeFold.js";
@@ -18,7 +19,11 @@ export interface BaseChange {
   /** Endpoints of shards by name, for those whose endpoints are not known yet. */
   readonly endpoints?: ReadonlyMap<string, readonly string[]>;
   /** The format from this base on; by default that of the base before. It never goes back. */
-  readonly format?: 2;
+  readonly format?: 2 | 3;
+  /** Moves the log: no entry follows this base. */
+  readonly next?: NextHost;
+  /** See `Base`; by default that of the base before. */
+  readonly hosts?: number;
 }
 
 export interface BaseInput {
@@ -49,7 +54,14 @@ export interface BasePlan {
 /** Plans the next base. Pure. */
 export function planBase(input: BaseInput): BasePlan {
   const { base: old, sizes, newPart } = input;
-  const { pruned, clusterIds, store = old.store, format = old.format } = input.change;
+  const {
+    pruned,
+    clusterIds,
+    store = old.store,
+    format = old.format,
+    hosts = old.hosts,
+    next,
+  } = input.change;
   const { timeline } = input.state;
   const table = pruned?.table ?? timeline.table;
   const parts: { key: string; value: Uint8Array }[] = [];
@@ -86,7 +98,9 @@ export function planBase(input: BaseInput): BasePlan {
     prunedAt: pruned?.at ?? old.prunedAt,
     map: old.map,
     clusterIds: clusterIds ?? old.clusterIds,
-    ...(format === 2 && { placement: { importParts, importsInParts } }),
+    ...(format > 1 && { placement: { importParts, importsInParts } }),
+    ...(hosts !== undefined && { hosts }),
+    ...(next !== undefined && { next }),
     ...(store !== undefined && { store }),
   };
   const state = { ...input.state, timeline: { ...timeline, table }, placement };

@@ -15,7 +15,7 @@ import {
 import { KV, Watch } from "../wire/paths.js";
 import { peekWatchRevision } from "../wire/watch.js";
 import { AppendEncoder, decodeAppended } from "./append.js";
-import type { Appended, Committed, HostChange, HostKey, HostWatchEvents, LogHost } from "./host.js";
+import type { Appended, Committed, HostChange, HostWatchEvents, Loaded, LogHost } from "./host.js";
 import { BASE_KEY, LOG_PREFIX, LOG_PREFIX_END, TAIL_KEY } from "./keys.js";
 
 const latin1 = (bytes: Uint8Array): string =>
@@ -41,7 +41,7 @@ export class EtcdHost implements LogHost {
     return this.etcd.isConnected;
   }
 
-  async load(): Promise<{ revision: number; raftTerm: number; keys: HostKey[] }> {
+  async load(): Promise<Loaded> {
     const answer = RangeResponse.decode(await this.etcd.call(KV.Range, READ_ALL, { idempotent: true }));
     const { revision, raftTerm } = headerOf(answer);
     const keys = answer.kvs.map(({ key, value, createRevision, modRevision }) => ({

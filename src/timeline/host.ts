@@ -8,6 +8,13 @@ export interface HostKey {
   readonly modRevision: number;
 }
 
+/** All keys of the timeline at one host revision. */
+export interface Loaded {
+  readonly revision: number;
+  readonly raftTerm: number;
+  readonly keys: readonly HostKey[];
+}
+
 /** All changes to the timeline's keys at one host revision. */
 export interface HostChange {
   readonly revision: number;
@@ -23,6 +30,16 @@ export interface Committed {
   /** Mod revision of the tail key before the transaction; see `LogHost.commit`. */
   readonly previous: number;
   readonly raftTerm: number;
+}
+
+/** The cluster on which the log continues. */
+export interface NextHost {
+  /** Index of the shard, or -1 when the host is not a shard. */
+  readonly shard: number;
+  readonly name: string;
+  readonly endpoints: readonly string[];
+  /** Decimal. */
+  readonly clusterId: string;
 }
 
 /** Receives the outcome of an append. With an error it is unknown whether the append took effect. */
@@ -44,7 +61,7 @@ export interface LogHost {
   /** False while no call can be sent. */
   readonly isConnected: boolean;
   /** Reads all keys of the timeline at one revision, linearizably. */
-  load(): Promise<{ revision: number; raftTerm: number; keys: HostKey[] }>;
+  load(): Promise<Loaded>;
   /** Reads the mod revision of the tail key, linearizably; 0 when there is none. */
   tail(): Promise<number>;
   /**

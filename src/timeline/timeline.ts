@@ -69,8 +69,6 @@ export class SharedTimeline implements Timeline {
   private readonly ends: LogEnds;
   /** True when headers of reads may be older than what other proxies have acknowledged. */
   relaxedReads = false;
-  private readonly hostShard: number;
-
   constructor(
     shardCount: number,
     options: LogOptions,
@@ -78,7 +76,6 @@ export class SharedTimeline implements Timeline {
     private readonly onFailure: (error: StatusError) => void = () => {},
   ) {
     this.runtime = options.runtime;
-    this.hostShard = options.hostShard;
     this.proposed = new Array<number>(shardCount).fill(0);
     this.sealWaiters = Array.from({ length: shardCount }, () => []);
     this.log = this.createLog(options, {
@@ -119,6 +116,11 @@ export class SharedTimeline implements Timeline {
 
   private get fold(): StoreFold {
     return this.log.fold;
+  }
+
+  /** Index of the shard that is the timeline host; -1 when the host is not a shard. */
+  get hostShard(): number {
+    return this.log.hostShard;
   }
 
   get locator(): Locator {

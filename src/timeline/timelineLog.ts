@@ -4,11 +4,11 @@ import { firstPlacement, type PlacementState } from "../reshard/placement.js";
 import { Code, StatusError } from "../status/error.js";
 import type { Runtime } from "../turn/runtime.js";
 import { type Base, decodeBaseHead, PART_SIZES, type PartSizes } from "./base.js";
-import { type BaseChange, planBase } from "./basePlan.js";
+import { type BaseChange, type BaseInput, planBase } from "./basePlan.js";
 import { decodeEntry, type Entry, encodeEntry } from "./entry.js";
 import { type Applied, Fold } from "./fold.js";
 import { beginLog, type GenesisOptions } from "./genesis.js";
-import type { Committed, HostChange, HostWatchEvents } from "./host.js";
+import type { Committed, HostChange, HostWatchEvents, Loaded, LogHost, NextHost } from "./host.js";
 import { BASE_KEY, entryKey, isEntryKey, isPartKey, partKey, TAIL_KEY } from "./keys.js";
 import { isRaisedMark } from "./mark.js";
 import { findBase, recover } from "./recover.js";
@@ -35,6 +35,8 @@ export interface LogOptions extends GenesisOptions {
   readonly maps: Maps;
   /** The endpoints of shards by name, as this proxy's file has them. Bases of format 2 record those that no entry has told. */
   readonly endpoints?: ReadonlyMap<string, readonly string[]>;
+  /** Connects to a host to which the log has moved. */
+  hostOf(next: NextHost): LogHost;
   /** Throws for a store that does not fit this proxy's configuration. Called when the log is opened. */
   accept(placement: Readonly<PlacementState>, format: Base["format"]): void;
 }
@@ -68,6 +70,13 @@ export class TimelineLog {
   /** The newest base. Undefined until the log is loaded. */
   base!: Base;
   readonly stats = new TimelineStats();
+  /** Index of the shard that is the timeline host; -1 when the host is not a shard. */
+  hostShard: number;
+  private host: LogHost;
+  /** Number of hosts that the log has had, the present one included. Host revisions of two hosts have no order. */
+  private hosts = 1;
+  /** True while the base on a new host is not known here. */
+  private isMoving = false;
   private baseRevision = 0;
   private entries = 0;
   private entriesBeforeBase: number;
@@ -77,6 +86,7 @@ export class TimelineLog {
   private cancelReopen: (() => void) | undefined;
   private reopenDelay = 0;
   private writingBase = false;
+  private opened = false;
   /** True while the log is reloaded, which replaces what is folded meanwhile. */
   private reloading = false;
   private readonly waiters: Waiters;
@@ -89,6 +99,8 @@ export class TimelineLog {
     private readonly options: LogOptions,
     private readonly events: LogEvents,
   ) {
+    this.host = options.host;
+    this.hostShard = options.hostShard;
     this.fold = StoreFold.of(-1, {
       timeline: Fold.genesis(0, -1).snapshot(),
       placement: firstPlacement("", []),
@@ -117,7 +129,8 @@ export class TimelineLog {
   /** Loads the log, or begins one, and follows it. Rejects when the host cannot be reached, and with what `accept` throws. */
   async open(): Promise<void> {
     while (!(await this.load())) await beginLog(this.options);
-    this.follow();
+    this.opened = true;
+    await this.goOn();
   }
 
   close(): void {
@@ -142,10 +155,20 @@ export class TimelineLog {
     proposal: Entry,
     done: (error: StatusError | undefined, landed: boolean) => void,
   ): void {
+    const { hosts, isMoving } = this;
     const guard = this.baseRevision;
+    const notLanded = (until: () => boolean) =>
+      this.waiters.until(until).then(
+        () => done(undefined, false),
+        (reason) => done(StatusError.from(reason), false),
+      );
+    if (isMoving) {
+      void notLanded(() => !this.isMoving);
+      return;
+    }
     const raftTerm = this.observedTerm > this.fold.raftTerm ? this.observedTerm : 0;
     const entry = { ...proposal, raftTerm };
-    this.options.host.append(guard, key, encodeEntry(entry), (error, result) => {
+    this.host.append(guard, key, encodeEntry(entry), (error, result) => {
       if (error !== undefined) {
         done(error, false);
         return;
@@ -153,17 +176,17 @@ export class TimelineLog {
       this.observe(result.raftTerm);
       if (!result.committed) {
         this.stats.appendsRefused++;
-        this.waiters
-          .until(() => this.baseRevision !== guard)
-          .then(
-            () => done(undefined, false),
-            (reason) => done(StatusError.from(reason), false),
-          );
+        void notLanded(() => this.baseRevision !== guard || this.hosts !== hosts);
+        return;
+      }
+      // Everything of the host before was folded when the log moved.
+      if (this.hosts !== hosts) {
+        done(undefined, true);
         return;
       }
       if (this.follows(result)) this.foldOwn(key, entry, result.revision);
       // Not awaited, because callers wait for their seals. This only reopens a watch that is stuck.
-      else this.waiters.until(() => this.seen >= result.revision).catch(() => {});
+      else this.waiters.until(() => this.seen >= result.revision || this.hosts !== hosts).catch(() => {});
       done(undefined, true);
     });
   }
@@ -212,18 +235,18 @@ export class TimelineLog {
 
   /** Name of the host in errors. */
   get hostLabel(): string {
-    return this.options.host.label;
+    return this.host.label;
   }
 
   /** False while no call can be sent to the host. */
   get isConnected(): boolean {
-    return this.options.host.isConnected;
+    return this.host.isConnected;
   }
 
   /** Reads the log's end, a host revision, linearizably. */
   async readEnd(): Promise<number> {
     try {
-      const end = await this.options.host.tail();
+      const end = await this.host.tail();
       this.events.endRead(undefined);
       return end;
     } catch (reason) {
@@ -235,8 +258,27 @@ export class TimelineLog {
 
   /** Reads the log's end and folds up to it. */
   async sync(): Promise<void> {
-    const end = await this.readEnd();
-    await this.waiters.until(() => this.seen >= end);
+    for (;;) {
+      const { hosts } = this;
+      const end = await this.readEnd();
+      await this.waiters.until(() => this.seen >= end || this.hosts !== hosts);
+      // The end may be on the next host.
+      if (this.hosts === hosts) return;
+    }
+  }
+
+  /**
+   * Moves the log to another host, and resolves when this proxy follows it there. The next host must not have data of another
+   * store. Rejects with UNAVAILABLE when a host cannot be reached; then the log may have moved or not.
+   */
+  async moveTo(next: NextHost): Promise<void> {
+    await this.requirePlacement();
+    const { hosts } = this;
+    while (this.hosts === hosts) {
+      if (await this.writeBase({ next, format: 3 })) await this.waiters.until(() => this.hosts !== hosts);
+      else await this.sync();
+    }
+    await this.waiters.until(() => !this.isMoving);
   }
 
   private advanced(): void {
@@ -252,7 +294,11 @@ export class TimelineLog {
 
   /** Loads the base and the entries above it. Resolves to false when the host has no base yet. */
   private async load(): Promise<boolean> {
-    const { revision, raftTerm, keys } = await this.options.host.load();
+    return this.take(await this.host.load());
+  }
+
+  /** Replaces what is folded by what the host holds. Returns false when the host has no base yet. */
+  private take({ revision, raftTerm, keys }: Loaded): boolean {
     if (this.closed) return true;
     this.observe(raftTerm);
     const stored = findBase(keys);
@@ -264,12 +310,18 @@ export class TimelineLog {
       );
     }
     if (stored === undefined) return false;
-    const recovered = recover(stored, keys, this.options.hostShard);
+    const recovered = recover(stored, keys, this.hostShard);
     // The map of a store changes only by plans, which a proxy that is running follows.
-    if (this.seen === 0) this.options.accept(recovered.fold.store.placement, recovered.base.format);
-    if (this.seen > 0 && recovered.base.covers > this.seen) this.events.skipped();
+    if (!this.opened) this.options.accept(recovered.fold.store.placement, recovered.base.format);
+    // The first base on a new host covers nothing that was not folded here.
+    const isSkipped = this.isMoving
+      ? recovered.base.epoch > this.base.epoch + 1
+      : recovered.base.covers > this.seen;
+    if (this.opened && isSkipped) this.events.skipped();
     this.fold = recovered.fold;
     this.base = recovered.base;
+    this.hosts = recovered.base.hosts ?? 1;
+    this.isMoving = false;
     this.baseRevision = recovered.baseRevision;
     this.entries = recovered.entriesInEpoch;
     this.parts = recovered.parts;
@@ -295,7 +347,7 @@ export class TimelineLog {
         else this.followLater();
       },
     };
-    this.stopWatch = this.options.host.watch(this.seen + 1, events, () => this.seen);
+    this.stopWatch = this.host.watch(this.seen + 1, events, () => this.seen);
   }
 
   private followLater(): void {
@@ -334,13 +386,75 @@ export class TimelineLog {
     if (this.closed) return;
     this.events.reloaded();
     this.advanced();
+    await this.goOn();
+  }
+
+  // --- moving to another host ----------------------------------------------------------------------------
+
+  /** Follows the log, on the next host if the base says so. */
+  private async goOn(): Promise<void> {
+    while (this.base.next !== undefined && !this.closed) await this.leaveFor(this.base.next);
     this.follow();
   }
 
+  /**
+   * Continues on the next host. The first proxy that arrives writes the base there. Resolves when that base is folded, or when
+   * the log has failed.
+   */
+  private async leaveFor(next: NextHost): Promise<void> {
+    this.stopWatch?.();
+    this.stopWatch = undefined;
+    this.fold = this.fold.rehosted(next.shard, this.baseRevision);
+    this.hosts++;
+    this.isMoving = true;
+    this.seen = 0;
+    this.baseRevision = 0;
+    this.hostShard = next.shard;
+    this.host = this.options.hostOf(next);
+    this.advanced();
+    while (!this.closed && this.isMoving) {
+      try {
+        await this.arrive();
+      } catch (reason) {
+        const error = StatusError.from(reason);
+        if (PERMANENT.has(error.code)) {
+          this.events.failed(error);
+          return;
+        }
+        await new Promise<void>((resolve) => void this.options.runtime.timer(RELOAD_DELAY_MS, resolve));
+      }
+    }
+    if (this.closed) return;
+    if (this.opened) this.events.reloaded();
+    this.advanced();
+  }
+
+  /** Loads the log from its new host, or writes the first base there. */
+  private async arrive(): Promise<void> {
+    const loaded = await this.host.load();
+    const stored = findBase(loaded.keys);
+    // A host that the log has had before still has an older base.
+    if (stored !== undefined && (decodeBaseHead(stored.value).hosts ?? 1) >= this.hosts) {
+      this.take(loaded);
+      return;
+    }
+    const { base, fold } = this;
+    await this.commitBase(stored?.modRevision ?? 0, {
+      base,
+      covers: loaded.revision,
+      parts: new Map(
+        loaded.keys.flatMap(({ key, createRevision }) => (isPartKey(key) ? [[key, createRevision]] : [])),
+      ),
+      firstNeededEpoch: base.epoch + 1,
+      // As after pruning, all parts are written anew.
+      change: { hosts: this.hosts, pruned: { table: fold.snapshot().table, at: base.prunedAt } },
+    });
+  }
+
   private foldSafely(changes: readonly HostChange[]): void {
-    let reload: boolean;
+    let outcome: "reload" | "leave" | undefined;
     try {
-      reload = this.foldChanges(changes);
+      outcome = this.foldChanges(changes);
     } catch (reason) {
       // An entry is not readable. Without it, later revisions would be wrong.
       this.stopWatch?.();
@@ -349,12 +463,16 @@ export class TimelineLog {
       return;
     }
     this.advanced();
-    if (reload) void this.reload();
+    if (outcome === "reload") void this.reload();
+    else if (outcome === "leave") void this.goOn();
     else this.truncateWhenLong();
   }
 
-  /** Folds changes in order. Returns true when a base has rewritten the old segments, so that the log must be reloaded. */
-  private foldChanges(changes: readonly HostChange[]): boolean {
+  /**
+   * Folds changes in order. Returns "reload" when a base has rewritten the old segments, so that the log must be reloaded, and
+   * "leave" when the log continues on another host.
+   */
+  private foldChanges(changes: readonly HostChange[]): "reload" | "leave" | undefined {
     for (const change of changes) {
       // A reopened watch may repeat changes that a late message of the old one brought.
       if (change.revision <= this.seen) continue;
@@ -382,9 +500,10 @@ export class TimelineLog {
       this.stats.bases++;
       this.entries = 0;
       this.entriesBeforeBase = this.drawLimit();
-      if (rewritten) return true;
+      if (newBase.next !== undefined) return "leave";
+      if (rewritten) return "reload";
     }
-    return false;
+    return undefined;
   }
 
   // --- truncation --------------------------------------------------------------------------------------
@@ -407,7 +526,7 @@ export class TimelineLog {
    * when another proxy was faster, or when this proxy is writing a base already.
    */
   async writeBase(change: BaseChange = {}): Promise<boolean> {
-    if (this.writingBase) return false;
+    if (this.writingBase || this.isMoving) return false;
     this.writingBase = true;
     try {
       return await this.replaceBase(change);
@@ -422,19 +541,29 @@ export class TimelineLog {
   }
 
   private async replaceBase(change: BaseChange): Promise<boolean> {
-    const { host, proxy, endpoints = new Map() } = this.options;
-    // The plan is a snapshot. Entries that are folded while the parts are written stay in the log.
-    const guard = this.baseRevision;
-    const { parts, value, deletes } = planBase({
+    return this.commitBase(this.baseRevision, {
       base: this.base,
-      guard,
       covers: this.seen,
-      state: this.fold.store,
       parts: this.parts,
       firstNeededEpoch: this.firstNeededEpoch(),
+      change,
+    });
+  }
+
+  private async commitBase(
+    guard: number,
+    input: Omit<BaseInput, "guard" | "state" | "sizes" | "newPart">,
+  ): Promise<boolean> {
+    const { host } = this;
+    const { proxy, endpoints = new Map() } = this.options;
+    // The plan is a snapshot. Entries that are folded while the parts are written stay in the log.
+    const { parts, value, deletes } = planBase({
+      ...input,
+      change: { endpoints, ...input.change },
+      guard,
+      state: this.fold.store,
       sizes: this.partSizes(),
-      newPart: () => partKey(this.base.epoch + 1, proxy, this.counter++),
-      change: { endpoints, ...change },
+      newPart: () => partKey(input.base.epoch + 1, proxy, this.counter++),
     });
     const tail = { key: TAIL, value: EMPTY };
     for (const part of parts) {

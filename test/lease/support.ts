@@ -33,7 +33,7 @@ import {
 } from "../../src/wire/messages.js";
 import { KV, Lease } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
-import { mapText, newMaps } from "../support/maps.js";
+import { mapText, newMaps, noOtherHost } from "../support/maps.js";
 import { said } from "../support/said.js";
 import { shardSet } from "../support/shardSet.js";
 
@@ -193,6 +193,7 @@ export class TestProxy {
     const timeline = new SharedTimeline(shards.length, {
       host: new LateHost(shards[0], lateMs),
       hostShard: 0,
+      hostOf: noOtherHost,
       proxy: randomUUID(),
       map: mapText(shards.length),
       maps: newMaps(),

@@ -10,7 +10,7 @@ import type { TimelineLog } from "../../src/timeline/timelineLog.js";
 import { CompactionRequest, PutRequest } from "../../src/wire/messages.js";
 import { KV, Watch } from "../../src/wire/paths.js";
 import { peekRevision } from "../../src/wire/rewrite.js";
-import { mapText, newMaps } from "../support/maps.js";
+import { mapText, newMaps, noOtherHost } from "../support/maps.js";
 import { shardSet } from "../support/shardSet.js";
 import { Network, simHost } from "../timeline/sim/network.js";
 import { simRuntime } from "../timeline/sim/runtime.js";
@@ -57,6 +57,7 @@ export class SimProxy {
       {
         host: simHost(this.network, world.host),
         hostShard: scenario.host,
+        hostOf: noOtherHost,
         proxy: name,
         map,
         maps,

@@ -13,3 +13,8 @@ const texts = await Promise.all(
 export const mapText = (shards: number): string => texts[shards - 1];
 
 export const newMaps = (): Maps => new Maps(hasher);
+
+/** For timelines whose log never moves. */
+export function noOtherHost(): never {
+  throw new Error("the log does not move");
+}

@@ -4,7 +4,7 @@ import { etcd } from "../../src/status/etcd.js";
 import type { HostKey, LogHost } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
-import { mapText, newMaps } from "../support/maps.js";
+import { mapText, newMaps, noOtherHost } from "../support/maps.js";
 
 /** A host whose log accepts the first base, but no entries. */
 function fullHost(): LogHost {
@@ -30,6 +30,7 @@ test("a host revision that cannot be sealed does not fail reads that only need t
   const timeline = new SharedTimeline(2, {
     host: fullHost(),
     hostShard: 0,
+    hostOf: noOtherHost,
     proxy: "p",
     map: mapText(2),
     maps: newMaps(),

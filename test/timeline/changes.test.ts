@@ -8,7 +8,7 @@ import { decodeEntry, type Entry } from "../../src/timeline/entry.js";
 import type { LogHost } from "../../src/timeline/host.js";
 import { isEntryKey } from "../../src/timeline/keys.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
-import { mapText, newMaps } from "../support/maps.js";
+import { mapText, newMaps, noOtherHost } from "../support/maps.js";
 import { SimEtcd } from "./sim/etcd.js";
 import { Network, simHost } from "./sim/network.js";
 import { simRuntime } from "./sim/runtime.js";
@@ -61,6 +61,7 @@ class Store {
     const timeline = new SharedTimeline(2, {
       host: { ...host, append, watch },
       hostShard: -1,
+      hostOf: noOtherHost,
       proxy: name,
       map: mapText(2),
       maps: newMaps(),

@@ -6,7 +6,7 @@ import { isEntryKey } from "../../src/timeline/keys.js";
 import { Operations } from "../../src/timeline/operations.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import type { Placements } from "../../src/timeline/view.js";
-import { mapText, newMaps } from "../support/maps.js";
+import { mapText, newMaps, noOtherHost } from "../support/maps.js";
 import { SimEtcd } from "./sim/etcd.js";
 import { Network, simHost } from "./sim/network.js";
 import { simRuntime } from "./sim/runtime.js";
@@ -37,6 +37,7 @@ async function openTimeline(faults = { loss: 0, cut: 0, lag: 0 }) {
   const timeline = new SharedTimeline(2, {
     host: simHost(new Network(scheduler, new Random(1), faults), etcd),
     hostShard: -1,
+    hostOf: noOtherHost,
     proxy: "p",
     map: mapText(2),
     maps: newMaps(),

@@ -217,13 +217,13 @@ test("a base of format 1 has no placement, and the next one keeps the format", (
 });
 
 test("a base of an unknown format is refused", () => {
-  const text = Buffer.from(JSON.stringify({ format: 3 }));
+  const text = Buffer.from(JSON.stringify({ format: 4 }));
   const value = Buffer.concat([Buffer.from([0, 0, 0, text.length]), text]);
   for (const decode of [decodeBaseHead, (bytes: Uint8Array) => decodeBase(bytes, () => undefined)]) {
     assert.throws(
       () => decode(value),
       ({ code, message }: StatusError) =>
-        code === Code.FAILED_PRECONDITION && /has format 3; .* supports formats 1 and 2/.test(message),
+        code === Code.FAILED_PRECONDITION && /has format 4; .* supports formats 1 to 3/.test(message),
     );
   }
 });

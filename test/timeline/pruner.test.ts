@@ -21,7 +21,7 @@ import {
 import { KV } from "../../src/wire/paths.js";
 import { peekHeader, peekRevision } from "../../src/wire/rewrite.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
-import { mapText, newMaps } from "../support/maps.js";
+import { mapText, newMaps, noOtherHost } from "../support/maps.js";
 import { shardSet } from "../support/shardSet.js";
 import { until } from "../support/until.js";
 
@@ -73,6 +73,7 @@ async function openTimeline(): Promise<SharedTimeline> {
   const timeline = new SmallTimeline(2, {
     host: new EtcdHost(shards[0]),
     hostShard: 0,
+    hostOf: noOtherHost,
     proxy: `proxy${proxies++}`,
     map: mapText(2),
     maps: newMaps(),

@@ -4,7 +4,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { HostChange, HostWatchEvents, LogHost } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
-import { mapText, newMaps } from "../support/maps.js";
+import { mapText, newMaps, noOtherHost } from "../support/maps.js";
 import { SimEtcd } from "./sim/etcd.js";
 import { appendByCommit } from "./sim/network.js";
 
@@ -61,6 +61,7 @@ function open(etcd: SimEtcd) {
   const timeline = new SharedTimeline(2, {
     host,
     hostShard: -1,
+    hostOf: noOtherHost,
     proxy: `p${Math.random()}`,
     map: mapText(2),
     maps: newMaps(),

@@ -4,10 +4,11 @@ import { TwinTable } from "../../src/reshard/twins.js";
 import { Changes } from "../../src/timeline/changes.js";
 import type { Entry } from "../../src/timeline/entry.js";
 import { Fold } from "../../src/timeline/fold.js";
-import type { Committed } from "../../src/timeline/host.js";
+import type { Committed, NextHost } from "../../src/timeline/host.js";
 import { FOLDED } from "../../src/timeline/logEnds.js";
 import { StoreFold, type StoreState } from "../../src/timeline/storeFold.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
+import { TimelineLog } from "../../src/timeline/timelineLog.js";
 import type { EndCarrier, LogEnd } from "../../src/timeline/view.js";
 import { Random } from "./sim/scheduler.js";
 import { type Mutation, type Scenario, ShortEpochLog, World } from "./sim/world.js";
@@ -37,6 +38,7 @@ function scenario(seed: number): Scenario {
     },
     crash: random.pick([0, 0.02, 0.1]),
     changes: random.chance(0.5),
+    moves: random.chance(0.4),
   };
 }
 
@@ -242,6 +244,34 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
       }),
   ],
   [
+    "start on a host from which the log has moved",
+    () =>
+      patch(TimelineLog.prototype, "goOn", function (this: { follow(): void }) {
+        this.follow();
+        return Promise.resolve();
+      }),
+  ],
+  [
+    "append before the base on the next host is known",
+    () =>
+      patch(TimelineLog.prototype, "append", function (this: { isMoving: boolean }, ...args: unknown[]) {
+        const kept = this.isMoving;
+        this.isMoving = false;
+        append.apply(this as unknown as TimelineLog, args as Parameters<typeof append>);
+        this.isMoving = kept;
+      }),
+  ],
+  [
+    "begin the revisions of the next host where those of the old one end",
+    () =>
+      patch(TimelineLog.prototype, "leaveFor", function (this: { seen: number }, next: NextHost) {
+        const { seen } = this;
+        const left = leaveFor.call(this, next);
+        this.seen = seen;
+        return left;
+      }),
+  ],
+  [
     "forget the moves when a base is loaded",
     () =>
       patch(StoreFold, "of", (host: number, state: StoreState) =>
@@ -266,6 +296,8 @@ const original = Fold.prototype.apply;
 const { begin } = Fold.prototype;
 const { propose } = Changes.prototype;
 const { of: storeFoldOf } = StoreFold;
+const { append } = TimelineLog.prototype;
+const { leaveFor } = TimelineLog.prototype as unknown as { leaveFor(next: NextHost): Promise<void> };
 
 for (const [name, mutation] of MUTATIONS) {
   test(`is caught: ${name}`, async () => {
