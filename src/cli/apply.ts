@@ -1,7 +1,10 @@
+import { moveHost } from "../app/reshard/moveHost.js";
 import { PlanStore } from "../app/reshard/planStore.js";
 import { ActivePlanError, recordPlan } from "../app/reshard/recordPlan.js";
+import type { Survey, SurveyedCluster } from "../app/store/survey.js";
 import type { Plan } from "../reshard/placement.js";
 import { fingerprint } from "../routing/fingerprint.js";
+import { describeShard } from "../shard/name.js";
 import { CommandError, Exit } from "./exit.js";
 import { activePlan, type BuiltPlan, buildPlan, type PlanFiles, rejectAsFailure } from "./planBuild.js";
 import { endingText, reportEnding } from "./planEnding.js";
@@ -27,7 +30,7 @@ export async function apply(options: ApplyOptions): Promise<number> {
   const { config: file, json, maxKeysPerSecond } = options;
   const limit = maxKeysPerSecond === undefined || maxKeysPerSecond === 0 ? null : maxKeysPerSecond;
   const built = await buildPlan(options, Math.min(RATE, limit ?? RATE));
-  const { survey, report } = built;
+  const { survey, report, target } = built;
   const out = planOutput(json);
   try {
     out.say(formatPlan(report, file), { type: "plan", ...report });
@@ -37,6 +40,12 @@ export async function apply(options: ApplyOptions): Promise<number> {
     return await withSignals(async (signal) => {
       const store = await PlanStore.open(survey).catch(rejectAsFailure);
       try {
+        if (target.host !== undefined) {
+          await moveTimeline(store, survey, target.host, out);
+          const isDone = report.changes.every(({ of }) => of === "timeline");
+          // Compares again, because the store has changed.
+          return isDone ? Exit.ok : await apply({ ...options, yes: true });
+        }
         const plan = await record(store, built, limit);
         const recordedAt = Date.now();
         out.say(`\nPlan ${plan.number} is recorded. The proxies move the keys; this command only watches.`, {
@@ -63,6 +72,22 @@ async function isConfirmed({ yes, json }: ApplyOptions): Promise<boolean> {
   if (await ask("Apply this plan?")) return true;
   process.stdout.write("Nothing was changed.\n");
   return false;
+}
+
+async function moveTimeline(
+  store: PlanStore,
+  survey: Survey,
+  target: SurveyedCluster,
+  out: PlanOutput,
+): Promise<void> {
+  await moveHost(store, survey, target).catch((reason) => {
+    throw reason instanceof ActivePlanError ? activePlan(reason.plan) : rejectAsFailure(reason);
+  });
+  const where = target.index < 0 ? "on a cluster of its own" : `on ${describeShard(target)}`;
+  out.say(
+    `\nThe timeline is ${where} now. Put that into the files of all proxies before the old host is switched off.`,
+    { type: "timeline moved", shard: target.index < 0 ? null : target.name },
+  );
 }
 
 async function record(

@@ -15,6 +15,7 @@ import { compareMaps, inOrderOf } from "../routing/fingerprint.js";
 import type { ShardMap } from "../routing/map.js";
 import { describeShard } from "../shard/name.js";
 import { withDetail } from "../status/error.js";
+import { decodeBaseHead } from "../timeline/base.js";
 import { HOST_NAME } from "../timeline/mark.js";
 import { describeUserProblem } from "./users.js";
 
@@ -43,6 +44,8 @@ export interface PlanTarget {
   readonly problems: readonly Contradiction[];
   /** The new shards that could be read and do not belong to anything else. */
   readonly newShards: readonly SurveyedCluster[];
+  /** The cluster that becomes the timeline host; undefined if the host stays where it is. */
+  readonly host: SurveyedCluster | undefined;
 }
 
 /** Compares a store with a file. Pure. `map` is the map in force. */
@@ -59,6 +62,7 @@ class Comparison {
   private readonly changes: PlanChange[] = [];
   private readonly problems: Contradiction[] = [];
   private readonly newShards: SurveyedCluster[] = [];
+  private newHost: SurveyedCluster | undefined;
   private readonly clusters: PlanCluster[];
   /** Names of the file's shards. */
   private readonly names: readonly string[];
@@ -96,6 +100,7 @@ class Comparison {
       changes: this.changes,
       problems: this.problems,
       newShards: this.newShards,
+      host: this.newHost,
     };
   }
 
@@ -185,6 +190,8 @@ class Comparison {
   private checkHost(cluster: SurveyedCluster): void {
     const { reading } = cluster;
     if (reading?.base === undefined || reading.clusterId === this.survey.host?.clusterId) return;
+    // It was the host before.
+    if (decodeBaseHead(reading.base).next !== undefined) return;
     this.addProblem(cluster, `the etcd cluster ${reading.clusterId} holds another timeline`);
   }
 
@@ -193,7 +200,8 @@ class Comparison {
     const { timeline, shards } = this.config;
     const index = timeline.kind === "shard" ? timeline.shard : -1;
     const name = shards[index]?.name ?? HOST_NAME;
-    const reading = this.survey.clusters.find((each) => each.index === index)?.reading;
+    const cluster = this.survey.clusters.find((each) => each.index === index);
+    const reading = cluster?.reading;
     const isSame = reading === undefined ? host?.name === name : host?.clusterId === reading.clusterId;
     if (host === undefined || isSame) return;
     const describe = (place: string) =>
@@ -204,11 +212,12 @@ class Comparison {
         ? `the timeline moves to another etcd cluster (${to})`
         : `the timeline moves from ${from} to ${to}`;
     this.changes.push({ of: "timeline", message });
-    this.problems.push({
-      path: index < 0 ? ["timeline", "endpoints"] : ["timeline", "host"],
-      cluster: undefined,
-      message: `${message}, but the timeline host of a store cannot change yet`,
-    });
+    const isNew = this.newShards.some((each) => each.index === index);
+    if (isNew) {
+      const text = "first apply the new shard with the timeline where it is, then move the timeline";
+      this.problems.push({ path: ["timeline", "host"], cluster: undefined, message: `${message}: ${text}` });
+    }
+    this.newHost = cluster;
   }
 
   /** A shard that is removed must be readable too: its keys move. */

@@ -114,8 +114,8 @@ export const timelineSchema = z
   .meta({
     description:
       "The etcd cluster that keeps the timeline, which gives the whole store one revision: a shard (`host`) or another " +
-      "cluster (`endpoints`). Decide before the first start. The timeline cannot be moved, and a proxy with another " +
-      "timeline host than its store refuses to start. See [The timeline host](operations.md#the-timeline-host).",
+      "cluster (`endpoints`). `braid apply` moves the timeline of an existing store; a proxy may " +
+      "start with its former host. See [The timeline host](operations.md#the-timeline-host).",
     excerpts: [
       { timeline: { host: "east" } },
       {

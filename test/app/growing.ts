@@ -190,7 +190,7 @@ export class Growing {
     const known = this.prepared.get(index);
     if (known !== undefined) return known;
     const { operator } = this;
-    const { hostShard } = operator;
+    const { hostShard } = operator.timeline;
     const cluster = this.clusters[index]!;
     const host = {
       name: hostShard < 0 ? "timeline host" : `shard${hostShard}`,

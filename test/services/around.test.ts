@@ -70,7 +70,6 @@ describe("Status, MemberList and unsupported methods", () => {
         identity,
         range: () => assert.fail("nobody asks for a hash"),
         host: shards[0]!,
-        hostShard: 0,
         log,
       }),
       createCluster({ identity, shards: shardSet(shards), members: [clientUrls] }),

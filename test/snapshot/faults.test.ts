@@ -82,8 +82,15 @@ function beforeSnapshot(shard: Shard, action: () => Promise<void>): Shard {
 
 function save(target: string, action: () => Promise<void>): Promise<Manifest> {
   const clusters = [...store.clients.all(), store.host].map((shard) => beforeSnapshot(shard, action));
-  const { timeline, hostShard } = store;
-  return saveSnapshot({ clusters, hostShard, timeline, folder: target, braid: "test", progress: () => {} });
+  const { timeline } = store;
+  return saveSnapshot({
+    clusters,
+    hostShard: timeline.hostShard,
+    timeline,
+    folder: target,
+    braid: "test",
+    progress: () => {},
+  });
 }
 
 /** Nothing is left of what was begun. */
@@ -199,9 +206,15 @@ test("every member has caught up with the cut before its file is taken, for leas
       },
     },
   });
-  const { hostShard } = store;
   const target = join(folder, "caught-up");
-  await saveSnapshot({ clusters, hostShard, timeline, folder: target, braid: "test", progress: () => {} });
+  await saveSnapshot({
+    clusters,
+    hostShard: timeline.hostShard,
+    timeline,
+    folder: target,
+    braid: "test",
+    progress: () => {},
+  });
   for (const { index } of clusters) {
     const own = trace.filter((line) => line === "cut" || line.startsWith(`${index} `));
     const expected = ["cut", `${index} answers ${KV.Range} false`, `${index} begins ${Maintenance.Snapshot}`];

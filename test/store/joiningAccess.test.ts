@@ -42,8 +42,7 @@ test("the settings of a shard that joins are those of its name in the file, or e
     }),
     "test",
   );
-  const join = (name: string, endpoint: string) =>
-    placeOfJoining({ index: 2, name, endpoints: [endpoint], clusterId: "7", cut: 1 }, config);
+  const join = (name: string, endpoint: string) => placeOfJoining({ name, endpoints: [endpoint] }, config);
   assert.deepEqual(join("new", "https://c:1"), {
     name: "new",
     endpoints: ["https://c:1"],

@@ -110,7 +110,7 @@ test("the file of a proxy may have the shards in any order, and those that were 
     const shards = store.shards.all().map(({ name, index }) => `${name} ${index}`);
     store.close();
     assert.deepEqual(shards, ["b 1", "c 2"], names);
-    assert.equal(store.hostShard, 2);
+    assert.equal(store.timeline.hostShard, 2);
   }
 });
 

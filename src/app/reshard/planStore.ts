@@ -47,13 +47,20 @@ export class PlanStore {
   ) {}
 
   /** Opens the timeline of a store whose timeline could be read. Rejects as `SharedTimeline.open` does. */
-  static async open({ timeline: read, hostCluster }: Survey): Promise<PlanStore> {
+  static async open({ timeline: read, hostCluster, clusters, shards }: Survey): Promise<PlanStore> {
     if (read instanceof StatusError) throw read;
     if (hostCluster === undefined) throw new RangeError("the timeline was read without its host");
     const { client } = hostCluster;
+    const known = [...clusters, ...shards.flatMap(({ cluster }) => cluster ?? [])];
     const timeline = new SharedTimeline(read.fold.placement.snapshot().shards.length, {
       host: new EtcdHost(client),
       hostShard: read.hostShard,
+      hostOf: ({ name, clusterId }) => {
+        const next = known.find(({ reading }) => reading?.clusterId === clusterId);
+        if (next !== undefined) return new EtcdHost(next.client);
+        const text = `the timeline has moved to another cluster (${name}, id ${clusterId}): run this again`;
+        throw new StatusError(Code.ABORTED, text);
+      },
       proxy: randomBytes(8).toString("hex"),
       map: read.fold.placement.snapshot().inForce,
       runtime: systemRuntime,

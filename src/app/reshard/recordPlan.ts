@@ -150,7 +150,7 @@ export class ActivePlanError extends StatusError {
 const hasChanged = (): StatusError =>
   new StatusError(Code.ABORTED, "the shard map of the store has changed meanwhile: run this again");
 
-const isUnmarked = (): StatusError =>
+export const isUnmarked = (): StatusError =>
   new StatusError(
     Code.FAILED_PRECONDITION,
     "not all shards of the store have marks yet: start a proxy of this version, with all shards running",

@@ -34,8 +34,8 @@ export class Resharding {
 
   constructor(private readonly options: ReshardingOptions) {
     const { store, leases, isCandidate, runtime, log } = options;
-    const { timeline, shards, host, hostShard, retireShard } = store;
-    this.retiring = new Retiring({ timeline, shards, hostShard, leases, retireShard, log });
+    const { timeline, shards, host, retireShard } = store;
+    this.retiring = new Retiring({ timeline, shards, host, leases, retireShard, log });
     const genKey = store.gen.key;
     // Without the key of gen, this proxy cannot write to shards at all.
     if (isCandidate && genKey !== undefined) {

@@ -7,7 +7,8 @@ export interface RetiringOptions {
   readonly timeline: Pick<Timeline, "placement">;
   readonly shards: Pick<ShardSet<{ readonly name: string }>, "entries">;
   /** Index of the shard that is the timeline host, or -1. */
-  readonly hostShard: number;
+  /** The timeline host. */
+  readonly host: { readonly index: number };
   readonly leases: { hasPartsOn(shard: number): boolean };
   readonly retireShard: (index: number) => void;
   readonly log: Pick<Logger, "info">;
@@ -22,13 +23,13 @@ export class Retiring {
 
   /** Looks for shards to retire. To be called now and then, because leases may delay it. */
   check(): void {
-    const { timeline, shards, hostShard, leases, retireShard, log } = this.options;
+    const { timeline, shards, host, leases, retireShard, log } = this.options;
     const { placement } = timeline;
     // Before the first plan, all shards are needed.
     if (placement.plans === 0) return;
     const needed = new Set(neededShards(placement));
     for (const [index, { name }] of shards.entries()) {
-      if (needed.has(index) || index === hostShard) this.waiting.delete(index);
+      if (needed.has(index) || index === host.index) this.waiting.delete(index);
       else if (!leases.hasPartsOn(index)) {
         this.waiting.delete(index);
         retireShard(index);

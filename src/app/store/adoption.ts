@@ -69,7 +69,7 @@ async function adopt(connections: Connections, inspected: Inspected): Promise<bo
   }
   if (store !== undefined && index === host.index) {
     for (const each of all) {
-      if (await changeHost(each, store, place, each === host)) isChanged = true;
+      if (await changeHost(each, store, place, each.index === host.index)) isChanged = true;
     }
   }
   return (index >= 0 && (await writeClusterId(timeline, index, reading.clusterId))) || isChanged;

@@ -26,6 +26,8 @@ export interface OwnUsers {
   readonly raw: ShardSet<ShardClient>;
   readonly own: ProxyCaller;
   readonly counts: LoginCounts;
+  /** Adds the proxy's user on a timeline host that is not a shard, to which the log has moved. */
+  addHost(client: ShardClient): void;
 }
 
 /** Reads the key of clients' tokens, by default from the timeline host. `store` is the store's id. */
@@ -66,7 +68,8 @@ export function openOwnUsers(
     own.add(client, user && credentialsOf(user, client.name));
   raw.follow({ added: (client, index) => add(client, places.at(index).auth ?? auth.own) });
   for (const cluster of dedicated) add(host, cluster.auth ?? auth.own);
-  return { raw, own, counts };
+  const addHost = (client: ShardClient) => add(client, dedicated[0]?.auth ?? auth.own);
+  return { raw, own, counts, addHost };
 }
 
 /** Makes the calls of a connection those of the proxy's user on that cluster, if it has one. */

@@ -20,8 +20,9 @@ import { SharedTimeline } from "../../timeline/timeline.js";
 import { systemRuntime } from "../../turn/runtime.js";
 import { type OwnUsers, openOwnUsers } from "./auth.js";
 import type { Indices } from "./contradictions.js";
+import { Hosts } from "./hosts.js";
 import type { Clusters } from "./marks.js";
-import type { ShardPlace } from "./places.js";
+import { placeOfJoining, type ShardPlace } from "./places.js";
 import { tlsOf } from "./tls.js";
 
 /**
@@ -94,7 +95,26 @@ export async function connect(
   const users = openOwnUsers(config, places, raw, rawHost);
   const admitted = (client: ShardClient) => (users === undefined ? client : withAccess(client, users.own));
   const clients = raw.map(admitted);
-  const host = hostPlace.kind === "shard" ? clients.at(hostIndex) : admitted(rawHost);
+  const firstHost = hostPlace.kind === "shard" ? clients.at(hostIndex) : admitted(rawHost);
+  /** How to connect to a host that is not a shard. */
+  const dedicated = (endpoints: readonly string[]): ShardPlace => ({
+    ...placeOfJoining({ name: HOST_NAME, endpoints }, config),
+    ...(hostPlace.kind === "dedicated" && hostPlace),
+    endpoints,
+  });
+  const hosts = new Hosts(
+    firstHost,
+    ({ endpoints }) => {
+      const client = open(-1, dedicated(endpoints));
+      users?.addHost(client);
+      return admitted(client);
+    },
+    ({ shard, name, endpoints }) => {
+      if (places.find(shard) === undefined) places.add(shard, placeOfJoining({ name, endpoints }, config));
+      return clients.at(shard);
+    },
+  );
+  const host = hosts.client;
   const backend = (place: ShardPlace, index: number): Backend => ({
     index,
     name: `shard "${place.name}"`,
@@ -102,13 +122,17 @@ export async function connect(
     open: (endpoint) => admitted(open(index, place, endpoint === undefined ? undefined : [endpoint], QUIET)),
   });
   const shardBackends = places.map(backend);
-  const hostBackend = hostPlace.kind === "dedicated" ? [backend({ ...hostPlace, name: HOST_NAME }, -1)] : [];
-  const backends = () => [...shardBackends.all(), ...hostBackend];
+  const hostBackend = () => {
+    const endpoints = hosts.endpoints ?? (hostPlace.kind === "dedicated" ? hostPlace.endpoints : []);
+    return host.index < 0 ? [backend(dedicated(endpoints), -1)] : [];
+  };
+  const backends = () => [...shardBackends.all(), ...hostBackend()];
   const timeline = new SharedTimeline(
     1 + Math.max(...clients.entries().map(([index]) => index)),
     {
-      host: new EtcdHost(host),
-      hostShard: host.index,
+      host: new EtcdHost(firstHost),
+      hostShard: firstHost.index,
+      hostOf: (next) => new EtcdHost(hosts.moveTo(next)),
       proxy: randomBytes(8).toString("hex"),
       map: map.text,
       runtime: systemRuntime,
@@ -131,7 +155,8 @@ export async function connect(
   const disconnect = () => {
     timeline.close();
     for (const client of clients.all()) client.close();
-    host.close();
+    firstHost.close();
+    hosts.close();
   };
   const mapId = map.id || 1n;
   const numbered = async (others: Indices): Promise<Connections> => {

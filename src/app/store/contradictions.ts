@@ -259,7 +259,8 @@ class Inquiry {
   /** With another map, reads would go to other shards than the writes did. */
   private compareMap(): void {
     const { base } = this;
-    if (base === undefined || base.map === this.map) return;
+    // After the log has moved on, the map here may be old. It is compared when the timeline is loaded.
+    if (base === undefined || base.next !== undefined || base.map === this.map) return;
     const { placement } = base;
     if (placement !== undefined && this.isMapOf(base.map, placement.otherMap)) return;
     if (this.placement !== undefined && judgeMap(this.map, this.placement) !== "unknown") return;
@@ -292,7 +293,8 @@ class Inquiry {
   /** Finds a shard that is not the cluster that the timeline knows, or that has lost sealed revisions. */
   private compareWithBase({ index, name, reading }: ConfiguredCluster): void {
     const { base } = this;
-    if (base === undefined || reading === undefined || this.isAccused(index)) return;
+    if (base === undefined || base.next !== undefined || reading === undefined || this.isAccused(index))
+      return;
     const names = base.placement?.shards ?? parseMap(base.map).shards.map((shard) => shard.name);
     const place = names.indexOf(name);
     // `compareMap` says that the shard is new.
@@ -311,6 +313,8 @@ class Inquiry {
 
   /** Compares the configured timeline host with the one that the marks name. */
   private compareHost(): void {
+    // A log that has moved knows itself where it is. Marks may name a host from before.
+    if (this.base?.format === 3) return;
     const compared = new Set<string>();
     for (const { index, reading } of this.used) {
       const own = ({ store }: { readonly store: string }) => store === this.store;
@@ -343,8 +347,8 @@ class Inquiry {
         path: this.hostPath,
         cluster: hostIndex,
         message:
-          `${subjectOf(hostIndex, this.config)}: the timeline of this store is on ${place} (etcd cluster ${clusterId}) ` +
-          `and cannot be moved: ${remedy}`,
+          `${subjectOf(hostIndex, this.config)}: the timeline of this store is on ${place} (etcd cluster ${clusterId}): ` +
+          remedy,
       });
       return;
     }
@@ -357,9 +361,10 @@ class Inquiry {
 
   /** Finds a log on a cluster other than the host: this store's from before it had marks, or a second one. */
   private findOtherTimelines(): void {
-    if (this.isAccused(this.hostIndex)) return;
+    if (this.isAccused(this.hostIndex) || this.base?.next !== undefined) return;
     for (const { index, reading } of this.clusters) {
       if (index === this.hostIndex || reading?.base === undefined || this.isAccused(index)) continue;
+      if (decodeBaseHead(reading.base).next !== undefined) continue;
       const text = `the etcd cluster ${reading.clusterId} holds a timeline, but the timeline host is ${
         this.hostIndex < 0 ? "another cluster" : subjectOf(this.hostIndex, this.config)
       }`;

@@ -249,7 +249,10 @@ export function recognitionOf(
       return new StatusError(Code.FAILED_PRECONDITION, wrong.message);
     }
     const [mark] = marks.marks;
-    if (mark !== undefined && mark.host.clusterId !== host.clusterId) {
+    // A log that has moved knows itself where it is. Marks may name a host from before.
+    const isMoved = () => timeline.log.base.format === 3;
+    if (mark !== undefined && mark.host.clusterId !== host.clusterId && !isMoved()) await timeline.sync();
+    if (mark !== undefined && mark.host.clusterId !== host.clusterId && !isMoved()) {
       const text = `the timeline is now on the etcd cluster ${mark.host.clusterId}, but this proxy uses ${host.clusterId}`;
       return new StatusError(Code.FAILED_PRECONDITION, `${describeShard(shard)}: ${text}: restart the proxy`);
     }

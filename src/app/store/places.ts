@@ -12,7 +12,7 @@ export interface ShardPlace extends ClusterAccess {
  * Where a shard is that joins the store, and how to connect to it: as the configuration says for a shard of that name, else
  * where the store says, and as for all clusters.
  */
-export function placeOfJoining(shard: PlanShard, config: Config): ShardPlace {
+export function placeOfJoining(shard: Pick<PlanShard, "name" | "endpoints">, config: Config): ShardPlace {
   const { name } = shard;
   const own = config.shards.find((each) => each.name === name);
   const { endpoints, tls, auth } = own ?? { endpoints: shard.endpoints };

@@ -43,8 +43,6 @@ export interface Store {
   readonly timeline: SharedTimeline;
   /** Returns the shards in index order, then the timeline host if it is not a shard. */
   backends(): readonly Backend[];
-  /** Index of the shard that is the timeline host, or -1. */
-  readonly hostShard: number;
   /** What the writes of clients compare. */
   readonly gen: GenKey;
   /** Identifies the store permanently; never 0. */
@@ -108,7 +106,6 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
       shards,
       timeline,
       backends,
-      hostShard: host.index,
       gen: {
         key: genKey,
         isOnAllShards: () => timeline.log.base.store !== undefined,
@@ -140,7 +137,8 @@ export async function connectShards(
   log: Log,
 ): Promise<{ shards: readonly ShardClient[]; host: ShardClient; close(): void }> {
   const { clients, host, disconnect } = await connect(config, log);
-  return { shards: clients.all(), host, close: disconnect };
+  const shard = host.index < 0 ? undefined : clients.at(host.index);
+  return { shards: clients.all(), host: shard ?? host, close: disconnect };
 }
 
 /** Saves the store, see `saveSnapshot`. Does not wait for backends that are down. */
@@ -158,7 +156,7 @@ export async function saveStore(
     await connections.openTimeline();
     const used = new Set([...usedShards(timeline), host.index]);
     const clusters = all.filter(({ index }) => used.has(index));
-    return await saveSnapshot({ ...save, clusters, hostShard: host.index, timeline });
+    return await saveSnapshot({ ...save, clusters, hostShard: timeline.hostShard, timeline });
   } finally {
     connections.disconnect();
   }

@@ -25,6 +25,8 @@ export interface SurveyedCluster extends ConfiguredCluster {
   readonly client: ShardClient;
   /** Why it could not be read. */
   readonly error: StatusError | undefined;
+  /** Newer than the timeline, unless the cluster has lost data. */
+  reading: Reading | undefined;
 }
 
 /** A shard of the map in force, or of the other map of an active plan. */
@@ -86,12 +88,16 @@ export async function openSurvey(config: Config, current: Config | undefined, lo
     const known = [...clusters, ...(currentClusters ?? [])];
     const own = currentClusters ?? clusters;
     const id = storeOf(own, hostIndexOf(current ?? config));
-    const found = findHost(known, id, hostOf(own, hostIndexOf(current ?? config)));
+    const marked = findHost(known, id, hostOf(own, hostIndexOf(current ?? config)));
+    const found = followMoves(marked, known);
     const timeline = await readTimeline(found, id).catch((reason) => StatusError.from(reason));
     if (timeline instanceof StatusError && timeline.code === Code.FAILED_PRECONDITION && id === undefined) {
       throw known.find(({ error }) => error !== undefined)?.error ?? timeline;
     }
     const placement = timeline instanceof StatusError ? undefined : timeline.fold.placement.snapshot();
+    const shards =
+      timeline instanceof StatusError ? [] : await findShards(timeline, known, { config, log, closers });
+    if (!(timeline instanceof StatusError)) await catchUp(shards, timeline.fold);
     return {
       clusters,
       id,
@@ -99,8 +105,7 @@ export async function openSurvey(config: Config, current: Config | undefined, lo
       hostCluster: found.cluster,
       timeline,
       map: placement && parseMap(placement.inForce),
-      shards:
-        timeline instanceof StatusError ? [] : await findShards(timeline, known, { config, log, closers }),
+      shards,
       reload: async () => {
         const again = await readTimeline(found, id);
         const { inForce, plan } = again.fold.placement.snapshot();
@@ -115,6 +120,14 @@ export async function openSurvey(config: Config, current: Config | undefined, lo
   } catch (error) {
     close();
     throw error;
+  }
+}
+
+/** Reads shards again that seem to lack sealed revisions, because they were read before the timeline. */
+async function catchUp(shards: readonly SurveyedShard[], fold: StoreFold): Promise<void> {
+  for (const { index, cluster } of shards) {
+    if (cluster?.reading !== undefined && cluster.reading.revision < fold.cut(index))
+      cluster.reading = await readCluster(cluster.client);
   }
 }
 
@@ -174,6 +187,21 @@ function findHost(
   const clusterId = configured?.reading?.clusterId;
   if (configured === undefined || clusterId === undefined) return { host: undefined, cluster: configured };
   return { host: { name: configured.name, clusterId }, cluster: configured };
+}
+
+/** The host to which the log has moved from `found`, if the marks do not name it yet. */
+function followMoves(found: FoundHost, known: readonly SurveyedCluster[]): FoundHost {
+  const passed = new Set<SurveyedCluster>();
+  let at = found;
+  // The clusters were not read at the same moment, so a move back can look like a circle.
+  while (at.cluster?.reading?.base !== undefined && !passed.has(at.cluster)) {
+    passed.add(at.cluster);
+    const { next } = decodeBaseHead(at.cluster.reading.base);
+    if (next === undefined) break;
+    const cluster = known.find(({ reading }) => reading?.clusterId === next.clusterId);
+    at = { host: { name: next.name, clusterId: next.clusterId }, cluster };
+  }
+  return at;
 }
 
 interface Opening {

@@ -24,14 +24,15 @@ interface Alarmed extends Pick<Shard, "call"> {
  * alarm that a cluster does not have changes nothing.
  */
 export class Alarms {
-  /** The timeline host, if it is not a shard. */
-  private readonly dedicated: readonly Alarmed[];
   /** The alarms that were logged last, by cluster. */
   private readonly logged = new Map<Alarmed, string>();
 
-  constructor(private readonly deps: MaintenanceDeps) {
-    const { host, hostShard } = deps;
-    this.dedicated = hostShard < 0 ? [{ index: -1, name: "timeline host", call: host.call.bind(host) }] : [];
+  constructor(private readonly deps: MaintenanceDeps) {}
+
+  /** The timeline host, if it is not a shard. */
+  private get dedicated(): readonly Alarmed[] {
+    const { host } = this.deps;
+    return host.index < 0 ? [host] : [];
   }
 
   async answer(call: Call, bytes: Uint8Array): Promise<Uint8Array> {

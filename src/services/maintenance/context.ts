@@ -27,9 +27,7 @@ export interface MaintenanceDeps {
   readonly range: UnaryHandler;
   readonly identity: Identity;
   /** The timeline host, a shard or a dedicated cluster. */
-  readonly host: Pick<Shard, "call" | "stream">;
-  /** Index of the shard that keeps the timeline log, or -1. */
-  readonly hostShard: number;
+  readonly host: Pick<Shard, "index" | "name" | "call" | "stream">;
   readonly log: Pick<Logger, "info" | "warn">;
 }
 

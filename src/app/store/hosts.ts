@@ -1,0 +1,44 @@
+import type { ShardClient } from "../../shard/client.js";
+import type { NextHost } from "../../timeline/host.js";
+
+/** The clusters that host a store's timeline, one after another. */
+export class Hosts {
+  /** The endpoints of a host to which the log has moved. */
+  endpoints: readonly string[] | undefined;
+  /** A client of whichever cluster is the host at the moment of the call. */
+  readonly client: ShardClient;
+  private opened: ShardClient | undefined;
+
+  constructor(
+    private current: ShardClient,
+    /** Opens a client of a host that is not a shard. */
+    private readonly open: (next: NextHost) => ShardClient,
+    /** The client of a host that is a shard. */
+    private readonly shardAt: (next: NextHost) => ShardClient,
+  ) {
+    this.client = new Proxy(current, {
+      get: (_, name) => {
+        const value: unknown = Reflect.get(this.current, name);
+        return typeof value === "function" ? value.bind(this.current) : value;
+      },
+    });
+  }
+
+  /** Goes on to the next host, and returns its client. */
+  moveTo(next: NextHost): ShardClient {
+    this.endpoints = next.endpoints;
+    if (next.shard >= 0) {
+      this.current = this.shardAt(next);
+    } else {
+      this.opened?.close();
+      this.opened = this.open(next);
+      this.current = this.opened;
+    }
+    return this.current;
+  }
+
+  /** Closes what `moveTo` has opened. */
+  close(): void {
+    this.opened?.close();
+  }
+}

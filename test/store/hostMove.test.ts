@@ -1,0 +1,276 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { moveHost } from "../../src/app/reshard/moveHost.js";
+import { PlanStore } from "../../src/app/reshard/planStore.js";
+import { readCluster } from "../../src/app/store/marks.js";
+import { openSurvey } from "../../src/app/store/survey.js";
+import { loadConfig } from "../../src/config/load.js";
+import { createLog } from "../../src/ops/log.js";
+import type { ShardClient } from "../../src/shard/client.js";
+import {
+  PutRequest,
+  PutResponse,
+  RangeRequest,
+  RangeResponse,
+  WatchRequest,
+  WatchResponse,
+} from "../../src/wire/messages.js";
+import { KV, Watch } from "../../src/wire/paths.js";
+import { shardOf } from "../shard/support.js";
+import { braid, temporaryFolder } from "../support/braid.js";
+import { type EtcdProcess, startEtcd } from "../support/etcd.js";
+import { type ProxyProcess, startStore, storeConfig, type TestStore } from "../support/store.js";
+import { until } from "../support/until.js";
+
+/*
+ * The timeline moves between shards and a cluster of its own while clients write and watch through two proxies.
+ */
+
+let store: TestStore;
+let dedicated: EtcdProcess;
+let files = 0;
+
+before(async () => {
+  store = await startStore({ shards: 2, proxies: 2, config: { timeline: { host: "shard0" } } });
+  dedicated = await startEtcd();
+});
+
+after(async () => {
+  await store?.remove();
+  await dedicated?.remove();
+});
+
+/** A file whose timeline host is the shard with this number, or the dedicated cluster. */
+function fileWith(host: number | "dedicated", more = {}): string {
+  const timeline = host === "dedicated" ? { endpoints: [dedicated.endpoint] } : { host: `shard${host}` };
+  const path = join(temporaryFolder(), `host-${files++}.yaml`);
+  writeFileSync(path, storeConfig(store.shards, 1, { timeline, ...more }));
+  return path;
+}
+
+/** Applies a file with another host. Resolves to false if there was nothing to do. */
+async function move(from: number | "dedicated", to: number | "dedicated", more = {}): Promise<boolean> {
+  const { code, stdout, stderr } = await applied(fileWith(from, more), fileWith(to, more));
+  assert.equal(code, 0, stdout + stderr);
+  return !/nothing to do/.test(stdout);
+}
+
+const applied = (current: string, file: string) =>
+  braid("apply", "--config", file, "--current", current, "--yes");
+
+/** Writes through one proxy until `stop`, one put at a time. */
+class Writer {
+  /** Revision → key and value of the puts that were acknowledged. */
+  readonly acknowledged = new Map<number, string>();
+  longestMs = 0;
+  private readonly client: ShardClient;
+  private readonly running: Promise<void>;
+  private stopped = false;
+
+  constructor(proxy: ProxyProcess, name: string) {
+    this.client = shardOf([proxy.endpoint]);
+    this.running = this.run(name);
+  }
+
+  private async run(name: string): Promise<void> {
+    for (let n = 0; !this.stopped; n++) {
+      const text = `/${name}${n % 50}/k=${n}`;
+      const [key, value] = text.split("=").map((each) => Buffer.from(each));
+      const since = performance.now();
+      const bytes = await this.client.call(KV.Put, PutRequest.encode({ key, value }), { idempotent: false });
+      this.longestMs = Math.max(this.longestMs, performance.now() - since);
+      this.acknowledged.set(PutResponse.decode(bytes).header!.revision, text);
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    await this.running;
+    this.client.close();
+  }
+}
+
+/** Everything that a watch of all keys delivers. */
+class Watcher {
+  readonly events: string[] = [];
+  revision = 0;
+  private readonly client: ShardClient;
+
+  constructor(proxy: ProxyProcess) {
+    this.client = shardOf([proxy.endpoint]);
+    const stream = this.client.stream(Watch.Watch, {
+      message: (message) => {
+        for (const { kv } of WatchResponse.decode(message).events) {
+          assert.ok(kv!.modRevision >= this.revision, "in the order of revisions");
+          this.revision = kv!.modRevision;
+          this.events.push(`${kv!.modRevision} ${Buffer.from(kv!.key)}=${Buffer.from(kv!.value)}`);
+        }
+      },
+      closed: () => {},
+    });
+    const request = { key: Buffer.from("/"), rangeEnd: Buffer.from("0"), startRevision: 1 };
+    stream.send(WatchRequest.encode({ kind: "create", request }));
+  }
+
+  close(): void {
+    this.client.close();
+  }
+}
+
+test("under load the timeline moves to a cluster of its own, and to another shard, and back", async (t) => {
+  const writers = store.proxies.flatMap((proxy, i) =>
+    ["x", "y"].map((name) => new Writer(proxy, `${name}${i}`)),
+  );
+  const watchers = store.proxies.map((proxy) => new Watcher(proxy));
+  const written = () => writers.reduce((sum, { acknowledged }) => sum + acknowledged.size, 0);
+  const more = async () => {
+    const enough = written() + 200;
+    await until(() => written() >= enough);
+  };
+  const route = [0, "dedicated", 1, 0, "dedicated", 0] as const;
+  await more();
+  for (let i = 1; i < route.length; i++) {
+    assert.equal(await move(route[i - 1]!, route[i]!), true);
+    assert.equal(await move(route[i]!, route[i]!), false, "it is there");
+    await more();
+  }
+  await Promise.all(writers.map((writer) => writer.stop()));
+  const all = writers.flatMap(({ acknowledged }) => [...acknowledged]);
+  assert.equal(
+    new Set(all.map(([revision]) => revision)).size,
+    all.length,
+    "each write has its own revision",
+  );
+  const expected = all.sort(([a], [b]) => a - b).map(([revision, text]) => `${revision} ${text}`);
+  for (const watcher of watchers) {
+    await until(() => watcher.events.length >= expected.length);
+    assert.deepEqual(watcher.events, expected, "a watch has each write once");
+    watcher.close();
+  }
+  t.diagnostic(
+    `${all.length} puts, the longest took ${Math.max(...writers.map((each) => each.longestMs)).toFixed(0)} ms`,
+  );
+});
+
+test("a proxy starts with the file from before the move, and with the new one", async () => {
+  const client = shardOf([store.endpoint]);
+  const request = PutRequest.encode({ key: Buffer.from("/start/k"), value: Buffer.from("v") });
+  await client.call(KV.Put, request, { idempotent: false });
+  assert.equal(await move(0, "dedicated"), true);
+  // Its file names shard0.
+  await store.proxies[1]!.kill();
+  await store.proxies[1]!.start();
+  assert.equal(await read(store.proxies[1]!, "/start/k"), "v");
+  assert.equal(await move("dedicated", 1), true);
+  await store.proxies[1]!.kill();
+  await store.proxies[1]!.start();
+  assert.equal(await read(store.proxies[1]!, "/start/k"), "v");
+  await client.call(KV.Put, request, { idempotent: false });
+  client.close();
+  // The dedicated cluster and shard0 have been hosts. shard1 is one, and the file that names it starts at once.
+  writeFileSync(
+    store.proxies[0]!.configFile,
+    storeConfig(store.shards, store.proxies[0]!.port, { timeline: { host: "shard1" } }),
+  );
+  await store.proxies[0]!.kill();
+  await store.proxies[0]!.start();
+  assert.equal(await read(store.proxies[0]!, "/start/k"), "v");
+  assert.equal(await move(1, 0), true);
+});
+
+test("a move that ends before all marks are written leaves a store that works, and is completed later", async () => {
+  const [, late] = store.shards as [EtcdProcess, EtcdProcess];
+  const marksOf = async () => {
+    const client = shardOf([late.endpoint]);
+    const { marks } = await readCluster(client);
+    client.close();
+    return marks.marks.map(({ host }) => host.name);
+  };
+  const survey = await openSurvey(
+    loadConfig(fileWith("dedicated")),
+    loadConfig(fileWith(0)),
+    createLog("silent"),
+  );
+  const plans = await PlanStore.open(survey);
+  const { client } = survey.shards[1]!.cluster!;
+  client.call = () => Promise.reject(new Error("the command ends here"));
+  await assert.rejects(moveHost(plans, survey, survey.clusters.at(-1)!), /ends here/);
+  plans.close();
+  survey.close();
+  assert.deepEqual(await marksOf(), ["shard0"]);
+  // Its mark names the old host, and both files work.
+  for (const host of [0, "dedicated"] as const) {
+    const proxy = store.proxies[1]!;
+    const timeline = host === 0 ? { host: "shard0" } : { endpoints: [dedicated.endpoint] };
+    writeFileSync(proxy.configFile, storeConfig(store.shards, proxy.port, { timeline }));
+    await proxy.kill();
+    await proxy.start();
+    assert.equal(await read(proxy, "/start/k"), "v");
+  }
+  // The file in force has the old host; what is wrong is only the mark.
+  assert.equal(await move("dedicated", "dedicated"), false);
+  assert.equal(await move("dedicated", 1), true);
+  assert.deepEqual(await marksOf(), ["shard1"]);
+  assert.equal(await move(1, 0), true);
+  assert.deepEqual(await marksOf(), ["shard0"]);
+});
+
+test("a cluster with keys does not become the host, and neither does a shard that is not in the store", async () => {
+  const other = await startEtcd();
+  try {
+    const client = shardOf([other.endpoint]);
+    const key = Buffer.from("/taken");
+    await client.call(KV.Put, PutRequest.encode({ key, value: key }), { idempotent: false });
+    client.close();
+    const path = join(temporaryFolder(), "taken.yaml");
+    writeFileSync(path, storeConfig(store.shards, 1, { timeline: { endpoints: [other.endpoint] } }));
+    const refused = await applied(fileWith(0), path);
+    assert.match(refused.stderr, /has keys/);
+    assert.equal(refused.code, 1);
+    writeFileSync(path, storeConfig([...store.shards, other], 1, { timeline: { host: "shard2" } }));
+    const tooEarly = await applied(fileWith(0), path);
+    assert.match(tooEarly.stdout, /first apply the new shard/);
+    assert.equal(tooEarly.code, 2);
+  } finally {
+    await other.remove();
+  }
+});
+
+async function read(proxy: ProxyProcess, key: string): Promise<string | undefined> {
+  const client = shardOf([proxy.endpoint]);
+  try {
+    const bytes = await client.call(KV.Range, RangeRequest.encode({ key: Buffer.from(key) }), {
+      idempotent: true,
+    });
+    const [kv] = RangeResponse.decode(bytes).kvs;
+    return kv && Buffer.from(kv.value).toString();
+  } finally {
+    client.close();
+  }
+}
+
+test("the shard that is the timeline host is removed: first the timeline moves, then its keys", async () => {
+  const client = shardOf([store.endpoint]);
+  for (let n = 0; n < 20; n++) {
+    const key = Buffer.from(`/remove${n}/k`);
+    await client.call(KV.Put, PutRequest.encode({ key, value: key }), { idempotent: false });
+  }
+  client.close();
+  const file = join(temporaryFolder(), "one.yaml");
+  const [, kept] = store.shards as [EtcdProcess, EtcdProcess];
+  const shards = [{ name: "shard1", endpoints: [kept.endpoint] }];
+  writeFileSync(file, storeConfig([], 1, { shards, timeline: { host: "shard1" } }));
+  const { code, stdout, stderr } = await applied(fileWith(0), file);
+  assert.equal(code, 0, stdout + stderr);
+  assert.match(stdout, /timeline is on shard "shard1" now[^]*plan \d+ is done/i);
+  const own = shardOf([kept.endpoint]);
+  for (let n = 0; n < 20; n++) {
+    const key = Buffer.from(`/remove${n}/k`);
+    const bytes = await own.call(KV.Range, RangeRequest.encode({ key }), { idempotent: true });
+    assert.equal(RangeResponse.decode(bytes).kvs.length, 1, "all keys are on the other shard");
+    assert.equal(await read(store.proxies[0]!, `/remove${n}/k`), `/remove${n}/k`);
+  }
+  own.close();
+});
