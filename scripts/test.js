@@ -1,5 +1,6 @@
 // npm test sets up the clone, builds, runs the type check, the formatter and the linter, then every test in dist/test.
 // Arguments select test files by a part of their path: npm test -- timeline cli
+// With --long, which npm run test:long gives, it runs the files named *.long.test.ts instead: whole stores that change under load.
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { build, checkNode, fail, installEtcd, installPackages, listFiles, root, run, say } from "./setup.js";
@@ -21,9 +22,13 @@ run(process.execPath, [join(root, "node_modules/@biomejs/biome/bin/biome"), "che
   stdio: ["ignore", process.stderr, "inherit"],
 });
 
-const wanted = process.argv.slice(2);
+const wanted = process.argv.slice(2).filter((argument) => argument !== "--long");
+const isLong = process.argv.includes("--long");
 const files = listFiles("dist/test").filter(
-  (path) => path.endsWith(".test.js") && (wanted.length === 0 || wanted.some((part) => path.includes(part))),
+  (path) =>
+    path.endsWith(".test.js") &&
+    path.endsWith(".long.test.js") === isLong &&
+    (wanted.length === 0 || wanted.some((part) => path.includes(part))),
 );
 if (files.length === 0) fail(`No test file's path contains ${wanted.join(" or ")}.`);
 
