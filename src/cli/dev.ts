@@ -1,7 +1,9 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { relative, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { FolderInUse } from "../dev/folderLock.js";
+import { type Layout, recordGrowth, TooManyShards } from "../dev/layout.js";
 import { isFree } from "../dev/ports.js";
 import { type CommandLine, type Store, startStore } from "../dev/store.js";
 import { version } from "../ops/package.js";
@@ -17,9 +19,11 @@ export interface DevOptions {
   port: number | undefined;
   /** Data folder. */
   data: string;
+  /** Number of shards; undefined: as many as the store has, or three. */
+  shards: number | undefined;
 }
 
-/** `braid dev`: runs a store on this machine, three etcds and a proxy, until a signal ends it. */
+/** `braid dev`: runs a store on this machine, some etcds and a proxy, until a signal ends it. */
 export async function dev(options: DevOptions): Promise<number> {
   const dir = resolve(options.data);
   const port = await choosePort(options.port);
@@ -38,12 +42,13 @@ export async function dev(options: DevOptions): Promise<number> {
       },
     );
   });
-  say(`etcd-braid ${version}: starting three etcds and the proxy …`);
+  say(`etcd-braid ${version}: starting the etcds and the proxy …`);
   try {
     store = await startStore({
       dir,
       port,
-      serve: serveCommand(),
+      shards: options.shards,
+      serve: braidCommand("serve"),
       say: (line) => {
         if (!stopping) say(line);
       },
@@ -55,11 +60,38 @@ export async function dev(options: DevOptions): Promise<number> {
         `${error.message}. Stop it first, or choose another folder with --data.`,
       );
     }
+    if (error instanceof TooManyShards)
+      throw new CommandError(Exit.usage, `--shards: ${error.message}; braid dev does not remove any`);
     throw new CommandError(Exit.failure, (error as Error).message);
   }
   say(welcome(store, dir));
+  const { grownFile } = store.layout;
+  if (grownFile !== undefined) {
+    const isGrown = await grow(store.layout, grownFile);
+    if (isGrown && !stopping) {
+      recordGrowth(store.layout);
+      say(`\nThe store has ${store.layout.shards.length} shards now.`);
+    }
+  }
   await ended;
   return Exit.ok;
+}
+
+/** Makes the new etcds shards of the store, as an operator would. Resolves to false if that has failed, or was interrupted. */
+async function grow(layout: Layout, file: string): Promise<boolean> {
+  say(
+    `\nThe store grows to ${layout.shards.length} shards: braid apply --config ${file} --current ${layout.configFile}\n`,
+  );
+  // A start before may have recorded the plan.
+  const watched = await runBraid("apply", "--config", layout.configFile, "--watch");
+  return watched && (await runBraid("apply", "--config", file, "--current", layout.configFile, "--yes"));
+}
+
+async function runBraid(...args: string[]): Promise<boolean> {
+  const [command, ...rest] = braidCommand(...args);
+  const child = spawn(command, rest, { stdio: ["ignore", "inherit", "inherit"] });
+  const [code] = await once(child, "exit");
+  return code === 0;
 }
 
 async function choosePort(given: number | undefined): Promise<number> {
@@ -85,9 +117,9 @@ async function choosePort(given: number | undefined): Promise<number> {
   return next;
 }
 
-/** The command line of `braid serve` for this program: compiled, from its sources, or as the single executable. */
-function serveCommand(): CommandLine {
-  return [process.execPath, ...process.execArgv, process.argv[1]!, "serve"];
+/** A command line of this program: compiled, from its sources, or as the single executable. */
+function braidCommand(...args: string[]): CommandLine {
+  return [process.execPath, ...process.execArgv, process.argv[1]!, ...args];
 }
 
 function welcome(store: Store, dir: string): string {

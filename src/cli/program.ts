@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { version } from "../ops/package.js";
 import type { RepairOptions } from "./authRepair.js";
-import { CONFIG, EXIT_CODES, type Finish, parseCount, parsePort } from "./programParts.js";
+import { CONFIG, EXIT_CODES, type Finish, parseCount, parsePort, parseShards } from "./programParts.js";
 import { addPlans } from "./programPlans.js";
 import type { RestoreOptions } from "./snapshot.js";
 
@@ -35,26 +35,29 @@ ${EXIT_CODES}`,
 
   program
     .command("dev")
-    .description("run a whole store on this machine: three etcds and a proxy")
+    .description("run a whole store on this machine: three etcds or more, and a proxy")
     .option(
       "-p, --port <port>",
       "port of the proxy on 127.0.0.1 (default: 2379, or the next free port)",
       parsePort,
     )
     .option("-d, --data <folder>", "folder for the data", ".braid")
+    .option("-s, --shards <n>", "number of shards (default: those of the store, or 3)", parseShards)
     .addHelpText(
       "after",
       `
-Needs etcd on the PATH. Ctrl-C keeps the data; to begin with an empty store, delete the folder.
+Needs etcd on the PATH. Ctrl-C keeps the data; to begin with an empty store, delete the folder. With more shards than the
+store has, it grows while you can use it, as with \`braid apply\`.
 
 Examples:
   braid dev
   braid dev --port 12379 --data /tmp/another-store
+  braid dev --shards 4
 ${EXIT_CODES}`,
     )
-    .action(async (options: { port?: number; data: string }) => {
+    .action(async (options: { port?: number; data: string; shards?: number }) => {
       const { dev } = await import("./dev.js");
-      finish(await dev({ port: options.port, data: options.data }));
+      finish(await dev({ port: options.port, data: options.data, shards: options.shards }));
     });
 
   program

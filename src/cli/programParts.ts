@@ -24,6 +24,14 @@ export function parseRate(text: string): number {
   return rate;
 }
 
+export function parseShards(text: string): number {
+  const shards = Number(text);
+  if (!/^\d+$/.test(text) || shards < 1 || shards > 26) {
+    throw new InvalidArgumentError("It must be a number from 1 to 26.");
+  }
+  return shards;
+}
+
 export function parsePort(text: string): number {
   const port = Number(text);
   if (!/^\d+$/.test(text) || port < 1 || port > 65535) {

@@ -14,6 +14,8 @@ export interface StoreOptions {
   readonly dir: string;
   /** Loopback port of the proxy. */
   readonly port: number;
+  /** Number of shards; by default as many as the store of the folder has, or three. */
+  readonly shards: number | undefined;
   /** Command line of `braid serve`, without `--config <file>`. */
   readonly serve: CommandLine;
   /** Receives messages about the processes, one line each. */
@@ -39,8 +41,10 @@ const START_TIMEOUT_MS = 120_000;
 const POLL_MS = 50;
 
 /**
- * Starts three single-node etcds and a proxy over them, and restarts them if they crash.
+ * Starts single-node etcds and a proxy over them, and restarts them if they crash. Etcds that the store does not have yet are not
+ * used until it grows, see `Layout.grownFile`.
  * @throws {FolderInUse} if another process runs a store in the folder.
+ * @throws {TooManyShards} if the store has more shards.
  * @throws {Error} if a process does not start. Then all processes are stopped.
  */
 export async function startStore(options: StoreOptions): Promise<Store> {
@@ -53,7 +57,7 @@ export async function startStore(options: StoreOptions): Promise<Store> {
     unlock();
   };
   try {
-    const layout = await planLayout(options.dir, options.port);
+    const layout = await planLayout(options.dir, options.port, options.shards);
     etcds = layout.shards.map((shard) => new SupervisedChild(etcdChild(shard, options.dir), options.say));
     await Promise.all(etcds.map((etcd) => etcd.start()));
     proxy = new SupervisedChild(proxyChild(options.serve, layout), options.say);

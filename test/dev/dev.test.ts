@@ -126,3 +126,37 @@ test("without etcd on the PATH: exit code 1, and told so", async () => {
   assert.equal(await dev.ended, 1);
   await dev.says(/etcd a did not start: there is no etcd on the PATH/);
 });
+
+test("--shards grows the store while it is used, and the new shard stays", async (t) => {
+  const { dev: first, data } = await start(t);
+  const rows = await first.rows();
+  const proxy = rows.get("proxy")!.where;
+  const keys = Array.from({ length: 40 }, (_, n) => `/g${n}/k`);
+  for (const key of keys) assert.equal((await etcdctl(proxy, "put", key, `value of ${key}`)).stdout, "OK\n");
+  assert.equal(await first.stop(), 0);
+
+  const second = run(t, "--port", String(await freePort()), "--data", data, "--shards", "4");
+  const grown = await second.rows();
+  assert.deepEqual([...grown.keys()], ["proxy", "shard a", "shard b", "shard c", "shard d"]);
+  await second.says(/plan 1 is done[\s\S]*The store has 4 shards now/i);
+  const { stdout } = await etcdctl(grown.get("shard d")!.where, "get", "--prefix", "/", "--keys-only");
+  assert.match(stdout, /\/g\d+\/k/, "the new shard has keys");
+  assert.equal(await second.stop(), 0);
+
+  const fewer = run(t, "--port", String(await freePort()), "--data", data, "--shards", "3");
+  assert.equal(await fewer.ended, 2);
+  assert.match(fewer.output, /the store has 4 shards already/);
+  const third = run(t, "--port", String(await freePort()), "--data", data);
+  const kept = await third.rows();
+  assert.equal(kept.size, 5);
+  const all = await etcdctl(kept.get("proxy")!.where, "get", "--prefix", "/");
+  assert.equal(
+    all.stdout,
+    keys
+      .toSorted()
+      .map((key) => `${key}\nvalue of ${key}\n`)
+      .join(""),
+  );
+  assert.equal(await third.stop(), 0);
+  assert.doesNotMatch(third.output, /grows/);
+});
