@@ -17,7 +17,7 @@ const INTRODUCTION = `# Configuration
 [shards](#shards) is required. [shards.yaml](../shards.yaml) is an example.
 
 - \`braid check\` validates the file and compares it with the clusters. It names each problem with its line.
-- All proxies of one store need the same \`shards\` (in the same order), \`timeline\` and \`routing\`. A proxy refuses to
+- All proxies of one store need the same \`shards\`, \`timeline\` and \`routing\`, or those of before a plan. A proxy refuses to
   start if its file contradicts the store.
 - After SIGHUP, a running proxy reads the file again. It applies the settings that are *live*, and logs the names of
   other changed settings, which need a restart. An invalid file changes nothing.

@@ -66,7 +66,8 @@ export const shardsSchema = z
   .max(MAX_SHARDS)
   .meta({
     description:
-      "The etcd clusters that hold the keys. All proxies of a store need the same shards, in the same order.",
+      "The etcd clusters that hold the keys. All proxies of a store need the same shards, before the first plan in the same order. " +
+      "`braid apply` changes them.",
     excerpts: [
       {
         shards: [
