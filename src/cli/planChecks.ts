@@ -44,7 +44,7 @@ export async function checkNewShards(
   const quota = await smallestQuota(survey);
   const found = await Promise.all(
     newShards.map(async (cluster) => {
-      const checks = new NewShardChecks(cluster, config);
+      const checks = new NewShardChecks(cluster, config, hasBeenShard(survey, cluster));
       await checks.run(model && users && { name: model.name, users }, quota);
       return checks;
     }),
@@ -55,6 +55,12 @@ export async function checkNewShards(
   };
 }
 
+/** Whether the cluster was a shard of the store before. */
+function hasBeenShard({ timeline }: Survey, { reading }: SurveyedCluster): boolean {
+  if (timeline instanceof StatusError || reading === undefined) return false;
+  return timeline.fold.placement.snapshot().shards.some(({ clusterId }) => clusterId === reading.clusterId);
+}
+
 class NewShardChecks {
   readonly problems: Contradiction[] = [];
   readonly warnings: string[] = [];
@@ -62,6 +68,7 @@ class NewShardChecks {
   constructor(
     private readonly cluster: SurveyedCluster,
     private readonly config: Config,
+    private readonly isKnown: boolean,
   ) {}
 
   async run(
@@ -99,7 +106,10 @@ class NewShardChecks {
     }
   }
 
-  /** A new shard may have marks of its store, and nothing else. */
+  /**
+   * A new shard may have marks of its store, and nothing else. One that was a shard before may also have keys of the proxies, such
+   * as an old timeline, and parts of leases: the mover ends them.
+   */
   private async checkEmpty(client: Shard): Promise<void> {
     const keys = await countKeys(client, 0);
     if (keys > 0) {
@@ -110,6 +120,7 @@ class NewShardChecks {
         `it is not empty: it holds ${plural(keys, "key")}${example ?? ""}; begin with an empty cluster`,
       );
     }
+    if (this.isKnown) return;
     const reserved = await rangeOf(client, { key: NO_KEY, rangeEnd: FIRST_KEY, keysOnly: true });
     const others = reserved.filter(({ key }) => !isMark(key));
     if (others.length > 0) this.add("it is not empty: it holds keys of proxies; begin with an empty cluster");

@@ -14,8 +14,6 @@ import { fill, post, serving } from "./planSupport.js";
 
 /* Plans that a running proxy carries out. */
 
-/** Remove this as soon as proxies carry out plans. */
-
 const keys = Array.from({ length: 300 }, (_, i) => `/g${i % 60}/k${i}`).sort();
 
 async function withStore(
