@@ -13,8 +13,8 @@ export class LogEnds {
   /** The read that is not sent yet, so that calls can join it. */
   private next: EndRead | undefined;
   private inFlight = 0;
-  /** True while a read of the host waits for the end of the turn, and will carry `next`. */
-  private isCarrierDue = false;
+  /** The host shard while a read of it waits for the end of the turn, and will carry `next`. */
+  private carrier: number | undefined;
 
   constructor(
     /** Reads the log's end and resolves when the log is folded up to it. */
@@ -32,21 +32,26 @@ export class LogEnds {
     return this.next;
   }
 
-  /** Announces a read of the host that leaves at the end of this turn. It calls `take`, and its answer includes the log's end. */
-  expectCarrier(): void {
-    this.isCarrierDue = true;
+  /** Announces a read of the host, this shard, that leaves at the end of this turn. It calls `take`, and its answer includes the log's end. */
+  expectCarrier(shard: number): void {
+    this.carrier = shard;
+  }
+
+  /** True while a read of this shard is announced. */
+  isCarrier(shard: number): boolean {
+    return this.carrier === shard;
   }
 
   /** Takes the read that is not sent yet. The caller settles it. */
   take(): EndRead | undefined {
     const end = this.next;
     this.next = undefined;
-    this.isCarrierDue = false;
+    this.carrier = undefined;
     return end;
   }
 
   private readonly send = (): void => {
-    if (this.isCarrierDue) return;
+    if (this.carrier !== undefined) return;
     const end = this.take();
     if (end !== undefined) this.transmit(end);
   };

@@ -98,12 +98,16 @@ export function decodeMarks(kvs: readonly KeyValue[]): Marks {
   for (const { key, value, createRevision, modRevision } of kvs) {
     revisions.add(createRevision).add(modRevision);
     const { store, isClaim } = parseMarkKey(key);
-    const text = Buffer.from(value).toString();
-    const { name, index, host } = parse(isClaim ? text : text.slice(FIRST_GENERATION.length));
-    if (isClaim) claims.push({ store, host });
-    else marks.push({ store, name, index, host });
+    if (isClaim) claims.push({ store, host: parse(Buffer.from(value).toString()).host });
+    else marks.push(decodeMark(store, value));
   }
   return { marks, claims, revisions: [...revisions].sort((a, b) => a - b) };
+}
+
+/** Decodes the mark of `store`. Throws FAILED_PRECONDITION for an unknown format. */
+export function decodeMark(store: string, value: Uint8Array): Mark {
+  const { name, index, host } = parse(Buffer.from(value).toString().slice(FIRST_GENERATION.length));
+  return { store, name, index, host };
 }
 
 function parse(text: string): MarkJson {

@@ -67,6 +67,8 @@ export class SharedTimeline implements Timeline {
   private closed = false;
   private readonly listeners = new Set<() => void>();
   private readonly ends: LogEnds;
+  /** What `hostEnd` returns for one host. */
+  private endOfHost: { readonly hosts: number; readonly end: LogEnd } | undefined;
   /** True when headers of reads may be older than what other proxies have acknowledged. */
   relaxedReads = false;
   constructor(
@@ -274,22 +276,30 @@ export class SharedTimeline implements Timeline {
   }
 
   beginRead(shard: number): LogEnd {
-    return this.relaxedReads || shard === this.hostShard ? FOLDED : this.readEnd();
+    if (this.relaxedReads) return FOLDED;
+    return shard === this.hostShard ? this.hostEnd() : this.readEnd();
   }
 
   announceRead(shard: number): void {
-    if (shard === this.hostShard) this.ends.expectCarrier();
+    if (shard === this.hostShard) this.ends.expectCarrier(shard);
   }
 
   carryEnd(shard: number): EndCarrier | undefined {
-    const end = shard === this.hostShard ? this.ends.take() : undefined;
+    const isHost = shard === this.hostShard;
+    const end = isHost || this.ends.isCarrier(shard) ? this.ends.take() : undefined;
     if (end === undefined) return undefined;
+    // The log has moved since the read was announced.
+    if (!isHost) {
+      this.ends.transmit(end);
+      return undefined;
+    }
+    const { hosts } = this.log;
     return (shardRevision) => {
       if (shardRevision === undefined) this.ends.transmit(end);
       // A seal of the host's revision that fails must not fail calls that only need the log's end.
       else {
         this.whenSealed(shard, shardRevision, false, (error) => {
-          if (error === undefined) end.settle(undefined);
+          if (error === undefined && this.log.hosts === hosts) end.settle(undefined);
           else this.ends.transmit(end);
         });
       }
@@ -297,7 +307,25 @@ export class SharedTimeline implements Timeline {
   }
 
   beginScan(shards: readonly number[]): LogEnd {
-    return this.relaxedReads || shards.includes(this.hostShard) ? FOLDED : this.readEnd();
+    if (this.relaxedReads) return FOLDED;
+    return shards.includes(this.hostShard) ? this.hostEnd() : this.readEnd();
+  }
+
+  /**
+   * The log's end for a call whose answer from the host includes it. If the log has moved when the answer is sealed, the host was
+   * perhaps an old one already, so the end is read.
+   */
+  private hostEnd(): LogEnd {
+    const { hosts } = this.log;
+    if (this.endOfHost?.hosts === hosts) return this.endOfHost.end;
+    const end: LogEnd = {
+      whenFolded: (done) => {
+        if (this.log.hosts === hosts) done(undefined);
+        else this.readEnd().whenFolded(done);
+      },
+    };
+    this.endOfHost = { hosts, end };
+    return end;
   }
 
   whenRead(shard: number, shardRevision: number, end: LogEnd, done: Sealed): void {

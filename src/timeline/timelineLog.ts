@@ -11,6 +11,7 @@ import { beginLog, type GenesisOptions } from "./genesis.js";
 import type { Committed, HostChange, HostWatchEvents, Loaded, LogHost, NextHost } from "./host.js";
 import { BASE_KEY, entryKey, isEntryKey, isPartKey, partKey, TAIL_KEY } from "./keys.js";
 import { isRaisedMark } from "./mark.js";
+import { requireMark } from "./nextHost.js";
 import { findBase, recover } from "./recover.js";
 import { TimelineStats } from "./stats.js";
 import { StoreFold } from "./storeFold.js";
@@ -74,9 +75,11 @@ export class TimelineLog {
   hostShard: number;
   private host: LogHost;
   /** Number of hosts that the log has had, the present one included. Host revisions of two hosts have no order. */
-  private hosts = 1;
+  hosts = 1;
   /** True while the base on a new host is not known here. */
   private isMoving = false;
+  /** Why the log cannot go on at its next host. */
+  private failure: StatusError | undefined;
   private baseRevision = 0;
   private entries = 0;
   private entriesBeforeBase: number;
@@ -126,11 +129,15 @@ export class TimelineLog {
     return this.fold.raftTerm;
   }
 
-  /** Loads the log, or begins one, and follows it. Rejects when the host cannot be reached, and with what `accept` throws. */
+  /**
+   * Loads the log, or begins one, and follows it. Rejects when the host cannot be reached, and with what `accept` throws. Then it
+   * may be called again.
+   */
   async open(): Promise<void> {
-    while (!(await this.load())) await beginLog(this.options);
-    this.opened = true;
+    // Before the base on the next host is known, this host must not begin a log.
+    if (!this.isMoving) while (!(await this.load())) await beginLog(this.options);
     await this.goOn();
+    this.opened = true;
   }
 
   close(): void {
@@ -169,6 +176,11 @@ export class TimelineLog {
     const raftTerm = this.observedTerm > this.fold.raftTerm ? this.observedTerm : 0;
     const entry = { ...proposal, raftTerm };
     this.host.append(guard, key, encodeEntry(entry), (error, result) => {
+      // When the log moved, everything that was appended to the old host was folded. All else never takes effect.
+      if (this.hosts !== hosts) {
+        done(undefined, error === undefined && result.committed);
+        return;
+      }
       if (error !== undefined) {
         done(error, false);
         return;
@@ -177,11 +189,6 @@ export class TimelineLog {
       if (!result.committed) {
         this.stats.appendsRefused++;
         void notLanded(() => this.baseRevision !== guard || this.hosts !== hosts);
-        return;
-      }
-      // Everything of the host before was folded when the log moved.
-      if (this.hosts !== hosts) {
-        done(undefined, true);
         return;
       }
       if (this.follows(result)) this.foldOwn(key, entry, result.revision);
@@ -243,13 +250,16 @@ export class TimelineLog {
     return this.host.isConnected;
   }
 
-  /** Reads the log's end, a host revision, linearizably. */
+  /** Reads the log's end, a host revision, linearizably. If the log moves meanwhile, the end can be on the next host. */
   async readEnd(): Promise<number> {
+    const { hosts } = this;
     try {
       const end = await this.host.tail();
       this.events.endRead(undefined);
       return end;
     } catch (reason) {
+      // The old host may be switched off.
+      if (this.hosts !== hosts) return 0;
       const error = StatusError.from(reason);
       this.events.endRead(error);
       throw error;
@@ -275,6 +285,7 @@ export class TimelineLog {
     await this.requirePlacement();
     const { hosts } = this;
     while (this.hosts === hosts) {
+      if (this.failure !== undefined) throw this.failure;
       if (await this.writeBase({ next, format: 3 })) await this.waiters.until(() => this.hosts !== hosts);
       else await this.sync();
     }
@@ -312,7 +323,8 @@ export class TimelineLog {
     if (stored === undefined) return false;
     const recovered = recover(stored, keys, this.hostShard);
     // The map of a store changes only by plans, which a proxy that is running follows.
-    if (!this.opened) this.options.accept(recovered.fold.store.placement, recovered.base.format);
+    if (!this.opened && recovered.base.next === undefined)
+      this.options.accept(recovered.fold.store.placement, recovered.base.format);
     // The first base on a new host covers nothing that was not folded here.
     const isSkipped = this.isMoving
       ? recovered.base.epoch > this.base.epoch + 1
@@ -384,54 +396,69 @@ export class TimelineLog {
     }
     this.reloading = false;
     if (this.closed) return;
-    this.events.reloaded();
-    this.advanced();
-    await this.goOn();
+    if (this.base.next === undefined) {
+      this.events.reloaded();
+      this.advanced();
+    }
+    this.goOnOrFail();
   }
 
   // --- moving to another host ----------------------------------------------------------------------------
 
-  /** Follows the log, on the next host if the base says so. */
+  /** Follows the log, on the next host if the base says so. Until it is open, rejects with UNAVAILABLE. */
   private async goOn(): Promise<void> {
-    while (this.base.next !== undefined && !this.closed) await this.leaveFor(this.base.next);
+    while (this.base.next !== undefined && !this.closed) {
+      if (!this.isMoving) this.leaveFor(this.base.next);
+      await this.arrive(this.base.next);
+    }
     this.follow();
   }
 
-  /**
-   * Continues on the next host. The first proxy that arrives writes the base there. Resolves when that base is folded, or when
-   * the log has failed.
-   */
-  private async leaveFor(next: NextHost): Promise<void> {
+  private goOnOrFail(): void {
+    this.goOn().catch((reason) => {
+      this.failure = StatusError.from(reason);
+      this.events.failed(this.failure);
+      this.waiters.rejectAll(this.failure);
+    });
+  }
+
+  /** Turns to the next host. Until the base there is known, nothing can be appended. */
+  private leaveFor(next: NextHost): void {
     this.stopWatch?.();
     this.stopWatch = undefined;
+    this.host = this.options.hostOf(next);
+    this.hostShard = next.shard;
     this.fold = this.fold.rehosted(next.shard, this.baseRevision);
     this.hosts++;
     this.isMoving = true;
     this.seen = 0;
     this.baseRevision = 0;
-    this.hostShard = next.shard;
-    this.host = this.options.hostOf(next);
     this.advanced();
+  }
+
+  /** Resolves when the base on the next host is folded. The first proxy that arrives writes it. */
+  private async arrive(next: NextHost): Promise<void> {
     while (!this.closed && this.isMoving) {
       try {
-        await this.arrive();
+        await this.loadNext(next);
       } catch (reason) {
         const error = StatusError.from(reason);
-        if (PERMANENT.has(error.code)) {
-          this.events.failed(error);
-          return;
-        }
+        if (this.closed) return;
+        if (!this.opened || PERMANENT.has(error.code)) throw error;
+        // Writes are refused with this error.
+        this.events.endRead(error);
         await new Promise<void>((resolve) => void this.options.runtime.timer(RELOAD_DELAY_MS, resolve));
       }
     }
-    if (this.closed) return;
-    if (this.opened) this.events.reloaded();
+    if (this.closed || !this.opened) return;
+    this.events.reloaded();
     this.advanced();
   }
 
   /** Loads the log from its new host, or writes the first base there. */
-  private async arrive(): Promise<void> {
+  private async loadNext(next: NextHost): Promise<void> {
     const loaded = await this.host.load();
+    requireMark(loaded, next, this.base.store);
     const stored = findBase(loaded.keys);
     // A host that the log has had before still has an older base.
     if (stored !== undefined && (decodeBaseHead(stored.value).hosts ?? 1) >= this.hosts) {
@@ -462,9 +489,13 @@ export class TimelineLog {
       this.events.failed(StatusError.from(reason));
       return;
     }
+    if (outcome === "leave") {
+      // Calls that wait for the log's end must not take the last base for it, so nothing advances before the host changes.
+      this.goOnOrFail();
+      return;
+    }
     this.advanced();
     if (outcome === "reload") void this.reload();
-    else if (outcome === "leave") void this.goOn();
     else this.truncateWhenLong();
   }
 
@@ -526,7 +557,8 @@ export class TimelineLog {
    * when another proxy was faster, or when this proxy is writing a base already.
    */
   async writeBase(change: BaseChange = {}): Promise<boolean> {
-    if (this.writingBase || this.isMoving) return false;
+    // The last base on a host stays as it is.
+    if (this.writingBase || this.base.next !== undefined) return false;
     this.writingBase = true;
     try {
       return await this.replaceBase(change);

@@ -1,0 +1,184 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Code, StatusError } from "../../src/status/error.js";
+import type { HostChange, HostWatchEvents, LogHost, NextHost } from "../../src/timeline/host.js";
+import { markKey } from "../../src/timeline/keys.js";
+import { encodeMark, HOST_NAME } from "../../src/timeline/mark.js";
+import { SharedTimeline } from "../../src/timeline/timeline.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
+import { mapText, newMaps } from "../support/maps.js";
+import { SimEtcd } from "./sim/etcd.js";
+import { until } from "../support/until.js";
+import { appendByCommit } from "./sim/network.js";
+
+const PREFIX = "\0braid/";
+const STORE = "00000000000000ab";
+const NEXT: NextHost = { shard: -1, name: HOST_NAME, endpoints: [], clusterId: "9" };
+
+/** One proxy's connection to an etcd in memory. Delays watch events, and fails calls, when the test says so. */
+class Connection {
+  /** Undefined while events are delivered at once. */
+  held: (() => void)[] | undefined;
+  /** Set: answers of appends and reads of the tail wait for it. */
+  answers: Promise<void> = Promise.resolve();
+
+  constructor(readonly etcd: SimEtcd) {}
+
+  readonly host: LogHost = this.make();
+
+  private make(): LogHost {
+    const base = () => this.etcd.get(`${PREFIX}base`)?.modRevision ?? 0;
+    const tail = () => this.etcd.get(`${PREFIX}tail`)?.modRevision ?? 0;
+    const host: LogHost = {
+      label: "it",
+      isConnected: true,
+      load: async () => ({ revision: this.etcd.revision, raftTerm: 1, keys: this.etcd.list(PREFIX) }),
+      tail: async () => {
+        const end = tail();
+        await this.answers;
+        return end;
+      },
+      commit: async (guard, puts) => {
+        const previous = tail();
+        const committed = base() === guard;
+        if (committed) this.etcd.put(puts);
+        const { revision } = this.etcd;
+        await this.answers;
+        return { committed, revision, previous, raftTerm: 1 };
+      },
+      append: (guard, key, entry, done) => appendByCommit(host, guard, key, entry, done),
+      watch: (revision, events) => this.watch(revision, events),
+    };
+    return host;
+  }
+
+  private watch(from: number, events: HostWatchEvents): () => void {
+    const deliver = (change: HostChange) => {
+      if (!change.puts.some(({ key }) => key.startsWith(PREFIX))) return;
+      const send = () => setImmediate(() => events.changes([change]));
+      if (this.held === undefined) send();
+      else this.held.push(send);
+    };
+    for (const change of this.etcd.changesFrom(from)) deliver(change);
+    return this.etcd.listen(deliver);
+  }
+
+  release(): void {
+    const held = this.held ?? [];
+    this.held = undefined;
+    for (const send of held) send();
+  }
+}
+
+const marked = (index: number): SimEtcd => {
+  const etcd = new SimEtcd();
+  const host = { name: "a", clusterId: "1" };
+  const { key, value } = encodeMark({ store: STORE, name: index < 0 ? HOST_NAME : "a", index, host });
+  etcd.put([{ key: key.toString("latin1"), value }]);
+  return etcd;
+};
+
+async function open(first: Connection, next: Connection): Promise<SharedTimeline> {
+  const timeline = new SharedTimeline(2, {
+    host: first.host,
+    hostShard: 0,
+    hostOf: () => next.host,
+    proxy: Math.random().toString(36).slice(2),
+    map: mapText(2),
+    maps: newMaps(),
+    runtime: systemRuntime,
+    genesis: async () => ({ revisions: [2, 5], omitted: [[2]], clusterIds: ["1", "2"], store: STORE }),
+    accept() {},
+  });
+  await timeline.open();
+  return timeline;
+}
+
+test("a read of the old host does not hide what was acknowledged on the next one", async () => {
+  const [old, next] = [marked(0), marked(-1)];
+  const fast = await open(new Connection(old), new Connection(next));
+  const connection = new Connection(old);
+  const slow = await open(connection, new Connection(next));
+  try {
+    connection.held = [];
+    await fast.log.moveTo(NEXT);
+    await fast.seal(1, 6, true);
+    const acknowledged = fast.head;
+    assert.ok(acknowledged > slow.head);
+    // The newest revision of the old host is that of the last base.
+    const end = slow.beginRead(0);
+    const carried = slow.beginRead(1);
+    slow.announceRead(0);
+    const carry = slow.carryEnd(0);
+    const label = new Promise<number>((resolve, reject) =>
+      slow.whenRead(0, old.revision, end, (error) =>
+        error === undefined ? resolve(slow.head) : reject(error),
+      ),
+    );
+    const other = new Promise<number>((resolve) => carried.whenFolded(() => resolve(slow.head)));
+    carry?.(old.revision);
+    connection.release();
+    assert.equal(await label, acknowledged);
+    assert.equal(await other, acknowledged);
+  } finally {
+    fast.close();
+    slow.close();
+  }
+});
+
+test("calls that a read of the old host should serve are served when it leaves after the move", {
+  timeout: 20_000,
+}, async () => {
+  const timeline = await open(new Connection(marked(0)), new Connection(marked(-1)));
+  try {
+    timeline.announceRead(0);
+    const end = timeline.beginRead(1);
+    await timeline.log.moveTo(NEXT);
+    assert.equal(timeline.carryEnd(0), undefined);
+    assert.equal(await new Promise((resolve) => end.whenFolded(resolve)), undefined);
+    await timeline.sync();
+  } finally {
+    timeline.close();
+  }
+});
+
+test("calls to a host that stops answering after the move are repeated on the next host", async () => {
+  const [old, next] = [marked(0), marked(-1)];
+  const mover = await open(new Connection(old), new Connection(next));
+  const connection = new Connection(old);
+  const other = await open(connection, new Connection(next));
+  try {
+    let fail: (error: Error) => void = () => {};
+    connection.answers = new Promise<void>((_, reject) => {
+      fail = reject;
+    });
+    connection.answers.catch(() => {});
+    const synced = other.sync();
+    const sealed = other.seal(1, 6, true);
+    const compacted = other.compact(3);
+    await new Promise(setImmediate);
+    await mover.log.moveTo(NEXT);
+    await until(() => other.hostShard === -1);
+    fail(new StatusError(Code.UNAVAILABLE, "the old host is off"));
+    await Promise.all([synced, sealed]);
+    assert.equal(await compacted, true);
+    assert.ok(!other.isHostAway);
+  } finally {
+    mover.close();
+    other.close();
+  }
+});
+
+test("the log does not begin again on a cluster without the store's mark", async () => {
+  const old = marked(0);
+  const mover = await open(new Connection(old), new Connection(marked(-1)));
+  await mover.log.moveTo(NEXT);
+  mover.close();
+  const stranger = marked(1);
+  for (const wrong of [new SimEtcd(), stranger]) {
+    const { revision } = wrong;
+    await assert.rejects(open(new Connection(old), new Connection(wrong)), /does not carry the mark/);
+    assert.equal(wrong.revision, revision, "nothing was written");
+  }
+  assert.ok(stranger.get(markKey(STORE).toString("latin1")) !== undefined);
+});
