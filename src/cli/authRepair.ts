@@ -1,4 +1,4 @@
-import { readCluster } from "../app/store/marks.js";
+import { readCluster, refuseFormerHost } from "../app/store/marks.js";
 import { connectShards } from "../app/store/store.js";
 import { loadConfig } from "../config/load.js";
 import type { Config } from "../config/types.js";
@@ -8,6 +8,7 @@ import { repairSteps } from "../services/auth/repair.js";
 import { readUsers, type Users } from "../services/auth/users.js";
 import type { ShardClient } from "../shard/client.js";
 import { withDetail } from "../status/error.js";
+import { decodeBaseHead } from "../timeline/base.js";
 import { markKey } from "../timeline/keys.js";
 import { AuthUserAddRequest } from "../wire/messages.js";
 import { Auth } from "../wire/paths.js";
@@ -25,8 +26,12 @@ export async function repair(options: RepairOptions): Promise<number> {
   const source = sourceIndex(config, options);
   const { shards, host, close } = await connectShards(config, createLog("silent"));
   try {
-    const all = () => repairAll(shards, source, options.fix);
-    return await (options.fix ? withAdminLock(host, all) : all());
+    const all = async () => {
+      const { base } = await readCluster(host);
+      refuseFormerHost(base && decodeBaseHead(base));
+      return repairAll(shards, source, true);
+    };
+    return await (options.fix ? withAdminLock(host, all) : repairAll(shards, source, false));
   } catch (reason) {
     throw reason instanceof CommandError ? reason : new CommandError(Exit.failure, withDetail(reason));
   } finally {

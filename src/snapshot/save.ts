@@ -100,7 +100,7 @@ async function versionOf(cluster: Shard): Promise<string> {
 }
 
 /** Takes the newest cut. It includes everything from before the call. */
-async function takeCut({ clusters, timeline }: SaveInput): Promise<Cut> {
+async function takeCut({ clusters, timeline, hostShard }: SaveInput): Promise<Cut> {
   // Seals what no proxy has sealed, such as the end of a lease. Afterwards, the members that respond have caught up.
   await Promise.all(
     clusters.map(async (cluster) => {
@@ -115,6 +115,8 @@ async function takeCut({ clusters, timeline }: SaveInput): Promise<Cut> {
   await timeline.sync();
   // No await here: all values are of one moment.
   const { base, fold } = timeline.log;
+  if (timeline.hostShard !== hostShard || base.next !== undefined)
+    throw new SnapshotError("the timeline has moved to another cluster meanwhile: try again");
   refuseMoving(fold.store.placement, clusters);
   return {
     revision: fold.head,

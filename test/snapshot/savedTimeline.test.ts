@@ -207,6 +207,7 @@ test("a store whose keys are moving is not saved, nor one with a shard that is n
   const save = (base: Base, state: StoreState) => {
     const timeline = {
       log: { base, fold: StoreFold.of(HOST, state) },
+      hostShard: HOST,
       sync: async () => {},
     } as unknown as SharedTimeline;
     return saveSnapshot({ clusters: [], hostShard: HOST, timeline, folder, braid: "0", progress: () => {} });

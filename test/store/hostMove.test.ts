@@ -9,6 +9,8 @@ import { openSurvey } from "../../src/app/store/survey.js";
 import { loadConfig } from "../../src/config/load.js";
 import { createLog } from "../../src/ops/log.js";
 import type { ShardClient } from "../../src/shard/client.js";
+import { Code, type StatusError } from "../../src/status/error.js";
+import { decodeBaseHead } from "../../src/timeline/base.js";
 import {
   PutRequest,
   PutResponse,
@@ -19,6 +21,7 @@ import {
 } from "../../src/wire/messages.js";
 import { KV, Watch } from "../../src/wire/paths.js";
 import { shardOf } from "../shard/support.js";
+import { startRestored, toolOption } from "../snapshot/support.js";
 import { braid, temporaryFolder } from "../support/braid.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
 import { type ProxyProcess, startStore, storeConfig, type TestStore } from "../support/store.js";
@@ -215,6 +218,118 @@ test("a move that ends before all marks are written leaves a store that works, a
   assert.deepEqual(await marksOf(), ["shard1"]);
   assert.equal(await move(1, 0), true);
   assert.deepEqual(await marksOf(), ["shard0"]);
+});
+
+test("a proxy that was stopped over the whole move is not behind, and its file still leads to the timeline", async () => {
+  const [one, two] = store.proxies as [ProxyProcess, ProxyProcess];
+  const writer = shardOf([one.endpoint]);
+  const reader = shardOf([two.endpoint]);
+  try {
+    for (const [from, to] of [
+      [0, "dedicated"],
+      ["dedicated", 0],
+    ] as const) {
+      await two.kill("SIGSTOP");
+      const key = Buffer.from(`/stopped-${to}/k`);
+      // Sent while it is stopped; carried out when it is not.
+      const late = PutRequest.encode({ key: Buffer.from(`/late-${to}/k`), value: key });
+      const put = reader.call(KV.Put, late, { idempotent: false });
+      assert.equal(await move(from, to), true);
+      const bytes = await writer.call(KV.Put, PutRequest.encode({ key, value: key }), { idempotent: false });
+      const written = PutResponse.decode(bytes).header!.revision;
+      await two.kill("SIGCONT");
+      const request = RangeRequest.encode({ key });
+      const answer = RangeResponse.decode(await reader.call(KV.Range, request, { idempotent: true }));
+      assert.equal(answer.kvs[0]?.modRevision, written);
+      assert.ok(answer.header!.revision >= written);
+      const { revision } = PutResponse.decode(await put).header!;
+      assert.ok(revision > written, `${revision} is after ${written}`);
+      assert.equal(await read(one, `/late-${to}/k`), `/stopped-${to}/k`);
+    }
+  } finally {
+    writer.close();
+    reader.close();
+  }
+});
+
+test("a new host that stops right after the move holds writes up, and they go on when it does", async () => {
+  const client = shardOf([store.endpoint]);
+  const request = PutRequest.encode({ key: Buffer.from("/held/k"), value: Buffer.from("v") });
+  const put = async () => PutResponse.decode(await client.call(KV.Put, request, { idempotent: false }));
+  try {
+    const survey = await openSurvey(
+      loadConfig(fileWith("dedicated")),
+      loadConfig(fileWith(0)),
+      createLog("silent"),
+    );
+    const plans = await PlanStore.open(survey);
+    const before = (await put()).header!.revision;
+    // The host stops between the last base of the old host and the first of its own.
+    const target = survey.clusters.at(-1)!;
+    const { moveTo } = plans;
+    plans.moveTo = async (...args) => {
+      await dedicated.kill("SIGSTOP");
+      return moveTo.apply(plans, args);
+    };
+    const moved = moveHost(plans, survey, target);
+    moved.catch(() => {});
+    const old = shardOf([store.shards[0]!.endpoint]);
+    await until(async () => decodeBaseHead((await readCluster(old)).base!).next !== undefined);
+    old.close();
+    await assert.rejects(put(), (error: StatusError) => error.code === Code.UNAVAILABLE);
+    await dedicated.kill("SIGCONT");
+    await moved;
+    assert.ok((await put()).header!.revision > before);
+    assert.equal(await read(store.proxies[1]!, "/held/k"), "v");
+    plans.close();
+    survey.close();
+    assert.equal(await move("dedicated", 0), true);
+  } finally {
+    await dedicated.kill("SIGCONT");
+    client.close();
+  }
+});
+
+test("of two commands that move the timeline to different places at once, the later one gives up", async () => {
+  const survey = await openSurvey(
+    loadConfig(fileWith("dedicated")),
+    loadConfig(fileWith(0)),
+    createLog("silent"),
+  );
+  const plans = await PlanStore.open(survey);
+  assert.equal(await move(0, 1), true);
+  await assert.rejects(moveHost(plans, survey, survey.clusters.at(-1)!), /meanwhile: run this again/);
+  plans.close();
+  survey.close();
+  assert.equal(await move(1, 1), false);
+  assert.equal(await move(1, 0), true);
+});
+
+test("a store whose timeline has moved is saved with either file, and restored", async () => {
+  assert.equal(await move(0, "dedicated"), true);
+  for (const file of [fileWith(0), fileWith("dedicated")]) {
+    const folder = join(temporaryFolder(), `saved-${files++}`);
+    const saved = await braid("snapshot", "save", folder, "--config", file);
+    assert.equal(saved.code, 0, saved.stdout + saved.stderr);
+    const out = `${folder}-restored`;
+    const restored = await braid("snapshot", "restore", folder, "--data", out, ...toolOption());
+    assert.equal(restored.code, 0, restored.stdout + restored.stderr);
+    const backends = await startRestored(out, ["shard0", "shard1", "_timeline"]);
+    const [timeline] = backends.splice(2);
+    const again = await startStore({ backends, config: { timeline: { endpoints: [timeline!.endpoint] } } });
+    try {
+      assert.equal(await read(again.proxies[0]!, "/start/k"), "v");
+      const client = shardOf([again.endpoint]);
+      const request = PutRequest.encode({ key: Buffer.from("/start/k"), value: Buffer.from("new") });
+      await client.call(KV.Put, request, { idempotent: false });
+      client.close();
+      assert.equal(await read(again.proxies[0]!, "/start/k"), "new");
+    } finally {
+      await again.remove();
+      await Promise.all([...backends, timeline!].map((etcd) => etcd.remove()));
+    }
+  }
+  assert.equal(await move("dedicated", 0), true);
 });
 
 test("a cluster with keys does not become the host, and neither does a shard that is not in the store", async () => {

@@ -7,8 +7,8 @@ import { encodeMark, HOST_NAME } from "../../src/timeline/mark.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
 import { mapText, newMaps } from "../support/maps.js";
-import { SimEtcd } from "./sim/etcd.js";
 import { until } from "../support/until.js";
+import { SimEtcd } from "./sim/etcd.js";
 import { appendByCommit } from "./sim/network.js";
 
 const PREFIX = "\0braid/";

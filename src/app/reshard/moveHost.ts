@@ -28,11 +28,9 @@ export function moveHost(store: PlanStore, survey: Survey, target: SurveyedClust
   return withAdminLock(store.host, () => move(store, survey, target));
 }
 
-async function move(
-  { timeline, host }: PlanStore,
-  survey: Survey,
-  { client, endpoints, index: place }: SurveyedCluster,
-): Promise<void> {
+async function move(store: PlanStore, survey: Survey, target: SurveyedCluster): Promise<void> {
+  const { timeline, host } = store;
+  const { client, endpoints, index: place } = target;
   await timeline.sync();
   const { plan } = timeline.placement;
   // The records of the plan are on the host.
@@ -49,7 +47,7 @@ async function move(
       if (!(await writeMark(client, reading, id, next, false, shard))) throw isOther(client);
     }
     await copyTokenKey(host, client);
-    await timeline.log.moveTo(next);
+    await store.moveTo(target, next);
   }
   for (const { index, cluster } of survey.shards) {
     if (cluster !== undefined) await changeHost(cluster.client, id, next, index === shard);
@@ -78,14 +76,15 @@ async function requireEmpty(cluster: Shard): Promise<void> {
   throw new StatusError(Code.FAILED_PRECONDITION, `${describeShard(cluster)}: ${text}`);
 }
 
-/** With the same key, the tokens of clients stay valid. */
+/** With the same key, the tokens of clients stay valid. The target may have an older key, from when it was the host before. */
 async function copyTokenKey(from: Shard, to: Shard): Promise<void> {
   const read = RangeRequest.encode({ key: TOKEN_KEY });
   const [kv] = RangeResponse.decode(await from.call(KV.Range, read, { idempotent: true })).kvs;
   if (kv === undefined) return;
+  const same = { target: CompareTarget.VALUE, result: CompareResult.EQUAL, key: TOKEN_KEY, value: kv.value };
   const request = TxnRequest.encode({
-    compare: [{ target: CompareTarget.VERSION, result: CompareResult.EQUAL, key: TOKEN_KEY, version: 0 }],
-    success: [{ kind: "put", request: { key: TOKEN_KEY, value: kv.value } }],
+    compare: [same],
+    failure: [{ kind: "put", request: { key: TOKEN_KEY, value: kv.value } }],
   });
   await to.call(KV.Txn, request, { idempotent: false });
 }

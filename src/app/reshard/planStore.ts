@@ -17,12 +17,13 @@ import { Hasher } from "../../routing/hash.js";
 import type { Shard } from "../../shard/shard.js";
 import { Code, StatusError } from "../../status/error.js";
 import { EtcdHost } from "../../timeline/etcdHost.js";
+import type { NextHost } from "../../timeline/host.js";
 import { SharedTimeline } from "../../timeline/timeline.js";
 import { systemRuntime } from "../../turn/runtime.js";
 import { CompareResult, CompareTarget, TxnRequest, TxnResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { storeIsMissing } from "../store/connect.js";
-import type { Survey } from "../store/survey.js";
+import type { Survey, SurveyedCluster } from "../store/survey.js";
 
 /** What the timeline host records about plans beside the log. */
 export interface PlanRecords {
@@ -44,21 +45,25 @@ export class PlanStore {
   private constructor(
     readonly timeline: SharedTimeline,
     readonly host: Shard,
+    private readonly targets: Set<SurveyedCluster>,
   ) {}
 
-  /** Opens the timeline of a store whose timeline could be read. Rejects as `SharedTimeline.open` does. */
-  static async open({ timeline: read, hostCluster, clusters, shards }: Survey): Promise<PlanStore> {
+  /**
+   * Opens the timeline of a store whose timeline could be read. Rejects as `SharedTimeline.open` does. When somebody else moves the
+   * log, the timeline fails with ABORTED, because locks and records on the old host do not count any more.
+   */
+  static async open({ timeline: read, hostCluster }: Survey): Promise<PlanStore> {
     if (read instanceof StatusError) throw read;
     if (hostCluster === undefined) throw new RangeError("the timeline was read without its host");
     const { client } = hostCluster;
-    const known = [...clusters, ...shards.flatMap(({ cluster }) => cluster ?? [])];
+    const targets = new Set<SurveyedCluster>();
     const timeline = new SharedTimeline(read.fold.placement.snapshot().shards.length, {
       host: new EtcdHost(client),
       hostShard: read.hostShard,
       hostOf: ({ name, clusterId }) => {
-        const next = known.find(({ reading }) => reading?.clusterId === clusterId);
+        const next = [...targets].find(({ reading }) => reading?.clusterId === clusterId);
         if (next !== undefined) return new EtcdHost(next.client);
-        const text = `the timeline has moved to another cluster (${name}, id ${clusterId}): run this again`;
+        const text = `the timeline has moved to another cluster (${name}, id ${clusterId}) meanwhile: run this again`;
         throw new StatusError(Code.ABORTED, text);
       },
       proxy: randomBytes(8).toString("hex"),
@@ -72,7 +77,13 @@ export class PlanStore {
       accept: () => {},
     });
     await timeline.open();
-    return new PlanStore(timeline, client);
+    return new PlanStore(timeline, client, targets);
+  }
+
+  /** Moves the log to `target`, see `TimelineLog.moveTo`. Afterwards this store is of no use but to be closed. */
+  moveTo(target: SurveyedCluster, next: NextHost): Promise<void> {
+    this.targets.add(target);
+    return this.timeline.log.moveTo(next);
   }
 
   /** Does not close the survey that it was opened with. */

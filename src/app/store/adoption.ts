@@ -5,7 +5,7 @@ import { Code, StatusError } from "../../status/error.js";
 import type { SharedTimeline } from "../../timeline/timeline.js";
 import { type Connections, connect } from "./connect.js";
 import { ContradictionError, type Indices, type Reading, storeOf } from "./contradictions.js";
-import { changeHost, inspectClusters, placeOf, writeMark } from "./marks.js";
+import { changeHost, inspectClusters, placeOf, refuseFormerHost, writeMark } from "./marks.js";
 
 /**
  * Accepts the cluster behind the endpoints of the shard at this place in the file, or behind those of the timeline host (-1), as
@@ -38,7 +38,8 @@ interface Inspected {
 /** Reads the clusters. Rejects if something is wrong that cannot be resolved by adopting the cluster at this place. */
 async function inspect(store: Connections, place: number): Promise<Inspected> {
   const { config, host } = store;
-  const { clusters, indices, unreachable, contradictions } = await inspectClusters(store);
+  const { clusters, indices, unreachable, contradictions, head } = await inspectClusters(store);
+  refuseFormerHost(head);
   for (const [failed, error] of unreachable) {
     // All marks name the timeline host.
     if (failed === place || failed === host.index || place === host.index) throw error;

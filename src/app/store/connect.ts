@@ -151,7 +151,7 @@ export async function connect(
     });
     return opening;
   };
-  const all = host.index < 0 ? [...clients.all(), host] : clients.all();
+  const all = () => (host.index < 0 ? [...clients.all(), host] : clients.all());
   const disconnect = () => {
     timeline.close();
     for (const client of clients.all()) client.close();
@@ -164,8 +164,20 @@ export async function connect(
     disconnect();
     return connect(config, log, genesis, others);
   };
-  const common = { config, map: map.text, all, places, clients, host };
-  const connections = { ...common, timeline, openTimeline, backends, mapId, users, numbered, disconnect };
+  const common = { config, map: map.text, places, clients, host };
+  const connections = {
+    ...common,
+    get all() {
+      return all();
+    },
+    timeline,
+    openTimeline,
+    backends,
+    mapId,
+    users,
+    numbered,
+    disconnect,
+  };
   return connections;
 }
 

@@ -53,7 +53,7 @@ export interface Clusters {
   readonly config: Config;
   /** The shard map's canonical text. */
   readonly map: string;
-  /** The shards in their order, then the timeline host if it is not a shard. */
+  /** The shards in their order, then the timeline host if it is not a shard, as of now. */
   readonly all: readonly ShardClient[];
   readonly host: ShardClient;
 }
@@ -133,6 +133,15 @@ async function readPlacement({ config, host }: Clusters, head: Base): Promise<Pl
   if (base === undefined) throw new StatusError(Code.DATA_LOSS, "the timeline host has lost its log");
   const hostShard = host.index < 0 ? -1 : indicesOf(config, head.placement?.shards)[host.index];
   return recover(base, keys, hostShard ?? -1).fold.store.placement;
+}
+
+/** Throws FAILED_PRECONDITION for the base of a cluster from which the timeline has moved: a lock there excludes nobody. */
+export function refuseFormerHost(base: Base | undefined): void {
+  if (base?.next === undefined) return;
+  const { shard, name, clusterId } = base.next;
+  const place = shard < 0 ? "a cluster that is not a shard" : `shard "${name}"`;
+  const text = `the timeline has moved to ${place} (etcd cluster ${clusterId}): use the file that names it`;
+  throw new StatusError(Code.FAILED_PRECONDITION, text);
 }
 
 interface Inspection extends Pick<MarkedStore, "clusters" | "indices" | "unreachable"> {

@@ -152,8 +152,9 @@ export async function saveStore(
     const { indices, contradictions } = await inspectClusters(connections);
     if (contradictions.length > 0) throw new ContradictionError(contradictions, config);
     connections = await connections.numbered(indices);
-    const { all, host, timeline } = connections;
     await connections.openTimeline();
+    // The timeline may have led to another host.
+    const { all, host, timeline } = connections;
     const used = new Set([...usedShards(timeline), host.index]);
     const clusters = all.filter(({ index }) => used.has(index));
     return await saveSnapshot({ ...save, clusters, hostShard: timeline.hostShard, timeline });
