@@ -106,7 +106,7 @@ export class Replays {
     for (const { running } of this.sets.values()) for (const replay of running) replay.reopenSilent(limit);
   }
 
-  /** To be called when a shard has left this proxy. Ends the watchers that need it. */
+  /** To be called when a shard has left this proxy, after `advanced`. Ends the watchers that need it. */
   retired(shard: number): void {
     for (const { running } of this.sets.values()) for (const replay of [...running]) replay.retired(shard);
   }
@@ -273,7 +273,16 @@ class Replay {
   }
 
   retired(shard: number): void {
-    if (this.feeds[shard] !== undefined) this.dropCompacted(this.deps.timeline.head + 1);
+    const feed = this.feeds[shard];
+    if (feed === undefined) return;
+    this.openFeeds();
+    if (this.needed.has(shard)) {
+      this.dropCompacted(this.deps.timeline.head + 1);
+      return;
+    }
+    feed.close();
+    this.feeds[shard] = undefined;
+    this.schedule();
   }
 
   /** Ends the replay. Its watchers are not notified. */

@@ -280,6 +280,8 @@ export class WatchLoop {
   /** The shard has left this proxy. Those of its revisions that were not delivered are lost. */
   private retired(shard: number): void {
     const { head } = this.deps.timeline;
+    // Shards retire when the placement changes, maybe before the loop has followed it: then it would seem to need the shard.
+    this.advanced();
     this.replays.retired(shard);
     if (!this.feeds.retire(shard) || this.merger.delivered === head) return;
     this.gap = Math.max(this.gap, head);

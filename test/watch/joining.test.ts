@@ -92,3 +92,35 @@ test("a watcher that needs undelivered events of a shard that retires is ended, 
   assert.deepEqual(later.events, [4]);
   hub.close();
 });
+
+for (const place of ["synced", "replaying"]) {
+  test(`when a plan ends and a shard retires, a ${place} watcher that lags behind gets all events`, async () => {
+    const { timeline, fakes, shards, hub, client } = open(2, 2);
+    const placement = timeline.placement as { plans: number; plan: object | undefined };
+    Object.assign(placement, { plans: 1, plan: { number: 1 } });
+    // The proxy may retire a shard before the hub follows the end of the plan.
+    timeline.onAdvance(() => {
+      if (placement.plan === undefined) shards.retire(1);
+    });
+    if (place === "replaying") timeline.add(0);
+    hub.attach(new Watcher(client, { id: 0, range, next: 2, ...flags }));
+    // Then there is a watch for the replay, too.
+    const last = place === "replaying" ? 1 : 0;
+    for (const fake of fakes) {
+      await fake.nth(last);
+      for (const stream of fake.streams) stream.created();
+    }
+    if (place === "synced") timeline.add(0);
+    placement.plan = undefined;
+    (timeline.locator as { shardsFrom: () => readonly number[] }).shardsFrom = () => [0];
+    timeline.add(1, 0);
+    for (const stream of fakes[0].streams) {
+      const from = stream.request!.startRevision;
+      stream.bring([2, 3].filter((revision) => revision >= from));
+    }
+    await client.has(2);
+    assert.deepEqual(client.events, [2, 4]);
+    assert.deepEqual(client.compactions, []);
+    hub.close();
+  });
+}
