@@ -458,3 +458,27 @@ test("20,000 keys are read in pages, also while the store is compacted", async (
     }
   });
 });
+
+test("while clients write, no shard seems to have lost data", async () => {
+  const proxy = await serving(current());
+  let isOver = false;
+  const write = async (): Promise<void> => {
+    for (let i = 0; !isOver; i = (i + 1) % keys.length) await fill(proxy, [keys[i]]);
+  };
+  const writing = [write(), write(), write(), write()];
+  try {
+    const { config } = await configured(current());
+    for (let i = 0; i < 10; i++) {
+      const survey = await openSurvey(config, undefined, createLog("silent"));
+      const { timeline, map } = survey;
+      assert.ok(!(timeline instanceof StatusError) && map !== undefined);
+      const { problems, changes } = compareWithStore(survey, timeline, map, config);
+      survey.close();
+      assert.deepEqual([problems, changes], [[], []]);
+    }
+  } finally {
+    isOver = true;
+    await Promise.all(writing);
+    await proxy.kill();
+  }
+});
