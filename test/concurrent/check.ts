@@ -5,7 +5,7 @@ import { checkLeases } from "./leases.js";
 import { checkOrder } from "./order.js";
 import { checkOutcomes } from "./outcomes.js";
 import { findOwners } from "./owners.js";
-import { checkNative, Truth } from "./truth.js";
+import { checkNative, checkState, Truth } from "./truth.js";
 import { checkWatches } from "./watches.js";
 
 /** Name of the watcher of the whole store, with prev_kv and from revision 2 on, whose events are the truth. */
@@ -20,6 +20,7 @@ export function check(history: History): string[] {
   const owners = findOwners(truth, history);
   return [
     ...checkNative(truth, history),
+    ...checkState(truth, history),
     ...owners.faults,
     ...checkAnswers(truth, history),
     ...checkOrder(truth, history, owners.of),

@@ -498,3 +498,109 @@ function written(revision: number, given: Answer = { kind: "put", prev: null }):
 function compacted(): DraftCall["outcome"] {
   return { kind: "refused", code: 11, message: "etcdserver: mvcc: required revision has been compacted" };
 }
+
+const D = "/a/k2";
+
+/** Two keys move to the other shard. The lease of one ends meanwhile, and before that with keys that do not move. */
+function moved(): Draft {
+  const sim = new Sim({ [A]: 0, [B]: 0, [C]: 1, [D]: 0 });
+  sim.answered({ kind: "grant", id: LEASE, ttl: 2 });
+  sim.answered(put(A, "a1", LEASE)); // 2
+  sim.answered(put(C, "c1", LEASE)); // 3
+  sim.answered(put(D, "d1", LEASE)); // 4
+  sim.answered(put(B, "b1")); // 5
+  sim.wait(4_000);
+  sim.gap(); // 6
+  sim.end(D); // 7
+  sim.end(C); // 8
+  sim.move({ [A]: 1, [B]: 1 }, 6, [A]); // 9
+  sim.answered(get(WHOLE.key, WHOLE.end));
+  sim.gap(); // 10
+  sim.answered(put(B, "b2")); // 11
+  sim.unknown(put(D, "d2"), true); // 12
+  return sim.history({ key: { key: B, end: "", prevKv: true, from: 2 } });
+}
+
+test("a correct history with plans has no faults", () => {
+  assert.deepEqual(check(moved()), []);
+});
+
+const dropRevision = (h: Draft, revision: number) => {
+  for (const each of h.sessions) {
+    each.frames = each.frames.filter(({ events }) => events.every(({ kv }) => kv.mod !== revision));
+  }
+};
+
+/** As `BROKEN`, of a history with plans. */
+const BROKEN_PLANS: Readonly<Record<string, readonly [(history: Draft) => void, RegExp]>> = {
+  "a revision without event before the first plan": [
+    (h) => {
+      h.plans!.from = 6;
+    },
+    /revision 6 has no event/,
+  ],
+  "the event of an answered write is lost for all": [
+    (h) => dropRevision(h, 5),
+    /should be|has made \[\], not this write/,
+  ],
+  "an event is lost for one": [
+    (h) => {
+      session(h, "key").frames.splice(2, 1);
+    },
+    /watch key .* its event 1 is nothing/,
+  ],
+  "the version begins again after the move": [
+    (h) => {
+      session(h, "truth").frames.find(({ revision }) => revision === 11)!.events[0].kv.version = 1;
+    },
+    /should be/,
+  ],
+  "a move changes a mod_revision": [
+    (h) => {
+      for (const { outcome } of h.calls) {
+        if (outcome.kind !== "answered" || outcome.answer.kind !== "range") continue;
+        for (const kv of outcome.answer.kvs) kv.mod = 9;
+      }
+    },
+    /the state at revision 9 demands/,
+  ],
+  "a key ends at a move, but does not move": [
+    (h) => {
+      h.plans!.moves[0].keys = { [B]: 1 };
+    },
+    /nobody's write: revision 9/,
+  ],
+  "a lease ends for one of its keys, though none is about to move": [
+    (h) => {
+      h.plans!.moves[0].frozenAt = 7;
+    },
+    /nobody's write: revision 7/,
+  ],
+  "a key ends at a move before its lease does": [
+    (h) => {
+      const grant = h.calls[0].outcome;
+      assert.ok(grant.kind === "answered" && grant.answer.kind === "lease");
+      grant.answer.ttl = 60;
+    },
+    /ended before its time at revision 9/,
+  ],
+  "a key stays on its former shard": [
+    (h) => h.plans!.state[0].push({ key: B, value: "b1", lease: "0" }),
+    /shard 0 holds/,
+  ],
+  "a key did not arrive": [(h) => h.plans!.state[1].pop(), /shard 1 holds/],
+  "a key has arrived with another lease": [
+    (h) => {
+      h.plans!.state[1][0].lease = LEASE;
+    },
+    /shard 1 holds/,
+  ],
+};
+
+for (const [what, [falsify, fault]] of Object.entries(BROKEN_PLANS)) {
+  test(`with plans, the check finds: ${what}`, () => {
+    const history = moved();
+    falsify(history);
+    assert.match(check(history).join("\n"), fault);
+  });
+}

@@ -146,12 +146,40 @@ export interface WatchSession {
 export interface History {
   readonly calls: readonly Call[];
   readonly sessions: readonly WatchSession[];
-  /** Key → shard. */
+  /** Key → shard, by its place among the run's etcds. */
   readonly shards: Readonly<Record<string, number>>;
   /** Newest revision when all was over. */
   readonly head: number;
   /** What each shard's own etcd tells of its keys' changes after all is over, oldest first, one list per shard revision. */
   readonly native: readonly (readonly (readonly NativeChange[])[])[];
+  /** Of a run in which keys moved between shards. Then `shards` is the beginning, and `native` has no changes. */
+  readonly plans?: PlansHistory;
+}
+
+/** What plans have changed. */
+export interface PlansHistory {
+  /** Newest revision before the first plan. Only later ones may be without an event. */
+  readonly from: number;
+  /** In order of revision. */
+  readonly moves: readonly KeyMove[];
+  /** What each shard's own etcd holds when no plan is active any more. */
+  readonly state: readonly (readonly NativeKv[])[];
+}
+
+/** A step of a plan. */
+export interface KeyMove {
+  /** From here on the keys are on their new shards. */
+  readonly revision: number;
+  /** The store's revision when the step was frozen. */
+  readonly frozenAt: number;
+  /** Key → its new shard. */
+  readonly keys: Readonly<Record<string, number>>;
+}
+
+export interface NativeKv {
+  readonly key: string;
+  readonly value: string;
+  readonly lease: string;
 }
 
 export interface NativeChange {

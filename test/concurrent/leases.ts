@@ -13,13 +13,14 @@ export function checkLeases(truth: Truth, history: History, owners: ReadonlyMap<
     if (isLease(call.op)) calls.set(call.op.id, [...(calls.get(call.op.id) ?? []), call]);
   }
   for (let revision = 2; revision <= truth.head; revision++) {
-    const lease = truth.changes(revision)[0]?.prev?.lease;
-    if (owners.has(revision) || lease === undefined) continue;
+    if (owners.has(revision)) continue;
     const seen = truth.seenAt(revision);
-    const before = (calls.get(lease) ?? []).filter(({ invoked }) => invoked < seen);
-    if (before.some(({ op }) => op.kind === "revoke")) continue;
-    const early = before.find((call) => livesUntil(call) > seen);
-    if (early) faults.push(`lease ${lease} ended before its time at revision ${revision}: ${show(early)}`);
+    for (const lease of new Set(truth.changes(revision).map(({ prev }) => prev?.lease ?? "0"))) {
+      const before = (calls.get(lease) ?? []).filter(({ invoked }) => invoked < seen);
+      if (before.some(({ op }) => op.kind === "revoke")) continue;
+      const early = before.find((call) => livesUntil(call) > seen);
+      if (early) faults.push(`lease ${lease} ended before its time at revision ${revision}: ${show(early)}`);
+    }
   }
   const held = lastHeld(truth);
   for (const call of [...calls.values()].flat()) {

@@ -1,7 +1,7 @@
 import { EtcdClient, type Message } from "../differential/client.js";
 import type { EtcdProcess } from "../support/etcd.js";
-import { toFrame } from "./codec.js";
-import type { Change, NativeChange } from "./history.js";
+import { toFrame, toKv } from "./codec.js";
+import type { Change, NativeChange, NativeKv } from "./history.js";
 
 const PATIENCE = 60_000;
 const ALL = { key: Buffer.of(0), range_end: Buffer.of(0) };
@@ -22,6 +22,18 @@ export async function nativeChanges(etcd: EtcdProcess): Promise<NativeChange[][]
       changes.push({ type, key: kv.key, value: kv.value, lease: kv.lease });
     }
     return [...byRevision.values()];
+  } finally {
+    client.close();
+  }
+}
+
+/** Clients' keys on an etcd. */
+export async function nativeState(etcd: EtcdProcess): Promise<NativeKv[]> {
+  const client = new EtcdClient(etcd.endpoint);
+  try {
+    const { response } = await client.call("Range", { key: Buffer.of(1), range_end: Buffer.of(0) });
+    const kvs = ((response!.kvs ?? []) as Message[]).map(toKv);
+    return kvs.map(({ key, value, lease }) => ({ key, value, lease }));
   } finally {
     client.close();
   }

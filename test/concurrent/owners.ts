@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { isExecutable } from "./answers.js";
-import { type Call, type Change, type History, show } from "./history.js";
-import { execute, hasWritten, type State } from "./model.js";
+import { type Call, type Change, type History, type Kv, show } from "./history.js";
+import { execute, hasWritten } from "./model.js";
 import type { Truth } from "./truth.js";
 
 export interface Owners {
@@ -32,7 +32,7 @@ export function findOwners(truth: Truth, history: History): Owners {
   for (let revision = 2; revision <= truth.head; revision++) {
     const changes = truth.changes(revision);
     if (of.has(revision) || changes.length === 0) continue;
-    if (isLeaseEnd(changes, truth.state(revision - 1), truth, leases)) continue;
+    if (isLeaseEnd(revision, truth, leases)) continue;
     const before = truth.state(revision - 1);
     const possible = unknown.filter(
       ({ id, op }) =>
@@ -69,21 +69,23 @@ export function floors(calls: readonly Call[]): ReadonlyMap<number, number> {
 }
 
 /** All keys of one lease on one shard, and nothing else, are gone. */
-function isLeaseEnd(
-  changes: readonly Change[],
-  before: State,
-  truth: Truth,
-  leases: ReadonlySet<string>,
-): boolean {
-  const [{ prev }] = changes;
-  if (prev === null || !leases.has(prev.lease)) return false;
-  if (changes.some(({ type, kv }) => type !== "delete" || before.get(kv.key)?.lease !== prev.lease))
-    return false;
-  const shard = truth.shardOf(prev.key);
+function isLeaseEnd(revision: number, truth: Truth, leases: ReadonlySet<string>): boolean {
+  const changes = truth.changes(revision);
+  const before = truth.state(revision - 1);
+  const isEnd = ({ type, prev }: Change) => type === "delete" && prev !== null && leases.has(prev.lease);
+  if (!changes.every(isEnd)) return false;
+  const move = truth.moveAt(revision);
+  // Ends of leases while a step is frozen count when its keys move.
+  if (move !== undefined) return changes.every(({ kv }) => move.keys[kv.key] !== undefined);
+  const { key, lease } = changes[0].prev!;
+  const shard = truth.shardOf(key, revision);
   const held = [...before.values()].filter(
-    (kv) => kv.lease === prev.lease && truth.shardOf(kv.key) === shard,
+    (kv) => kv.lease === lease && truth.shardOf(kv.key, revision) === shard,
   );
-  return held.length === changes.length;
+  const staying = held.filter((kv) => !truth.isMoving(kv.key, revision));
+  const ended = new Set(changes.map(({ kv }) => kv.key));
+  const areAll = (kvs: readonly Kv[]) => kvs.length === ended.size && kvs.every((kv) => ended.has(kv.key));
+  return areAll(held) || areAll(staying);
 }
 
 /** Gives as many revisions as possible a call of their own (a maximum bipartite matching). */

@@ -5,14 +5,16 @@ import { performance } from "node:perf_hooks";
 import { createRouter } from "../../src/routing/create.js";
 import { DEFAULT_RULES } from "../../src/routing/map.js";
 import { Random } from "../kv/model.js";
-import { type EtcdProcess, startCluster } from "../support/etcd.js";
+import { type EtcdProcess, startCluster, startEtcds } from "../support/etcd.js";
 import { startStore, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
 import { check, TRUTH } from "./check.js";
 import type { Call, History, Outcome, Range, WatchSession } from "./history.js";
-import { nativeChanges } from "./native.js";
+import { nativeChanges, nativeState } from "./native.js";
 import { torment } from "./nemesis.js";
+import { Planner } from "./planner.js";
 import { pause, Recorder } from "./recorder.js";
+import { SMALL_STEPS } from "./small.js";
 import { StreamRecorder, type Wanted } from "./watcher.js";
 import { groupRange, keysOf, WHOLE, Worker } from "./workload.js";
 
@@ -25,11 +27,16 @@ export interface RunOptions {
   readonly hostMembers: number;
   /** Processes behind each proxy's port, among which clients' connections are dealt out. */
   readonly workers: number;
+  /** True: keys move between shards all the time, by one plan after the other. */
+  readonly plans: boolean;
 }
 
 /** All but the last are written to: only what is told of the others' writes makes the header of a read of that one newer. */
 const SHARDS = 4;
 const GROUPS_PER_SHARD = 2;
+/** In a run with plans: shards at the beginning, with the groups of as many shards as usual, and all that plans may use. */
+const FIRST_SHARDS = 2;
+const POSSIBLE_SHARDS = 5;
 const CLIENTS = 6;
 /** How long all watchers may take to see the end of the history, and a leap's watchers what they missed, ms. */
 const PATIENCE = 60_000;
@@ -42,22 +49,27 @@ export interface Summary {
 }
 
 /**
- * Several clients and watchers on two proxies over three shards whose processes are killed and stopped meanwhile.
+ * Several clients and watchers on two proxies over several shards whose processes are killed and stopped meanwhile.
  * Rejects when the history is not one of a single etcd, with the file that it was written to.
  */
 export async function run(options: RunOptions): Promise<Summary> {
-  const { workers, hostMembers } = options;
+  const { workers, hostMembers, plans } = options;
   const host = hostMembers > 0 ? await startCluster(hostMembers, { name: "host" }) : undefined;
   const config = (proxy: number) => ({
     workers,
     ...(host && { timeline: { endpoints: rotate(host.endpoints, proxy) } }),
   });
-  const store = await startStore({ shards: SHARDS, proxies: 2, config });
+  const etcds = await startEtcds(plans ? POSSIBLE_SHARDS : SHARDS);
+  const backends = plans ? etcds.slice(0, FIRST_SHARDS) : etcds;
+  const env = plans ? SMALL_STEPS : {};
+  let store: TestStore | undefined;
   try {
-    const stage = await Stage.open(options, store, host?.members ?? []);
+    store = await startStore({ backends, proxies: 2, config, env });
+    const stage = await Stage.open(options, store, etcds, host?.members ?? []);
     return await stage.play();
   } finally {
-    await store.remove();
+    await store?.remove();
+    await Promise.all(etcds.map((etcd) => etcd.remove()));
     await host?.remove();
   }
 }
@@ -78,32 +90,53 @@ class Stage {
   private constructor(
     private readonly options: RunOptions,
     private readonly store: TestStore,
+    /** All that are shards, or may become shards. */
+    private readonly etcds: readonly EtcdProcess[],
     /** Members of the timeline host, if it is no shard. */
     private readonly host: readonly EtcdProcess[],
     private readonly groups: readonly string[],
     /** A group that nobody writes to, on a shard of its own. */
     private readonly quiet: string,
     private readonly shards: Readonly<Record<string, number>>,
+    private readonly planner: Planner | undefined,
   ) {
     this.endpoints = store.proxies.map(({ endpoint }) => endpoint);
     this.random = new Random(options.seed);
   }
 
-  static async open(options: RunOptions, store: TestStore, host: readonly EtcdProcess[]): Promise<Stage> {
+  static async open(
+    options: RunOptions,
+    store: TestStore,
+    etcds: readonly EtcdProcess[],
+    host: readonly EtcdProcess[],
+  ): Promise<Stage> {
     const entries = store.shards.map((_, i) => ({ name: `shard${i}`, weight: 1 }));
     const router = await createRouter({ shards: entries, rules: DEFAULT_RULES });
     const shardOf = (key: string) => router.shardOf(Buffer.from(key, "latin1"));
-    const byShard: string[][] = Array.from({ length: SHARDS }, () => []);
-    for (let n = 0; byShard.some((groups) => groups.length < GROUPS_PER_SHARD); n++) {
+    const groupsPerShard = (GROUPS_PER_SHARD * SHARDS) / entries.length;
+    const byShard: string[][] = entries.map(() => []);
+    for (let n = 0; byShard.some((groups) => groups.length < groupsPerShard); n++) {
       const group = `/g${n}/`;
       const groups = byShard[shardOf(group)];
-      if (groups.length < GROUPS_PER_SHARD) groups.push(group);
+      if (groups.length < groupsPerShard) groups.push(group);
     }
+    // Plans move this one, too.
+    const quiet = options.plans ? byShard[0].pop()! : byShard.pop()![0];
     // Neighbours in the list are on different shards.
-    const quiet = byShard.pop()![0];
-    const groups = Array.from({ length: GROUPS_PER_SHARD }, (_, i) => byShard.map((list) => list[i])).flat();
-    const shards = Object.fromEntries([...groups, quiet].flatMap(keysOf).map((key) => [key, shardOf(key)]));
-    return new Stage(options, store, host, groups, quiet, shards);
+    const groups = Array.from({ length: groupsPerShard }, (_, i) => byShard.map((list) => list[i])).flat();
+    const used = groups.filter((group) => group !== undefined);
+    const shards = Object.fromEntries([...used, quiet].flatMap(keysOf).map((key) => [key, shardOf(key)]));
+    const planner = options.plans
+      ? await Planner.open({
+          etcds,
+          isHost: host.length === 0,
+          proxies: store.proxies,
+          groups: used,
+          keys: Object.keys(shards),
+          random: new Random(options.seed + 1),
+        })
+      : undefined;
+    return new Stage(options, store, etcds, host, used, quiet, shards, planner);
   }
 
   async play(): Promise<Summary> {
@@ -112,14 +145,20 @@ class Stage {
       await this.work(truth);
       const head = await this.settle();
       await this.endWatches(head);
-      const native = await Promise.all(this.store.shards.map(nativeChanges));
-      const { calls, sessions, shards } = this;
-      const history: History = { calls, sessions, shards, head, native };
-      const faults = check(history);
+      const { calls, sessions, shards, etcds, planner } = this;
+      const native = planner ? etcds.map(() => []) : await Promise.all(etcds.map(nativeChanges));
+      const plans = planner && {
+        from: planner.from,
+        moves: planner.moves,
+        state: await Promise.all(etcds.map(nativeState)),
+      };
+      const history: History = { calls, sessions, shards, head, native, ...(plans && { plans }) };
+      const faults = [...(planner?.faults ?? []), ...check(history)];
       if (faults.length > 0) throw this.failure(faults, history);
       return this.summary(head);
     } finally {
       for (const each of [...this.recorders, ...this.streams]) each.close();
+      this.planner?.close();
     }
   }
 
@@ -162,7 +201,7 @@ class Stage {
   private async work(truth: StreamRecorder): Promise<void> {
     const end = performance.now() + this.options.seconds * 1_000;
     const over = () => performance.now() > end;
-    const { groups, quiet, random, options, host, store } = this;
+    const { groups, quiet, random, options, host, store, etcds, planner } = this;
     const scene = { groups, quiet, over, compacted: () => this.compacted };
     const workers = Array.from({ length: CLIENTS }, (_, i) => {
       return new Worker(this.recorder(`c${i}`, i % 2), new Random(random.below(2 ** 31)), scene).run();
@@ -184,14 +223,16 @@ class Stage {
       await compactor.call({ kind: "compact", revision });
     };
     const fate = torment(new Random(random.below(2 ** 31)), {
-      etcds: [...store.shards, ...host],
+      etcds: [...etcds, ...host],
       host: host.length > 1 ? host : [],
       proxies: store.proxies,
       compact: options.compactions ? compact : undefined,
       over,
+      plans: planner,
     });
     const wander = this.wander(truth, over);
-    [this.done] = await Promise.all([fate, wander, ...workers, ...lookers]);
+    [this.done] = await Promise.all([fate, planner?.run(over), wander, ...workers, ...lookers]);
+    await planner?.settle();
   }
 
   /** A watcher that goes away again and again and comes back for what is long past. */
@@ -240,7 +281,8 @@ class Stage {
   private failure(faults: readonly string[], history: History): Error {
     const file = join(tmpdir(), `braid-concurrent-${this.options.seed}.json`);
     const logs = this.store.proxies.map((proxy) => proxy.logs());
-    writeFileSync(file, JSON.stringify({ options: this.options, faults, done: this.done, logs, history }));
+    const done = [...this.done, ...(this.planner?.done ?? [])];
+    writeFileSync(file, JSON.stringify({ options: this.options, faults, done, logs, history }));
     const shown = faults.slice(0, SHOWN_FAULTS).join("\n");
     return new Error(`${faults.length} faults:\n${shown}\nall of it, and the history: ${file}`);
   }
@@ -255,6 +297,9 @@ class Stage {
       sessions: this.sessions.length,
       frames: this.sessions.reduce((sum, { frames }) => sum + frames.length, 0),
       strokes: this.done.length,
+      plans: this.planner?.ended ?? 0,
+      turnedBack: this.planner?.turnedBack ?? 0,
+      moves: this.planner?.moves.length ?? 0,
     };
   }
 }

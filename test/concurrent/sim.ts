@@ -7,6 +7,7 @@ import {
   contains,
   type Frame,
   type History,
+  type KeyMove,
   type Kv,
   type NativeChange,
   type Op,
@@ -30,6 +31,7 @@ export class Sim {
   private readonly state = new Map<string, Kv>();
   /** From revision 2 on. */
   private readonly log: { changes: readonly Change[]; at: number }[] = [];
+  private readonly moves: KeyMove[] = [];
   private now = 0;
 
   constructor(private readonly shards: Readonly<Record<string, number>>) {}
@@ -65,6 +67,24 @@ export class Sim {
     this.write(keys.map((kv) => deletion(kv, this.revision + 1)));
   }
 
+  /** A revision at which nothing happens. */
+  gap(): void {
+    this.log.push({ changes: [], at: this.now + 5 });
+  }
+
+  /** Keys move to other shards. Leases of some have ended since the revision `frozenAt`. */
+  move(keys: Readonly<Record<string, number>>, frozenAt: number, ended: readonly string[]): void {
+    const changes = ended.map((key) => deletion(this.state.get(key)!, this.revision + 1));
+    for (const change of changes) applyChange(this.state, change);
+    this.log.push({ changes, at: this.now + 5 });
+    this.moves.push({ revision: this.revision, frozenAt, keys });
+  }
+
+  /** These keys are deleted, as by the end of their lease on their shard. */
+  end(...keys: string[]): void {
+    this.write(keys.map((key) => deletion(this.state.get(key)!, this.revision + 1)));
+  }
+
   /** A past revision's content of a range. */
   old(range: { key: string; end: string }, revision: number): void {
     const past = new Map<string, Kv>();
@@ -84,7 +104,19 @@ export class Sim {
     );
     const { calls, shards, revision: head } = this;
     // Nothing in it may be shared, or one falsification would be many.
-    return JSON.parse(JSON.stringify({ calls, sessions, shards, head, native: this.native() }));
+    const history: History = { calls, sessions, shards, head, native: this.native() };
+    return JSON.parse(JSON.stringify(this.moves.length > 0 ? this.withPlans(history) : history));
+  }
+
+  private withPlans(history: History): History {
+    const { moves, native } = { moves: this.moves, native: history.native };
+    const shardOf = (key: string) => moves.findLast(({ keys }) => key in keys)?.keys[key] ?? this.shards[key];
+    const state = native.map((_, shard) =>
+      [...this.state.values()]
+        .filter(({ key }) => shardOf(key) === shard)
+        .map(({ key, value, lease }) => ({ key, value, lease })),
+    );
+    return { ...history, native: native.map(() => []), plans: { from: 1, moves, state } };
   }
 
   private take(op: Op): Answer {

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import type { Change, History, Kv, NativeChange, WatchSession } from "./history.js";
+import type { Change, History, KeyMove, Kv, NativeChange, NativeKv, WatchSession } from "./history.js";
 import { applyChange, deletion, type State } from "./model.js";
 
 /**
@@ -13,9 +13,7 @@ export class Truth {
     /** By revision; revision 1 is the empty store. */
     private readonly changesOf: readonly (readonly Change[])[],
     private readonly states: readonly State[],
-    private readonly shards: Readonly<Record<string, number>>,
-    /** Shard → by revision: the newest revision at or below it that changed the shard. */
-    private readonly newestOn: readonly (readonly number[])[],
+    private readonly places: Places,
     /** By revision: when the watcher was told of it. */
     private readonly seen: readonly number[],
   ) {
@@ -31,14 +29,14 @@ export class Truth {
     for (const session of history.sessions) {
       if (session.watcher === watcher) collect(session, byRevision);
     }
-    const shardCount = history.native.length;
+    const places = new Places(history);
+    const gapsFrom = history.plans?.from ?? Number.POSITIVE_INFINITY;
     const changesOf: (readonly Change[])[] = [[], []];
     const states: State[] = [new Map(), new Map()];
-    const newestOn: number[][] = Array.from({ length: shardCount }, () => [0, 0]);
     const seen = [0, 0];
     for (let revision = 2; revision <= history.head; revision++) {
       const found = byRevision.get(revision);
-      if (found === undefined) faults.push(`revision ${revision} has no event`);
+      if (found === undefined && revision <= gapsFrom) faults.push(`revision ${revision} has no event`);
       const changes = found?.changes ?? [];
       const state = new Map(states[revision - 1]);
       const on = new Set<number>();
@@ -48,20 +46,19 @@ export class Truth {
           faults.push(`${tell(change)} had nothing to delete`);
         if (!isDeepStrictEqual(expected, change)) faults.push(`${tell(change)} should be ${tell(expected)}`);
         applyChange(state, expected);
-        on.add(history.shards[change.kv.key]);
+        on.add(places.at(change.kv.key, revision - 1));
       }
-      if (on.size > 1) faults.push(`revision ${revision} has changed shards ${[...on]}`);
+      // Keys of several shards may end with a move.
+      if (on.size > 1 && places.moveAt(revision) === undefined)
+        faults.push(`revision ${revision} has changed shards ${[...on]}`);
       changesOf.push(changes);
       states.push(state);
       seen.push(found?.at ?? 0);
-      newestOn.forEach((list, shard) => {
-        list.push(on.has(shard) ? revision : list[revision - 1]);
-      });
     }
     for (const revision of byRevision.keys()) {
       if (revision < 2 || revision > history.head) faults.push(`an event has revision ${revision}`);
     }
-    return new Truth(changesOf, states, history.shards, newestOn, seen);
+    return new Truth(changesOf, states, places, seen);
   }
 
   /** What a revision has changed. */
@@ -83,22 +80,45 @@ export class Truth {
     return this.seen[revision];
   }
 
-  shardOf(key: string): number {
-    return this.shards[key];
+  /** The shard that held a key at a revision. */
+  shardOf(key: string, revision: number): number {
+    return this.places.at(key, revision);
   }
 
-  /** Newest revision at or below `revision` that changed a shard, 0 for none: the part of a state that a shard decides. */
-  newest(shard: number, revision: number): number {
-    return this.newestOn[shard][revision];
+  /** The move that took a revision. */
+  moveAt(revision: number): KeyMove | undefined {
+    return this.places.moveAt(revision);
   }
 
-  /** All keys that the run has used. */
-  get keys(): readonly string[] {
-    return Object.keys(this.shards);
+  /** True if the key was about to move at a revision: its step was frozen, and was moved afterwards. */
+  isMoving(key: string, revision: number): boolean {
+    return this.places.isMoving(key, revision);
+  }
+}
+
+/** Which shard held a key at a revision. */
+class Places {
+  private readonly moves: readonly KeyMove[];
+  private readonly byRevision: ReadonlyMap<number, KeyMove>;
+
+  constructor(private readonly history: History) {
+    this.moves = history.plans?.moves ?? [];
+    this.byRevision = new Map(this.moves.map((move) => [move.revision, move]));
   }
 
-  get shardCount(): number {
-    return this.newestOn.length;
+  at(key: string, revision: number): number {
+    const last = this.moves.findLast((move) => move.revision <= revision && move.keys[key] !== undefined);
+    return last?.keys[key] ?? this.history.shards[key];
+  }
+
+  moveAt(revision: number): KeyMove | undefined {
+    return this.byRevision.get(revision);
+  }
+
+  isMoving(key: string, revision: number): boolean {
+    return this.moves.some(
+      (move) => move.frozenAt < revision && revision < move.revision && move.keys[key] !== undefined,
+    );
   }
 }
 
@@ -107,7 +127,7 @@ export function checkNative(truth: Truth, history: History): string[] {
   return history.native.flatMap((native, shard) => {
     const ours: NativeChange[][] = [];
     for (let revision = 2; revision <= truth.head; revision++) {
-      const changes = truth.changes(revision).filter(({ kv }) => truth.shardOf(kv.key) === shard);
+      const changes = truth.changes(revision).filter(({ kv }) => truth.shardOf(kv.key, revision) === shard);
       if (changes.length > 0) ours.push(changes.map(nativeOf));
     }
     const known = ours.slice(ours.length - native.length);
@@ -120,6 +140,20 @@ export function checkNative(truth: Truth, history: History): string[] {
     return [`shard ${shard}: its ${native.length - wrong}. change from the end is ${theirs}, not ${mine}`];
   });
 }
+
+/** After the last plan, each shard holds exactly its keys, as they are in the store. */
+export function checkState(truth: Truth, { plans, head }: History): string[] {
+  if (plans === undefined) return [];
+  const state = [...truth.state(head).values()];
+  return plans.state.flatMap((held, shard) => {
+    const due = state.filter(({ key }) => truth.shardOf(key, head) === shard).map(stateOf);
+    const [ours, theirs] = [due, [...held]].map((kvs) => kvs.sort((a, b) => (a.key < b.key ? -1 : 1)));
+    if (isDeepStrictEqual(theirs, ours)) return [];
+    return [`shard ${shard} holds ${JSON.stringify(theirs)}, due is ${JSON.stringify(ours)}`];
+  });
+}
+
+const stateOf = ({ key, value, lease }: Kv): NativeKv => ({ key, value, lease });
 
 function nativeOf({ type, kv }: Change): NativeChange {
   return { type, key: kv.key, value: kv.value, lease: kv.lease };

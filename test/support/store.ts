@@ -17,6 +17,8 @@ export interface TestStoreOptions {
   proxies?: number;
   /** Further configuration, as in shards.yaml: `{ routing: …, limits: … }`; may depend on the number of the proxy. */
   config?: Readonly<Record<string, unknown>> | ((proxy: number) => Readonly<Record<string, unknown>>);
+  /** Further environment of the proxies. */
+  env?: NodeJS.ProcessEnv;
 }
 
 /** Several etcds and proxies over them, every one a process of its own. */
@@ -44,6 +46,7 @@ export async function startStore(options: TestStoreOptions = {}): Promise<TestSt
     const proxy = await startProxyProcess(
       shards,
       typeof config === "function" ? config(proxies.length) : config,
+      options.env,
     );
     proxies.push(proxy);
     return proxy;
@@ -80,12 +83,13 @@ export function storeConfig(
 export async function startProxyProcess(
   shards: readonly EtcdProcess[],
   more?: Readonly<Record<string, unknown>>,
+  env?: NodeJS.ProcessEnv,
 ): Promise<ProxyProcess> {
   for (;;) {
     const port = await freePort();
     const configFile = join(temporaryFolder(), "shards.yaml");
     writeFileSync(configFile, storeConfig(shards, port, more));
-    const proxy = new ProxyProcess(configFile, port);
+    const proxy = new ProxyProcess(configFile, port, env);
     try {
       await proxy.start();
       return proxy;
@@ -105,6 +109,7 @@ export class ProxyProcess {
   constructor(
     readonly configFile: string,
     readonly port: number,
+    private readonly env: NodeJS.ProcessEnv = {},
   ) {}
 
   /** `127.0.0.1:port`. */
@@ -131,6 +136,7 @@ export class ProxyProcess {
   async start(): Promise<void> {
     const child = spawnBraid(["serve", "--config", this.configFile], {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
+      env: { ...process.env, ...this.env },
     });
     this.child = child;
     for (const stream of [child.stdout!, child.stderr!]) {

@@ -1,0 +1,3 @@
+import { testPlans } from "./plansTests.js";
+
+testPlans({ seconds: 60, seeds: 4 });
