@@ -12,6 +12,8 @@ export type Op =
   | { readonly kind: "cancel"; readonly stream: number; readonly watchId: string }
   | { readonly kind: "progress"; readonly stream: number }
   | { readonly kind: "settle" }
+  /** Keys of the store move to other shards. */
+  | { readonly kind: "plan" }
   /** The client goes on with another proxy of the store. */
   | { readonly kind: "move"; readonly proxy: number }
   | { readonly kind: "restart"; readonly proxy: number; readonly signal: "SIGTERM" | "SIGKILL" };

@@ -39,6 +39,8 @@ export class Pair implements World {
     plainEndpoint: string,
     store: { readonly proxies: readonly Restartable[] },
     private readonly router: Router,
+    /** Moves keys of the store. */
+    private readonly runPlan: () => Promise<void> = async () => {},
   ) {
     this.plain = plainSide(plainEndpoint);
     this.store = new StoreSide(store.proxies);
@@ -85,6 +87,8 @@ export class Pair implements World {
         return this.watching.progress(op.stream, this.head);
       case "settle":
         return this.watching.settle(this.head);
+      case "plan":
+        return this.plan();
     }
   }
 
@@ -158,6 +162,31 @@ export class Pair implements World {
     this.learn(EMPTY, ends[0]);
     this.apart.push({ from, to: this.head });
     this.count(`${op.method} on several shards`);
+  }
+
+  /** A plan takes revisions. Afterwards the two are brought back to one. */
+  private async plan(): Promise<void> {
+    const from = this.head;
+    await this.watching.settle(from);
+    await this.runPlan();
+    // A write on each shard gives revisions to all that the plan has written there.
+    const keys = this.router.shardsOf(Buffer.of(1), Buffer.of(0)).map((shard) => this.fillerOn(shard));
+    const writes = keys.flatMap((key): Unary[] => [
+      { ...FILL, request: { key } },
+      { ...EMPTY, request: { key } },
+    ]);
+    let end = 0;
+    for (const write of writes) end = revisionOf(await this.call(this.store, write));
+    for (let revision = from + 1; revision < end; revision++) await this.call(this.plain, FILL);
+    const revision = revisionOf(await this.call(this.plain, EMPTY));
+    if (revision !== end) throw new Difference(`after a plan: ${show({ plain: revision, store: end })}`);
+    this.head = end;
+    this.apart.push({ from, to: end });
+    await this.catchUp();
+  }
+
+  private fillerOn(shard: number): string {
+    for (let n = 0; ; n++) if (shardOf(this.router, `\x02filler${n}`) === shard) return `\x02filler${n}`;
   }
 
   /**
