@@ -282,6 +282,24 @@ test("a shard that was removed is retired when no old revision and no lease need
   });
 });
 
+test("a physical compaction succeeds although a removed shard leaves the store because of it", async () => {
+  await withStore("dedicated", async (store) => {
+    const { address, lines } = await store.proxy();
+    await fill(address, 100);
+    const client = new EtcdClient(address);
+    try {
+      await store.done(await store.plan([0, 1, 2]));
+      await store.done(await store.plan([0, 1]));
+      const revision = await client.set("/g1/k1", "again");
+      await client.compact({ revision, physical: true });
+      await until("it is retired", () => lines.some((line) => line.includes("shard leaves the store")));
+      assert.ok(!lines.some((line) => line.includes("shard not compacted yet")));
+    } finally {
+      client.close();
+    }
+  });
+});
+
 test("with authentication, a proxy moves keys with its own user", async () => {
   const [etcds, host] = await Promise.all([startEtcds(3, CHEAP), startEtcd(CHEAP)]);
   const all = [...etcds, host];

@@ -90,7 +90,7 @@ export class Compactor {
       return undefined;
     } catch (reason) {
       const error = StatusError.from(reason);
-      if (isCompacted(error)) return undefined;
+      if (isCompacted(error) || this.hasLeft(shard)) return undefined;
       this.context.log.warn(
         { shard: shard.name, revision, error: withDetail(error) },
         "shard not compacted yet, trying again",
@@ -98,6 +98,11 @@ export class Compactor {
       this.retryLater(shard, revision);
       return named(error, shard);
     }
+  }
+
+  /** A shard that a plan has removed may leave the store because of the very compaction. */
+  private hasLeft(shard: Shard): boolean {
+    return this.context.shards.find(shard.index) !== shard;
   }
 
   private retryLater(shard: Shard, revision: number): void {
@@ -118,7 +123,7 @@ export class Compactor {
     if (revision === undefined) return;
     const request = CompactionRequest.encode({ revision, physical: false });
     shard.unary(KV.Compact, request, { idempotent: true }, (error) => {
-      const done = error === undefined || isCompacted(error);
+      const done = error === undefined || isCompacted(error) || this.hasLeft(shard);
       const newer = this.overdue.get(shard.index) !== revision;
       if (done && !newer) {
         this.overdue.delete(shard.index);
