@@ -1,4 +1,5 @@
 // Indices below are in range by construction; `!` keeps the lookups free of checks.
+import { parseMap } from "../routing/fingerprint.js";
 import { type Bound, compareBounds, START } from "./bound.js";
 import type { Change, MoveDestination, MoveSource, PlanShard } from "./change.js";
 import { OffsetTable } from "./offsets.js";
@@ -105,6 +106,12 @@ function withShards(shards: readonly PlanShard[], added: readonly PlanShard[]): 
   return known;
 }
 
+/** True if the map with this text names only shards of the store. Throws `ShardMapError` if the text is not a map. */
+function hasShardsOf(map: string, shards: readonly PlanShard[]): boolean {
+  const names = new Set(shards.map(({ name }) => name));
+  return parseMap(map).shards.every(({ name }) => names.has(name));
+}
+
 /** The placement of a store that has never had a plan. */
 export const firstPlacement = (map: string, shards: readonly PlanShard[]): PlacementState => ({
   shards: [...shards],
@@ -197,7 +204,7 @@ export class Placement {
     const { state } = this;
     if (state.plan !== undefined || after !== state.plans) return undefined;
     const known = withShards(state.shards, shards);
-    if (known === undefined) return undefined;
+    if (known === undefined || !hasShardsOf(map, known)) return undefined;
     state.shards = known;
     state.plans++;
     state.plan = {

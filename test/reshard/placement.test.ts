@@ -5,7 +5,9 @@ import { type Change, decodeChange, encodeChange, type PlanShard } from "../../s
 import { genDigits, genLimit, readGen } from "../../src/reshard/gen.js";
 import { firstPlacement, Placement } from "../../src/reshard/placement.js";
 import { decodePlacement, encodePlacement } from "../../src/reshard/placementCodec.js";
+import { ShardMapError } from "../../src/routing/map.js";
 import { decodeEntry, encodeEntry } from "../../src/timeline/entry.js";
+import { mapText } from "../support/maps.js";
 
 const key = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
 const shard = (index: number): PlanShard => ({
@@ -16,9 +18,11 @@ const shard = (index: number): PlanShard => ({
   cut: 5,
 });
 
+const FIRST = mapText(1);
+
 /** A placement, with a log in which each change gets the next position. */
 function open() {
-  const placement = new Placement(firstPlacement("C", [shard(0)]));
+  const placement = new Placement(firstPlacement(FIRST, [shard(0)]));
   let position = 100;
   const append = (change: Change, revision = 50): boolean =>
     placement.apply(change, ++position, revision) !== undefined;
@@ -29,10 +33,12 @@ function open() {
   return { placement, append, claim, last: () => position };
 }
 
-const plan = (after: number, shards: readonly PlanShard[] = []): Change => ({
+/** The text of another map of the same shard for each plan. */
+const mapAfter = (after: number): string => FIRST.replace("{", `{"n":${after},`);
+const plan = (after: number, shards: readonly PlanShard[] = [], map = mapAfter(after)): Change => ({
   kind: "plan",
   after,
-  map: `T${after}`,
+  map,
   shards,
 });
 const freeze = (mover: number, number: number, cursor: Uint8Array | null, to: Uint8Array | null): Change => ({
@@ -75,14 +81,14 @@ test("a plan goes from map to map, step by step", () => {
   const [moved] = placement.snapshot().moves;
   assert.equal(moved.revision, 61);
   assert.equal(moved.frozenAt, 50);
-  assert.deepEqual([moved.source, moved.destination], ["C", "T0"]);
+  assert.deepEqual([moved.source, moved.destination], [FIRST, mapAfter(0)]);
   assert.equal(placement.snapshot().twins.revisionOf(1, 8), 12);
   assert.equal(placement.snapshot().offsets.of(1, 6), 2);
   assert.ok(!append({ kind: "done", plan: 1 }), "the sweep is not complete");
   assert.ok(append(freeze(mover, 1, key("/b"), null)));
   assert.ok(append({ ...move(mover, last()), destinations: [] } as Change, 70));
   assert.ok(append({ kind: "done", plan: 1 }));
-  assert.equal(placement.snapshot().inForce, "T0");
+  assert.equal(placement.snapshot().inForce, mapAfter(0));
   assert.equal(placement.snapshot().plan, undefined);
 });
 
@@ -125,9 +131,9 @@ test("a plan that is turned back sweeps down, and a repeated turn does not turn 
   assert.ok(append(freeze(mover, 2, key("/b"), START)));
   assert.ok(append({ ...move(mover, last()), destinations: [] } as Change, 80));
   const { moves } = placement.snapshot();
-  assert.deepEqual([moves[1].source, moves[1].destination], ["T0", "C"]);
+  assert.deepEqual([moves[1].source, moves[1].destination], [mapAfter(0), FIRST]);
   assert.ok(append({ kind: "done", plan: 2 }));
-  assert.equal(placement.snapshot().inForce, "C");
+  assert.equal(placement.snapshot().inForce, FIRST);
   assert.ok(append(plan(2)), "the next plan names the number of the turn");
 });
 
@@ -167,6 +173,17 @@ test("a plan gives a name no second index, and an index no second name", () => {
   assert.ok(!after([named(3, "s3"), named(2, "s2")]), "out of order");
   assert.ok(after([named(2, "s2"), named(0, "s0")]));
   assert.equal(placement.snapshot().shards.length, 2, "an invalid plan changes nothing");
+});
+
+test("the map of a plan names only shards that the store has had or that the plan adds", () => {
+  const { placement, append } = open();
+  assert.ok(!append(plan(0, [], mapText(2))), "without its second shard");
+  assert.ok(!append(plan(0, [shard(1)], mapText(3))), "without its third shard");
+  assert.deepEqual([placement.snapshot().plans, placement.snapshot().shards.length], [0, 1]);
+  assert.ok(append(plan(0, [shard(1)], mapText(2))));
+  const later = new Placement({ ...placement.snapshot(), inForce: FIRST, plan: undefined });
+  assert.ok(later.apply(plan(1, [], mapText(2)), 200, 50) !== undefined, "a shard that left the store");
+  assert.throws(() => open().append(plan(0, [], "T")), ShardMapError, "an entry that cannot be read");
 });
 
 test("changes survive encoding, alone and in an entry", () => {
