@@ -106,15 +106,12 @@ export class Granting {
     since: number,
     deadline = requester.deadline,
   ): Promise<LeaseGrantResponse> {
-    const { calls, homes, runtime, timeline } = this.deps;
+    const { calls, homes } = this.deps;
     for (;;) {
       const home = homes.of(id);
       const lease = await calls.grant(home, id, ttl, requester, deadline);
       try {
-        // The mover may have looked for leases before this one was granted. A faster grant it cannot have missed.
-        if (runtime.now() - since > GRANT_MS) await timeline.sync();
-        if (homes.of(id) === home) {
-          await this.preparing.prepareLease(id);
+        if (await this.prepare(id, home, since)) {
           this.granted++;
           return lease;
         }
@@ -123,13 +120,39 @@ export class Granting {
         throw error;
       }
       // A plan has ended, and no proxy would find the lease here.
-      this.giveUp(home, id);
+      this.revokeAt(home, id);
+      await this.clear(id, requester);
     }
+  }
+
+  /**
+   * Gives a lease that was granted at `home` what a plan needs. Resolves to false if the lease has another home by now, and has no
+   * part there of which this grant knows. Rejects if the lease cannot get its parts.
+   */
+  private async prepare(id: bigint, home: number, since: number): Promise<boolean> {
+    const { homes, parts, runtime, timeline } = this.deps;
+    // The mover may have looked for leases before this one was granted. A faster grant it cannot have missed.
+    if (runtime.now() - since > GRANT_MS) await timeline.sync();
+    if (homes.of(id) !== home) return false;
+    try {
+      await this.preparing.prepareLease(id);
+    } catch (error) {
+      // The end of the plan came before the part at the next home.
+      if (homes.of(id) === home || !etcd.leaseNotFound.is(error)) throw error;
+    }
+    if (homes.of(id) === home) return true;
+    // Other proxies that knew of the end before the part was granted may be ending the lease, because it lacked its home.
+    if (parts.isPlaced(id) || this.endings.isEnding(id)) await this.endings.end(id);
+    return false;
   }
 
   private giveUp(home: number, id: bigint): void {
     if (this.deps.parts.isPlaced(id)) this.endings.endInBackground(id);
-    else this.deps.calls.revoke(home, id).catch(() => undefined); // it expires
+    else this.revokeAt(home, id);
+  }
+
+  private revokeAt(home: number, id: bigint): void {
+    this.deps.calls.revoke(home, id).catch(() => undefined); // it expires
   }
 }
 

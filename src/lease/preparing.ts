@@ -50,7 +50,9 @@ export class Preparing {
     const { homes, timeline } = this.deps;
     const next = homes.next(lease);
     if (next === undefined) return;
-    await Promise.all([this.placing.ensurePlaced(lease, next), timeline.place(lease, homes.of(lease))]);
+    // One after the other: if this rejects, nothing is logged later.
+    await timeline.place(lease, homes.of(lease));
+    await this.placing.ensurePlaced(lease, next);
   }
 
   /** Shard → the leases that it has. */

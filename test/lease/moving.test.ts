@@ -3,20 +3,27 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { Leases } from "../../src/lease/leases.js";
 import { LocatorRouter } from "../../src/reshard/locatorRouter.js";
-import { ShardSet } from "../../src/shard/shardSet.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
 import { LeaseRevokeRequest, RangeRequest, RangeResponse } from "../../src/wire/messages.js";
 import { KV, Lease } from "../../src/wire/paths.js";
 import { ManualMover } from "../kv/manualMover.js";
 import { openPlain, type TestProxy } from "../kv/pair.js";
 import { until } from "../support/until.js";
-import { ALL_SHARDS, bound, MovingStore, StaleView, WITHOUT_FIRST } from "./movingStore.js";
+import { ALL_SHARDS, disturbed, MovingStore, StaleView, WITHOUT_FIRST } from "./movingStore.js";
 
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 
 interface Held {
   readonly id: bigint;
   readonly keys: readonly string[];
+}
+
+function signal(): { readonly given: Promise<void>; readonly give: () => void } {
+  let give = () => {};
+  const given = new Promise<void>((resolve) => {
+    give = resolve;
+  });
+  return { given, give };
 }
 
 /* Two proxies. Plans take a shard, which is the home of leases, out of use and back. */
@@ -256,21 +263,14 @@ describe("leases while keys move", () => {
     const lease = await hold(0, 60, await store.idAt(ALL_SHARDS, 1, WITHOUT_FIRST, 1));
     await store.plan(WITHOUT_FIRST);
     let again = 2;
-    const disturbed = new ShardSet<(typeof shards)["first"]>();
-    for (const [index, shard] of shards.entries()) {
-      const call: typeof shard.call = async (path, request, options) => {
-        const answer = await shard.call(path, request, options);
-        if (path === Lease.LeaseRevoke && index === 2 && again-- > 0)
-          await store.backends[2]!.grant(60, LeaseRevokeRequest.decode(request).id);
-        return answer;
-      };
-      disturbed.add(
-        index,
-        new Proxy(shard, { get: (target, name) => (name === "call" ? call : bound(target, name)) }),
-      );
-    }
+    const granting = disturbed(shards, async (path, request, index, send) => {
+      const answer = await send();
+      if (path === Lease.LeaseRevoke && index === 2 && again-- > 0)
+        await store.backends[2]!.grant(60, LeaseRevokeRequest.decode(request).id);
+      return answer;
+    });
     const log = { warn() {} };
-    const leases = new Leases({ shards: disturbed, router, timeline, log, runtime: systemRuntime });
+    const leases = new Leases({ shards: granting, router, timeline, log, runtime: systemRuntime });
     await leases.revoke(lease.id);
     leases.stop();
     assert.ok(again < 0, "it was granted again");
@@ -340,6 +340,60 @@ describe("leases while keys move", () => {
       await until("none is left on the shard", async () => (await store.backends[0]!.timeToLive(id)).ttl < 0);
     });
   });
+
+  for (const [at, when] of [
+    ["home", "before its part at the next home is logged"],
+    ["next", "before its part at the next home is granted"],
+  ] as const) {
+    test(`a grant under way when a plan ends, ${when}, grants the lease at its new home`, async () => {
+      const { shards, timeline } = store.proxies[0]!.store;
+      const id = await store.idAt(ALL_SHARDS, 0, WITHOUT_FIRST, 1);
+      const view = new StaleView(timeline);
+      view.isStale = false;
+      const [reached, ended] = [signal(), signal()];
+      let isFirst = true;
+      const stopping = disturbed(shards, async (path, _, index, send) => {
+        if (path !== Lease.LeaseGrant || index !== (at === "home" ? 0 : 1) || !isFirst) return send();
+        isFirst = false;
+        const answer = at === "home" ? await send() : undefined;
+        view.stop();
+        reached.give();
+        await ended.given;
+        return answer ?? send();
+      });
+      const router = new LocatorRouter(view.timeline);
+      const runtime = { ...systemRuntime, now: () => 0 };
+      const late = new Leases({
+        shards: stopping,
+        router,
+        timeline: view.timeline,
+        log: { warn() {} },
+        runtime,
+      });
+      await store.plan(WITHOUT_FIRST);
+      let calls = 0;
+      let granted: Promise<unknown> = Promise.resolve();
+      const { leases } = store.proxies[1]!;
+      const mover = store.proxies[1]!.mover(async (plan) => {
+        await leases.prepareHomes(plan);
+        if (calls++ === 0) return;
+        granted = late.grant(id, 60);
+        granted.catch(() => {});
+        await reached.given;
+      });
+      try {
+        await mover.run();
+        ended.give();
+        await granted;
+      } finally {
+        late.stop();
+      }
+      const keys = store.keys();
+      for (const key of keys) await clients()[1]!.put(key, id);
+      await checkAlive({ id, keys }, "granted");
+      await until("none is left on the shard", async () => (await store.backends[0]!.timeToLive(id)).ttl < 0);
+    });
+  }
 
   test(`leases are used all the time while plans go back and forth (SEED=${SEED})`, async () => {
     let state = SEED;

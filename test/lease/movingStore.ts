@@ -12,6 +12,7 @@ import { createIdentity } from "../../src/services/identity.js";
 import { createKv } from "../../src/services/kv.js";
 import { createLease } from "../../src/services/lease.js";
 import { openShard } from "../../src/shard/client.js";
+import type { ShardSet } from "../../src/shard/shardSet.js";
 import type { SharedTimeline } from "../../src/timeline/timeline.js";
 import { serveHttp2 } from "../../src/transport/http2/serve.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
@@ -190,17 +191,32 @@ function fileOf({ shards, places }: MapOf, etcds: readonly EtcdProcess[], host: 
   };
 }
 
-/** A timeline as a proxy sees it that has not read the newest entries, until it reads the log's end. */
+/** A timeline as a proxy sees it that has not read the newest entries. */
 export class StaleView {
   isStale = true;
   /** True if also the read of the end before a write brings nothing: the entries came right after it. */
   hides = false;
   readonly timeline: SharedTimeline;
+  private old: Record<PropertyKey, unknown> = {};
 
-  constructor(timeline: SharedTimeline) {
-    const placement = { ...timeline.placement };
-    const placements = new Map([...timeline.placements].map(([lease, shards]) => [lease, new Set(shards)]));
-    const old: Record<PropertyKey, unknown> = {
+  constructor(private readonly now: SharedTimeline) {
+    this.stop();
+    this.timeline = new Proxy(now, {
+      get: (target, name) => {
+        if (name === "sync") return this.reading(target.sync, target);
+        // Its own entry comes after the others.
+        if (name === "place") return this.reading(target.place, target);
+        return this.isStale && name in this.old ? this.old[name] : bound(target, name);
+      },
+    });
+  }
+
+  /** Reads nothing from now on, until it reads the log's end or appends to the log. */
+  stop(): void {
+    const { now } = this;
+    const placement = { ...now.placement };
+    const placements = new Map([...now.placements].map(([lease, shards]) => [lease, new Set(shards)]));
+    this.old = {
       placement,
       placements,
       placementPosition: placement.position,
@@ -208,16 +224,14 @@ export class StaleView {
         if (!this.hides) this.isStale = false;
       },
     };
-    this.timeline = new Proxy(timeline, {
-      get: (target, name) => {
-        if (name === "sync")
-          return async () => {
-            await target.sync();
-            this.isStale = false;
-          };
-        return this.isStale && name in old ? old[name] : bound(target, name);
-      },
-    });
+    this.isStale = true;
+  }
+
+  private reading<T extends unknown[]>(call: (...given: T) => Promise<void>, target: SharedTimeline) {
+    return async (...given: T) => {
+      await call.apply(target, given);
+      this.isStale = false;
+    };
   }
 }
 
@@ -225,4 +239,23 @@ export class StaleView {
 export function bound<T extends object>(target: T, name: PropertyKey): unknown {
   const value = Reflect.get(target, name, target);
   return typeof value === "function" ? value.bind(target) : value;
+}
+
+/** Shards whose calls go through `call`, which may make them with `send`. */
+export function disturbed(
+  shards: ShardSet,
+  call: (
+    path: string,
+    request: Uint8Array,
+    index: number,
+    send: () => Promise<Uint8Array>,
+  ) => Promise<Uint8Array>,
+): ShardSet {
+  return shards.map((shard, index) => {
+    const through: typeof shard.call = (path, request, options) =>
+      call(path, request, index, () => shard.call(path, request, options));
+    return new Proxy(shard, {
+      get: (target, name) => (name === "call" ? through : bound(target, name)),
+    });
+  });
 }
