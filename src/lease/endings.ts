@@ -111,13 +111,6 @@ export class Endings {
     this.end(lease, more).catch(() => undefined);
   }
 
-  /** True while an ending waits for the shard. */
-  needs(shard: number): boolean {
-    const { homes } = this.deps;
-    if (!homes.isInUse(shard)) return false;
-    return [...this.endings.values()].some(({ home, remaining }) => home === shard || remaining.has(shard));
-  }
-
   /** Stops all endings. Callers that wait get UNAVAILABLE. */
   stop(): void {
     for (const lane of [...this.lanes.all(), this.closing]) lane.stop();

@@ -267,14 +267,6 @@ export class Leases {
     return this.preparing.prepare(plan);
   }
 
-  /**
-   * Whether leases need the shard: it is in the map in force or in a map of the active plan, or a lease is being ended there.
-   * `Store.retireShard` requires that they do not.
-   */
-  hasPartsOn(shard: number): boolean {
-    return this.homes.isInUse(shard) || this.parts.hasAny(shard) || this.endings.needs(shard);
-  }
-
   counts(): LeaseCounts {
     const { missed: missedRenewals } = this.streams.counts;
     const { renewals, parts, endings, placing } = this;

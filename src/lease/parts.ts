@@ -77,12 +77,6 @@ export class Parts {
     return shards;
   }
 
-  /** Whether the timeline places a lease on this shard. */
-  hasAny(shard: number): boolean {
-    for (const shards of this.placements().values()) if (shards.has(shard)) return true;
-    return false;
-  }
-
   /** Placed leases that have a part on this shard, as of the last `refresh`. */
   on(shard: number): bigint[] {
     const leases: bigint[] = [];

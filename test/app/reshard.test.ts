@@ -12,7 +12,7 @@ import { etcdctl } from "../support/etcdctl.js";
 import { type ProxyProcess, startProxyProcess } from "../support/store.js";
 import { until } from "../support/until.js";
 import { newSeed } from "../watch/random.js";
-import { bytes, EtcdClient, EVERYTHING } from "../watch/support.js";
+import { bytes, EtcdClient, EVERYTHING, text } from "../watch/support.js";
 import { Growing, type LoggedProxy } from "./growing.js";
 import { Load } from "./load.js";
 
@@ -252,30 +252,38 @@ test("while the timeline host is down, a mover gives up, and its proxy can stop;
   });
 });
 
-test("a shard that was removed is retired when no old revision and no lease needs it any more", async () => {
+test("a shard that was removed is retired when no old revision needs it any more, and leases live on", async () => {
   await withStore("shard", async (store, etcds) => {
     const { address, lines } = await store.proxy();
     await fill(address, 300);
     const client = new EtcdClient(address);
     const retired = () => lines.some((line) => line.includes('shard leaves the store {"shard":"shard2"'));
-    const waits = () => lines.some((line) => line.includes("when its last leases have ended"));
+    const leased = async () => {
+      const { kvs } = await client.range(EVERYTHING);
+      return kvs.filter(({ lease }) => lease > 0n).map(({ key }) => text(key));
+    };
     try {
       await store.done(await store.plan([0, 1, 2]));
-      await client.grant({ id: 77n, ttl: 600 });
-      const [name] = await store.keysOn(2);
-      await client.put({ key: bytes(name!), value: bytes("leased"), lease: 77n });
+      const { locator, placement } = store.timeline;
+      const router = locator.router(placement.inForce);
+      let id = 77n;
+      while (router.homeOf(id) !== 2) id++;
+      await client.grant({ id, ttl: 600 });
+      const names = [(await store.keysOn(2))[0]!, (await store.keysOn(0))[0]!].sort();
+      for (const name of names) await client.put({ key: bytes(name), value: bytes("leased"), lease: id });
+      const before = (await client.range(EVERYTHING)).header!.revision;
       await store.done(await store.plan([0, 1]));
-      assert.ok(!retired() && !waits(), "old revisions are read there");
-      const revision = await client.set("/g1/k100", "again");
+      assert.equal((await client.range({ ...EVERYTHING, revision: before })).count, 300);
+      assert.ok(!retired(), "old revisions are read there");
+      const revision = await client.set("/g1/k199", "again");
       await client.compact({ revision });
-      await until("it waits for the lease", waits);
-      assert.ok(!retired());
-      assert.equal((await client.range({ key: bytes(name!) })).kvs[0]!.lease, 77n);
-      await client.revoke({ id: 77n });
       await until("it is retired", retired);
       await etcds[2]!.kill();
+      assert.deepEqual(await leased(), names);
       await client.set("/g1/other", "without it");
-      assert.equal((await client.range(EVERYTHING)).count, 300);
+      await client.revoke({ id });
+      assert.deepEqual(await leased(), []);
+      assert.equal((await client.range(EVERYTHING)).count, 299);
     } finally {
       client.close();
     }

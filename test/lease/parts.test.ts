@@ -147,7 +147,7 @@ describe("parts of placed leases", () => {
       assert.deepEqual(parts.refresh(), []);
       assert.deepEqual(parts.shardsOf(LEASE), [1, 2]);
       assert.equal(parts.identify(LEASE), before);
-      assert.deepEqual([parts.on(HOME), parts.hasAny(HOME), parts.has(LEASE, HOME)], [[], false, false]);
+      assert.deepEqual([parts.on(HOME), parts.has(LEASE, HOME)], [[], false]);
     });
 
     test("is no new lease after the timeline was reloaded", () => {

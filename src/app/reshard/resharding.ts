@@ -18,7 +18,7 @@ export interface ReshardingOptions {
   readonly log: Log;
 }
 
-/** How often shards are checked that could retire, in milliseconds. */
+/** How often shards are checked that could retire, in milliseconds. A move of the timeline host is no change of the placement. */
 const RETIRE_MS = 10_000;
 
 /** A proxy's part in plans: it follows them, moves keys if no other proxy does, and disconnects from removed shards. */
@@ -35,7 +35,7 @@ export class Resharding {
   constructor(private readonly options: ReshardingOptions) {
     const { store, leases, isCandidate, runtime, log } = options;
     const { timeline, shards, host, retireShard } = store;
-    this.retiring = new Retiring({ timeline, shards, host, leases, retireShard, log });
+    this.retiring = new Retiring({ timeline, shards, host, retireShard });
     const genKey = store.gen.key;
     // Without the key of gen, this proxy cannot write to shards at all.
     if (isCandidate && genKey !== undefined) {

@@ -50,9 +50,8 @@ export interface Store {
   /** Undefined if the proxy has no credentials. Then clients have none either. */
   readonly auth: StoreAuth | undefined;
   /**
-   * Disconnects from a shard that `neededShards` does not list, and that has no part of a lease. From then on its calls fail
-   * with FAILED_PRECONDITION. It joins again when a plan needs it. Throws `RangeError` for an unknown index, and for the
-   * timeline host.
+   * Disconnects from a shard that `neededShards` does not list. From then on its calls fail with FAILED_PRECONDITION. It joins
+   * again when a plan needs it. Throws `RangeError` for an unknown index, and for the timeline host.
    */
   retireShard(index: number): void;
   close(): void;
