@@ -440,15 +440,13 @@ test("the end of a plan is shown, and when a removed shard may be switched off",
         ),
       );
       await actor.timeline.place(7n, index);
-      assert.deepEqual((await status(smaller)).removed, [{ ...removed[0], leases: 1 }]);
+      assert.deepEqual((await status(smaller)).removed, removed, "no lease can have a part there");
       await actor.timeline.compact(moved);
       assert.equal((await status(smaller)).removed[0].compactAt, moved + 1, "the compaction is too low");
       await post(three[1], "put", { key: "Yg==" });
       await post(three[1], "deleterange", { key: "Yg==" });
       await actor.timeline.seal(1, (await revisions(three))[1], true);
       await actor.timeline.compact(moved + 1);
-      assert.deepEqual((await status(smaller)).removed, [{ ...removed[0], compactAt: null, leases: 1 }]);
-      await actor.timeline.unplace(7n);
       assert.deepEqual((await status(smaller)).removed, []);
 
       // The cluster comes back.
