@@ -73,8 +73,8 @@ test("problems are shown, and nothing is done: exit code 2", async () => {
   const current = (await configured(store("ab"))).path;
   const refused: [file: File, problem: RegExp][] = [
     [
-      { ...store("ab"), timeline: { host: "b" } },
-      /shards\.yaml:\d+: the timeline moves from shard "a" to shard "b", but the timeline host of a store cannot change yet/,
+      { ...store("abc"), timeline: { host: "c" } },
+      /shards\.yaml:\d+: the timeline moves from shard "a" to shard "c": first apply the new shard with the timeline where it is/,
     ],
     [
       over("ab", [etcds[0], etcds[2]]),

@@ -113,7 +113,7 @@ test("a plan is slowed down, paused, continued and turned back while it runs", a
     const turned = await braid("apply", "--turn-back", "--config", path);
     // The plan may have been done before.
     if (turned.code === 0) {
-      assert.match(turned.stdout, /^Plan 1 is turned back: .* as plan 2\.\n(?:.*\\n)*Plan 2 is done/m);
+      assert.match(turned.stdout, /^Plan 1 is turned back: .* as plan 2\.\n(?:.*\n)*Plan 2 is done/m);
       assert.equal(await applying.done(), 1, "the file was not applied");
       assert.deepEqual(await keysAt(etcds[2].endpoint), []);
     } else {
