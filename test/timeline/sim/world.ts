@@ -599,8 +599,9 @@ export class SimProxy {
       const position = await this.timeline.proposeChange(change, seals);
       proposed.position = position;
       if (position === undefined) return;
-      assert.ok(this.timeline.placementPosition >= position);
-      for (const [shard, shardRevision] of seals) assert.ok(this.timeline.isSealed(shard, shardRevision));
+      assert.ok(this.timeline.placementPosition >= position, "a change is folded when it is answered");
+      for (const [shard, shardRevision] of seals)
+        assert.ok(this.timeline.isSealed(shard, shardRevision), "its seals are folded before");
     } finally {
       this.proposing--;
     }
