@@ -137,7 +137,7 @@ test("a proxy that reads one cluster before a store is made, and the others afte
     }).then(() => open(file));
     const slow = connections.all.map((client) => {
       const call: ShardClient["call"] = async (...args) => {
-        if (client !== connections.host) await made;
+        if (client.index !== connections.host.index) await made;
         const answer = await client.call(...args);
         read();
         return answer;
