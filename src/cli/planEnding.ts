@@ -10,35 +10,26 @@ export interface RemovedReport {
   readonly name: string;
   /** The lowest revision at which a compaction frees the shard; null if one has. */
   readonly compactAt: number | null;
-  /** Leases that still have a part there. */
-  readonly leases: number;
 }
 
-type Placed = Pick<PlanStore["timeline"], "placement" | "placements">;
+type Placed = Pick<PlanStore["timeline"], "placement">;
 
 /** All shards that the store has had and does not use any more. */
-export function reportRemoved({ placement, placements }: Placed): RemovedReport[] {
-  return removedShards(placement).map(({ index, name, lastMove }) => ({
+export function reportRemoved({ placement }: Placed): RemovedReport[] {
+  return removedShards(placement).map(({ name, lastMove }) => ({
     name,
     compactAt: lastMove === undefined ? null : lastMove + 1,
-    leases: [...placements.values()].filter((shards) => shards.has(index)).length,
   }));
 }
 
-export const isNeeded = ({ compactAt, leases }: RemovedReport): boolean => compactAt !== null || leases > 0;
+export const isNeeded = ({ compactAt }: RemovedReport): boolean => compactAt !== null;
 
 /** Whether a removed shard may be switched off, and what has to be done before. */
-export function removedText({ name, compactAt, leases }: RemovedReport): string {
+export function removedText({ name, compactAt }: RemovedReport): string {
   if (compactAt !== null) {
     return (
       `shard ${name} is still needed for reads and watches of revisions below ${thousands(compactAt)}: ` +
       `compact the store (\`etcdctl compaction ${compactAt}\`, or a newer revision), then see \`braid status\``
-    );
-  }
-  if (leases > 0) {
-    return (
-      `shard ${name} still has parts of ${plural(leases, "lease")}: ` +
-      "wait until they have ended or moved, then see `braid status`"
     );
   }
   return `shard ${name} is not needed any more: remove it from the proxies' files, then switch it off`;

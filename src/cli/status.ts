@@ -80,7 +80,7 @@ async function planStatus({ hostCluster }: Survey, { fold }: SurveyedTimeline): 
 }
 
 const removedFrom = ({ fold }: SurveyedTimeline): RemovedReport[] =>
-  reportRemoved({ placement: fold.placement.snapshot(), placements: fold.placements }).filter(isNeeded);
+  reportRemoved({ placement: fold.placement.snapshot() }).filter(isNeeded);
 
 const ruleStatus = ({ prefix, delimiter, segments, shard }: RoutingRule) => ({
   prefix: printable(prefix),

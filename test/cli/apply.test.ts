@@ -424,7 +424,7 @@ test("the end of a plan is shown, and when a removed shard may be switched off",
       assert.equal(await removing.done(), 0, removing.text);
       const { seconds, ...end } = removing.lines.at(-1);
       assert.ok(seconds > 0);
-      const removed = [{ name: "c", compactAt: moved + 1, leases: 0 }];
+      const removed = [{ name: "c", compactAt: moved + 1 }];
       assert.deepEqual(end, {
         type: "done",
         ...{ plan: 2, keys: 5, bytes: 50, steps: 1, longestPauseMs: 3 },
