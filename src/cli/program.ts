@@ -35,7 +35,7 @@ ${EXIT_CODES}`,
 
   program
     .command("dev")
-    .description("run a whole store on this machine: three etcds or more, and a proxy")
+    .description("run a whole store on this machine: etcds (three by default) and a proxy")
     .option(
       "-p, --port <port>",
       "port of the proxy on 127.0.0.1 (default: 2379, or the next free port)",
