@@ -154,7 +154,7 @@ export async function saveStore(
     await connections.openTimeline();
     // The timeline may have led to another host.
     const { all, host, timeline } = connections;
-    const used = new Set([...usedShards(timeline), host.index]);
+    const used = new Set([...neededShards(timeline.placement), host.index]);
     const clusters = all.filter(({ index }) => used.has(index));
     return await saveSnapshot({ ...save, clusters, hostShard: timeline.hostShard, timeline });
   } finally {
@@ -201,7 +201,7 @@ function followPlans(
       return shards.at(index);
     });
   };
-  follow(usedShards(timeline));
+  follow(neededShards(timeline.placement));
   // The first listener, so that all others know the shards of the entries that they see.
   timeline.onAdvance(() => {
     if (timeline.placementPosition === followed) return;
@@ -213,17 +213,10 @@ function followPlans(
   });
 }
 
-/** The shards that `neededShards` lists, and those that have parts of leases. */
-function usedShards({ placement, placements }: SharedTimeline): readonly number[] {
-  const used = new Set(neededShards(placement));
-  for (const shards of placements.values()) for (const shard of shards) used.add(shard);
-  return [...used];
-}
-
 /** Disconnects from the shards of the file that plans have removed. They may be down. */
 function retireUnused(connections: Connections, shards: ShardSet<GuardedShard>, log: Log): void {
   const { places, host, timeline } = connections;
-  const used = new Set([...usedShards(timeline), host.index]);
+  const used = new Set([...neededShards(timeline.placement), host.index]);
   for (const [index] of places.entries()) {
     if (!used.has(index)) retireShard(connections, shards, index, log);
   }
