@@ -53,7 +53,8 @@ export class Applying {
     const command = [...braidCommand, "apply", "--config", path, ...args]
       .map((part) => `'${part}'`)
       .join(" ");
-    const child = spawn("script", ["-qec", command, "/dev/null"], { stdio: "pipe" });
+    // Without exec, some shells stay in between, and Ctrl-C ends those with 130.
+    const child = spawn("script", ["-qec", `exec ${command}`, "/dev/null"], { stdio: "pipe" });
     endWithParent(child);
     return new Applying(child);
   }
