@@ -21,7 +21,7 @@ import {
 
 /* KV while a shard, or the host of the timeline (the first shard), is down. Keys: "a" first shard, "b" second, "c" third. */
 
-const LIMITS = { limits: { requestTimeoutMs: 4_000, connectTimeoutMs: 400 } };
+const LIMITS = { limits: { requestTimeoutMs: 4_000, connectTimeoutMs: 1_000 } };
 const ALL = between("a", "d");
 
 interface Setting {
