@@ -280,6 +280,7 @@ test("a plan is turned back, also while a step is frozen; the rate stays, and th
   const actor = await Actor.open(store("ab"), etcds[0]);
   const watching = await Applying.start(store("ab"), "--watch", "--json");
   try {
+    await until("plan 1 is watched", () => watching.lines.some(({ plan }) => plan === 1));
     await actor.take();
     await actor.report({ keys: 12, bytes: 340, steps: 1 });
     await apply(store("ab"), "--pause");
