@@ -124,7 +124,7 @@ function memoryHost(shard: MemoryShard): LogHost {
     label: "it",
     isConnected: true,
     load: async () => ({ revision: shard.revision, raftTerm: 2, keys: [...keys.values()] }),
-    tail: async () => tail,
+    tail: async () => ({ end: tail, revision: shard.revision, raftTerm: 2 }),
     commit: (_guard, puts) =>
       new Promise((resolve) => {
         shard.later(() => {

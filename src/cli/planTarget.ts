@@ -83,7 +83,7 @@ class Comparison {
   run(): PlanTarget {
     const { survey, config, map } = this;
     // From format 2 on, the order of the shards has no meaning.
-    const own = this.timeline.base.format === 1 ? config.map : inOrderOf(config.map, map);
+    const own = this.timeline.base.format < 2 ? config.map : inOrderOf(config.map, map);
     for (const difference of compareMaps(map, own)) {
       this.changes.push({ of: difference.of, message: difference.message });
     }

@@ -100,7 +100,7 @@ async function isInForce(
   const { inForce } = fold.placement.snapshot();
   const { text } = await fingerprint(config.map);
   // From format 2 on, the order of the shards has no meaning.
-  return hasHost && (base.format === 1 ? inForce === text : areAlike(inForce, text));
+  return hasHost && (base.format < 2 ? inForce === text : areAlike(inForce, text));
 }
 
 /** A cluster to show. */

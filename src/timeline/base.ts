@@ -16,10 +16,13 @@ import type { StoreState } from "./storeFold.js";
  */
 export interface Base {
   /**
-   * 1 until the first change of the placement is proposed, then 2. Formats above 1 hold a placement. 3 once the log moves to
-   * another host, which versions that know only 2 would not notice.
+   * 0 for a sole store (`Fold.isSole`), which only programs that know it can follow. Otherwise 1 until the first change of the
+   * placement is proposed, then 2. Formats above 1 hold a placement. 3 once the log moves to another host, which versions that
+   * know only 2 would not notice.
    */
-  readonly format: 1 | 2 | 3;
+  readonly format: 0 | 1 | 2 | 3;
+  /** True for the base that ends a sole store. It has format 0. What follows in the log is as in every other store. */
+  readonly endsSole?: true;
   /** Number of hosts that the log has had, the present one included. Absent: 1. */
   readonly hosts?: number;
   /** Where the log continues. Then this is the last base here, and no entry follows it. */
@@ -176,7 +179,9 @@ export function headOf(
 }
 
 /** Decodes a base without its fold, which a proxy that follows the log already has. */
-export function decodeBaseHead(value: Uint8Array): Base & { readonly cut: readonly number[] } {
+export function decodeBaseHead(
+  value: Uint8Array,
+): Base & { readonly cut: readonly number[]; readonly compactRevision: number } {
   return readJson(value).json;
 }
 
@@ -210,7 +215,7 @@ export function decodeBase(
     );
   }
   const placement =
-    json.format === 1
+    json.format < 2
       ? placementOf(json.map, json.clusterIds)
       : decodePlacement(blob.toString("utf8", placementBytes, importsAt));
   for (const key of json.placement?.importParts ?? []) decodeImports(read(key), placement);
@@ -226,6 +231,7 @@ export function decodeBase(
         raftTerm: json.raftTerm,
         placements: decodePlacements(blob.subarray(0, placementBytes)),
         table,
+        sole: json.format === 0,
       },
       placement,
       positionOffset,
@@ -248,14 +254,16 @@ export function placementOf(map: string, clusterIds: readonly string[]): Placeme
   return firstPlacement(map, shards);
 }
 
+const FORMATS: ReadonlySet<number> = new Set([0, 1, 2, 3]);
+
 function readJson(value: Uint8Array): { json: BaseJson; rest: Buffer } {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   const length = bytes.readUInt32BE(0);
   const json = JSON.parse(bytes.toString("utf8", 4, 4 + length)) as BaseJson;
-  if (json.format !== 1 && json.format !== 2 && json.format !== 3) {
+  if (!FORMATS.has(json.format)) {
     throw new StatusError(
       Code.FAILED_PRECONDITION,
-      `timeline: the base has format ${String(json.format)}; this version of etcd-braid supports formats 1 to 3`,
+      `timeline: the base has format ${String(json.format)}; this version of etcd-braid supports formats 0 to 3`,
     );
   }
   return { json, rest: bytes.subarray(4 + length) };

@@ -20,6 +20,8 @@ export interface BaseChange {
   readonly endpoints?: ReadonlyMap<string, readonly string[]>;
   /** The format from this base on; by default that of the base before. It never goes back. */
   readonly format?: 2 | 3;
+  /** Ends a sole store; see `Base`. The caller also raises gen on the shard, in the same transaction. */
+  readonly endsSole?: true;
   /** Moves the log: no entry follows this base. */
   readonly next?: NextHost;
   /** See `Base`; by default that of the base before. */
@@ -58,7 +60,8 @@ export function planBase(input: BaseInput): BasePlan {
     pruned,
     clusterIds,
     store = old.store,
-    format = old.format,
+    format = old.endsSole ? 2 : old.format,
+    endsSole,
     hosts = old.hosts,
     next,
   } = input.change;
@@ -101,6 +104,7 @@ export function planBase(input: BaseInput): BasePlan {
     ...(format > 1 && { placement: { importParts, importsInParts } }),
     ...(hosts !== undefined && { hosts }),
     ...(next !== undefined && { next }),
+    ...(endsSole && { endsSole }),
     ...(store !== undefined && { store }),
   };
   const state = { ...input.state, timeline: { ...timeline, table }, placement };

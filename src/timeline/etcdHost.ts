@@ -15,7 +15,16 @@ import {
 import { KV, Watch } from "../wire/paths.js";
 import { peekWatchRevision } from "../wire/watch.js";
 import { AppendEncoder, decodeAppended } from "./append.js";
-import type { Appended, Committed, HostChange, HostWatchEvents, Loaded, LogHost } from "./host.js";
+import type {
+  Appended,
+  Committed,
+  HostChange,
+  HostKey,
+  HostWatchEvents,
+  Loaded,
+  LogHost,
+  LogTail,
+} from "./host.js";
 import { BASE_KEY, LOG_PREFIX, LOG_PREFIX_END, TAIL_KEY } from "./keys.js";
 
 const latin1 = (bytes: Uint8Array): string =>
@@ -53,18 +62,23 @@ export class EtcdHost implements LogHost {
     return { revision, raftTerm, keys };
   }
 
-  async tail(): Promise<number> {
+  async tail(): Promise<LogTail> {
     const answer = RangeResponse.decode(await this.etcd.call(KV.Range, READ_TAIL, { idempotent: true }));
-    return answer.kvs[0]?.modRevision ?? 0;
+    const { revision, raftTerm } = headerOf(answer);
+    return { end: answer.kvs[0]?.modRevision ?? 0, revision, raftTerm };
   }
 
   async commit(
     guard: number,
     puts: readonly { key: string; value: Uint8Array }[],
     deletes: readonly { key: Uint8Array; end: Uint8Array }[],
+    unchanged?: Pick<HostKey, "key" | "modRevision">,
   ): Promise<Committed> {
+    const guards = [{ key: BASE_KEY, modRevision: guard }];
+    if (unchanged !== undefined)
+      guards.push({ key: Buffer.from(unchanged.key, "latin1"), modRevision: unchanged.modRevision });
     const request = TxnRequest.encode({
-      compare: [{ target: 2, result: 0, key: BASE_KEY, modRevision: guard }],
+      compare: guards.map(({ key, modRevision }) => ({ target: 2, result: 0, key, modRevision })),
       success: [
         ...puts.map(({ key, value }) => ({
           kind: "put" as const,

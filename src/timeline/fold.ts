@@ -15,6 +15,8 @@ export interface FoldState {
   raftTerm: number;
   placements: Map<bigint, Set<number>>;
   table: SegmentTable;
+  /** See `Fold.isSole`. */
+  sole: boolean;
 }
 
 /** What an entry changed. */
@@ -47,6 +49,7 @@ export class Fold implements TimelineView {
       raftTerm: 0,
       placements: new Map(),
       table: new SegmentTable(shardCount),
+      sole: false,
     });
   }
 
@@ -102,10 +105,49 @@ export class Fold implements TimelineView {
 
   /** Marks `hostRevision` as the log's own, so that it gets no revision. Calls must come in ascending order. */
   hide(hostRevision: number): void {
-    if (this.host < 0) return;
+    if (this.host < 0 || this.state.sole) return;
     const { hidden, cut } = this.state;
     if (hostRevision > cut[this.host]! && hostRevision !== hidden.at(-1)) hidden.push(hostRevision);
     this.skipHidden();
+  }
+
+  /**
+   * True for a sole store: its only shard is the timeline host, and it has had no entry yet. Nothing needs an order there, so the
+   * log stays empty: each revision of the shard is in the timeline without an entry, also those of the log's own writes.
+   */
+  get isSole(): boolean {
+    return this.state.sole;
+  }
+
+  /**
+   * In a sole store, gives all shard revisions up to `shardRevision` their revisions. The caller must know that the store was a
+   * sole one when the shard was at `shardRevision`.
+   */
+  reach(shardRevision: number): void {
+    this.advance(this.host, shardRevision);
+  }
+
+  /**
+   * The first base of a sole store, at `hostRevision`. It gets no revision in a store that began empty. In one that began with
+   * data it does, so that all revisions remain the shard's own: clients may know them from the shard itself.
+   */
+  beginSole(hostRevision: number): void {
+    this.reach(hostRevision - 1);
+    const { state } = this;
+    if (state.revision < hostRevision - 1) state.cut[this.host] = hostRevision;
+  }
+
+  /** The base at `hostRevision` ends the sole store: from here on, the log has entries, and its own writes get no revision. */
+  endSole(hostRevision: number, compactRevision: number): void {
+    this.reach(hostRevision - 1);
+    this.state.sole = false;
+    this.state.compactRevision = compactRevision;
+    this.hide(hostRevision);
+  }
+
+  /** Notes a compaction of the shard of a sole store, which has no entry. */
+  compactSole(revision: number): void {
+    this.state.compactRevision = Math.max(revision, this.state.compactRevision);
   }
 
   get head(): number {

@@ -2,6 +2,7 @@ import { type Base, encodeBase, PART_SIZES, placementOf } from "./base.js";
 import { Fold } from "./fold.js";
 import type { LogHost } from "./host.js";
 import { BASE_KEY, TAIL_KEY } from "./keys.js";
+import { FIRST_EPOCH } from "./recover.js";
 
 /** What the first base of a store is made from. */
 export interface GenesisOptions {
@@ -36,10 +37,17 @@ export async function beginLog(options: GenesisOptions): Promise<void> {
   const fold = Fold.genesis(revisions.length, hostShard);
   // Not a revision of the log itself, but below all of them.
   const covers = revisions[hostShard] ?? 0;
-  for (const [shard, reached] of revisions.entries()) fold.begin(shard, reached, omitted?.[shard] ?? []);
+  // gen, which is in the mark, protects a sole store from programs that do not know its end.
+  const isSole = revisions.length === 1 && hostShard === 0 && store !== undefined;
+  for (const [shard, reached] of revisions.entries()) {
+    const own = omitted?.[shard] ?? [];
+    // Clients may know the revisions of a sole store from the shard itself.
+    const isEmpty = reached <= own.length + 1;
+    fold.begin(shard, reached, isSole && !isEmpty ? [] : own);
+  }
   const base: Base = {
-    format: 1,
-    epoch: 1,
+    format: isSole ? 0 : 1,
+    epoch: FIRST_EPOCH,
     covers,
     segmentParts: [],
     segmentsInParts: 0,

@@ -15,6 +15,15 @@ export interface Loaded {
   readonly keys: readonly HostKey[];
 }
 
+/** The end of the log. */
+export interface LogTail {
+  /** Mod revision of the tail key; 0 when there is none. */
+  readonly end: number;
+  /** The host's revision when it was read. */
+  readonly revision: number;
+  readonly raftTerm: number;
+}
+
 /** All changes to the timeline's keys at one host revision. */
 export interface HostChange {
   readonly revision: number;
@@ -62,10 +71,11 @@ export interface LogHost {
   readonly isConnected: boolean;
   /** Reads all keys of the timeline at one revision, linearizably. */
   load(): Promise<Loaded>;
-  /** Reads the mod revision of the tail key, linearizably; 0 when there is none. */
-  tail(): Promise<number>;
+  /** Reads the tail key, linearizably. */
+  tail(): Promise<LogTail>;
   /**
-   * Puts and deletes in one transaction if the mod revision of the base key is `guard` (0: there is no base).
+   * Puts and deletes in one transaction if the mod revision of the base key is `guard` (0: there is no base), and that of
+   * `unchanged.key` is still `unchanged.modRevision`.
    * `previous` in the result is the mod revision of the tail key before, that is, the log's previous change. It has no
    * meaning when nothing was committed or the tail was not put.
    */
@@ -73,6 +83,7 @@ export interface LogHost {
     guard: number,
     puts: readonly { key: string; value: Uint8Array }[],
     deletes: readonly { key: Uint8Array; end: Uint8Array }[],
+    unchanged?: Pick<HostKey, "key" | "modRevision">,
   ): Promise<Committed>;
   /**
    * Puts an entry and the tail, like `commit`. Takes a callback, because every write waits for an append. `done` is never

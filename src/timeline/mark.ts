@@ -90,6 +90,11 @@ export function isRaisedMark(key: string, value: Uint8Array): boolean {
   return /^[0-9a-f]{16}$/.test(digits) && digits !== FIRST_GENERATION;
 }
 
+/** Returns the mark `value` with the generation of `position`. */
+export function withGen(value: Uint8Array, position: number): Buffer {
+  return Buffer.concat([Buffer.from(genDigits(position)), value.subarray(FIRST_GENERATION.length)]);
+}
+
 /** Decodes the keys of the range of marks. Throws FAILED_PRECONDITION for an unknown format. */
 export function decodeMarks(kvs: readonly KeyValue[]): Marks {
   const marks: Mark[] = [];

@@ -64,7 +64,7 @@ export class Pruner {
   }
 
   private consider(): void {
-    if (this.busy || this.stopped || !this.isLarge) return;
+    if (this.busy || this.stopped || !this.isLarge || this.timeline.isSole) return;
     if (!this.isCompacted && this.runtime.now() < this.nextCheck) return;
     this.busy = true;
     this.cancelWait = this.runtime.timer(this.runtime.random() * MAX_WAIT_MS, () => {

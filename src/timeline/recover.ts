@@ -8,6 +8,9 @@ import { StoreFold } from "./storeFold.js";
 
 const BASE = BASE_KEY.toString("latin1");
 
+/** Epoch of the first base of a store. */
+export const FIRST_EPOCH = 1;
+
 /** The timeline, recovered from all its keys on the host at one revision. */
 export interface Recovered {
   readonly base: Base;
@@ -31,13 +34,21 @@ export const findBase = (keys: readonly HostKey[]): HostKey | undefined =>
   keys.find(({ key }) => key === BASE);
 
 /**
- * Folds the base `stored` and the entries above it. Throws what `decodeBase` throws, and a SyntaxError for an entry that
+ * Folds the base `stored` and the entries above it, from `keys`, which the host had at `revision`. Throws what `decodeBase` throws, and a SyntaxError for an entry that
  * no proxy wrote.
  */
-export function recover(stored: HostKey, keys: readonly HostKey[], hostShard: number): Recovered {
+export function recover(
+  stored: HostKey,
+  keys: readonly HostKey[],
+  hostShard: number,
+  revision: number,
+): Recovered {
   const byName = new Map(keys.map((key) => [key.key, key]));
   const { base, state } = decodeBase(stored.value, (key) => byName.get(key)?.value);
   const fold = StoreFold.of(hostShard, state);
+  if (base.endsSole) fold.endSole(stored.modRevision, fold.compactRevision);
+  else if (fold.isSole && base.epoch === FIRST_EPOCH) fold.beginSole(stored.modRevision);
+  if (fold.isSole) fold.reach(revision);
   const entries: { key: string; hostRevision: number; applied: Applied }[] = [];
   let entriesInEpoch = 0;
   for (const [hostRevision, entry] of changesAbove(keys, base.covers)) {

@@ -56,6 +56,12 @@ export class StoreFold extends Fold {
     return this.stored.positionOffset + hostRevision;
   }
 
+  /** From here on, gen on the shard is above zero: whoever does not know the end of the sole store cannot write. */
+  override endSole(hostRevision: number, compactRevision: number): void {
+    super.endSole(hostRevision, compactRevision);
+    this.stored.placement.position = this.positionOf(hostRevision);
+  }
+
   override apply(entry: Entry, hostRevision: number): Applied {
     const applied = super.apply(entry, hostRevision);
     if (applied.compacted) this.placement.compact(this.compactRevision);

@@ -216,6 +216,10 @@ export class SharedTimeline implements Timeline {
       done(this.isSealed(shard, shardRevision) ? undefined : this.failure);
       return;
     }
+    if (this.fold.isSole) {
+      this.whenReached(shard, shardRevision, done);
+      return;
+    }
     this.waitersOf(shard).push({ shardRevision, since: turnTime(), done });
     if (shardRevision <= this.proposed[shard]!) return;
     if (written) {
@@ -224,6 +228,30 @@ export class SharedTimeline implements Timeline {
     }
     this.runtime.timer(READ_WAIT_MS, () => {
       if (!this.isSealed(shard, shardRevision)) this.propose(shard, shardRevision);
+    });
+  }
+
+  get isSole(): boolean {
+    return this.fold.isSole;
+  }
+
+  wrote(_shard: number, shardRevision: number): void {
+    if (this.fold.isSole) this.log.reach(shardRevision);
+  }
+
+  compacted(revision: number): void {
+    if (this.fold.isSole) this.fold.compactSole(revision);
+  }
+
+  /**
+   * `whenSealed` for a sole store. The log's end is read: if the store is still a sole one there, it was one at `shardRevision`,
+   * which is not newer.
+   */
+  private whenReached(shard: number, shardRevision: number, done: Sealed): void {
+    this.ends.join().whenFolded((error) => {
+      if (error !== undefined) done(this.failure ?? unavailable(error));
+      else if (this.fold.isSole && !this.isSealed(shard, shardRevision)) done(ranBack(shardRevision));
+      else this.whenSealed(shard, shardRevision, true, done);
     });
   }
 
@@ -347,8 +375,9 @@ export class SharedTimeline implements Timeline {
     return this.failure === undefined ? this.ends.join() : unreadable(this.failure);
   }
 
-  compact(revision: number): Promise<boolean> {
-    if (this.failure !== undefined) return Promise.reject(this.failure);
+  async compact(revision: number): Promise<boolean> {
+    await this.log.endSole();
+    if (this.failure !== undefined) throw this.failure;
     const compacted = this.operations.compact(revision);
     this.startAppending();
     return compacted;
@@ -364,8 +393,9 @@ export class SharedTimeline implements Timeline {
     return this.changeLease({ kind: "unplace", lease });
   }
 
-  private changeLease(op: LeaseOp): Promise<void> {
-    if (this.failure !== undefined) return Promise.reject(this.failure);
+  private async changeLease(op: LeaseOp): Promise<void> {
+    await this.log.endSole();
+    if (this.failure !== undefined) throw this.failure;
     const changed = this.operations.changeLease(op);
     this.startAppending();
     return changed;
@@ -572,6 +602,12 @@ function notWritten(host: string, reason: StatusError | undefined): StatusError 
   const why = known ?? `${host} is not connected`;
   const text = `etcd-braid: the timeline host cannot be reached: ${why}; nothing was written`;
   return new StatusError(Code.UNAVAILABLE, text, { cause: reason });
+}
+
+/** The error for an answer at a revision that the shard does not have a moment later. */
+function ranBack(shardRevision: number): StatusError {
+  const text = `etcd-braid: the shard has responded at its revision ${shardRevision}, but its newest revision is lower`;
+  return new StatusError(Code.DATA_LOSS, text);
 }
 
 /** The error for calls that wait for a seal, after a failed append. */

@@ -8,9 +8,18 @@ import { type BaseChange, type BaseInput, planBase } from "./basePlan.js";
 import { decodeEntry, type Entry, encodeEntry } from "./entry.js";
 import { type Applied, Fold } from "./fold.js";
 import { beginLog, type GenesisOptions } from "./genesis.js";
-import type { Committed, HostChange, HostWatchEvents, Loaded, LogHost, NextHost } from "./host.js";
-import { BASE_KEY, entryKey, isEntryKey, isPartKey, partKey, TAIL_KEY } from "./keys.js";
-import { isRaisedMark } from "./mark.js";
+import type {
+  Committed,
+  HostChange,
+  HostKey,
+  HostWatchEvents,
+  Loaded,
+  LogHost,
+  LogTail,
+  NextHost,
+} from "./host.js";
+import { BASE_KEY, entryKey, isEntryKey, isPartKey, markKey, partKey, TAIL_KEY } from "./keys.js";
+import { isRaisedMark, withGen } from "./mark.js";
 import { requireMark } from "./nextHost.js";
 import { findBase, recover } from "./recover.js";
 import { TimelineStats } from "./stats.js";
@@ -92,6 +101,10 @@ export class TimelineLog {
   private opened = false;
   /** True while the log is reloaded, which replaces what is folded meanwhile. */
   private reloading = false;
+  /** In a sole store, the host revision up to which everything is in the timeline, as far as this proxy knows. */
+  private reached = 0;
+  /** True while `advanced` waits for the end of the turn. */
+  private isReaching = false;
   private readonly waiters: Waiters;
   /** Part keys on the host → create revision. */
   private parts = new Map<string, number>();
@@ -126,6 +139,8 @@ export class TimelineLog {
    * proxy and counts from there, so that no other proxy or worker that has read as far says less.
    */
   get raftTerm(): number {
+    // No entry tells it.
+    if (this.fold.isSole) return Math.max(this.observedTerm, this.fold.raftTerm);
     return this.fold.raftTerm;
   }
 
@@ -234,10 +249,39 @@ export class TimelineLog {
 
   /** Writes a base of format 2, unless there is one already. Rejects with UNAVAILABLE when the host cannot be reached. */
   async requirePlacement(): Promise<void> {
-    while (this.base.format === 1) {
-      if (await this.writeBase({ format: 2 })) await this.waiters.until(() => this.base.format === 2);
+    await this.endSole();
+    while (this.base.format < 2) {
+      if (await this.writeBase({ format: 2 })) await this.waiters.until(() => this.base.format >= 2);
       else await this.sync();
     }
+  }
+
+  /**
+   * Ends a sole store, so that the log can have entries. Resolves immediately for any other store. Rejects with UNAVAILABLE when
+   * the host cannot be reached.
+   */
+  async endSole(): Promise<void> {
+    while (this.fold.isSole) {
+      if (await this.writeBase({ endsSole: true })) await this.waiters.until(() => !this.fold.isSole);
+      else await this.sync();
+    }
+  }
+
+  /**
+   * Tells that the host was at `hostRevision` while the store was a sole one, so that everything up to there is in the timeline.
+   * Does nothing in any other store.
+   */
+  reach(hostRevision: number): void {
+    if (!this.fold.isSole || hostRevision <= this.reached) return;
+    this.reached = hostRevision;
+    this.fold.reach(hostRevision);
+    if (this.isReaching) return;
+    this.isReaching = true;
+    // Once for all that is reached in this turn.
+    this.options.runtime.soon(() => {
+      this.isReaching = false;
+      this.advanced();
+    });
   }
 
   /** Name of the host in errors. */
@@ -250,16 +294,16 @@ export class TimelineLog {
     return this.host.isConnected;
   }
 
-  /** Reads the log's end, a host revision, linearizably. If the log moves meanwhile, the end can be on the next host. */
-  async readEnd(): Promise<number> {
+  /** Reads the log's end linearizably. If the log moves meanwhile, the end can be on the next host. */
+  async readEnd(): Promise<LogTail> {
     const { hosts } = this;
     try {
-      const end = await this.host.tail();
+      const tail = await this.host.tail();
       this.events.endRead(undefined);
-      return end;
+      return tail;
     } catch (reason) {
       // The old host may be switched off.
-      if (this.hosts !== hosts) return 0;
+      if (this.hosts !== hosts) return { end: 0, revision: 0, raftTerm: 0 };
       const error = StatusError.from(reason);
       this.events.endRead(error);
       throw error;
@@ -270,10 +314,15 @@ export class TimelineLog {
   async sync(): Promise<void> {
     for (;;) {
       const { hosts } = this;
-      const end = await this.readEnd();
+      const { end, revision, raftTerm } = await this.readEnd();
       await this.waiters.until(() => this.seen >= end || this.hosts !== hosts);
       // The end may be on the next host.
-      if (this.hosts === hosts) return;
+      if (this.hosts !== hosts) continue;
+      if (this.fold.isSole) {
+        this.observe(raftTerm);
+        this.reach(revision);
+      }
+      return;
     }
   }
 
@@ -321,7 +370,7 @@ export class TimelineLog {
       );
     }
     if (stored === undefined) return false;
-    const recovered = recover(stored, keys, this.hostShard);
+    const recovered = recover(stored, keys, this.hostShard, Math.max(revision, this.reached));
     // The map of a store changes only by plans, which a proxy that is running follows.
     if (!this.opened && recovered.base.next === undefined)
       this.options.accept(recovered.fold.store.placement, recovered.base.format);
@@ -507,7 +556,7 @@ export class TimelineLog {
     for (const change of changes) {
       // A reopened watch may repeat changes that a late message of the old one brought.
       if (change.revision <= this.seen) continue;
-      let newBase: Base | undefined;
+      let newBase: ReturnType<typeof decodeBaseHead> | undefined;
       for (const { key, value } of change.puts) {
         if (isEntryKey(key)) {
           this.entries++;
@@ -528,6 +577,7 @@ export class TimelineLog {
       this.fold.learnEndpoints(newBase.placement?.endpoints ?? []);
       this.base = newBase;
       this.baseRevision = change.revision;
+      if (newBase.endsSole) this.fold.endSole(change.revision, newBase.compactRevision);
       this.stats.bases++;
       this.entries = 0;
       this.entriesBeforeBase = this.drawLimit();
@@ -582,6 +632,15 @@ export class TimelineLog {
     });
   }
 
+  /** The host's mark. Throws DATA_LOSS if the host has lost it. */
+  private async markToRaise({ store }: Base): Promise<HostKey> {
+    const { keys } = await this.host.load();
+    const name = store && markKey(store).toString("latin1");
+    const mark = keys.find(({ key }) => key === name);
+    if (mark !== undefined) return mark;
+    throw new StatusError(Code.DATA_LOSS, "etcd-braid: the timeline host has lost its mark");
+  }
+
   private async commitBase(
     guard: number,
     input: Omit<BaseInput, "guard" | "state" | "sizes" | "newPart">,
@@ -597,6 +656,7 @@ export class TimelineLog {
       sizes: this.partSizes(),
       newPart: () => partKey(input.base.epoch + 1, proxy, this.counter++),
     });
+    const mark = input.change.endsSole ? await this.markToRaise(input.base) : undefined;
     const tail = { key: TAIL, value: EMPTY };
     for (const part of parts) {
       // Every change to the log puts the tail, so that the next append sees that there was a change before it.
@@ -605,8 +665,9 @@ export class TimelineLog {
     const puts = [
       { key: BASE, value },
       { key: TAIL, value: EMPTY },
+      ...(mark === undefined ? [] : [{ key: mark.key, value: withGen(mark.value, 1) }]),
     ];
-    const { committed } = await host.commit(guard, puts, deletes);
+    const { committed } = await host.commit(guard, puts, deletes, mark);
     if (committed) this.stats.ownBases++;
     return committed;
   }

@@ -105,6 +105,16 @@ export interface Timeline extends TimelineView {
    * read first waits a few milliseconds for another proxy's entry. Hot callers check `isSealed` first.
    */
   seal(shard: number, shardRevision: number, written: boolean): Promise<void>;
+  /**
+   * True for a sole store: one shard, which is also the timeline host, and no entry in the log yet. All revisions of the shard are
+   * in the timeline without an entry. The first entry ends it.
+   */
+  readonly isSole: boolean;
+  /**
+   * Tells that `shard` has carried out, at `shardRevision`, a transaction that compared gen. In a sole store this seals
+   * `shardRevision`: whoever ends the sole store raises gen, so it was one at that moment.
+   */
+  wrote(shard: number, shardRevision: number): void;
   /** `seal` without a promise, for hot callers. Calls `done` once, immediately if the shard revision is sealed already. */
   whenSealed(shard: number, shardRevision: number, written: boolean, done: Sealed): void;
   /**
@@ -128,6 +138,8 @@ export interface Timeline extends TimelineView {
   sync(): Promise<void>;
   /** `sync` for the header of an answer that comes from no single shard. Resolves immediately with relaxed reads. */
   refresh(): Promise<void>;
+  /** Notes that the shard of a sole store was compacted at `revision`. Does nothing in any other store. */
+  compacted(revision: number): void;
   /** Logs a compaction at `revision`. Resolves to true when this call's entry took effect, to false when it was late. */
   compact(revision: number): Promise<boolean>;
   /** Current placements of leases. */

@@ -23,6 +23,8 @@ export interface SequenceOptions {
   readonly operations: number;
   /** True keeps the timeline on an etcd of its own, false on the first shard. */
   readonly dedicatedHost: boolean;
+  /** By default three. A store of one shard has no entries in its log. */
+  readonly shards?: number;
   /** With more than one the client changes between them, and now and then one is restarted. */
   readonly proxies: number;
   /** True leaves the proxies no memory for recent events, so that watches of the past read them from the shards. */
@@ -34,7 +36,7 @@ export interface SequenceOptions {
 }
 
 /**
- * Runs random operations against a fresh etcd and a fresh store over three shards. Rejects at the first difference,
+ * Runs random operations against a fresh etcd and a fresh store. Rejects at the first difference,
  * with the seed, the step, the operation and both answers.
  */
 export async function runSequence(options: SequenceOptions): Promise<ReadonlyMap<string, number>> {
@@ -89,6 +91,7 @@ export class Bench {
   static async start({
     seed = 1,
     dedicatedHost = false,
+    shards = SHARDS,
     proxies = 1,
     forgetful = false,
     plans = false,
@@ -96,13 +99,13 @@ export class Bench {
     const [plain, host, etcds] = await Promise.all([
       startEtcd(),
       dedicatedHost ? startEtcd() : undefined,
-      startEtcds(plans ? POSSIBLE_SHARDS : SHARDS),
+      startEtcds(plans ? POSSIBLE_SHARDS : shards),
     ]);
     const config = {
       ...(host && { timeline: { endpoints: [host.endpoint] } }),
       ...(forgetful && { watch: { historyBytes: 1 } }),
     };
-    const backends = etcds.slice(0, SHARDS);
+    const backends = etcds.slice(0, shards);
     const store = await startStore({ backends, config, proxies, env: plans ? SMALL_STEPS : {} });
     const planner = plans
       ? await Planner.open({

@@ -47,7 +47,10 @@ function history(): { base: Base; state: FoldState } {
     clusterIds: ["1", "2", "3"],
   };
   const hidden = [cut[HOST]! + 2, cut[HOST]! + 5];
-  return { base, state: { revision, cut, hidden, compactRevision: 99, raftTerm: 4, placements, table } };
+  return {
+    base,
+    state: { revision, cut, hidden, compactRevision: 99, raftTerm: 4, placements, table, sole: false },
+  };
 }
 
 const storeOf = ({ map, clusterIds }: Base, timeline: FoldState): StoreState => ({
@@ -84,7 +87,7 @@ function opened(
     createRevision: hostRevision,
     modRevision: hostRevision,
   }));
-  return { keys, ...recover(findBase(keys)!, keys, HOST) };
+  return { keys, ...recover(findBase(keys)!, keys, HOST, hostRevision) };
 }
 
 test("a timeline too large for one key is restored with every revision", () => {

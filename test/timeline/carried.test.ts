@@ -14,7 +14,7 @@ function fullHost(): LogHost {
     label: "it",
     isConnected: true,
     load: async () => ({ revision, raftTerm: 1, keys: [...keys.values()] }),
-    tail: async () => revision,
+    tail: async () => ({ end: revision, revision, raftTerm: 1 }),
     commit: async (_guard, puts) => {
       revision++;
       for (const put of puts) keys.set(put.key, { ...put, createRevision: revision, modRevision: revision });

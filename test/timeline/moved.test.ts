@@ -35,8 +35,9 @@ class Connection {
       load: async () => ({ revision: this.etcd.revision, raftTerm: 1, keys: this.etcd.list(PREFIX) }),
       tail: async () => {
         const end = tail();
+        const { revision } = this.etcd;
         await this.answers;
-        return end;
+        return { end, revision, raftTerm: 1 };
       },
       commit: async (guard, puts) => {
         const previous = tail();

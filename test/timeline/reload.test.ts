@@ -20,7 +20,11 @@ class FakeHost implements LogHost {
   constructor(private readonly etcd: SimEtcd) {}
 
   load = async () => ({ revision: this.etcd.revision, raftTerm: this.raftTerm, keys: this.etcd.list("\0") });
-  tail = async () => this.etcd.list("\0").find(({ key }) => key.endsWith("tail"))?.modRevision ?? 0;
+  tail = async () => {
+    const { revision } = this.etcd;
+    const end = this.etcd.list("\0").find(({ key }) => key.endsWith("tail"))?.modRevision ?? 0;
+    return { end, revision, raftTerm: this.raftTerm };
+  };
 
   commit: LogHost["commit"] = async (guard, puts, deletes) => {
     const base = this.etcd.list("\0").find(({ key }) => key.endsWith("base"))?.modRevision ?? 0;
@@ -30,7 +34,7 @@ class FakeHost implements LogHost {
       const keys = this.etcd.list("\0").map((each) => each.key);
       return keys.filter((each) => (to === "" ? each === from : each >= from && each < to));
     });
-    const previous = await this.tail();
+    const { end: previous } = await this.tail();
     const revision = committed ? this.etcd.put(puts, gone) : this.etcd.revision;
     return { committed, revision, previous, raftTerm: this.raftTerm };
   };

@@ -9,7 +9,7 @@ import { FOLDED } from "../../src/timeline/logEnds.js";
 import { StoreFold, type StoreState } from "../../src/timeline/storeFold.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { TimelineLog } from "../../src/timeline/timelineLog.js";
-import type { EndCarrier, LogEnd } from "../../src/timeline/view.js";
+import type { EndCarrier, LogEnd, Sealed } from "../../src/timeline/view.js";
 import { Random } from "./sim/scheduler.js";
 import { type Mutation, type Scenario, ShortEpochLog, World } from "./sim/world.js";
 
@@ -24,11 +24,12 @@ const COUNT = process.env.SEED === undefined ? SEEDS : 1;
 function scenario(seed: number): Scenario {
   const random = new Random(seed ^ 0x5eed);
   const shards = 1 + random.below(3);
+  const host = random.below(shards + 1) - 1;
   return {
     seed,
     shards,
     proxies: 1 + random.below(3),
-    host: random.below(shards + 1) - 1,
+    host,
     operations: 40 + random.below(60),
     faults: {
       loss: random.pick([0, 0, 0.02, 0.1]),
@@ -39,6 +40,7 @@ function scenario(seed: number): Scenario {
     crash: random.pick([0, 0.02, 0.1]),
     changes: random.chance(0.5),
     moves: random.chance(0.4),
+    sole: shards === 1 && host === 0 && random.chance(0.75),
   };
 }
 
@@ -290,7 +292,52 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
         });
       }),
   ],
+  ["end a sole store without raising gen", () => patch(TimelineLog.prototype, "markToRaise", async () => {})],
+  [
+    "believe that a store is still a sole one",
+    () =>
+      patch(
+        SharedTimeline.prototype,
+        "whenReached",
+        function (this: SharedTimeline, shard: number, shardRevision: number, done: Sealed) {
+          this.wrote(shard, shardRevision);
+          done(undefined);
+        },
+      ),
+  ],
+  [
+    "end a sole store at what is known, not at its last revision",
+    () =>
+      patch(Fold.prototype, "reach", function (this: Fold, shardRevision: number) {
+        // Only `endSole` reaches the revision before the base.
+        if (new Error().stack?.includes("endSole")) return;
+        reach.call(this, shardRevision);
+      }),
+  ],
+  [
+    "give the first base of a sole store a revision",
+    () =>
+      patch(Fold.prototype, "beginSole", function (this: Fold, hostRevision: number) {
+        this.reach(hostRevision);
+      }),
+  ],
+  [
+    "give no revision to the first base of a sole store with data",
+    () =>
+      patch(Fold.prototype, "beginSole", function (this: Fold, hostRevision: number) {
+        this.reach(hostRevision - 1);
+        this.snapshot().cut[0] = hostRevision;
+      }),
+  ],
+  [
+    "keep an own compaction at the end of a sole store",
+    () =>
+      patch(Fold.prototype, "endSole", function (this: Fold, hostRevision: number, compactRevision: number) {
+        endSole.call(this, hostRevision, Math.max(compactRevision, this.compactRevision));
+      }),
+  ],
 ];
+const { reach, endSole } = Fold.prototype;
 const original = Fold.prototype.apply;
 const { begin } = Fold.prototype;
 const { propose } = Changes.prototype;

@@ -194,7 +194,7 @@ export const storeIsMissing = (): StatusError =>
 /** Refuses a map that was never the store's. With others, the proxy follows the store, not its file. */
 function acceptMap(placement: Readonly<PlacementState>, format: Base["format"], map: string, log: Log): void {
   // Before the first plan, the order of the shards is the only record of their indices.
-  const isOther = format === 1 && map !== placement.inForce;
+  const isOther = format < 2 && map !== placement.inForce;
   const verdict = isOther ? "unknown" : judgeMap(map, placement);
   if (verdict !== "unknown") {
     if (verdict !== "in force") {
@@ -207,7 +207,7 @@ function acceptMap(placement: Readonly<PlacementState>, format: Base["format"], 
   }
   const { inForce, plans } = placement;
   const [stored, own] = [parseMap(inForce), parseMap(map)];
-  const differences = diffMaps(stored, format === 1 ? own : inOrderOf(own, stored));
+  const differences = diffMaps(stored, format < 2 ? own : inOrderOf(own, stored));
   throw new StatusError(
     Code.FAILED_PRECONDITION,
     `this store ${plans > 0 ? "has" : "was made with"} another shard map; what differs: ${differences.join("; ")}. ` +

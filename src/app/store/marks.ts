@@ -128,11 +128,11 @@ function headOf({ host }: Clusters, clusters: readonly ConfiguredCluster[]): Bas
 
 /** Reads the placement of a store with a base of format 2 from the log. */
 async function readPlacement({ config, host }: Clusters, head: Base): Promise<PlacementState> {
-  const { keys } = await new EtcdHost(host).load();
+  const { keys, revision } = await new EtcdHost(host).load();
   const base = findBase(keys);
   if (base === undefined) throw new StatusError(Code.DATA_LOSS, "the timeline host has lost its log");
   const hostShard = host.index < 0 ? -1 : indicesOf(config, head.placement?.shards)[host.index];
-  return recover(base, keys, hostShard ?? -1).fold.store.placement;
+  return recover(base, keys, hostShard ?? -1, revision).fold.store.placement;
 }
 
 /** Throws FAILED_PRECONDITION for the base of a cluster from which the timeline has moved: a lock there excludes nobody. */

@@ -272,7 +272,7 @@ async function readTimeline(
     );
   }
   if (cluster.error !== undefined) throw cluster.error;
-  const { keys } = await new EtcdHost(cluster.client).load();
+  const { keys, revision } = await new EtcdHost(cluster.client).load();
   const base = findBase(keys);
   if (base === undefined) throw storeIsMissing();
   const mark = cluster.reading?.marks.marks.find((each) => each.store === store);
@@ -280,6 +280,6 @@ async function readTimeline(
   const unmarked = () =>
     parseMap(decodeBaseHead(base.value).map).shards.findIndex(({ name }) => name === host?.name);
   const hostShard = mark?.index ?? unmarked();
-  const { base: decoded, fold } = recover(base, keys, hostShard);
+  const { base: decoded, fold } = recover(base, keys, hostShard, revision);
   return { base: decoded, fold, entries: keys.filter(({ key }) => isEntryKey(key)).length, hostShard };
 }

@@ -141,6 +141,18 @@ class TracedTimeline implements Timeline {
     return this.timeline.proposeChange(change, seals);
   }
 
+  get isSole(): boolean {
+    return this.timeline.isSole;
+  }
+
+  wrote(shard: number, shardRevision: number): void {
+    this.timeline.wrote(shard, shardRevision);
+  }
+
+  compacted(revision: number): void {
+    this.timeline.compacted(revision);
+  }
+
   get raftTerm(): number {
     return this.timeline.raftTerm;
   }

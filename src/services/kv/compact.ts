@@ -55,6 +55,11 @@ export class Compactor {
     // its freeze at or above this compaction.
     const kept = timeline.locator.compactionAt(revision);
     const targets = shards.all().map((shard) => ({ shard, at: timeline.lastAt(kept, shard.index) }));
+    if (timeline.isSole) {
+      await Promise.all(targets.map(({ shard, at }) => this.send(call, shard, at, physical)));
+      timeline.compacted(revision);
+      return identity.header(timeline.head);
+    }
     if (!(await timeline.compact(revision))) throw etcd.compacted();
     const failures = await Promise.all(
       targets.map(({ shard, at }) => this.compactNow(call, shard, at, physical)),
@@ -80,13 +85,7 @@ export class Compactor {
     physical: boolean,
   ): Promise<StatusError | undefined> {
     try {
-      const request = CompactionRequest.encode({ revision, physical });
-      // A repeated compaction fails with "compacted", which counts as success.
-      const options = callOptions(call, "read", this.context.limits);
-      const deadline = physical
-        ? Math.min(call.deadline, Date.now() + PHYSICAL_TIMEOUT_MS)
-        : options.deadline;
-      await askAsync(call, shard, KV.Compact, request, { ...options, deadline });
+      await this.send(call, shard, revision, physical);
       return undefined;
     } catch (reason) {
       const error = StatusError.from(reason);
@@ -98,6 +97,14 @@ export class Compactor {
       this.retryLater(shard, revision);
       return named(error, shard);
     }
+  }
+
+  private async send(call: Call, shard: Shard, revision: number, physical: boolean): Promise<void> {
+    const request = CompactionRequest.encode({ revision, physical });
+    // A repeated compaction fails with "compacted", which counts as success.
+    const options = callOptions(call, "read", this.context.limits);
+    const deadline = physical ? Math.min(call.deadline, Date.now() + PHYSICAL_TIMEOUT_MS) : options.deadline;
+    await askAsync(call, shard, KV.Compact, request, { ...options, deadline });
   }
 
   /** A shard that a plan has removed may leave the store because of the very compaction. */

@@ -204,8 +204,12 @@ function sendNow(context: KvContext, call: Call, write: Write, done: Written): v
       done(StatusError.from(reason), NO_RESPONSE, 0);
       return;
     }
-    if (response === undefined) refused(context, write, done);
-    else done(undefined, response, shardRevision);
+    if (response === undefined) {
+      refused(context, write, done);
+      return;
+    }
+    context.timeline.wrote(write.shard, shardRevision);
+    done(undefined, response, shardRevision);
   });
 }
 

@@ -126,12 +126,19 @@ export function simHost(network: Network, etcd: SimEtcd, guarded = true): LogHos
     label: "it",
     isConnected: true,
     load: () => network.call(() => ({ revision: etcd.revision, raftTerm: 1, keys: etcd.list(PREFIX) })),
-    tail: () => network.call(() => etcd.get(`${PREFIX}tail`)?.modRevision ?? 0),
-    commit: (guard, puts, deletes) =>
+    tail: () =>
+      network.call(() => ({
+        end: etcd.get(`${PREFIX}tail`)?.modRevision ?? 0,
+        revision: etcd.revision,
+        raftTerm: 1,
+      })),
+    commit: (guard, puts, deletes, unchanged) =>
       network.call(() => {
         const base = etcd.get(`${PREFIX}base`)?.modRevision ?? 0;
         const previous = etcd.get(`${PREFIX}tail`)?.modRevision ?? 0;
-        if (base !== guard && guarded) {
+        const isChanged =
+          unchanged !== undefined && etcd.get(unchanged.key)?.modRevision !== unchanged.modRevision;
+        if ((base !== guard || isChanged) && guarded) {
           return { committed: false, revision: etcd.revision, previous, raftTerm: 1 };
         }
         const doomed = deletes.flatMap(({ key, end }) => {

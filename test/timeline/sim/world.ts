@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { compareBounds, START } from "../../../src/reshard/bound.js";
 import { type Change, encodeChange } from "../../../src/reshard/change.js";
-import { genDigits } from "../../../src/reshard/gen.js";
+import { genDigits, readGen } from "../../../src/reshard/gen.js";
 import { encodeImports } from "../../../src/reshard/importsCodec.js";
 import { encodePlacement } from "../../../src/reshard/placementCodec.js";
 import { StatusError } from "../../../src/status/error.js";
@@ -9,7 +9,7 @@ import { decodeBase, decodeBaseHead, type PartSizes } from "../../../src/timelin
 import { decodeEntry } from "../../../src/timeline/entry.js";
 import type { HostChange, NextHost } from "../../../src/timeline/host.js";
 import { isEntryKey } from "../../../src/timeline/keys.js";
-import { isRaisedMark } from "../../../src/timeline/mark.js";
+import { encodeMark, isRaisedMark } from "../../../src/timeline/mark.js";
 import { pruneTable } from "../../../src/timeline/pruneTable.js";
 import { StoreFold, type StoreState } from "../../../src/timeline/storeFold.js";
 import { SharedTimeline } from "../../../src/timeline/timeline.js";
@@ -47,6 +47,8 @@ export interface Scenario {
   readonly changes: boolean;
   /** Whether the log moves between hosts. */
   readonly moves: boolean;
+  /** Whether the store begins as a sole one: one shard, which is the host, with a mark. */
+  readonly sole: boolean;
 }
 
 interface Write {
@@ -91,6 +93,7 @@ export class World {
   /** Changes proposed by each run of a proxy, by its name. */
   readonly proposals = new Map<string, Proposed[]>();
   private started = 0;
+  private beganEmpty = true;
   /** Host revision of its first mark. */
   private markedAt = 0;
   private settling = false;
@@ -130,9 +133,11 @@ export class World {
   async run(): Promise<void> {
     const { proxies, operations } = this.scenario;
     if (this.random.chance(0.3)) this.seedData();
-    this.random.pick([() => this.mark(), () => this.markHostLater(), () => {}])();
+    this.beganEmpty = this.shards[0].revision === 1;
+    if (this.scenario.sole) this.markSole();
+    else this.random.pick([() => this.mark(), () => this.markHostLater(), () => {}])();
     for (let index = 0; index < proxies; index++) this.startProxy(index);
-    void this.raiseGens();
+    if (!this.scenario.sole) void this.raiseGens();
     let running = 0;
     for (let client = 0; client < 4; client++) {
       running++;
@@ -159,6 +164,27 @@ export class World {
 
   private seedData(): void {
     for (let n = this.random.below(12); n > 0; n--) this.putDirectly(this.random.pick(KEYS));
+  }
+
+  /** Marks the only shard, with or without a claim before. Clients may write meanwhile. */
+  private markSole(): void {
+    const [etcd] = this.shards;
+    if (this.random.chance(0.5))
+      this.omitted[0].push(etcd.put([{ key: `${HOST_MARK}/claim`, value: Buffer.alloc(0) }]));
+    if (this.random.chance(0.2)) this.seedData();
+    const host = { name: "0", clusterId: "1" };
+    const marks = [0, -1].map((index) => encodeMark({ store: STORE, name: String(index), index, host }));
+    const [own, other] = marks.map(({ key, value }) => ({ key: key.toString("latin1"), value }));
+    this.omitted[0].push(etcd.put([own]));
+    this.dedicated.put([other]);
+    if (this.random.chance(0.2)) this.seedData();
+    // Data from between the marks counts as well.
+    this.beganEmpty = etcd.revision === this.omitted[0].length + 1;
+  }
+
+  /** gen on the only shard of a sole store. */
+  get gen(): number {
+    return readGen(this.shards[0].get(HOST_MARK)!.value);
   }
 
   /** Marks all clusters before the store is made, some of them twice, with clients' writes between the marks. */
@@ -272,6 +298,12 @@ export class World {
     for (const proxy of this.proxies) {
       assert.equal(proxy.handedOut, proxy.delivered - proxy.startedAt, "a watcher gets every revision once");
     }
+    if (this.scenario.sole && this.beganEmpty && !this.scenario.moves)
+      assert.ok(
+        [...this.writes.values()].every(({ key }) => key !== "log"),
+        "the log's own writes get no revision in a store that began empty",
+      );
+    if (this.proxies.some(({ timeline }) => timeline.isSole)) return;
     const states = this.proxies.map(({ timeline }) => ({
       compacted: timeline.compactRevision,
       placements: [...timeline.placements].map(([lease, shards]) => [lease, [...shards].sort()]),
@@ -291,7 +323,9 @@ export class World {
     let fold = StoreFold.of(this.scenario.host, state);
     let moves = 0;
     const valid = new Map<number, string>();
-    for (const { hostRevision, entry, next } of entries) {
+    if (fold.isSole) fold.beginSole(firstBase(this.shards[0], 1)!.revision);
+    for (const { hostRevision, entry, next, soleEnd } of entries) {
+      if (soleEnd !== undefined) fold.endSole(hostRevision, soleEnd);
       if (entry === undefined) fold.hide(hostRevision);
       if (next !== undefined) fold = fold.rehosted(next.shard, hostRevision);
       if (entry === undefined) continue;
@@ -301,6 +335,7 @@ export class World {
       valid.set(position, text);
       if (text.startsWith('{"kind":"move"')) moves++;
     }
+    if (fold.isSole) fold.reach(this.lastWrite(0));
     const truth = placementText(fold.store);
     for (const { timeline } of this.proxies) {
       assert.equal(
@@ -355,7 +390,8 @@ export class World {
   }
 
   /** Called by each proxy for each revision that it shows to clients. */
-  see(revision: number, shard: number, shardRevision: number): void {
+  see(revision: number, shard: number, shardRevision: number, isSole: boolean): void {
+    if (isSole && !this.beganEmpty) assert.equal(revision, shardRevision, "revisions are the shard's own");
     const write = this.writes.get(`${shard}/${shardRevision}`) ?? this.logWrite(shard, shardRevision);
     if (write === undefined)
       throw new Error(`revision ${revision} is shard ${shard} at ${shardRevision}: nobody's write`);
@@ -364,10 +400,14 @@ export class World {
     else assert.equal(known, write, `two proxies disagree about revision ${revision}`);
   }
 
-  /** The log's own writes on an earlier host that were not sealed when the log moved have revisions. */
+  /**
+   * The log's own writes on an earlier host that were not sealed when the log moved have revisions, and so have those in a sole
+   * store.
+   */
   private logWrite(shard: number, shardRevision: number): Write | undefined {
     const [change] = this.shards[shard].changesFrom(shardRevision);
-    if (!this.scenario.moves || !change?.puts.some(({ key }) => key.startsWith("\0braid/"))) return undefined;
+    const { moves, sole } = this.scenario;
+    if (!(moves || sole) || !change?.puts.some(({ key }) => key.startsWith("\0braid/"))) return undefined;
     const write = { shard, shardRevision, key: "log" };
     this.writes.set(`${shard}/${shardRevision}`, write);
     return write;
@@ -438,13 +478,17 @@ interface LogRevision {
   readonly entry: SimPut | undefined;
   /** Where the log continues from here. */
   readonly next: NextHost | undefined;
+  /** Compaction of the base that ends a sole store; undefined for other revisions. */
+  readonly soleEnd: number | undefined;
 }
 
 /** The first base that the log wrote on its host number `hosts`. */
-function firstBase(cluster: SimEtcd, hosts: number): SimPut | undefined {
+function firstBase(cluster: SimEtcd, hosts: number): (SimPut & { revision: number }) | undefined {
   const bases = cluster
     .changesFrom(0)
-    .flatMap(({ puts }) => puts.filter(({ key }) => key === "\0braid/base"));
+    .flatMap(({ puts, revision }) =>
+      puts.filter(({ key }) => key === "\0braid/base").map((put) => ({ ...put, revision })),
+    );
   return bases.find(({ value }) => (decodeBaseHead(value).hosts ?? 1) === hosts);
 }
 
@@ -456,13 +500,15 @@ function logOf(cluster: SimEtcd, hosts: number, covers: number): LogRevision[] {
     const base = puts.find(({ key }) => key === "\0braid/base");
     const head = base && decodeBaseHead(base.value);
     const next = (head?.hosts ?? 1) === hosts ? head?.next : undefined;
-    found.push({ hostRevision: revision, entry: puts.find(({ key }) => isEntryKey(key)), next });
+    const soleEnd = head?.endsSole && head.compactRevision;
+    found.push({ hostRevision: revision, entry: puts.find(({ key }) => isEntryKey(key)), next, soleEnd });
     if (next !== undefined) break;
   }
   return found;
 }
 
-const HOST_MARK = "\0braid/mark/00000000000000aa";
+const STORE = "00000000000000aa";
+const HOST_MARK = `\0braid/mark/${STORE}`;
 const KEYS = ["a1", "a2", "b1", "b2", "c1", "c2", "d1", "e1", "f1"];
 
 /** One run of a proxy: the real timeline with minimal services. */
@@ -511,6 +557,7 @@ export class SimProxy {
             revisions: shards.map(({ revision }) => revision),
             omitted: world.omitted,
             clusterIds: shards.map(() => "1"),
+            ...(scenario.sole && { store: STORE }),
           })),
         accept: () => {},
       },
@@ -556,6 +603,8 @@ export class SimProxy {
     else if (dice < 0.65) await Promise.all([this.get(random.pick(KEYS)), this.get(random.pick(KEYS))]);
     else if (dice < 0.85) await this.scan();
     else if (dice < 0.88) await this.compact();
+    // Places end a sole store.
+    else if (dice < 0.93 && this.timeline.isSole && random.chance(0.9)) await this.get(random.pick(KEYS));
     else if (dice < 0.91)
       await this.timeline.place(BigInt(random.below(6)), random.below(this.reached.length));
     else if (dice < 0.93) await this.timeline.unplace(BigInt(random.below(6)));
@@ -671,11 +720,24 @@ export class SimProxy {
   private async put(key: string): Promise<void> {
     const begin = this.world.scheduler.now;
     const shard = this.world.shardOf(key);
-    const shardRevision = await this.network.call(() => this.world.putDirectly(key));
+    const shardRevision = await this.write(key);
+    this.timeline.wrote(shard, shardRevision);
     if (!this.timeline.isSealed(shard, shardRevision)) await this.timeline.seal(shard, shardRevision, true);
     const revision = this.timeline.toRevision(shard, shardRevision);
     const write = this.world.writes.get(`${shard}/${shardRevision}`)!;
     this.world.observations.push({ kind: "put", write, revision, begin, end: this.world.scheduler.now });
+  }
+
+  /** In a store that began as a sole one, writes compare gen. */
+  private async write(key: string): Promise<number> {
+    const { world } = this;
+    if (!world.scenario.sole) return this.network.call(() => world.putDirectly(key));
+    for (;;) {
+      const position = this.timeline.placementPosition;
+      const written = await this.network.call(() => (world.gen <= position ? world.putDirectly(key) : 0));
+      if (written > 0) return written;
+      await this.timeline.sync();
+    }
   }
 
   private async get(key: string): Promise<void> {
@@ -721,6 +783,11 @@ export class SimProxy {
     // Old enough that no scan of this run reads a compacted revision, which is not the subject of this test.
     const revision = this.timeline.head - 10;
     if (revision <= this.timeline.compactRevision) return;
+    // As the shard of a sole store is compacted without an entry. An entry would end the sole store.
+    if (this.timeline.isSole && this.world.random.chance(0.9)) {
+      this.timeline.compacted(revision);
+      return;
+    }
     const tookEffect = await this.timeline.compact(revision);
     assert.ok(this.timeline.compactRevision >= revision);
     if (!tookEffect) assert.ok(this.timeline.compactRevision >= revision);
@@ -729,7 +796,7 @@ export class SimProxy {
   private async prune(): Promise<void> {
     const at = this.timeline.compactRevision;
     const { log } = this.timeline;
-    if (at === 0 || at <= log.base.prunedAt) return;
+    if (at === 0 || at <= log.base.prunedAt || this.timeline.isSole) return;
     const live = this.world.shards.map((etcd, shard) => {
       const keys = etcd.list("", this.timeline.lastAt(at, shard)).filter(({ key }) => !key.startsWith("\0"));
       const revisions = new Set(
@@ -758,9 +825,13 @@ export class SimProxy {
       this.guard(() => this.pump());
       this.world.scheduler.after(this.world.random.below(SEAL_BY_WATCH), () => {
         if (!this.network.alive || this.timeline.isSealed(shard, newest)) return;
-        if (all.some(({ puts }) => puts.some(({ key }) => !key.startsWith("\0")))) {
-          this.timeline.seal(shard, newest, true).catch(() => {});
-        }
+        if (all.some(({ puts }) => puts.some(({ key }) => !key.startsWith("\0")))) sealFirst(newest);
+      });
+    };
+    // Elsewhere, what was proposed is sealed in the end. In a sole store, nothing is proposed.
+    const sealFirst = (newest: number) => {
+      this.timeline.seal(shard, newest, true).catch(() => {
+        this.world.scheduler.after(10, () => this.timeline.isSole && this.network.alive && sealFirst(newest));
       });
     };
     const closed = () => this.world.scheduler.after(10, () => this.network.alive && this.follow(shard));
@@ -790,7 +861,7 @@ export class SimProxy {
   private compare(): void {
     for (; this.compared < this.timeline.head; this.compared++) {
       const run = this.timeline.log.fold.snapshot().table.runAt(this.compared + 1);
-      if (run !== undefined) this.world.see(run.revision, run.shard, run.shardRevision);
+      if (run !== undefined) this.world.see(run.revision, run.shard, run.shardRevision, this.timeline.isSole);
     }
   }
 
