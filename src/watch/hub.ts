@@ -1,5 +1,6 @@
 import { Compactions } from "./compaction.js";
 import { Moves } from "./moves.js";
+import { SoleCompaction } from "./soleCompaction.js";
 import { WatchStats, type WatchStatus } from "./stats.js";
 import type { Watcher } from "./watcher.js";
 import { WatchLoop, type WatchLoopDeps } from "./watchLoop.js";
@@ -29,10 +30,12 @@ export class Hub {
   private readonly outageListeners = new Set<() => void>();
   private readonly compactions: Compactions;
   private readonly moves: Moves;
+  private readonly soleCompaction: SoleCompaction;
 
   constructor(private readonly deps: HubDeps) {
     this.moves = new Moves(deps.timeline);
     this.compactions = new Compactions(deps.timeline, deps.shards, deps.runtime);
+    this.soleCompaction = new SoleCompaction(deps.timeline, deps.shards, deps.runtime);
     this.stats = new WatchStats(deps.shards);
   }
 
@@ -45,6 +48,11 @@ export class Hub {
       undelivered,
       missing: new Map(this.deps.shards.entries().map(([shard]) => [shard, missing?.get(shard) ?? 0])),
     };
+  }
+
+  /** To be awaited before watches from this revision on are attached, see `SoleCompaction.learn`. */
+  learnCompaction(revision: number): Promise<void> | undefined {
+    return this.soleCompaction.learn(revision);
   }
 
   /** Starts to deliver events to a watcher, from its `next` on. */

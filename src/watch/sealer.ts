@@ -25,7 +25,9 @@ export class Sealer {
 
   /** To be called when `newest` may have risen. */
   sighted(): void {
-    this.arm(MIN_DELAY_MS + this.runtime.random() * (MAX_DELAY_MS - MIN_DELAY_MS));
+    // In a sole store there is no entry that another proxy may be about to write.
+    const delay = MIN_DELAY_MS + this.runtime.random() * (MAX_DELAY_MS - MIN_DELAY_MS);
+    this.arm(this.timeline.isSole ? 0 : delay);
   }
 
   close(): void {

@@ -144,6 +144,8 @@ export class WatchSession implements Outlet {
         // Without the host, a watch begins at the head that is known here, as at a lagging member of etcd.
         await this.deps.timeline.sync().catch(() => {});
       }
+      const oldest = oldestStart(batch);
+      if (oldest !== undefined) await this.deps.hub.learnCompaction(oldest);
       const { caller } = this.stream;
       const refusals = caller === undefined ? undefined : await this.judge(batch);
       for (const [i, request] of batch.entries()) {
@@ -414,4 +416,14 @@ interface ClientWatch {
 /** True for a failure of a shard, as opposed to a refusal. */
 function isOutage(refusal: StatusError | undefined): boolean {
   return refusal !== undefined && reasonOf(refusal) === undefined;
+}
+
+/** The lowest start revision in these requests; undefined if none has one. */
+function oldestStart(batch: readonly WatchRequest[]): number | undefined {
+  let oldest: number | undefined;
+  for (const request of batch) {
+    const start = request.kind === "create" ? request.request.startRevision : 0;
+    if (start > 0 && (oldest === undefined || start < oldest)) oldest = start;
+  }
+  return oldest;
 }
