@@ -22,7 +22,7 @@ import { HubWatch } from "./sim/hubWatch.js";
  * `BRAID_SIM_SEEDS=n` runs n seeds, `BRAID_SIM_SEED=n` replays seed n.
  */
 
-const SEEDS = Number(process.env.BRAID_SIM_SEEDS ?? 100);
+const SEEDS = Number(process.env.BRAID_SIM_SEEDS ?? 60);
 const ONE = process.env.BRAID_SIM_SEED;
 const FIRST = Number(ONE ?? 1);
 const COUNT = ONE === undefined ? SEEDS : 1;

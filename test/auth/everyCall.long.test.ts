@@ -1,0 +1,3 @@
+import { testEveryCall } from "./everyCallTests.js";
+
+testEveryCall("a dedicated cluster");
