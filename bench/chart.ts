@@ -5,6 +5,7 @@ import type { WorkloadKind } from "./workloads.js";
 
 const COLOURS: Readonly<Record<PeerName, string>> = {
   direct: "#9aa0a6",
+  "pass-through": "#c3c7cb",
   "grpc-proxy": "#e39b34",
   "braid-1": "#86b6e8",
   "braid-3": "#1f5fae",
@@ -14,6 +15,7 @@ const COLOURS: Readonly<Record<PeerName, string>> = {
 
 const NAMES: Readonly<Record<PeerName, string>> = {
   direct: "etcd, directly",
+  "pass-through": "etcd behind a pass-through",
   "grpc-proxy": "etcd grpc-proxy",
   "braid-1": "etcd-braid, one shard",
   "braid-3": "etcd-braid, three shards",

@@ -5,8 +5,8 @@ import { WORKLOAD_KINDS, type WorkloadKind } from "./workloads.js";
 export const HELP = `npm run bench -- [options]
 
 Measures puts, linearizable ranges, ranges over several shards, and watch fan-out: against an etcd directly, through
-etcd's own grpc-proxy, and through etcd-braid with one and with three shards, in turns within one run. Then ranges over
-the JSON gateway, of one and of two workers.
+etcd's own grpc-proxy, and through etcd-braid with one and with three shards, in turns within one run. Puts also through
+a process that only passes bytes on. Then ranges over the JSON gateway, of one and of two workers.
 
   --quick             short slices, few rounds: one to two minutes, rough results
   --only LIST         of ${WORKLOAD_KINDS.join(", ")}

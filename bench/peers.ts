@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { etcdEnvironment } from "../src/dev/etcd.js";
 import { endWithParent } from "../src/dev/guard.js";
 import { freePort } from "../src/dev/ports.js";
@@ -13,8 +14,18 @@ import { call } from "./call.js";
 import { childrenOf } from "./processes.js";
 import { type PutCounts, readPutCounts } from "./putCounts.js";
 
-/** All except the first two are etcd-braid; `workers-N` has N processes behind its port, over three shards. */
-export const PEERS = ["direct", "grpc-proxy", "braid-1", "braid-3", "workers-1", "workers-2"] as const;
+/**
+ * All except the first three are etcd-braid. `pass-through` is a process that only passes bytes on to an etcd. `workers-N` has N processes behind its port, over three shards.
+ */
+export const PEERS = [
+  "direct",
+  "pass-through",
+  "grpc-proxy",
+  "braid-1",
+  "braid-3",
+  "workers-1",
+  "workers-2",
+] as const;
 export type PeerName = (typeof PEERS)[number];
 
 const START_TIMEOUT_MS = 60_000;
@@ -42,6 +53,8 @@ export function startPeer(name: PeerName, options: PeerOptions): Promise<Peer> {
   switch (name) {
     case "direct":
       return startDirect(options);
+    case "pass-through":
+      return startPassThrough(options);
     case "grpc-proxy":
       return startGrpcProxy(options);
     case "braid-1":
@@ -64,6 +77,13 @@ async function startDirect(options: PeerOptions): Promise<Peer> {
   };
 }
 
+async function startPassThrough(options: PeerOptions): Promise<Peer> {
+  const [etcd] = await startEtcds("pass-through", 1, options);
+  const port = await freePort();
+  const program = fileURLToPath(new URL("./passThrough.js", import.meta.url));
+  return proxyOf("pass-through", etcd, port, spawn(process.execPath, [program, `${port}`, `${etcd.port}`]));
+}
+
 async function startGrpcProxy(options: PeerOptions): Promise<Peer> {
   const [etcd] = await startEtcds("grpc-proxy", 1, options);
   const port = await freePort();
@@ -75,6 +95,11 @@ async function startGrpcProxy(options: PeerOptions): Promise<Peer> {
     ["grpc-proxy", "start", ...flags, "--data-dir", join(options.dir, "grpc-proxy")],
     { stdio: "ignore", env: etcdEnvironment() },
   );
+  return proxyOf("grpc-proxy", etcd, port, child);
+}
+
+/** A peer with one etcd behind the process `child`, once it serves at `port`. */
+async function proxyOf(name: PeerName, etcd: EtcdProcess, port: number, child: ChildProcess): Promise<Peer> {
   endWithParent(child);
   const stop = async () => {
     await end(child);
@@ -87,7 +112,7 @@ async function startGrpcProxy(options: PeerOptions): Promise<Peer> {
     throw error;
   }
   const pids = { proxy: child.pid!, etcd: etcd.pid };
-  return { name: "grpc-proxy", port, pids, stop };
+  return { name, port, pids, stop };
 }
 
 async function startBraid(name: PeerName, shards: number, options: PeerOptions, workers = 1): Promise<Peer> {

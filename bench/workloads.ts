@@ -11,6 +11,8 @@ export const KEYS = 1_000;
 const GROUPS = 50;
 
 const COMPARED: readonly PeerName[] = ["direct", "grpc-proxy", "braid-1", "braid-3"];
+/** What a process in between costs at least shows what a commit costs. */
+const WITH_PASS_THROUGH: readonly PeerName[] = ["direct", "pass-through", "grpc-proxy", "braid-1", "braid-3"];
 const WORKERS: readonly PeerName[] = ["workers-1", "workers-2"];
 
 /** A load to measure on several peers. */
@@ -80,7 +82,7 @@ function unary(
     load: `${connections} x ${inFlight}`,
     weight: 1,
     warmUp: inFlight < 16 ? WARM_UP.rare : WARM_UP.busy,
-    peers: COMPARED,
+    peers: kind === "put" ? WITH_PASS_THROUGH : COMPARED,
     task: ({ port, pids }, milliseconds) => ({
       kind: "unary",
       port,
