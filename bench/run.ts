@@ -5,7 +5,7 @@ import { type Peer, type PeerName, startPeer } from "./peers.js";
 import { type Activity, residentMemory } from "./processes.js";
 import { type PutSplit, splitPuts } from "./putCounts.js";
 import { median } from "./statistics.js";
-import { preload, type Workload, type WorkloadKind, workloads } from "./workloads.js";
+import { isMeasured, preload, type Workload, type WorkloadKind, workloads } from "./workloads.js";
 
 /** Medians over the rounds of one workload on one peer. Times per operation: a request, or a delivered event. */
 export interface Figures {
@@ -99,7 +99,9 @@ async function runGroup(
       }),
     );
     for (const peer of peers) await preload(peer);
-    const slots = group.flatMap((workload) => peers.map((peer) => new Slot(workload, peer)));
+    const slots = group.flatMap((workload) =>
+      peers.filter(({ name }) => isMeasured(workload, name)).map((peer) => new Slot(workload, peer)),
+    );
     // Watchers first, to measure their memory in a fresh proxy.
     if (slots.length > 0) say(`warming up: ${[...new Set(group.map(({ kind }) => kind))].join(", ")}`);
     const warmUp = [...slots].sort((a, b) => Number(b.isWatch) - Number(a.isWatch));

@@ -10,9 +10,7 @@ export const KEYS = 1_000;
 /** First segments of the keys. The default rule spreads them over the shards. */
 const GROUPS = 50;
 
-const COMPARED: readonly PeerName[] = ["direct", "grpc-proxy", "braid-1", "braid-3"];
-/** What a process in between costs at least shows what a commit costs. */
-const WITH_PASS_THROUGH: readonly PeerName[] = ["direct", "pass-through", "grpc-proxy", "braid-1", "braid-3"];
+const COMPARED: readonly PeerName[] = ["direct", "pass-through", "grpc-proxy", "braid-1", "braid-3"];
 const WORKERS: readonly PeerName[] = ["workers-1", "workers-2"];
 
 /** A load to measure on several peers. */
@@ -25,7 +23,7 @@ export interface Workload {
   readonly weight: number;
   /** The unmeasured first turn is longer by this factor. */
   readonly warmUp: number;
-  /** The measured peers. */
+  /** Peers that run at the same time. */
   readonly peers: readonly PeerName[];
   task(peer: Peer, milliseconds: number): Task;
 }
@@ -35,6 +33,10 @@ export interface Workload {
  * calls.
  */
 const WARM_UP = { busy: 1.3, rare: 4 };
+
+/** Whether a workload is measured on this peer. Only puts show what a process in between costs beside a commit. */
+export const isMeasured = ({ kind }: Pick<Workload, "kind">, peer: PeerName): boolean =>
+  peer !== "pass-through" || kind === "put";
 
 export const WORKLOAD_KINDS = ["put", "range", "scan", "watch", "workers"] as const;
 export type WorkloadKind = (typeof WORKLOAD_KINDS)[number];
@@ -82,7 +84,7 @@ function unary(
     load: `${connections} x ${inFlight}`,
     weight: 1,
     warmUp: inFlight < 16 ? WARM_UP.rare : WARM_UP.busy,
-    peers: kind === "put" ? WITH_PASS_THROUGH : COMPARED,
+    peers: COMPARED,
     task: ({ port, pids }, milliseconds) => ({
       kind: "unary",
       port,
