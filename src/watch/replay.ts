@@ -277,7 +277,8 @@ class Replay {
     if (feed === undefined) return;
     this.openFeeds();
     if (this.needed.has(shard)) {
-      this.dropCompacted(this.deps.timeline.head + 1);
+      // A compaction has passed the shard's last move.
+      this.dropCompacted(this.deps.timeline.compactRevision);
       return;
     }
     feed.close();

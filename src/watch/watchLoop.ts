@@ -277,16 +277,19 @@ export class WatchLoop {
     replays.advanced();
   }
 
-  /** The shard has left this proxy. Those of its revisions that were not delivered are lost. */
+  /**
+   * The shard has left this proxy. A watcher that still needs it is below its last move, which a compaction has passed. Those of
+   * its revisions that were not delivered are lost.
+   */
   private retired(shard: number): void {
-    const { head } = this.deps.timeline;
     // Shards retire when the placement changes, maybe before the loop has followed it: then it would seem to need the shard.
     this.advanced();
     this.replays.retired(shard);
-    if (!this.feeds.retire(shard) || this.merger.delivered === head) return;
-    this.gap = Math.max(this.gap, head);
-    this.begins.set(shard, head + 1);
-    this.dropBelow(head + 1, (watcher) => this.shardsFor(watcher.reach).includes(shard));
+    if (!this.feeds.retire(shard)) return;
+    const { compactRevision } = this.deps.timeline;
+    this.gap = Math.max(this.gap, compactRevision - 1);
+    this.begins.set(shard, compactRevision);
+    this.dropBelow(compactRevision, (watcher) => this.shardsFor(watcher.reach).includes(shard));
     this.pumpSoon();
   }
 

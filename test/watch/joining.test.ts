@@ -68,30 +68,50 @@ test("a shard that retires is neither waited for nor missed", async () => {
   hub.close();
 });
 
-test("a watcher that needs undelivered events of a shard that retires is ended, not left with a gap", async () => {
-  const { timeline, fakes, shards, hub, client } = open(2, 2);
-  const watcher = new Watcher(client, { id: 0, range, next: 2, ...flags });
-  hub.attach(watcher);
-  const [old, leaving] = await Promise.all(fakes.map((fake) => fake.nth(0)));
-  old.created();
-  leaving.created();
-  timeline.add(0, 1);
-  old.bring([2]);
-  await client.has(1);
-  shards.retire(1);
-  assert.ok(leaving.cancelled);
-  await client.until(() => client.compactions.length > 0);
-  assert.deepEqual(client.compactions, [4]);
-  assert.deepEqual(client.events, [2]);
-  // Another watcher starts after the gap.
-  const later = new FakeClient();
-  hub.attach(new Watcher(later, { id: 1, range, next: 4, ...flags }));
-  timeline.add(0);
-  old.bring([3]);
-  await later.has(1);
-  assert.deepEqual(later.events, [4]);
-  hub.close();
-});
+for (const place of ["synced", "replaying"]) {
+  test(`a ${place} watcher that needs lost events of a shard that retires is ended as compacted, and resumes from there`, async () => {
+    const { timeline, fakes, shards, hub, client } = open(2, 2);
+    // A move at revision 4 took all keys away from shard 1.
+    const placement = { plans: 1, plan: undefined, inForce: "0", moves: [{ revision: 4 }] };
+    Object.assign(timeline, { placement });
+    Object.assign(timeline.locator as object, {
+      shardsFrom: (_: unknown, revision: number) => (revision <= 4 ? [0, 1] : [0]),
+    });
+    if (place === "replaying") timeline.add(0);
+    hub.attach(new Watcher(client, { id: 0, range, next: 2, ...flags }));
+    // Then there is a watch for the replay, too.
+    const last = place === "replaying" ? 1 : 0;
+    for (const fake of fakes) {
+      await fake.nth(last);
+      for (const stream of fake.streams) stream.created();
+    }
+    if (place === "synced") timeline.add(0);
+    const bring = (...revisions: number[]) => {
+      for (const stream of fakes[0].streams.filter(({ cancelled }) => !cancelled))
+        stream.bring(revisions.filter((revision) => revision >= stream.request!.startRevision));
+    };
+    // Shard 1 does not bring its events at 3 and 4.
+    timeline.add(1, 1, 0, 0, 0);
+    bring(2, 3, 4, 5);
+    await client.has(1);
+
+    Object.assign(timeline, { compactRevision: 6 });
+    placement.moves = [];
+    timeline.add();
+    shards.retire(1);
+    await client.until(() => client.compactions.length > 0);
+    assert.deepEqual(client.compactions, [6]);
+    assert.deepEqual(client.events, [2]);
+    const resumed = new FakeClient();
+    hub.attach(new Watcher(resumed, { id: 1, range, next: 6, ...flags }));
+    timeline.add(0);
+    bring(6);
+    await resumed.until(() => resumed.events.at(-1) === 8);
+    assert.deepEqual(resumed.events, [6, 7, 8]);
+    assert.deepEqual(resumed.compactions, []);
+    hub.close();
+  });
+}
 
 for (const place of ["synced", "replaying"]) {
   test(`when a plan ends and a shard retires, a ${place} watcher that lags behind gets all events`, async () => {
