@@ -26,7 +26,7 @@ import {
   RangeResponse,
 } from "../../src/wire/messages.js";
 import { KV, Lease } from "../../src/wire/paths.js";
-import type { EtcdProcess } from "../support/etcd.js";
+import { type EtcdProcess, startEtcd, startEtcds } from "../support/etcd.js";
 import { until } from "../support/until.js";
 
 type Settings = Readonly<Record<string, unknown>>;
@@ -85,9 +85,9 @@ export class Growing {
     return proxy;
   }
 
-  /** Records a plan whose map has exactly the shards with these indices. Resolves to its number. */
-  async plan(indices: readonly number[]): Promise<number> {
-    const config = configOver(this.etcds, this.settings);
+  /** Records a plan whose map has exactly the shards with these indices, and these rules. Resolves to its number. */
+  async plan(indices: readonly number[], routing?: object): Promise<number> {
+    const config = configOver(this.etcds, { ...this.settings, ...(routing && { routing }) });
     const shards = config.map.shards.filter((_, index) => indices.includes(index));
     const { text } = await fingerprint({ ...config.map, shards });
     const known = this.timeline.placement.shards.length;
@@ -203,6 +203,23 @@ export class Growing {
     const shard = { index, name: `shard${index}`, endpoints: [endpoint], clusterId, cut: revision };
     this.prepared.set(index, shard);
     return shard;
+  }
+}
+
+/** A store of two shards and one more etcd. The timeline host is the first shard, or a cluster of its own. */
+export async function withStore(
+  timeline: "shard" | "dedicated",
+  body: (store: Growing, etcds: readonly EtcdProcess[], host: EtcdProcess) => Promise<void>,
+): Promise<void> {
+  const hosts = timeline === "dedicated" ? [await startEtcd()] : [];
+  const etcds = await startEtcds(3);
+  const settings = hosts.map(({ endpoint }) => ({ timeline: { endpoints: [endpoint] } }))[0];
+  const store = await Growing.open(etcds, 2, settings);
+  try {
+    await body(store, etcds, hosts[0] ?? etcds[0]!);
+  } finally {
+    await store.close();
+    await Promise.all([...etcds, ...hosts].map((etcd) => etcd.remove()));
   }
 }
 

@@ -9,11 +9,14 @@ import type {
   RequestOp,
 } from "../../src/wire/messages.js";
 import type { EtcdProcess } from "../support/etcd.js";
+import { until } from "../support/until.js";
 import { random } from "../watch/random.js";
 import { bytes, EtcdClient, EVERYTHING, prefixEnd, text, type WatchStream } from "../watch/support.js";
 
+/** Keys are `/g<group>/d<directory>/k<key>`. */
 const GROUPS = 24;
-const KEYS = 12;
+const DIRECTORIES = 2;
+const KEYS = 6;
 
 interface Read {
   readonly request: Init<RangeRequest>;
@@ -24,6 +27,7 @@ interface Watched {
   readonly stream: WatchStream;
   readonly client: EtcdClient;
   readonly prefix: string;
+  readonly prevKv: boolean;
 }
 
 /**
@@ -55,12 +59,11 @@ export class Load {
   }
 
   /** Opens a watch of all keys with a prefix, from now on. */
-  async watch(address: string, prefix = "/"): Promise<void> {
+  async watch(address: string, prefix = "/", prevKv = true): Promise<void> {
     const client = this.client(address);
     const stream = client.watch();
-    const request = { key: bytes(prefix), rangeEnd: prefixEnd(prefix), prevKv: true };
-    await stream.create(request);
-    this.watches.push({ stream, client, prefix });
+    await stream.create({ key: bytes(prefix), rangeEnd: prefixEnd(prefix), prevKv });
+    this.watches.push({ stream, client, prefix, prevKv });
   }
 
   /** Starts a client that makes one call after the other. A call that fails fails the test. */
@@ -76,6 +79,15 @@ export class Load {
         }
       })(),
     );
+  }
+
+  /** Resolves when the clients have made so many more writes. */
+  async more(count: number): Promise<void> {
+    const enough = this.count + count;
+    await until("there are more writes", () => {
+      this.check();
+      return this.count >= enough;
+    });
   }
 
   /** Fails if a client has failed. */
@@ -102,7 +114,10 @@ export class Load {
   }
 
   private key(): string {
-    return `/g${Math.floor(this.random() * GROUPS)}/k${Math.floor(this.random() * KEYS)}`;
+    const [group, directory, key] = [GROUPS, DIRECTORIES, KEYS].map((count) =>
+      Math.floor(this.random() * count),
+    );
+    return `/g${group}/d${directory}/k${key}`;
   }
 
   private async step(client: EtcdClient): Promise<void> {
@@ -127,7 +142,7 @@ export class Load {
     if (deleted > 0) this.record(header!.revision, [{ kind: "deleteRange", request: { key: bytes(key) } }]);
   }
 
-  /** Writes two keys of a group if one is unchanged since a read. */
+  /** Writes two keys of a directory if one is unchanged since a read. */
   private async swap(client: EtcdClient, key: string): Promise<void> {
     const [kv] = (await client.range({ key: bytes(key) })).kvs;
     const modRevision = kv?.modRevision ?? 0;
@@ -204,11 +219,12 @@ export class Load {
       modRevision: revisions[kv.modRevision]!,
     });
     const expected = watch.eventsOf(0).map((event) => translated(event, translate));
-    for (const { stream, prefix } of this.watches) {
+    for (const { stream, prefix, prevKv } of this.watches) {
       const own = expected.filter(({ kv }) => text(kv!.key).startsWith(prefix));
       if (own.length > 0) await stream.reaches(0, own.at(-1)!.kv!.modRevision);
       stream.check();
-      assert.deepEqual(stream.eventsOf(0).map(shown), own.map(shown));
+      const seenBy = ({ type, kv, prevKv: before }: Event) => shown(type, kv!, prevKv ? before : undefined);
+      assert.deepEqual(stream.eventsOf(0).map(seenBy), own.map(seenBy));
     }
     for (const { request, response } of this.reads) {
       const { revision } = response.header!;
@@ -236,5 +252,5 @@ function translated(event: Event, translate: (kv: KeyValue) => KeyValue): Event 
 const shownKv = (kv: KeyValue): string =>
   `${text(kv.key)}=${text(kv.value)} create ${kv.createRevision} mod ${kv.modRevision} version ${kv.version} lease ${kv.lease}`;
 
-const shown = ({ type, kv, prevKv }: Event): string =>
-  `${type} ${shownKv(kv!)} before: ${prevKv === undefined ? "" : shownKv(prevKv)}`;
+const shown = (type: number, kv: KeyValue, before: KeyValue | undefined): string =>
+  `${type} ${shownKv(kv)} before: ${before === undefined ? "" : shownKv(before)}`;

@@ -13,29 +13,12 @@ import { type ProxyProcess, startProxyProcess } from "../support/store.js";
 import { until } from "../support/until.js";
 import { newSeed } from "../watch/random.js";
 import { bytes, EtcdClient, EVERYTHING, text } from "../watch/support.js";
-import { Growing, type LoggedProxy } from "./growing.js";
+import { Growing, type LoggedProxy, withStore } from "./growing.js";
 import { Load } from "./load.js";
 
 /*
  * Running proxies carry out plans. A plan is recorded as `braid apply` records it.
  */
-
-/** A store of two shards and one more etcd. The timeline host is the first shard, or a cluster of its own. */
-async function withStore(
-  timeline: "shard" | "dedicated",
-  body: (store: Growing, etcds: readonly EtcdProcess[], host: EtcdProcess) => Promise<void>,
-): Promise<void> {
-  const hosts = timeline === "dedicated" ? [await startEtcd()] : [];
-  const etcds = await startEtcds(3);
-  const settings = hosts.map(({ endpoint }) => ({ timeline: { endpoints: [endpoint] } }))[0];
-  const store = await Growing.open(etcds, 2, settings);
-  try {
-    await body(store, etcds, hosts[0] ?? etcds[0]!);
-  } finally {
-    await store.close();
-    await Promise.all([...etcds, ...hosts].map((etcd) => etcd.remove()));
-  }
-}
 
 /** Puts keys of 100 groups. */
 async function fill(address: string, keys: number): Promise<void> {
@@ -81,15 +64,6 @@ async function metricsOf({ address }: LoggedProxy) {
 
 const says = ({ lines }: LoggedProxy, text: string): boolean => lines.some((line) => line.includes(text));
 
-/** Resolves when the clients have made so many writes. */
-async function writes(load: Load, count: number): Promise<void> {
-  const enough = load.count + count;
-  await until("there are more writes", () => {
-    load.check();
-    return load.count >= enough;
-  });
-}
-
 test("a store grows to three shards and shrinks again under load, and clients see one etcd", async () => {
   const plain = await startEtcd();
   await withStore("shard", async (store) => {
@@ -99,12 +73,12 @@ test("a store grows to three shards and shrinks again under load, and clients se
       for (const address of addresses) await load.watch(address);
       await load.watch(addresses[1]!, "/g1");
       for (let i = 0; i < 6; i++) load.start(addresses[i % 2]!);
-      await writes(load, 400);
+      await load.more(400);
       await store.done(await store.plan([0, 1, 2]));
-      await writes(load, 200);
+      await load.more(200);
       assert.ok((await store.keysOn(2)).length > 0);
       await store.done(await store.plan([0, 1]));
-      await writes(load, 200);
+      await load.more(200);
       await load.compare(plain, addresses);
       assert.equal((await store.checkPlaces())[2], 0, "the removed shard is empty");
     } finally {
@@ -122,7 +96,7 @@ test("a proxy that is killed while it moves keys is replaced, and clients of oth
     try {
       await load.watch(address);
       for (let i = 0; i < 4; i++) load.start(address);
-      await writes(load, 400);
+      await load.more(400);
       // After the keys of one source, those of the other wait.
       await store.control({ plan: 1, maxKeysPerSecond: 0.1 });
       const plan = await store.plan([0, 1, 2]);
@@ -138,7 +112,7 @@ test("a proxy that is killed while it moves keys is replaced, and clients of oth
       await store.done(plan);
       await until("the end is recorded", async () => (await store.progress())?.phase === "idle");
       assert.ok(await isMover(other), "the other has ended the plan");
-      await writes(load, 200);
+      await load.more(200);
       await load.compare(plain, [address, other.endpoint]);
       assert.ok((await store.checkPlaces())[2]! > 0);
     } finally {
