@@ -119,7 +119,7 @@ export async function serveStore(
   closers.add(() => store.close());
   const shards = tracing ? store.shards.map((shard) => traceShard(shard, tracing)) : store.shards;
   const timeline = tracing ? traceTimeline(store.timeline, tracing) : store.timeline;
-  const { router, backends, host, auth, gen } = store;
+  const { router, backends, host, currentHost, auth, gen } = store;
   const runtime = systemRuntime;
   const leases = new Leases({ shards, router, timeline, log, runtime });
   closers.add(() => leases.stop());
@@ -138,7 +138,7 @@ export async function serveStore(
   const services: readonly Service[] = [
     ...data,
     createRecipes({ handlers: combine(data), router }),
-    createAuth({ shards, host, timeline, identity, genKey: gen.key, access: auth }),
+    createAuth({ shards, currentHost, timeline, identity, genKey: gen.key, access: auth }),
     createCluster({ identity, shards, members }),
     createMaintenance({ shards, backends, timeline, identity, range, host, log }),
     createHealth(),

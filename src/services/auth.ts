@@ -44,7 +44,9 @@ const CHANGES = [
 
 /** etcd's Auth service. All shards have the same users and roles, and are changed as one. */
 export function createAuth(deps: AuthDeps): Service {
-  const context: AuthContext = { ...deps, lock: new AdminLock(deps.host) };
+  const { currentHost, timeline } = deps;
+  const lock = new AdminLock(currentHost, () => timeline.beginWrite(true));
+  const context: AuthContext = { ...deps, lock };
   const { access } = deps;
   const unary = new Map<string, UnaryHandler>([
     [Auth.Authenticate, fromAsync((_call, request) => authenticate(context, request))],

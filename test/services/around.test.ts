@@ -75,7 +75,7 @@ describe("Status, MemberList and unsupported methods", () => {
       createCluster({ identity, shards: shardSet(shards), members: [clientUrls] }),
       createAuth({
         shards: shardSet(shards),
-        host: shards[0]!,
+        currentHost: () => shards[0]!,
         timeline,
         identity,
         genKey: undefined,

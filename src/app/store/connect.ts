@@ -32,6 +32,8 @@ import { tlsOf } from "./tls.js";
 export interface Connections extends Clusters {
   readonly places: ShardSet<ShardPlace>;
   readonly clients: ShardSet<ShardClient>;
+  /** Returns the client of the timeline host of the moment. */
+  readonly currentHost: () => ShardClient;
   /** To be opened with `openTimeline`. */
   readonly timeline: SharedTimeline;
   /** Opens the timeline, unless it is open already. Rejects as `SharedTimeline.open` does. */
@@ -170,6 +172,7 @@ export async function connect(
     get all() {
       return all();
     },
+    currentHost: () => hosts.current,
     timeline,
     openTimeline,
     backends,

@@ -9,8 +9,9 @@ export class Hosts {
   readonly client: ShardClient;
   private opened: ShardClient | undefined;
 
+  /** `current` is the client of the host of the moment. */
   constructor(
-    private current: ShardClient,
+    public current: ShardClient,
     /** Opens a client of a host that is not a shard. */
     private readonly open: (next: NextHost) => ShardClient,
     /** The client of a host that is a shard. */

@@ -37,8 +37,10 @@ export interface Store {
   /** Follows the placement. */
   readonly router: Router;
   readonly clients: ShardSet<ShardClient>;
-  /** The timeline host: one of `clients`, or a separate cluster. */
+  /** The timeline host: one of `clients`, or a separate cluster. Each call goes to the host of the moment. */
   readonly host: ShardClient;
+  /** Returns the client of the host of the moment. */
+  readonly currentHost: () => ShardClient;
   readonly shards: ShardSet<GuardedShard>;
   readonly timeline: SharedTimeline;
   /** Returns the shards in index order, then the timeline host if it is not a shard. */
@@ -79,7 +81,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
     marked = await untilReachable(() => markStore(connections, log), log, signal);
     const { id, indices, unreachable } = marked;
     connections = await connections.numbered(indices);
-    const { clients, host, timeline, backends, mapId, users } = connections;
+    const { clients, host, currentHost, timeline, backends, mapId, users } = connections;
     await untilReachable(connections.openTimeline, log, signal);
     recordMarks(timeline, marked);
     const shards = guardShards(connections, marked, timeline, log);
@@ -102,6 +104,7 @@ export async function openStore(config: Config, log: Log, signal?: AbortSignal):
       router: new LocatorRouter(timeline),
       clients,
       host,
+      currentHost,
       shards,
       timeline,
       backends,

@@ -25,7 +25,12 @@ const REVOKE = LeaseRevokeRequest.encode({ id: ADMIN_LOCK });
 export class AdminLock {
   private last: Promise<unknown> = Promise.resolve();
 
-  constructor(private readonly host: Shard) {}
+  constructor(
+    /** Returns the timeline host of the moment. */
+    private readonly currentHost: () => Shard,
+    /** Reads the log's end. Resolves when this process has followed the log there, to another host too. */
+    private readonly follow: () => Promise<void>,
+  ) {}
 
   /**
    * Runs `change` while no other change runs, in the order of the calls. It has to be done by `deadline`, in milliseconds
@@ -41,27 +46,24 @@ export class AdminLock {
     admitted.catch(() => {});
     const turn = this.last.then(async () => {
       await admitted;
-      await this.acquire(call);
+      const host = await this.acquire(call);
       try {
         return await change(Date.now() + CHANGE_TIMEOUT_MS);
       } finally {
-        await this.release();
+        await release(host);
       }
     });
     this.last = turn.catch(() => {});
     return turn;
   }
 
-  private async acquire(call: Pick<Call, "deadline" | "cancelled">): Promise<void> {
+  /** Resolves to the host on which the lock is. */
+  private async acquire(call: Pick<Call, "deadline" | "cancelled">): Promise<Shard> {
     const giveUp = Math.min(call.deadline, Date.now() + 2 * TTL_SECONDS * 1_000);
     for (;;) {
       if (call.cancelled) throw new StatusError(Code.CANCELLED, "context canceled");
-      try {
-        await this.host.call(Lease.LeaseGrant, GRANT, { idempotent: false });
-        return;
-      } catch (reason) {
-        if (!etcd.leaseExists.is(reason)) throw reason;
-      }
+      const host = this.currentHost();
+      if ((await this.grant(host)) && (await this.isStill(host))) return host;
       if (Date.now() > giveUp) {
         throw new StatusError(
           Code.UNAVAILABLE,
@@ -72,13 +74,43 @@ export class AdminLock {
     }
   }
 
-  private async release(): Promise<void> {
-    // If this fails, the lease expires.
-    await this.host.call(Lease.LeaseRevoke, REVOKE, { idempotent: true }).catch(() => {});
+  /** Resolves to false if the lock is taken, or if the log has left the host meanwhile. */
+  private async grant(host: Shard): Promise<boolean> {
+    try {
+      await host.call(Lease.LeaseGrant, GRANT, { idempotent: false });
+      return true;
+    } catch (reason) {
+      if (etcd.leaseExists.is(reason) || this.currentHost() !== host) return false;
+      throw reason;
+    }
+  }
+
+  /**
+   * Whether the log is still on `host`, on which this process has the lock. Otherwise the lock there excludes nobody, and it is
+   * released. The log does not leave a host while somebody has the lock.
+   */
+  private async isStill(host: Shard): Promise<boolean> {
+    let isStill = false;
+    try {
+      await this.follow();
+      isStill = this.currentHost() === host;
+    } finally {
+      if (!isStill) await release(host);
+    }
+    return isStill;
   }
 }
 
-/** Runs `change` while no proxy changes users and roles. */
+async function release(host: Shard): Promise<void> {
+  // If this fails, the lease expires.
+  await host.call(Lease.LeaseRevoke, REVOKE, { idempotent: true }).catch(() => {});
+}
+
+/** Runs `change` while no proxy changes users and roles. `change` has to check that the timeline is still on `host`. */
 export function withAdminLock<T>(host: Shard, change: () => Promise<T>): Promise<T> {
-  return new AdminLock(host).run({ deadline: Number.POSITIVE_INFINITY, cancelled: false }, change);
+  const lock = new AdminLock(
+    () => host,
+    async () => {},
+  );
+  return lock.run({ deadline: Number.POSITIVE_INFINITY, cancelled: false }, change);
 }

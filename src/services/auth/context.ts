@@ -18,8 +18,8 @@ export interface AuthAccess {
 export interface AuthDeps {
   /** Guarded. */
   readonly shards: ShardSet;
-  /** The timeline host. */
-  readonly host: Shard;
+  /** Returns the timeline host of the moment. */
+  readonly currentHost: () => Shard;
   readonly timeline: Pick<Timeline, "head" | "refresh" | "beginWrite">;
   readonly identity: Pick<Identity, "header">;
   /** The key that all writes compare: the store's mark. Undefined if the store has none. */

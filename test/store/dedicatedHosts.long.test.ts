@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { ADMIN_LOCK } from "../../src/lease/reserved.js";
+import type { ShardClient } from "../../src/shard/client.js";
+import { AuthUserAddRequest, LeaseGrantRequest, LeaseRevokeRequest } from "../../src/wire/messages.js";
+import { Auth, Lease } from "../../src/wire/paths.js";
+import { ok } from "../auth/support.js";
+import { Scrape } from "../ops/scrape.js";
+import { shardOf } from "../shard/support.js";
+import { braid, temporaryFolder } from "../support/braid.js";
+import { type EtcdProcess, startEtcd } from "../support/etcd.js";
+import { startStore, storeConfig, type TestStore } from "../support/store.js";
+import { until } from "../support/until.js";
+
+/*
+ * The timeline moves from one cluster of its own to another.
+ */
+
+let store: TestStore;
+let hosts: readonly EtcdProcess[] = [];
+let files = 0;
+
+before(async () => {
+  hosts = await Promise.all([startEtcd(), startEtcd()]);
+  const timeline = { endpoints: [hosts[0]!.endpoint] };
+  store = await startStore({
+    shards: 2,
+    proxies: 2,
+    config: (proxy) => ({ timeline, workers: 1 + proxy }),
+  });
+});
+
+after(async () => {
+  await store?.remove();
+  await Promise.all(hosts.map((host) => host.remove()));
+});
+
+function fileWith(host: number): string {
+  const path = join(temporaryFolder(), `host-${files++}.yaml`);
+  writeFileSync(path, storeConfig(store.shards, 1, { timeline: { endpoints: [hosts[host]!.endpoint] } }));
+  return path;
+}
+
+const move = (from: number, to: number) =>
+  ok(braid("apply", "--config", fileWith(to), "--current", fileWith(from), "--yes"));
+
+/** Takes the lock for changes of users and roles, as a proxy does. */
+const takeLock = (host: ShardClient) =>
+  host.call(Lease.LeaseGrant, LeaseGrantRequest.encode({ id: ADMIN_LOCK, ttl: 60 }), { idempotent: false });
+const freeLock = (host: ShardClient) =>
+  host.call(Lease.LeaseRevoke, LeaseRevokeRequest.encode({ id: ADMIN_LOCK }), { idempotent: false });
+
+/** How often an etcd has refused to grant a lease, such as the lock when it is taken. */
+async function refusedGrants({ url }: EtcdProcess): Promise<number> {
+  const labels = { grpc_method: "LeaseGrant", grpc_code: "FailedPrecondition" };
+  return (await Scrape.of(`${url}/metrics`)).sum("grpc_server_handled_total", labels);
+}
+
+test("a proxy that lags over a move takes the lock for users and roles on the next host", async () => {
+  const [old, next] = hosts as [EtcdProcess, EtcdProcess];
+  const [lagging] = store.proxies;
+  const clients = [old, next, lagging!].map(({ endpoint }) => shardOf([endpoint]));
+  const [atOld, atNext, client] = clients as [ShardClient, ShardClient, ShardClient];
+  try {
+    await takeLock(atOld);
+    let isAdded = false;
+    const request = AuthUserAddRequest.encode({ name: "app", password: "app" });
+    const added = client.call(Auth.UserAdd, request, { idempotent: false }).then(() => {
+      isAdded = true;
+    });
+    added.catch(() => {});
+    await until("it waits for the lock", async () => (await refusedGrants(old)) > 0);
+    await lagging!.kill("SIGSTOP");
+    await freeLock(atOld);
+    await move(0, 1);
+    // Another proxy changes users and roles now.
+    await takeLock(atNext);
+    await lagging!.kill("SIGCONT");
+    await until("it goes on", async () => isAdded || (await refusedGrants(next)) > 0);
+    assert.ok(!isAdded, "only one proxy at a time changes users and roles");
+    await freeLock(atNext);
+    await added;
+  } finally {
+    await lagging!.kill("SIGCONT");
+    for (const each of clients) each.close();
+  }
+});
