@@ -11,7 +11,7 @@ import { describeShard } from "../shard/name.js";
 import { StatusError, withDetail } from "../status/error.js";
 import { contradictionLines } from "./contradictions.js";
 import { CommandError, Exit } from "./exit.js";
-import { checkNewShards } from "./planChecks.js";
+import { checkNewShards, checkNextHost } from "./planChecks.js";
 import type { PlanKeys, PlanReport } from "./planReport.js";
 import { compareWithStore, type PlanTarget } from "./planTarget.js";
 import { reportProgress } from "./progress.js";
@@ -76,7 +76,9 @@ async function compare(
     target.changes.length > 0 && isReadable
       ? await measure(survey, target.from, target.to, reportProgress("keys")).catch(rejectAsFailure)
       : undefined;
-  const problems: Contradiction[] = [...target.problems, ...checks.problems];
+  const current = files.current === undefined ? undefined : loadConfig(files.current);
+  const ofHost = target.host === undefined ? [] : await checkNextHost(target.host, config, current);
+  const problems: Contradiction[] = [...target.problems, ...checks.problems, ...ofHost];
   const earlier = earlierText(placement, (await fingerprint(config.map)).text);
   const report: PlanReport = {
     store: survey.id ?? null,

@@ -1,7 +1,9 @@
 import { type Contradiction, endpointsPath, subjectOf } from "../app/store/contradictions.js";
 import { countKeys, FIRST_KEY } from "../app/store/keys.js";
+import { connectShards } from "../app/store/store.js";
 import type { Survey, SurveyedCluster } from "../app/store/survey.js";
 import type { Config } from "../config/types.js";
+import { createLog } from "../ops/log.js";
 import { compareBytes, printable } from "../routing/bytes.js";
 import { repairSteps } from "../services/auth/repair.js";
 import { readUsers, type Users } from "../services/auth/users.js";
@@ -15,6 +17,7 @@ import { KV, Lease } from "../wire/paths.js";
 import { findOpsProblem } from "./limits.js";
 import { findProblems, type Probe, probeCluster, quotaOf } from "./probes.js";
 import { plural, size } from "./table.js";
+import { findUserProblem } from "./users.js";
 
 /** etcd accepts requests that are larger than `--max-request-bytes` by this, in bytes, and then checks the limit for writes. */
 const GRPC_OVERHEAD_BYTES = 512 * 1024;
@@ -53,6 +56,29 @@ export async function checkNewShards(
     problems: found.flatMap(({ problems }) => problems),
     warnings: found.flatMap(({ warnings }) => warnings),
   };
+}
+
+/**
+ * Checks whether the proxies can follow the timeline to a host that is not a shard, with the user and the TLS files of `current`,
+ * the file that they run with. Without it, the timeline is on a shard, and they use what the file has for all clusters.
+ */
+export async function checkNextHost(
+  { index, endpoints, reading }: SurveyedCluster,
+  config: Config,
+  current: Config | undefined,
+): Promise<readonly Contradiction[]> {
+  if (index >= 0 || reading === undefined) return [];
+  const own = current?.timeline.kind === "dedicated" ? current.timeline : undefined;
+  const timeline: Config["timeline"] = { ...own, kind: "dedicated", endpoints };
+  const { host, close } = await connectShards({ ...(current ?? config), timeline }, createLog("silent"));
+  try {
+    const problem = await findUserProblem(host);
+    if (problem === undefined) return [];
+    const text = `the proxies cannot follow the timeline there with the file that they run with: ${problem}`;
+    return [{ path: endpointsPath(index), cluster: index, message: `${subjectOf(index, config)}: ${text}` }];
+  } finally {
+    close();
+  }
 }
 
 /** Whether the cluster was a shard of the store before. */

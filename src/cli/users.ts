@@ -1,6 +1,8 @@
 import { connectShards } from "../app/store/store.js";
 import type { Config } from "../config/types.js";
 import { createLog } from "../ops/log.js";
+import { describeShard } from "../shard/name.js";
+import type { Shard } from "../shard/shard.js";
 import { withDetail } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import { EMPTY } from "../wire/messages.js";
@@ -18,17 +20,23 @@ export async function findUserProblems(config: Config, answering: ReadonlySet<st
       [...new Set([...shards, host])].map(async (shard) => {
         const name = shard.index < 0 ? "timeline" : `shard ${shard.name}`;
         if (!answering.has(name)) return [];
-        // Allowed for all without authentication, and only for the role root with it.
-        return shard.call(Auth.UserList, EMPTY, { idempotent: true }).then(
-          () => [],
-          (error) => [`${name}: ${describeUserProblem(error) ?? withDetail(error)}`],
-        );
+        const problem = await findUserProblem(shard);
+        return problem === undefined ? [] : [`${name}: ${problem}`];
       }),
     );
     return problems.flat();
   } finally {
     close();
   }
+}
+
+/** The problem of the proxy's user on a cluster that responds; undefined if there is none. */
+export function findUserProblem(cluster: Shard): Promise<string | undefined> {
+  // Allowed for all without authentication, and only for the role root with it.
+  return cluster.call(Auth.UserList, EMPTY, { idempotent: true }).then(
+    () => undefined,
+    (error) => describeUserProblem(error) ?? withDetail(error).replace(`${describeShard(cluster)}: `, ""),
+  );
 }
 
 /** Explains an error that a cluster returns because of the proxy's user; undefined for other errors. */

@@ -75,9 +75,17 @@ test("tokens from before a move stay valid, and users and roles can be changed a
       as(ROOT, store.proxies[1]!.endpoint, "role", "grant-permission", "reader", "read", "/", "--prefix"),
     );
     for (const { endpoint } of store.proxies) await ok(as("later:later-secret", endpoint, "get", "/k"));
+    // The new file has a user for this host. The proxies that run do not know it.
+    for (const current of [["--current", shard1], []]) {
+      const refused = await braid("apply", "--config", newFile, ...current, "--yes");
+      assert.equal(refused.code, 2, refused.stdout + refused.stderr);
+      assert.match(refused.stdout, /cannot follow the timeline there .* user does not have the role root/);
+    }
+    await ok(as(ROOT, dedicated.endpoint, "user", "grant-role", OWN.user, "root"));
     await ok(braid("apply", "--config", newFile, "--current", shard1, "--yes"));
-    // The shards' user is not known on this host, so the proxies cannot follow there without a file that has one.
+    assert.ok((await put(one, "after")) > first + 3, "the proxies have followed");
     await restartWith({ endpoints: [dedicated.endpoint], auth: TIMELINE_USER });
+    await ok(as(ROOT, dedicated.endpoint, "user", "revoke-role", OWN.user, "root"));
     // A token of a proxy that runs no more: the key has moved with the log.
     const read = await two.call(KV.Range, RangeRequest.encode({ key }), token);
     assert.equal(Buffer.from(RangeResponse.decode(read).kvs[0]!.value).toString(), "after");
