@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { readCluster } from "../../src/app/store/marks.js";
+import type { StatusReport } from "../../src/cli/statusReport.js";
 import { ADMIN_LOCK } from "../../src/lease/reserved.js";
 import type { ShardClient } from "../../src/shard/client.js";
 import { AuthUserAddRequest, LeaseGrantRequest, LeaseRevokeRequest } from "../../src/wire/messages.js";
@@ -13,6 +15,7 @@ import { braid, temporaryFolder } from "../support/braid.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
 import { startStore, storeConfig, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
+import { stopAndCompare, Watcher, Writer } from "./hostLoad.js";
 
 /*
  * The timeline moves from one cluster of its own to another.
@@ -86,4 +89,42 @@ test("a proxy that lags over a move takes the lock for users and roles on the ne
     await lagging!.kill("SIGCONT");
     for (const each of clients) each.close();
   }
+});
+
+test("under load the timeline moves to another cluster of its own, and then the old one is not needed", async () => {
+  const [next, old] = hosts as [EtcdProcess, EtcdProcess];
+  // Those at the proxy with two workers are spread over both.
+  const names = ["v", "w", "x", "y"];
+  const writers = store.proxies.flatMap((proxy, i) => names.map((name) => new Writer(proxy, `${name}${i}`)));
+  const watchers = store.proxies.flatMap((proxy) => [new Watcher(proxy), new Watcher(proxy)]);
+  const newest = () => Math.max(0, ...writers.map(({ newest }) => newest));
+  const more = async () => {
+    const enough = newest() + 200;
+    await until("there are more writes", () => newest() >= enough);
+  };
+  await more();
+  await move(1, 0);
+  await old.kill();
+  const written = newest();
+  for (const { endpoint } of store.proxies) {
+    const health = await fetch(`http://${endpoint}/health`);
+    assert.equal(health.status, 200, await health.text());
+    const page = await Scrape.of(`http://${endpoint}/metrics`);
+    assert.equal(page.sum("etcd_server_has_leader", {}), 1);
+    assert.ok(page.sum("braid_timeline_revision", {}) >= written, "the metrics show the newest revision");
+  }
+  const { code, stdout, stderr } = await braid("status", "--json", "--config", fileWith(0));
+  assert.equal(code, 0, stderr);
+  const status: StatusReport = JSON.parse(stdout);
+  assert.ok(status.revision! >= written);
+  const client = shardOf([next.endpoint]);
+  const { clusterId } = await readCluster(client);
+  client.close();
+  assert.deepEqual([status.timeline.shard, status.timeline.clusterId], [null, clusterId]);
+  assert.deepEqual(
+    status.clusters.map(({ error }) => error),
+    [null, null, null],
+  );
+  await more();
+  await stopAndCompare(writers, watchers);
 });

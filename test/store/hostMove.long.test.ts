@@ -8,24 +8,17 @@ import { readCluster } from "../../src/app/store/marks.js";
 import { openSurvey } from "../../src/app/store/survey.js";
 import { loadConfig } from "../../src/config/load.js";
 import { createLog } from "../../src/ops/log.js";
-import type { ShardClient } from "../../src/shard/client.js";
 import { Code, type StatusError } from "../../src/status/error.js";
 import { decodeBaseHead } from "../../src/timeline/base.js";
-import {
-  PutRequest,
-  PutResponse,
-  RangeRequest,
-  RangeResponse,
-  WatchRequest,
-  WatchResponse,
-} from "../../src/wire/messages.js";
-import { KV, Watch } from "../../src/wire/paths.js";
+import { PutRequest, PutResponse, RangeRequest, RangeResponse } from "../../src/wire/messages.js";
+import { KV } from "../../src/wire/paths.js";
 import { shardOf } from "../shard/support.js";
 import { startRestored, toolOption } from "../snapshot/support.js";
 import { braid, temporaryFolder } from "../support/braid.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
 import { type ProxyProcess, startStore, storeConfig, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
+import { stopAndCompare, Watcher, Writer } from "./hostLoad.js";
 
 /*
  * The timeline moves between shards and a cluster of its own while clients write and watch through two proxies.
@@ -63,65 +56,6 @@ async function move(from: number | "dedicated", to: number | "dedicated", more =
 const applied = (current: string, file: string) =>
   braid("apply", "--config", file, "--current", current, "--yes");
 
-/** Writes through one proxy until `stop`, one put at a time. */
-class Writer {
-  /** Revision → key and value of the puts that were acknowledged. */
-  readonly acknowledged = new Map<number, string>();
-  longestMs = 0;
-  private readonly client: ShardClient;
-  private readonly running: Promise<void>;
-  private stopped = false;
-
-  constructor(proxy: ProxyProcess, name: string) {
-    this.client = shardOf([proxy.endpoint]);
-    this.running = this.run(name);
-  }
-
-  private async run(name: string): Promise<void> {
-    for (let n = 0; !this.stopped; n++) {
-      const text = `/${name}${n % 50}/k=${n}`;
-      const [key, value] = text.split("=").map((each) => Buffer.from(each));
-      const since = performance.now();
-      const bytes = await this.client.call(KV.Put, PutRequest.encode({ key, value }), { idempotent: false });
-      this.longestMs = Math.max(this.longestMs, performance.now() - since);
-      this.acknowledged.set(PutResponse.decode(bytes).header!.revision, text);
-    }
-  }
-
-  async stop(): Promise<void> {
-    this.stopped = true;
-    await this.running;
-    this.client.close();
-  }
-}
-
-/** Everything that a watch of all keys delivers. */
-class Watcher {
-  readonly events: string[] = [];
-  revision = 0;
-  private readonly client: ShardClient;
-
-  constructor(proxy: ProxyProcess) {
-    this.client = shardOf([proxy.endpoint]);
-    const stream = this.client.stream(Watch.Watch, {
-      message: (message) => {
-        for (const { kv } of WatchResponse.decode(message).events) {
-          assert.ok(kv!.modRevision >= this.revision, "in the order of revisions");
-          this.revision = kv!.modRevision;
-          this.events.push(`${kv!.modRevision} ${Buffer.from(kv!.key)}=${Buffer.from(kv!.value)}`);
-        }
-      },
-      closed: () => {},
-    });
-    const request = { key: Buffer.from("/"), rangeEnd: Buffer.from("0"), startRevision: 1 };
-    stream.send(WatchRequest.encode({ kind: "create", request }));
-  }
-
-  close(): void {
-    this.client.close();
-  }
-}
-
 test("under load the timeline moves to a cluster of its own, and to another shard, and back", async (t) => {
   const writers = store.proxies.flatMap((proxy, i) =>
     ["x", "y"].map((name) => new Writer(proxy, `${name}${i}`)),
@@ -139,21 +73,9 @@ test("under load the timeline moves to a cluster of its own, and to another shar
     assert.equal(await move(route[i]!, route[i]!), false, "it is there");
     await more();
   }
-  await Promise.all(writers.map((writer) => writer.stop()));
-  const all = writers.flatMap(({ acknowledged }) => [...acknowledged]);
-  assert.equal(
-    new Set(all.map(([revision]) => revision)).size,
-    all.length,
-    "each write has its own revision",
-  );
-  const expected = all.sort(([a], [b]) => a - b).map(([revision, text]) => `${revision} ${text}`);
-  for (const watcher of watchers) {
-    await until(() => watcher.events.length >= expected.length);
-    assert.deepEqual(watcher.events, expected, "a watch has each write once");
-    watcher.close();
-  }
+  const all = await stopAndCompare(writers, watchers);
   t.diagnostic(
-    `${all.length} puts, the longest took ${Math.max(...writers.map((each) => each.longestMs)).toFixed(0)} ms`,
+    `${all} puts, the longest took ${Math.max(...writers.map((each) => each.longestMs)).toFixed(0)} ms`,
   );
 });
 

@@ -28,13 +28,11 @@ export class Hosts {
   /** Goes on to the next host, and returns its client. */
   moveTo(next: NextHost): ShardClient {
     this.endpoints = next.endpoints;
-    if (next.shard >= 0) {
-      this.current = this.shardAt(next);
-    } else {
-      this.opened?.close();
-      this.opened = this.open(next);
-      this.current = this.opened;
-    }
+    const left = this.opened;
+    this.opened = next.shard >= 0 ? undefined : this.open(next);
+    this.current = this.opened ?? this.shardAt(next);
+    // The log repeats the calls that end with this on the next host, but only once it has left.
+    if (left !== undefined) setImmediate(() => left.close());
     return this.current;
   }
 
