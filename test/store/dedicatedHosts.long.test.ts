@@ -46,8 +46,16 @@ function fileWith(host: number): string {
   return path;
 }
 
-const move = (from: number, to: number) =>
-  ok(braid("apply", "--config", fileWith(to), "--current", fileWith(from), "--yes"));
+/** The host's place in `hosts`. */
+let at = 0;
+
+/** Moves the timeline to the other host. */
+async function move(): Promise<void> {
+  const [from, to] = [at, 1 - at];
+  const args = ["--config", fileWith(to), "--current", fileWith(from), "--yes"];
+  assert.match(await ok(braid("apply", ...args)), /The timeline is on a cluster of its own now/);
+  at = to;
+}
 
 /** Takes the lock for changes of users and roles, as a proxy does. */
 const takeLock = (host: ShardClient) =>
@@ -62,7 +70,7 @@ async function refusedGrants({ url }: EtcdProcess): Promise<number> {
 }
 
 test("a proxy that lags over a move takes the lock for users and roles on the next host", async () => {
-  const [old, next] = hosts as [EtcdProcess, EtcdProcess];
+  const [old, next] = [hosts[at]!, hosts[1 - at]!];
   const [lagging] = store.proxies;
   const clients = [old, next, lagging!].map(({ endpoint }) => shardOf([endpoint]));
   const [atOld, atNext, client] = clients as [ShardClient, ShardClient, ShardClient];
@@ -77,7 +85,7 @@ test("a proxy that lags over a move takes the lock for users and roles on the ne
     await until("it waits for the lock", async () => (await refusedGrants(old)) > 0);
     await lagging!.kill("SIGSTOP");
     await freeLock(atOld);
-    await move(0, 1);
+    await move();
     // Another proxy changes users and roles now.
     await takeLock(atNext);
     await lagging!.kill("SIGCONT");
@@ -92,7 +100,7 @@ test("a proxy that lags over a move takes the lock for users and roles on the ne
 });
 
 test("under load the timeline moves to another cluster of its own, and then the old one is not needed", async () => {
-  const [next, old] = hosts as [EtcdProcess, EtcdProcess];
+  const [old, next] = [hosts[at]!, hosts[1 - at]!];
   // Those at the proxy with two workers are spread over both.
   const names = ["v", "w", "x", "y"];
   const writers = store.proxies.flatMap((proxy, i) => names.map((name) => new Writer(proxy, `${name}${i}`)));
@@ -103,7 +111,7 @@ test("under load the timeline moves to another cluster of its own, and then the 
     await until("there are more writes", () => newest() >= enough);
   };
   await more();
-  await move(1, 0);
+  await move();
   await old.kill();
   const written = newest();
   for (const { endpoint } of store.proxies) {
@@ -113,7 +121,7 @@ test("under load the timeline moves to another cluster of its own, and then the 
     assert.equal(page.sum("etcd_server_has_leader", {}), 1);
     assert.ok(page.sum("braid_timeline_revision", {}) >= written, "the metrics show the newest revision");
   }
-  const { code, stdout, stderr } = await braid("status", "--json", "--config", fileWith(0));
+  const { code, stdout, stderr } = await braid("status", "--json", "--config", fileWith(at));
   assert.equal(code, 0, stderr);
   const status: StatusReport = JSON.parse(stdout);
   assert.ok(status.revision! >= written);
