@@ -246,7 +246,7 @@ export class Pair implements World {
   }
 }
 
-function plainSide(endpoint: string): PlainSide {
+export function plainSide(endpoint: string): PlainSide {
   const client = new EtcdClient(endpoint);
   return {
     client,
@@ -256,21 +256,21 @@ function plainSide(endpoint: string): PlainSide {
   };
 }
 
-function* putKeys(method: string, request: Message): Generator<string> {
+export function* putKeys(method: string, request: Message): Generator<string> {
   if (method === "Put") yield String(request.key);
   for (const op of [...list(request.success), ...list(request.failure)]) {
     if (op.request_put) yield String((op.request_put as Message).key);
   }
 }
 
-interface Comparable {
+export interface Comparable {
   readonly code: number;
   readonly message: string;
   readonly response: Message | undefined;
 }
 
 /** Without what names the endpoint, and without orders that etcd leaves to chance. */
-function comparable(
+export function comparable(
   answer: Answer,
   leases: LeaseNames,
   { method, request }: { method: string; request: Message },
@@ -305,7 +305,11 @@ function anonymous(header: Message): Message {
 }
 
 /** Seconds go by between the two answers. A lease whose home a plan has moved begins its time to live anew. */
-function allowForTime(expected: Message | undefined, actual: Message | undefined, hadPlans: boolean): void {
+export function allowForTime(
+  expected: Message | undefined,
+  actual: Message | undefined,
+  hadPlans: boolean,
+): void {
   if (!expected || !actual) return;
   const later = Number(actual.TTL) - Number(expected.TTL);
   const isRenewed = hadPlans && later > 0 && Number(actual.TTL) <= Number(actual.grantedTTL);

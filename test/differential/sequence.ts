@@ -95,6 +95,8 @@ export class Bench {
     proxies = 1,
     forgetful = false,
     plans = false,
+    /** Groups that plans may pin. */
+    groups = ["/registry/", "foo", "lock/"] as readonly string[],
   } = {}): Promise<Bench> {
     const [plain, host, etcds] = await Promise.all([
       startEtcd(),
@@ -112,7 +114,7 @@ export class Bench {
           etcds,
           isHost: !dedicatedHost,
           proxies: store.proxies,
-          groups: ["/registry/", "foo", "lock/"],
+          groups,
           keys: [],
           random: new Random(seed + 1),
         })
