@@ -24,7 +24,7 @@ import { isReserved, visible } from "./reserved.js";
 
 export interface LeasesOptions {
   readonly shards: ShardSet;
-  readonly router: Pick<Router, "homeOf">;
+  readonly router: Pick<Router, "homeOf" | "shardOf">;
   /** Must be loaded: its placements list the parts of all leases. */
   readonly timeline: Timeline;
   readonly log: Pick<Logger, "warn">;
@@ -62,6 +62,7 @@ export interface LeaseCounts {
 export class Leases {
   private readonly homes: Homes;
   private readonly timeline: Timeline;
+  private readonly router: Pick<Router, "shardOf">;
   private readonly shards: ShardSet;
   private readonly calls: LeaseCalls;
   private readonly parts: Parts;
@@ -80,6 +81,7 @@ export class Leases {
     const homes = new Homes(timeline, router);
     this.homes = homes;
     this.timeline = timeline;
+    this.router = router;
     this.shards = shards;
     this.calls = new LeaseCalls(shards, timeline);
     this.parts = new Parts(() => timeline.placements, homes);
@@ -208,8 +210,16 @@ export class Leases {
     }
     for (;;) {
       const home = this.homes.of(id);
+      const { placementPosition } = this.timeline;
       const found = await this.lookAtParts(id, keys, requester);
-      if (found !== undefined || !(await this.hasMoved(id, home))) return found;
+      if (found === undefined) {
+        if (!(await this.hasMoved(id, home))) return undefined;
+        continue;
+      }
+      if (!keys) return found;
+      // Keys that move meanwhile may be missing, or there twice.
+      await this.timeline.sync();
+      if (this.timeline.placementPosition === placementPosition) return found;
     }
   }
 
@@ -224,10 +234,15 @@ export class Leases {
     const home = parts[0];
     if (home === undefined) return undefined;
     const present = parts.filter((part) => part !== undefined);
+    const { router } = this;
+    // The others are copies of a step that has not moved yet, or what a step has left behind.
+    const held = parts.flatMap(
+      (part, i) => part?.keys.filter((key) => router.shardOf(key) === shards[i]) ?? [],
+    );
     return {
       ttl: Math.min(...present.map((part) => part.ttl)),
       grantedTtl: home.grantedTtl,
-      keys: present.flatMap((part) => part.keys).sort(Buffer.compare),
+      keys: held.sort(Buffer.compare),
     };
   }
 

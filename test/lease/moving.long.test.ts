@@ -241,6 +241,20 @@ describe("leases while keys move", () => {
       });
     }
 
+    test("the keys of a lease are listed once at every stage", async () => {
+      const lease = await hold(0, 60, await store.idAt(ALL_SHARDS, 0, WITHOUT_FIRST, 1));
+      await mover.plan(await store.text(WITHOUT_FIRST));
+      const stages: string[] = [];
+      await mover.step(null, async (stage) => {
+        stages.push(stage);
+        for (const client of clients()) {
+          const { keys } = await client.timeToLive(lease.id, true);
+          assert.deepEqual(keys.map(String), lease.keys, stage);
+        }
+      });
+      assert.ok(stages.includes("copied") && stages.includes("cleaned"), stages.join());
+    });
+
     test("a lease that expires while its step is frozen ends everywhere", async () => {
       const lease = await hold(0, 60, await store.idAt(ALL_SHARDS, 0, WITHOUT_FIRST, 1));
       await mover.plan(await store.text(WITHOUT_FIRST));
