@@ -10,7 +10,10 @@ export class Homes {
   private inForce: ReadonlySet<number> = new Set();
 
   constructor(
-    private readonly timeline: Pick<Timeline, "placement" | "placementPosition" | "locator" | "sync">,
+    private readonly timeline: Pick<
+      Timeline,
+      "placement" | "placementPosition" | "locator" | "sync" | "partsForgottenAt"
+    >,
     private readonly router: Pick<Router, "homeOf">,
   ) {}
 
@@ -44,6 +47,11 @@ export class Homes {
   isInUse(shard: number): boolean {
     this.learn();
     return this.mapped.has(shard);
+  }
+
+  /** Whether leases have lost their parts on the shard since `position`, because it left the store. It may be back. */
+  hasLeftSince(position: number, shard: number): boolean {
+    return !this.isInUse(shard) || this.timeline.partsForgottenAt(shard) > position;
   }
 
   /**

@@ -41,7 +41,7 @@ export class Parts {
   /** `placements` must be loaded. The parts that it lists now count as granted long ago. */
   constructor(
     private readonly placements: () => Placements,
-    private readonly homes: Pick<Homes, "of" | "isInUse" | "position">,
+    private readonly homes: Pick<Homes, "of" | "hasLeftSince" | "position">,
   ) {
     this.refresh();
     this.started = true;
@@ -155,15 +155,18 @@ export class Parts {
     return placed;
   }
 
-  /** Follows a change of the placement. The end of a plan can give the lease another home, and ends parts on removed shards. */
+  /**
+   * Follows changes of the placement. The end of a plan can give the lease another home, and ends parts on removed shards. Such a
+   * shard may be back by now. Then the lease's part there is a new one, which need not be granted yet.
+   */
   private replan(lease: bigint, placed: Placed): void {
-    placed.home = this.homes.of(lease);
-    placed.position = this.homes.position;
     for (const shard of placed.known) {
-      if (this.homes.isInUse(shard)) continue;
+      if (!this.homes.hasLeftSince(placed.position, shard)) continue;
       placed.known.delete(shard);
       placed.unproven.delete(shard);
     }
+    placed.home = this.homes.of(lease);
+    placed.position = this.homes.position;
   }
 }
 

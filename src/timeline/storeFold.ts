@@ -19,6 +19,8 @@ export class StoreFold extends Fold {
   /** The shards that can have parts of leases, as of the change at `mappedAt`. */
   private mapped: ReadonlySet<number> = new Set();
   private mappedAt = -1;
+  /** Shard → position of the newest change that removed it. Since this fold was loaded. */
+  private readonly removedAt = new Map<number, number>();
 
   private constructor(
     host: number,
@@ -78,7 +80,7 @@ export class StoreFold extends Fold {
       state.cut[index] = Math.max(cut, state.cut[index] ?? 0);
     }
     if (effect.takesRevision) state.revision++;
-    if (change.kind === "done") this.forgetParts();
+    if (change.kind === "done") this.forgetParts(position);
     return position;
   }
 
@@ -87,9 +89,18 @@ export class StoreFold extends Fold {
     if (op.kind === "unplace" || this.canHaveParts(op.shard)) super.applyLease(op);
   }
 
+  /**
+   * Position of the newest change at which leases have lost their parts on this shard, because a plan has removed it; 0 if there
+   * was none since the log was loaded.
+   */
+  partsForgottenAt(shard: number): number {
+    return this.removedAt.get(shard) ?? 0;
+  }
+
   /** Forgets the parts of leases on shards that the plan has removed. They hold no keys. */
-  private forgetParts(): void {
-    const { placements } = this.state;
+  private forgetParts(position: number): void {
+    const { cut, placements } = this.state;
+    for (const shard of cut.keys()) if (!this.canHaveParts(shard)) this.removedAt.set(shard, position);
     for (const [lease, shards] of placements) {
       for (const shard of shards) if (!this.canHaveParts(shard)) shards.delete(shard);
       if (shards.size === 0) placements.delete(lease);

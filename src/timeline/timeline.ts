@@ -165,6 +165,10 @@ export class SharedTimeline implements Timeline {
     return this.fold.placements;
   }
 
+  partsForgottenAt(shard: number): number {
+    return this.fold.partsForgottenAt(shard);
+  }
+
   cut(shard: number): number {
     return this.fold.cut(shard);
   }

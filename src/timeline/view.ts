@@ -144,6 +144,11 @@ export interface Timeline extends TimelineView {
   compact(revision: number): Promise<boolean>;
   /** Current placements of leases. */
   readonly placements: Placements;
+  /**
+   * Position of the newest change at which leases have lost their parts on this shard, because a plan has removed it; 0 if there
+   * was none since the log was loaded.
+   */
+  partsForgottenAt(shard: number): number;
   /** Logs that a lease gets a part on `shard`. Resolves when the entry is folded here. */
   place(lease: bigint, shard: number): Promise<void>;
   /** Logs that a lease no longer has any parts. */

@@ -11,16 +11,19 @@ describe("parts of placed leases", () => {
   let parts: Parts;
   let home: number;
   let removed: number[];
+  let leftAt: Map<number, number>;
   const homes = {
     position: 0,
     of: () => home,
-    isInUse: (shard: number) => !removed.includes(shard),
+    hasLeftSince: (position: number, shard: number) =>
+      removed.includes(shard) || (leftAt.get(shard) ?? 0) > position,
   };
 
   beforeEach(() => {
     placements = new Map();
     home = HOME;
     removed = [];
+    leftAt = new Map();
     homes.position = 0;
     parts = new Parts(() => placements, homes);
   });
@@ -171,5 +174,18 @@ describe("parts of placed leases", () => {
     assert.equal(parts.mayLackGrant(LEASE, 3), true);
     parts.refresh();
     assert.deepEqual([parts.on(1), parts.on(3)], [[], [LEASE]]);
+  });
+
+  test("a part on a shard that has left and come back since the last look is a new one", () => {
+    placements.set(LEASE, new Set([1, 2]));
+    for (const shard of [1, 2]) parts.sawAlive(LEASE, shard);
+    // The end of one plan removes the shard, and the next plan brings it back.
+    leftAt.set(1, 5);
+    homes.position = 7;
+    assert.equal(parts.mayLackGrant(LEASE, 1), true);
+    assert.equal(parts.mayLackGrant(LEASE, 2), false);
+    parts.sawAlive(LEASE, 1);
+    homes.position = 9;
+    assert.equal(parts.mayLackGrant(LEASE, 1), false);
   });
 });

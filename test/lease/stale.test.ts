@@ -48,6 +48,7 @@ describe("a part that was missing a moment ago", () => {
     const homes = {
       of: () => HOME,
       isInUse: () => true,
+      hasLeftSince: () => false,
       position: 0,
       catchUp: async () => {},
     } as unknown as Homes;

@@ -141,6 +141,10 @@ class TracedTimeline implements Timeline {
     return this.timeline.proposeChange(change, seals);
   }
 
+  partsForgottenAt(shard: number): number {
+    return this.timeline.partsForgottenAt(shard);
+  }
+
   get isSole(): boolean {
     return this.timeline.isSole;
   }
