@@ -1,11 +1,16 @@
 import type { Caller } from "../shard/caller.js";
+import { describeShard } from "../shard/name.js";
 import type { CallOptions, Origin, Shard } from "../shard/shard.js";
 import type { ShardSet } from "../shard/shardSet.js";
+import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
+import type { Runtime } from "../turn/runtime.js";
 import {
   LeaseGrantRequest,
   LeaseGrantResponse,
+  LeaseKeepAliveRequest,
+  LeaseKeepAliveResponse,
   LeaseLeasesRequest,
   LeaseLeasesResponse,
   LeaseRevokeRequest,
@@ -27,6 +32,8 @@ export interface Part {
 
 /** A member lists leases from its own state. If it is cut off from its cluster, the call must fail. */
 const NEEDS_LEADER = { hasleader: "true" };
+
+const RENEW_TIMEOUT_MS = 3_000;
 
 /** The client that a call is made for. */
 export interface Requester extends Origin {
@@ -107,6 +114,29 @@ export class LeaseCalls {
     const response = LeaseTimeToLiveResponse.decode(bytes);
     // A lease that expired over a second ago also has TTL -1 until it is deleted. A missing one has a granted TTL of 0.
     return response.grantedTtl > 0 ? response : undefined;
+  }
+
+  /** Renews a part once. Resolves to false if the shard does not have it. Rejects with UNAVAILABLE after three seconds. */
+  renew(index: number, id: bigint, runtime: Runtime): Promise<boolean> {
+    const shard = this.shard(index);
+    return new Promise((resolve, reject) => {
+      const stopTimer = runtime.timer(RENEW_TIMEOUT_MS, () => {
+        stream.cancel();
+        reject(new StatusError(Code.UNAVAILABLE, `${describeShard(shard)} did not renew a lease in time`));
+      });
+      const stream = shard.stream(Lease.LeaseKeepAlive, {
+        message: (message) => {
+          stopTimer();
+          stream.cancel();
+          resolve(LeaseKeepAliveResponse.decode(message).ttl > 0);
+        },
+        closed: (error) => {
+          stopTimer();
+          reject(error);
+        },
+      });
+      stream.send(LeaseKeepAliveRequest.encode({ id }));
+    });
   }
 
   /** Lists all leases of a shard, homes and parts, as one member sees them. */

@@ -177,7 +177,8 @@ export class Placing {
       return true;
     } catch (error) {
       if (!etcd.leaseExists.is(error)) throw error;
-      return (await this.deps.calls.look(shard, lease)) !== undefined;
+      // It may be left from before a plan removed the shard, and nobody has renewed it since.
+      return this.deps.calls.renew(shard, lease, this.deps.runtime);
     }
   }
 

@@ -37,7 +37,7 @@ export class Preparing {
     await timeline.sync();
     const { placement } = timeline;
     if (placement.plan?.number !== number) return;
-    await forEach(this.leftBehind(present), ({ shard, lease }) => this.deps.calls.revoke(shard, lease));
+    await forEach(this.leftBehind(present), (part) => this.endLeftBehind(part));
     await forEach(this.needed(present), (lease) => this.prepareOrHeal(lease, present));
   }
 
@@ -76,6 +76,15 @@ export class Preparing {
       );
       return left.map((lease) => ({ shard, lease }));
     });
+  }
+
+  /**
+   * Ends a part that was left behind, if its lease has ended. If not, another proxy may place it there at this moment, and needs
+   * it: with the part, the keys would go that have it by then.
+   */
+  private async endLeftBehind({ shard, lease }: { shard: number; lease: bigint }): Promise<void> {
+    const { calls, homes } = this.deps;
+    if ((await calls.look(homes.of(lease), lease)) === undefined) await calls.revoke(shard, lease);
   }
 
   /** The leases that do not have all that they need. */
