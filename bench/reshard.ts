@@ -29,6 +29,9 @@ import { quantile } from "./statistics.js";
  * Fills an etcd, puts a proxy in front of it, and applies a map with more shards. Clients write, read and watch before, during
  * and after the plan. Prints latencies, the lag of watches, CPU time of each process and memory, and compares all keys with
  * those before.
+ *
+ * With `--rate`, each client makes so many calls per second, and the time of a call begins when it is due. Without it, each
+ * client makes its next call `--pause` milliseconds after its last one. `--batch` keys share a transaction, and so a revision.
  */
 
 const { values } = parseArgs({
@@ -40,6 +43,8 @@ const { values } = parseArgs({
     watchers: { type: "string", default: "1000" },
     seconds: { type: "string", default: "10" },
     pause: { type: "string", default: "2" },
+    rate: { type: "string", default: "0" },
+    batch: { type: "string", default: "100" },
   },
 });
 const KEYS = Number(values.keys);
@@ -48,11 +53,12 @@ const WRITERS = Number(values.writers);
 const READERS = Number(values.readers);
 const WATCHERS = Number(values.watchers);
 const MEASURE_MS = Number(values.seconds) * 1_000;
-/** Pause between two calls of a client, in milliseconds, so that latencies are those of a store that is not saturated. */
 const CLIENT_PAUSE_MS = Number(values.pause);
+/** Calls per second of each client; 0: as many as the pauses allow. */
+const RATE = Number(values.rate);
 
 const GROUPS = Math.max(1, Math.ceil(KEYS / 100));
-const BATCH = 100;
+const BATCH = Number(values.batch);
 const VALUE_BYTES = 100;
 const quiet = { debug() {}, info() {}, warn() {} };
 
@@ -126,15 +132,20 @@ class Load {
 
   private async loop(latencies: Latencies, call: (client: ShardClient) => Promise<unknown>): Promise<void> {
     const client = this.open();
+    let since = performance.now() + (RATE > 0 ? (Math.random() * 1_000) / RATE : 0);
     while (!this.stopped) {
-      const since = performance.now();
+      const early = since - performance.now();
+      if (early > 0) await sleep(early);
+      // Timers are about a millisecond late, which is not the store's time.
+      if (early > 0) since = performance.now();
       try {
         await call(client);
       } catch (error) {
         this.errors.push(String(error));
       }
-      latencies.add(performance.now() - since);
-      if (CLIENT_PAUSE_MS > 0) await sleep(CLIENT_PAUSE_MS);
+      const now = performance.now();
+      latencies.add(now - since);
+      since = RATE > 0 ? since + 1_000 / RATE : now + CLIENT_PAUSE_MS;
     }
   }
 
@@ -152,7 +163,7 @@ class Load {
 
   /** Most watchers have a group each. The first watches everything, and measures the lag. */
   private async watch(): Promise<void> {
-    const streams = 10;
+    const streams = Math.min(10, WATCHERS);
     for (let s = 0; s < streams; s++) {
       const client = this.open();
       let created = 0;
@@ -200,7 +211,8 @@ async function fill(endpoint: string): Promise<void> {
       await client.call(KV.Txn, TxnRequest.encode({ success }), { idempotent: false });
     }
   };
-  await Promise.all(Array.from({ length: 4 }, worker));
+  // Single keys need many calls at once to share the etcd's writes to its disk.
+  await Promise.all(Array.from({ length: BATCH > 1 ? 4 : 64 }, worker));
   client.close();
 }
 
@@ -300,6 +312,7 @@ async function main(): Promise<void> {
         ["read", r],
         ["watch lag", l],
       ] as const) {
+        if (each.count === 0) continue;
         const rate = (each.count / seconds).toFixed(0).padStart(7);
         say(`  ${what.padEnd(10)}${rate}/s  p50${ms(each.p50)}  p99${ms(each.p99)}  max${ms(each.max)} ms`);
       }
