@@ -23,7 +23,7 @@ import {
  * seed n.
  */
 
-const SEEDS = Number(process.env.BRAID_SIM_SEEDS ?? 200);
+const SEEDS = Number(process.env.BRAID_SIM_SEEDS ?? 120);
 const ONE = process.env.BRAID_SIM_SEED;
 const FIRST = Number(ONE ?? 1);
 const COUNT = ONE === undefined ? SEEDS : 1;
