@@ -223,7 +223,7 @@ test("a base of an unknown format is refused", () => {
     assert.throws(
       () => decode(value),
       ({ code, message }: StatusError) =>
-        code === Code.FAILED_PRECONDITION && /has format 4; .* supports formats 1 to 3/.test(message),
+        code === Code.FAILED_PRECONDITION && /has format 4; .* supports formats 0 to 3/.test(message),
     );
   }
 });
