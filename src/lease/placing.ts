@@ -177,8 +177,13 @@ export class Placing {
       return true;
     } catch (error) {
       if (!etcd.leaseExists.is(error)) throw error;
-      // It may be left from before a plan removed the shard, and nobody has renewed it since.
-      return this.deps.calls.renew(shard, lease, this.deps.runtime);
+      const { calls, runtime } = this.deps;
+      const part = await calls.look(shard, lease);
+      // Left from an earlier lease with the same id, before a plan removed the shard. It would end too early.
+      if (part !== undefined && part.grantedTtl < ttl) await calls.revoke(shard, lease);
+      // Or left from this one, and nobody has renewed it since.
+      else if (part !== undefined) return calls.renew(shard, lease, runtime);
+      return false;
     }
   }
 

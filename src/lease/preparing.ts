@@ -80,11 +80,12 @@ export class Preparing {
 
   /**
    * Ends a part that was left behind, if its lease has ended. If not, another proxy may place it there at this moment, and needs
-   * it: with the part, the keys would go that have it by then.
+   * it: with the part, the keys would go that have it by then. Another TTL is that of an earlier lease with the same id.
    */
   private async endLeftBehind({ shard, lease }: { shard: number; lease: bigint }): Promise<void> {
     const { calls, homes } = this.deps;
-    if ((await calls.look(homes.of(lease), lease)) === undefined) await calls.revoke(shard, lease);
+    const [home, part] = await Promise.all([calls.look(homes.of(lease), lease), calls.look(shard, lease)]);
+    if (home?.grantedTtl !== part?.grantedTtl) await calls.revoke(shard, lease);
   }
 
   /** The leases that do not have all that they need. */
