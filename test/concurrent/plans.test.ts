@@ -1,3 +1,3 @@
 import { testPlans } from "./plansTests.js";
 
-testPlans({ seconds: 8, seeds: 1 });
+testPlans({ seconds: 20, seeds: 1 });
