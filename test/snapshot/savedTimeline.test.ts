@@ -224,3 +224,27 @@ test("a store whose keys are moving is not saved, nor one with a shard that is n
   );
   assert.ok(!existsSync(folder));
 });
+
+test("a restored store of one shard still needs no entries, and its revisions go on without a gap", () => {
+  const table = new SegmentTable(1);
+  table.append(2, 0, 5, 3);
+  const [revision, cut, hostRevision] = [4, 7, 8];
+  const base: Base = { ...history().base, format: 0, map: mapText(1), clusterIds: ["1"] };
+  const state = { ...history().state, revision, cut: [cut], hidden: [], table, sole: true };
+  const saved = decodeTimeline(encodeTimeline(base, storeOf(base, { ...state, placements: new Map() })));
+  const keys = restoredLog(saved, {
+    hostShard: 0,
+    hostRevision,
+    clusterIds: new Map([[0, "9"]]),
+    bumpRevision: 0,
+    store: STORE,
+    mark: MARK,
+  }).map(({ key, value }) => {
+    const name = Buffer.from(key).toString("latin1");
+    return { key: name, value, createRevision: hostRevision, modRevision: hostRevision };
+  });
+  const { fold, base: restored } = recover(findBase(keys)!, keys, 0, hostRevision + 2);
+  assert.ok(fold.isSole && restored.format === 0, "it is a store without entries");
+  assert.equal(fold.toRevision(0, hostRevision + 1), revision + 1);
+  assert.equal(fold.head, revision + 2);
+});
