@@ -23,7 +23,8 @@ export class SoleCompaction {
    * reached. Undefined if there is nothing to find out.
    */
   learn(revision: number): Promise<void> | undefined {
-    if (!this.timeline.isSole || revision > this.timeline.head) return undefined;
+    const { isSole, head, compactRevision } = this.timeline;
+    if (!isSole || revision > head || revision < compactRevision) return undefined;
     return new Promise((done) => {
       this.waiting.push({ revision, done });
       if (!this.isBusy) void this.work();
