@@ -218,7 +218,7 @@ export class Leases {
       }
       if (!keys) return found;
       // Keys that move meanwhile may be missing, or there twice.
-      await this.timeline.sync();
+      await this.homes.catchUp();
       if (this.timeline.placementPosition === placementPosition) return found;
     }
   }

@@ -179,10 +179,11 @@ export class Placing {
       if (!etcd.leaseExists.is(error)) throw error;
       const { calls, runtime } = this.deps;
       const part = await calls.look(shard, lease);
-      // Left from an earlier lease with the same id, before a plan removed the shard. It would end too early.
-      if (part !== undefined && part.grantedTtl < ttl) await calls.revoke(shard, lease);
-      // Or left from this one, and nobody has renewed it since.
-      else if (part !== undefined) return calls.renew(shard, lease, runtime);
+      if (part === undefined) return false;
+      // It may be left from before a plan removed the shard, and nobody has renewed it since.
+      if (part.grantedTtl >= ttl) return calls.renew(shard, lease, runtime);
+      // It is left from an earlier lease with the same id, and would end too early.
+      await calls.revoke(shard, lease);
       return false;
     }
   }
