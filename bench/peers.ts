@@ -15,7 +15,8 @@ import { childrenOf } from "./processes.js";
 import { type PutCounts, readPutCounts } from "./putCounts.js";
 
 /**
- * All except the first three are etcd-braid. `pass-through` is a process that only passes bytes on to an etcd. `workers-N` has N processes behind its port, over three shards.
+ * All except the first three are etcd-braid. `pass-through` is a process that only passes bytes on to an etcd. `workers-N` has N
+ * processes behind its port, over three shards.
  */
 export const PEERS = [
   "direct",
