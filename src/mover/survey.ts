@@ -6,8 +6,8 @@ import { parseMap } from "../routing/fingerprint.js";
 import type { KeyValue } from "../wire/messages.js";
 import type { MoverLog } from "./log.js";
 import type { MoverOptions } from "./options.js";
-import { nextOf, PageReader, sizeOf } from "./pages.js";
-import type { MoverShard, Page } from "./shard.js";
+import { type FirstKeys, PageReader, RangeReader, sizeOf } from "./pages.js";
+import type { MoverShard } from "./shard.js";
 
 /** Chooses the ends of steps, so that a step has about as many keys and bytes as the options allow. */
 export class Survey {
@@ -17,6 +17,8 @@ export class Survey {
    */
   private marks: Uint8Array[] = [];
   private plan = 0;
+  /** By shard. Kept from step to step, because they know how dense the keys are. */
+  private readonly readers = new Map<number, RangeReader>();
 
   constructor(
     private readonly log: MoverLog,
@@ -72,11 +74,21 @@ export class Survey {
     return marks;
   }
 
+  private readerOf(index: number): RangeReader {
+    let reader = this.readers.get(index);
+    if (reader === undefined) {
+      const pages = new PageReader(this.shardOf(index), this.options);
+      reader = new RangeReader((range) => pages.read(range), this.options.pageKeys);
+      this.readers.set(index, reader);
+    }
+    return reader;
+  }
+
   /** All keys of the range on these shards, in order. */
   private async *scan(shards: readonly number[], from: Bound, to: Bound) {
     const cursors = await Promise.all(
       shards.map(async (index) => {
-        const cursor = new Cursor(index, new PageReader(this.shardOf(index), this.options), from, to);
+        const cursor = new Cursor(index, this.readerOf(index), from, to);
         await cursor.fill();
         return cursor;
       }),
@@ -102,7 +114,7 @@ class Cursor {
 
   constructor(
     readonly shard: number,
-    private readonly reader: PageReader,
+    private readonly reader: RangeReader,
     from: Bound,
     private readonly to: Bound,
   ) {
@@ -119,12 +131,13 @@ class Cursor {
     await this.fill();
   }
 
-  /** Reads a page if none is left. */
+  /** Reads until there is a key, if none is left. */
   async fill(): Promise<void> {
-    if (this.at < this.kvs.length || this.next === undefined) return;
-    const page: Page = await this.reader.read({ from: this.next, to: this.to });
-    this.kvs = page.kvs;
-    this.at = 0;
-    this.next = nextOf(page);
+    while (this.at === this.kvs.length && this.next !== undefined) {
+      const { kvs, next }: FirstKeys = await this.reader.first(this.next, this.to);
+      this.kvs = kvs;
+      this.at = 0;
+      this.next = next;
+    }
   }
 }
