@@ -74,6 +74,21 @@ export const readAboveStop = direct((run) => {
   };
 });
 
+/** A write is sent before the freeze and reaches the source after its stop. */
+export const lateWrite = direct((run) => {
+  let release = () => {};
+  return async (stage, step, key, other) => {
+    if (stage === "begun") {
+      await other.log.sync();
+      release = hold(run, other);
+      void run.background(run.put(other, run.world.nextOperation(), key));
+    } else if (stage === "stopped") {
+      release();
+      await step.proxy.network.sleep(2);
+    }
+  };
+});
+
 /** A deletion of a range is sent before the freeze and reaches the destination when it is ready. */
 export const lateDeletion = direct((run) => {
   let release = () => {};
