@@ -64,13 +64,15 @@ export class Comparing extends Copying {
     );
     await this.pipeline.drain();
     const found: { index: number; copy: KeyValue }[] = [];
-    for (const index of this.targets.keys()) {
-      for (let at: Bound | undefined = from; at !== undefined; ) {
-        const page: Page = await this.readPage(index, at, to);
-        for (const copy of page.kvs) if (this.isFor(copy.key, index)) found.push({ index, copy });
-        at = nextOf(page);
-      }
-    }
+    await this.together(
+      [...this.targets.keys()].map(async (index) => {
+        for (let at: Bound | undefined = from; at !== undefined; ) {
+          const page: Page = await this.readPage(index, at, to);
+          for (const copy of page.kvs) if (this.isFor(copy.key, index)) found.push({ index, copy });
+          at = nextOf(page);
+        }
+      }),
+    );
     for (const { index, copy } of found) visit(index, copy);
     await this.repair(wanted, found);
     await this.refreshTargets();
@@ -123,8 +125,12 @@ export class Comparing extends Copying {
 
   /** Finds what others have changed on the destinations so far. Otherwise that would be left for the freeze. */
   private async refreshTargets(): Promise<void> {
-    for (const [index, target] of this.targets)
-      target.newest = Math.max(target.newest, await this.deps.shardOf(index).revision());
+    await this.together(
+      [...this.targets].map(async ([index, target]) => {
+        const revision = await this.deps.shardOf(index).revision();
+        target.newest = Math.max(target.newest, revision);
+      }),
+    );
     await this.followTargets();
   }
 

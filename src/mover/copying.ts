@@ -187,8 +187,7 @@ export class Copying {
       const items = page.kvs.filter(({ key }) => this.isFrom(key, index));
       await this.catchUp(index, page.revision, next);
       await log.seal(index, page.revision, true);
-      await pace.take(items.length);
-      await this.import(index, items);
+      await this.import(index, items, (keys) => pace.take(keys));
       progress.stepKeys += items.length;
       progress.keys += items.length;
       for (const kv of items) progress.bytes += sizeOf(kv);
@@ -209,9 +208,14 @@ export class Copying {
 
   /**
    * Copies keys of a source with their revisions: one or more transactions for each create or mod revision. A key with
-   * different ones is put twice, first empty. All these revisions must be sealed.
+   * different ones is put twice, first empty. All these revisions must be sealed. `admit` resolves when so many more keys may
+   * be put.
    */
-  protected async import(index: number, items: readonly KeyValue[]): Promise<void> {
+  protected async import(
+    index: number,
+    items: readonly KeyValue[],
+    admit?: (keys: number) => Promise<void>,
+  ): Promise<void> {
     const { log, options } = this.deps;
     const first = new Batches(options);
     const second = new Batches(options);
@@ -234,7 +238,7 @@ export class Copying {
       second.add(target, mod, create === mod ? version - 1 : 0, { kind: "put", key, value, lease });
     }
     await this.send(first);
-    await this.send(second);
+    await this.send(second, admit);
   }
 
   /** The lease that the copy of a key gets. */
@@ -242,12 +246,14 @@ export class Copying {
     return lease;
   }
 
-  private async send({ all }: Batches): Promise<void> {
-    for (const batch of all)
+  private async send({ all }: Batches, admit?: (keys: number) => Promise<void>): Promise<void> {
+    for (const batch of all) {
+      await admit?.(batch.ops.length);
       await this.pipeline.run(
         batch.ops.map(({ key }) => nameOf(key)),
         () => this.importBatch(batch),
       );
+    }
   }
 
   private async importBatch({ target, revision, offset, ops }: Batch): Promise<void> {

@@ -26,11 +26,12 @@ export async function deleteKeys(
     let isRefused = false;
     await eachPage(shard, range, options, async (kvs) => {
       const doomed = kvs.filter(({ key }: KeyValue) => isDoomed(key));
-      for (const group of deletions(doomed, options)) {
+      const sent = deletions(doomed, options).map(async (group) => {
         const ops = group.map(({ key }) => ({ kind: "delete", key }) as const);
         const { succeeded } = await send({ gen, unchanged: group, ops });
         if (!succeeded) isRefused = true;
-      }
+      });
+      await Promise.all(sent);
     });
     if (!isRefused) return;
   }

@@ -3,6 +3,9 @@ import type { Runtime } from "../turn/runtime.js";
 /** Node.js' timers take no more than about 25 days. */
 const MAX_SLEEP_MS = 3_600_000;
 
+/** Timers are late. A wait that was too long by up to so many milliseconds does not lower the rate. */
+const CREDIT_MS = 20;
+
 /** Limits the rate at which keys are copied. */
 export class Pace {
   private rate = Number.POSITIVE_INFINITY;
@@ -28,11 +31,11 @@ export class Pace {
 
   /** Resolves when `keys` more keys may be copied. */
   async take(keys: number): Promise<void> {
-    for (;;) {
+    for (let credit = 0; ; credit = CREDIT_MS) {
       const now = this.runtime.now();
       const wait = this.busyUntil - now;
       if (wait <= 0 || this.isReleased) {
-        this.busyUntil = Math.max(now, this.busyUntil) + (keys / this.rate) * 1_000;
+        this.busyUntil = Math.max(now - credit, this.busyUntil) + (keys / this.rate) * 1_000;
         return;
       }
       await this.sleep(Math.min(wait, MAX_SLEEP_MS));

@@ -3,10 +3,11 @@ import { Boundaries } from "../reshard/boundaries.js";
 import type { Plan } from "../reshard/placement.js";
 import { compareBytes } from "../routing/bytes.js";
 import { parseMap } from "../routing/fingerprint.js";
+import { type FirstKeys, RangeReader } from "../shard/rangeReader.js";
 import type { KeyValue } from "../wire/messages.js";
 import type { MoverLog } from "./log.js";
 import type { MoverOptions } from "./options.js";
-import { type FirstKeys, PageReader, RangeReader, sizeOf } from "./pages.js";
+import { PageReader, sizeOf } from "./pages.js";
 import type { MoverShard } from "./shard.js";
 
 /** Chooses the ends of steps, so that a step has about as many keys and bytes as the options allow. */
@@ -110,7 +111,7 @@ export class Survey {
 class Cursor {
   private kvs: readonly KeyValue[] = [];
   private at = 0;
-  private next: Bound | undefined;
+  private next: Uint8Array | undefined;
 
   constructor(
     readonly shard: number,
@@ -118,7 +119,7 @@ class Cursor {
     from: Bound,
     private readonly to: Bound,
   ) {
-    this.next = from;
+    this.next = from ?? undefined;
   }
 
   /** The next key; undefined at the end. */

@@ -1,5 +1,6 @@
 import type { Logger } from "../ops/log.js";
 import type { Imports } from "../reshard/importsCodec.js";
+import { RangeReader } from "../shard/rangeReader.js";
 import type { Shard } from "../shard/shard.js";
 import type { ShardSet } from "../shard/shardSet.js";
 import { etcd } from "../status/etcd.js";
@@ -161,26 +162,17 @@ async function shownRevisions(shard: Shard, shardRevision: number, runtime: Runt
 }
 
 /** The create and mod revisions of a shard's keys at `shardRevision`, ascending, without duplicates. */
-async function liveRevisions(shard: Shard, shardRevision: number): Promise<Float64Array> {
+async function liveRevisions(shard: Shard, revision: number): Promise<Float64Array> {
+  const reader = new RangeReader(async ({ from, to }) => {
+    const range = { key: from, rangeEnd: to ?? TO_LAST_KEY, revision, limit: PAGE_KEYS, keysOnly: true };
+    return RangeResponse.decode(await shard.call(KV.Range, RangeRequest.encode(range), { idempotent: true }));
+  }, PAGE_KEYS);
   const found = new Set<number>();
-  let key = FIRST_KEY;
-  for (;;) {
-    const request = RangeRequest.encode({
-      key,
-      rangeEnd: TO_LAST_KEY,
-      revision: shardRevision,
-      limit: PAGE_KEYS,
-      keysOnly: true,
-    });
-    const page = RangeResponse.decode(await shard.call(KV.Range, request, { idempotent: true }));
-    for (const { createRevision, modRevision } of page.kvs) {
+  for await (const kvs of reader.pages(FIRST_KEY, null)) {
+    for (const { createRevision, modRevision } of kvs) {
       found.add(createRevision);
       found.add(modRevision);
     }
-    if (!page.more) return Float64Array.from(found).sort();
-    // A page that is not the last one has keys.
-    const last = page.kvs.at(-1)!.key;
-    key = new Uint8Array(last.length + 1);
-    key.set(last);
   }
+  return Float64Array.from(found).sort();
 }

@@ -60,6 +60,21 @@ test("keys after the first ones wait as long as those before take", async () => 
   assert.equal(last.length, 1);
 });
 
+test("a late timer does not lower the rate", async () => {
+  const clock = new Clock();
+  const pace = new Pace(clock);
+  pace.keysPerSecond = 100;
+  await pace.take(1);
+  const late = take(pace, 1);
+  await clock.pass(18);
+  assert.equal(late.length, 1);
+  const next = take(pace, 1);
+  await clock.pass(1);
+  assert.equal(next.length, 0);
+  await clock.pass(1);
+  assert.equal(next.length, 1);
+});
+
 test("a new limit applies to those who wait", async () => {
   const clock = new Clock();
   const pace = new Pace(clock);

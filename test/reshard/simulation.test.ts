@@ -12,6 +12,7 @@ import {
   lateWrite,
   overtaken,
   readAboveStop,
+  scanAboveStop,
 } from "./sim/directed.js";
 import {
   AMBUSHES,
@@ -58,6 +59,7 @@ test(`${COUNT} seeds from ${FIRST}: clients do not notice that keys move`, async
 for (const [name, direct] of Object.entries({
   lateRead,
   readAboveStop,
+  scanAboveStop,
   lateDeletion,
   lateImport,
   lateWatch,
@@ -255,7 +257,7 @@ const MUTATIONS: readonly Mutation[] = [
     over: QUIET,
     direct: readAboveStop,
   },
-  { rule: "scans wait for a frozen step", from: 33, over: DENSE },
+  { rule: "scans wait for a frozen step", over: QUIET, direct: scanAboveStop },
   { rule: "calls wait for a frozen step" },
   { rule: "revocations wait for a frozen step", over: directed(["revoke"], { put: 10, lease: 4 }) },
   {

@@ -1,4 +1,5 @@
 import { compareBytes } from "../../routing/bytes.js";
+import { RangeReader } from "../../shard/rangeReader.js";
 import type { Shard } from "../../shard/shard.js";
 import { TO_LAST_KEY } from "../../wire/keyRange.js";
 import { RangeRequest, RangeResponse, TxnRequest, TxnResponse } from "../../wire/messages.js";
@@ -6,8 +7,8 @@ import { KV } from "../../wire/paths.js";
 
 /** The first key that clients can have. */
 export const FIRST_KEY: Uint8Array = Uint8Array.of(1);
-/** Default size of a page. Pages are large because an etcd counts all remaining keys for each page. */
-const PAGE_KEYS = 50_000;
+/** Default size of a page. */
+const PAGE_KEYS = 10_000;
 
 /** What to read of one shard. */
 export interface KeySource {
@@ -23,22 +24,12 @@ export async function* keyPages({
   revision,
   pageKeys = PAGE_KEYS,
 }: KeySource): AsyncGenerator<Uint8Array[]> {
-  let from = FIRST_KEY;
-  for (;;) {
-    const request = {
-      key: from,
-      rangeEnd: TO_LAST_KEY,
-      limit: pageKeys,
-      keysOnly: true,
-      ...(revision === undefined ? { serializable: true } : { revision }),
-    };
-    const answer = await shard.call(KV.Range, RangeRequest.encode(request), { idempotent: true });
-    const { kvs, more } = RangeResponse.decode(answer);
-    const last = kvs.at(-1);
-    if (last !== undefined) yield kvs.map(({ key }) => key);
-    if (!more || last === undefined) return;
-    from = Buffer.concat([last.key, Uint8Array.of(0)]);
-  }
+  const at = revision === undefined ? { serializable: true } : { revision };
+  const reader = new RangeReader(async ({ from, to }) => {
+    const range = { key: from, rangeEnd: to ?? TO_LAST_KEY, limit: pageKeys, keysOnly: true, ...at };
+    return RangeResponse.decode(await shard.call(KV.Range, RangeRequest.encode(range), { idempotent: true }));
+  }, pageKeys);
+  for await (const kvs of reader.pages(FIRST_KEY, null)) if (kvs.length > 0) yield kvs.map(({ key }) => key);
 }
 
 /** Calls `visit` for all keys of several shards, in ascending order, with the shard's place in `sources`. */

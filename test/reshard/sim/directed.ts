@@ -74,6 +74,20 @@ export const readAboveStop = direct((run) => {
   };
 });
 
+/** A key's lease ends on the source after its stop, which counts at the move. A range is read before the move. */
+export const scanAboveStop = direct((run) => async (stage, step, key, other) => {
+  if (stage !== "stopped") return;
+  const index = step.sourceOf(key);
+  const source = run.world.shards[index];
+  const lease = source.get(key)?.lease ?? 0;
+  if (lease === 0) return;
+  run.world.ended.add(lease);
+  source.endLease(lease);
+  await step.proxy.log.seal(index, source.revision);
+  void run.background(run.scan(other, run.world.nextOperation(), "\x01", "\xff\xff"));
+  await step.proxy.network.sleep(20);
+});
+
 /** A write is sent before the freeze and reaches the source after its stop. */
 export const lateWrite = direct((run) => {
   let release = () => {};

@@ -256,8 +256,7 @@ export class Run {
         await this.get(proxy, operation, key);
         break;
       case "scan": {
-        const [from, to] = this.randomRange();
-        await this.observe(`${operation}: scan ${from}`, { read: [from, to] }, () => proxy.scan(from, to));
+        await this.scan(proxy, operation, ...this.randomRange());
         break;
       }
       case "scan at": {
@@ -285,6 +284,10 @@ export class Run {
 
   async get(proxy: SimProxy, operation: number, key: string): Promise<void> {
     await this.observe(`${operation}: get ${key}`, { read: [key, after(key)] }, () => proxy.get(key));
+  }
+
+  async scan(proxy: SimProxy, operation: number, from: string, to: string): Promise<void> {
+    await this.observe(`${operation}: scan ${from}`, { read: [from, to] }, () => proxy.scan(from, to));
   }
 
   private async grant(proxy: SimProxy): Promise<number> {

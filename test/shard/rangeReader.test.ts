@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RangeReader } from "../../src/mover/pages.js";
-import type { Page } from "../../src/mover/shard.js";
 import { type Bound, compareBounds, START } from "../../src/reshard/bound.js";
 import { compareBytes } from "../../src/routing/bytes.js";
+import { RangeReader } from "../../src/shard/rangeReader.js";
+import type { KeyValue } from "../../src/wire/messages.js";
 
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 const PAGE = 100;
@@ -17,26 +17,22 @@ function random(below: number): number {
 const randomBytes = (length: number): Buffer => Buffer.from(Array.from({ length }, () => 1 + random(255)));
 
 /** Reads all keys of the range. Counts the requests, and the keys in their ranges, which etcd visits. */
-async function readAll(keys: readonly Uint8Array[], from: Bound, to: Bound) {
+async function readAll(keys: readonly Uint8Array[], from: Uint8Array, to: Bound) {
   let requests = 0;
   let visited = 0;
-  const read = async (range: { from: Bound; to: Bound }): Promise<Page> => {
+  const read = async (range: { from: Uint8Array; to: Bound }) => {
     assert.ok(compareBounds(range.from, range.to) < 0, "a range is not empty");
     const found = keys.filter(
       (key) => compareBounds(key, range.from) >= 0 && compareBounds(key, range.to) < 0,
     );
     requests++;
     visited += found.length;
-    const kvs = found.slice(0, PAGE).map((key) => ({ key }) as Page["kvs"][number]);
-    return { kvs, more: found.length > PAGE, revision: 1 };
+    const kvs = found.slice(0, PAGE).map((key) => ({ key }) as KeyValue);
+    return { kvs, more: found.length > PAGE };
   };
   const reader = new RangeReader(read, PAGE);
   const all: Uint8Array[] = [];
-  for (let next: Bound | undefined = from; next !== undefined; ) {
-    const page = await reader.first(next, to);
-    all.push(...page.kvs.map(({ key }) => key));
-    next = page.next;
-  }
+  for await (const kvs of reader.pages(from, to)) all.push(...kvs.map(({ key }) => key));
   return { all, requests, visited };
 }
 
