@@ -4,6 +4,7 @@ import type { KeyValue } from "../wire/messages.js";
 import { deletions } from "./batches.js";
 import { Copying, nameOf } from "./copying.js";
 import { GivenUp } from "./givenUp.js";
+import { SHARES } from "./pace.js";
 import { after, nextOf } from "./pages.js";
 import type { MoverOp, Page } from "./shard.js";
 
@@ -63,6 +64,7 @@ export class Comparing extends Copying {
       }),
     );
     await this.pipeline.drain();
+    await this.deps.pace.take(wanted.size, SHARES.compare);
     const found: { index: number; copy: KeyValue }[] = [];
     await this.together(
       [...this.targets.keys()].map(async (index) => {

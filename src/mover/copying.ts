@@ -8,7 +8,7 @@ import { GivenUp } from "./givenUp.js";
 import { Imports } from "./imports.js";
 import type { MoverLog } from "./log.js";
 import type { MoverOptions } from "./options.js";
-import type { Pace } from "./pace.js";
+import { type Pace, SHARES } from "./pace.js";
 import { nextOf, PageReader, sizeOf } from "./pages.js";
 import { Pipeline } from "./pipeline.js";
 import type { MutableProgress } from "./progress.js";
@@ -187,7 +187,7 @@ export class Copying {
       const items = page.kvs.filter(({ key }) => this.isFrom(key, index));
       await this.catchUp(index, page.revision, next);
       await log.seal(index, page.revision, true);
-      await this.import(index, items, (keys) => pace.take(keys));
+      await this.import(index, items, (keys) => pace.take(keys, SHARES.copy));
       progress.stepKeys += items.length;
       progress.keys += items.length;
       for (const kv of items) progress.bytes += sizeOf(kv);

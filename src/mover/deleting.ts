@@ -3,6 +3,7 @@ import type { KeyValue } from "../wire/messages.js";
 import { deletions } from "./batches.js";
 import { GivenUp } from "./givenUp.js";
 import type { MoverOptions } from "./options.js";
+import { type Pace, SHARES } from "./pace.js";
 import { eachPage } from "./pages.js";
 import type { MoverShard, MoverTxn, MoverTxnResult } from "./shard.js";
 
@@ -18,7 +19,7 @@ export async function deleteKeys(
   shard: MoverShard,
   range: { readonly from: Bound; readonly to: Bound },
   gen: number | undefined,
-  options: MoverOptions,
+  { options, pace }: { readonly options: MoverOptions; readonly pace: Pace },
   isDoomed: (key: Uint8Array) => boolean,
   send: (txn: MoverTxn) => Promise<MoverTxnResult> = (txn) => shard.txn(txn),
 ): Promise<void> {
@@ -27,6 +28,7 @@ export async function deleteKeys(
     await eachPage(shard, range, options, async (kvs) => {
       const doomed = kvs.filter(({ key }: KeyValue) => isDoomed(key));
       const sent = deletions(doomed, options).map(async (group) => {
+        await pace.take(group.length, SHARES.delete);
         const ops = group.map(({ key }) => ({ kind: "delete", key }) as const);
         const { succeeded } = await send({ gen, unchanged: group, ops });
         if (!succeeded) isRefused = true;

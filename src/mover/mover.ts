@@ -70,7 +70,7 @@ export class Mover {
     return this.state;
   }
 
-  /** Limits how many keys are copied per second. Infinity: no limit. The freeze and the changes of clients are not limited. */
+  /** Limits how many keys move per second. Infinity: no limit. The freeze and the changes of clients are not limited. */
   set maxKeysPerSecond(keys: number) {
     this.pace.keysPerSecond = keys;
   }
@@ -191,6 +191,7 @@ export class Mover {
   /** Deletes from every shard the keys that it does not hold, then ends the plan. */
   private async finish(active: Plan): Promise<void> {
     const { log, options, shardOf, prepareHomes } = this.deps;
+    const work = { options, pace: this.pace };
     const { number } = active;
     await prepareHomes(active);
     const position = await log.proposeChange({ kind: "begin", mover: this.name });
@@ -204,7 +205,7 @@ export class Mover {
       const shard = shardOf(index);
       if ((await shard.raiseGen(position)) === undefined) throw new GivenUp("another mover has taken over");
       const range = { from: START, to: null };
-      await deleteKeys(shard, range, position, options, (key) => log.locator.shardOf(key) !== index);
+      await deleteKeys(shard, range, position, work, (key) => log.locator.shardOf(key) !== index);
       cleaned.set(index, await shard.revision());
     }
     await log.proposeChange({ kind: "done", plan: number }, cleaned);

@@ -6,7 +6,10 @@ const MAX_SLEEP_MS = 3_600_000;
 /** Timers are late. A wait that was too long by up to so many milliseconds does not lower the rate. */
 const CREDIT_MS = 20;
 
-/** Limits the rate at which keys are copied. */
+/** How much of a key's time under a limit each part of its move may take: together 1, so that the load is even. */
+export const SHARES = { copy: 0.5, compare: 0.25, delete: 0.25 } as const;
+
+/** Limits the rate at which keys move. */
 export class Pace {
   private rate = Number.POSITIVE_INFINITY;
   /** When the keys so far are used up, by `Runtime.now`. */
@@ -29,13 +32,13 @@ export class Pace {
     this.wakeAll();
   }
 
-  /** Resolves when `keys` more keys may be copied. */
-  async take(keys: number): Promise<void> {
+  /** Resolves when the part `share` of `keys` more moves may be done. */
+  async take(keys: number, share = 1): Promise<void> {
     for (let credit = 0; ; credit = CREDIT_MS) {
       const now = this.runtime.now();
       const wait = this.busyUntil - now;
       if (wait <= 0 || this.isReleased) {
-        this.busyUntil = Math.max(now - credit, this.busyUntil) + (keys / this.rate) * 1_000;
+        this.busyUntil = Math.max(now - credit, this.busyUntil) + ((keys * share) / this.rate) * 1_000;
         return;
       }
       await this.sleep(Math.min(wait, MAX_SLEEP_MS));

@@ -84,7 +84,7 @@ export class Step extends Comparing {
   protected async clear(index: number): Promise<void> {
     const gen = this.ownGen(this.target(index));
     const isDoomed = (key: Uint8Array) => this.isFor(key, index);
-    await deleteKeys(this.deps.shardOf(index), this, gen, this.deps.options, isDoomed, (txn) => {
+    await deleteKeys(this.deps.shardOf(index), this, gen, this.deps, isDoomed, (txn) => {
       this.checkpoint();
       return this.importing(index, txn);
     });
@@ -200,7 +200,7 @@ export class Step extends Comparing {
     this.enter("clean");
     for (const index of this.sources) {
       const isDoomed = (key: Uint8Array) => this.isFrom(key, index);
-      await deleteKeys(this.deps.shardOf(index), this, this.position, this.deps.options, isDoomed);
+      await deleteKeys(this.deps.shardOf(index), this, this.position, this.deps, isDoomed);
     }
   }
 }
