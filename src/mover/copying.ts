@@ -187,9 +187,18 @@ export class Copying {
       const items = page.kvs.filter(({ key }) => this.isFrom(key, index));
       await this.catchUp(index, page.revision, next);
       await log.seal(index, page.revision, true);
-      await this.import(index, items, (keys) => pace.take(keys, SHARES.copy));
-      progress.stepKeys += items.length;
-      progress.keys += items.length;
+      let counted = 0;
+      const count = (keys: number) => {
+        counted += keys;
+        progress.stepKeys += keys;
+        progress.keys += keys;
+      };
+      await this.import(index, items, async (keys) => {
+        await pace.take(keys, SHARES.copy);
+        count(keys);
+      });
+      // Keys whose lease has ended are not copied.
+      count(items.length - counted);
       for (const kv of items) progress.bytes += sizeOf(kv);
       next = nextOf(page);
     }
