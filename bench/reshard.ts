@@ -26,8 +26,8 @@ import { quantile } from "./statistics.js";
  *
  *   node dist/bench/reshard.js --keys 1000000 --shards 4
  *
- * Fills an etcd, puts a proxy in front of it, and applies a map with more shards. Clients write, read and watch before, during
- * and after the plan. Prints latencies, the lag of watches, CPU time of each process and memory, and compares all keys with
+ * Fills an etcd, puts a proxy in front of it, and applies a map with more shards. With `--from 3`, the store has three shards
+ * before, and is filled through the proxy. Clients write, read and watch before, during and after the plan. Prints latencies, the lag of watches, CPU time of each process and memory, and compares all keys with
  * those before.
  *
  * With `--rate`, each client makes so many calls per second, and the time of a call begins when it is due. Without it, each
@@ -38,6 +38,7 @@ import { quantile } from "./statistics.js";
 const { values } = parseArgs({
   options: {
     keys: { type: "string", default: "1000000" },
+    from: { type: "string", default: "1" },
     shards: { type: "string", default: "4" },
     writers: { type: "string", default: "3" },
     readers: { type: "string", default: "3" },
@@ -50,6 +51,8 @@ const { values } = parseArgs({
   },
 });
 const KEYS = Number(values.keys);
+/** Shards before the plan. */
+const FROM = Number(values.from);
 const SHARDS = Number(values.shards);
 const WRITERS = Number(values.writers);
 const READERS = Number(values.readers);
@@ -60,7 +63,8 @@ const CLIENT_PAUSE_MS = Number(values.pause);
 const RATE = Number(values.rate);
 
 const GROUPS = Math.max(1, Math.ceil(KEYS / 100));
-const BATCH = Number(values.batch);
+/** Keys of several shards share no transaction. */
+const BATCH = FROM > 1 ? 1 : Number(values.batch);
 const VALUE_BYTES = 100;
 const quiet = { debug() {}, info() {}, warn() {} };
 
@@ -261,8 +265,11 @@ async function main(): Promise<void> {
   let proxy: ReturnType<typeof spawnBraid> | undefined;
   try {
     let since = performance.now();
-    await fill(etcds[0].endpoint);
-    say(`${KEYS} keys filled into one etcd in ${((performance.now() - since) / 1_000).toFixed(0)} s`);
+    const filled = () => say(`${KEYS} keys filled in ${((performance.now() - since) / 1_000).toFixed(0)} s`);
+    if (FROM === 1) {
+      await fill(etcds[0].endpoint);
+      filled();
+    }
     // An etcd 3.4 copies for each read a buffer that is as large as its busiest 100 ms. The fill must not slow down the clients.
     await etcds[0].restart();
     const port = await freePort();
@@ -277,7 +284,7 @@ async function main(): Promise<void> {
         "",
       ].join("\n");
     const [one, many] = [join(dir, "one.yaml"), join(dir, "many.yaml")];
-    writeFileSync(one, file(1));
+    writeFileSync(one, file(FROM));
     writeFileSync(many, file(SHARDS));
     since = performance.now();
     const endpoint = `127.0.0.1:${port}`;
@@ -295,6 +302,11 @@ async function main(): Promise<void> {
     }
     probe.close();
     say(`the proxy serves after ${((performance.now() - since) / 1_000).toFixed(1)} s`);
+    if (FROM > 1) {
+      since = performance.now();
+      await fill(endpoint);
+      filled();
+    }
     const before = await digest(endpoint, 0);
     const load = new Load(endpoint);
     await load.start();
