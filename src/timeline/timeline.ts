@@ -116,6 +116,11 @@ export class SharedTimeline implements Timeline {
     return this.log.stats;
   }
 
+  /** Number of other processes that have appended an entry in the last minute. */
+  get otherProposers(): number {
+    return this.log.otherProposers;
+  }
+
   private get fold(): StoreFold {
     return this.log.fold;
   }

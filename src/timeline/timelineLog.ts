@@ -18,9 +18,10 @@ import type {
   LogTail,
   NextHost,
 } from "./host.js";
-import { BASE_KEY, entryKey, isEntryKey, isPartKey, markKey, partKey, TAIL_KEY } from "./keys.js";
+import { BASE_KEY, entryKey, isEntryKey, isPartKey, markKey, partKey, proposerOf, TAIL_KEY } from "./keys.js";
 import { isRaisedMark, withGen } from "./mark.js";
 import { requireMark } from "./nextHost.js";
+import { Proposers } from "./proposers.js";
 import { findBase, recover } from "./recover.js";
 import { TimelineStats } from "./stats.js";
 import { StoreFold } from "./storeFold.js";
@@ -106,6 +107,7 @@ export class TimelineLog {
   /** True while `advanced` waits for the end of the turn. */
   private isReaching = false;
   private readonly waiters: Waiters;
+  private readonly proposers = new Proposers();
   /** Part keys on the host → create revision. */
   private parts = new Map<string, number>();
   /** Highest Raft term in the host's responses. */
@@ -132,6 +134,11 @@ export class TimelineLog {
   /** Entries above the base, which a starting proxy has to read. */
   get length(): number {
     return this.entries;
+  }
+
+  /** Number of other processes that have appended an entry in the last minute. */
+  get otherProposers(): number {
+    return this.proposers.others(this.options.proxy, this.options.runtime.now());
   }
 
   /**
@@ -561,6 +568,7 @@ export class TimelineLog {
         if (isEntryKey(key)) {
           this.entries++;
           this.stats.entries++;
+          this.proposers.note(proposerOf(key), this.options.runtime.now());
           this.events.applied(key, this.fold.apply(decodeEntry(value), change.revision));
         } else if (isPartKey(key)) {
           this.parts.set(key, change.revision);
