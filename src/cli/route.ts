@@ -1,5 +1,5 @@
 import { loadConfig } from "../config/load.js";
-import { printable } from "../routing/bytes.js";
+import { prefixEnd, printable } from "../routing/bytes.js";
 import { createRouter } from "../routing/create.js";
 import type { RoutingRule } from "../routing/map.js";
 import { CommandError, Exit } from "./exit.js";
@@ -25,7 +25,7 @@ export async function route(keys: readonly string[], options: RouteOptions): Pro
         ...parsed.map((key) => [
           quote(key),
           router
-            .shardsOf(key.length === 0 ? Uint8Array.of(0) : key, prefixEnd(key))
+            .shardsOf(key.length === 0 ? Uint8Array.of(0) : key, prefixEnd(key) ?? Uint8Array.of(0))
             .map(name)
             .join(" "),
         ]),
@@ -59,15 +59,6 @@ function parseKey(text: string, { hex, prefix }: RouteOptions): Uint8Array {
     throw new CommandError(Exit.usage, `${quote(key)}: keys that begin with a zero byte are reserved`);
   }
   return key;
-}
-
-/** etcd's `range_end` for all keys that begin with `prefix`. */
-function prefixEnd(prefix: Uint8Array): Uint8Array {
-  const last = prefix.findLastIndex((byte) => byte < 0xff);
-  if (last < 0) return Uint8Array.of(0);
-  const end = Buffer.from(prefix.subarray(0, last + 1));
-  end.writeUInt8(end.readUInt8(last) + 1, last);
-  return end;
 }
 
 /** How a rule forms groups, in words. */

@@ -1,4 +1,4 @@
-import { compareBytes } from "../routing/bytes.js";
+import { compareBytes, prefixEnd } from "../routing/bytes.js";
 
 /** A place between keys: every key lies below it or not. `null` is the end of the keyspace, above every key. */
 export type Bound = Uint8Array | null;
@@ -22,7 +22,5 @@ export const overlap = (from: Bound, to: Bound, otherFrom: Bound, otherTo: Bound
 
 /** The lowest bound above every key that begins with `prefix`. */
 export function endOfPrefix(prefix: Uint8Array): Bound {
-  const last = prefix.findLastIndex((byte) => byte !== 255);
-  if (last < 0) return null;
-  return prefix.subarray(0, last + 1).map((byte, index) => (index === last ? byte + 1 : byte));
+  return prefixEnd(prefix) ?? null;
 }

@@ -15,6 +15,15 @@ export function commonPrefix(a: Uint8Array, b: Uint8Array): number {
   return i;
 }
 
+/** The first key behind all keys with `prefix`, as clients compute it; undefined if there is none: the prefix has only bytes 0xff. */
+export function prefixEnd(prefix: Uint8Array): Uint8Array | undefined {
+  const last = prefix.findLastIndex((byte) => byte < 0xff);
+  if (last < 0) return undefined;
+  const end = Uint8Array.from(prefix.subarray(0, last + 1));
+  end[last]!++;
+  return end;
+}
+
 /** Formats bytes as one line of ASCII for messages. Backslashes are doubled; unprintable bytes become `\xNN`. */
 export function printable(bytes: Uint8Array): string {
   let text = "";
