@@ -93,6 +93,8 @@ function rowsOf(setting, path) {
   return Object.entries(setting.properties ?? {}).flatMap(([name, field]) => {
     const isRequired = setting.required?.includes(name);
     const own = `${path}.${name}`;
+    // The fields of a group of settings say everything.
+    if (field.type === "object" && field.fieldsOf === undefined) return rowsOf(field, own);
     const cells = [field.description, valuesOf(field), defaultOf(field, isRequired), isLive(field)];
     return [row(`\`${own}\``, ...cells), ...rowsOf(field, own)];
   });

@@ -19,12 +19,14 @@ import { createRecipes } from "../services/recipes.js";
 import { createWatch } from "../services/watch.js";
 import { wellFormed } from "../services/wellFormed.js";
 import { ConnectionStats } from "../stats/connections.js";
+import { Tenants } from "../tenants/tenants.js";
 import { createGateway } from "../transport/gateway/gateway.js";
 import { createPages, type Page } from "../transport/gateway/pages.js";
 import { serveHttp2 } from "../transport/http2/serve.js";
 import { CallObserver } from "../transport/observer.js";
 import { createReflection } from "../transport/reflection/service.js";
 import type { GrpcServer } from "../transport/server.js";
+import { turnTime } from "../turn/clock.js";
 import { systemRuntime } from "../turn/runtime.js";
 import { KV } from "../wire/paths.js";
 import { CallLog } from "./callLog.js";
@@ -131,9 +133,28 @@ export async function serveStore(
   const members = membersOf(config, listen);
   const memberId = ownMemberId(members, listen);
   const identity = createIdentity({ clusterId: store.id, memberId, timeline });
-  const kv = createKv({ router, timeline, shards, identity, leases, gen, limits: config.limits, log });
-  const watch = createWatch({ timeline, shards, identity, limits: config.watch, log, runtime });
-  const data = [kv, createLease({ leases, timeline, identity }), watch];
+  const tenants = new Tenants({
+    // In a store without a log, only the configuration tells of the other proxies.
+    processes: () =>
+      timeline.isSole
+        ? config.workers * (config.advertise?.length ?? 1)
+        : Math.max(config.workers, 1 + store.timeline.otherProposers),
+    now: turnTime,
+    log,
+  });
+  const kv = createKv({
+    router,
+    timeline,
+    shards,
+    identity,
+    leases,
+    gen,
+    limits: config.limits,
+    tenants,
+    log,
+  });
+  const watch = createWatch({ timeline, shards, identity, limits: config.watch, tenants, log, runtime });
+  const data = [kv, createLease({ leases, timeline, identity, tenants }), watch];
   const range = kv.unary.get(KV.Range)!;
   const services: readonly Service[] = [
     ...data,
@@ -154,6 +175,7 @@ export async function serveStore(
     log.level = config.log.level;
     observer.slowMs = config.log.slowRequestMs;
     store.timeline.relaxedReads = config.reads === "relaxed";
+    tenants.configure(config.tenants);
   };
   follow();
   let server: GrpcServer | undefined;
@@ -168,6 +190,7 @@ export async function serveStore(
     hub: watch.hub,
     leases,
     reshard: resharding.stats,
+    tenants,
   });
   const metricsText = siblings?.share(metrics) ?? (() => metrics.text());
   const extra = new Map<string, Page>([

@@ -14,6 +14,10 @@ export class Session implements Caller {
     private readonly counts: LoginCounts,
   ) {}
 
+  get user(): string {
+    return this.credentials.user;
+  }
+
   access(index: number): Login {
     const shard = this.shards.at(index);
     const known = this.logins[index];

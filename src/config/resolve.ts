@@ -5,6 +5,7 @@ import { hostPortOf, isWildcard, parseHostPort } from "./address.js";
 import type { Find, Finding, Path } from "./problems.js";
 import { MAX_WORKERS, type Shape } from "./schema.js";
 import { resolveAuth, resolveOwnAuth } from "./secrets.js";
+import { resolveTenants } from "./tenants.js";
 import { checkShardTls, resolveListenTls, resolveShardTls } from "./tls.js";
 import type { Config, TimelineConfig } from "./types.js";
 
@@ -31,6 +32,7 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
     timeline: resolveTimeline(shape, find),
     map: { shards: shards.map(({ name, weight }) => ({ name, weight })), rules: resolveRules(shape, find) },
     auth: resolveAuth(shape.auth, find),
+    tenants: resolveTenants(shape.tenants, find),
     limits,
     reads,
     http2,

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { formatHostPort, parseClientUrl, parseHostPort } from "./address.js";
 import { authSchema, routingSchema, shardsSchema, timelineSchema } from "./clusters.js";
 import { address, milliseconds, nonEmpty, positive } from "./fields.js";
+import { tenantsSchema } from "./tenants.js";
 import { listenTlsSchema, shardTlsSchema } from "./tls.js";
 
 const hostPort = address((text) => formatHostPort(parseHostPort(text)));
@@ -87,6 +88,7 @@ export const schema = z.strictObject({
   timeline: timelineSchema,
   routing: routingSchema,
   auth: authSchema,
+  tenants: tenantsSchema,
   limits: z
     .strictObject({
       maxRequestBytes: positive(2 ** 30)

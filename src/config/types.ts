@@ -1,10 +1,20 @@
 import type { ShardMap } from "../routing/map.js";
 import type { ReadOnly } from "./fields.js";
 import type { Shape } from "./schema.js";
+import type { TenantConfig } from "./tenants.js";
 import type { ListenTlsConfig, ShardTlsConfig } from "./tls.js";
 
 /** Sections that `resolve` converts. */
-type Derived = "advertise" | "tls" | "workers" | "shards" | "timeline" | "routing" | "auth" | "tracing";
+type Derived =
+  | "advertise"
+  | "tls"
+  | "workers"
+  | "shards"
+  | "timeline"
+  | "routing"
+  | "auth"
+  | "tenants"
+  | "tracing";
 
 /**
  * A valid configuration with all defaults filled in. `docs/configuration.md` explains the fields, which have the names
@@ -23,6 +33,7 @@ export interface Config extends ReadOnly<Omit<Shape, Derived>> {
   /** Names, weights and rules, for `createRouter` and `fingerprint`. */
   readonly map: ShardMap;
   readonly auth: AuthConfig;
+  readonly tenants: readonly TenantConfig[];
   /** Undefined: no tracing. */
   readonly tracing: ReadOnly<NonNullable<Shape["tracing"]>> | undefined;
 }

@@ -4,6 +4,7 @@ import type { Call, ServerStream, StreamHandler, UnaryHandler } from "../rpc/cal
 import type { Service } from "../rpc/service.js";
 import { isDenied } from "../shard/access.js";
 import { StatusError } from "../status/error.js";
+import type { Tenants } from "../tenants/tenants.js";
 import type { Timeline } from "../timeline/view.js";
 import {
   LeaseGrantRequest,
@@ -28,11 +29,13 @@ export interface LeaseServiceOptions {
   readonly leases: Leases;
   readonly timeline: Pick<Timeline, "head">;
   readonly identity: Pick<Identity, "header">;
+  /** Undefined: no tenants. */
+  readonly tenants?: Tenants | undefined;
 }
 
 /** etcd's Lease service. */
 export function createLease(options: LeaseServiceOptions): Service {
-  const { leases, timeline, identity } = options;
+  const { leases, timeline, identity, tenants } = options;
   /**
    * The response to a call: the header of the head, then the other fields. As in etcd, LeaseTimeToLive, LeaseLeases and
    * LeaseKeepAlive return what this proxy knows. Only grants and revocations go through the log.
@@ -41,12 +44,23 @@ export function createLease(options: LeaseServiceOptions): Service {
 
   const grant = async (call: Call, request: Uint8Array) => {
     const { id, ttl } = LeaseGrantRequest.decode(request);
-    const { header: _, ...granted } = await leases.grant(id, ttl, call);
-    return answer(LeaseGrantResponse.encode(granted));
+    const tenant = tenants?.ofCaller(call.caller);
+    const release = tenant && tenants!.reserveLease(tenant);
+    if (release instanceof StatusError) throw release;
+    try {
+      const { header: _, ...granted } = await leases.grant(id, ttl, call);
+      if (tenant !== undefined) tenants!.leases.renewed(granted.id, granted.ttl, tenant, tenants!.now());
+      return answer(LeaseGrantResponse.encode(granted));
+    } finally {
+      release?.();
+    }
   };
 
   const revoke = async (call: Call, request: Uint8Array) => {
-    return identity.header(await leases.revoke(LeaseRevokeRequest.decode(request).id, call));
+    const { id } = LeaseRevokeRequest.decode(request);
+    const revision = await leases.revoke(id, call);
+    tenants?.leases.ended(id);
+    return identity.header(revision);
   };
 
   const timeToLive = async (call: Call, request: Uint8Array) => {
@@ -129,9 +143,19 @@ class KeepAliveStream {
 
   private answer(header: Uint8Array, id: bigint, ttl: number): void {
     if (this.failure?.id === id) this.failure = undefined;
+    this.account(id, ttl);
     if (ttl > 0) this.renewed.set(id, performance.now() + ttl * 1_000);
     else this.renewed.delete(id);
     if (!this.stream.send([header, LeaseKeepAliveResponse.encode({ id, ttl })])) this.blocked = true;
+  }
+
+  /** Tells the user's tenant how long the lease lives. */
+  private account(id: bigint, ttl: number): void {
+    const { tenants } = this.options;
+    if (!tenants?.some) return;
+    const tenant = tenants.ofCaller(this.stream.caller);
+    if (ttl <= 0) tenants.leases.ended(id);
+    else if (tenant !== undefined) tenants.leases.renewed(id, ttl, tenant, tenants.now());
   }
 
   private fail(id: bigint, error: StatusError): void {

@@ -3,6 +3,7 @@ import type { Logger } from "../ops/log.js";
 import type { StreamHandler } from "../rpc/call.js";
 import { NONE, type Service } from "../rpc/service.js";
 import type { ShardSet } from "../shard/shardSet.js";
+import type { Tenants } from "../tenants/tenants.js";
 import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
 import { Hub } from "../watch/hub.js";
@@ -16,6 +17,8 @@ export interface WatchDeps {
   readonly shards: ShardSet;
   readonly identity: Identity;
   readonly limits: WatchLimits;
+  /** Undefined: no tenants. */
+  readonly tenants?: Tenants | undefined;
   readonly log: Pick<Logger, "info" | "warn">;
   readonly runtime: Runtime;
 }

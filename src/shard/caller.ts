@@ -6,6 +6,8 @@ export type CallMetadata = Readonly<Record<string, string>>;
  * and may share answers. Calls of different callers never share.
  */
 export interface Caller {
+  /** Name of the user, where the caller is a client that has logged in. */
+  readonly user?: string;
   /** Returns the caller's access to a shard, by index; -1 is a timeline host that is not a shard. */
   access(shard: number): Access;
 }

@@ -48,6 +48,7 @@ test("shards alone are enough", () => {
       rules: [],
     },
     auth: { own: undefined, tokenKey: undefined, tokenTtlSeconds: 86_400 },
+    tenants: [],
     limits: {
       maxRequestBytes: 1_572_864,
       maxTxnOps: 128,
@@ -302,7 +303,7 @@ colour: red
       "limits.requestTimeoutMs: must be a number, not text (line 18)",
       "limits.maxTxnOp: is unknown; did you mean maxTxnOps? (line 18)",
       "log.level: must be one of trace, debug, info, warn, error, fatal, silent (line 19)",
-      "colour: is unknown; possible here: listen, advertise, tls, shardTls, workers, shards, timeline, routing, auth, limits, http2, watch, http, reads, transport, log, metrics, shutdown, tracing (line 20)",
+      "colour: is unknown; possible here: listen, advertise, tls, shardTls, workers, shards, timeline, routing, auth, tenants, limits, http2, watch, http, reads, transport, log, metrics, shutdown, tracing (line 20)",
     ],
   );
 });

@@ -6,6 +6,7 @@ import type { ShardClient } from "../../shard/client.js";
 import type { ShardSet } from "../../shard/shardSet.js";
 import { type ConnectionStats, REFUSALS } from "../../stats/connections.js";
 import type { CallStats } from "../../stats/methods.js";
+import type { Tenants } from "../../tenants/tenants.js";
 import type { SharedTimeline } from "../../timeline/timeline.js";
 import type { Hub } from "../../watch/hub.js";
 import type { ReshardStats } from "../reshard/stats.js";
@@ -13,6 +14,7 @@ import type { StoreAuth } from "../store/auth.js";
 import { addAuthMetrics } from "./auth.js";
 import { callDurations, callsInFlight, codeName, endedCalls } from "./calls.js";
 import { addReshardMetrics } from "./reshard.js";
+import { addTenantMetrics } from "./tenants.js";
 import { addTimelineMetrics } from "./timeline.js";
 import { addWatchMetrics } from "./watch.js";
 
@@ -31,6 +33,7 @@ export interface MetricSources {
   readonly hub: Hub;
   readonly leases: { counts(): LeaseCounts };
   readonly reshard: ReshardStats;
+  readonly tenants: Tenants;
 }
 
 /** Creates all metrics of a proxy. docs/metrics.md explains them; docs/grafana/etcd-braid.json shows them. */
@@ -56,6 +59,7 @@ export function createMetrics(sources: MetricSources): Metrics {
   addLeaseMetrics(metrics, sources.leases);
   addReshardMetrics(metrics, sources.reshard, () => sources.timeline.placement);
   addAuthMetrics(metrics, sources.auth);
+  addTenantMetrics(metrics, sources.tenants);
   addEtcdMetrics(metrics, sources);
   return metrics;
 }

@@ -2,6 +2,7 @@ import type { Logger } from "../../ops/log.js";
 import type { Router } from "../../routing/router.js";
 import type { Shard } from "../../shard/shard.js";
 import type { ShardSet } from "../../shard/shardSet.js";
+import type { Tenants } from "../../tenants/tenants.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { ToRevision } from "../../wire/rewrite.js";
 import type { Identity } from "../identity.js";
@@ -49,11 +50,13 @@ export interface KvDeps {
   readonly leases: LeasePlacer;
   readonly gen: GenKey;
   readonly limits: KvLimits;
+  /** Undefined: no tenants. */
+  readonly tenants?: Tenants | undefined;
   readonly log: Pick<Logger, "warn">;
 }
 
 /** What the KV handlers share. What takes the index of a shard throws `RangeError` where no shard has it. */
-export interface KvContext extends Omit<KvDeps, "gen"> {
+export interface KvContext extends Omit<KvDeps, "gen" | "tenants"> {
   /** What all writes compare. */
   readonly gen: Gen;
   shardAt(index: number): Shard;

@@ -8,6 +8,7 @@ import { peekRevision, rewriteTxn, txnWrote } from "../../wire/rewrite.js";
 import { after, answer, answerAsync, ask, attempt, callOptions, unsealedWrite } from "./calls.js";
 import { checkSize, checkSpace, checkTxn } from "./check.js";
 import type { KvContext } from "./context.js";
+import { decodeTxn } from "./decodeTxn.js";
 import { BEGIN_AGAIN } from "./gen.js";
 import { txnOnSnapshot } from "./snapshotTxn.js";
 import { translateTxn, txnHorizon } from "./translate.js";
@@ -24,7 +25,7 @@ export function txnHandler(context: KvContext): UnaryHandler {
   const { limits } = context;
   return (call, bytes, reply) =>
     attempt(reply, () => {
-      const request = TxnRequest.decode(bytes);
+      const request = decodeTxn(bytes);
       checkTxn(request, limits.maxTxnOps);
       route(context, call, request, bytes, 1, reply);
     });

@@ -3,6 +3,7 @@ import type { ServerStream } from "../../rpc/call.js";
 import type { ShardSet } from "../../shard/shardSet.js";
 import { StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
+import type { Tenants } from "../../tenants/tenants.js";
 import type { Timeline } from "../../timeline/view.js";
 import type { Runtime } from "../../turn/runtime.js";
 import type { Hub } from "../../watch/hub.js";
@@ -12,7 +13,7 @@ import { encodeWatchHead, type WatchFlags } from "../../wire/watch.js";
 import type { Identity } from "../identity.js";
 import { admission, reasonOf } from "./admission.js";
 import { WATCH_COST_BYTES, WatchMemory } from "./memory.js";
-import { describeWatch } from "./request.js";
+import { describeWatch, rangeOf } from "./request.js";
 
 export interface SessionDeps {
   /** In configured order. */
@@ -22,6 +23,8 @@ export interface SessionDeps {
   readonly hub: Hub;
   readonly limits: Pick<Config["watch"], "streamBufferBytes" | "progressNotifyMs">;
   readonly runtime: Runtime;
+  /** Undefined: no tenants. */
+  readonly tenants?: Tenants | undefined;
 }
 
 /** etcd's watch id for "no watch" and for "all watches of this stream". */
@@ -106,8 +109,8 @@ export class WatchSession implements Outlet {
 
   /** As in etcd, the id stays in use until the client cancels it, and the header's revision and the reason are empty. */
   private endCompacted(id: number, compactRevision: number): void {
-    const cost = this.watches.get(id)?.cost ?? 0;
-    this.watches.set(id, { watcher: undefined, progressNotify: false, since: 0, cost });
+    const { cost = 0, release } = this.watches.get(id) ?? {};
+    this.watches.set(id, { watcher: undefined, progressNotify: false, since: 0, cost, release });
     this.control(0, id, { canceled: true, compactRevision });
     this.answerProgress();
   }
@@ -226,8 +229,17 @@ export class WatchSession implements Outlet {
       this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason });
       return;
     }
+    const release = this.deps.tenants?.some
+      ? this.deps.tenants.openWatch(rangeOf(request), this.stream.caller)
+      : undefined;
+    if (release instanceof StatusError) {
+      const cancelReason = `rpc error: code = ResourceExhausted desc = ${release.message}`;
+      this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason });
+      return;
+    }
     const cost = WATCH_COST_BYTES + request.key.length + request.rangeEnd.length;
     if (!this.memory.addWatch(cost)) {
+      release?.();
       hub.stats.refused++;
       this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason: TOO_MANY_WATCHES });
       return;
@@ -238,7 +250,7 @@ export class WatchSession implements Outlet {
     this.control(created, id, { created: true });
     const compacted = startRevision !== 0 && startRevision < compactRevision;
     if (compacted && plan.kind === "hidden") {
-      this.watches.set(id, { watcher: undefined, progressNotify: false, since: 0, cost });
+      this.watches.set(id, { watcher: undefined, progressNotify: false, since: 0, cost, release });
       this.endCompacted(id, compactRevision);
       return;
     }
@@ -251,6 +263,7 @@ export class WatchSession implements Outlet {
       progressNotify: request.progressNotify,
       since: this.deps.runtime.now(),
       cost,
+      release,
     };
     this.watches.set(id, watch);
     if (compacted && watch.watcher !== undefined) {
@@ -283,6 +296,7 @@ export class WatchSession implements Outlet {
     if (watch.watcher !== undefined) this.deps.hub.detach(watch.watcher);
     this.watches.delete(id);
     this.memory.removeWatch(watch.cost);
+    watch.release?.();
     this.control(revision, id, { canceled: true });
     this.answerProgress();
   }
@@ -394,8 +408,9 @@ export class WatchSession implements Outlet {
     this.endPause?.();
     this.stopProgressTimer();
     this.stopNotifying?.();
-    for (const { watcher } of this.watches.values()) {
+    for (const { watcher, release } of this.watches.values()) {
       if (watcher !== undefined) this.deps.hub.detach(watcher);
+      release?.();
     }
     this.progressTarget = undefined;
     this.watches.clear();
@@ -411,6 +426,8 @@ interface ClientWatch {
   readonly since: number;
   /** Cost that `WatchMemory` has counted, in bytes. */
   readonly cost: number;
+  /** Tells the tenants of the watch that it has ended; undefined without tenants. */
+  readonly release: (() => void) | undefined;
 }
 
 /** True for a failure of a shard, as opposed to a refusal. */

@@ -1,0 +1,194 @@
+import type { TenantConfig } from "../config/tenants.js";
+import type { Caller } from "../shard/caller.js";
+import { Bucket } from "./bucket.js";
+import { noUsage, type Usage } from "./usage.js";
+
+/** Limits on rates, each with a bucket. */
+const RATES = ["puts", "ranges", "transactions", "bytesIn", "bytesOut"] as const;
+type Rate = (typeof RATES)[number];
+/** All limits, by the names of the settings. */
+export const LIMITS = [
+  "putsPerSecond",
+  "rangesPerSecond",
+  "transactionsPerSecond",
+  "bytesInPerSecond",
+  "bytesOutPerSecond",
+  "watches",
+  "leases",
+  "maxValueBytes",
+] as const;
+export type Limit = (typeof LIMITS)[number];
+
+/** A limit that a request would exceed. */
+export interface Excess {
+  readonly tenant: Tenant;
+  readonly limit: Limit;
+  /** How long to wait before the request could pass, in milliseconds; undefined where waiting alone does not help. */
+  readonly waitMs?: number;
+}
+
+/** What one request uses of one tenant. Requests may share one. */
+export interface Claim {
+  readonly tenant: Tenant;
+  readonly usage: Usage;
+  /** True for the tenant of the caller itself, who may know everything about it. */
+  readonly isOwn: boolean;
+  /** The limit that the request exceeds in the mode `observe`. It then uses nothing of the limits. */
+  readonly excess?: Excess;
+}
+
+/** Claims of requests with one operation, whose value does not matter. */
+export interface SingleClaims {
+  readonly range: readonly Claim[];
+  readonly write: readonly Claim[];
+}
+
+/** How long a caller counts as let in after a request that a shard has not denied, in milliseconds. */
+const LET_IN_MS = 60_000;
+
+/** One tenant in this process: its limits, and what it uses. Times are in milliseconds, from one monotonic clock. */
+export class Tenant {
+  /** Everything since the tenant is known here. Requests that a limit or a shard has refused do not count. */
+  readonly used: Record<Rate, number> = { puts: 0, ranges: 0, transactions: 0, bytesIn: 0, bytesOut: 0 };
+  /** Requests that a limit has refused, or would have refused if the mode were `enforce`. */
+  readonly exceeded = Object.fromEntries(LIMITS.map((limit) => [limit, 0])) as Record<Limit, number>;
+  openWatches = 0;
+  liveLeases = 0;
+  /** Of the tenant's own user, and of others. */
+  readonly ownClaims = singleClaims(this, true);
+  readonly claims = singleClaims(this, false);
+  private readonly buckets: Partial<Record<Rate, Bucket>> = {};
+  private readonly letIn = new WeakMap<Caller, { until: number }>();
+
+  /** `share`: number of processes that the limits are divided between, at least 1. */
+  constructor(
+    private current: TenantConfig,
+    private share: number,
+    now: number,
+  ) {
+    this.resize(now);
+  }
+
+  get config(): TenantConfig {
+    return this.current;
+  }
+
+  get name(): string {
+    return this.current.name;
+  }
+
+  /** Changes limits and share. What has been used stays used. */
+  configure(config: TenantConfig, share: number, now: number): void {
+    this.current = config;
+    this.share = share;
+    this.resize(now);
+  }
+
+  private resize(now: number): void {
+    const { limits } = this.current;
+    for (const rate of RATES) {
+      const perSecond = limits[`${rate}PerSecond`];
+      if (perSecond === undefined) {
+        delete this.buckets[rate];
+        continue;
+      }
+      const own = perSecond / this.share;
+      // At least one, so that even a slow rate lets single requests pass.
+      const capacity = Math.max(1, own * limits.burstSeconds);
+      const bucket = this.buckets[rate];
+      if (bucket === undefined) this.buckets[rate] = new Bucket(own, capacity, now);
+      else bucket.resize(own, capacity, now);
+    }
+  }
+
+  /** This process's part of a limit on a number, or of a rate. */
+  ownPart(limit: Limit): number | undefined {
+    const whole = this.current.limits[limit];
+    if (whole === undefined || limit === "maxValueBytes") return whole;
+    if (limit === "watches" || limit === "leases") return Math.max(1, Math.floor(whole / this.share));
+    return whole / this.share;
+  }
+
+  /** The first limit that a request of `bytes` would exceed. */
+  excess(usage: Usage, bytes: number, now: number): Excess | undefined {
+    const { puts, ranges, transactions, bytesIn, bytesOut } = this.buckets;
+    const { maxValueBytes } = this.current.limits;
+    if (maxValueBytes !== undefined && usage.largestValue > maxValueBytes)
+      return { tenant: this, limit: "maxValueBytes" };
+    if (puts !== undefined && usage.puts > 0 && !puts.has(usage.puts, now))
+      return this.wait(puts, "putsPerSecond", usage.puts, now);
+    if (ranges !== undefined && usage.ranges > 0 && !ranges.has(usage.ranges, now))
+      return this.wait(ranges, "rangesPerSecond", usage.ranges, now);
+    if (transactions !== undefined && usage.transactions > 0 && !transactions.has(usage.transactions, now))
+      return this.wait(transactions, "transactionsPerSecond", usage.transactions, now);
+    if (bytesIn !== undefined && !bytesIn.has(bytes, now))
+      return this.wait(bytesIn, "bytesInPerSecond", bytes, now);
+    // The size of the response is not known yet. It is taken afterwards, and the bucket may be in debt.
+    if (bytesOut !== undefined && !bytesOut.has(1, now))
+      return this.wait(bytesOut, "bytesOutPerSecond", 1, now);
+    return undefined;
+  }
+
+  private wait(bucket: Bucket, limit: Limit, count: number, now: number): Excess {
+    return { tenant: this, limit, waitMs: bucket.wait(count, now) };
+  }
+
+  /** Takes a request of `bytes` from what the limits leave. */
+  take({ puts, ranges, transactions }: Usage, bytes: number): void {
+    const { buckets } = this;
+    buckets.puts?.take(puts);
+    buckets.ranges?.take(ranges);
+    buckets.transactions?.take(transactions);
+    buckets.bytesIn?.take(bytes);
+  }
+
+  /** Gives back what `take` has taken. */
+  giveBack({ puts, ranges, transactions }: Usage, bytes: number): void {
+    const { buckets } = this;
+    buckets.puts?.give(puts);
+    buckets.ranges?.give(ranges);
+    buckets.transactions?.give(transactions);
+    buckets.bytesIn?.give(bytes);
+  }
+
+  /** Takes a response of `bytes` from what the limits leave. */
+  takeResponse(bytes: number): void {
+    this.buckets.bytesOut?.take(bytes);
+  }
+
+  /** Counts a request that was carried out. */
+  count({ puts, ranges, transactions }: Usage, bytesIn: number, bytesOut: number): void {
+    const { used } = this;
+    used.puts += puts;
+    used.ranges += ranges;
+    used.transactions += transactions;
+    used.bytesIn += bytesIn;
+    used.bytesOut += bytesOut;
+  }
+
+  /** Whether a shard has recently let this caller carry out a request for the tenant. */
+  knows(caller: Caller, now: number): boolean {
+    const known = this.letIn.get(caller);
+    return known !== undefined && known.until > now;
+  }
+
+  /** Notes that a shard has let a caller carry out a request for the tenant. */
+  learn(caller: Caller, now: number): void {
+    const known = this.letIn.get(caller);
+    if (known === undefined) this.letIn.set(caller, { until: now + LET_IN_MS });
+    else known.until = now + LET_IN_MS;
+  }
+
+  /** Notes that a shard has denied a caller a request for the tenant. */
+  forget(caller: Caller): void {
+    this.letIn.delete(caller);
+  }
+}
+
+const ONE_RANGE: Usage = { ...noUsage(), ranges: 1 };
+const ONE_WRITE: Usage = { ...noUsage(), puts: 1 };
+
+const singleClaims = (tenant: Tenant, isOwn: boolean): SingleClaims => ({
+  range: [{ tenant, usage: ONE_RANGE, isOwn }],
+  write: [{ tenant, usage: ONE_WRITE, isOwn }],
+});
