@@ -3,6 +3,7 @@ import { version } from "../ops/package.js";
 import type { RepairOptions } from "./authRepair.js";
 import { CONFIG, EXIT_CODES, type Finish, parseCount, parsePort, parseShards } from "./programParts.js";
 import { addPlans } from "./programPlans.js";
+import { addTenants } from "./programTenants.js";
 import type { RestoreOptions } from "./snapshot.js";
 
 /** The command line of `braid`. Each command's code is loaded when it runs. */
@@ -147,6 +148,7 @@ ${EXIT_CODES}`,
 
   addSnapshot(program, finish);
   addAuth(program, finish);
+  addTenants(program, finish);
   return program;
 }
 

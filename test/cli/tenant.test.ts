@@ -1,0 +1,217 @@
+import assert from "node:assert/strict";
+import { chmodSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { parse, stringify } from "yaml";
+import { as, ok, startGuardedStore } from "../auth/support.js";
+import { braid, temporaryFolder } from "../support/braid.js";
+import type { ProxyProcess, TestStore } from "../support/store.js";
+import { until } from "../support/until.js";
+
+const folder = temporaryFolder();
+let store: TestStore;
+let proxy: ProxyProcess;
+/** The configuration of the proxy, with comments. */
+let file: string;
+
+before(async () => {
+  store = await startGuardedStore({ shards: 2 });
+  proxy = store.proxies[0]!;
+  file = proxy.configFile;
+  const plain = parse(readFileSync(file, "utf8"));
+  writeFileSync(file, `# The store of all teams.\n${stringify(plain)}# The end.\n`);
+  chmodSync(file, 0o600);
+});
+
+after(() => store?.remove());
+
+const tenant = (...args: string[]) => braid("tenant", ...args, "--config", file);
+const addShop = (...args: string[]) => tenant("add", "shop", "--prefix", "/shop/", ...args);
+
+async function json(...args: string[]) {
+  const { code, stdout, stderr } = await tenant(...args, "--json");
+  assert.equal(code, 0, stderr);
+  return JSON.parse(stdout);
+}
+
+async function reload(): Promise<void> {
+  const from = proxy.logs().length;
+  process.kill(proxy.pid, "SIGHUP");
+  await until("it was reloaded", () => proxy.logs().slice(from).includes("configuration reloaded"));
+}
+
+test("--dry-run shows everything and changes nothing", async () => {
+  const before = readFileSync(file, "utf8");
+  const report = await json(
+    "add",
+    "shop",
+    "--prefix",
+    "/shop/",
+    "--limits",
+    "putsPerSecond=100",
+    "--dry-run",
+  );
+  assert.deepEqual(report.changes, [
+    "add role shop",
+    "grant role shop to read and write below its prefix",
+    "add user shop",
+    "grant role shop to user shop",
+    `${file}: add tenant shop`,
+  ]);
+  assert.equal(report.password, null);
+  assert.equal(readFileSync(file, "utf8"), before);
+  assert.equal((await as("root:root-secret-42", proxy.endpoint, "user", "list")).stdout, "braid\nroot\n");
+});
+
+test("one command: the team can use its keys on all shards, and no others", async () => {
+  const { code, stdout, stderr } = await addShop("--limits", "putsPerSecond=0.01,maxValueBytes=100");
+  assert.equal(code, 0, stderr);
+  const [, password] = /^ {2}password +(\S+) \(not shown again\)$/m.exec(stdout)!;
+  const [, line] = /^ {2}try +(etcdctl .*)$/m.exec(stdout)!;
+  assert.equal(line, `etcdctl --endpoints http://${proxy.endpoint} --user shop put /shop/hello world`);
+  const shop = `shop:${password}`;
+  // Groups of one segment: they are spread over the shards.
+  for (const key of ["/shop/hello", "/shop/a", "/shop/b", "/shop/c"])
+    await ok(as(shop, proxy.endpoint, "put", key, "world"));
+  const foreign = await as(shop, proxy.endpoint, "put", "/other/key", "v");
+  assert.match(foreign.stderr, /permission denied/);
+  await reload();
+  assert.match(
+    (await as(shop, proxy.endpoint, "put", "/shop/hello", "v".repeat(101))).stderr,
+    /maxValueBytes/,
+  );
+});
+
+test("the file keeps its comments, its mode and everything else", async () => {
+  const text = readFileSync(file, "utf8");
+  assert.match(text, /^# The store of all teams\.\n/);
+  assert.match(text, /^# The end\.$/m);
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  const { tenants } = parse(text);
+  assert.deepEqual(tenants, [
+    { name: "shop", prefix: "/shop/", user: "shop", limits: { putsPerSecond: 0.01, maxValueBytes: 100 } },
+  ]);
+});
+
+test("again: nothing to do; other limits are changed, those that are not given stay", async () => {
+  const before = readFileSync(file, "utf8");
+  const again = await addShop();
+  assert.equal(again.code, 0);
+  assert.match(again.stdout, /^Nothing to do for tenant shop\.\n/);
+  assert.doesNotMatch(again.stdout, /password/);
+  assert.equal(readFileSync(file, "utf8"), before);
+  const changed = await json(
+    "add",
+    "shop",
+    "--prefix",
+    "/shop/",
+    "--limits",
+    "putsPerSecond=5",
+    "--mode",
+    "observe",
+  );
+  assert.deepEqual(changed.changes, [
+    `${file}: set mode observe of tenant shop`,
+    `${file}: set putsPerSecond 5 of tenant shop`,
+  ]);
+  assert.deepEqual(parse(readFileSync(file, "utf8")).tenants[0].limits, {
+    putsPerSecond: 5,
+    maxValueBytes: 100,
+  });
+});
+
+test("what is missing only in part is completed", async () => {
+  await ok(as("root:root-secret-42", proxy.endpoint, "user", "revoke-role", "shop", "shop"));
+  assert.deepEqual((await json("add", "shop", "--prefix", "/shop/")).changes, [
+    "grant role shop to user shop",
+  ]);
+});
+
+test("a password from a file is used, and not printed", async () => {
+  const secret = join(folder, "secret");
+  writeFileSync(secret, "correct horse\n");
+  const { stdout, code } = await tenant("add", "crew", "--prefix", "/crew/", "--password-file", secret);
+  assert.equal(code, 0);
+  assert.doesNotMatch(stdout, /horse/);
+  await ok(as("crew:correct horse", proxy.endpoint, "put", "/crew/x", "v"));
+});
+
+test("list and show", async () => {
+  const { stdout } = await tenant("list");
+  assert.match(stdout, /^TENANT +PREFIX +USER +MODE +LIMITS\nshop +\/shop\/ +shop +observe +putsPerSecond=5/);
+  await reload();
+  await ok(as("crew:correct horse", proxy.endpoint, "put", "/crew/x", "v"));
+  const shown = await json("show", "crew");
+  assert.deepEqual([shown.prefix, shown.roles], ["/crew/", ["crew"]]);
+  assert.equal(shown.usage["operations put"], 1);
+  assert.match((await tenant("show", "crew")).stdout, /^operations put +1$/m);
+});
+
+test("what cannot be is refused, and changes nothing", async () => {
+  const before = readFileSync(file, "utf8");
+  for (const [args, text] of [
+    [["add", "shop", "--prefix", "/mall/"], /tenant shop has another prefix/],
+    [["add", "mall", "--prefix", "/shop/"], /is already the prefix of tenants\[0\]/],
+    [["add", "mall", "--prefix", "/mall/", "--limits", "putPerSecond=5"], /did you mean putsPerSecond/],
+    [["add", "mall", "--prefix", "/mall/", "--limits", "many"], /like putsPerSecond=100/],
+    [["add", "mall", "--prefix", "/mall/", "--shard", "north"], /the shards are shard0, shard1/],
+    [["add", "root", "--prefix", "/mall/"], /a user of the store itself/],
+    [["remove", "braid"], /a user of the store itself/],
+    [["show", "mall"], /there is no tenant mall/],
+  ] as const) {
+    const { code, stderr } = await tenant(...args);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, text);
+  }
+  assert.equal(readFileSync(file, "utf8"), before);
+  assert.equal(
+    (await as("root:root-secret-42", proxy.endpoint, "user", "list")).stdout,
+    "braid\ncrew\nroot\nshop\n",
+  );
+});
+
+test("--shard pins the keys with a rule, and says how to put it into effect", async () => {
+  const { stdout, code, stderr } = await tenant("add", "pinned", "--prefix", "/pinned/", "--shard", "shard1");
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /put the rule into effect: braid apply --config/);
+  assert.deepEqual(parse(readFileSync(file, "utf8")).routing.rules, [
+    { prefix: "/pinned/", shard: "shard1" },
+  ]);
+  assert.match((await braid("route", "/pinned/a/b", "--config", file)).stdout, /shard1/);
+  assert.deepEqual((await json("add", "pinned", "--prefix", "/pinned/", "--shard", "shard1")).changes, []);
+  assert.equal((await tenant("add", "pinned", "--prefix", "/pinned/", "--shard", "shard0")).code, 2);
+});
+
+test("remove: user, role and entry are gone, the keys stay; again: nothing to do", async () => {
+  const report = await json("remove", "shop");
+  assert.deepEqual(report.changes, ["remove user shop", "remove role shop", `${file}: remove tenant shop`]);
+  assert.deepEqual((await json("remove", "shop")).changes, []);
+  const kept = await as("root:root-secret-42", proxy.endpoint, "get", "--keys-only", "/shop/hello");
+  assert.equal(kept.stdout.trim(), "/shop/hello");
+  assert.match(readFileSync(file, "utf8"), /^# The end\.$/m);
+  for (const name of ["crew", "pinned"]) await json("remove", name);
+  assert.equal(parse(readFileSync(file, "utf8")).tenants, undefined);
+});
+
+test("without a proxy, the error says so, and the file stays", async () => {
+  const before = readFileSync(file, "utf8");
+  const { code, stderr } = await addShop("--endpoint", "127.0.0.1:1");
+  assert.equal(code, 1);
+  assert.match(
+    stderr,
+    /the proxy at 127\.0\.0\.1:1: .*a proxy must run there, or name another one with --endpoint/,
+  );
+  assert.equal(readFileSync(file, "utf8"), before);
+});
+
+test("without authentication, only the file is changed, and no proxy is needed", async () => {
+  const open = join(folder, "open.yaml");
+  writeFileSync(open, "shards:\n# the only one\n- name: a\n  endpoints: [127.0.0.1:1]\n");
+  const { code, stdout } = await braid("tenant", "add", "t", "--prefix", "/t/", "--config", open);
+  assert.equal(code, 0);
+  assert.match(stdout, /Authentication is off/);
+  assert.equal(
+    readFileSync(open, "utf8"),
+    "shards:\n# the only one\n- name: a\n  endpoints: [127.0.0.1:1]\ntenants:\n- name: t\n  prefix: /t/\n",
+  );
+});
