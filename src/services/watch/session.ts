@@ -31,6 +31,8 @@ export interface SessionDeps {
 const NO_WATCH = -1;
 /** Most requests that may wait for the newest revision. Above it, the client's stream is not read. */
 const MAX_WAITING = 256;
+/** Most requests that are served in one turn of the event loop. */
+const MAX_PER_TURN = 32;
 /** Pause before a failed progress request is retried, in milliseconds. */
 const PROGRESS_RETRY_MS = 1_000;
 /** How long a watch is held before it is refused because a shard is down, in milliseconds. Clients retry at once. */
@@ -152,6 +154,8 @@ export class WatchSession implements Outlet {
       const { caller } = this.stream;
       const refusals = caller === undefined ? undefined : await this.judge(batch);
       for (const [i, request] of batch.entries()) {
+        // Others get their turn between the requests of a client that has sent many.
+        if (i % MAX_PER_TURN === MAX_PER_TURN - 1) await this.nextTurn();
         if (this.closed) return;
         const refusal = refusals?.[i];
         if (refusal === undefined) this.serve(request);
@@ -181,6 +185,12 @@ export class WatchSession implements Outlet {
     if (request.kind !== "create" || request.request.startRevision < 0) return undefined;
     const { shards, timeline } = this.deps;
     return admission(shards, timeline.locator, this.stream, request.request);
+  }
+
+  private async nextTurn(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.deps.runtime.later(resolve);
+    });
   }
 
   /** Resolves after `ms`, or when the stream ends. */

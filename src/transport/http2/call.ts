@@ -12,6 +12,7 @@ import { Code, StatusError } from "../../status/error.js";
 import type { Deadlines } from "../../turn/deadlines.js";
 import { tooLarge } from "../limits.js";
 import type { CallObserver } from "../observer.js";
+import type { Lane } from "../turnstile.js";
 
 const HEAD: readonly OutField[] = [
   { name: ":status", value: "200" },
@@ -34,6 +35,8 @@ export interface CallContext {
   /** Calls with a deadline, of all connections. */
   readonly deadlines: Deadlines<CallState>;
   readonly usage: Usage;
+  /** Has unary calls take turns with those of other connections. */
+  readonly lane: Lane;
 }
 
 class HeadMetadata implements Metadata {

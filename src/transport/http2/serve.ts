@@ -16,6 +16,7 @@ import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES } from "../limits.js";
 import { CallObserver } from "../observer.js";
 import { Port } from "../port/port.js";
 import { type GrpcOptions, type GrpcServer, HIGH_WATER_BYTES } from "../server.js";
+import { Turnstile } from "../turnstile.js";
 import { adopt } from "./adopt.js";
 import { BidiStream } from "./bidi.js";
 import { type CallContext, ResponseBlocks } from "./call.js";
@@ -62,6 +63,7 @@ class Http2Server {
   private readonly connections = new Set<ServerConnection>();
   private readonly deadlines = new Deadlines<CallState>();
   private readonly stats: ConnectionStats;
+  private readonly turnstile = new Turnstile();
   private stopping = false;
   private readonly observer: CallObserver;
   private readonly unary = new Map<string, Method<UnaryHandler>>();
@@ -125,7 +127,8 @@ class Http2Server {
     const { observer, deadlines, stats } = this;
     const blocks = new ResponseBlocks();
     const usage = { watchBytes: 0, requestBytes: 0 };
-    const context = { blocks, maxReceiveBytes, highWaterBytes, observer, deadlines, usage };
+    const lane = this.turnstile.lane();
+    const context = { blocks, maxReceiveBytes, highWaterBytes, observer, deadlines, usage, lane };
     const socket = adopt(accepted, () => readIntoSharedSlabs((piece) => connection.take(piece))) ?? accepted;
     const connection: ServerConnection = new ServerConnection(socket, this.limits, {
       accept: (connection, id, head) => this.accept(connection, id, head, context),

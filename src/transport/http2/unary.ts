@@ -5,17 +5,24 @@ import { CallState } from "../../rpc/callState.js";
 import type { MethodStats } from "../../stats/methods.js";
 import { Code, StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
+import { Election, Lock } from "../../wire/paths.js";
 import { unread } from "../limits.js";
+import type { Waiting } from "../turnstile.js";
 import { type CallContext, CallStream, deadlineOf } from "./call.js";
 
 const EMPTY = new Uint8Array(0);
 /** Memory of a call in progress on top of its message. */
 const CALL_OVERHEAD_BYTES = 2 * 1024;
 
-/** A unary call over HTTP/2. Its handler runs when the request is complete. */
-export class UnaryStream extends CallStream {
+/** Methods that wait for other clients, so that their calls take no turns. */
+const WAITING: ReadonlySet<string> = new Set([Lock.Lock, Election.Campaign]);
+
+/** A unary call over HTTP/2. Its handler runs when the request is complete and the connection has its turn. */
+export class UnaryStream extends CallStream implements Waiting {
   readonly call: CallState;
   private request: Buffer | undefined;
+  /** True while the lane counts the call. */
+  private counted = false;
 
   constructor(
     connection: ServerConnection,
@@ -40,8 +47,6 @@ export class UnaryStream extends CallStream {
   protected onRemoteEnd(): void {
     const { call, request } = this;
     if (call.over) return;
-    // Release the message: a call may last long, and its memory is shared with other requests.
-    this.request = undefined;
     if (request === undefined) {
       call.abort(new StatusError(Code.UNIMPLEMENTED, "no request message for a unary method"));
       return;
@@ -50,6 +55,30 @@ export class UnaryStream extends CallStream {
       call.fail(etcd.tooManyRequests());
       return;
     }
+    if (WAITING.has(call.path)) this.handle(request);
+    else this.context.lane.enter(this);
+  }
+
+  get isOver(): boolean {
+    return this.call.over;
+  }
+
+  begin(): void {
+    this.counted = true;
+    this.handle(this.request!);
+  }
+
+  override ended(error: StatusError | undefined): void {
+    super.ended(error);
+    if (!this.counted) return;
+    this.counted = false;
+    this.context.lane.leave();
+  }
+
+  private handle(request: Buffer): void {
+    const { call } = this;
+    // Release the message: a call may last long, and its memory is shared with other requests.
+    this.request = undefined;
     this.handler(call, request, (error, response) => {
       if (call.over) return;
       if (error !== undefined) {
