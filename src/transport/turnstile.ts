@@ -2,7 +2,7 @@ import { turnTime } from "../turn/clock.js";
 import { Fifo } from "../turn/fifo.js";
 
 /** Calls that a connection may have in progress while others are used. */
-const MAX_RUNNING = 16;
+const MAX_RUNNING = 64;
 /** A connection counts as used for this long after a call, in milliseconds. */
 const USED_MS = 1_000;
 /** Longest time that a call waits, in milliseconds. A shard that does not respond must not hold up calls for others. */

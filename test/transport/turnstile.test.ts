@@ -47,25 +47,25 @@ test("a flood waits, the calls of others do not", () => {
   const turnstile = new Turnstile();
   const [flooding, other] = [turnstile.lane(), turnstile.lane()];
   const flood = calls(flooding, 500);
-  assert.equal(begun(flood), 16);
+  assert.equal(begun(flood), 64);
   for (let i = 0; i < 50; i++) {
     const [call] = calls(other, 1);
     assert.ok(call!.begun);
     call!.end();
   }
   for (const call of flood.slice(0, 4)) call.end();
-  assert.equal(begun(flood), 20, "one begins when another ends");
-  for (const call of flood.slice(20).toReversed()) call.end();
-  for (const call of flood.slice(4, 20)) call.end();
-  assert.equal(begun(flood), 20, "calls that end while they wait never begin");
-  assert.equal(begun(calls(flooding, 20)), 16);
+  assert.equal(begun(flood), 68, "one begins when another ends");
+  for (const call of flood.slice(68).toReversed()) call.end();
+  for (const call of flood.slice(4, 68)) call.end();
+  assert.equal(begun(flood), 68, "calls that end while they wait never begin");
+  assert.equal(begun(calls(flooding, 80)), 64);
 });
 
 test("calls that end at once do not nest", () => {
   const turnstile = new Turnstile();
   const [lane, other] = [turnstile.lane(), turnstile.lane()];
   new TestCall(other);
-  const running = calls(lane, 40);
+  const running = calls(lane, 64);
   const many = calls(lane, 100_000, true);
   assert.equal(begun(many), 0);
   for (const call of running) call.end();
