@@ -1,4 +1,4 @@
-import type { PlanProgress } from "./planProgress.js";
+import type { PlanProgress } from "../reshard/progress.js";
 import { progressBlock, progressLine, type Speed } from "./progressText.js";
 import { Block } from "./terminal.js";
 

@@ -1,4 +1,4 @@
-import type { PlanProgress } from "./planProgress.js";
+import type { PlanProgress } from "../reshard/progress.js";
 import { duration } from "./planText.js";
 import { plural, size, thousands } from "./table.js";
 

@@ -1,5 +1,5 @@
+import type { PlanProgress } from "../reshard/progress.js";
 import type { RemovedReport } from "./planEnding.js";
-import type { PlanProgress } from "./planProgress.js";
 
 /** What `braid status` shows, as `--json` prints it. Null stands for what cannot be read. */
 export interface StatusReport {

@@ -1,10 +1,10 @@
 import { setTimeout } from "node:timers/promises";
 import type { PlanRecords, PlanStore } from "../app/reshard/planStore.js";
 import type { Plan } from "../reshard/placement.js";
+import { type PlanProgress, progressOf } from "../reshard/progress.js";
 import type { ProgressRecord } from "../reshard/record.js";
 import { StatusError, withDetail } from "../status/error.js";
 import type { PlanOutput } from "./planOutput.js";
-import { type PlanProgress, progressOf } from "./planProgress.js";
 import type { Speed } from "./progressText.js";
 
 /** Pause between two looks at a plan, in milliseconds. */

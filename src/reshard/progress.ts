@@ -1,7 +1,6 @@
-import type { PlanRecords } from "../app/reshard/planStore.js";
-import type { Plan } from "../reshard/placement.js";
-import { controlOf } from "../reshard/record.js";
 import { printable } from "../routing/bytes.js";
+import type { Plan } from "./placement.js";
+import { type Control, controlOf, type ProgressRecord, type Seat } from "./record.js";
 
 /** How far an active plan is, as `--json` prints it. */
 export interface PlanProgress {
@@ -40,7 +39,12 @@ export interface PlanProgress {
   readonly longestPauseMs: number | null;
 }
 
-type Records = Pick<PlanRecords, "control" | "seat" | "progress">;
+/** What is recorded about a plan beside the log. */
+interface Records {
+  readonly control: Control | undefined;
+  readonly seat: Seat | undefined;
+  readonly progress: ProgressRecord | undefined;
+}
 
 /** Puts together what the log and the records say about an active plan. */
 export function progressOf(plan: Plan, { control, seat, progress }: Records): PlanProgress {
