@@ -43,6 +43,8 @@ export interface Usage {
   watchBytes: number;
   /** Watch requests that wait, in bytes. */
   requestBytes: number;
+  /** Address of the client, such as `10.0.0.1:50000`; undefined if it is not known. */
+  readonly client?: string | undefined;
 }
 
 /** The server's end of a bidirectional or server stream. */

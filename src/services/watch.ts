@@ -32,6 +32,8 @@ export type WatchLimits = Config["watch"];
 export interface WatchService extends Service {
   /** Shared by all streams. For metrics. */
   readonly hub: Hub;
+  /** The clients' open streams. */
+  readonly sessions: ReadonlySet<WatchSession>;
 }
 
 /** etcd's Watch service over the shards. */
@@ -39,9 +41,10 @@ export function createWatch(deps: WatchDeps): WatchService {
   const { timeline, shards, log, limits, runtime } = deps;
   const hub = new Hub({ timeline, shards, log, runtime, historyBytes: limits.historyBytes });
   // One object for all streams. A spread for each stream would give each a separate hidden class.
-  const sessionDeps = { ...deps, hub };
+  const sessions = new Set<WatchSession>();
+  const sessionDeps = { ...deps, hub, sessions };
   const handler: StreamHandler = (stream) => {
     new WatchSession(sessionDeps, stream);
   };
-  return { hub, unary: NONE, stream: new Map([[Watch.Watch, handler]]), stop: () => hub.close() };
+  return { hub, sessions, unary: NONE, stream: new Map([[Watch.Watch, handler]]), stop: () => hub.close() };
 }

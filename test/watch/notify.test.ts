@@ -40,7 +40,10 @@ async function openSession(t: TestContext) {
   const stream = new TestStream(Watch.Watch, 1 << 20);
   const identity = createIdentity({ clusterId: 1n, memberId: 1n, timeline });
   const limits = { streamBufferBytes: 1 << 20, progressNotifyMs: INTERVAL_MS };
-  new WatchSession({ timeline, shards, identity, hub, limits, runtime: systemRuntime }, stream);
+  new WatchSession(
+    { timeline, shards, identity, hub, limits, runtime: systemRuntime, sessions: new Set() },
+    stream,
+  );
   t.after(() => stream.cancel());
   return { fake, shard, stream };
 }

@@ -25,6 +25,21 @@ export interface SessionDeps {
   readonly runtime: Runtime;
   /** Undefined: no tenants. */
   readonly tenants?: Tenants | undefined;
+  /** The open sessions of this proxy. Each adds and removes itself. */
+  readonly sessions: Set<WatchSession>;
+}
+
+/** What one client's stream looks like from outside. */
+export interface SessionState {
+  readonly stream: ServerStream;
+  /** When it began, in milliseconds since the epoch. */
+  readonly since: number;
+  /** Number of watches. */
+  readonly count: number;
+  readonly watches: Iterable<{ readonly id: number; readonly watcher: Watcher | undefined }>;
+  /** True while the client leaves so much unread that it gets no further events. */
+  readonly isSlow: boolean;
+  readonly eventsSent: number;
 }
 
 /** etcd's watch id for "no watch" and for "all watches of this stream". */
@@ -58,6 +73,8 @@ export class WatchSession implements Outlet {
   private progressTarget: number | undefined;
   /** The highest revision in a header so far. */
   private newest = 0;
+  private eventsSent = 0;
+  private readonly since = Date.now();
   private stopProgressTimer = () => {};
   private stopListening: (() => void) | undefined;
   /** Set for a client that requires a leader on the shards of its watches. */
@@ -80,6 +97,23 @@ export class WatchSession implements Outlet {
       this.ignoreOutages = deps.hub.onOutage(() => this.requireLeader());
     }
     deps.hub.stats.streams++;
+    deps.sessions.add(this);
+  }
+
+  /** Valid until the end of this turn of the event loop. */
+  get state(): SessionState {
+    const { stream, since, watches, full, eventsSent } = this;
+    const entries = watches.entries();
+    return {
+      stream,
+      since,
+      count: watches.size,
+      watches: (function* () {
+        for (const [id, { watcher }] of entries) yield { id, watcher };
+      })(),
+      isSlow: full,
+      eventsSent,
+    };
   }
 
   get blocked(): boolean {
@@ -90,6 +124,7 @@ export class WatchSession implements Outlet {
     const { stats } = this.deps.hub;
     if (revision > this.newest) this.newest = revision;
     stats.eventsOut += events;
+    this.eventsSent += events;
     const flowing = this.stream.send(parts);
     // The stream calls `onDrain` only after `send` has returned false.
     const { stream, deps } = this;
@@ -412,6 +447,7 @@ export class WatchSession implements Outlet {
     if (this.closed) return;
     this.closed = true;
     this.deps.hub.stats.streams--;
+    this.deps.sessions.delete(this);
     this.memory.close();
     this.stopListening?.();
     this.ignoreOutages?.();

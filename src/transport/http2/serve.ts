@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { formatHostPort } from "../../config/address.js";
 import type { ConnectionLimits } from "../../http2/limits.js";
 import { readIntoSharedSlabs } from "../../http2/readSlabs.js";
 import type { RequestHead } from "../../http2/request.js";
@@ -126,7 +127,7 @@ class Http2Server {
     const { maxReceiveBytes, highWaterBytes = HIGH_WATER_BYTES } = this.options;
     const { observer, deadlines, stats } = this;
     const blocks = new ResponseBlocks();
-    const usage = { watchBytes: 0, requestBytes: 0 };
+    const usage = { watchBytes: 0, requestBytes: 0, client: peerOf(accepted) };
     const lane = this.turnstile.lane();
     const context = { blocks, maxReceiveBytes, highWaterBytes, observer, deadlines, usage, lane };
     const socket = adopt(accepted, () => readIntoSharedSlabs((piece) => connection.take(piece))) ?? accepted;
@@ -147,6 +148,11 @@ class Http2Server {
     if (known) return etcd.stopped();
     return unknownMethod(head.path, this.services);
   }
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): string | undefined {
+  if (remoteAddress === undefined || remotePort === undefined) return undefined;
+  return formatHostPort({ host: remoteAddress, port: remotePort });
 }
 
 interface Method<Handler> {

@@ -101,6 +101,11 @@ export class PacedSocket extends Duplex {
     });
   }
 
+  /** Address of the client, as that of a `Socket`. */
+  get remoteAddress(): string | undefined {
+    return this.socket.remoteAddress;
+  }
+
   /** Closes the connection when everything written has been sent. */
   destroySoon(): void {
     this.end(() => this.destroy());
