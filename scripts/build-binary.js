@@ -39,6 +39,16 @@ function carriedVersion() {
   return `export const version = ${JSON.stringify(version)};`;
 }
 
+/** Replaces src/console/assetFiles.ts: the executable contains the console's page. */
+function carriedPage() {
+  const folder = join(root, "dist/src/console/page");
+  const files = Object.fromEntries(
+    readdirSync(folder).map((name) => [name, readFileSync(join(folder, name)).toString("base64")]),
+  );
+  return `const files = ${JSON.stringify(files)};
+export const readAsset = (name) => Buffer.from(files[name], "base64");`;
+}
+
 /** The licenses of all packages with bundled files. */
 function notices(files) {
   const folders = new Set(
@@ -63,6 +73,7 @@ const plugin = {
   name: "braid",
   setup({ onLoad }) {
     onLoad({ filter: /dist\/src\/ops\/package\.js$/ }, () => ({ contents: carriedVersion() }));
+    onLoad({ filter: /dist\/src\/console\/assetFiles\.js$/ }, () => ({ contents: carriedPage() }));
     // grpc-js is loaded late and synchronously; the bundler only knows `require`.
     onLoad({ filter: /dist\/src\/shard\/grpcLink\.js$/ }, ({ path }) => ({
       contents: readFileSync(path, "utf8").replace("createRequire(import.meta.url)(", "require("),
@@ -89,7 +100,10 @@ const result = await bundle({
   logOverride: { "empty-import-meta": "error" },
 });
 if (result.warnings.length > 0) fail("The bundle has warnings.");
-writeFileSync(`${binary}-notices.txt`, notices(Object.keys(result.metafile.inputs)));
+writeFileSync(
+  `${binary}-notices.txt`,
+  notices([...Object.keys(result.metafile.inputs), "node_modules/preact/page"]),
+);
 
 say("Writing dist/braid …");
 writeFileSync(

@@ -69,6 +69,32 @@ function rootPrefix() {
   return has("sudo", ["-n", "true"]) ? ["sudo", "-n"] : undefined;
 }
 
+/** Installs packages of Debian. Returns false if that has failed. */
+function aptInstall(prefix, packages) {
+  const options = {
+    cwd: root,
+    stdio: ["ignore", process.stderr, "inherit"],
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+  };
+  const apt = (...args) => {
+    const [command, ...rest] = [...prefix, "apt-get", "-q", ...args];
+    return spawnSync(command, rest, options).status === 0;
+  };
+  return apt("update") && apt("install", "-y", "--no-install-recommends", ...packages);
+}
+
+/** Installs Debian's Chromium if there is none, for the tests in a browser. They are skipped where that is not possible. */
+export function installChromium() {
+  if (process.env.BRAID_TEST_CHROMIUM || has("chromium", ["--version"])) return;
+  const prefix = rootPrefix();
+  if (has("apt-get", ["--version"]) && prefix) {
+    say("Not on the PATH: chromium. Installing Debian's …");
+    if (aptInstall(prefix, ["chromium"])) return;
+  }
+  say("SKIPPED: the tests in a browser, because there is no chromium, and it cannot be installed here.");
+  say("With another Chromium or Chrome, set BRAID_TEST_CHROMIUM to its command.");
+}
+
 /** Installs Debian's etcd and etcdctl if etcd is missing. If that is not possible, prints the alternatives. */
 export function installEtcd() {
   const wanted = [];
@@ -90,29 +116,21 @@ export function installEtcd() {
     );
   }
   say(`Not on the PATH: ${missing}. Installing Debian's ${wanted.join(" and ")} …`);
-  const options = {
-    stdio: ["ignore", process.stderr, "inherit"],
-    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
-  };
-  const apt = (...args) => {
-    const [command, ...rest] = [...prefix, "apt-get", "-q", ...args];
-    run(command, rest, options);
-  };
-  apt("update");
-  apt("install", "-y", "--no-install-recommends", ...wanted);
+  if (!aptInstall(prefix, wanted)) fail(`apt-get could not install ${wanted.join(" and ")}.`);
   if (has("systemctl", ["is-active", "--quiet", "etcd"])) {
     say("Debian's package has started an etcd on port 2379, which etcd-braid does not use.");
     say(`To free the port: ${[...prefix, "systemctl disable --now etcd"].join(" ")}`);
   }
 }
 
-/** Compiles src, test, bench and examples into dist, and removes outputs without a source. */
+/** Compiles src, test, bench and examples into dist, bundles the console's page, and removes outputs without a source. */
 export function build() {
   run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.json"], {
     stdio: ["ignore", process.stderr, "inherit"],
   });
+  run(process.execPath, [join(root, "scripts/bundle-page.js")]);
   const folders = ["src", "test", "bench", "examples"];
-  const sources = new Set(listFiles(...folders).map((path) => path.replace(/\.ts$/, "")));
+  const sources = new Set(listFiles(...folders).map((path) => path.replace(/\.tsx?$/, "")));
   for (const path of listFiles(...folders.map((folder) => `dist/${folder}`))) {
     const source = path.slice("dist/".length).replace(/(\.js(\.map)?|\.d\.ts)$/, "");
     if (!sources.has(source)) rmSync(join(root, path));

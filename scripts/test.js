@@ -3,7 +3,18 @@
 // With --long, which npm run test:long gives, it runs the files named *.long.test.ts instead: whole stores that change under load.
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { build, checkNode, fail, installEtcd, installPackages, listFiles, root, run, say } from "./setup.js";
+import {
+  build,
+  checkNode,
+  fail,
+  installChromium,
+  installEtcd,
+  installPackages,
+  listFiles,
+  root,
+  run,
+  say,
+} from "./setup.js";
 
 /** Longest time of one test, in milliseconds. A hang must end as a failure with the name of the test. */
 const TEST_TIMEOUT_MS = 480_000;
@@ -11,12 +22,15 @@ const TEST_TIMEOUT_MS = 480_000;
 checkNode();
 installPackages();
 installEtcd();
+installChromium();
 say("Compiling …");
 build();
 say("Strict type check of src …");
-run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", "src"], {
-  stdio: ["ignore", process.stderr, "inherit"],
-});
+for (const project of ["src", "src/console/page"]) {
+  run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", project], {
+    stdio: ["ignore", process.stderr, "inherit"],
+  });
+}
 say("Formatter and linter …");
 run(process.execPath, [join(root, "node_modules/@biomejs/biome/bin/biome"), "check", "."], {
   stdio: ["ignore", process.stderr, "inherit"],

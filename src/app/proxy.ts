@@ -31,6 +31,7 @@ import { systemRuntime } from "../turn/runtime.js";
 import { KV } from "../wire/paths.js";
 import { CallLog } from "./callLog.js";
 import { Closers } from "./closers.js";
+import { openConsole } from "./console.js";
 import { createMetrics } from "./metrics/create.js";
 import { servePages } from "./metrics/serve.js";
 import { choosePorts } from "./ports.js";
@@ -56,7 +57,7 @@ export interface Proxy {
 
 /** The other workers behind the same port. */
 export interface Siblings {
-  /** True for the worker that takes part in moving keys. One is enough. */
+  /** True for the worker that takes part in moving keys, and serves the console. One is enough. */
   readonly isFirst: boolean;
   /** Adds this proxy's metrics to theirs. Returns a function that reads the totals in Prometheus' text format. */
   share(own: Metrics): () => Promise<string>;
@@ -125,8 +126,8 @@ export async function serveStore(
   const runtime = systemRuntime;
   const leases = new Leases({ shards, router, timeline, log, runtime });
   closers.add(() => leases.stop());
-  const isCandidate = siblings?.isFirst ?? true;
-  const resharding = new Resharding({ store, leases, isCandidate, runtime, log });
+  const isFirst = siblings?.isFirst ?? true;
+  const resharding = new Resharding({ store, leases, isCandidate: isFirst, runtime, log });
   closers.add(() => resharding.stop());
 
   const listen = await choosePorts(config.listen);
@@ -197,9 +198,15 @@ export async function serveStore(
     ["/metrics", async () => ({ contentType: Metrics.contentType, body: await metricsText() })],
   ]);
   const probes = createProbes({ shards: store.shards, host, timeline });
-  if (config.metrics.listen !== undefined) {
-    const pages = await servePages(config.metrics.listen, createPages(probes, extra, log), log);
+  // A browser's session is in one process. So with a console, one worker serves the address for all.
+  if (config.metrics.listen !== undefined && (isFirst || !config.console.enabled)) {
+    const console = config.console.enabled
+      ? await openConsole({ config, store, handlers: known, watch, probes, metricsText, log })
+      : undefined;
+    if (console !== undefined) closers.add(() => console.stop());
+    const pages = await servePages(config.metrics.listen, createPages(probes, extra, log), log, console);
     closers.add(() => pages.close());
+    if (console !== undefined) log.info({ url: `http://${pages.address}/console/` }, "console");
   }
   const maxReceiveBytes = config.limits.maxRequestBytes + RECEIVE_OVERHEAD_BYTES;
   const access = config.http;

@@ -4,7 +4,7 @@ import type { RoutingRule } from "../routing/map.js";
 import { hostPortOf, isWildcard, parseHostPort } from "./address.js";
 import type { Find, Finding, Path } from "./problems.js";
 import { MAX_WORKERS, type Shape } from "./schema.js";
-import { resolveAuth, resolveOwnAuth } from "./secrets.js";
+import { resolveAuth, resolveConsole, resolveOwnAuth } from "./secrets.js";
 import { resolveTenants } from "./tenants.js";
 import { checkShardTls, resolveListenTls, resolveShardTls } from "./tls.js";
 import type { Config, TimelineConfig } from "./types.js";
@@ -41,6 +41,7 @@ export function resolve(shape: Shape, findings: Finding[]): Config {
     transport,
     log,
     metrics: { listen: metrics.listen },
+    console: resolveConsole(shape.console, find),
     shutdown,
     tracing,
   };
@@ -53,9 +54,11 @@ function checkListen({ listen }: Shape, find: Find): void {
   });
 }
 
-function checkMetrics({ listen, metrics }: Shape, find: Find): void {
+function checkMetrics({ listen, metrics, console }: Shape, find: Find): void {
   const at = metrics.listen === undefined ? -1 : listen.indexOf(metrics.listen);
   if (at >= 0) find(["metrics", "listen"], `is the same as listen[${at}], which serves /metrics anyway`);
+  if (console.enabled && metrics.listen === undefined)
+    find(["console", "enabled"], "needs metrics.listen, the address of the console");
 }
 
 function resolveAdvertise({ listen, advertise, tls }: Shape, find: Find): readonly string[] | undefined {

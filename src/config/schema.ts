@@ -243,6 +243,41 @@ export const schema = z.strictObject({
       description: "Metrics for Prometheus. They are always at `/metrics` of every `listen` address.",
       excerpts: [{ metrics: { listen: "127.0.0.1:2381" } }],
     }),
+  console: z
+    .strictObject({
+      enabled: z.boolean().default(false).meta({ description: "Serves the console." }),
+      password: nonEmpty.optional().meta({
+        description:
+          "Password of the console. It applies while the store has authentication off; otherwise the store's users log in.",
+        absent: "none",
+      }),
+      passwordFile: nonEmpty.optional().meta({
+        description: "File with that password. It is read at every login; a final line break is ignored.",
+        absent: "none",
+      }),
+      passwordEnv: nonEmpty.optional().meta({
+        description: "Name of an environment variable with that password.",
+        absent: "none",
+      }),
+    })
+    .prefault({})
+    .meta({
+      description:
+        "The console: pages about the store for a browser, at `/console/` of `metrics.listen`. They change nothing. Give at most " +
+        "one of `password`, `passwordFile` and `passwordEnv`. Without a password, and without authentication in the store, " +
+        "everybody who can connect can read all keys. See [The console](guides/console.md).",
+      excerpts: [
+        {
+          metrics: { listen: "127.0.0.1:2381" },
+          console: { enabled: true, passwordFile: "/run/secrets/braid-console" },
+        },
+        {
+          metrics: { listen: "127.0.0.1:2381" },
+          console: { enabled: true, passwordEnv: "CONSOLE_PASSWORD" },
+        },
+        { metrics: { listen: "127.0.0.1:2381" }, console: { enabled: true, password: "SECRET" } },
+      ],
+    }),
   shutdown: z
     .strictObject({
       graceMs: milliseconds.default(5_000).meta({

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Find, Path } from "./problems.js";
 import type { Shape } from "./schema.js";
-import type { AuthConfig, CredentialsConfig, SecretConfig } from "./types.js";
+import type { AuthConfig, ConsoleConfig, CredentialsConfig, SecretConfig } from "./types.js";
 
 /** The three fields for a secret, of which one is given: `password`, `passwordFile`, `passwordEnv`. */
 type Fields<Name extends string> = {
@@ -56,6 +56,10 @@ export function resolveAuth(shape: Shape["auth"], find: Find): AuthConfig {
   }
   if (resolveSecret(shape, "password", ["auth"], find) !== undefined) find(["auth", "user"], "is missing");
   return { own: undefined, tokenKey, tokenTtlSeconds };
+}
+
+export function resolveConsole(shape: Shape["console"], find: Find): ConsoleConfig {
+  return { enabled: shape.enabled, password: resolveSecret(shape, "password", ["console"], find) };
 }
 
 /** Reads a secret. Throws an `Error` that never contains the secret. */

@@ -14,6 +14,7 @@ type Derived =
   | "routing"
   | "auth"
   | "tenants"
+  | "console"
   | "tracing";
 
 /**
@@ -34,6 +35,7 @@ export interface Config extends ReadOnly<Omit<Shape, Derived>> {
   readonly map: ShardMap;
   readonly auth: AuthConfig;
   readonly tenants: readonly TenantConfig[];
+  readonly console: ConsoleConfig;
   /** Undefined: no tracing. */
   readonly tracing: ReadOnly<NonNullable<Shape["tracing"]>> | undefined;
 }
@@ -77,4 +79,9 @@ export interface AuthConfig extends ReadOnly<Pick<Shape["auth"], "tokenTtlSecond
   readonly own: CredentialsConfig | undefined;
   /** The key that encrypts clients' tokens; undefined: a key kept on the timeline host. */
   readonly tokenKey: SecretConfig | undefined;
+}
+
+export interface ConsoleConfig extends ReadOnly<Pick<Shape["console"], "enabled">> {
+  /** Undefined: the console has no password of its own. */
+  readonly password: SecretConfig | undefined;
 }

@@ -63,6 +63,7 @@ test("shards alone are enough", () => {
     transport: "native",
     log: { level: "info", slowRequestMs: 500 },
     metrics: { listen: undefined },
+    console: { enabled: false, password: undefined },
     shutdown: { graceMs: 5_000 },
     tracing: undefined,
   });
@@ -303,7 +304,7 @@ colour: red
       "limits.requestTimeoutMs: must be a number, not text (line 18)",
       "limits.maxTxnOp: is unknown; did you mean maxTxnOps? (line 18)",
       "log.level: must be one of trace, debug, info, warn, error, fatal, silent (line 19)",
-      "colour: is unknown; possible here: listen, advertise, tls, shardTls, workers, shards, timeline, routing, auth, tenants, limits, http2, watch, http, reads, transport, log, metrics, shutdown, tracing (line 20)",
+      "colour: is unknown; possible here: listen, advertise, tls, shardTls, workers, shards, timeline, routing, auth, tenants, limits, http2, watch, http, reads, transport, log, metrics, console, shutdown, tracing (line 20)",
     ],
   );
 });

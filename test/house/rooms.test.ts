@@ -9,6 +9,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["cli", "index.ts"],
   ["dev"],
   ["app"],
+  ["console"],
   ["transport"],
   ["services", "snapshot"],
   ["lease", "mover"],

@@ -64,6 +64,22 @@ describe("the single executable", { skip }, () => {
     assert.deepEqual([status, stdout, stderr], [0, `${version}\n`, ""]);
   });
 
+  test("serves the console's page", async () => {
+    const listen = `127.0.0.1:${await freePort()}`;
+    const { file } = await configure({ metrics: { listen }, console: { enabled: true } });
+    const proxy = start(braid, ["serve", "--config", file], { cwd });
+    await proxy.says(/"serving"/);
+    try {
+      for (const name of ["", "page.js", "page.css", "api/overview"]) {
+        const response = await fetch(`http://${listen}/console/${name}`);
+        assert.equal(response.status, 200, name);
+        assert.ok((await response.text()).length > 300, name);
+      }
+    } finally {
+      await proxy.stop();
+    }
+  });
+
   test("names what is wrong with a configuration, and exits with 2", () => {
     const file = join(temporaryFolder(), "shards.yaml");
     writeFileSync(file, "shards:\n  - nam: a\n");

@@ -60,7 +60,10 @@ describe("the npm package", { skip }, () => {
     for (const path of ["dist/src/cli/main.js", "dist/src/index.js", "dist/src/index.d.ts", "LICENSE"])
       assert.ok(packed.includes(path), path);
     const strange = packed.filter(
-      (path) => !/^(dist\/src\/.*\.(js|d\.ts)|docs\/.*|shards\.yaml|package\.json|[A-Z]+(\.md)?)$/.test(path),
+      (path) =>
+        !/^(dist\/src\/.*\.(js|d\.ts)|dist\/src\/console\/page\/page\.(css|html)|docs\/.*|shards\.yaml|package\.json|[A-Z]+(\.md)?)$/.test(
+          path,
+        ),
     );
     assert.deepEqual(strange, []);
   });
@@ -76,6 +79,11 @@ describe("the npm package", { skip }, () => {
       cwd: project,
     });
     await store.says(/The store is ready/);
+    const [, console] = await store.says(/The console, in a browser: (\S+)/);
+    for (const name of ["", "page.js", "page.css"]) {
+      const response = await fetch(`${console}${name}`);
+      assert.ok(response.ok && (await response.text()).length > 300, name);
+    }
     const put = await etcdctl(`127.0.0.1:${port}`, "put", "/demo/greeting", "hello");
     assert.equal(put.stdout, "OK\n", put.stderr);
     const get = await etcdctl(`127.0.0.1:${port}`, "get", "--prefix", "/");

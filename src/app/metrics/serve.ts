@@ -1,10 +1,13 @@
 import type { RequestListener } from "node:http";
+import { type Console, isConsolePath } from "../../console/console.js";
 import type { Log } from "../../ops/log.js";
 import type { PageHandler } from "../../transport/gateway/pages.js";
 import { sendText } from "../../transport/gateway/responses.js";
 import { Port } from "../../transport/port/port.js";
 
 export interface PageServer {
+  /** `host:port`, with the actual port. */
+  readonly address: string;
   close(): Promise<void>;
 }
 
@@ -12,19 +15,25 @@ export interface PageServer {
 const MAX_CONNECTIONS = 256;
 
 /**
- * Serves pages over plain HTTP/1.1 at `address` (`host:port`), with the same limits as for client connections. Rejects if it
- * cannot listen there.
+ * Serves pages, and the console if there is one, over plain HTTP/1.1 at `address` (`host:port`), with the same limits as for client
+ * connections. Rejects if it cannot listen there.
  */
 export async function servePages(
   address: string,
   pages: ReadonlyMap<string, PageHandler>,
   log: Log,
+  console?: Pick<Console, "handle">,
 ): Promise<PageServer> {
-  const options = { listen: [address], http1: answer(pages, log), maxConnections: MAX_CONNECTIONS, log };
+  const plain = answer(pages, log);
+  const http1: RequestListener = (request, response) => {
+    if (console !== undefined && isConsolePath(request.url ?? "")) console.handle(request, response);
+    else plain(request, response);
+  };
+  const options = { listen: [address], http1, maxConnections: MAX_CONNECTIONS, log };
   const port = await Port.open(options, (socket) => socket.destroy()).catch((error: Error) => {
     throw new Error(`metrics.listen: ${error.message}`, { cause: error });
   });
-  return { close: () => port.close(0) };
+  return { address: port.addresses[0]!, close: () => port.close(0) };
 }
 
 function answer(pages: ReadonlyMap<string, PageHandler>, log: Log): RequestListener {
