@@ -147,6 +147,8 @@ function welcome(store: Store, dir: string): string {
     `  etcdctl --endpoints ${layout.listen} watch --prefix ""`,
     `  npx braid route --config ${shown}/shards.yaml /demo/greeting`,
     "",
+    `The console, in a browser: http://${layout.console}/console/`,
+    "",
     `Press Ctrl-C to stop it. The data stays in ${shown}.`,
   ].join("\n");
 }

@@ -5,6 +5,8 @@ import { freePort, isFree } from "./ports.js";
 
 /** Number of shards of a new store. */
 const DEFAULT_SHARDS = 3;
+/** The console's port is that of the proxy and this number, if it is free: 2381 for 2379, as for etcd's metrics. */
+const CONSOLE_OFFSET = 2;
 /** Names of shards, in the order in which they join. They decide where keys live, so they never change. */
 const SHARD_NAMES = [..."abcdefghijklmnopqrstuvwxyz"];
 
@@ -13,6 +15,8 @@ export interface Layout {
   readonly dir: string;
   /** `host:port` of the proxy. */
   readonly listen: string;
+  /** `host:port` of the console. */
+  readonly console: string;
   readonly shards: readonly EtcdPlan[];
   /** The proxy's configuration file, written from this layout. */
   readonly configFile: string;
@@ -54,9 +58,11 @@ export async function planLayout(dir: string, proxyPort: number, count?: number)
     ports.set(name, { client: await keep(client), peer: await keep(peer), ...(joins && { joins }) });
   }
   writePorts(file, ports);
+  const consolePort = proxyPort + CONSOLE_OFFSET;
   const layout = {
     dir,
     listen: `127.0.0.1:${proxyPort}`,
+    console: `127.0.0.1:${consolePort <= 65_535 && (await isFree(consolePort)) ? consolePort : await freePort()}`,
     shards: [...ports].map(([name, { client, peer }]) => ({
       name,
       dir: dataOf(dir, name),
@@ -67,19 +73,20 @@ export async function planLayout(dir: string, proxyPort: number, count?: number)
   };
   const inForce = layout.shards.filter(({ name }) => !ports.get(name)?.joins);
   const grownFile = inForce.length < layout.shards.length ? join(dir, "grown.yaml") : undefined;
-  writeFileSync(layout.configFile, configText(layout.listen, inForce));
-  if (grownFile !== undefined) writeFileSync(grownFile, configText(layout.listen, layout.shards));
+  writeFileSync(layout.configFile, configText(layout, inForce));
+  if (grownFile !== undefined) writeFileSync(grownFile, configText(layout, layout.shards));
   return { ...layout, grownFile };
 }
 
 /** Records that all etcds of the layout are shards of the store. */
-export function recordGrowth({ dir, listen, shards, configFile }: Layout): void {
+export function recordGrowth(layout: Layout): void {
+  const { dir, shards, configFile } = layout;
   const file = portsFile(dir);
   const ports = Object.entries(readPorts(file)).map(([name, each]): [string, Partial<Ports>] => {
     const { joins: _, ...rest } = each ?? {};
     return [name, rest];
   });
-  writeFileSync(configFile, configText(listen, shards));
+  writeFileSync(configFile, configText(layout, shards));
   writePorts(file, ports);
 }
 
@@ -102,7 +109,10 @@ function readPorts(file: string): Record<string, Partial<Ports> | undefined> {
   }
 }
 
-function configText(listen: string, plans: readonly EtcdPlan[]): string {
+function configText(
+  { listen, console }: Pick<Layout, "listen" | "console">,
+  plans: readonly EtcdPlan[],
+): string {
   const shards = plans.map(
     ({ name, clientUrl }) => `  - name: ${name}\n    endpoints: ["${clientUrl.replace("http://", "")}"]\n`,
   );
@@ -111,6 +121,8 @@ function configText(listen: string, plans: readonly EtcdPlan[]): string {
     `listen: ["${listen}"]\n`,
     "shards:\n",
     ...shards,
+    `metrics:\n  listen: "${console}"\n`,
+    "console:\n  enabled: true\n",
     "log:\n  level: warn\n",
   ].join("");
 }

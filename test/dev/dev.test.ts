@@ -47,6 +47,8 @@ test("data survives Ctrl-C and a second start, also when a shard's port is taken
   const before = await first.rows();
   assert.deepEqual([...before.keys()], ["proxy", "shard a", "shard b", "shard c"]);
   const proxy = before.get("proxy")!.where;
+  const [, console] = await first.says(/The console, in a browser: (http:\S+)/);
+  assert.match(await (await fetch(`${console}api/session`)).text(), /"isSignedIn":true/);
   const keys = ["/one/a", "/two/b", "/three/c", "four", "five/e", "/six/f/g"];
   for (const key of keys) assert.equal((await etcdctl(proxy, "put", key, `value of ${key}`)).stdout, "OK\n");
   assert.equal(await first.stop(), 0);
