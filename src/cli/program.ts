@@ -5,6 +5,7 @@ import { CONFIG, EXIT_CODES, type Finish, parseCount, parsePort, parseShards } f
 import { addPlans } from "./programPlans.js";
 import { addTenants } from "./programTenants.js";
 import type { RestoreOptions } from "./snapshot.js";
+import type { TopOptions } from "./top.js";
 
 /** The command line of `braid`. Each command's code is loaded when it runs. */
 export function createProgram(finish: Finish): Command {
@@ -78,6 +79,33 @@ ${EXIT_CODES}`,
     .action(async (options: { config: string }) => {
       const { health } = await import("./health.js");
       finish(await health(options.config));
+    });
+
+  program
+    .command("top")
+    .description("show what a running proxy and its store do, live")
+    .option("-e, --endpoint <host:port>", "address of the proxy's console (default: metrics.listen)")
+    .option(
+      "-u, --user <name:password>",
+      "user of the store, or :PASSWORD for the console's own (default: those of the configuration)",
+    )
+    .option("--once", "print the overview once", false)
+    .option("--json", "print a line of JSON every two seconds; with --once, only one", false)
+    .option(...CONFIG)
+    .addHelpText(
+      "after",
+      `
+Reads the console of a proxy (console in shards.yaml). Without a console, it shows what the metrics have. q or Ctrl-C ends it.
+
+Examples:
+  braid top --config /etc/braid/shards.yaml
+  braid top --endpoint 10.0.0.7:2381 --user anna:PASSWORD
+  braid top --once --json
+${EXIT_CODES}`,
+    )
+    .action(async (options: TopOptions) => {
+      const { top } = await import("./top.js");
+      finish(await top(options));
     });
 
   program
