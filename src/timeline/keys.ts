@@ -74,6 +74,9 @@ export const isPartKey = (key: string): boolean => key.startsWith(PARTS);
 export const epochOf = (key: string): number =>
   Number.parseInt(key.slice(ENTRIES.length, ENTRIES.length + 13), 16);
 
+/** The proxy in the key of an entry. */
+export const proxyOf = (key: string): string => key.slice(ENTRIES.length + 14, key.lastIndexOf("/"));
+
 /** Key range of the entries of all epochs before `epoch`. */
 export const entriesBefore = (epoch: number): { key: Buffer; end: Buffer } => ({
   key: Buffer.from(ENTRIES),

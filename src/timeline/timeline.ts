@@ -8,8 +8,10 @@ import { etcd } from "../status/etcd.js";
 import { turnTime } from "../turn/clock.js";
 import { Changes } from "./changes.js";
 import type { Entry, LeaseOp } from "./entry.js";
+import { proxyOf } from "./keys.js";
 import { FOLDED, folded, LogEnds, unreadable } from "./logEnds.js";
 import { Operations } from "./operations.js";
+import { Pace } from "./pace.js";
 import type { TimelineStats } from "./stats.js";
 import type { StoreFold } from "./storeFold.js";
 import { type LogOptions, TimelineLog } from "./timelineLog.js";
@@ -48,6 +50,7 @@ export class SharedTimeline implements Timeline {
   private readonly sealWaiters: SealWaiter[][];
   private readonly operations = new Operations();
   private readonly changes = new Changes();
+  private readonly pace = new Pace();
   private appending = false;
   /** Milliseconds before the next append after a failed one; 0 after a successful one. */
   private backoff = 0;
@@ -82,6 +85,7 @@ export class SharedTimeline implements Timeline {
     this.sealWaiters = Array.from({ length: shardCount }, () => []);
     this.log = this.createLog(options, {
       applied: (key, result) => {
+        this.pace.note(proxyOf(key), this.runtime.now());
         this.operations.applied(key, result);
         this.changes.applied(key, result);
       },
@@ -448,8 +452,24 @@ export class SharedTimeline implements Timeline {
   private startAppending(): void {
     if (this.appending || this.closed || this.failure !== undefined) return;
     this.appending = true;
+    this.appendSoon();
+  }
+
+  private appendSoon(): void {
+    const ms = this.isUrgent ? 0 : this.pause();
     // All other proposals of this turn go into the same entry.
-    this.runtime.soon(this.appendPending);
+    if (ms === 0) this.runtime.soon(this.appendPending);
+    else this.runtime.timer(ms, this.appendPending);
+  }
+
+  /** Milliseconds to wait before an append. Overridden by the simulation. */
+  protected pause(): number {
+    return this.pace.pause(this.runtime.now(), this.runtime.random());
+  }
+
+  /** True if something is pending that the entries of others cannot bring about. */
+  private get isUrgent(): boolean {
+    return !this.operations.isEmpty || this.changes.next !== undefined;
   }
 
   /** Appends until nothing is pending. Retries while the host is away, so that everything is sealed eventually. */
@@ -496,7 +516,7 @@ export class SharedTimeline implements Timeline {
         this.putBack(key, entry);
         this.changes.putBack(key);
       }
-      this.runtime.soon(this.appendPending);
+      this.appendSoon();
     });
   };
 

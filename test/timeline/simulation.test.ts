@@ -41,6 +41,7 @@ function scenario(seed: number): Scenario {
     changes: random.chance(0.5),
     moves: random.chance(0.4),
     sole: shards === 1 && host === 0 && random.chance(0.75),
+    paced: random.chance(0.4),
   };
 }
 

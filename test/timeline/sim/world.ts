@@ -49,6 +49,8 @@ export interface Scenario {
   readonly moves: boolean;
   /** Whether the store begins as a sole one: one shard, which is the host, with a mark. */
   readonly sole: boolean;
+  /** Whether proxies wait before they append, as with many others that append. */
+  readonly paced: boolean;
 }
 
 interface Write {
@@ -540,6 +542,10 @@ export class SimProxy {
     class SimTimeline extends Base {
       protected override createLog(...args: ConstructorParameters<typeof TimelineLog>): TimelineLog {
         return new Log(...args);
+      }
+
+      protected override pause(): number {
+        return scenario.paced && random.chance(0.7) ? random.below(60) : super.pause();
       }
     }
     this.timeline = new SimTimeline(
