@@ -3,6 +3,7 @@ import { clientUrls } from "../config/address.js";
 import type { Config } from "../config/types.js";
 import { Leases } from "../lease/leases.js";
 import { connectionRoom, handleLimit, tooFewHandles } from "../ops/handles.js";
+import { collectAfterDepartures } from "../ops/heap.js";
 import type { Log } from "../ops/log.js";
 import { openTracing, type Tracing } from "../ops/openTelemetry.js";
 import { Metrics } from "../ops/prometheus.js";
@@ -171,6 +172,7 @@ export async function serveStore(
   const handlers = tracing ? traceHandlers(known, tracing) : known;
 
   const connections = new ConnectionStats();
+  closers.add(collectAfterDepartures(() => connections.open));
   const observer = new CallObserver(new CallLog(log).report);
   const follow = () => {
     log.level = config.log.level;
