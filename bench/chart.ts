@@ -141,6 +141,6 @@ function shown(value: number): string {
   return value.toFixed(value < 10 ? 1 : 0);
 }
 
-function xml(text: string): string {
+export function xml(text: string): string {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
 }

@@ -10,23 +10,32 @@ import {
   workRows,
 } from "./report.js";
 
-const BEGIN = "<!-- last run: written by npm run bench -->";
-const END = "<!-- end of last run -->";
+/** Parts of docs/performance.md that a measurement writes, and the arguments of `npm run bench` that it had. */
+const PARTS = {
+  "last run": "",
+  scale: " -- --scale",
+  fleet: " -- --fleet",
+} as const;
+export type PartName = keyof typeof PARTS;
 
 /** The text of docs/performance.md with `report` as its last run. Throws if the markers are missing. */
-export function withLastRun(text: string, report: Report): string {
-  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
+export const withLastRun = (text: string, report: Report): string =>
+  withPart(text, "last run", lastRun(report));
+
+/** The text of docs/performance.md with `content` as one of its parts. Throws if the markers are missing. */
+export function withPart(text: string, name: PartName, content: string): string {
+  const first = `<!-- ${name}: written by npm run bench${PARTS[name]} -->`;
+  const last = `<!-- end of ${name} -->`;
+  const [begin, end] = [text.indexOf(first), text.indexOf(last)];
   if (begin < 0 || end < begin)
-    throw new Error(`docs/performance.md has no part between "${BEGIN}" and "${END}"`);
-  return `${text.slice(0, begin + BEGIN.length)}\n\n${lastRun(report)}\n${text.slice(end)}`;
+    throw new Error(`docs/performance.md has no part between "${first}" and "${last}"`);
+  return `${text.slice(0, begin + first.length)}\n\n${content}\n${text.slice(end)}`;
 }
 
 function lastRun(report: Report): string {
   const { machine, measuredAt, options, figures } = report;
   const lines = [
-    `${measuredAt.slice(0, 10)}, ${machine.cores} cores (${machine.model}), ${machine.memoryGiB} GiB, ` +
-      `fsync ${machine.fsyncMs.toFixed(2)} ms; etcd ${machine.etcd}, Node.js ${machine.node}; ` +
-      `${options.rounds} rounds of ${options.slice} ms.`,
+    `${whereAndWhen({ machine, measuredAt })}; ${options.rounds} rounds of ${options.slice} ms.`,
     "",
     "| target (three shards) | wanted | measured | |",
     "| --- | --- | --- | --- |",
@@ -60,8 +69,13 @@ function lastRun(report: Report): string {
   return lines.join("\n");
 }
 
+/** The day and the machine of a measurement. */
+export const whereAndWhen = ({ machine, measuredAt }: Pick<Report, "machine" | "measuredAt">): string =>
+  `${measuredAt.slice(0, 10)}, ${machine.cores} cores (${machine.model}), ${machine.memoryGiB} GiB, ` +
+  `fsync ${machine.fsyncMs.toFixed(2)} ms; etcd ${machine.etcd}, Node.js ${machine.node}`;
+
 /** Lines of a table and a final empty line; nothing without rows. */
-function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+export function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   if (rows.length === 0) return [];
   const all = [head, head.map(() => "---"), ...rows];
   return [...all.map((cells) => `| ${cells.join(" | ")} |`), ""];

@@ -1,35 +1,34 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { packageRoot } from "../src/ops/package.js";
 import { chart } from "./chart.js";
+import { parse, say, workFolder } from "./command.js";
 import { withLastRun } from "./document.js";
 import { describeMachine } from "./machine.js";
 import { HELP, type Options, parseOptions } from "./options.js";
 import { createReport, render } from "./report.js";
 import { runBench } from "./run.js";
 
-const say = (text: string): void => {
-  process.stderr.write(`${text}\n`);
+/** Other measurements, by the flag that selects them. */
+const OTHERS: Readonly<Record<string, () => Promise<{ run(args: readonly string[]): Promise<void> }>>> = {
+  "--scale": () => import("./scale/main.js"),
+  "--fleet": () => import("./fleet/main.js"),
+  "--clients": () => import("./clients/main.js"),
+  "--cold": () => import("./cold/main.js"),
 };
 
-let options: Options | undefined;
-try {
-  options = parseOptions(process.argv.slice(2));
-} catch (error) {
-  say((error as Error).message);
-  process.exit(2);
+const args = process.argv.slice(2);
+const other = Object.keys(OTHERS).find((flag) => args.includes(flag));
+if (other !== undefined) await (await OTHERS[other]()).run(args);
+else await run(args);
+
+async function run(args: readonly string[]): Promise<void> {
+  const options = parse(() => parseOptions(args), HELP);
+  if (options !== undefined) await main(options);
 }
-if (options === undefined) process.stdout.write(`${HELP}\n`);
-else await main(options);
 
 async function main(options: Options): Promise<void> {
-  const parent = resolve(options.dir ?? join(packageRoot, ".cache"));
-  mkdirSync(parent, { recursive: true });
-  const dir = mkdtempSync(join(parent, "bench-"));
-  process.on("exit", () => rmSync(dir, { recursive: true, force: true, maxRetries: 5 }));
-  // All child processes end with this process.
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(1));
-
+  const dir = workFolder(options.dir);
   const machine = describeMachine(dir);
   const report = createReport(machine, options, await runBench(options, dir, say));
   const usual = options.complete ? "latest.json" : "partial.json";

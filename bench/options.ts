@@ -8,6 +8,11 @@ Measures puts, linearizable ranges, ranges over several shards, and watch fan-ou
 etcd's own grpc-proxy, and through etcd-braid with one and with three shards, in turns within one run. Puts also through
 a process that only passes bytes on. Then ranges over the JSON gateway, of one and of two workers.
 
+  --scale             measures instead how writes grow with the shards; --scale --help lists its options
+  --fleet             measures instead what the timeline costs with many proxies; --fleet --help lists its options
+  --clients           measures instead a proxy with many clients, and their move to another; --clients --help
+  --cold              measures instead how long a proxy takes to start over a full store; --cold --help
+
   --quick             short slices, few rounds: one to two minutes, rough results
   --only LIST         of ${WORKLOAD_KINDS.join(", ")}
   --peers LIST        of ${PEERS.join(", ")}
@@ -95,4 +100,32 @@ function count(flag: string, given: string | undefined, otherwise: number): numb
   if (given === undefined) return otherwise;
   if (!/^[1-9]\d{0,5}$/.test(given)) throw new Error(`${flag}: "${given}" is not a number from 1 to 999999`);
   return Number(given);
+}
+
+/** The least and the most that an option may be. */
+export type Bounds = readonly [least: number, most: number];
+
+/** A comma-separated list of whole numbers, ascending and without repetitions. Throws an Error for anything else. */
+export function countsIn(
+  flag: string,
+  given: string | undefined,
+  otherwise: readonly number[],
+  bounds: Bounds,
+): number[] {
+  if (given === undefined) return [...otherwise];
+  const all = given.split(",").map((text) => countIn(flag, text, 0, bounds));
+  return [...new Set(all)].sort((a, b) => a - b);
+}
+
+/** A whole number. Throws an Error for anything else. */
+export function countIn(
+  flag: string,
+  given: string | undefined,
+  otherwise: number,
+  [least, most]: Bounds,
+): number {
+  if (given === undefined) return otherwise;
+  const value = /^\d{1,8}$/.test(given) ? Number(given) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw new Error(`${flag}: "${given}" is not a number from ${least} to ${most}`);
 }

@@ -118,41 +118,71 @@ async function proxyOf(name: PeerName, etcd: EtcdProcess, port: number, child: C
 
 async function startBraid(name: PeerName, shards: number, options: PeerOptions, workers = 1): Promise<Peer> {
   const etcds = await startEtcds(name, shards, options);
-  const config = join(options.dir, `${name}.yaml`);
-  const lines = etcds.map((etcd, i) => `  - { name: shard-${i}, endpoints: ["${etcd.endpoint}"] }`);
-  const port = await freePort();
-  writeFileSync(
-    config,
-    [
-      `listen: ["127.0.0.1:${port}"]`,
-      `workers: ${workers}`,
-      "log: { level: warn }",
-      "shards:",
-      ...lines,
-      "",
-    ].join("\n"),
-  );
-  const child = spawnBraid(["serve", "--config", config], { stdio: ["ignore", "inherit", "inherit"] });
-  const pids: Record<string, number> = { proxy: child.pid! };
-  const stop = async () => {
-    await end(child);
-    await Promise.all(etcds.map((etcd) => etcd.remove()));
-  };
+  const removeEtcds = () => Promise.all(etcds.map((etcd) => etcd.remove()));
+  const numbered = etcds.map((etcd, i) => [shards === 1 ? "etcd" : `etcd-${i}`, etcd.pid]);
   try {
-    await answers(port, child);
-    Object.assign(pids, await workerPids(child.pid!, port, workers));
+    const proxy = await startProxy({ name, dir: options.dir, shards: etcds, workers });
+    return {
+      name,
+      port: proxy.port,
+      pids: { ...proxy.pids, ...Object.fromEntries(numbered) },
+      putCounts: () => readPutCounts(proxy.port),
+      stop: async () => {
+        await proxy.stop();
+        await removeEtcds();
+      },
+    };
   } catch (error) {
-    await stop();
+    await removeEtcds();
     throw error;
   }
-  const numbered = etcds.map((etcd, i) => [shards === 1 ? "etcd" : `etcd-${i}`, etcd.pid]);
-  return {
-    name,
-    port,
-    pids: { ...pids, ...Object.fromEntries(numbered) },
-    putCounts: () => readPutCounts(port),
-    stop,
-  };
+}
+
+/** A proxy to start. */
+export interface ProxyPlan {
+  /** Name of its configuration file, which must be unique in `dir`. */
+  readonly name: string;
+  readonly dir: string;
+  readonly shards: readonly EtcdProcess[];
+  /** The timeline host if it is not a shard. */
+  readonly host?: EtcdProcess;
+  readonly workers?: number;
+  /** Level of its log; default `warn`. */
+  readonly logLevel?: string;
+}
+
+/** A running `braid serve`. */
+export interface ProxyProcess {
+  readonly port: number;
+  /** `proxy`, and with workers `proxy-1`, … */
+  readonly pids: Readonly<Record<string, number>>;
+  stop(): Promise<void>;
+}
+
+/** Starts a proxy with its default configuration. Resolves when it serves, with all its workers. */
+export async function startProxy(plan: ProxyPlan): Promise<ProxyProcess> {
+  const { name, dir, shards, host, workers = 1, logLevel = "warn" } = plan;
+  const port = await freePort();
+  const config = join(dir, `${name}.yaml`);
+  const lines = [
+    `listen: ["127.0.0.1:${port}"]`,
+    `workers: ${workers}`,
+    `log: { level: ${logLevel} }`,
+    ...(host === undefined ? [] : [`timeline: { endpoints: ["${host.endpoint}"] }`]),
+    "shards:",
+    ...shards.map((etcd, i) => `  - { name: shard-${i}, endpoints: ["${etcd.endpoint}"] }`),
+    "",
+  ];
+  writeFileSync(config, lines.join("\n"));
+  const child = spawnBraid(["serve", "--config", config], { stdio: ["ignore", "inherit", "inherit"] });
+  try {
+    await answers(port, child);
+    const pids = { proxy: child.pid!, ...(await workerPids(child.pid!, port, workers)) };
+    return { port, pids, stop: () => end(child) };
+  } catch (error) {
+    await end(child);
+    throw error;
+  }
 }
 
 /** The worker processes behind one port, once all of them serve; none without workers. */
@@ -170,7 +200,8 @@ async function workerPids(primary: number, port: number, workers: number): Promi
 
 const environment = (pid: number): string => readFileSync(`/proc/${pid}/environ`, "latin1");
 
-function startEtcds(name: string, count: number, { dir, fsync }: PeerOptions): Promise<EtcdProcess[]> {
+/** Starts etcds that are independent of each other, named `name` and a number. */
+export function startEtcds(name: string, count: number, { dir, fsync }: PeerOptions): Promise<EtcdProcess[]> {
   return Promise.all(
     Array.from({ length: count }, (_, i) => {
       const data = join(dir, `${name}-${i}`);

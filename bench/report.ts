@@ -183,15 +183,15 @@ function figuresTable(figures: readonly Figures[]): string {
 
 const NOT_MEASURED = "-";
 
-const fixed = (value: number, digits: number): string =>
+export const fixed = (value: number, digits: number): string =>
   Number.isFinite(value) ? value.toFixed(digits) : NOT_MEASURED;
-const number = (value: number): string => fixed(value, value < 20 ? 1 : 0);
+export const number = (value: number): string => fixed(value, value < 20 ? 1 : 0);
 const ms = (value: number): string => fixed(value, 2);
 export const ratioOf = (value: number, to: number | undefined): string =>
   to === undefined ? NOT_MEASURED : fixed(value / to, 2);
 
 /** A table with aligned columns: the first `left` columns to the left, all others to the right. */
-function table(head: readonly string[], rows: readonly (readonly string[])[], left = 1): string {
+export function table(head: readonly string[], rows: readonly (readonly string[])[], left = 1): string {
   const all = [head, ...rows];
   const widths = head.map((_, column) => Math.max(...all.map((row) => row[column].length)));
   const line = (cells: readonly string[]) =>

@@ -1,5 +1,5 @@
 import { connect, type Socket } from "node:net";
-import { frames, RequestHead } from "./frames.js";
+import { frames, plainHead, RequestHead } from "./frames.js";
 
 /** Events of one request's stream. */
 export interface StreamEvents {
@@ -13,6 +13,7 @@ const DEFAULT_WINDOW_BYTES = 65_535;
 /** Bytes that a server may send ahead: so many that flow control never delays it. No stream receives more than this. */
 const RECEIVE_WINDOW = 2 ** 31 - 1;
 const REFILL = 2 ** 28;
+const PING = Buffer.alloc(8);
 
 /**
  * A minimal gRPC connection for a load generator, which shares the machine with the servers and must cost little. Requests are
@@ -22,6 +23,7 @@ const REFILL = 2 ** 28;
 export class Connection {
   private readonly streams = new Map<number, StreamEvents>();
   private readonly head: RequestHead;
+  private readonly authority: string;
   private nextStream = 1;
   private rest: Buffer | undefined;
   private queue: Buffer[] = [];
@@ -38,7 +40,8 @@ export class Connection {
     path: string,
     private readonly onError: (error: Error) => void,
   ) {
-    this.head = new RequestHead(path, `127.0.0.1:${socket.remotePort}`);
+    this.authority = `127.0.0.1:${socket.remotePort}`;
+    this.head = new RequestHead(path, this.authority);
   }
 
   /**
@@ -66,13 +69,18 @@ export class Connection {
     this.send(this.start(events), body, true);
   }
 
-  /** Opens a stream that stays open for `send`. */
-  start(events: StreamEvents): number {
+  /** Opens a stream that stays open for `send`: to the connection's method, or to `path`. */
+  start(events: StreamEvents, path?: string): number {
     const stream = this.nextStream;
     this.nextStream += 2;
     this.streams.set(stream, events);
-    this.write(this.head.encode(stream));
+    this.write(path === undefined ? this.head.encode(stream) : plainHead(stream, path, this.authority));
     return stream;
+  }
+
+  /** Asks the server for a sign of life, which is ignored. */
+  ping(): void {
+    this.write(frames.ping(PING));
   }
 
   /** Sends one message (with its gRPC prefix) on a stream; `last` ends our side of it. */

@@ -22,6 +22,7 @@ export const frames = {
     return Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(4, 0, 0, settings)]);
   },
   settingsAnswer: (): Buffer => frame(4, 0x1, 0, NOTHING),
+  ping: (payload: Uint8Array): Buffer => frame(6, 0, 0, payload),
   pingAnswer: (payload: Uint8Array): Buffer => frame(6, 0x1, 0, payload),
   data: (stream: number, body: Uint8Array, last: boolean): Buffer => frame(0, last ? 0x1 : 0, stream, body),
   /** Increases the window of the whole connection. */
@@ -72,6 +73,25 @@ export class RequestHead {
     return frame(1, 0x4, stream, block); // END_HEADERS
   }
 }
+
+/** The HEADERS frame of a request that puts nothing into the server's header table, for connections with few requests. */
+export const plainHead = (stream: number, path: string, authority: string): Buffer =>
+  frame(
+    1,
+    0x4,
+    stream,
+    Buffer.concat([
+      Buffer.from([0x83, 0x86]),
+      plain(4, path),
+      plain(1, authority),
+      plain(31, "application/grpc"),
+      Buffer.concat([Buffer.from([0x00]), text("te"), text("trailers")]),
+    ]),
+  );
+
+/** A field with an indexed name, not to be added to the table. Only names above 14 need a second byte. */
+const plain = (name: number, value: string): Buffer =>
+  Buffer.concat([name < 15 ? Buffer.from([name]) : Buffer.from([15, name - 15]), text(value)]);
 
 /** A field with an indexed name, to be added to the table. */
 const field = (name: number, value: string): Buffer =>

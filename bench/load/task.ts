@@ -22,6 +22,8 @@ export interface UnaryTask extends Target {
   readonly inFlight: number;
   /** A response shorter than this, in bytes, counts as an error. */
   readonly leastBytes: number;
+  /** Watchers of all keys meanwhile, on a connection of their own. Their events are counted. */
+  readonly watchers?: number;
 }
 
 /** Repeats one JSON request on many HTTP/1.1 connections, one at a time on each. */
@@ -66,6 +68,8 @@ export interface TaskResult {
   readonly memory: Readonly<Record<string, number>>;
   /** Increase of the proxy's resident memory per watcher before any event, in bytes. */
   readonly watcherBytes?: number;
+  /** Events that the watchers beside the requests received. */
+  readonly events?: number;
 }
 
 export type TaskReply = { readonly result: TaskResult } | { readonly error: string };

@@ -2,6 +2,7 @@ import { Meter } from "../processes.js";
 import { quantile } from "../statistics.js";
 import { Connection } from "./connection.js";
 import type { TaskResult, UnaryTask } from "./task.js";
+import { Watchers } from "./watchers.js";
 
 /** How long the last requests may take after the measurement. */
 const COMPLETION_TIMEOUT_MS = 20_000;
@@ -15,7 +16,9 @@ export async function runUnary(task: UnaryTask): Promise<TaskResult> {
       Connection.open(task.port, task.path, (error) => lost(error)),
     ),
   );
+  const watchers = new Watchers();
   try {
+    if (task.watchers) await watchers.open(task.port, task.watchers, (error) => lost(error));
     return await new Promise((resolve, reject) => {
       lost = reject;
       const patience = setTimeout(
@@ -37,6 +40,7 @@ export async function runUnary(task: UnaryTask): Promise<TaskResult> {
           p50Ms: quantile(latencies, 0.5),
           p99Ms: quantile(latencies, 0.99),
           ...meter.read(),
+          ...(task.watchers && { events: watchers.events }),
         });
       };
       const issue = (connection: Connection) => {
@@ -66,6 +70,7 @@ export async function runUnary(task: UnaryTask): Promise<TaskResult> {
       }
     });
   } finally {
+    watchers.close();
     for (const connection of connections) connection.close();
   }
 }

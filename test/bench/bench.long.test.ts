@@ -1,37 +1,10 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import type { Report } from "../../bench/report.js";
-import { endWithParent } from "../../src/dev/guard.js";
 import { temporaryFolder } from "../support/braid.js";
-
-const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-const program = fileURLToPath(new URL(`../../bench/main.${extension}`, import.meta.url));
-
-/** Runs the benchmark to its end. */
-async function bench(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [...process.execArgv.filter(isLoader), program, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  endWithParent(child);
-  let [stdout, stderr] = ["", ""];
-  child.stdout.setEncoding("utf8").on("data", (text) => {
-    stdout += text;
-  });
-  child.stderr.setEncoding("utf8").on("data", (text) => {
-    stderr += text;
-  });
-  const [code] = await once(child, "close");
-  return { code, stdout, stderr };
-}
-
-/** Sources need the flags that load them; the test runner's own flags are not for the benchmark. */
-const isLoader = (flag: string, i: number, all: readonly string[]): boolean =>
-  flag.startsWith("--import") || all[i - 1] === "--import";
+import { bench } from "./program.js";
 
 test("a short benchmark measures every workload on every peer and leaves nothing behind", async () => {
   const dir = temporaryFolder();
