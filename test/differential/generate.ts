@@ -230,6 +230,8 @@ export class Generator {
       const length = random.pick([127, 128, 129]);
       request.success = Array.from({ length }, () => ({ request_range: { key } }));
     }
+    // A put that keeps what such a deletion has deleted before crashes the etcd, but not the store, which refuses it.
+    if (depth === 0 && JSON.stringify(request).includes(TO_LAST_KEY)) keepNothing(request);
     return request;
   }
 
@@ -348,6 +350,18 @@ interface Where {
 /** The revision, or the next one that both sides have. */
 function common(revision: number, { apart }: World): number {
   return apart.find(({ from, to }) => from < revision && revision < to)?.to ?? revision;
+}
+
+/** A deletion, or a read, of all keys from one on, in the JSON of a request. */
+const TO_LAST_KEY = JSON.stringify({ range_end: "\0" }).slice(1, -1);
+
+/** Removes from all puts of a request that they keep the key's value or lease. */
+function keepNothing(request: unknown): void {
+  if (typeof request !== "object" || request === null) return;
+  const fields = request as Message;
+  delete fields.ignore_value;
+  delete fields.ignore_lease;
+  for (const each of Object.values(fields)) keepNothing(each);
 }
 
 function unary(method: Extract<Op, { kind: "unary" }>["method"], request: Message): Op {

@@ -133,6 +133,22 @@ test("duplicates that etcd does not detect are accepted", () => {
   assert.equal(txn(branches([nested([del("a", "c")]), nested([put("b")])])), DUPLICATE);
 });
 
+test("a put does not keep what the transaction has deleted before, which crashes an etcd", () => {
+  const rest = "\0";
+  for (const kept of [{ ignoreValue: true }, { ignoreLease: true }]) {
+    assert.equal(txn(branches([del("b", rest), put("b", kept)])), DUPLICATE);
+    assert.equal(txn(branches([], [del("b", rest), del("c", rest), put("bb", kept)])), DUPLICATE);
+    assert.equal(txn(branches([nested([], [del("b", rest)]), range("a"), put("c", kept)])), DUPLICATE);
+    assert.equal(txn(branches([del("b", rest), nested([range("a"), nested([put("c", kept)])])])), DUPLICATE);
+    // These do no harm.
+    assert.equal(txn(branches([put("c", kept), del("b", rest)])), "ok");
+    assert.equal(txn(branches([del("b", rest), put("a", kept)])), "ok");
+    assert.equal(txn(branches([del("b", rest)], [put("c", kept)])), "ok");
+    assert.equal(txn(branches([nested([del("b", rest)], [put("c", kept)])])), "ok");
+  }
+  assert.equal(txn(branches([del("b", rest), put("c")])), "ok");
+});
+
 test("many nested puts and deletions are checked quickly", () => {
   const list = (n: number, make: (i: number) => RequestOp) => Array.from({ length: n }, (_, i) => make(i));
   const deletes = list(42, (i) => nested(list(42, (j) => nested(list(42, (k) => del(`d${i}/${j}/${k}`))))));

@@ -1,6 +1,8 @@
+import { compareBytes } from "../../routing/bytes.js";
 import { StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
 import type { Timeline } from "../../timeline/view.js";
+import { TO_LAST_KEY } from "../../wire/keyRange.js";
 import type {
   DeleteRangeRequest,
   PutRequest,
@@ -42,12 +44,14 @@ export function checkDeleteRange(request: DeleteRangeRequest): void {
 
 /**
  * Throws `StatusError` for a transaction that etcd refuses before it proposes it: too many operations, an empty key, an
- * operation without a kind, or a key that is put twice, or put and deleted.
+ * operation without a kind, or a key that is put twice, or put and deleted. Also for one that would crash it.
  */
 export function checkTxn(request: TxnRequest, maxTxnOps: number): void {
   checkOperations(request, maxTxnOps);
   checkOverlaps(request.success);
   checkOverlaps(request.failure);
+  checkKept(request.success, undefined);
+  checkKept(request.failure, undefined);
 }
 
 function checkOperations(request: TxnRequest, maxTxnOps: number): void {
@@ -119,6 +123,33 @@ function checkOverlaps(operations: readonly RequestOp[]): Writes {
     puts.add(key);
   }
   return { puts, deletes };
+}
+
+/**
+ * Throws for a put that keeps the value or lease of a key which the transaction has deleted before. etcd detects such a deletion
+ * unless its range has no end. Then it crashes when it applies the transaction, now and after each restart. `from` is the start
+ * of what such deletions before these operations have deleted. Returns the one after them.
+ */
+function checkKept(operations: readonly RequestOp[], from: string | undefined): string | undefined {
+  let lowest = from;
+  const lower = (start: string | undefined) => {
+    if (start !== undefined && (lowest === undefined || start < lowest)) lowest = start;
+  };
+  for (const op of operations) {
+    if (op.kind === "deleteRange") {
+      if (compareBytes(op.request.rangeEnd, TO_LAST_KEY) === 0) lower(KeyRanges.text(op.request.key));
+    } else if (op.kind === "put") {
+      const { key, ignoreValue, ignoreLease } = op.request;
+      const isDeleted = lowest !== undefined && KeyRanges.text(key) >= lowest;
+      if (isDeleted && (ignoreValue || ignoreLease)) throw etcd.duplicateKey();
+    } else if (op.kind === "txn") {
+      // Which branch a nested transaction takes is not known yet.
+      const before = lowest;
+      lower(checkKept(op.request.success, before));
+      lower(checkKept(op.request.failure, before));
+    }
+  }
+  return lowest;
 }
 
 /**
