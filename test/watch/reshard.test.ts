@@ -183,6 +183,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "moves are kept until the watches have passed them",
+    from: 180,
     over: {
       ...DENSE,
       ambushes: ["compact", "put"],
