@@ -106,6 +106,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "what ends on the destination between ready and M counts at M",
+    from: 90,
     over: ENDS,
     target: Moves.prototype,
     method: "countsAt",
@@ -124,6 +125,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "the events of keys that end with a move have previous keys",
+    from: 60,
     over: ENDS,
     target: EndedKeys.prototype,
     method: "previous",
