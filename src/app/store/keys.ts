@@ -1,8 +1,8 @@
-import { compareBytes } from "../../routing/bytes.js";
+import { visitInOrder } from "../../shard/inOrder.js";
 import { RangeReader } from "../../shard/rangeReader.js";
 import type { Shard } from "../../shard/shard.js";
 import { TO_LAST_KEY } from "../../wire/keyRange.js";
-import { RangeRequest, RangeResponse, TxnRequest, TxnResponse } from "../../wire/messages.js";
+import { type KeyValue, RangeRequest, RangeResponse, TxnRequest, TxnResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 
 /** The first key that clients can have. */
@@ -23,82 +23,21 @@ export async function* keyPages({
   shard,
   revision,
   pageKeys = PAGE_KEYS,
-}: KeySource): AsyncGenerator<Uint8Array[]> {
+}: KeySource): AsyncGenerator<readonly Pick<KeyValue, "key">[]> {
   const at = revision === undefined ? { serializable: true } : { revision };
   const reader = new RangeReader(async ({ from, to }) => {
     const range = { key: from, rangeEnd: to ?? TO_LAST_KEY, limit: pageKeys, keysOnly: true, ...at };
     return RangeResponse.decode(await shard.call(KV.Range, RangeRequest.encode(range), { idempotent: true }));
   }, pageKeys);
-  for await (const kvs of reader.pages(FIRST_KEY, null)) if (kvs.length > 0) yield kvs.map(({ key }) => key);
+  for await (const kvs of reader.pages(FIRST_KEY, null)) if (kvs.length > 0) yield kvs;
 }
 
 /** Calls `visit` for all keys of several shards, in ascending order, with the shard's place in `sources`. */
-export async function visitKeys(
+export function visitKeys(
   sources: readonly KeySource[],
   visit: (key: Uint8Array, source: number) => void,
 ): Promise<void> {
-  const cursors = await Promise.all(sources.map((source) => KeyCursor.open(source)));
-  for (;;) {
-    let lowest = -1;
-    let key: Uint8Array | undefined;
-    for (const [source, cursor] of cursors.entries()) {
-      if (cursor.isAtPageEnd) await cursor.turn();
-      const { current } = cursor;
-      if (current === undefined || (key !== undefined && compareBytes(current, key) >= 0)) continue;
-      lowest = source;
-      key = current;
-    }
-    if (key === undefined) return;
-    visit(key, lowest);
-    cursors[lowest]?.next();
-  }
-}
-
-/** The next key of one shard. One page is read ahead. */
-class KeyCursor {
-  private page: readonly Uint8Array[] = [];
-  private at = 0;
-  private ahead: Promise<IteratorResult<Uint8Array[]>> | undefined;
-
-  private constructor(private readonly pages: AsyncGenerator<Uint8Array[]>) {}
-
-  static async open(source: KeySource): Promise<KeyCursor> {
-    const cursor = new KeyCursor(keyPages(source));
-    cursor.readAhead();
-    await cursor.turn();
-    return cursor;
-  }
-
-  /** Undefined at the end of the shard. */
-  get current(): Uint8Array | undefined {
-    return this.page[this.at];
-  }
-
-  /** True when `turn` must be called before `current` is read. */
-  get isAtPageEnd(): boolean {
-    return this.at >= this.page.length && this.ahead !== undefined;
-  }
-
-  next(): void {
-    this.at++;
-  }
-
-  /** Goes to the next page. */
-  async turn(): Promise<void> {
-    const { ahead } = this;
-    if (ahead === undefined) return;
-    this.ahead = undefined;
-    const { value, done } = await ahead;
-    this.page = done ? [] : value;
-    this.at = 0;
-    if (!done) this.readAhead();
-  }
-
-  private readAhead(): void {
-    this.ahead = this.pages.next();
-    // `turn` reports the error, if it is still called.
-    this.ahead.catch(() => {});
-  }
+  return visitInOrder(sources.map(keyPages), ({ key }, source) => visit(key, source));
 }
 
 /** Counts the keys of a shard at a shard revision, without those of the proxies. */

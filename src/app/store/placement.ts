@@ -52,8 +52,8 @@ export async function findMisplacedKeys(
 /** The shard's first key for which `matches`. */
 async function findKey(shard: Shard, matches: (key: Uint8Array) => boolean): Promise<Uint8Array | undefined> {
   for await (const page of keyPages({ shard })) {
-    const found = page.find(matches);
-    if (found !== undefined) return found;
+    const found = page.find(({ key }) => matches(key));
+    if (found !== undefined) return found.key;
   }
   return undefined;
 }
