@@ -1,9 +1,9 @@
 import { compareBounds } from "../reshard/bound.js";
+import { KnownMaps } from "../reshard/knownMaps.js";
 import type { Locator } from "../reshard/locator.js";
 import type { PlacementState } from "../reshard/placement.js";
 import { printable } from "../routing/bytes.js";
-import { type Explain, routerWith } from "../routing/create.js";
-import { compareMaps, parseMap } from "../routing/fingerprint.js";
+import { compareMaps } from "../routing/fingerprint.js";
 import type { Hasher } from "../routing/hash.js";
 import { type RoutingRule, rulesInForce, type ShardMap } from "../routing/map.js";
 import { encodeBytes } from "./bytes.js";
@@ -15,20 +15,16 @@ export interface Placed {
   readonly placement: Readonly<PlacementState>;
 }
 
-interface KnownMap {
-  readonly map: ShardMap;
-  readonly router: Explain;
-}
-
 /** Explains where keys are, by the maps in force. */
 export class Places {
-  /** The maps of the moment, at most two, by their text. */
-  private known = new Map<string, KnownMap>();
+  private readonly maps: KnownMaps;
 
   constructor(
     private readonly timeline: Placed,
-    private readonly hasher: Hasher,
-  ) {}
+    hasher: Hasher,
+  ) {
+    this.maps = new KnownMaps(timeline, hasher);
+  }
 
   explain(key: Uint8Array): PlaceReport {
     const { plan, inForce } = this.timeline.placement;
@@ -46,7 +42,7 @@ export class Places {
   /** The map that decides, or during a plan the map that keys move to. */
   get map(): ShardMap {
     const { plan, inForce } = this.timeline.placement;
-    return this.find(plan === undefined ? inForce : plan.up ? plan.below : plan.above).map;
+    return this.maps.find(plan === undefined ? inForce : plan.up ? plan.below : plan.above).map;
   }
 
   get rules(): RuleReport[] {
@@ -62,11 +58,11 @@ export class Places {
     const { plan } = this.timeline.placement;
     if (plan === undefined) return [];
     const [old, target] = plan.up ? [plan.above, plan.below] : [plan.below, plan.above];
-    return compareMaps(this.find(old).map, this.find(target).map).map(({ message }) => message);
+    return compareMaps(this.maps.find(old).map, this.maps.find(target).map).map(({ message }) => message);
   }
 
   private by(text: string, key: Uint8Array): Omit<PlaceReport, "move"> {
-    const { map, router } = this.find(text);
+    const { map, router } = this.maps.find(text);
     const { group, hash, rule, shard } = router.explain(key);
     return {
       shard: map.shards[shard]?.name ?? "",
@@ -75,17 +71,6 @@ export class Places {
       rule: ruleText(rule),
       isPinned: rule.shard !== undefined,
     };
-  }
-
-  private find(text: string): KnownMap {
-    const known = this.known.get(text);
-    if (known !== undefined) return known;
-    const map = parseMap(text);
-    const found = { map, router: routerWith(map, this.hasher) };
-    const { plan, inForce } = this.timeline.placement;
-    const current = new Set(plan === undefined ? [inForce] : [inForce, plan.below, plan.above]);
-    this.known = new Map([...this.known].filter(([each]) => current.has(each)).concat([[text, found]]));
-    return found;
   }
 }
 
