@@ -1,7 +1,8 @@
+import type { Accounts } from "../accounts/accounts.js";
 import type { Config } from "../config/types.js";
 import { type Console, createConsole } from "../console/console.js";
 import type { Log } from "../ops/log.js";
-import { Hasher } from "../routing/hash.js";
+import type { Hasher } from "../routing/hash.js";
 import type { Handlers } from "../rpc/call.js";
 import type { Probes } from "../services/probes.js";
 import type { WatchService } from "../services/watch.js";
@@ -14,6 +15,8 @@ interface Shown {
   /** Live settings of it may change. */
   readonly config: Config;
   readonly store: Store;
+  readonly hasher: Hasher;
+  readonly accounts: Accounts;
   /** With the callers of clients. */
   readonly handlers: Handlers;
   readonly watch: Pick<WatchService, "hub" | "sessions">;
@@ -24,7 +27,7 @@ interface Shown {
 
 /** Creates the console of a proxy. */
 export async function openConsole(shown: Shown): Promise<Console> {
-  const { config, store, handlers, watch, probes, metricsText, log } = shown;
+  const { config, store, hasher, accounts, handlers, watch, probes, metricsText, log } = shown;
   const { auth, clients, host, shards, timeline, currentHost } = store;
   let said = "";
   return createConsole({
@@ -34,7 +37,7 @@ export async function openConsole(shown: Shown): Promise<Console> {
     password: config.console.password,
     hosts: () => config.http.hosts,
     store: store.id,
-    hasher: await Hasher.load(),
+    hasher,
     timeline,
     host,
     nameOf: (index) => (index < 0 ? host.name : clients.at(index).name),
@@ -43,7 +46,7 @@ export async function openConsole(shown: Shown): Promise<Console> {
     watch,
     metricsText,
     readPlanRecords: () => readRecords(currentHost()),
-    accounts: undefined,
+    accounts,
     failed: (reason) => {
       const text = withDetail(StatusError.from(reason));
       if (text !== said) log.warn({ error: text }, "the console could not read the metrics");

@@ -1,4 +1,7 @@
 import { hostname } from "node:os";
+import { Accounts } from "../accounts/accounts.js";
+import { Groups } from "../accounts/groups.js";
+import { RequestRates, sampled } from "../accounts/requests.js";
 import { clientUrls } from "../config/address.js";
 import type { Config } from "../config/types.js";
 import { Leases } from "../lease/leases.js";
@@ -7,6 +10,8 @@ import { collectAfterDepartures } from "../ops/heap.js";
 import type { Log } from "../ops/log.js";
 import { openTracing, type Tracing } from "../ops/openTelemetry.js";
 import { Metrics } from "../ops/prometheus.js";
+import { KnownMaps } from "../reshard/knownMaps.js";
+import { Hasher } from "../routing/hash.js";
 import { combine, type Service } from "../rpc/service.js";
 import { createAuth } from "../services/auth.js";
 import { createCluster, memberIdOf } from "../services/cluster.js";
@@ -135,16 +140,17 @@ export async function serveStore(
   const members = membersOf(config, listen);
   const memberId = ownMemberId(members, listen);
   const identity = createIdentity({ clusterId: store.id, memberId, timeline });
-  const tenants = new Tenants({
-    // In a store without a log, only the configuration tells of the other proxies.
-    processes: () =>
-      timeline.isSole
-        ? config.workers * (config.advertise?.length ?? 1)
-        : Math.max(config.workers, 1 + store.timeline.otherProposers),
-    now: turnTime,
-    log,
-  });
-  const kv = createKv({
+  // In a store without a log, only the configuration tells of the other proxies.
+  const processes = () =>
+    timeline.isSole
+      ? config.workers * (config.advertise?.length ?? 1)
+      : Math.max(config.workers, 1 + store.timeline.otherProposers);
+  const tenants = new Tenants({ processes, now: turnTime, log });
+  const requests = new RequestRates(turnTime());
+  const hasher = await Hasher.load();
+  const groups = new Groups(new KnownMaps(timeline, hasher));
+  const hasConsole = config.console.enabled && isFirst;
+  const plainKv = createKv({
     router,
     timeline,
     shards,
@@ -155,6 +161,10 @@ export async function serveStore(
     tenants,
     log,
   });
+  const { random } = runtime;
+  const kv = hasConsole
+    ? sampled(plainKv, { rates: requests, groups, tenants, now: turnTime, random })
+    : plainKv;
   const watch = createWatch({ timeline, shards, identity, limits: config.watch, tenants, log, runtime });
   const data = [kv, createLease({ leases, timeline, identity, tenants }), watch];
   const range = kv.unary.get(KV.Range)!;
@@ -174,11 +184,26 @@ export async function serveStore(
   const connections = new ConnectionStats();
   closers.add(collectAfterDepartures(() => connections.open));
   const observer = new CallObserver(new CallLog(log).report);
+  const accounts = new Accounts({
+    shards: () => store.shards.all(),
+    shardOf: (key) => timeline.locator.shardOf(key),
+    groups,
+    tenants,
+    watches: watch.sessions,
+    requests,
+    // Workers do not count, so that the others of their proxy have nothing to share.
+    processes: () => Math.max(1, processes() / config.workers),
+    wanted: () => isFirst && (hasConsole || config.tenants.some(({ prefix }) => prefix !== undefined)),
+    runtime,
+    log,
+  });
+  closers.add(() => accounts.stop());
   const follow = () => {
     log.level = config.log.level;
     observer.slowMs = config.log.slowRequestMs;
     store.timeline.relaxedReads = config.reads === "relaxed";
     tenants.configure(config.tenants);
+    accounts.consider();
   };
   follow();
   let server: GrpcServer | undefined;
@@ -203,7 +228,17 @@ export async function serveStore(
   // A browser's session is in one process. So with a console, one worker serves the address for all.
   if (config.metrics.listen !== undefined && (isFirst || !config.console.enabled)) {
     const console = config.console.enabled
-      ? await openConsole({ config, store, handlers: known, watch, probes, metricsText, log })
+      ? await openConsole({
+          config,
+          store,
+          hasher,
+          accounts,
+          handlers: known,
+          watch,
+          probes,
+          metricsText,
+          log,
+        })
       : undefined;
     if (console !== undefined) closers.add(() => console.stop());
     const pages = await servePages(config.metrics.listen, createPages(probes, extra, log), log, console);

@@ -306,18 +306,26 @@ export interface GroupReport {
   readonly shard: string;
   readonly keys: number | null;
   readonly bytes: number | null;
-  readonly requestsPerSecond: number | null;
-  readonly watches: number | null;
+  readonly requestsPerSecond: number;
+  readonly watches: number;
   readonly tenant: string | null;
 }
 
 export interface GroupsReport {
-  readonly shards: readonly { readonly name: string; readonly weight: number }[];
+  /** `keys` and `bytes` are null if they are not known, or not for this user. */
+  readonly shards: readonly {
+    readonly name: string;
+    readonly weight: number;
+    readonly keys: number | null;
+    readonly bytes: number | null;
+  }[];
   readonly rules: readonly RuleReport[];
-  /** Largest first; null if this proxy keeps no accounts of groups. */
+  /** The largest, the busiest and the most watched groups, without order; null if this user may not see them. */
   readonly groups: readonly GroupReport[] | null;
-  /** Milliseconds since the epoch at which they were counted. */
+  /** Milliseconds since the epoch at which counting the keys began; null before the first count. */
   readonly countedAt: number | null;
+  /** Number of workers. Requests and watches are those of one. */
+  readonly workers: number;
 }
 
 export interface ErrorReport {

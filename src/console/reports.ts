@@ -1,3 +1,4 @@
+import type { Accounts } from "../accounts/accounts.js";
 import { Session } from "../auth/session.js";
 import { version } from "../ops/package.js";
 import { progressOf } from "../reshard/progress.js";
@@ -6,6 +7,7 @@ import type { Hasher } from "../routing/hash.js";
 import type { Backend } from "../services/maintenance.js";
 import type { Probes } from "../services/probes.js";
 import { StatusError } from "../status/error.js";
+import { encodeBytes } from "./bytes.js";
 import type { Viewer } from "./gate.js";
 import { keyReport, pastVersions, versionAt } from "./keyDetail.js";
 import { keyPage } from "./keyTree.js";
@@ -14,7 +16,6 @@ import { overviewOf } from "./overview.js";
 import { type Placed, Places } from "./place.js";
 import { readableRanges } from "./readable.js";
 import type {
-  GroupReport,
   GroupsReport,
   KeyPage,
   KeyReport,
@@ -28,14 +29,6 @@ import type {
 import { RequestError } from "./requestError.js";
 import { Sampler } from "./sampler.js";
 import { type WatchSources, watchesReport } from "./watches.js";
-
-/** Accounts of groups, if something keeps them. */
-export interface GroupAccounts {
-  /** Milliseconds since the epoch; undefined before the first count. */
-  readonly countedAt: number | undefined;
-  /** At most `limit` groups, largest first. */
-  largest(limit: number): readonly GroupReport[];
-}
 
 /** What the reports are made of. */
 export interface Sources {
@@ -58,8 +51,7 @@ export interface Sources {
     readonly seat: Seat | undefined;
     readonly progress: ProgressRecord | undefined;
   }>;
-  /** Undefined if groups are not counted. */
-  readonly accounts: GroupAccounts | undefined;
+  readonly accounts: Pick<Accounts, "countedAt" | "groups" | "shard">;
   /** Called when the metrics cannot be read. */
   failed(reason: unknown): void;
 }
@@ -140,8 +132,12 @@ export class Reports {
       ...watch,
       timeline,
       userOf: ({ caller }) => (caller instanceof Session ? caller.credentials.user : undefined),
-      workers: Math.max(1, this.sampler.samples.newest?.value("braid_workers") ?? 1),
+      workers: this.workers,
     });
+  }
+
+  private get workers(): number {
+    return Math.max(1, this.sampler.samples.newest?.value("braid_workers") ?? 1);
   }
 
   async plans(viewer: Viewer): Promise<PlansReport> {
@@ -161,12 +157,16 @@ export class Reports {
   async groups(viewer: Viewer): Promise<GroupsReport> {
     const { accounts } = this.sources;
     const { map, rules } = this.places;
-    const shown = accounts !== undefined && (await viewer.isOperator()) ? accounts : undefined;
+    const shown = (await viewer.isOperator()) ? accounts : undefined;
     return {
-      shards: map.shards.map(({ name, weight }) => ({ name, weight })),
+      shards: map.shards.map(({ name, weight }) => {
+        const { keys, bytes } = shown?.shard(name) ?? { keys: null, bytes: null };
+        return { name, weight, keys, bytes };
+      }),
       rules,
-      groups: shown?.largest(MAX_GROUPS) ?? null,
+      groups: shown?.groups(MAX_GROUPS).map((each) => ({ ...each, group: encodeBytes(each.group) })) ?? null,
       countedAt: shown?.countedAt ?? null,
+      workers: this.workers,
     };
   }
 

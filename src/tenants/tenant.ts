@@ -1,4 +1,5 @@
 import type { TenantConfig } from "../config/tenants.js";
+import { compareBytes } from "../routing/bytes.js";
 import type { Caller } from "../shard/caller.js";
 import { Bucket } from "./bucket.js";
 import { noUsage, type Usage } from "./usage.js";
@@ -43,6 +44,15 @@ export interface SingleClaims {
   readonly write: readonly Claim[];
 }
 
+/** What was stored under a tenant's prefix. */
+export interface Stored {
+  readonly keys: number;
+  /** Of keys and values. */
+  readonly bytes: number;
+  /** When the count began, in milliseconds since the epoch. */
+  readonly at: number;
+}
+
 /** How long a caller counts as let in after a request that a shard has not denied, in milliseconds. */
 const LET_IN_MS = 60_000;
 
@@ -54,6 +64,8 @@ export class Tenant {
   readonly exceeded = Object.fromEntries(LIMITS.map((limit) => [limit, 0])) as Record<Limit, number>;
   openWatches = 0;
   liveLeases = 0;
+  /** By the last count; undefined before the first, and without a prefix. */
+  stored: Stored | undefined;
   /** Of the tenant's own user, and of others. */
   readonly ownClaims = singleClaims(this, true);
   readonly claims = singleClaims(this, false);
@@ -79,6 +91,7 @@ export class Tenant {
 
   /** Changes limits and share. What has been used stays used. */
   configure(config: TenantConfig, share: number, now: number): void {
+    if (!samePrefix(this.current.prefix, config.prefix)) this.stored = undefined;
     this.current = config;
     this.share = share;
     this.resize(now);
@@ -183,6 +196,12 @@ export class Tenant {
   forget(caller: Caller): void {
     this.letIn.delete(caller);
   }
+}
+
+/** Whether two prefixes of tenants are the same. */
+export function samePrefix(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return compareBytes(a, b) === 0;
 }
 
 const ONE_RANGE: Usage = { ...noUsage(), ranges: 1 };

@@ -79,6 +79,12 @@ export class Tenants {
     return this.prefixes.findKey(bytes, from, to);
   }
 
+  /** Returns a function that finds the tenant of a key, among the tenants of now. */
+  finder(): (key: Uint8Array) => Tenant | undefined {
+    const { prefixes } = this;
+    return (key) => prefixes.findKey(key, 0, key.length);
+  }
+
   /** The tenant that all requests of a caller count for. */
   ofCaller(caller: Caller | undefined): Tenant | undefined {
     return caller?.user === undefined ? undefined : this.byUser.get(caller.user);

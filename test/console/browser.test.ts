@@ -166,6 +166,21 @@ describe("the console's page in a browser", { skip }, () => {
     await page.context().close();
   });
 
+  test("groups are shown with their numbers, in the chosen order", async () => {
+    const watch = startEtcdctl(store.endpoint, "watch", "--prefix", "/many/");
+    const page = await visit(open, "#/groups");
+    await heading(page, "Groups");
+    await page.getByRole("row", { name: /^\/many shard[01] – .* 1$/ }).waitFor();
+    await page.getByText(/Requests and watches are those of this proxy\./).waitFor();
+    const order = page.getByRole("button", { name: "by watches" });
+    await order.click();
+    assert.equal(await order.getAttribute("aria-pressed"), "true");
+    const first = page.getByRole("table", { name: "Groups" }).locator("tbody tr").first();
+    await first.getByRole("link", { name: "/many" }).waitFor();
+    watch.kill("SIGKILL");
+    await page.context().close();
+  });
+
   test("a login is needed, a wrong one says so, and a logout ends it", async () => {
     const page = await visit(guarded, "#/keys");
     await heading(page, "Log in");

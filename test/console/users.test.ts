@@ -164,6 +164,17 @@ describe("the console of a store with authentication", () => {
     assert.doesNotMatch(store.proxies[0]!.logs(), /anna-secret|root-secret|console-secret|braid1-/);
   });
 
+  test("only operators see which groups there are, and how much is stored", async () => {
+    const { json } = await (await enter(ANNA)).api("groups");
+    assert.deepEqual([json.groups, json.countedAt], [null, null]);
+    for (const { keys, bytes } of json.shards) assert.deepEqual([keys, bytes], [null, null]);
+    const operator = await enter(ROOT);
+    await until("the console knows the groups", async () => {
+      const { groups, countedAt } = (await operator.api("groups")).json;
+      return countedAt !== null && Array.isArray(groups);
+    });
+  });
+
   test("a session ends with its logout, and when the user is deleted", async () => {
     const visitor = await enter(ANNA);
     const { cookie } = visitor;

@@ -11,7 +11,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["app"],
   ["console"],
   ["transport"],
-  ["services", "snapshot"],
+  ["services", "snapshot", "accounts"],
   ["lease", "mover"],
   ["watch", "auth", "tenants"],
   ["timeline", "rpc"],

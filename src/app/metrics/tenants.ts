@@ -39,6 +39,23 @@ export function addTenantMetrics(metrics: Metrics, tenants: Tenants): void {
     each(({ openWatches }, labels) => [[labels, openWatches]]),
   );
   metrics.gauge(
+    "braid_tenant_stored_keys",
+    "Keys under a tenant's prefix when they were counted last, without those of longer prefixes.",
+    each(({ stored }, labels) => (stored === undefined ? [] : [[labels, stored.keys]])),
+  );
+  metrics.gauge(
+    "braid_tenant_stored_bytes",
+    "Bytes of these keys and their values.",
+    each(({ stored }, labels) => (stored === undefined ? [] : [[labels, stored.bytes]])),
+  );
+  metrics.gauge(
+    "braid_tenant_stored_age_seconds",
+    "Time since this count began.",
+    each(({ stored }, labels) =>
+      stored === undefined ? [] : [[labels, Math.max(0, Date.now() - stored.at) / 1_000]],
+    ),
+  );
+  metrics.gauge(
     "braid_tenant_leases",
     "Leases of a tenant's user that were granted or renewed through this proxy and are alive.",
     each((tenant, labels) => {

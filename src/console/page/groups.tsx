@@ -19,7 +19,7 @@ export function GroupsView(): VNode {
       ) : (
         <>
           <Stale error={error} />
-          {data.groups !== null && <Groups groups={data.groups} countedAt={data.countedAt} />}
+          {data.groups !== null && <Groups groups={data.groups} report={data} />}
           <div class="columns">
             <section class="panel" aria-labelledby="rules">
               <h2 id="rules">Rules in force</h2>
@@ -36,11 +36,13 @@ export function GroupsView(): VNode {
             </section>
             <section class="panel" aria-labelledby="weights">
               <h2 id="weights">Shards</h2>
-              <Table caption="Shards with their weights" head={["Shard", "#Weight"]}>
-                {data.shards.map(({ name, weight }) => (
+              <Table caption="Shards" head={["Shard", "#Weight", "#Keys", "#Bytes"]}>
+                {data.shards.map(({ name, weight, keys, bytes: size }) => (
                   <tr key={name}>
                     <td>{name}</td>
                     <Cell>{weight}</Cell>
+                    <Cell>{count(keys)}</Cell>
+                    <Cell>{bytes(size)}</Cell>
                   </tr>
                 ))}
               </Table>
@@ -53,16 +55,22 @@ export function GroupsView(): VNode {
   );
 }
 
-const ORDERS = { "by keys": "keys", "by bytes": "bytes", "by requests": "requestsPerSecond" } as const;
+const ORDERS = {
+  "by keys": "keys",
+  "by bytes": "bytes",
+  "by requests": "requestsPerSecond",
+  "by watches": "watches",
+} as const;
 type Order = keyof typeof ORDERS;
 
-function Groups({ groups, countedAt }: { groups: readonly GroupReport[]; countedAt: number | null }): VNode {
+function Groups({ groups, report }: { groups: readonly GroupReport[]; report: GroupsReport }): VNode {
+  const { countedAt, workers } = report;
   const [order, setOrder] = useState<Order>("by keys");
   const field = ORDERS[order];
   const sorted = [...groups].sort((a, b) => (b[field] ?? 0) - (a[field] ?? 0));
   return (
     <section class="panel" aria-labelledby="groups">
-      <h2 id="groups">Largest groups</h2>
+      <h2 id="groups">Largest and busiest groups</h2>
       <fieldset class="choices">
         <legend class="hidden">Order</legend>
         {(Object.keys(ORDERS) as Order[]).map((each) => (
@@ -77,7 +85,13 @@ function Groups({ groups, countedAt }: { groups: readonly GroupReport[]; counted
           </button>
         ))}
       </fieldset>
-      {countedAt !== null && <p class="soft">Counted {span((Date.now() - countedAt) / 1_000)} ago.</p>}
+      <p class="soft">
+        {countedAt === null
+          ? "The keys are being counted for the first time. "
+          : `Keys and bytes as counted ${span((Date.now() - countedAt) / 1_000)} ago. `}
+        Requests and watches are those of{" "}
+        {workers > 1 ? `one of this proxy's ${workers} workers` : "this proxy"}.
+      </p>
       <Table
         caption="Groups"
         head={["Group", "Shard", "Tenant", "#Keys", "#Bytes", "#Requests/s", "#Watches"]}
