@@ -1,16 +1,24 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { Accounts } from "../../src/accounts/accounts.js";
+import { Groups } from "../../src/accounts/groups.js";
+import { RequestRates } from "../../src/accounts/requests.js";
 import { ShardsChanged, sweep } from "../../src/accounts/sweep.js";
 import { readUsage } from "../../src/cli/tenantUsage.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { GroupReport, GroupsReport } from "../../src/console/report.js";
 import { Pace } from "../../src/mover/pace.js";
+import { KnownMaps } from "../../src/reshard/knownMaps.js";
+import { Hasher } from "../../src/routing/hash.js";
 import type { Shard } from "../../src/shard/shard.js";
+import { Tenants } from "../../src/tenants/tenants.js";
+import { systemRuntime } from "../../src/turn/runtime.js";
 import { DeleteRangeRequest, PutRequest } from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
 import { Growing } from "../app/growing.js";
 import { consoleConfig, textOf, Visitor } from "../console/support.js";
 import { Scrape } from "../ops/scrape.js";
+import { recordingLog } from "../shard/support.js";
 import { type EtcdProcess, startEtcds } from "../support/etcd.js";
 import { startEtcdctl } from "../support/etcdctl.js";
 import { until } from "../support/until.js";
@@ -144,6 +152,83 @@ test("a sweep keeps to its pace, for keys and for bytes", async () => {
   const units = truth.size + 900_000 / 1_024;
   assert.ok(now > units - 300 && now < units * 1.2, `${now} ms for ${units} keys`);
   assert.ok(requests < 100, `${requests} requests`);
+});
+
+test("counts follow each other with a pause; one that fails is said once and repeated; unwanted ones end", async () => {
+  let now = 0;
+  let wanted = true;
+  let isDown = false;
+  /** Pauses between counts; waits of the pace pass at once. */
+  const pauses: { ms: number; end: () => void }[] = [];
+  const runtime = {
+    ...systemRuntime,
+    now: () => now,
+    timer: (ms: number, fn: () => void, background = false) => {
+      if (background) pauses.push({ ms, end: fn });
+      else {
+        now += ms;
+        setImmediate(fn);
+      }
+      return () => {};
+    },
+  };
+  const placed = store.timeline;
+  const groups = new Groups(new KnownMaps(placed, await Hasher.load()));
+  const log = recordingLog();
+  const tenants = new Tenants({ processes: () => 1, now: () => 0, log });
+  const shards = store.operator.shards.all().map((shard) =>
+    Object.assign(Object.create(shard) as Shard, {
+      call: (...args: Parameters<Shard["call"]>) =>
+        isDown ? Promise.reject(new Error("it is down")) : shard.call(...args),
+    }),
+  );
+  const accounts = new Accounts({
+    shards: () => shards,
+    shardOf: (key) => placed.locator.shardOf(key),
+    groups,
+    tenants,
+    watches: [],
+    requests: new RequestRates(0),
+    processes: () => 1,
+    counted: () => {},
+    wanted: () => wanted,
+    runtime,
+    log,
+  });
+  /** Ends the pause, and waits for the next one. Resolves to its length. */
+  const next = async () => {
+    pauses.shift()!.end();
+    await until("the next pause", () => pauses.length > 0);
+    return pauses[0]!.ms;
+  };
+  accounts.consider();
+  accounts.consider();
+  assert.equal(pauses.length, 1);
+  assert.equal(accounts.countedAt, undefined);
+  assert.equal(await next(), 60_000);
+  const { countedAt } = accounts;
+  assert.ok(countedAt !== undefined && now > 1_000);
+  const total = () =>
+    ["shard0", "shard1", "shard2"].reduce((sum, name) => sum + accounts.shard(name)!.keys, 0);
+  assert.equal(total(), truth.size);
+  isDown = true;
+  assert.equal(await next(), 10_000);
+  assert.equal(await next(), 10_000);
+  assert.deepEqual([accounts.countedAt, total()], [countedAt, truth.size], "the last count stays");
+  assert.deepEqual(
+    log.lines.map(({ message }) => message),
+    ["the keys of the store could not be counted"],
+  );
+  isDown = false;
+  assert.equal(await next(), 60_000);
+  wanted = false;
+  pauses.shift()!.end();
+  accounts.consider();
+  assert.equal(pauses.length, 0);
+  wanted = true;
+  accounts.consider();
+  assert.equal(pauses.length, 1);
+  accounts.stop();
 });
 
 test("the console and the metrics show keys and bytes, requests and watches by group and tenant", async (t) => {
