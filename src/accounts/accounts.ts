@@ -2,7 +2,7 @@ import { Pace } from "../mover/pace.js";
 import type { Logger } from "../ops/log.js";
 import type { Shard } from "../shard/shard.js";
 import { StatusError, withDetail } from "../status/error.js";
-import { samePrefix, type Tenant } from "../tenants/tenant.js";
+import { prefixText, type Tenant } from "../tenants/tenant.js";
 import type { Tenants } from "../tenants/tenants.js";
 import type { Runtime } from "../turn/runtime.js";
 import { keyText } from "../watch/keys.js";
@@ -33,6 +33,8 @@ export interface AccountsDeps {
   readonly requests: RequestRates;
   /** Number of processes that serve the store, at least 1. */
   processes(): number;
+  /** Called when the tenants have new numbers. */
+  counted(): void;
   /** Whether anybody wants to know what is stored. */
   wanted(): boolean;
   readonly runtime: Runtime;
@@ -157,12 +159,14 @@ export class Accounts {
   private async countOnce(): Promise<void> {
     const { shards, shardOf, groups, tenants, runtime, processes } = this.deps;
     const at = runtime.date();
-    const prefixes = new Map<Tenant, Uint8Array | undefined>();
-    for (const tenant of tenants.all()) prefixes.set(tenant, tenant.config.prefix);
+    const prefixes = new Map<Tenant, string>();
+    for (const tenant of tenants.all()) {
+      const prefix = prefixText(tenant.config);
+      if (prefix !== undefined) prefixes.set(tenant, prefix);
+    }
     // The tenants of now: one that is added meanwhile would get only some of its keys.
     const tenantOf = tenants.finder();
-    const stored = [...prefixes].flatMap(([tenant, prefix]) => (prefix === undefined ? [] : [tenant]));
-    const counting = new Counting(stored);
+    const counting = new Counting(prefixes.keys());
     await sweep(
       {
         shards,
@@ -183,7 +187,8 @@ export class Accounts {
     this.count = counting.result();
     this.at = at;
     for (const [tenant, total] of this.count.tenants)
-      if (samePrefix(tenant.config.prefix, prefixes.get(tenant))) tenant.stored = { ...total, at };
+      tenant.takeStored({ ...total, at, prefix: prefixes.get(tenant)! });
+    this.deps.counted();
   }
 }
 

@@ -61,12 +61,18 @@ export interface Proxy {
   reload(config: Config): Reloaded;
 }
 
+type StoredByTenant = ReturnType<Tenants["stored"]>;
+
 /** The other workers behind the same port. */
 export interface Siblings {
   /** True for the worker that takes part in moving keys, and serves the console. One is enough. */
   readonly isFirst: boolean;
   /** Adds this proxy's metrics to theirs. Returns a function that reads the totals in Prometheus' text format. */
   share(own: Metrics): () => Promise<string>;
+  /** Sends the others what is stored of each tenant. */
+  tellStored(stored: StoredByTenant): void;
+  /** Sets the listener for what another one has sent, also before now. */
+  onStored(listener: (stored: StoredByTenant) => void): void;
 }
 
 /** Bytes that etcd's gRPC server allows in addition to the request limit. */
@@ -193,11 +199,13 @@ export async function serveStore(
     requests,
     // Workers do not count, so that the others of their proxy have nothing to share.
     processes: () => Math.max(1, processes() / config.workers),
+    counted: () => siblings?.tellStored(tenants.stored()),
     wanted: () => isFirst && (hasConsole || config.tenants.some(({ prefix }) => prefix !== undefined)),
     runtime,
     log,
   });
   closers.add(() => accounts.stop());
+  siblings?.onStored((stored) => tenants.takeStored(stored));
   const follow = () => {
     log.level = config.log.level;
     observer.slowMs = config.log.slowRequestMs;

@@ -57,6 +57,19 @@ const limits = z.strictObject({
     absent: "no limit",
     live: true,
   }),
+  storedKeys: positive().optional().meta({
+    description:
+      "Keys that are stored under the prefix. While the last count was above it, puts are refused. The count can be minutes old.",
+    absent: "no limit",
+    live: true,
+  }),
+  storedBytes: positive().optional().meta({
+    description:
+      "Bytes of the keys and values that are stored under the prefix, without past versions. See `storedKeys`.",
+    unit: "bytes",
+    absent: "no limit",
+    live: true,
+  }),
 });
 
 const tenant = z.strictObject({
@@ -118,6 +131,8 @@ export const tenantsSchema = z
               watches: 200,
               leases: 100,
               maxValueBytes: 65536,
+              storedKeys: 100_000,
+              storedBytes: 500_000_000,
             },
           },
           { name: "reports", user: "reports", mode: "observe", limits: { rangesPerSecond: 10 } },
@@ -153,6 +168,9 @@ export function resolveTenants(tenants: Shape, find: Find): TenantConfig[] {
     if (prefix?.[0] === 0) find(["tenants", i, "prefix"], "keys that begin with a zero byte are reserved");
     if (limits.leases !== undefined && user === undefined)
       find(["tenants", i, "limits", "leases"], "needs a user, because a lease has no key");
+    for (const limit of ["storedKeys", "storedBytes"] as const)
+      if (limits[limit] !== undefined && prefix === undefined)
+        find(["tenants", i, "limits", limit], "needs a prefix, because a key does not say who has put it");
     return { ...tenant, prefix };
   });
 }

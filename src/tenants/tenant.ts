@@ -1,5 +1,4 @@
 import type { TenantConfig } from "../config/tenants.js";
-import { compareBytes } from "../routing/bytes.js";
 import type { Caller } from "../shard/caller.js";
 import { Bucket } from "./bucket.js";
 import { noUsage, type Usage } from "./usage.js";
@@ -17,8 +16,12 @@ export const LIMITS = [
   "watches",
   "leases",
   "maxValueBytes",
+  "storedKeys",
+  "storedBytes",
 ] as const;
 export type Limit = (typeof LIMITS)[number];
+/** Limits that hold for the store as a whole, or for one request: they are not divided between processes. */
+export const UNDIVIDED: ReadonlySet<Limit> = new Set(["maxValueBytes", "storedKeys", "storedBytes"]);
 
 /** A limit that a request would exceed. */
 export interface Excess {
@@ -41,11 +44,14 @@ export interface Claim {
 /** Claims of requests with one operation, whose value does not matter. */
 export interface SingleClaims {
   readonly range: readonly Claim[];
-  readonly write: readonly Claim[];
+  readonly put: readonly Claim[];
+  readonly deletion: readonly Claim[];
 }
 
 /** What was stored under a tenant's prefix. */
 export interface Stored {
+  /** The prefix, as Latin-1 text. */
+  readonly prefix: string;
   readonly keys: number;
   /** Of keys and values. */
   readonly bytes: number;
@@ -64,8 +70,9 @@ export class Tenant {
   readonly exceeded = Object.fromEntries(LIMITS.map((limit) => [limit, 0])) as Record<Limit, number>;
   openWatches = 0;
   liveLeases = 0;
-  /** By the last count; undefined before the first, and without a prefix. */
-  stored: Stored | undefined;
+  private counted: Stored | undefined;
+  /** As Latin-1 text. */
+  private prefix: string | undefined;
   /** Of the tenant's own user, and of others. */
   readonly ownClaims = singleClaims(this, true);
   readonly claims = singleClaims(this, false);
@@ -78,11 +85,22 @@ export class Tenant {
     private share: number,
     now: number,
   ) {
+    this.prefix = prefixText(current);
     this.resize(now);
   }
 
   get config(): TenantConfig {
     return this.current;
+  }
+
+  /** What is stored by the last count; undefined before the first, and without a prefix. */
+  get stored(): Stored | undefined {
+    return this.counted?.prefix === this.prefix ? this.counted : undefined;
+  }
+
+  /** Takes the result of a count. It is used as long as the prefix is the one that was counted. */
+  takeStored(counted: Stored): void {
+    this.counted = counted;
   }
 
   get name(): string {
@@ -91,8 +109,8 @@ export class Tenant {
 
   /** Changes limits and share. What has been used stays used. */
   configure(config: TenantConfig, share: number, now: number): void {
-    if (!samePrefix(this.current.prefix, config.prefix)) this.stored = undefined;
     this.current = config;
+    this.prefix = prefixText(config);
     this.share = share;
     this.resize(now);
   }
@@ -117,7 +135,7 @@ export class Tenant {
   /** This process's part of a limit on a number, or of a rate. */
   ownPart(limit: Limit): number | undefined {
     const whole = this.current.limits[limit];
-    if (whole === undefined || limit === "maxValueBytes") return whole;
+    if (whole === undefined || UNDIVIDED.has(limit)) return whole;
     if (limit === "watches" || limit === "leases") return Math.max(1, Math.floor(whole / this.share));
     return whole / this.share;
   }
@@ -125,9 +143,15 @@ export class Tenant {
   /** The first limit that a request of `bytes` would exceed. */
   excess(usage: Usage, bytes: number, now: number): Excess | undefined {
     const { puts, ranges, transactions, bytesIn, bytesOut } = this.buckets;
-    const { maxValueBytes } = this.current.limits;
+    const { maxValueBytes, storedKeys, storedBytes } = this.current.limits;
     if (maxValueBytes !== undefined && usage.largestValue > maxValueBytes)
       return { tenant: this, limit: "maxValueBytes" };
+    // What this request adds is not known: it may replace a value.
+    if (usage.values > 0 && (storedKeys !== undefined || storedBytes !== undefined)) {
+      const { keys, bytes } = this.stored ?? { keys: 0, bytes: 0 };
+      if (storedKeys !== undefined && keys > storedKeys) return { tenant: this, limit: "storedKeys" };
+      if (storedBytes !== undefined && bytes > storedBytes) return { tenant: this, limit: "storedBytes" };
+    }
     if (puts !== undefined && usage.puts > 0 && !puts.has(usage.puts, now))
       return this.wait(puts, "putsPerSecond", usage.puts, now);
     if (ranges !== undefined && usage.ranges > 0 && !ranges.has(usage.ranges, now))
@@ -198,16 +222,16 @@ export class Tenant {
   }
 }
 
-/** Whether two prefixes of tenants are the same. */
-export function samePrefix(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return compareBytes(a, b) === 0;
-}
+/** The prefix of a tenant as Latin-1 text. */
+export const prefixText = ({ prefix }: Pick<TenantConfig, "prefix">): string | undefined =>
+  prefix && Buffer.from(prefix).toString("latin1");
 
 const ONE_RANGE: Usage = { ...noUsage(), ranges: 1 };
-const ONE_WRITE: Usage = { ...noUsage(), puts: 1 };
+const ONE_PUT: Usage = { ...noUsage(), puts: 1, values: 1 };
+const ONE_DELETION: Usage = { ...noUsage(), puts: 1 };
 
 const singleClaims = (tenant: Tenant, isOwn: boolean): SingleClaims => ({
   range: [{ tenant, usage: ONE_RANGE, isOwn }],
-  write: [{ tenant, usage: ONE_WRITE, isOwn }],
+  put: [{ tenant, usage: ONE_PUT, isOwn }],
+  deletion: [{ tenant, usage: ONE_DELETION, isOwn }],
 });

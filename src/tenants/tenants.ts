@@ -6,7 +6,7 @@ import { Code, StatusError } from "../status/error.js";
 import type { KeyRange } from "../wire/keyRange.js";
 import { TenantLeases } from "./leases.js";
 import { Prefixes } from "./prefixes.js";
-import { type Claim, type Excess, type Limit, Tenant } from "./tenant.js";
+import { type Claim, type Excess, type Limit, type Stored, Tenant, UNDIVIDED } from "./tenant.js";
 
 export interface TenantsOptions {
   /** Number of processes that serve the store now, as far as is known; at least 1. Limits are divided by it. */
@@ -25,6 +25,8 @@ export class Tenants {
   private byName = new Map<string, Tenant>();
   private byUser = new Map<string, Tenant>();
   private prefixes = new Prefixes<Tenant>([]);
+  /** What another process has counted, by name. */
+  private foreign: ReadonlyMap<string, Stored> = new Map();
   private share = 1;
   private shareAt = Number.NEGATIVE_INFINITY;
   private readonly gate: LogGate;
@@ -43,6 +45,7 @@ export class Tenants {
       known?.configure(config, this.share, now);
       return known ?? new Tenant(config, this.share, now);
     });
+    for (const tenant of tenants) this.takeForeign(tenant);
     this.byName = new Map(tenants.map((tenant) => [tenant.name, tenant]));
     this.byUser = new Map(
       tenants.flatMap((tenant) => (tenant.config.user === undefined ? [] : [[tenant.config.user, tenant]])),
@@ -77,6 +80,24 @@ export class Tenants {
   /** The tenant that the key counts for that is `bytes` from `from` up to `to`. */
   ofKey(bytes: Uint8Array, from: number, to: number): Tenant | undefined {
     return this.prefixes.findKey(bytes, from, to);
+  }
+
+  /** What is stored of each tenant, by name, as far as it is known. */
+  stored(): Readonly<Record<string, Stored>> {
+    return Object.fromEntries(
+      [...this.all()].flatMap(({ name, stored }) => (stored === undefined ? [] : [[name, stored]])),
+    );
+  }
+
+  /** Takes over what another process has counted, also for tenants that are not known here yet. */
+  takeStored(counted: ReturnType<Tenants["stored"]>): void {
+    this.foreign = new Map(Object.entries(counted));
+    for (const tenant of this.all()) this.takeForeign(tenant);
+  }
+
+  private takeForeign(tenant: Tenant): void {
+    const stored = this.foreign.get(tenant.name);
+    if (stored !== undefined) tenant.takeStored(stored);
   }
 
   /** Returns a function that finds the tenant of a key, among the tenants of now. */
@@ -202,13 +223,17 @@ const UNITS: Record<Limit, string> = {
   watches: "open watches",
   leases: "leases",
   maxValueBytes: "bytes in a value",
+  storedKeys: "stored keys",
+  storedBytes: "stored bytes of keys and values",
 };
 
 /** The error for clients: it names the limit and the tenant. */
 function errorOf({ tenant, limit, waitMs }: Excess, share: number): StatusError {
   const whole = tenant.config.limits[limit];
-  const part = share > 1 && limit !== "maxValueBytes" ? `, divided between ${share} processes` : "";
-  const when = waitMs === undefined ? "" : `; try again in ${Math.max(1, Math.ceil(waitMs))} ms`;
+  const part = share > 1 && !UNDIVIDED.has(limit) ? `, divided between ${share} processes` : "";
+  const isStored = limit === "storedKeys" || limit === "storedBytes";
+  const hint = isStored ? "; delete keys, and wait for the next count" : "";
+  const when = waitMs === undefined ? hint : `; try again in ${Math.max(1, Math.ceil(waitMs))} ms`;
   return new StatusError(
     Code.RESOURCE_EXHAUSTED,
     `etcd-braid: tenant "${tenant.name}" is above its limit of ${whole} ${UNITS[limit]} (${limit}${part})${when}`,

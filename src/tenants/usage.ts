@@ -5,11 +5,13 @@ export interface Usage {
   puts: number;
   ranges: number;
   transactions: number;
+  /** Number of values that it puts: `puts` without deletions. */
+  values: number;
   /** Size of the largest value that it puts. */
   largestValue: number;
 }
 
-export const noUsage = (): Usage => ({ puts: 0, ranges: 0, transactions: 0, largestValue: 0 });
+export const noUsage = (): Usage => ({ puts: 0, ranges: 0, transactions: 0, values: 0, largestValue: 0 });
 
 /** Finds what the range of an operation counts for. */
 export type Find<T> = (key: Uint8Array, rangeEnd: Uint8Array) => T;
@@ -118,6 +120,7 @@ function usageOfBranch<T>(operations: readonly RequestOp[], find: Find<T>): Map<
 
 function addPut(usage: Usage, value: Uint8Array): void {
   usage.puts++;
+  usage.values++;
   usage.largestValue = Math.max(usage.largestValue, value.length);
 }
 
@@ -125,6 +128,7 @@ function add(usage: Usage, more: Usage): void {
   usage.puts += more.puts;
   usage.ranges += more.ranges;
   usage.transactions += more.transactions;
+  usage.values += more.values;
   usage.largestValue = Math.max(usage.largestValue, more.largestValue);
 }
 
@@ -132,6 +136,7 @@ function keepLarger(usage: Usage, other: Usage): void {
   usage.puts = Math.max(usage.puts, other.puts);
   usage.ranges = Math.max(usage.ranges, other.ranges);
   usage.transactions = Math.max(usage.transactions, other.transactions);
+  usage.values = Math.max(usage.values, other.values);
   usage.largestValue = Math.max(usage.largestValue, other.largestValue);
 }
 

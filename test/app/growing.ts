@@ -78,7 +78,9 @@ export class Growing {
       configOver(this.etcds.slice(0, this.first), this.settings),
       loggingTo(lines),
       undefined,
-      isCandidate ? undefined : { isFirst: false, share: (own) => () => own.text() },
+      isCandidate
+        ? undefined
+        : { isFirst: false, share: (own) => () => own.text(), tellStored: () => {}, onStored: () => {} },
     );
     const proxy = { braid, address: braid.addresses[0]!, lines };
     this.proxies.push(proxy);

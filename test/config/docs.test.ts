@@ -120,6 +120,8 @@ test("the settings that SIGHUP takes over are marked", () => {
       "tenants[].limits.watches",
       "tenants[].limits.leases",
       "tenants[].limits.maxValueBytes",
+      "tenants[].limits.storedKeys",
+      "tenants[].limits.storedBytes",
       "limits.maxTxnOps",
       "watch.streamBufferBytes",
       "watch.progressNotifyMs",

@@ -46,7 +46,12 @@ export class Joining {
     const closers = new Closers();
     const settings = new Settings(config);
     // Another worker would carry out plans, so that this one leaves it to the test.
-    const siblings = { isFirst: false, share: (own: Metrics) => () => own.text() };
+    const siblings = {
+      isFirst: false,
+      share: (own: Metrics) => () => own.text(),
+      tellStored: () => {},
+      onStored: () => {},
+    };
     const proxy = await serveStore(store, settings, log, closers, { connectionHandles: 100, siblings });
     return new Joining(config, store, proxy, new EtcdClient(proxy.addresses[0]));
   }

@@ -107,10 +107,13 @@ test("a transaction counts by what its keys belong to, and by the branch that us
   );
   const usage = usageOfTxn(request, (key) => String.fromCharCode(key[0]!), "nothing");
   assert.deepEqual(Object.fromEntries(usage), {
-    a: { puts: 2, ranges: 2, transactions: 2, largestValue: 9 },
-    b: { puts: 2, ranges: 0, transactions: 1, largestValue: 1 },
-    c: { puts: 0, ranges: 0, transactions: 1, largestValue: 0 },
+    a: { puts: 2, ranges: 2, transactions: 2, values: 2, largestValue: 9 },
+    b: { puts: 2, ranges: 0, transactions: 1, values: 1, largestValue: 1 },
+    c: { puts: 0, ranges: 0, transactions: 1, values: 0, largestValue: 0 },
   });
   const empty = usageOfTxn(TxnRequest.decode(new Uint8Array(0)), () => "other", "nothing");
-  assert.deepEqual([...empty], [["nothing", { puts: 0, ranges: 0, transactions: 1, largestValue: 0 }]]);
+  assert.deepEqual(
+    [...empty],
+    [["nothing", { puts: 0, ranges: 0, transactions: 1, values: 0, largestValue: 0 }]],
+  );
 });

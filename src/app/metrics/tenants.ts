@@ -42,11 +42,13 @@ export function addTenantMetrics(metrics: Metrics, tenants: Tenants): void {
     "braid_tenant_stored_keys",
     "Keys under a tenant's prefix when they were counted last, without those of longer prefixes.",
     each(({ stored }, labels) => (stored === undefined ? [] : [[labels, stored.keys]])),
+    "max",
   );
   metrics.gauge(
     "braid_tenant_stored_bytes",
     "Bytes of these keys and their values.",
     each(({ stored }, labels) => (stored === undefined ? [] : [[labels, stored.bytes]])),
+    "max",
   );
   metrics.gauge(
     "braid_tenant_stored_age_seconds",
@@ -54,6 +56,7 @@ export function addTenantMetrics(metrics: Metrics, tenants: Tenants): void {
     each(({ stored }, labels) =>
       stored === undefined ? [] : [[labels, Math.max(0, Date.now() - stored.at) / 1_000]],
     ),
+    "max",
   );
   metrics.gauge(
     "braid_tenant_leases",

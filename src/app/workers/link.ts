@@ -1,5 +1,5 @@
 import type { Metrics } from "../../ops/prometheus.js";
-import type { FromWorker, ToWorker } from "./messages.js";
+import type { FromWorker, StoredMessage, ToWorker } from "./messages.js";
 
 /** How long a scrape waits for the primary. It is longer than the primary waits for the other workers. */
 const TOTALS_TIMEOUT_MS = 5_000;
@@ -8,13 +8,19 @@ const TOTALS_TIMEOUT_MS = 5_000;
 export class WorkerLink {
   private own: Metrics | undefined;
   private nextId = 1;
+  private stored: StoredMessage["stored"] | undefined;
+  private storedListener: (stored: StoredMessage["stored"]) => void = () => {};
   private readonly waiting = new Map<number, (text: string) => void>();
 
   /** `worker` is the number of this worker, from 1. */
   constructor(private readonly worker: number) {
     process.on("message", (message: ToWorker) => {
       if (message.kind === "metrics") this.waiting.get(message.id)?.(message.text);
-      else this.report(message.id);
+      else if (message.kind === "collect") this.report(message.id);
+      else {
+        this.stored = message.stored;
+        this.storedListener(message.stored);
+      }
     });
   }
 
@@ -47,6 +53,15 @@ export class WorkerLink {
         });
         send({ kind: "metrics", id });
       });
+  }
+
+  tellStored(stored: StoredMessage["stored"]): void {
+    send({ kind: "stored", stored });
+  }
+
+  onStored(listener: (stored: StoredMessage["stored"]) => void): void {
+    this.storedListener = listener;
+    if (this.stored !== undefined) listener(this.stored);
   }
 
   private report(id: number): void {

@@ -1,4 +1,5 @@
 import type { Values } from "../../ops/prometheus.js";
+import type { Stored } from "../../tenants/tenant.js";
 
 /** From a worker to its primary. */
 export type FromWorker =
@@ -7,14 +8,23 @@ export type FromWorker =
   /** This worker needs the metrics of all workers for a scrape. */
   | { readonly kind: "metrics"; readonly id: number }
   /** This worker's metrics. */
-  | { readonly kind: "values"; readonly id: number; readonly values: Values };
+  | { readonly kind: "values"; readonly id: number; readonly values: Values }
+  /** What this worker has counted of each tenant, for the others. */
+  | StoredMessage;
 
 /** From the primary to a worker. */
 export type ToWorker =
   /** Requests the worker's metrics. */
   | { readonly kind: "collect"; readonly id: number }
   /** The metrics of all workers, in Prometheus' text format. */
-  | { readonly kind: "metrics"; readonly id: number; readonly text: string };
+  | { readonly kind: "metrics"; readonly id: number; readonly text: string }
+  | StoredMessage;
+
+/** What is stored of each tenant, by name. */
+export interface StoredMessage {
+  readonly kind: "stored";
+  readonly stored: Readonly<Record<string, Stored>>;
+}
 
 /** What the primary passes to a worker in its environment. */
 export interface Post {

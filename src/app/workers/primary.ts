@@ -1,7 +1,7 @@
 import cluster, { type Worker } from "node:cluster";
 import type { Log } from "../../ops/log.js";
 import { adviceOn, type Ending, whyNotServing } from "./ending.js";
-import { type FromWorker, POST_VARIABLE, type Post, type ToWorker } from "./messages.js";
+import { type FromWorker, POST_VARIABLE, type Post, type StoredMessage, type ToWorker } from "./messages.js";
 import { type Source, Totals } from "./totals.js";
 
 export interface PrimaryOptions {
@@ -28,6 +28,8 @@ export class Primary {
   private readonly seats: Seat[];
   private readonly totals: Totals;
   private restarts = 0;
+  /** What the worker that counts has sent last. */
+  private stored: StoredMessage | undefined;
   private stopping = false;
   /** True once a worker has served: then the configuration is valid. */
   private proven = false;
@@ -89,9 +91,11 @@ export class Primary {
     worker.on("message", (message: FromWorker) => {
       if (message.kind === "serving") {
         seat.serving = true;
+        if (this.stored !== undefined) send(worker, this.stored);
         this.proven = true;
         started(message.addresses);
       } else if (message.kind === "values") this.totals.take(seat.number, message.id, message.values);
+      else if (message.kind === "stored") this.spread(message, worker);
       else void this.answer(worker, message.id);
     });
     const ended = (ending: Ending) => {
@@ -123,6 +127,12 @@ export class Primary {
     const fields = { worker: seat.number, ...ending, advice: adviceOn(ending), delayMs };
     this.options.log.error(fields, "worker ended; it is replaced");
     seat.timer = setTimeout(() => this.fill(seat, started), delayMs);
+  }
+
+  /** Sends what a worker has counted to the others, and to those that serve later. */
+  private spread(message: StoredMessage, from: Worker): void {
+    this.stored = message;
+    for (const { worker } of this.seats) if (worker !== undefined && worker !== from) send(worker, message);
   }
 
   private async answer(worker: Worker, id: number): Promise<void> {

@@ -120,7 +120,7 @@ function claimsOfPut(tenants: Tenants, call: Call, bytes: Uint8Array): readonly 
 
 function claimsOfDeletion(tenants: Tenants, call: Call, bytes: Uint8Array): readonly Claim[] {
   const { key, rangeEnd } = DeleteRangeRequest.decode(bytes);
-  return claimsOfOne(tenants.ofRange(key, rangeEnd), tenants.ofCaller(call.caller), "write");
+  return claimsOfOne(tenants.ofRange(key, rangeEnd), tenants.ofCaller(call.caller), "deletion");
 }
 
 /** The claims of a put of a value of this size. */
@@ -129,7 +129,7 @@ function claimsOfValue(
   ofCaller: Tenant | undefined,
   size: number,
 ): readonly Claim[] {
-  const claims = claimsOfOne(ofRange, ofCaller, "write");
+  const claims = claimsOfOne(ofRange, ofCaller, "put");
   const matters = claims.some(({ tenant }) => tenant.config.limits.maxValueBytes !== undefined);
   if (!matters) return claims;
   return claims.map((claim) => ({ ...claim, usage: { ...claim.usage, largestValue: size } }));
