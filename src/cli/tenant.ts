@@ -152,7 +152,8 @@ export async function show(name: string, options: TenantOptions): Promise<number
       const text = roles === undefined ? "there is no such user" : roles.join(", ");
       rows.push(["roles of the user", text], [`role ${name}`, hasRole ? "exists" : "does not exist"]);
     }
-    for (const [what, value] of Object.entries(usage ?? {})) rows.push([what.replaceAll("_", " "), String(value)]);
+    for (const [what, value] of Object.entries(usage ?? {}))
+      rows.push([what.replaceAll("_", " "), String(value)]);
     if (usage === undefined)
       rows.push(["usage", "not known: the proxy does not respond, or has not read the file yet"]);
     print(formatTable(rows));
