@@ -138,6 +138,9 @@ describe("an etcd with data that becomes a store of one shard", () => {
     await put(second, "/c", { value: base64("last") });
     await watching.says(/last/);
     assert.equal((await etcdctl(first, "compact", String(at))).code, 0);
+    // No shard needs to be read for it.
+    const empty = await etcdctl(second, "get", "/d", "/c", `--rev=${at - 1}`);
+    assert.match(empty.stderr, /required revision has been compacted/);
     for (const endpoint of [second, first]) {
       const again = await etcdctl(endpoint, "compact", String(at));
       assert.match(again.stderr, /required revision has been compacted/);

@@ -1,5 +1,6 @@
 import type { Call } from "../../rpc/call.js";
 import { etcd } from "../../status/etcd.js";
+import { isServed } from "../../timeline/compacted.js";
 import { type RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
 import { PROBE } from "../../wire/probe.js";
@@ -68,14 +69,18 @@ export async function readSnapshot(
   budget?: ReadBudget,
 ): Promise<RangeResponse> {
   const range = visible(request);
-  if (range === undefined) return mergeParts(request, []);
+  const { key, rangeEnd } = range ?? request;
+  const shards = range === undefined ? [] : context.router.shardsOf(key, rangeEnd);
+  if (range === undefined || shards.length === 0) {
+    if (at !== head) await checkServed(context, at);
+    return mergeParts(request, []);
+  }
   if (needsHolders(context, request, range, at)) {
     return readHolders(context, call, request, range, at, at === head, budget);
   }
-  const { key, rangeEnd } = range;
   const part: RangeRequest = { ...partRequest(request), key, rangeEnd };
   const parts = await Promise.all(
-    context.router.shardsOf(key, rangeEnd).map(async (shard) => {
+    shards.map(async (shard) => {
       return { shard, response: await readPart(context, call, part, at, shard, at === head) };
     }),
   );
@@ -84,6 +89,16 @@ export async function readSnapshot(
     request,
     parts.map(({ shard, response }) => decodePart(response, context.revisionsOf(shard))),
   );
+}
+
+/**
+ * For a range that concerns no shard. In a sole store, no entry tells that another proxy has compacted the shard, so the shard has to
+ * be asked. Throws `compacted`.
+ */
+async function checkServed({ timeline, shards }: KvContext, at: number): Promise<void> {
+  if (!timeline.isSole) return;
+  const shard = shards.first;
+  if (!(await isServed(shard, readAt(at, timeline, shard.index)))) throw etcd.compacted();
 }
 
 /** One shard's response to `part` as of revision `at`, in the shard's own revisions; see `readShard`. */
