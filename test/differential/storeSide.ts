@@ -8,6 +8,9 @@ export interface Restartable {
   restart(signal: "SIGTERM" | "SIGKILL"): Promise<void>;
 }
 
+/** By default, grpc-js gives a new client the connection of an earlier one that waits to connect again, and its calls fail. */
+const CHANNEL = { "grpc.use_local_subchannel_pool": 1 };
+
 /** The store, through one proxy at a time; watch streams are spread over all of them. */
 export class StoreSide implements Side {
   readonly leases = new LeaseNames();
@@ -16,7 +19,7 @@ export class StoreSide implements Side {
   private readonly clients: EtcdClient[];
 
   constructor(readonly proxies: readonly Restartable[]) {
-    this.clients = proxies.map(({ endpoint }) => new EtcdClient(endpoint));
+    this.clients = proxies.map(({ endpoint }) => new EtcdClient(endpoint, CHANNEL));
   }
 
   get client(): EtcdClient {
@@ -34,7 +37,7 @@ export class StoreSide implements Side {
   async restart(proxy: number, signal: "SIGTERM" | "SIGKILL"): Promise<void> {
     this.clients[proxy].close();
     await this.proxies[proxy].restart(signal);
-    this.clients[proxy] = new EtcdClient(this.proxies[proxy].endpoint);
+    this.clients[proxy] = new EtcdClient(this.proxies[proxy].endpoint, CHANNEL);
   }
 
   close(): void {
