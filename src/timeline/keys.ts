@@ -61,12 +61,6 @@ export const entryKey = (epoch: number, proxy: string, n: number): string =>
 export const partKey = (epoch: number, proxy: string, n: number): string =>
   `${PARTS}${padded(epoch)}/${proxy}/${n}`;
 
-/** The proxy that wrote an entry, from the entry's key. */
-export const proposerOf = (key: string): string => {
-  const from = ENTRIES.length + 14;
-  return key.slice(from, key.indexOf("/", from));
-};
-
 export const isEntryKey = (key: string): boolean => key.startsWith(ENTRIES);
 export const isPartKey = (key: string): boolean => key.startsWith(PARTS);
 

@@ -18,7 +18,7 @@ import type {
   LogTail,
   NextHost,
 } from "./host.js";
-import { BASE_KEY, entryKey, isEntryKey, isPartKey, markKey, partKey, proposerOf, TAIL_KEY } from "./keys.js";
+import { BASE_KEY, entryKey, isEntryKey, isPartKey, markKey, partKey, proxyOf, TAIL_KEY } from "./keys.js";
 import { isRaisedMark, withGen } from "./mark.js";
 import { requireMark } from "./nextHost.js";
 import { Proposers } from "./proposers.js";
@@ -568,7 +568,7 @@ export class TimelineLog {
         if (isEntryKey(key)) {
           this.entries++;
           this.stats.entries++;
-          this.proposers.note(proposerOf(key), this.options.runtime.now());
+          this.proposers.note(proxyOf(key), this.options.runtime.now());
           this.events.applied(key, this.fold.apply(decodeEntry(value), change.revision));
         } else if (isPartKey(key)) {
           this.parts.set(key, change.revision);
