@@ -1,4 +1,5 @@
 import type { Pace } from "../mover/pace.js";
+import { START } from "../reshard/bound.js";
 import { compareBytes } from "../routing/bytes.js";
 import { visitInOrder } from "../shard/inOrder.js";
 import { RangeReader } from "../shard/rangeReader.js";
@@ -7,8 +8,6 @@ import { TO_LAST_KEY } from "../wire/keyRange.js";
 import { type KeyValue, RangeRequest, RangeResponse } from "../wire/messages.js";
 import { KV } from "../wire/paths.js";
 
-/** The first key that clients can have. */
-const FIRST_KEY = Uint8Array.of(1);
 /** Keys in a page. Pages are small, so that no page keeps a shard or this process busy, or is very large. */
 const PAGE_KEYS = 200;
 /** Bytes in a page, as far as the page before shows how large values are. */
@@ -98,7 +97,7 @@ async function* pagesFrom(
   reader: RangeReader,
   start: Uint8Array | undefined,
 ): AsyncGenerator<readonly KeyValue[]> {
-  if (start === undefined) return yield* reader.pages(FIRST_KEY, null);
-  yield* reader.pages(FIRST_KEY, start);
+  if (start === undefined) return yield* reader.pages(START, null);
+  yield* reader.pages(START, start);
   yield* reader.pages(start, null);
 }

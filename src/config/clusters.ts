@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { MAX_SHARDS } from "../routing/create.js";
 import { formatEndpoint, parseEndpoint } from "./address.js";
-import { address, nonEmpty, positive } from "./fields.js";
+import { address, labelName, nonEmpty, positive } from "./fields.js";
 import { shardTlsSchema } from "./tls.js";
 
 const endpoints = z.array(address((text) => formatEndpoint(parseEndpoint(text)))).min(1);
@@ -28,16 +28,10 @@ const credentials = z.strictObject({
 });
 
 const shard = z.strictObject({
-  name: z
-    .string()
-    .regex(
-      /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
-      "must be 1 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
-    )
-    .meta({
-      description: "Name of the shard. The hash that places keys uses it, so it must never change.",
-      form: "1 to 63 of A-Z a-z 0-9 . _ -, the first a letter or digit",
-    }),
+  name: labelName.meta({
+    description: "Name of the shard. The hash that places keys uses it, so it must never change.",
+    form: "1 to 63 of A-Z a-z 0-9 . _ -, the first a letter or digit",
+  }),
   endpoints: endpoints.meta({
     description:
       "Client addresses of all members of the cluster. The proxy uses TLS for those with `https://`.",

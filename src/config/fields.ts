@@ -40,6 +40,14 @@ export function address(parse: (text: string) => string) {
 /** A text with at least one character. */
 export const nonEmpty = z.string().min(1);
 
+/** A name that is also a metric's label. */
+export const labelName = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
+    "must be 1 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
+  );
+
 export const positive = (max = Number.MAX_SAFE_INTEGER) => z.int().min(1).max(max);
 
 /** Up to the longest time that `setTimeout` can wait. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { nonEmpty, positive, type ReadOnly } from "./fields.js";
+import { labelName, nonEmpty, positive, type ReadOnly } from "./fields.js";
 import type { Find } from "./problems.js";
 
 /** A metric's label values must stay few. */
@@ -73,17 +73,11 @@ const limits = z.strictObject({
 });
 
 const tenant = z.strictObject({
-  name: z
-    .string()
-    .regex(
-      /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
-      "must be 1 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit",
-    )
-    .meta({
-      description: "Name of the tenant, in errors, logs and metrics.",
-      form: "1 to 63 of A-Z a-z 0-9 . _ -, the first a letter or digit",
-      live: true,
-    }),
+  name: labelName.meta({
+    description: "Name of the tenant, in errors, logs and metrics.",
+    form: "1 to 63 of A-Z a-z 0-9 . _ -, the first a letter or digit",
+    live: true,
+  }),
   prefix: nonEmpty.optional().meta({
     description: "Requests for keys that begin with this text count for the tenant.",
     form: "text of 1 to 1024 bytes",

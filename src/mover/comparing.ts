@@ -1,11 +1,12 @@
 import { type Bound, compareBounds } from "../reshard/bound.js";
 import { compareBytes } from "../routing/bytes.js";
+import { keyAfter } from "../shard/rangeReader.js";
 import type { KeyValue } from "../wire/messages.js";
 import { deletions } from "./batches.js";
 import { Copying, nameOf } from "./copying.js";
 import { GivenUp } from "./givenUp.js";
 import { SHARES } from "./pace.js";
-import { after, nextOf } from "./pages.js";
+import { nextOf } from "./pages.js";
 import type { MoverOp, Page } from "./shard.js";
 
 /** Rounds of catching up before a freeze. More do not help when a source changes faster than it is copied. */
@@ -165,7 +166,7 @@ export class Comparing extends Copying {
     this.suspects = new Map();
     for (const index of this.sources) await log.seal(index, this.copiedTo(index), true);
     const read = async (index: number, key: Uint8Array, revision: number) => {
-      const page = await shardOf(index).range({ from: key, to: after(key), limit: 1, revision });
+      const page = await shardOf(index).range({ from: key, to: keyAfter(key), limit: 1, revision });
       return page.kvs[0];
     };
     const wanted = new Map<string, { index: number; item: KeyValue }>();

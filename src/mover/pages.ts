@@ -1,14 +1,11 @@
 import type { Bound } from "../reshard/bound.js";
-import { RangeReader } from "../shard/rangeReader.js";
+import { keyAfter, RangeReader } from "../shard/rangeReader.js";
 import type { KeyValue } from "../wire/messages.js";
 import type { MoverOptions } from "./options.js";
 import type { MoverShard, Page, PageRequest } from "./shard.js";
 
 /** Bytes that a key counts. */
 export const sizeOf = ({ key, value }: Pick<KeyValue, "key" | "value">): number => key.length + value.length;
-
-/** The lowest bound above `key`. */
-export const after = (key: Uint8Array): Uint8Array => Uint8Array.of(...key, 0);
 
 /** Pages begin small, because the first one shows how large values are. */
 const FIRST_PAGE = 16;
@@ -40,7 +37,7 @@ export class PageReader {
 /** Where the next page begins: undefined after the last one. */
 export const nextOf = ({ kvs, more }: Page): Uint8Array | undefined => {
   const last = kvs.at(-1);
-  return more && last !== undefined ? after(last.key) : undefined;
+  return more && last !== undefined ? keyAfter(last.key) : undefined;
 };
 
 /** Calls `visit` with all pages of a range without values, one after the other. Each is the newest state of its moment. */

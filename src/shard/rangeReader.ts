@@ -11,7 +11,7 @@ interface Page {
 }
 
 /** The lowest key above `key`. */
-const keyAfter = (key: Uint8Array): Uint8Array => Uint8Array.of(...key, 0);
+export const keyAfter = (key: Uint8Array): Uint8Array => Uint8Array.of(...key, 0);
 
 /** The first keys of a range. */
 export interface FirstKeys {
