@@ -18,6 +18,7 @@ import { Parts } from "./parts.js";
 import { Placing } from "./placing.js";
 import { Preparing } from "./preparing.js";
 import { Reaper } from "./reaper.js";
+import { RenewalEnds } from "./renewalEnds.js";
 import type { Renewed } from "./renewalStream.js";
 import { Renewing } from "./renewing.js";
 import { isReserved, visible } from "./reserved.js";
@@ -90,7 +91,8 @@ export class Leases {
     const deps: LeaseDeps = { shards, homes, timeline, calls, parts, log, runtime };
     this.endings = new Endings(deps);
     this.placing = new Placing(deps, this.endings);
-    this.renewing = new Renewing(this.streams, homes, this.parts, this.placing, this.endings);
+    const ends = new RenewalEnds(timeline, runtime);
+    this.renewing = new Renewing(this.streams, homes, this.parts, this.placing, this.endings, ends);
     this.reaper = new Reaper(deps, this.placing, this.endings);
     this.preparing = new Preparing(deps, this.placing);
     this.granting = new Granting(deps, this.endings, this.preparing);

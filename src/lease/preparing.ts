@@ -1,6 +1,7 @@
 import type { Plan } from "../reshard/placement.js";
 import { etcd } from "../status/etcd.js";
 import type { LeaseDeps } from "./deps.js";
+import { pause } from "./pause.js";
 import type { Placing } from "./placing.js";
 import { isReserved } from "./reserved.js";
 
@@ -31,7 +32,7 @@ export class Preparing {
     const { timeline, runtime } = this.deps;
     const now = runtime.now();
     if (this.begun?.plan !== number) this.begun = { plan: number, at: now };
-    else await this.pause(this.begun.at + SETTLE_MS - now);
+    else await pause(runtime, this.begun.at + SETTLE_MS - now);
     const present = await this.list();
     // After the lists: a part is logged before it is granted.
     await timeline.sync();
@@ -85,7 +86,7 @@ export class Preparing {
   private async endLeftBehind({ shard, lease }: { shard: number; lease: bigint }): Promise<void> {
     const { calls, homes } = this.deps;
     const [home, part] = await Promise.all([calls.look(homes.of(lease), lease), calls.look(shard, lease)]);
-    if (home?.grantedTtl !== part?.grantedTtl) await calls.revoke(shard, lease);
+    if (part !== undefined && home?.grantedTtl !== part.grantedTtl) await calls.revoke(shard, lease);
   }
 
   /** The leases that do not have all that they need. */
@@ -120,13 +121,6 @@ export class Preparing {
       // It has ended.
       if (!etcd.leaseNotFound.is(error)) throw error;
     }
-  }
-
-  private pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      if (ms <= 0) resolve();
-      else this.deps.runtime.timer(ms, resolve, true);
-    });
   }
 }
 

@@ -6,6 +6,7 @@ import type { Endings } from "./endings.js";
 import type { Homes } from "./homes.js";
 import type { Parts } from "./parts.js";
 import type { Placing } from "./placing.js";
+import type { RenewalEnds } from "./renewalEnds.js";
 import type { Renewed } from "./renewalStream.js";
 
 /** Renews all parts of a lease over the caller's streams to the shards. */
@@ -16,14 +17,19 @@ export class Renewing {
     private readonly parts: Parts,
     private readonly placing: Placing,
     private readonly endings: Endings,
+    private readonly ends: Pick<RenewalEnds, "read">,
   ) {}
 
   /**
-   * Renews all parts of a lease. Passes `done` the smallest TTL in seconds, or 0 if the lease is dead and its keys are gone
-   * from all shards that can be reached. Passes it the shard's refusal if the caller may not renew the lease there, and
+   * Renews all parts of a lease that were placed before this call. Passes `done` the smallest TTL in seconds, or 0 if the lease is
+   * dead and its keys are gone from all shards that can be reached. Passes it the shard's refusal if the caller may not renew the lease there, and
    * UNAVAILABLE with the name of the shard if a shard of the lease does not respond.
    */
   renew(lease: bigint, done: Renewed, caller?: Caller): void {
+    void this.ends.read().then(() => this.renewParts(lease, done, caller));
+  }
+
+  private renewParts(lease: bigint, done: Renewed, caller?: Caller): void {
     const isEnding = this.endings.isEnding(lease);
     // A client's permission is checked first.
     if (isEnding && caller === undefined) {
@@ -55,7 +61,7 @@ export class Renewing {
             () =>
               shards[0] === this.parts.shardsOf(lease)[0]
                 ? this.judge(lease, missing, smallest, failure, done)
-                : this.renew(lease, done, caller),
+                : this.renewParts(lease, done, caller),
             (error: StatusError) => done(error, 0),
           );
         } else if (failure !== undefined) done(failure, 0);

@@ -112,6 +112,21 @@ describe("leases over several proxies", () => {
     });
   });
 
+  test("a keep-alive through a proxy that has not read of a part for seconds renews it, too", async () => {
+    const a = await store.proxy();
+    let hear = () => {};
+    const late = await store.proxy(new Promise((resolve) => (hear = resolve)));
+    const { id } = await store.everywhere(a.client, 60);
+    const left = () => Promise.all(store.backends.map(async (backend) => (await backend.timeToLive(id)).ttl));
+    await within(10_000, "all parts have lost two seconds", async () => Math.max(...(await left())) <= 58);
+    const renewed = late.client.renew(id);
+    hear();
+    assert.equal((await renewed).ttl, 60);
+    const seconds = await left();
+    assert.ok(Math.min(...seconds) >= 59, `seconds left: ${seconds}`);
+    await a.client.revoke(id);
+  });
+
   describe("a placement whose proxy died before it granted the part", () => {
     let a: TestProxy;
     let b: TestProxy;

@@ -121,10 +121,12 @@ describe("a part that was missing a moment ago", () => {
       parts,
       placing,
       endings,
+      { read: async () => {} },
     );
     const renewed = new Promise<number>((resolve) => {
       renewing.renew(LEASE, (_, ttl) => resolve(ttl));
     });
+    while (waiting.length === 0) await new Promise(setImmediate);
     await finish();
     waiting[0](undefined, 60);
     assert.equal(await renewed, 60);

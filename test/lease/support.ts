@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import { Leases } from "../../src/lease/leases.js";
 import { createRouter } from "../../src/routing/create.js";
 import type { Router } from "../../src/routing/router.js";
@@ -155,17 +156,24 @@ export class KeepAlives {
   }
 }
 
+/** Milliseconds, or what must happen first. */
+type Delay = number | Promise<void>;
+
 /** A timeline host whose watch events arrive late. */
 class LateHost extends EtcdHost {
   constructor(
     etcd: ShardClient,
-    private readonly delayMs: number,
+    private readonly delay: Delay,
   ) {
     super(etcd);
   }
 
   override watch(revision: number, events: HostWatchEvents, known: () => number): () => void {
-    const late = (news: () => void) => (this.delayMs > 0 ? setTimeout(news, this.delayMs) : news());
+    const { delay } = this;
+    const late = (news: () => void) => {
+      if (delay === 0) news();
+      else void (typeof delay === "number" ? pause(delay) : delay).then(news);
+    };
     const delayed: HostWatchEvents = {
       changes: (changes) => late(() => events.changes(changes)),
       closed: (error, compacted) => late(() => events.closed(error, compacted)),
@@ -188,10 +196,10 @@ export class TestProxy {
     private readonly ends: (() => unknown)[],
   ) {}
 
-  static async start(etcds: readonly Backend[], router: Router, lateMs: number): Promise<TestProxy> {
+  static async start(etcds: readonly Backend[], router: Router, delay: Delay): Promise<TestProxy> {
     const shards = etcds.map((etcd, index) => connect(names[index], etcd.endpoint, index));
     const timeline = new SharedTimeline(shards.length, {
-      host: new LateHost(shards[0], lateMs),
+      host: new LateHost(shards[0], delay),
       hostShard: 0,
       hostOf: noOtherHost,
       proxy: randomUUID(),
@@ -277,15 +285,15 @@ export class TestStore {
   }
 
   /**
-   * Starts a proxy that sees changes of the timeline log `lateMs` milliseconds late. `endpoints`, by shard, replace the
+   * Starts a proxy that sees changes of the timeline log late, by `delay`. `endpoints`, by shard, replace the
    * shards' own endpoints.
    */
-  async proxy(lateMs = 0, endpoints: Readonly<Record<number, string>> = {}): Promise<TestProxy> {
+  async proxy(delay: Delay = 0, endpoints: Readonly<Record<number, string>> = {}): Promise<TestProxy> {
     const backends = this.etcds.map(({ name, endpoint }, i) => ({
       name,
       endpoint: endpoints[i] ?? endpoint,
     }));
-    const proxy = await TestProxy.start(backends, this.router, lateMs);
+    const proxy = await TestProxy.start(backends, this.router, delay);
     this.proxies.push(proxy);
     return proxy;
   }
