@@ -15,6 +15,7 @@ const OTHERS: Readonly<Record<string, () => Promise<{ run(args: readonly string[
   "--fleet": () => import("./fleet/main.js"),
   "--clients": () => import("./clients/main.js"),
   "--cold": () => import("./cold/main.js"),
+  "--soak": () => import("./soak/main.js"),
 };
 
 const args = process.argv.slice(2);

@@ -12,6 +12,7 @@ a process that only passes bytes on. Then ranges over the JSON gateway, of one a
   --fleet             measures instead what the timeline costs with many proxies; --fleet --help lists its options
   --clients           measures instead a proxy with many clients, and their move to another; --clients --help
   --cold              measures instead how long a proxy takes to start over a full store; --cold --help
+  --soak              measures instead whether a proxy becomes slower or larger in half an hour; --soak --help
 
   --quick             short slices, few rounds: one to two minutes, rough results
   --only LIST         of ${WORKLOAD_KINDS.join(", ")}
