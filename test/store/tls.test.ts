@@ -32,6 +32,7 @@ before(async () => {
     tls: { ...server, clientCaFile: outside.caFile },
     shardTls: { caFile: inside.caFile, ...proxy },
     http2: { maxStreams: 777 },
+    tenants: [{ name: "group1", prefix: "/group1/" }],
     shards: backends.map((backend, i) => ({ name: `shard${i}`, endpoints: [backend.url] })),
   };
   store = await startStore({ backends: backends.map(({ etcd }) => etcd), config });
@@ -63,6 +64,15 @@ test("etcdctl over mutual TLS, through the proxy to shards with mutual TLS", asy
   await watch.stop();
   const members = await etcdctl(url, ...certificates(), "member", "list");
   assert.match(members.stdout, new RegExp(`, ${url}, `));
+});
+
+test("braid tenant show reads what a tenant uses over mutual TLS", async () => {
+  const show = ["tenant", "show", "group1", "--config", store.proxies[0]!.configFile, "--json"];
+  const { code, stdout, stderr } = await braid(...show, ...certificates());
+  assert.equal(code, 0, stderr);
+  assert.equal(JSON.parse(stdout).usage["operations put"], 1);
+  const without = await braid(...show, "--cacert", outside.caFile);
+  assert.equal(JSON.parse(without.stdout).usage, null);
 });
 
 test("a client without a certificate, or with one of another authority, is not let in", async () => {
