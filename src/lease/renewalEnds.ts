@@ -3,7 +3,7 @@ import type { Runtime } from "../turn/runtime.js";
 import { pause } from "./pause.js";
 
 /** Least time between the begins of two reads, in milliseconds. */
-const INTERVAL_MS = 100;
+const INTERVAL_MS = 20;
 /** How long a keep-alive waits for the host, in milliseconds. A lease of two seconds, the shortest of etcd, survives that. */
 const PATIENCE_MS = 1_000;
 
@@ -11,8 +11,8 @@ const PATIENCE_MS = 1_000;
  * Reads of the log's end before keep-alives. A proxy that lags behind the log does not know of a part that another proxy has
  * placed. If it answered a keep-alive without renewing that part, the lease would end before the time that it answered.
  *
- * Keep-alives are frequent and not urgent, so a read serves all that arrive within a tenth of a second. A keep-alive alone
- * waits for no other.
+ * Keep-alives are frequent and not urgent, so one read serves all that arrive within an interval. A keep-alive alone waits for no
+ * other.
  */
 export class RenewalEnds {
   /** The read that has not begun yet. */

@@ -55,15 +55,15 @@ describe("reads of the log's end before keep-alives", () => {
     reads[0].answer();
     await settled();
     assert.deepEqual(ready, ["first"]);
-    await advance(100);
+    await advance(20);
     reads[1].answer();
     await settled();
     assert.deepEqual(ready, ["first", "second"]);
   });
 
-  test("a read serves all keep-alives of a tenth of a second", async () => {
+  test("a read serves all keep-alives of an interval", async () => {
     await keepAlive("first");
-    for (let i = 0; i < 99; i++) {
+    for (let i = 0; i < 19; i++) {
       await keepAlive(`${i}`);
       await advance(1);
     }
@@ -72,7 +72,7 @@ describe("reads of the log's end before keep-alives", () => {
     assert.equal(reads.length, 2);
     reads[1].answer();
     await settled();
-    assert.equal(ready.length, 99);
+    assert.equal(ready.length, 19);
   });
 
   test("a host that does not answer delays a keep-alive by a second, and a host that is away does not", async () => {
