@@ -14,7 +14,7 @@ a process that only passes bytes on. Then ranges over the JSON gateway, of one a
   --cold              measures instead how long a proxy takes to start over a full store; --cold --help
   --soak              measures instead whether a proxy becomes slower or larger in half an hour; --soak --help
 
-  --quick             short slices, few rounds: one to two minutes, rough results
+  --quick             short slices and warm-ups, few rounds: one to two minutes, rough results
   --only LIST         of ${WORKLOAD_KINDS.join(", ")}
   --peers LIST        of ${PEERS.join(", ")}
   --rounds N          number of turns of each peer; results are the medians (default 5)
@@ -37,6 +37,8 @@ export interface Options {
   readonly rounds: number;
   /** Length of one measurement, in milliseconds. */
   readonly slice: number;
+  /** Longest warm-up of a load on a peer, in milliseconds. */
+  readonly warmUp: number;
   readonly watchers: number;
   readonly connections: number;
   /** Percent. */
@@ -78,6 +80,7 @@ export function parseOptions(args: readonly string[]): Options | undefined {
     peers: list("--peers", values.peers, PEERS),
     rounds: count("--rounds", values.rounds, quick ? 3 : 5),
     slice: count("--slice", values.slice, quick ? 600 : 1500),
+    warmUp: quick ? 3_000 : 60_000,
     watchers: count("--watchers", values.watchers, 1000),
     connections: count("--connections", values.connections, 8),
     stalled: count("--stalled", values.stalled, 0),

@@ -55,6 +55,15 @@ interface Sample {
   readonly put: PutSplit | undefined;
 }
 
+/**
+ * Calls after which Node.js has compiled the functions of a load. In the first thousands, it spends more time on compiling than on
+ * the calls; a proxy that runs for days does not.
+ */
+const WARM_UP_CALLS = 8_000;
+
+/** Whether the peer's program is compiled before it runs. */
+const isCompiledBefore = (peer: PeerName): boolean => peer === "direct" || peer === "grpc-proxy";
+
 /** Runs everything, and ends all processes that it started, also on failure. `say` receives the progress. */
 export async function runBench(options: Options, dir: string, say: (text: string) => void): Promise<Outcome> {
   const chosen = workloads(options).filter(({ kind }) => options.only.includes(kind));
@@ -105,7 +114,7 @@ async function runGroup(
     // Watchers first, to measure their memory in a fresh proxy.
     if (slots.length > 0) say(`warming up: ${[...new Set(group.map(({ kind }) => kind))].join(", ")}`);
     const warmUp = [...slots].sort((a, b) => Number(b.isWatch) - Number(a.isWatch));
-    for (const slot of warmUp) await slot.run(generator, options.slice * slot.warmUp, false);
+    for (const slot of warmUp) await slot.warmUp(generator, options.slice, options.warmUp);
     for (let round = 0; round < options.rounds && slots.length > 0; round++) {
       say(`round ${round + 1} of ${options.rounds}`);
       for (const slot of slots) await slot.run(generator, options.slice, true);
@@ -140,15 +149,24 @@ class Slot {
     private readonly peer: Peer,
   ) {}
 
-  get warmUp(): number {
-    return this.workload.warmUp;
+  /** Runs without measuring: once, and with a proxy in Node.js until it has compiled what this load needs. Times in milliseconds. */
+  async warmUp(generator: Generator, slice: number, longest: number): Promise<void> {
+    const { workload, peer } = this;
+    const end = performance.now() + longest;
+    let calls = 0;
+    do {
+      const operations = await this.run(generator, slice, false);
+      if (operations === 0) return;
+      calls += operations / workload.operationsPerCall;
+    } while (!isCompiledBefore(peer.name) && calls < WARM_UP_CALLS && performance.now() < end);
   }
 
   get isWatch(): boolean {
     return this.workload.kind === "watch";
   }
 
-  async run(generator: Generator, milliseconds: number, measured: boolean): Promise<void> {
+  /** Resolves to the number of operations. */
+  async run(generator: Generator, milliseconds: number, measured: boolean): Promise<number> {
     const { workload, peer } = this;
     const task = workload.task(peer, milliseconds * workload.weight);
     try {
@@ -158,8 +176,10 @@ class Slot {
       const put = before && splitPuts(before, await peer.putCounts!(), meanLatency(task, result));
       if (measured && result.operations > 0) this.samples.push({ result, put });
       if (result.operations === 0) this.failures.push(`no request of ${result.errors} succeeded`);
+      return result.operations;
     } catch (error) {
       this.failures.push((error as Error).message);
+      return 0;
     }
   }
 

@@ -21,18 +21,12 @@ export interface Workload {
   readonly load: string;
   /** Slices are longer by this factor. */
   readonly weight: number;
-  /** The unmeasured first turn is longer by this factor. */
-  readonly warmUp: number;
+  /** Operations that one call of the proxy's functions serves: the watchers of an event. */
+  readonly operationsPerCall: number;
   /** Peers that run at the same time. */
   readonly peers: readonly PeerName[];
   task(peer: Peer, milliseconds: number): Task;
 }
-
-/**
- * A fresh proxy spends much of its time compiling. Functions that are called this rarely are compiled only after some thousand
- * calls.
- */
-const WARM_UP = { busy: 1.3, rare: 4 };
 
 /** Whether a workload is measured on this peer. Only puts show what a process in between costs beside a commit. */
 export const isMeasured = ({ kind }: Pick<Workload, "kind">, peer: PeerName): boolean =>
@@ -83,7 +77,7 @@ function unary(
     kind,
     load: `${connections} x ${inFlight}`,
     weight: 1,
-    warmUp: inFlight < 16 ? WARM_UP.rare : WARM_UP.busy,
+    operationsPerCall: 1,
     peers: COMPARED,
     task: ({ port, pids }, milliseconds) => ({
       kind: "unary",
@@ -105,7 +99,7 @@ function fanoutWorkload(what: string, streams: number, size: FanoutSize): Worklo
     kind: "watch",
     load: `${watchers} ${what}`,
     weight: 2,
-    warmUp: WARM_UP.rare,
+    operationsPerCall: watchers,
     peers: COMPARED,
     task: ({ port, pids }, milliseconds) => ({
       kind: "fanout",
@@ -133,7 +127,7 @@ function jsonWorkload(connections: number): Workload {
     kind: "workers",
     load: `${connections} JSON`,
     weight: 1,
-    warmUp: WARM_UP.busy,
+    operationsPerCall: 1,
     peers: WORKERS,
     task: ({ port, pids }, milliseconds) => ({
       kind: "http",
