@@ -506,7 +506,8 @@ export class TimelineLog {
         await new Promise<void>((resolve) => void this.options.runtime.timer(RELOAD_DELAY_MS, resolve));
       }
     }
-    if (this.closed || !this.opened) return;
+    // The log may have moved on meanwhile. Calls that wait for its end must not take the last base here for it.
+    if (this.closed || !this.opened || this.base.next !== undefined) return;
     this.events.reloaded();
     this.advanced();
   }

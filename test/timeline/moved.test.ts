@@ -21,6 +21,8 @@ class Connection {
   held: (() => void)[] | undefined;
   /** Set: answers of appends and reads of the tail wait for it. */
   answers: Promise<void> = Promise.resolve();
+  /** Set: loads of the log wait for it. */
+  loads: Promise<void> = Promise.resolve();
 
   constructor(readonly etcd: SimEtcd) {}
 
@@ -32,7 +34,10 @@ class Connection {
     const host: LogHost = {
       label: "it",
       isConnected: true,
-      load: async () => ({ revision: this.etcd.revision, raftTerm: 1, keys: this.etcd.list(PREFIX) }),
+      load: async () => {
+        await this.loads;
+        return { revision: this.etcd.revision, raftTerm: 1, keys: this.etcd.list(PREFIX) };
+      },
       tail: async () => {
         const end = tail();
         const { revision } = this.etcd;
@@ -79,11 +84,14 @@ const marked = (index: number): SimEtcd => {
   return etcd;
 };
 
-async function open(first: Connection, next: Connection): Promise<SharedTimeline> {
+async function open(
+  first: Connection,
+  next: Connection | ((next: NextHost) => LogHost),
+): Promise<SharedTimeline> {
   const timeline = new SharedTimeline(2, {
     host: first.host,
     hostShard: 0,
-    hostOf: () => next.host,
+    hostOf: (host) => (next instanceof Connection ? next.host : next(host)),
     proxy: Math.random().toString(36).slice(2),
     map: mapText(2),
     maps: newMaps(),
@@ -121,6 +129,35 @@ test("a read of the old host does not hide what was acknowledged on the next one
     connection.release();
     assert.equal(await label, acknowledged);
     assert.equal(await other, acknowledged);
+  } finally {
+    fast.close();
+    slow.close();
+  }
+});
+
+test("the log's end on a host that it has left already is not taken for its end", async () => {
+  const [old, middle, last] = [marked(0), marked(-1), marked(0)];
+  const hosts = (connections: readonly Connection[]) => (next: NextHost) => connections[next.shard + 1].host;
+  const fast = await open(new Connection(old), hosts([middle, last].map((etcd) => new Connection(etcd))));
+  const [first, second] = [new Connection(old), new Connection(middle)];
+  const slow = await open(first, hosts([second, new Connection(last)]));
+  try {
+    first.held = [];
+    await fast.log.moveTo(NEXT);
+    await fast.log.moveTo({ ...NEXT, shard: 0, name: "a" });
+    await fast.seal(1, 6, true);
+    let load: () => void = () => {};
+    second.loads = new Promise<void>((resolve) => {
+      load = resolve;
+    });
+    first.release();
+    await until(() => slow.hostShard === -1);
+    // Its end is read before its log, in which the log moves on.
+    const synced = slow.sync();
+    await new Promise(setImmediate);
+    load();
+    await synced;
+    assert.equal(slow.head, fast.head);
   } finally {
     fast.close();
     slow.close();
