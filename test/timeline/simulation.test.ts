@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Change } from "../../src/reshard/change.js";
 import { TwinTable } from "../../src/reshard/twins.js";
@@ -42,12 +43,18 @@ function scenario(seed: number): Scenario {
     moves: random.chance(0.4),
     sole: shards === 1 && host === 0 && random.chance(0.75),
     paced: random.chance(0.4),
+    placed: random.chance(0.6),
   };
 }
 
+/** Number of puts that have carried their entries, in all runs. */
+let carried = 0;
+
 async function simulate(seed: number, mutation: Mutation = {}): Promise<void> {
   try {
-    await new World(scenario(seed), mutation).run();
+    const world = new World(scenario(seed), mutation);
+    await world.run();
+    carried += world.carried;
   } catch (error) {
     throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, {
       cause: error,
@@ -57,6 +64,10 @@ async function simulate(seed: number, mutation: Mutation = {}): Promise<void> {
 
 test(`${COUNT} seeds from ${FIRST}: no wrong, lost, repeated or reordered revision`, async () => {
   for (let seed = FIRST; seed < FIRST + COUNT; seed++) await simulate(seed);
+});
+
+test("puts carry entries in these runs", { skip: COUNT === 1 }, () => {
+  assert.ok(carried > COUNT, `${carried} in ${COUNT} runs`);
 });
 
 /** Each mutation breaks one rule of the protocol; some seed must notice. */
@@ -208,6 +219,27 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
         const dropped = ++applied % 50 === 0 ? { ...entry, reached: new Map() } : entry;
         return original.call(this, dropped, hostRevision);
       });
+    },
+  ],
+  [
+    "give no revision to a put that carries an entry",
+    () =>
+      patch(
+        Fold.prototype,
+        "apply",
+        function (this: Fold, { own: _, ...entry }: Entry, hostRevision: number) {
+          return original.call(this, entry, hostRevision);
+        },
+      ),
+  ],
+  [
+    "carry an entry in a sole store",
+    {
+      log: class extends ShortEpochLog {
+        override get canCarry(): boolean {
+          return super.canCarry || this.fold.isSole;
+        }
+      },
     },
   ],
   ["hand events out before the shard has delivered them", { eagerWatch: true }],
