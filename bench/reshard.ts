@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +7,7 @@ import { parseArgs } from "node:util";
 import { SHARD_FLAGS } from "../src/dev/etcd.js";
 import { freePort } from "../src/dev/ports.js";
 import { openShard, type ShardClient } from "../src/shard/client.js";
+import { RangeReader } from "../src/shard/rangeReader.js";
 import {
   PutRequest,
   RangeRequest,
@@ -222,29 +224,30 @@ async function fill(endpoint: string): Promise<void> {
   client.close();
 }
 
-/** A number that depends on all keys, values, revisions and versions at a revision, and how many keys there are. */
+/** Keys of a request of `digest`. */
+const DIGEST_PAGE = 5_000;
+
+/** A number that depends on all keys, values, revisions and versions at a revision (0: now), and how many keys there are. */
 async function digest(
   endpoint: string,
   revision: number,
 ): Promise<{ keys: number; digest: string; revision: number }> {
-  const { createHash } = await import("node:crypto");
   const hash = createHash("sha256");
   const client = clientOf(endpoint);
-  let key: Uint8Array = Buffer.from("/app/");
   let at = revision;
   let keys = 0;
-  for (;;) {
-    const request = RangeRequest.encode({ key, rangeEnd: Buffer.from("/app0"), limit: 5_000, revision: at });
+  const reader = new RangeReader(async ({ from, to }) => {
+    const request = RangeRequest.encode({ key: from, rangeEnd: to!, limit: DIGEST_PAGE, revision: at });
     const page = RangeResponse.decode(await client.call(KV.Range, request, { idempotent: true }));
     if (at === 0) at = page.header!.revision;
-    for (const kv of page.kvs) {
+    return page;
+  }, DIGEST_PAGE);
+  for await (const kvs of reader.pages(Buffer.from("/app/"), Buffer.from("/app0"))) {
+    for (const kv of kvs) {
       hash.update(kv.key).update(kv.value);
       hash.update(` ${kv.createRevision} ${kv.modRevision} ${kv.version} ${kv.lease}\n`);
     }
-    keys += page.kvs.length;
-    const last = page.kvs.at(-1);
-    if (!page.more || last === undefined) break;
-    key = Buffer.concat([last.key, Uint8Array.of(0)]);
+    keys += kvs.length;
   }
   client.close();
   return { keys, digest: hash.digest("hex").slice(0, 16), revision: at };
@@ -314,13 +317,15 @@ async function main(): Promise<void> {
     for (const [i, { pid }] of etcds.entries()) pids[`etcd-${i}`] = pid;
     const memory = () => (residentMemory(proxy!.pid!) / 2 ** 20).toFixed(0);
     let last = { at: performance.now(), cpu: cpuOf(pids) };
+    /** Begins another phase. Returns the CPU time of each process in the last one, in microseconds. */
     const phase = (name: string) => {
       const [w, r, l] = [load.writes.take(), load.reads.take(), load.lags.take()];
       const now = { at: performance.now(), cpu: cpuOf(pids) };
       const seconds = (now.at - last.at) / 1_000;
-      const shares = Object.keys(pids).map(
-        (each) => `${each} ${((now.cpu[each] - last.cpu[each]) / 1e4 / seconds).toFixed(0)}%`,
+      const used = Object.fromEntries(
+        Object.keys(pids).map((each) => [each, now.cpu[each] - last.cpu[each]]),
       );
+      const shares = Object.entries(used).map(([each, us]) => `${each} ${(us / 1e4 / seconds).toFixed(0)}%`);
       last = now;
       say(`\n${name}: ${seconds.toFixed(1)} s; ${memory()} MiB; CPU ${shares.join(", ")}`);
       for (const [what, each] of [
@@ -332,6 +337,7 @@ async function main(): Promise<void> {
         const rate = (each.count / seconds).toFixed(0).padStart(7);
         say(`  ${what.padEnd(10)}${rate}/s  p50${ms(each.p50)}  p99${ms(each.p99)}  max${ms(each.max)} ms`);
       }
+      return used;
     };
     // The first seconds warm up.
     await sleep(3_000);
@@ -349,10 +355,19 @@ async function main(): Promise<void> {
       output += chunk;
     });
     const code = await new Promise<number>((resolve) => apply.once("exit", (status) => resolve(status ?? 1)));
-    phase("during");
+    const used = phase("during");
     const seconds = (performance.now() - since) / 1_000;
     say(`  braid apply ended with ${code} after ${seconds.toFixed(1)} s`);
-    say(`  ${output.trim().split("\n").at(-1)}`);
+    const end = output.trim().split("\n").at(-1) ?? "";
+    say(`  ${end}`);
+    if (code === 0) {
+      const moved = (JSON.parse(end) as { keys: number }).keys;
+      const perKey = Object.entries(used).map(([each, us]) => `${each} ${(us / moved).toFixed(1)}`);
+      const all = Object.values(used).reduce((sum, us) => sum + us, 0);
+      say(
+        `  CPU for each key moved, clients included: ${perKey.join(", ")}; all ${(all / moved).toFixed(1)} us`,
+      );
+    }
     await sleep(3_000);
     phase("settling");
     await sleep(MEASURE_MS);
