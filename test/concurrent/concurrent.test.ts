@@ -1,32 +1,3 @@
-import assert from "node:assert/strict";
-import { test } from "node:test";
-import { run } from "./run.js";
+import { testHistories } from "./historiesTests.js";
 
-/*
- * Clients and watchers on two proxies over three shards while etcds and proxies are killed, restarted and stopped for
- * seconds: the recorded history must be one that a single etcd could have had. `SEED` chooses the same operations and the
- * same strokes again (not the same timing), `SEEDS` and `SECONDS` make it run longer. A failing history is kept in a
- * file, which check-history.ts checks again.
- */
-
-const seconds = Number(process.env.SECONDS ?? 20);
-const count = process.env.SEED === undefined ? Number(process.env.SEEDS ?? 2) : 1;
-const first = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
-
-for (let i = 0; i < count; i++) {
-  const seed = first + i;
-  const compactions = seed % 2 === 1;
-  // Of two runs at least one has a timeline host of three members.
-  const hostMembers = [3, 0, 3, 1][seed % 4]!;
-  const workers = seed % 4 < 2 ? 1 : 2;
-  const how = [
-    hostMembers > 0 ? `timeline host of its own, members: ${hostMembers}` : "timeline on a shard",
-    ...(compactions ? ["compactions"] : []),
-    ...(workers > 1 ? ["two workers each"] : []),
-  ];
-  test(`SEED=${seed}: one history while processes die, ${how.join(", ")}`, async (t) => {
-    const summary = await run({ seed, seconds, compactions, hostMembers, workers, plans: false });
-    t.diagnostic(JSON.stringify(summary));
-    assert.ok(summary.answered > 50 && summary.frames > 50, "hardly anything was tried");
-  });
-}
+testHistories({ seconds: 20, seeds: 1 });

@@ -1,0 +1,3 @@
+import { testHistories } from "./historiesTests.js";
+
+testHistories({ seconds: 20, seeds: 2 });
