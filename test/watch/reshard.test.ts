@@ -185,7 +185,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "moves are kept until the watches have passed them",
-    from: 180,
+    from: 395,
     over: {
       ...DENSE,
       ambushes: ["compact", "put"],
