@@ -74,13 +74,14 @@ export function parseOptions(args: readonly string[]): Options | undefined {
   if (values.help) return undefined;
   const { quick } = values;
   const { only, peers, rounds, slice, watchers, connections, stalled, writes } = values;
+  const length = count("--slice", slice, quick ? 600 : 1500);
   const reduced = [only, peers, rounds, slice, watchers, connections, stalled, writes];
   return {
     only: list("--only", values.only, WORKLOAD_KINDS),
     peers: list("--peers", values.peers, PEERS),
     rounds: count("--rounds", values.rounds, quick ? 3 : 5),
-    slice: count("--slice", values.slice, quick ? 600 : 1500),
-    warmUp: quick ? 3_000 : 60_000,
+    slice: length,
+    warmUp: length * (quick ? 5 : 40),
     watchers: count("--watchers", values.watchers, 1000),
     connections: count("--connections", values.connections, 8),
     stalled: count("--stalled", values.stalled, 0),

@@ -10,7 +10,7 @@ test("a short benchmark measures every workload on every peer and leaves nothing
   const dir = temporaryFolder();
   const output = join(dir, "report.json");
   const { code, stdout, stderr } = await bench(
-    ...["--peers", "direct,grpc-proxy,braid-3", "--rounds", "1", "--slice", "100"],
+    ...["--quick", "--peers", "direct,grpc-proxy,braid-3", "--rounds", "1", "--slice", "100"],
     ...["--watchers", "20", "--writes", "50", "--dir", dir, "--output", output],
   );
   assert.equal(code, 0, `${stdout}${stderr}`);
@@ -49,7 +49,7 @@ test("one worker and two are compared, with the CPU time of all of them", async 
   const dir = temporaryFolder();
   const output = join(dir, "report.json");
   const { code, stdout, stderr } = await bench(
-    ...["--only", "workers", "--rounds", "1", "--slice", "100", "--dir", dir, "--output", output],
+    ...["--quick", "--only", "workers", "--rounds", "1", "--slice", "100", "--dir", dir, "--output", output],
   );
   assert.equal(code, 0, `${stdout}${stderr}`);
   const report: Report = JSON.parse(readFileSync(output, "utf8"));
