@@ -185,7 +185,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "moves are kept until the watches have passed them",
-    from: 395,
+    from: 180,
     over: {
       ...DENSE,
       ambushes: ["compact", "put"],
