@@ -162,7 +162,7 @@ export class Load {
     const group = Math.floor(Math.random() * GROUPS);
     const startRevision = Math.random() < 0.5 ? 0 : Math.max(1, this.newest - 500);
     const request = { key: Buffer.from(prefix(group)), rangeEnd: Buffer.from(endOf(group)), startRevision };
-    const client = this.clients[this.watches.length % CONNECTIONS];
+    const client = this.clients[this.serial++ % CONNECTIONS];
     const stream = client.stream(Watch.Watch, {
       message: (message) => {
         this.counts.events += WatchResponse.decode(message).events.length;

@@ -22,8 +22,8 @@ export class Renewing {
 
   /**
    * Renews all parts of a lease that were placed before this call. Passes `done` the smallest TTL in seconds, or 0 if the lease is
-   * dead and its keys are gone from all shards that can be reached. Passes it the shard's refusal if the caller may not renew the lease there, and
-   * UNAVAILABLE with the name of the shard if a shard of the lease does not respond.
+   * dead and its keys are gone from all shards that can be reached. Passes it the shard's refusal if the caller may not renew the
+   * lease there, and UNAVAILABLE with the name of the shard if a shard of the lease does not respond.
    */
   renew(lease: bigint, done: Renewed, caller?: Caller): void {
     void this.ends.read().then(() => this.renewParts(lease, done, caller));

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { run } from "./run.js";
+import { type Defaults, eachSeed } from "./seeds.js";
 
 /**
  * Clients and watchers on two proxies over three shards while etcds and proxies are killed, restarted and stopped for
@@ -8,12 +9,7 @@ import { run } from "./run.js";
  * same strokes again (not the same timing), `SEEDS` and `SECONDS` make it run longer. A failing history is kept in a
  * file, which check-history.ts checks again.
  */
-export function testHistories(defaults: { readonly seconds: number; readonly seeds: number }): void {
-  const seconds = Number(process.env.SECONDS ?? defaults.seconds);
-  const count = process.env.SEED === undefined ? Number(process.env.SEEDS ?? defaults.seeds) : 1;
-  const first = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
-  for (let i = 0; i < count; i++) testSeed(first + i, seconds);
-}
+export const testHistories = (defaults: Defaults): void => eachSeed(defaults, testSeed);
 
 function testSeed(seed: number, seconds: number): void {
   const compactions = seed % 2 === 1;

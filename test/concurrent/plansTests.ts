@@ -1,17 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { run } from "./run.js";
+import { type Defaults, eachSeed } from "./seeds.js";
 
 /**
  * As concurrent.test.ts, while plans move the keys between up to five shards, back and forth: the proxy that moves keys, and
  * shards that join or leave, are killed and stopped more often than others. `SEED`, `SEEDS` and `SECONDS` as there.
  */
-export function testPlans(defaults: { readonly seconds: number; readonly seeds: number }): void {
-  const seconds = Number(process.env.SECONDS ?? defaults.seconds);
-  const count = process.env.SEED === undefined ? Number(process.env.SEEDS ?? defaults.seeds) : 1;
-  const first = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
-  for (let i = 0; i < count; i++) testSeed(first + i, seconds);
-}
+export const testPlans = (defaults: Defaults): void => eachSeed(defaults, testSeed);
 
 function testSeed(seed: number, seconds: number): void {
   const compactions = seed % 2 === 1;
