@@ -160,6 +160,21 @@ async function write(tag: string): Promise<void> {
       },
     ],
   });
+  // As many operations as etcd takes by default, while the proxy has to make sure that several keys stay as they are.
+  const many = Array.from({ length: 127 }, () => get({ ...key("a1"), countOnly: true }));
+  for (const result of [0, 1] as const) {
+    const evaluatedFirst = [
+      when("a2", { target: 2, result: 2, modRevision: 3 }),
+      when("a1", { target: 0, result, version }),
+    ];
+    for (const evaluatedByShard of [[], [when("a8x", { target: 3, result: 3, value: bytes("other") })]]) {
+      await both("txn", {
+        compare: [...evaluatedByShard, ...evaluatedFirst],
+        success: [...many, set("a4", "equal")],
+        failure: [set("a4", "not equal"), ...many],
+      });
+    }
+  }
   await both("deleteRange", { ...key("a5"), prevKv: true });
   await both("deleteRange", { ...key("nothing"), prevKv: true });
   await both("deleteRange", { ...between("h/x", "h/y"), prevKv: true });

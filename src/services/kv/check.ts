@@ -54,6 +54,13 @@ export function checkTxn(request: TxnRequest, maxTxnOps: number): void {
   checkKept(request.failure, undefined);
 }
 
+/** How many operations of etcd's `--max-txn-ops` a transaction needs. Those of nested transactions are added to those of the level above. */
+export function operationsOf({ compare, success, failure }: TxnRequest): number {
+  const own = Math.max(compare.length, success.length, failure.length);
+  const nested = [...success, ...failure].map((op) => (op.kind === "txn" ? operationsOf(op.request) : 0));
+  return own + Math.max(0, ...nested);
+}
+
 function checkOperations(request: TxnRequest, maxTxnOps: number): void {
   const operations = Math.max(request.compare.length, request.success.length, request.failure.length);
   if (operations > maxTxnOps) throw etcd.tooManyOps();

@@ -7,6 +7,7 @@ import {
   type Compare,
   CompareResult,
   CompareTarget,
+  type Init,
   type KeyValue,
   RangeRequest,
   RangeResponse,
@@ -20,12 +21,13 @@ import {
 import { KV } from "../../wire/paths.js";
 import { peekRevision, rewriteTxn, translateKey, txnWrote } from "../../wire/rewrite.js";
 import { askAsync, callOptions, unsealedWrite } from "./calls.js";
+import { operationsOf } from "./check.js";
 import type { KvContext } from "./context.js";
 import { holds } from "./evaluate.js";
 import { BEGIN_AGAIN } from "./gen.js";
 import { ordersNumbers } from "./holders.js";
 import { mayMake } from "./judge.js";
-import { visible } from "./keyspace.js";
+import { ABSENT, visible } from "./keyspace.js";
 import { Selection } from "./selection.js";
 import { readSnapshot } from "./snapshot.js";
 import { constantCompare, mustReadFirst, translateTxn } from "./translate.js";
@@ -112,6 +114,8 @@ export async function txnReadFirst(
 class ReadFirst {
   /** Compares that the keys that were read are unchanged. */
   private readonly guards: Compare[] = [];
+  /** Whether the compares that were evaluated hold. */
+  private readonly evaluated = new Map<Compare, boolean>();
   /** The ranges that were read first, by operation of the request. */
   private readonly past = new Map<RangeRequest, RangeResponse>();
   private readonly hasImports: boolean;
@@ -127,27 +131,44 @@ class ReadFirst {
   /** Resolves to undefined when the keys that were read have changed. Then nothing was written. */
   async carryOut(request: TxnRequest): Promise<Uint8Array | undefined> {
     const { context, call, target, guards } = this;
-    const { timeline } = context;
     const { shard, shape, position, attempt } = target;
-    const prepared = translateTxn(await this.prepare(request), timeline, shard);
+    const prepared = translateTxn(await this.prepare(request), context.timeline, shard);
     const isGuarded = guards.length > 0;
-    const bytes = TxnRequest.encode(prepared);
     // Older etcds do not check permission for nested transactions.
-    if (isGuarded && call.caller !== undefined) await mayMake(context, call, KV.Txn, bytes, shard);
+    if (isGuarded && call.caller !== undefined)
+      await mayMake(context, call, KV.Txn, TxnRequest.encode(prepared), shard);
+    const succeeds = isGuarded ? await this.outcome(request) : undefined;
     const sent = await sendWriteAsync(context, call, {
       kind: "txn",
       shard,
       position,
       attempt,
-      payload: isGuarded
-        ? TxnRequest.encode({ compare: guards, success: [{ kind: "txn", request: prepared }] })
-        : bytes,
+      payload: TxnRequest.encode(isGuarded ? guarded(guards, prepared, succeeds) : prepared),
       leases: shape.leases,
       shardJudgesLeases: true,
       otherwise: isGuarded ? undefined : shape.otherwise,
     });
-    const response = isGuarded ? guardedResponse(sent.response) : sent.response;
+    if (!isGuarded) return this.answer(request, sent.response, sent.shardRevision);
+    const response =
+      succeeds === undefined ? guardedResponse(sent.response) : branchResponse(sent.response, succeeds);
     return response && this.answer(request, response, sent.shardRevision);
+  }
+
+  /**
+   * Whether the transaction succeeds; undefined if the shard evaluates that. The proxy evaluates all compares if the guards would
+   * leave the shard too little of its `--max-txn-ops`.
+   */
+  private async outcome(request: TxnRequest): Promise<boolean | undefined> {
+    const { evaluated, guards } = this;
+    const fails = () => request.compare.some((compare) => evaluated.get(compare) === false);
+    const left = () => request.compare.filter((compare) => !evaluated.has(compare));
+    if (fails()) return false;
+    if (left().length > 0) {
+      // The guards are a level above the transaction, and one more compare is for gen.
+      if (operationsOf(request) + guards.length < this.context.limits.maxTxnOps) return undefined;
+      await Promise.all(left().map((compare) => this.evaluateFirst(compare)));
+    }
+    return !fails();
   }
 
   private async answer(
@@ -188,13 +209,25 @@ class ReadFirst {
 
   /** A compare that the shard can evaluate. Reads the keys if necessary, and adds guards for them. */
   private async evaluate(compare: Compare): Promise<Compare> {
+    const { timeline } = this.context;
+    const isOfShard =
+      !this.hasImports ||
+      visible(compare) === undefined ||
+      !mustReadFirst(compare, timeline, this.target.shard);
+    return isOfShard ? compare : constantCompare(compare, await this.evaluateFirst(compare));
+  }
+
+  /** Whether a compare holds, on keys that are read now. Adds guards for them. */
+  private async evaluateFirst(compare: Compare): Promise<boolean> {
     const { context, call, target, guards } = this;
     const { shard } = target;
-    const seen = visible(compare);
-    if (!this.hasImports || seen === undefined || !mustReadFirst(compare, context.timeline, shard))
-      return compare;
+    const seen = visible(compare) ?? ABSENT;
     const { maxTxnOps } = context.limits;
-    const range = RangeRequest.encode({ ...seen, keysOnly: true, limit: maxTxnOps });
+    const range = RangeRequest.encode({
+      ...seen,
+      keysOnly: compare.target !== CompareTarget.VALUE,
+      limit: maxTxnOps,
+    });
     const options = callOptions(call, "read", context.limits);
     const response = await askAsync(call, context.shardAt(shard), KV.Range, range, options);
     const shardRevision = peekRevision(response);
@@ -211,7 +244,9 @@ class ReadFirst {
     if (more || guards.length >= maxTxnOps) throw tooManyKeys(maxTxnOps);
     const map = context.revisionsOf(shard);
     for (const kv of kvs) translateKey(kv, map);
-    return constantCompare(compare, holds(compare, kvs));
+    const isMet = holds(compare, kvs);
+    this.evaluated.set(compare, isMet);
+    return isMet;
   }
 
   private async prepareOp(op: RequestOp): Promise<RequestOp> {
@@ -262,6 +297,23 @@ class ReadFirst {
     if (found === false) return response;
     return { kind: "range", response: header === undefined ? found : { ...found, header } };
   }
+}
+
+/** A transaction that is carried out only if the guards hold. If it is known whether it succeeds, only that branch is sent. */
+function guarded(
+  guards: readonly Compare[],
+  txn: TxnRequest,
+  succeeds: boolean | undefined,
+): Init<TxnRequest> {
+  const compare = [...guards];
+  if (succeeds === undefined) return { compare, success: [{ kind: "txn", request: txn }] };
+  return { compare, success: succeeds ? txn.success : txn.failure };
+}
+
+/** The client's response from that to a branch; undefined if the guards did not hold. */
+function branchResponse(response: Uint8Array, succeeds: boolean): Uint8Array | undefined {
+  const decoded = TxnResponse.decode(response);
+  return decoded.succeeded ? TxnResponse.encode({ ...decoded, succeeded: succeeds }) : undefined;
 }
 
 /** Evaluates a range whose keys are all in `kvs`. */
