@@ -115,10 +115,22 @@ export class MovingPair implements World {
     // A compaction takes previous keys from events that are late.
     if (op.method === "Compact") await this.arrive();
     const translated = { ...op, request: this.toStore(op.request) as Message };
-    const [plain, store] = await this.both((side) => {
+    const call = (side: Side) => {
       const { method, request } = side === this.plain ? op : translated;
       return side.client.call(method, toWire(request, side.leases) as Message);
-    });
+    };
+    const answers = await this.both(call);
+    const [plain] = answers;
+    let [, store] = answers;
+    // A serializable read does not wait for keys that move, and shows the state from before.
+    const isOld = () =>
+      store.code === 0 && headerRevision(store.response) < this.revisions[headerRevision(plain.response)]!;
+    if (isSerializable(op)) {
+      await until("a serializable read shows the newest state", async () => {
+        if (isOld()) store = await call(this.store);
+        return !isOld();
+      });
+    }
     if (op.method === "LeaseGrant" && op.request.ID === "0" && plain.response && store.response) {
       this.plain.leases.add(String(plain.response.ID));
       this.store.leases.add(String(store.response.ID));
@@ -131,15 +143,21 @@ export class MovingPair implements World {
     return Promise.all([call(this.plain), call(this.store)]);
   }
 
-  /** Resolves when the watches have all events. */
+  /**
+   * Resolves when the watches have all events. They are counted, because the response to a LeaseRevoke may have the revision of a
+   * plan's later step, which has none.
+   */
   private async arrive(): Promise<void> {
     const { head } = this;
-    await until("all watches have all events", () =>
-      this.histories.every(({ events }, i) => {
-        const wanted = i === 0 ? head : this.revisions[head]!;
-        return head === 1 || revisionOfEvent(events.at(-1)) >= wanted;
-      }),
-    );
+    const [plain, ...stores] = this.histories;
+    const hasAll = () => {
+      for (const { ended } of this.histories)
+        if (ended !== undefined) throw new Difference(`a watch ended: ${ended}`);
+      const wanted = plain!.events.length;
+      const isComplete = head === 1 || revisionOfEvent(plain!.events.at(-1)) >= head;
+      return isComplete && stores.every(({ events }) => events.length >= wanted);
+    };
+    await until("all watches have all events", hasAll);
   }
 
   private compare(plain: Answer, store: Answer, op: { method: string; request: Message }): void {
@@ -206,15 +224,23 @@ export class MovingPair implements World {
 class WatchedHistory {
   readonly events: Message[] = [];
   readonly opened: Promise<unknown>;
+  /** Why it brings no more events. */
+  ended: string | undefined;
 
   constructor(private readonly stream: Duplex) {
     this.opened = new Promise((resolve) => {
       stream.on("data", (message: Message) => {
         if (message.created) resolve(undefined);
+        if (message.canceled) this.ended = show(message);
         this.events.push(...list(message.events));
       });
     });
-    stream.on("error", () => undefined);
+    stream.on("error", (error: Error) => {
+      this.ended ??= error.message;
+    });
+    stream.on("end", () => {
+      this.ended ??= "the server has ended the stream";
+    });
     stream.write({ create_request: { ...EVERYTHING, prev_kv: true } });
   }
 
@@ -222,6 +248,8 @@ class WatchedHistory {
     this.stream.cancel();
   }
 }
+
+const isSerializable = ({ request }: Unary): boolean => show(request).includes('"serializable":true');
 
 const headerRevision = (response: Message | undefined): number =>
   Number((response?.header as Message | undefined)?.revision);
