@@ -39,7 +39,7 @@ interface Ending {
 export interface Ended {
   /** True if this ending found the lease alive at its home. */
   readonly found: boolean;
-  /** The revision of the last deletion. Not a new revision if the lease had no keys. */
+  /** The revision of the last deletion; during a plan, that one or a later one. Not a new revision if the lease had no keys. */
   readonly revision: number;
 }
 
