@@ -4,17 +4,8 @@ import { Fold } from "../../src/timeline/fold.js";
 import { EndedKeys } from "../../src/watch/endedKeys.js";
 import { EventEncoder } from "../../src/watch/eventEncoder.js";
 import { Moves } from "../../src/watch/moves.js";
-import { lateWatch } from "../reshard/sim/directed.js";
-import {
-  AMBUSHES,
-  type Ambush,
-  type ClientCall,
-  type Director,
-  mixOf,
-  type Scenario,
-  scenario,
-  simulate,
-} from "../reshard/sim/run.js";
+import { endWithMove, lateFeed, lateWatch } from "../reshard/sim/directed.js";
+import { AMBUSHES, type Director, mixOf, type Scenario, scenario, simulate } from "../reshard/sim/run.js";
 import { HubWatch } from "./sim/hubWatch.js";
 
 /*
@@ -42,6 +33,12 @@ test(`${COUNT} seeds from ${FIRST}: watches do not notice that keys move`, async
   for (let seed = FIRST; seed < FIRST + COUNT; seed++) await run(seed);
 });
 
+for (const [name, direct] of Object.entries({ endWithMove, lateFeed, lateWatch })) {
+  test(`schedule ${name}: watches do not notice that keys move`, async () => {
+    for (let seed = 1; seed <= 8; seed++) await run(seed, QUIET, direct);
+  });
+}
+
 // --- mutations ---------------------------------------------------------------------------------------------
 
 // biome-ignore lint/suspicious/noExplicitAny: a mutation replaces any method by any other
@@ -61,22 +58,6 @@ interface Mutation {
 
 const DENSE: Partial<Scenario> = { ambushes: AMBUSHES, ambushed: 40, leases: true, compactions: true };
 
-/** Slow movers and lagging proxies, with the given ambushes and calls. */
-const directed = (
-  ambushes: readonly Ambush[],
-  mix: Partial<Record<ClientCall, number>>,
-): Partial<Scenario> => ({
-  ambushes,
-  ambushed: 30,
-  leases: true,
-  mix: mixOf(mix),
-  calm: 400,
-  deaths: false,
-  clients: 6,
-  operations: 200,
-  faults: { loss: 0, pause: 100, lag: 30, slow: 0.02, hesitation: 300 },
-});
-const ENDS = directed(["expire"], { put: 20, lease: 3 });
 /** No disturbances other than those of a schedule. */
 const QUIET: Partial<Scenario> = {
   ambushes: [],
@@ -106,8 +87,8 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "what ends on the destination between ready and M counts at M",
-    from: 90,
-    over: ENDS,
+    over: QUIET,
+    direct: lateWatch,
     target: Moves.prototype,
     method: "countsAt",
     replace: (original) =>
@@ -118,15 +99,16 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "keys that end with a move have an event",
-    over: ENDS,
+    over: QUIET,
+    direct: endWithMove,
     target: EndedKeys.prototype,
     method: "at",
     replace: () => () => [],
   },
   {
     rule: "the events of keys that end with a move have previous keys",
-    from: 60,
-    over: ENDS,
+    over: QUIET,
+    direct: endWithMove,
     target: EndedKeys.prototype,
     method: "previous",
     replace: () => async () => undefined,
@@ -185,13 +167,8 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "moves are kept until the watches have passed them",
-    from: 180,
-    over: {
-      ...DENSE,
-      ambushes: ["compact", "put"],
-      calm: 60,
-      faults: { loss: 0, pause: 100, lag: 30, slow: 0.15, hesitation: 1 },
-    },
+    over: QUIET,
+    direct: lateFeed,
     target: Moves.prototype,
     method: "refresh",
     replace: (original) =>

@@ -131,6 +131,46 @@ export const lateWatch = direct((run) => async (stage, step, key) => {
   run.world.spawn(run.watcher("\x01", "\xff\xff", step.proxy.fold.head + 1));
 });
 
+/** The leases of keys end on both sides after the sources' stops. So the keys end with the move. */
+export const endWithMove = direct((run) => (stage, step) => {
+  if (stage !== "stopped") return;
+  const { shards, ended } = run.world;
+  for (const key of KEYS.filter((each) => step.isInStep(each))) {
+    const source = shards[step.sourceOf(key)];
+    const lease = source.get(key)?.lease ?? 0;
+    if (lease === 0) continue;
+    ended.add(lease);
+    for (const shard of [source, shards[step.targetOf(key)]]) shard.endLease(lease);
+  }
+});
+
+/** A proxy hears of a write on the source only after the timeline has forgotten the move that followed, by a compaction. */
+export const lateFeed = direct((run) => {
+  let restore = () => {};
+  return async (stage, step, key, other) => {
+    const { proxy } = step;
+    if (stage === "begun") {
+      const { network } = other;
+      const { faults } = network;
+      network.faults = { ...faults, lag: 5_000 };
+      restore = () => {
+        network.faults = faults;
+      };
+      // Until all watches of the other proxy have begun a long pause.
+      await proxy.network.sleep(20);
+      await run.background(run.put(proxy, run.world.nextOperation(), key));
+    } else if (stage === "moved") {
+      await other.log.sync();
+      await run.background(run.put(proxy, run.world.nextOperation(), key));
+      // The shards still have everything: only the log is compacted yet.
+      await proxy.log.append({ compact: proxy.fold.head });
+      run.world.compacted = proxy.fold.compactRevision;
+      await other.log.sync();
+      restore();
+    }
+  };
+});
+
 /** When a mover reaches `stage` for the first time, another one carries out the whole plan. */
 const overtakenAt =
   (stage: Stage): Director =>
