@@ -97,7 +97,8 @@ export class Comparing extends Copying {
       else wrong.set(index, [...(wrong.get(index) ?? []), copy]);
     }
     for (const [index, copies] of wrong) {
-      for (const group of deletions(copies, this.deps.options)) {
+      const runs = copies.map(({ key }) => ({ key, end: undefined, keys: 1 }));
+      for (const group of deletions(runs, this.deps.options)) {
         const ops = group.map(({ key }): MoverOp => ({ kind: "delete", key }));
         const { succeeded } = await this.importing(index, { ops });
         if (!succeeded) throw new GivenUp("another mover has taken over");

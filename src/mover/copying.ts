@@ -55,8 +55,8 @@ export interface Target {
 export class Copying {
   readonly from: Bound;
   readonly to: Bound;
-  private readonly source: MapRouter;
-  private readonly destination: MapRouter;
+  protected readonly source: MapRouter;
+  protected readonly destination: MapRouter;
   protected readonly sources: readonly number[];
   protected readonly targets = new Map<number, Target>();
   private readonly readers = new Map<number, PageReader>();
@@ -105,10 +105,6 @@ export class Copying {
     return this.position > 0;
   }
 
-  protected isInStep(key: Uint8Array): boolean {
-    return isWithin(key, this.from, this.to) && this.sourceOf(key) !== this.targetOf(key);
-  }
-
   protected sourceOf(key: Uint8Array): number {
     return this.source.shardOf(key);
   }
@@ -118,11 +114,11 @@ export class Copying {
   }
 
   protected isFrom(key: Uint8Array, index: number): boolean {
-    return this.isInStep(key) && this.sourceOf(key) === index;
+    return isWithin(key, this.from, this.to) && this.sourceOf(key) === index && this.targetOf(key) !== index;
   }
 
   protected isFor(key: Uint8Array, index: number): boolean {
-    return this.isInStep(key) && this.targetOf(key) === index;
+    return isWithin(key, this.from, this.to) && this.targetOf(key) === index && this.sourceOf(key) !== index;
   }
 
   /** True when the log says that this attempt cannot succeed: another mover is at work, or the plan has turned back. */

@@ -1,41 +1,56 @@
 import type { Bound } from "../reshard/bound.js";
-import type { KeyValue } from "../wire/messages.js";
-import { deletions } from "./batches.js";
+import { deletions, runsOf } from "./batches.js";
 import { GivenUp } from "./givenUp.js";
 import type { MoverOptions } from "./options.js";
 import { type Pace, SHARES } from "./pace.js";
 import { eachPage } from "./pages.js";
-import type { MoverShard, MoverTxn, MoverTxnResult } from "./shard.js";
+import type { MoverOp, MoverShard, MoverTxn, MoverTxnResult } from "./shard.js";
 
-/** Passes over a range in which keys keep changing. */
-const MAX_PASSES = 4;
+/** The keys of a range that a shard must not hold. */
+export interface Doomed {
+  includes(key: Uint8Array): boolean;
+  /** True when the shard must not hold any key from `first` to `last`, also none that a client could write. */
+  includesAll(first: Uint8Array, last: Uint8Array): boolean;
+}
 
 /**
- * Deletes the keys of a range for which `isDoomed` returns true, as long as gen is `gen`. Each deletion compares that its key
- * is unchanged. Keys that change, such as by the end of a lease, are read again. Throws `GivenUp` when deletions keep being
- * refused: usually another mover has raised gen.
+ * Deletes the doomed keys of a range, as long as gen is `gen`: no key that a client may write there can be among them then. One
+ * transaction after the other, because clients' writes wait for those in front of them. Throws `GivenUp` when a deletion is
+ * refused: another mover has raised gen.
  */
 export async function deleteKeys(
   shard: MoverShard,
   range: { readonly from: Bound; readonly to: Bound },
   gen: number | undefined,
   { options, pace }: { readonly options: MoverOptions; readonly pace: Pace },
-  isDoomed: (key: Uint8Array) => boolean,
+  doomed: Doomed,
   send: (txn: MoverTxn) => Promise<MoverTxnResult> = (txn) => shard.txn(txn),
 ): Promise<void> {
-  for (let pass = 0; pass < MAX_PASSES; pass++) {
-    let isRefused = false;
-    await eachPage(shard, range, options, async (kvs) => {
-      const doomed = kvs.filter(({ key }: KeyValue) => isDoomed(key));
-      const sent = deletions(doomed, options).map(async (group) => {
-        await pace.take(group.length, SHARES.delete);
-        const ops = group.map(({ key }) => ({ kind: "delete", key }) as const);
-        const { succeeded } = await send({ gen, unchanged: group, ops });
-        if (!succeeded) isRefused = true;
-      });
-      await Promise.all(sent);
-    });
-    if (!isRefused) return;
+  await eachPage(shard, range, options, async (kvs) => {
+    const runs = stretches(kvs, doomed).flatMap((keys) =>
+      runsOf(keys, (first, last) => doomed.includesAll(first, last), options.deleteKeys),
+    );
+    for (const group of deletions(runs, options)) {
+      await pace.take(
+        group.reduce((sum, { keys }) => sum + keys, 0),
+        SHARES.delete,
+      );
+      const ops = group.map(({ key, end }): MoverOp => ({ kind: "delete", key, end }));
+      const { succeeded } = await send({ gen, ops });
+      if (!succeeded) throw new GivenUp(`deletions on shard "${shard.name}" are refused`);
+    }
+  });
+}
+
+/** The doomed keys. A list has those between which the shard holds no other key. */
+function stretches(kvs: readonly { readonly key: Uint8Array }[], doomed: Doomed): Uint8Array[][] {
+  const lists: Uint8Array[][] = [];
+  let isOpen = false;
+  for (const { key } of kvs) {
+    const isDoomed = doomed.includes(key);
+    if (isDoomed && isOpen) lists.at(-1)?.push(key);
+    else if (isDoomed) lists.push([key]);
+    isOpen = isDoomed;
   }
-  throw new GivenUp(`deletions on shard "${shard.name}" are refused`);
+  return lists;
 }

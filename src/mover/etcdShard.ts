@@ -79,15 +79,13 @@ export class EtcdMoverShard implements MoverShard {
     return { kvs, more, revision: header?.revision ?? 0 };
   }
 
-  async txn({ gen, unchanged = [], ops }: MoverTxn): Promise<MoverTxnResult> {
+  async txn({ gen, ops }: MoverTxn): Promise<MoverTxnResult> {
     const compare = gen === undefined ? [] : this.genIs(gen);
-    for (const { key, modRevision } of unchanged)
-      compare.push({ target: CompareTarget.MOD, result: CompareResult.EQUAL, key, modRevision });
     const success = ops.map(
       (op): Init<RequestOp> =>
         op.kind === "put"
           ? { kind: "put", request: { key: op.key, value: op.value, lease: op.lease } }
-          : { kind: "deleteRange", request: { key: op.key } },
+          : { kind: "deleteRange", request: { key: op.key, rangeEnd: op.end ?? EMPTY } },
     );
     const { header, succeeded, responses } = await this.transact({ compare, success });
     const changed = responses.some(

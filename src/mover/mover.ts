@@ -2,10 +2,11 @@ import type { Logger } from "../ops/log.js";
 import { type Bound, compareBounds, START } from "../reshard/bound.js";
 import type { Plan } from "../reshard/placement.js";
 import { printable } from "../routing/bytes.js";
+import { keyAfter } from "../shard/rangeReader.js";
 import { withDetail } from "../status/error.js";
 import type { Runtime } from "../turn/runtime.js";
 import type { StepDeps } from "./copying.js";
-import { deleteKeys } from "./deleting.js";
+import { type Doomed, deleteKeys } from "./deleting.js";
 import { GivenUp } from "./givenUp.js";
 import type { MoverLog } from "./log.js";
 import type { MoverOptions } from "./options.js";
@@ -205,7 +206,11 @@ export class Mover {
       const shard = shardOf(index);
       if ((await shard.raiseGen(position)) === undefined) throw new GivenUp("another mover has taken over");
       const range = { from: START, to: null };
-      await deleteKeys(shard, range, position, work, (key) => log.locator.shardOf(key) !== index);
+      const doomed: Doomed = {
+        includes: (key) => log.locator.shardOf(key) !== index,
+        includesAll: (key, last) => !log.locator.shardsOf({ key, end: keyAfter(last) }).includes(index),
+      };
+      await deleteKeys(shard, range, position, work, doomed);
       cleaned.set(index, await shard.revision());
     }
     await log.proposeChange({ kind: "done", plan: number }, cleaned);

@@ -11,6 +11,8 @@ export interface MoverOptions {
   readonly pageKeys: number;
   /** Approximate bytes of a page. Larger pages are possible where values are much larger than those of the page before. */
   readonly pageBytes: number;
+  /** Most keys that a transaction deletes, at least 1. Writes of clients wait until the shard has deleted them. */
+  readonly deleteKeys: number;
   /** etcd's `--max-txn-ops`. At least 3: two compares of a transaction are for gen. */
   readonly maxTxnOps: number;
   /** etcd's `--max-request-bytes`, for shards and for the timeline host. */
@@ -25,6 +27,7 @@ export const DEFAULT_OPTIONS: MoverOptions = {
   stepBytes: 64 << 20,
   pageKeys: 1_000,
   pageBytes: 2 << 20,
+  deleteKeys: 128,
   maxTxnOps: 128,
   maxRequestBytes: 1.5 * 2 ** 20,
   concurrency: 64,

@@ -52,14 +52,17 @@ export interface Page {
 
 export type MoverOp =
   | { readonly kind: "put"; readonly key: Uint8Array; readonly value: Uint8Array; readonly lease: bigint }
-  | { readonly kind: "delete"; readonly key: Uint8Array };
+  | {
+      readonly kind: "delete";
+      readonly key: Uint8Array;
+      /** The end of the range [key, end) to delete. Absent: only `key`. */
+      readonly end?: Uint8Array | undefined;
+    };
 
 /** A transaction of the mover. It does all of `ops` or nothing. No two operations name the same key. */
 export interface MoverTxn {
   /** The position that gen must have; undefined: any. */
   readonly gen: number | undefined;
-  /** Keys that must still have these mod revisions (shard revisions). */
-  readonly unchanged?: readonly Pick<KeyValue, "key" | "modRevision">[];
   readonly ops: readonly MoverOp[];
 }
 

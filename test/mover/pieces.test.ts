@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Batches, deletions } from "../../src/mover/batches.js";
+import { Batches, deletions, runsOf } from "../../src/mover/batches.js";
 import { Imports } from "../../src/mover/imports.js";
 import { Pipeline } from "../../src/mover/pipeline.js";
-import { bytes } from "./support.js";
+import { keyAfter } from "../../src/shard/rangeReader.js";
+import { bytes, text } from "./support.js";
 
 // Parts of the mover that need no shards.
 
@@ -111,7 +112,49 @@ test("transactions stay within the limits of operations and bytes, and have one 
     [1, 6, 1],
     [2, 6, 1],
   ]);
-  const keys = Array.from({ length: 7 }, (_, i) => ({ key: bytes(`${i}`) }));
-  const sizes = deletions(keys, { maxTxnOps: 5, maxRequestBytes: 100_000 }).map((group) => group.length);
-  assert.deepEqual(sizes, [3, 3, 1], "two compares are for gen");
+});
+
+const keyOf = (n: number) => bytes(`/${String(n).padStart(4, "0")}`);
+
+/** Runs of keys, where all keys of a hundred may be deleted together. */
+const runs = (count: number, maxKeys: number, perGroup = 100) =>
+  runsOf(
+    Array.from({ length: count }, (_, n) => keyOf(n)),
+    (first, last) =>
+      Math.floor(Number(text(first).slice(1)) / perGroup) ===
+      Math.floor(Number(text(last).slice(1)) / perGroup),
+    maxKeys,
+  );
+
+test("keys are deleted in runs that are as long as they may be", () => {
+  const [first, second, third] = runs(250, 1_000);
+  assert.deepEqual(first, { key: keyOf(0), end: keyAfter(keyOf(99)), keys: 100 });
+  assert.deepEqual(second, { key: keyOf(100), end: keyAfter(keyOf(199)), keys: 100 });
+  assert.deepEqual(third, { key: keyOf(200), end: keyAfter(keyOf(249)), keys: 50 });
+  for (let perGroup = 1; perGroup < 30; perGroup++) {
+    for (let maxKeys = 1; maxKeys < 30; maxKeys++) {
+      const lengths = runs(60, maxKeys, perGroup).map(({ keys }) => keys);
+      const expected: number[] = [];
+      for (let from = 0; from < 60; from += expected.at(-1)!)
+        expected.push(Math.min(maxKeys, perGroup - (from % perGroup), 60 - from));
+      assert.deepEqual(lengths, expected, `groups of ${perGroup}, at most ${maxKeys}`);
+    }
+  }
+  assert.deepEqual(runs(1, 10), [{ key: keyOf(0), end: undefined, keys: 1 }]);
+});
+
+test("transactions that delete stay within the limits of operations, bytes and keys", () => {
+  const sizes = (limits: { maxTxnOps?: number; maxRequestBytes?: number; deleteKeys?: number }) => {
+    const wide = { maxTxnOps: 100, maxRequestBytes: 100_000, deleteKeys: 1_000 };
+    return deletions(runs(250, 30), { ...wide, ...limits }).map((group) => group.map(({ keys }) => keys));
+  };
+  assert.deepEqual(sizes({ maxTxnOps: 3 }), [[30, 30, 30], [10, 30, 30], [30, 10, 30], [20]]);
+  assert.deepEqual(sizes({ deleteKeys: 60 }), [
+    [30, 30],
+    [30, 10],
+    [30, 30],
+    [30, 10],
+    [30, 20],
+  ]);
+  assert.deepEqual(sizes({ maxRequestBytes: 1_024 + 200 })[0], [30, 30]);
 });

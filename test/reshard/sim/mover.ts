@@ -13,7 +13,7 @@ import {
   type ShardChange,
 } from "../../../src/mover/shard.js";
 import { isExpected, Step } from "../../../src/mover/step.js";
-import type { Bound } from "../../../src/reshard/bound.js";
+import { type Bound, isWithin } from "../../../src/reshard/bound.js";
 import type { Change } from "../../../src/reshard/change.js";
 import { genDigits, genLimit, readGen } from "../../../src/reshard/gen.js";
 import type { Plan } from "../../../src/reshard/placement.js";
@@ -36,6 +36,7 @@ const optionsOf = ({ random }: World): MoverOptions => ({
   stepBytes: 1_000,
   pageKeys: 3,
   pageBytes: 1_000,
+  deleteKeys: 2,
   maxTxnOps: 2,
   maxRequestBytes: 1 << 20,
   concurrency: 3,
@@ -97,7 +98,10 @@ class SimStep extends Step {
     this.world = proxy.world;
     this.view = {
       proxy,
-      isInStep: (key) => this.isInStep(bytesOf(key)),
+      isInStep: (key) => {
+        const each = bytesOf(key);
+        return isWithin(each, this.from, this.to) && this.sourceOf(each) !== this.targetOf(each);
+      },
       sourceOf: (key) => this.sourceOf(bytesOf(key)),
       targetOf: (key) => this.targetOf(bytesOf(key)),
     };
@@ -271,13 +275,12 @@ class SimMoverShard implements MoverShard {
     }));
   }
 
-  txn({ gen, unchanged = [], ops }: MoverTxn): Promise<MoverTxnResult> {
-    const same = unchanged.map(({ key, modRevision }) => ({ key: textOf(key), mod: modRevision }));
-    const guard = [...(gen === undefined ? [] : genIs(gen)), ...same];
+  txn({ gen, ops }: MoverTxn): Promise<MoverTxnResult> {
+    const guard = gen === undefined ? [] : genIs(gen);
     const success = ops.map(
       (op): Op =>
         op.kind === "delete"
-          ? { kind: "delete", from: textOf(op.key) }
+          ? { kind: "delete", from: textOf(op.key), ...(op.end && { to: textOf(op.end) }) }
           : { kind: "put", key: textOf(op.key), value: textOf(op.value), lease: Number(op.lease) },
     );
     return this.proxy.network
