@@ -1,4 +1,6 @@
-import type { Bound } from "../reshard/bound.js";
+import { type Bound, isWithin } from "../reshard/bound.js";
+import type { MapRouter } from "../reshard/maps.js";
+import { keyAfter } from "../shard/rangeReader.js";
 import { deletions, runsOf } from "./batches.js";
 import { GivenUp } from "./givenUp.js";
 import type { MoverOptions } from "./options.js";
@@ -12,6 +14,21 @@ export interface Doomed {
   /** True when the shard must not hold any key from `first` to `last`, also none that a client could write. */
   includesAll(first: Uint8Array, last: Uint8Array): boolean;
 }
+
+/** The keys of a range that are on the shard by the map `other`, but not by the map `inForce`, which counts for the range now. */
+export const doomedOf = (
+  { from, to }: { readonly from: Bound; readonly to: Bound },
+  other: MapRouter,
+  inForce: MapRouter,
+  shard: number,
+): Doomed => ({
+  includes: (key) =>
+    isWithin(key, from, to) && other.shardOf(key) === shard && inForce.shardOf(key) !== shard,
+  includesAll: (first, last) =>
+    isWithin(first, from, to) &&
+    isWithin(last, from, to) &&
+    !inForce.shardsOf(first, keyAfter(last)).includes(shard),
+});
 
 /**
  * Deletes the doomed keys of a range, as long as gen is `gen`: no key that a client may write there can be among them then. One

@@ -1,10 +1,8 @@
 import { type Change, encodeChange } from "../reshard/change.js";
-import type { MapRouter } from "../reshard/maps.js";
-import { keyAfter } from "../shard/rangeReader.js";
 import { StatusError } from "../status/error.js";
 import { Comparing } from "./comparing.js";
 import type { Target } from "./copying.js";
-import { type Doomed, deleteKeys } from "./deleting.js";
+import { deleteKeys, doomedOf } from "./deleting.js";
 import { GivenUp } from "./givenUp.js";
 import type { Phase } from "./progress.js";
 import { MoverError } from "./shard.js";
@@ -85,10 +83,7 @@ export class Step extends Comparing {
   /** Deletes what earlier attempts have left on a destination. */
   protected async clear(index: number): Promise<void> {
     const gen = this.ownGen(this.target(index));
-    const doomed: Doomed = {
-      includes: (key) => this.isFor(key, index),
-      includesAll: (first, last) => areAt(this.destination, this.source, index, first, last),
-    };
+    const doomed = doomedOf(this, this.destination, this.source, index);
     await deleteKeys(this.deps.shardOf(index), this, gen, this.deps, doomed, (txn) => {
       this.checkpoint();
       return this.importing(index, txn);
@@ -204,26 +199,10 @@ export class Step extends Comparing {
   async clean(): Promise<void> {
     this.enter("clean");
     for (const index of this.sources) {
-      const doomed: Doomed = {
-        includes: (key) => this.isFrom(key, index),
-        includesAll: (first, last) => areAt(this.source, this.destination, index, first, last),
-      };
+      const doomed = doomedOf(this, this.source, this.destination, index);
       await deleteKeys(this.deps.shardOf(index), this, this.position, this.deps, doomed);
     }
   }
-}
-
-/** True when `one` places all keys from `first` to `last` on the shard, and `other` none of them. */
-function areAt(
-  one: MapRouter,
-  other: MapRouter,
-  shard: number,
-  first: Uint8Array,
-  last: Uint8Array,
-): boolean {
-  const end = keyAfter(last);
-  const [only, ...others] = one.shardsOf(first, end);
-  return only === shard && others.length === 0 && !other.shardsOf(first, end).includes(shard);
 }
 
 /** True for errors after which another attempt may succeed. All others are faults of the program. */
