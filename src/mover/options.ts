@@ -13,7 +13,7 @@ export interface MoverOptions {
   readonly pageBytes: number;
   /** Most keys that a transaction deletes, at least 1. Writes of clients wait until the shard has deleted them. */
   readonly deleteKeys: number;
-  /** etcd's `--max-txn-ops`. At least 3: two compares of a transaction are for gen. */
+  /** etcd's `--max-txn-ops`. At least 2: a transaction has two compares of gen. */
   readonly maxTxnOps: number;
   /** etcd's `--max-request-bytes`, for shards and for the timeline host. */
   readonly maxRequestBytes: number;

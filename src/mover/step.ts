@@ -5,7 +5,7 @@ import type { Target } from "./copying.js";
 import { deleteKeys, doomedOf } from "./deleting.js";
 import { GivenUp } from "./givenUp.js";
 import type { Phase } from "./progress.js";
-import { MoverError } from "./shard.js";
+import { MoverError, type MoverTxn, type MoverTxnResult } from "./shard.js";
 
 /** Most suspects to compare while a step is frozen. */
 const MAX_FROZEN_SUSPECTS = 2_000;
@@ -200,8 +200,15 @@ export class Step extends Comparing {
     this.enter("clean");
     for (const index of this.sources) {
       const doomed = doomedOf(this, this.source, this.destination, index);
-      await deleteKeys(this.deps.shardOf(index), this, this.position, this.deps, doomed);
+      await deleteKeys(this.deps.shardOf(index), this, this.position, this.deps, doomed, (txn) =>
+        this.cleaning(index, txn),
+      );
     }
+  }
+
+  /** A transaction that deletes keys from a source after the move. */
+  protected cleaning(index: number, txn: MoverTxn): Promise<MoverTxnResult> {
+    return this.deps.shardOf(index).txn(txn);
   }
 }
 

@@ -5,6 +5,7 @@ import { Placement } from "../../src/reshard/placement.js";
 import { Fold } from "../../src/timeline/fold.js";
 import { StoreFold } from "../../src/timeline/storeFold.js";
 import {
+  lateCleaning,
   lateDeletion,
   lateImport,
   lateRead,
@@ -60,6 +61,7 @@ for (const [name, direct] of Object.entries({
   lateRead,
   readAboveStop,
   scanAboveStop,
+  lateCleaning,
   lateDeletion,
   lateImport,
   lateWatch,
@@ -275,6 +277,7 @@ const MUTATIONS: readonly Mutation[] = [
     over: { leases: false, mix: mixOf({ "put all": 10, get: 10, swap: 20 }) },
   },
   { rule: "a mover whose begin is not valid stops", over: QUIET, direct: overtaken },
+  { rule: "the mover compares gen where it cleans", over: QUIET, direct: lateCleaning },
   { rule: "the end of a plan seals the cleaning" },
   { rule: "compactions spare what a step needs", over: DENSE },
   {

@@ -189,3 +189,17 @@ export const overtaken = overtakenAt("chosen");
 
 /** Another mover carries out the whole plan before a mover's write reaches a destination. */
 export const lateImport = overtakenAt("importing");
+
+/** A mover's deletion reaches a source late: the plan has turned back, and another mover has brought the keys back. */
+export const lateCleaning = direct(() => {
+  let isFirst = true;
+  return async (stage, _step, _key, other) => {
+    if (stage !== "cleaning" || !isFirst) return;
+    isFirst = false;
+    await other.log.sync();
+    const { plan } = other.fold.placement.snapshot();
+    if (plan === undefined) return;
+    await other.log.append({ change: { kind: "turn back", plan: plan.number } });
+    await new SimMover(other).work();
+  };
+});

@@ -200,6 +200,12 @@ class SimStep extends Step {
     if (!this.world.random.chance(0.2)) await super.clean();
     await this.reach("moved");
   }
+
+  protected override async cleaning(index: number, txn: MoverTxn): Promise<MoverTxnResult> {
+    await this.reach("cleaning");
+    const isBroken = this.breaks("the mover compares gen where it cleans");
+    return super.cleaning(index, isBroken ? { ...txn, gen: undefined } : txn);
+  }
 }
 
 /** The log of a simulated proxy. */

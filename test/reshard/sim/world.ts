@@ -18,9 +18,9 @@ export type Broken = ReadonlySet<string>;
 
 /**
  * Stages of a step: end chosen; gen raised on the destinations; about to write to a destination, many times; sources stopped;
- * destinations ready; moved and cleaned.
+ * destinations ready; about to delete from a source, many times; moved and cleaned.
  */
-export type Stage = "chosen" | "begun" | "importing" | "stopped" | "ready" | "moved";
+export type Stage = "chosen" | "begun" | "importing" | "stopped" | "ready" | "cleaning" | "moved";
 
 /** A directed schedule's view of a step. */
 export interface StepView {
