@@ -26,6 +26,13 @@ export interface Call extends Origin {
   trace?: string | undefined;
   /** Calls `listener` once when the call is cancelled, or at once if it is already. Returns a function that removes it. */
   onCancel(listener: () => void): () => void;
+  /** True while no other client is served. Undefined where that is not known. */
+  readonly isAlone?: boolean | undefined;
+  /**
+   * Resolves when a call that takes long may go on: its client's long calls take turns while other clients are served. The turn
+   * ends with the call. Resolves at once where calls take no turns.
+   */
+  longTurn?(): Promise<void>;
 }
 
 /** Ends a unary call with an error, or with a response. */

@@ -11,6 +11,10 @@ export interface Carrier {
   ended(error: StatusError | undefined): void;
   /** Sends the client an error as the status, after all messages. Called after `ended`. */
   fail(error: StatusError): void;
+  /** True while no other client is served. Absent where that is not known. */
+  readonly isAlone?: boolean;
+  /** Calls `begin` when a call that takes long may go on, unless it is over by then. Absent where calls take no turns. */
+  whenLongTurn?(begin: () => void): void;
 }
 
 /** The status of calls whose client has gone. */
@@ -57,6 +61,10 @@ export class CallState implements Call, Timed<CallState> {
     return this.carrier.metadata;
   }
 
+  get isAlone(): boolean | undefined {
+    return this.carrier.isAlone;
+  }
+
   get cancelled(): boolean {
     return this.phase === CANCELLED;
   }
@@ -81,6 +89,15 @@ export class CallState implements Call, Timed<CallState> {
       if (this.listener === listener) this.listener = undefined;
       else this.moreListeners?.delete(listener);
     };
+  }
+
+  async longTurn(): Promise<void> {
+    const { carrier } = this;
+    if (this.over || carrier.whenLongTurn === undefined) return;
+    await new Promise<void>((resolve) => {
+      this.onCancel(resolve);
+      carrier.whenLongTurn!(resolve);
+    });
   }
 
   /** Ends the call for the handler. The caller sends the response. Returns false when the call was over before. */

@@ -3,10 +3,15 @@ import { Fifo } from "../turn/fifo.js";
 
 /** Calls that a connection may have in progress while others are used. */
 const MAX_RUNNING = 64;
-/** A connection counts as used for this long after a call, in milliseconds. */
+/** The same while another one has fewer than this. */
+const FEW_RUNNING = 16;
+/** Long calls that a connection may have in progress while others are used. */
+const MAX_LONG = 1;
+/** What a connection has done counts for this long, in milliseconds. */
 const USED_MS = 1_000;
 /** Longest time that a call waits, in milliseconds. A shard that does not respond must not hold up calls for others. */
 const MAX_WAIT_MS = 250;
+const MAX_LONG_WAIT_MS = 5_000;
 const CHECK_MS = 50;
 
 /** A call that may have to wait. */
@@ -30,7 +35,9 @@ export class Turnstile {
   private last: Lane | undefined;
   /** When a call last came from another connection than the one before. */
   private changed = Number.NEGATIVE_INFINITY;
-  private readonly waiting = new Set<Lane>();
+  /** When a call last came from a connection that has had only a few. */
+  private few = Number.NEGATIVE_INFINITY;
+  private readonly waiting = new Set<Line>();
   private timer: NodeJS.Timeout | undefined;
 
   /** The lane of a new connection. */
@@ -38,25 +45,41 @@ export class Turnstile {
     return new Lane(this);
   }
 
-  /** Notes a call of a lane. Returns whether no other one is used. */
-  isAlone(lane: Lane): boolean {
+  /** Notes a call of a lane. `hasFew`: the lane has only had a few at the same time. */
+  note(lane: Lane, hasFew: boolean): void {
     const now = turnTime();
     if (lane !== this.last) {
       this.last = lane;
       this.changed = now;
     }
-    return now - this.changed > USED_MS;
+    if (hasFew) this.few = now;
   }
 
-  /** Notes that calls of a lane wait. */
-  waits(lane: Lane): void {
-    this.waiting.add(lane);
+  /** Whether at most one connection is used. */
+  get isQuiet(): boolean {
+    return turnTime() - this.changed > USED_MS;
+  }
+
+  /** Calls that a connection may have in progress now. */
+  get maxRunning(): number {
+    if (this.isQuiet) return Number.POSITIVE_INFINITY;
+    return turnTime() - this.few > USED_MS ? MAX_RUNNING : FEW_RUNNING;
+  }
+
+  /** Long calls that a connection may have in progress now. */
+  get maxLong(): number {
+    return this.isQuiet ? Number.POSITIVE_INFINITY : MAX_LONG;
+  }
+
+  /** Notes that calls of a line wait. */
+  waits(line: Line): void {
+    this.waiting.add(line);
     this.timer ??= setInterval(() => this.check(), CHECK_MS).unref();
   }
 
   private check(): void {
-    const latest = turnTime() - MAX_WAIT_MS;
-    for (const lane of this.waiting) if (!lane.beginLate(latest)) this.waiting.delete(lane);
+    const now = turnTime();
+    for (const line of this.waiting) if (!line.beginLate(now)) this.waiting.delete(line);
     if (this.waiting.size > 0) return;
     clearInterval(this.timer);
     this.timer = undefined;
@@ -65,17 +88,57 @@ export class Turnstile {
 
 /** One connection's calls. */
 export class Lane {
+  private readonly calls: Line;
+  /** Calls that are in progress and have turned out to take long. */
+  readonly long: Line;
+  /** When it last had more than a few calls at the same time. */
+  private many = Number.NEGATIVE_INFINITY;
+
+  constructor(private readonly turnstile: Turnstile) {
+    this.calls = new Line(turnstile, () => turnstile.maxRunning, MAX_WAIT_MS);
+    this.long = new Line(turnstile, () => turnstile.maxLong, MAX_LONG_WAIT_MS);
+  }
+
+  /** Begins a call, or has it wait. Call `leave` once when a call that has begun is over. */
+  enter(call: Waiting): void {
+    const { calls, turnstile } = this;
+    const now = turnTime();
+    if (calls.length >= FEW_RUNNING) this.many = now;
+    turnstile.note(this, now - this.many > USED_MS);
+    calls.enter(call);
+  }
+
+  leave(): void {
+    this.calls.leave();
+  }
+
+  /** Whether no other lane is used. */
+  get isAlone(): boolean {
+    return this.turnstile.isQuiet;
+  }
+}
+
+/** Calls of which only some may be in progress at the same time. The others wait in line. */
+class Line {
   private readonly waiting = new Fifo<Entry>();
   /** Calls in progress. */
   private running = 0;
   private dispatching = false;
 
-  constructor(private readonly turnstile: Turnstile) {}
+  constructor(
+    private readonly turnstile: Turnstile,
+    private readonly most: () => number,
+    private readonly maxWaitMs: number,
+  ) {}
+
+  /** Number of calls. */
+  get length(): number {
+    return this.running + this.waiting.length;
+  }
 
   /** Begins a call, or has it wait. Call `leave` once when a call that has begun is over. */
   enter(call: Waiting): void {
-    const isFree = this.turnstile.isAlone(this) || this.running < MAX_RUNNING;
-    if (isFree && this.waiting.length === 0) {
+    if (this.waiting.length === 0 && this.running < this.most()) {
       this.begin(call);
       return;
     }
@@ -88,14 +151,18 @@ export class Lane {
     // A call that ends while it begins must not nest.
     if (this.waiting.length === 0 || this.dispatching) return;
     this.dispatching = true;
-    while (this.running < MAX_RUNNING && this.waiting.length > 0) this.begin(this.waiting.shift()!.call);
+    const most = this.most();
+    while (this.running < most && this.waiting.length > 0) this.begin(this.waiting.shift()!.call);
     this.dispatching = false;
   }
 
-  /** Begins calls that have waited since `latest` or before. Returns whether others wait. */
-  beginLate(latest: number): boolean {
-    while (this.waiting.length > 0 && this.waiting.peek()!.since <= latest)
+  /** Begins some of the calls that have waited for too long. Returns whether others wait. */
+  beginLate(now: number): boolean {
+    const latest = now - this.maxWaitMs;
+    for (let most = this.most(); most > 0 && this.waiting.length > 0; most--) {
+      if (this.waiting.peek()!.since > latest) break;
       this.begin(this.waiting.shift()!.call);
+    }
     return this.waiting.length > 0;
   }
 

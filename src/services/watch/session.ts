@@ -47,7 +47,7 @@ const NO_WATCH = -1;
 /** Most requests that may wait for the newest revision. Above it, the client's stream is not read. */
 const MAX_WAITING = 256;
 /** Most requests that are served in one turn of the event loop. */
-const MAX_PER_TURN = 32;
+const MAX_PER_TURN = 8;
 /** Pause before a failed progress request is retried, in milliseconds. */
 const PROGRESS_RETRY_MS = 1_000;
 /** How long a watch is held before it is refused because a shard is down, in milliseconds. Clients retry at once. */

@@ -23,6 +23,8 @@ export class UnaryStream extends CallStream implements Waiting {
   private request: Buffer | undefined;
   /** True while the lane counts the call. */
   private counted = false;
+  /** True while it has the turn for long calls. */
+  private isLong = false;
 
   constructor(
     connection: ServerConnection,
@@ -70,9 +72,32 @@ export class UnaryStream extends CallStream implements Waiting {
 
   override ended(error: StatusError | undefined): void {
     super.ended(error);
+    const { lane } = this.context;
+    if (this.isLong) lane.long.leave();
     if (!this.counted) return;
     this.counted = false;
-    this.context.lane.leave();
+    lane.leave();
+  }
+
+  get isAlone(): boolean {
+    return this.context.lane.isAlone;
+  }
+
+  whenLongTurn(begin: () => void): void {
+    if (this.isLong) {
+      begin();
+      return;
+    }
+    const stream = this;
+    this.context.lane.long.enter({
+      get isOver() {
+        return stream.isOver;
+      },
+      begin() {
+        stream.isLong = true;
+        begin();
+      },
+    });
   }
 
   private handle(request: Buffer): void {
