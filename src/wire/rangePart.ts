@@ -71,10 +71,15 @@ export class RangePart {
     return part;
   }
 
-  /** The last key. */
-  get lastKey(): Uint8Array {
-    const at = (this.keys - 1) * STRIDE;
+  /** Key `i`. Valid until the part is released. */
+  key(i: number): Uint8Array {
+    const at = i * STRIDE;
     return this.bytes.subarray(this.rows[at + KEY_START]!, this.rows[at + KEY_END]!);
+  }
+
+  /** Length of the shard's response, in bytes. */
+  get length(): number {
+    return this.bytes.length;
   }
 
   /** Compares the next key with that of `other`, as sort functions do. Their first `skip` bytes must be equal. */

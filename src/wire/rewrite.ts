@@ -109,6 +109,17 @@ function searchRevision(response: Uint8Array): number {
   return revision;
 }
 
+/** Returns `more` of a RangeResponse. */
+export function peekMore(response: Uint8Array): boolean {
+  const r = new Reader(response);
+  while (r.more()) {
+    const tag = r.tag();
+    if (tag === MORE) return r.bool();
+    r.skip(tag, 0);
+  }
+  return false;
+}
+
 /** Rewrites a RangeResponse, the bytes between `from` and `to` of `response`, with the revisions of its keys mapped. */
 export function rewriteRange(
   response: Uint8Array,

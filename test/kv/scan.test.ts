@@ -145,9 +145,10 @@ const CALL = {
   onCancel: () => () => {},
 } as unknown as Call;
 
-function run(living: LivingWorld, request: RangeRequest): Promise<Uint8Array> {
+function run(living: LivingWorld, request: RangeRequest, partKeys?: number): Promise<Uint8Array> {
   const shards = living.context.shards.entries().map(([shard]) => shard);
-  return scan(living.context, { call: CALL, request, range: visible(request)!, shards, position: 0 });
+  const range = visible(request)!;
+  return scan(living.context, { call: CALL, request, range, shards, position: 0, partKeys });
 }
 
 const shown = ({ kvs, more, count }: RangeResponse) => ({
@@ -167,9 +168,10 @@ test("a scan returns the state of one revision from during the call, whatever ha
       const before = living.sealed;
       const request = randomRequest(random, before);
       assert.ok(isScan(request));
-      const response = RangeResponse.decode(await run(living, request));
+      const partKeys = random.pick([undefined, 1, 2, 3]);
+      const response = RangeResponse.decode(await run(living, request, partKeys));
       const { revision } = response.header!;
-      const what = `SEED=${start + n}, scan ${i} at ${revision}: ${JSON.stringify({ ...request, key: text(request.key), rangeEnd: text(request.rangeEnd) })}`;
+      const what = `SEED=${start + n}, scan ${i} at ${revision}, parts of ${partKeys}: ${JSON.stringify({ ...request, key: text(request.key), rangeEnd: text(request.rangeEnd) })}`;
       assert.ok(before <= revision && revision <= living.sealed, what);
       assert.deepEqual(shown(response), shown(rangeOf(world.whole, revision, request)), what);
       // Lets the next scan skip the read of the timeline's end, too.

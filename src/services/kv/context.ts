@@ -8,6 +8,7 @@ import type { ToRevision } from "../../wire/rewrite.js";
 import type { Identity } from "../identity.js";
 import { Gen, type GenKey } from "./gen.js";
 import type { KvLimits } from "./limits.js";
+import { LongRanges } from "./longRange.js";
 import { Places } from "./places.js";
 import { PointReads } from "./pointReads.js";
 import { RecentWrites } from "./recentWrites.js";
@@ -66,6 +67,7 @@ export interface KvContext extends Omit<KvDeps, "gen" | "tenants"> {
   pointReadsOf(shard: number): PointReads;
   readonly probes: ShardProbes;
   readonly recentWrites: RecentWrites;
+  readonly longRanges: LongRanges;
 }
 
 export function createContext(deps: KvDeps): KvContext {
@@ -88,6 +90,7 @@ export function createContext(deps: KvDeps): KvContext {
     pointReadsOf: (shard) => pointReads.at(shard),
     probes: new ShardProbes(timeline, shardAt),
     recentWrites: new RecentWrites(),
+    longRanges: new LongRanges(),
   };
 }
 

@@ -5,15 +5,20 @@ import { lendUntilSent, release } from "../../turn/buffers.js";
 import type { KeyRange } from "../../wire/keyRange.js";
 import { GIVEN_EMPTY, RangeRequest, RangeResponse } from "../../wire/messages.js";
 import { KV } from "../../wire/paths.js";
-import { peekRevision, rewriteRange } from "../../wire/rewrite.js";
+import { peekMore, peekRevision, rewriteRange } from "../../wire/rewrite.js";
 import { after, answer, answerAsync, ask, attempt, type CallKind, callOptions } from "./calls.js";
 import { checkRange } from "./check.js";
 import type { KvContext } from "./context.js";
 import { needsHolders } from "./holders.js";
 import { visible } from "./keyspace.js";
-import { isScan, scan } from "./scan.js";
+import { mayBeLong, PART_KEYS, partKeysFor } from "./longRange.js";
+import { isScan, mergeAll, scan, scanAtHead, shardRequest } from "./scan.js";
+import { SnapshotGone } from "./shardReads.js";
 import { atHead, readSnapshot } from "./snapshot.js";
 import { checkReadable, hasBounds, rangeHorizon, readAt, translateRange } from "./translate.js";
+
+/** Shorter responses have fewer than `PART_KEYS` keys. */
+const MIN_LONG_BYTES = 8 * PART_KEYS;
 
 /** KV.Range. It goes to the shard that its keys are on, or is answered from a snapshot of several shards. */
 export function rangeHandler(context: KvContext): UnaryHandler {
@@ -23,6 +28,10 @@ export function rangeHandler(context: KvContext): UnaryHandler {
       checkRange(request);
       const range = visible(request);
       if (range === undefined) answerAsync(reply, () => rangeOverShards(context, call, request, []));
+      else if (context.longRanges.mustWait(call, request, range))
+        after(call.longTurn!(), () => {
+          attempt(reply, () => route(context, call, request, bytes, range, reply));
+        });
       else route(context, call, request, bytes, range, reply);
     });
 }
@@ -48,7 +57,9 @@ function route(
   if (only !== undefined) {
     new ShardRange(context, call, request, bytes, range, only, position, reply).begin();
   } else if (shards.length > 1 && isScan(request)) {
-    answerAsync(reply, () => scan(context, { call, request, range, shards, position }));
+    answerAsync(reply, () =>
+      scan(context, { call, request, range, shards, position, partKeys: partKeysFor(call) }),
+    );
   } else {
     answerAsync(reply, () => rangeOverShards(context, call, request, shards));
   }
@@ -56,6 +67,9 @@ function route(
 
 /** One call of KV.Range on one shard. Each step replies, or leads to the next one. */
 class ShardRange {
+  /** Whether it is read in parts, should it be long. */
+  private readonly inParts: boolean;
+
   constructor(
     private readonly context: KvContext,
     private readonly call: Call,
@@ -68,7 +82,10 @@ class ShardRange {
     /** `Places.position` when the shard was chosen. */
     private readonly position: number,
     private readonly reply: Reply,
-  ) {}
+  ) {
+    this.inParts =
+      range.rangeEnd.length > 0 && mayBeLong(request, PART_KEYS) && partKeysFor(call) !== undefined;
+  }
 
   begin(): void {
     const { timeline } = this.context;
@@ -109,7 +126,11 @@ class ShardRange {
       return;
     }
     const verbatim =
-      range === request && request.rangeEnd !== GIVEN_EMPTY && request.revision <= 0 && !hasBounds(request);
+      !this.inParts &&
+      range === request &&
+      request.rangeEnd !== GIVEN_EMPTY &&
+      request.revision <= 0 &&
+      !hasBounds(request);
     const payload = verbatim ? this.bytes : this.encode(0);
     if (request.serializable) this.readStale(payload);
     // Not for a negative revision: it means the newest one in a Range, but not in a transaction.
@@ -197,12 +218,20 @@ class ShardRange {
     const { timeline } = this.context;
     const shardRevision = request.revision > 0 ? readAt(request.revision, timeline, shard) : at;
     const translated = translateRange(request, shardRevision, timeline, shard);
-    return RangeRequest.encode({ ...translated, key: range.key, rangeEnd: range.rangeEnd });
+    const { key, rangeEnd } = range;
+    if (!this.inParts) return RangeRequest.encode({ ...translated, key, rangeEnd });
+    return RangeRequest.encode({ ...shardRequest(translated), key, rangeEnd, limit: PART_KEYS });
   }
 
   private answerAndRelease(shardRevision: number, response: Uint8Array): void {
-    this.answer(shardRevision, response, 0, response.length);
-    release(response);
+    attempt(this.reply, () => {
+      if (this.inParts && response.length >= MIN_LONG_BYTES && peekMore(response)) {
+        answerAsync(this.reply, () => this.answerInParts(shardRevision, response));
+        return;
+      }
+      this.answer(shardRevision, response, 0, response.length);
+      release(response);
+    });
   }
 
   /** Replies with the RangeResponse between `from` and `to` of `response`, unless its keys have moved meanwhile. */
@@ -217,6 +246,24 @@ class ShardRange {
       const header = context.identity.header(revision);
       return rewriteRange(response, header, context.revisionsOf(shard), lendUntilSent, from, to);
     });
+  }
+
+  /** Replies with the whole range. `first` is its first part, read at `shardRevision`. */
+  private async answerInParts(shardRevision: number, first: Uint8Array): Promise<Uint8Array> {
+    const { context, call, request, range, shard, position } = this;
+    const revision = context.timeline.readRevision(shard, shardRevision);
+    const scan = { call, request, range, shards: [shard], position, partKeys: PART_KEYS };
+    const isPast = request.revision > 0;
+    if (this.isValid(shardRevision, revision)) {
+      const at = isPast ? request.revision : revision;
+      const header = context.identity.header(revision);
+      try {
+        return await mergeAll(context, scan, at, header, !isPast, [{ shard, response: first }]);
+      } catch (reason) {
+        if (!(reason instanceof SnapshotGone)) throw reason;
+      }
+    }
+    return scanAtHead(context, { ...scan, partKeys: undefined });
   }
 
   /** True when the shard's state at `shardRevision` is that of the range at `revision`. */

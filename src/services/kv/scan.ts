@@ -10,6 +10,7 @@ import { peekRevision } from "../../wire/rewrite.js";
 import { askAsync, callOptions } from "./calls.js";
 import type { KvContext } from "./context.js";
 import { needsHolders } from "./holders.js";
+import { finishInParts, mayBeLong } from "./longRange.js";
 import { SnapshotGone } from "./shardReads.js";
 import { atHead, readPart, readSnapshot } from "./snapshot.js";
 import { checkReadable, hasBounds, rangeHorizon } from "./translate.js";
@@ -19,20 +20,21 @@ const SMALL_LIMIT = 64;
 
 const MEMORY: Memory = { allocate: lendUntilSent, release };
 
-/** A Range over several shards. */
+/** A Range, mostly over several shards. */
 export interface Scan {
   readonly call: Call;
   readonly request: RangeRequest;
   /** The part of the range that clients can see. */
   readonly range: KeyRange;
-  /** At least two. */
   readonly shards: readonly number[];
   /** `Places.position` when they were chosen. */
   readonly position: number;
+  /** Keys of a part, should it be long. Undefined: it is read at once. */
+  readonly partKeys: number | undefined;
 }
 
 /** One shard's response to a part of a scan. */
-interface PartResponse {
+export interface PartResponse {
   readonly shard: number;
   readonly response: Uint8Array;
 }
@@ -44,8 +46,8 @@ export function isScan(request: RangeRequest): boolean {
 
 /** Answers a Range over several shards for which `isScan` holds. Merges the encoded responses of the shards. */
 export async function scan(context: KvContext, scan: Scan): Promise<Uint8Array> {
-  const { timeline, identity, places } = context;
-  const { request, call, range, shards, position } = scan;
+  const { timeline, places } = context;
+  const { request, range, position } = scan;
   const known = rangeHorizon(request) <= timeline.head;
   const isMoved = (at: number) => places.position !== position || needsHolders(context, request, range, at);
   if (request.revision > 0 && known && !isMoved(request.revision)) return scanPast(context, scan);
@@ -53,8 +55,18 @@ export async function scan(context: KvContext, scan: Scan): Promise<Uint8Array> 
   if (isNewest && !context.recentWrites.any && !isMoved(timeline.head)) {
     const response = await scanNewest(context, scan);
     if (response !== undefined) return response;
+    return scanAtHead(context, { ...scan, partKeys: undefined });
   }
-  const local = request.serializable && known;
+  return scanAtHead(context, scan);
+}
+
+/** Reads at the timeline's end, or at the request's revision. If a compaction overtakes that, it is no longer read in parts. */
+export async function scanAtHead(context: KvContext, given: Scan): Promise<Uint8Array> {
+  const { timeline, identity, places } = context;
+  const { request, call, range, shards, position } = given;
+  const isMoved = (at: number) => places.position !== position || needsHolders(context, request, range, at);
+  const local = request.serializable && rangeHorizon(request) <= timeline.head;
+  let scan = given;
   return atHead(context, call, local, request.revision > 0 ? [] : shards, async (head) => {
     checkReadable(request.revision, timeline);
     const newest = local ? places.decided([range], head) : head;
@@ -63,9 +75,13 @@ export async function scan(context: KvContext, scan: Scan): Promise<Uint8Array> 
       const response = await readSnapshot(context, call, request, at, newest);
       return Buffer.concat([identity.header(newest), RangeResponse.encode(response)]);
     }
-    const parts = await readAll(context, scan, at, at === head);
-    const merge = await mergeAll(context, scan, at, at === head, parts);
-    return merge.finish(identity.header(head), MEMORY);
+    try {
+      const parts = await readAll(context, scan, at, at === head);
+      return await mergeAll(context, scan, at, identity.header(head), at === head, parts);
+    } catch (reason) {
+      if (reason instanceof SnapshotGone) scan = { ...scan, partKeys: undefined };
+      throw reason;
+    }
   });
 }
 
@@ -79,8 +95,7 @@ async function scanPast(context: KvContext, scan: Scan): Promise<Uint8Array> {
     serializable ? undefined : timeline.sync(),
   ]);
   checkReadable(revision, timeline);
-  const merge = await mergeAll(context, scan, revision, false, parts);
-  return merge.finish(identity.header(timeline.head), MEMORY);
+  return mergeAll(context, scan, revision, identity.header(timeline.head), false, parts);
 }
 
 /**
@@ -130,8 +145,7 @@ async function scanNewest(context: KvContext, scan: Scan): Promise<Uint8Array | 
         return { shard, response: await readPart(context, call, part, needed, shard, true) };
       }),
     );
-    const merge = await mergeAll(context, scan, at, true, parts);
-    return merge.finish(identity.header(at), MEMORY);
+    return await mergeAll(context, scan, at, identity.header(at), true, parts);
   } catch (reason) {
     if (reason instanceof SnapshotGone) return undefined;
     throw reason;
@@ -148,44 +162,61 @@ function readAll(context: KvContext, scan: Scan, at: number, retryable: boolean)
   );
 }
 
-/** Merges the shards' responses. Reads more from a shard whose share of a limit was too small. All as of revision `at`. */
-async function mergeAll(
+/**
+ * Merges the shards' responses to a response with the header field `header`. Reads more from a shard whose share of a limit was too
+ * small, and the rest of a long range. All as of revision `at`.
+ */
+export async function mergeAll(
   context: KvContext,
-  { call, request, range }: Scan,
+  scan: Scan,
   at: number,
+  header: Uint8Array,
   retryable: boolean,
-  parts: readonly PartResponse[],
-): Promise<RangeMerge> {
+  responses: readonly PartResponse[],
+): Promise<Uint8Array> {
+  const { call, request, range } = scan;
   const limit = request.limit > 0 ? request.limit : Number.POSITIVE_INFINITY;
   const merge = new RangeMerge(isDescending(request), commonLength(range));
-  for (const { shard, response } of parts) {
-    const part = RangePart.of(response, context.revisionsOf(shard), shard);
+  const parts = responses.map(({ shard, response }) =>
+    RangePart.of(response, context.revisionsOf(shard), shard),
+  );
+  for (const part of parts) {
     merge.count += part.count;
     merge.add(part);
   }
+  const read = async (shard: number, part: Pick<RangeRequest, "key" | "rangeEnd" | "limit">) => {
+    const rest = { ...shardRequest(request), ...part };
+    const response = await readPart(context, call, rest, at, shard, retryable);
+    return RangePart.of(response, context.revisionsOf(shard), shard);
+  };
+  const partKeys = partKeysOf(scan);
+  if (partKeys !== undefined && parts.some(({ more }) => more)) {
+    context.longRanges.note(range);
+    return finishInParts({ call, range, limit, merge, firstParts: parts, partKeys, read }, header, MEMORY);
+  }
   for (;;) {
     const dry = merge.take(limit);
-    if (dry === undefined) return merge;
-    const { shard } = dry;
-    const rest = {
-      ...shardRequest(request),
-      key: Buffer.concat([dry.lastKey, AFTER]),
-      rangeEnd: range.rangeEnd,
-      limit: limit - merge.keys,
-    };
-    const response = await readPart(context, call, rest, at, shard, retryable);
-    merge.add(RangePart.of(response, context.revisionsOf(shard), shard));
+    if (dry === undefined) return merge.finish(header, MEMORY);
+    const key = Buffer.concat([dry.key(dry.keys - 1), AFTER]);
+    merge.add(await read(dry.shard, { key, rangeEnd: range.rangeEnd, limit: limit - merge.keys }));
   }
 }
 
+/** Keys of a part of this scan; undefined if it is read at once. */
+function partKeysOf({ partKeys, request }: Scan): number | undefined {
+  return partKeys !== undefined && mayBeLong(request, partKeys) ? partKeys : undefined;
+}
+
 /** The first request for every shard. */
-function partOf({ request, range, shards }: Scan): RangeRequest {
+function partOf(scan: Scan): RangeRequest {
+  const { request, range, shards } = scan;
   const { key, rangeEnd } = range;
-  return { ...shardRequest(request), key, rangeEnd, limit: firstLimit(request, shards.length) };
+  const limit = partKeysOf(scan) ?? firstLimit(request, shards.length);
+  return { ...shardRequest(request), key, rangeEnd, limit };
 }
 
 /** The request, without a sort order where a shard reads its keys in that order anyway. */
-function shardRequest(request: RangeRequest): RangeRequest {
+export function shardRequest(request: RangeRequest): RangeRequest {
   return isDescending(request) ? request : { ...request, sortOrder: SortOrder.NONE };
 }
 
