@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { finishInParts, PART_KEYS } from "../../src/services/kv/longRange.js";
+import { finishInParts, LongRanges, PART_KEYS } from "../../src/services/kv/longRange.js";
 import { Code, StatusError } from "../../src/status/error.js";
 import { RangeRequest, RangeResponse, type RequestOp } from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
@@ -196,12 +196,8 @@ test("a long range holds one part besides its response, however large its values
       released += length;
     },
   };
-  const long = { call: new TestCall(KV.Range), range: keys, limit: Number.POSITIVE_INFINITY };
-  const response = await finishInParts(
-    { ...long, merge, firstParts, partKeys: 1_000, read },
-    bytes(""),
-    memory,
-  );
+  const long = { range: keys, limit: Number.POSITIVE_INFINITY, merge, firstParts, partKeys: 1_000, read };
+  const response = await finishInParts(long, bytes(""), memory);
   assert.deepEqual(
     comparable(RangeResponse.decode(response)),
     comparable({ ...whole, kvs, count: kvs.length }),
@@ -209,4 +205,46 @@ test("a long range holds one part besides its response, however large its values
   assert.ok(longest < 1_000_000, `a part of ${longest} bytes`);
   assert.ok(released >= response.length, "all parts are released");
   assert.equal(text(kvs[0]!.key), "key-0");
+});
+
+test("first parts that would take much memory do not wait", async () => {
+  const ranges = new LongRanges();
+  let begin = () => {};
+  const waiting = () => {
+    const call: TestCall & { longTurn?: () => Promise<void> } = new TestCall(KV.Range);
+    call.longTurn = () =>
+      new Promise((resolve) => {
+        begin = resolve;
+      });
+    return call;
+  };
+  const enter = async (size: number) => {
+    const state = { isWaiting: true };
+    const turn = ranges.turnOf(waiting(), size).then(() => {
+      state.isWaiting = false;
+    });
+    await new Promise(setImmediate);
+    return { state, turn };
+  };
+  const MIB = 1024 * 1024;
+  const first = await enter(40 * MIB);
+  const takeTurn = begin;
+  assert.ok(first.state.isWaiting);
+  assert.ok(!(await enter(40 * MIB)).state.isWaiting);
+  assert.ok((await enter(20 * MIB)).state.isWaiting);
+  takeTurn();
+  await first.turn;
+  assert.ok((await enter(40 * MIB)).state.isWaiting);
+});
+
+test("a range that was long is remembered, unless its bounds are long", () => {
+  const ranges = new LongRanges();
+  const request = RangeRequest.decode(RangeRequest.encode({}));
+  const call: TestCall & { longTurn?: () => Promise<void> } = new TestCall(KV.Range);
+  call.longTurn = async () => {};
+  for (const length of [10, 10_000]) {
+    const range = between("a".repeat(length), "b");
+    ranges.note(range);
+    assert.equal(ranges.mustWait(call, request, range), length === 10);
+  }
 });

@@ -25,6 +25,10 @@ const MAX_EXPECTED_BYTES = 64 * 1024 * 1024;
 /** How long a range counts as long after it was, in milliseconds. */
 const REMEMBERED_MS = 10_000;
 const MAX_REMEMBERED = 256;
+/** Longest bounds of a range that is remembered, in bytes. */
+const MAX_BOUND_BYTES = 1024;
+/** Most bytes of first parts that wait until it is their calls' turn. */
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
 /** Keys of a part of a long Range of `call`; undefined if it should be read at once, which costs the etcds less. */
 export const partKeysFor = (call: Call): number | undefined =>
@@ -42,12 +46,14 @@ export function mayBeLong(request: RangeRequest, partKeys: number): boolean {
   );
 }
 
-/** Ranges that were long a short time ago, and so probably still are. */
+/** Which ranges were long a short time ago, and so probably still are, and which wait for their turn. */
 export class LongRanges {
   /** Range → until when it counts, oldest first. */
   private readonly until = new Map<string, number>();
+  private waitingBytes = 0;
 
   note(range: KeyRange): void {
+    if (range.key.length + range.rangeEnd.length > MAX_BOUND_BYTES) return;
     const name = nameOf(range);
     this.until.delete(name);
     this.until.set(name, turnTime() + REMEMBERED_MS);
@@ -63,6 +69,17 @@ export class LongRanges {
     if (this.until.size === 0 || range.rangeEnd.length === 0 || call.longTurn === undefined) return false;
     if (partKeysFor(call) === undefined || !mayBeLong(request, PART_KEYS)) return false;
     return (this.until.get(nameOf(range)) ?? 0) > turnTime();
+  }
+
+  /**
+   * Resolves when a long Range whose first parts take `bytes` bytes may go on: when it is the turn of `call`, or at once if too much
+   * memory would wait.
+   */
+  async turnOf(call: Call, bytes: number): Promise<void> {
+    if (call.longTurn === undefined || this.waitingBytes + bytes > MAX_WAITING_BYTES) return;
+    this.waitingBytes += bytes;
+    await call.longTurn();
+    this.waitingBytes -= bytes;
   }
 }
 
@@ -81,7 +98,6 @@ export type ReadPart = (
 
 /** A long Range whose first parts are in `merge`. */
 export interface LongRange {
-  readonly call: Call;
   readonly range: KeyRange;
   /** `Infinity`: all keys. */
   readonly limit: number;
@@ -93,13 +109,12 @@ export interface LongRange {
   readonly read: ReadPart;
 }
 
-/** Reads the rest of a long Range when the call has its turn. Returns the response with the header field `header`. */
+/** Reads the rest of a long Range. Returns the response with the header field `header`. */
 export async function finishInParts(
-  { call, range, limit, merge, firstParts, partKeys, read }: LongRange,
+  { range, limit, merge, firstParts, partKeys, read }: LongRange,
   header: Uint8Array,
   memory: Memory,
 ): Promise<Uint8Array> {
-  await call.longTurn?.();
   let [keys, bytes] = [0, 0];
   const rests = new Map<number, Rest>();
   for (const part of firstParts) {

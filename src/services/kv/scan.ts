@@ -192,7 +192,11 @@ export async function mergeAll(
   const partKeys = partKeysOf(scan);
   if (partKeys !== undefined && parts.some(({ more }) => more)) {
     context.longRanges.note(range);
-    return finishInParts({ call, range, limit, merge, firstParts: parts, partKeys, read }, header, MEMORY);
+    await context.longRanges.turnOf(
+      call,
+      parts.reduce((sum, { length }) => sum + length, 0),
+    );
+    return finishInParts({ range, limit, merge, firstParts: parts, partKeys, read }, header, MEMORY);
   }
   for (;;) {
     const dry = merge.take(limit);
