@@ -134,17 +134,18 @@ function patch(target: Any, method: string, make: (original: Any) => (this: Any,
 }
 
 const MUTATIONS: readonly Mutation[] = [
-  { rule: "every write compares gen" },
+  { rule: "every write compares gen", from: 17 },
   {
     // Both the fold and the mover check the claim.
     rule: "changes of the mover need the claim",
+    from: 72,
     broken: ["a mover whose begin is not valid stops"],
-    from: 45,
     over: { calm: 200 },
     patch: patch(Placement.prototype, "isMover", () => () => true),
   },
   {
     rule: "up to M the source's events count only up to its stop",
+    from: 51,
     over: DENSE,
     patch: patch(
       Locator.prototype,
@@ -210,11 +211,13 @@ const MUTATIONS: readonly Mutation[] = [
   { rule: "the destinations are compared when the step is frozen", from: 33, broken: ["ready"], over: DENSE },
   {
     rule: "copies that others change are compared again",
+    from: 25,
     broken: ["copies that others change are compared"],
     over: DENSE,
   },
   {
     rule: "copies without their lease are compared again",
+    from: 25,
     broken: ["incomplete imports are compared"],
     over: DENSE,
   },
@@ -240,7 +243,7 @@ const MUTATIONS: readonly Mutation[] = [
     direct: lateDeletion,
   },
   { rule: "the sources are drained up to their stops", broken: ["drain", "ready"] },
-  { rule: "feeds wait for a frozen step", over: DENSE },
+  { rule: "feeds wait for a frozen step", from: 51, over: DENSE },
   {
     rule: "feeds begin at a step's freeze",
     over: QUIET,
@@ -261,7 +264,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   { rule: "scans wait for a frozen step", over: QUIET, direct: scanAboveStop },
   { rule: "calls wait for a frozen step" },
-  { rule: "revocations wait for a frozen step", over: directed(["revoke"], { put: 10, lease: 4 }) },
+  { rule: "revocations wait for a frozen step", from: 55, over: directed(["revoke"], { put: 10, lease: 4 }) },
   {
     rule: "imports have the revisions of their twins",
     patch: patch(StoreFold.prototype, "toRevision", () => Fold.prototype.toRevision),
@@ -272,7 +275,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "compares know all twins of a revision",
-    from: 25,
+    from: 37,
     broken: ["compares know all twins"],
     over: { leases: false, mix: mixOf({ "put all": 10, get: 10, swap: 20 }) },
   },
@@ -292,7 +295,7 @@ const MUTATIONS: readonly Mutation[] = [
         },
     ),
   },
-  { rule: "a base holds the moves", from: 33 },
+  { rule: "a base holds the moves", from: 43 },
   { rule: "a base holds the frozen step", from: 10 },
   {
     rule: "positions keep rising on the next host",
@@ -330,7 +333,8 @@ for (const { rule, broken, patch: apply, from = 1, over, direct } of MUTATIONS) 
           (error: Error) => error,
         );
         if (failure !== undefined) {
-          if (process.env.BRAID_SIM_VERBOSE) console.log(`${rule}: ${failure.message.split("\n")[0]}`);
+          if (process.env.BRAID_SIM_VERBOSE)
+            console.log(`${rule} (seed ${seed}): ${failure.message.split("\n")[0]}`);
           return;
         }
       }

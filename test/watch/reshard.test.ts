@@ -115,6 +115,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "a watch waits for a frozen step",
+    from: 7,
     over: DENSE,
     target: Moves.prototype,
     method: "isUndecided",
@@ -146,6 +147,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "version offsets correct the versions of events",
+    from: 47,
     target: EventEncoder.prototype,
     method: "mapsOf",
     replace: (original) =>
@@ -178,6 +180,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "a range's shards follow the placement",
+    from: 32,
     target: Moves.prototype,
     method: "shardsOf",
     replace: (original) =>
@@ -188,6 +191,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "ahead of a shard that owes, a range needs the shards of all moves that are not passed",
+    from: 23,
     target: Locator.prototype,
     method: "shardsFrom",
     replace: () =>
@@ -211,7 +215,8 @@ for (const { rule, target, method, replace, from = 1, over, direct } of MUTATION
           (error: Error) => error,
         );
         if (failure === undefined) continue;
-        if (process.env.BRAID_SIM_VERBOSE) console.log(`${rule}: ${failure.message.split("\n")[0]}`);
+        if (process.env.BRAID_SIM_VERBOSE)
+          console.log(`${rule} (seed ${seed}): ${failure.message.split("\n")[0]}`);
         return;
       }
     } finally {
