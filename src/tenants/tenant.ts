@@ -140,6 +140,12 @@ export class Tenant {
     return whole / this.share;
   }
 
+  /** Whether as many watches are open in this process as its part of the limit. */
+  get hasAllWatches(): boolean {
+    const most = this.ownPart("watches");
+    return most !== undefined && this.openWatches >= most;
+  }
+
   /** The first limit that a request of `bytes` would exceed. */
   excess(usage: Usage, bytes: number, now: number): Excess | undefined {
     const { puts, ranges, transactions, bytesIn, bytesOut } = this.buckets;

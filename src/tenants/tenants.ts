@@ -151,15 +151,12 @@ export class Tenants {
    * Counts a new watch for its tenants, if it may be opened, and returns how to count that it has ended. Otherwise returns the
    * error.
    */
-  openWatch({ key, rangeEnd }: KeyRange, caller: Caller | undefined): (() => void) | StatusError {
-    const ofRange = this.ofRange(key, rangeEnd);
-    const ofCaller = this.ofCaller(caller);
-    const tenants = new Set([ofRange, ofCaller].filter((tenant) => tenant !== undefined));
+  openWatch(range: KeyRange, caller: Caller | undefined): (() => void) | StatusError {
+    const tenants = this.ofWatch(range, caller);
     if (tenants.size === 0) return NOTHING;
     this.shareOut(this.options.now());
     for (const tenant of tenants) {
-      const most = tenant.ownPart("watches");
-      if (most === undefined || tenant.openWatches < most) continue;
+      if (!tenant.hasAllWatches) continue;
       const error = this.refuse({ tenant, limit: "watches" });
       if (tenant.config.mode === "enforce") return error;
     }
@@ -167,6 +164,20 @@ export class Tenants {
     return () => {
       for (const tenant of tenants) tenant.openWatches--;
     };
+  }
+
+  /** Whether `openWatch` would return an error now. */
+  refusesWatch(range: KeyRange, caller: Caller | undefined): boolean {
+    if (!this.some) return false;
+    this.shareOut(this.options.now());
+    for (const { config, hasAllWatches } of this.ofWatch(range, caller))
+      if (hasAllWatches && config.mode === "enforce") return true;
+    return false;
+  }
+
+  private ofWatch({ key, rangeEnd }: KeyRange, caller: Caller | undefined): ReadonlySet<Tenant> {
+    const tenants = [this.ofRange(key, rangeEnd), this.ofCaller(caller)];
+    return new Set(tenants.filter((tenant) => tenant !== undefined));
   }
 
   /**

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { builtClient, type Client, runClient, type Stores, sourcesOf, startStores } from "./support.js";
+import { checkCounts } from "./tenants.js";
 
 // Programs of other ecosystems, with the clients that those have, through two proxies over three shards.
 let stores: Stores;
@@ -33,12 +34,23 @@ const GO_SCENARIOS = [
     "cluster",
     "many",
     "large",
+    "limits",
   ],
   "auth",
 ];
 
 const COMMON_SCENARIOS = ["put", "txn", "watch", "lease", "lock", "election", "auth"];
-const GATEWAY_SCENARIOS = ["put", "watch", "lease", "lock", "election", "auth", "apisix", "patroni"];
+const GATEWAY_SCENARIOS = [
+  "put",
+  "watch",
+  "lease",
+  "lock",
+  "election",
+  "auth",
+  "apisix",
+  "patroni",
+  "limits",
+];
 
 /** A Go program, built from the package as `clients`; `modfile` chooses its version and that of what it needs. */
 const go = (name: string, modfile: string, inputs = /^go|\.go$/, source = "."): Client => ({
@@ -52,14 +64,15 @@ const go = (name: string, modfile: string, inputs = /^go|\.go$/, source = "."): 
   env: { GOTOOLCHAIN: "local", GOFLAGS: "-mod=readonly -buildvcs=false" },
 });
 
-for (const [name, modfile] of [
-  ["clientv3 3.5", "go.mod"],
-  ["clientv3 3.6", "go36.mod"],
-]) {
+for (const [name, modfile, tenants] of [
+  ["clientv3 3.5", "go.mod", "go35"],
+  ["clientv3 3.6", "go36.mod", "go36"],
+] as const) {
   test(`Go, ${name}, with concurrency`, async (t) => {
     const built = await builtClient(go(name.replace(" ", "-"), modfile));
     if ("missing" in built) return t.skip(built.missing);
-    await runClient([join(built.target, "clients")], stores, GO_SCENARIOS);
+    await runClient([join(built.target, "clients")], stores, GO_SCENARIOS, { TENANTS: tenants });
+    await checkCounts(stores.limited, tenants);
   });
 }
 
@@ -85,7 +98,9 @@ test("etcdctl 3.5 does what etcdctl 3.4 does", async (t) => {
 
 test("Python, the JSON gateway with the standard library, as APISIX and Patroni use it", async (t) => {
   if (spawnSync("python3", ["--version"]).status !== 0) return t.skip("python3 is not installed here");
-  await runClient(["python3", "-B", join(sourcesOf("python"), "gateway.py")], stores, GATEWAY_SCENARIOS);
+  const program = join(sourcesOf("python"), "gateway.py");
+  await runClient(["python3", "-B", program], stores, GATEWAY_SCENARIOS, { TENANTS: "gateway" });
+  await checkCounts(stores.limited, "gateway");
 });
 
 test("Python, etcd3 over gRPC", async (t) => {

@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { endWithParent } from "../../src/dev/guard.js";
 import { ROOT, startGuardedStore } from "../auth/support.js";
 import { startStore, type TestStore } from "../support/store.js";
+import { TENANTS } from "./tenants.js";
 
 /** True in `npm run test:clients`: clients that are not there yet are fetched and built. */
 const complete = process.env.BRAID_TEST_CLIENTS === "1";
@@ -27,31 +28,37 @@ const root = fileURLToPath(
 /** A folder of a client's sources: `test/clients/<name>`. */
 export const sourcesOf = (name: string): string => join(root, "test/clients", name);
 
-/** One store that is open to everybody and one with authentication on, two proxies each. */
+/** One store that is open to everybody and one with authentication on, two proxies each; and one with tenants. */
 export interface Stores {
   readonly open: TestStore;
   readonly guarded: TestStore;
-  /** What a client is told by: `ENDPOINTS`, `GUARDED` and `ROOT`. */
+  /** With one proxy: limits are divided between proxies, and then no count would be exact. */
+  readonly limited: TestStore;
+  /** What a client is told by: `ENDPOINTS`, `GUARDED`, `ROOT` and `LIMITED`. */
   readonly env: Readonly<Record<string, string>>;
   remove(): Promise<void>;
 }
 
-/** Starts both stores over three etcds each. */
+/** Starts all stores. */
 export async function startStores(): Promise<Stores> {
-  const open = await startStore({ proxies: 2 });
+  const started: TestStore[] = [];
+  const keep = async (starting: Promise<TestStore>) => {
+    const store = await starting;
+    started.push(store);
+    return store;
+  };
+  const remove = async () => {
+    await Promise.all(started.map((store) => store.remove()));
+  };
   try {
-    const guarded = await startGuardedStore({ proxies: 2 });
+    const open = await keep(startStore({ proxies: 2 }));
+    const guarded = await keep(startGuardedStore({ proxies: 2 }));
+    const limited = await keep(startStore({ shards: 2, config: { tenants: TENANTS } }));
     const list = (store: TestStore) => store.proxies.map(({ endpoint }) => endpoint).join(",");
-    return {
-      open,
-      guarded,
-      env: { ENDPOINTS: list(open), GUARDED: list(guarded), ROOT },
-      remove: async () => {
-        await Promise.all([open.remove(), guarded.remove()]);
-      },
-    };
+    const env = { ENDPOINTS: list(open), GUARDED: list(guarded), ROOT, LIMITED: limited.endpoint };
+    return { open, guarded, limited, env, remove };
   } catch (error) {
-    await open.remove();
+    await remove();
     throw error;
   }
 }
@@ -124,16 +131,17 @@ function whyNotFetched({ stdout = "", stderr = "", killed, message }: FetchError
 }
 
 /**
- * Runs a client's program against the stores. It has to print `ok NAME` for each of `scenarios` and to end with 0; what it
+ * Runs a client's program against the stores. `env` is added to what the stores tell it. It has to print `ok NAME` for each of `scenarios` and to end with 0; what it
  * said otherwise is in the error.
  */
 export async function runClient(
   command: readonly string[],
   stores: Stores,
   scenarios: readonly string[],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const child = spawn(command[0], command.slice(1), {
-    env: { ...process.env, ...stores.env },
+    env: { ...process.env, ...stores.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   endWithParent(child);

@@ -36,6 +36,7 @@ const TENANTS = [
   tenant("out", { bytesOutPerSecond: 1 }),
   tenant("values", { maxValueBytes: 100 }),
   tenant("watches", { watches: 3 }),
+  tenant("held", { watches: 1 }),
   tenant("seen", { putsPerSecond: TEN, maxValueBytes: 100, watches: 1 }, { mode: "observe" }),
   tenant("json", { putsPerSecond: TEN, rangesPerSecond: TEN }),
   tenant("npm", { putsPerSecond: TEN }),
@@ -173,6 +174,39 @@ test("open watches: refused above the limit, free again when one ends", async ()
   await until("one has ended", async () => (await count()) === 2);
   assert.equal((await client.watch(request)).canceled, false);
   await Promise.all(open.map((each) => each.stop()));
+  await until("all have ended", async () => (await count()) === 0);
+});
+
+test("a watch over JSON that is above the limit is held for a second, and opens if it is not above it then", async () => {
+  const body = JSON.stringify({ create_request: { key: Buffer.from("/held/key").toString("base64") } });
+  const watch = async () => {
+    const began = performance.now();
+    const ending = new AbortController();
+    const { signal } = ending;
+    const response = await fetch(`http://${store.endpoint}/v3/watch`, { method: "POST", body, signal });
+    const { value } = await response.body!.getReader().read();
+    const { result } = JSON.parse(Buffer.from(value!).toString()) as { result: Record<string, unknown> };
+    return { result, ms: performance.now() - began, end: () => ending.abort() };
+  };
+  const first = await watch();
+  const refused = await watch();
+  assert.deepEqual([first.result.canceled, refused.result.canceled], [undefined, true]);
+  assert.match(
+    String(refused.result.cancel_reason),
+    /^rpc error: code = ResourceExhausted desc = .*1 open watches/,
+  );
+  // Timers may fire up to a millisecond early.
+  assert.ok(
+    refused.ms >= 999,
+    `refused after ${refused.ms} ms: a client that retries at once would be in a hot loop`,
+  );
+  const count = async () => (await scrape()).sum("braid_tenant_watches", { tenant: "held" });
+  const held = watch();
+  first.end();
+  assert.equal((await held).result.canceled, undefined);
+  assert.equal(await count(), 1);
+  (await held).end();
+  refused.end();
   await until("all have ended", async () => (await count()) === 0);
 });
 

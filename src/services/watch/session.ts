@@ -50,7 +50,7 @@ const MAX_WAITING = 256;
 const MAX_PER_TURN = 8;
 /** Pause before a failed progress request is retried, in milliseconds. */
 const PROGRESS_RETRY_MS = 1_000;
-/** How long a watch is held before it is refused because a shard is down, in milliseconds. Clients retry at once. */
+/** How long a watch is held before it is refused for a reason that may pass, in milliseconds. Clients retry at once. */
 const REFUSAL_DELAY_MS = 1_000;
 const DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream";
 const TOO_MANY_WATCHES = "etcd-braid: too many watches";
@@ -67,6 +67,8 @@ export class WatchSession implements Outlet {
   private held = false;
   private full = false;
   private closed = false;
+  /** The client has half-closed: it cannot send anything more. This is usual over JSON. */
+  private inputOver = false;
   /** Whether a progress request is being answered. `progressTarget` is the revision that all watches must reach, once known. */
   private progressAsked = false;
   private progressAskedAgain = false;
@@ -90,7 +92,9 @@ export class WatchSession implements Outlet {
     this.memory = new WatchMemory(stream.usage ?? { watchBytes: 0, requestBytes: 0 }, deps.hub.stats.memory);
     stream.onMessage((message) => this.receive(message));
     // A client may half-close and only listen. etcd goes on, too.
-    stream.onEnd(() => {});
+    stream.onEnd(() => {
+      this.inputOver = true;
+    });
     stream.onDrain(() => this.drained());
     stream.onCancel(() => this.close());
     if (stream.metadata.get("hasleader") === "true") {
@@ -193,8 +197,13 @@ export class WatchSession implements Outlet {
         if (i % MAX_PER_TURN === MAX_PER_TURN - 1) await this.nextTurn();
         if (this.closed) return;
         const refusal = refusals?.[i];
-        if (refusal === undefined) this.serve(request);
-        else if (!this.refuse(refusal)) return;
+        if (refusal !== undefined) {
+          if (!this.refuse(refusal)) return;
+          continue;
+        }
+        if (this.mustHold(request)) await this.pause(REFUSAL_DELAY_MS);
+        if (this.closed) return;
+        this.serve(request);
       }
       if (this.closed) return;
       this.memory.removeRequests(bytes);
@@ -220,6 +229,15 @@ export class WatchSession implements Outlet {
     if (request.kind !== "create" || request.request.startRevision < 0) return undefined;
     const { shards, timeline } = this.deps;
     return admission(shards, timeline.locator, this.stream, request.request);
+  }
+
+  /**
+   * Whether to wait before a watch is refused because of a tenant's limit: APISIX and Patroni try again at once. Not if the client
+   * can send more on this stream, because its other requests would have to wait too.
+   */
+  private mustHold(request: WatchRequest): boolean {
+    if (!this.inputOver || request.kind !== "create") return false;
+    return this.deps.tenants?.refusesWatch(rangeOf(request.request), this.stream.caller) === true;
   }
 
   private async nextTurn(): Promise<void> {

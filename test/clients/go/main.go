@@ -2,7 +2,8 @@
 // Prints "ok NAME" for each scenario that holds and ends with 1 when one does not. Arguments choose scenarios.
 //
 // Environment: ENDPOINTS and GUARDED, `host:port,host:port` of the proxies of an open store and of one with
-// authentication on; ROOT, `name:password` of the guarded store's root.
+// authentication on; ROOT, `name:password` of the guarded store's root; LIMITED, the proxy of a store with tenants, and TENANTS,
+// how the names of those begin that are for this program.
 package main
 
 import (
@@ -37,6 +38,7 @@ var scenarios = []scenario{
 	{"cluster", cluster},
 	{"many", manyStreams},
 	{"large", large},
+	{"limits", limits},
 	{"auth", auth},
 }
 
