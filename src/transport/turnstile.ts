@@ -32,11 +32,9 @@ interface Entry {
  * only one connection is used, nothing waits.
  */
 export class Turnstile {
-  private last: Lane | undefined;
-  /** When a call last came from another connection than the one before. */
-  private changed = Number.NEGATIVE_INFINITY;
-  /** When a call last came from a connection that has had only a few. */
-  private few = Number.NEGATIVE_INFINITY;
+  private readonly calls = new Latest();
+  /** Calls of connections that have had only a few at the same time. */
+  private readonly few = new Latest();
   private readonly waiting = new Set<Line>();
   private timer: NodeJS.Timeout | undefined;
 
@@ -48,27 +46,24 @@ export class Turnstile {
   /** Notes a call of a lane. `hasFew`: the lane has only had a few at the same time. */
   note(lane: Lane, hasFew: boolean): void {
     const now = turnTime();
-    if (lane !== this.last) {
-      this.last = lane;
-      this.changed = now;
-    }
-    if (hasFew) this.few = now;
+    this.calls.note(lane, now);
+    if (hasFew) this.few.note(lane, now);
   }
 
-  /** Whether at most one connection is used. */
-  get isQuiet(): boolean {
-    return turnTime() - this.changed > USED_MS;
+  /** Whether no connection but that of `lane` is used. */
+  isAlone(lane: Lane): boolean {
+    return turnTime() - this.calls.besides(lane) > USED_MS;
   }
 
-  /** Calls that a connection may have in progress now. */
-  get maxRunning(): number {
-    if (this.isQuiet) return Number.POSITIVE_INFINITY;
-    return turnTime() - this.few > USED_MS ? MAX_RUNNING : FEW_RUNNING;
+  /** Calls that the connection of `lane` may have in progress now. */
+  maxRunning(lane: Lane): number {
+    if (this.isAlone(lane)) return Number.POSITIVE_INFINITY;
+    return turnTime() - this.few.besides(lane) > USED_MS ? MAX_RUNNING : FEW_RUNNING;
   }
 
-  /** Long calls that a connection may have in progress now. */
-  get maxLong(): number {
-    return this.isQuiet ? Number.POSITIVE_INFINITY : MAX_LONG;
+  /** Long calls that the connection of `lane` may have in progress now. */
+  maxLong(lane: Lane): number {
+    return this.isAlone(lane) ? Number.POSITIVE_INFINITY : MAX_LONG;
   }
 
   /** Notes that calls of a line wait. */
@@ -95,8 +90,8 @@ export class Lane {
   private many = Number.NEGATIVE_INFINITY;
 
   constructor(private readonly turnstile: Turnstile) {
-    this.calls = new Line(turnstile, () => turnstile.maxRunning, MAX_WAIT_MS);
-    this.long = new Line(turnstile, () => turnstile.maxLong, MAX_LONG_WAIT_MS);
+    this.calls = new Line(turnstile, () => turnstile.maxRunning(this), MAX_WAIT_MS);
+    this.long = new Line(turnstile, () => turnstile.maxLong(this), MAX_LONG_WAIT_MS);
   }
 
   /** Begins a call, or has it wait. Call `leave` once when a call that has begun is over. */
@@ -114,7 +109,27 @@ export class Lane {
 
   /** Whether no other lane is used. */
   get isAlone(): boolean {
-    return this.turnstile.isQuiet;
+    return this.turnstile.isAlone(this);
+  }
+}
+
+/** When calls last came from a lane, and from any other one. */
+class Latest {
+  private lane: Lane | undefined;
+  private at = Number.NEGATIVE_INFINITY;
+  private before = Number.NEGATIVE_INFINITY;
+
+  note(lane: Lane, now: number): void {
+    if (lane !== this.lane) {
+      this.lane = lane;
+      this.before = this.at;
+    }
+    this.at = now;
+  }
+
+  /** When a call last came from another lane than `lane`. */
+  besides(lane: Lane): number {
+    return lane === this.lane ? this.before : this.at;
   }
 }
 
