@@ -17,6 +17,10 @@ import { quantile } from "./statistics.js";
  * What one client's flood does to others:
  *
  *   node dist/bench/fairness.js --peer braid-3
+ *   node dist/bench/fairness.js --peer braid-3 --elsewhere
+ *
+ * With `--elsewhere`, the flood goes to another store of the same kind, which shares nothing with the first but the machine. So this is
+ * what shared cores and disks cost.
  *
  * A client puts and reads a key at a steady rate, on a connection of its own, while another process floods the server: with puts
  * and reads as fast as it can, with watches without end, or by listing everything in a loop. Prints the client's latencies,
@@ -30,6 +34,7 @@ const { values } = parseArgs({
     slice: { type: "string", default: "4000" },
     keys: { type: "string", default: "20000" },
     floods: { type: "string", default: "calls,watches,lists" },
+    elsewhere: { type: "boolean", default: false },
     /** Of a child: what to do, and where. */
     role: { type: "string" },
     port: { type: "string" },
@@ -126,6 +131,19 @@ function startFlood(kind: Flood, port: number): ChildProcess {
   return child;
 }
 
+/** Puts the keys that a flood lists. */
+async function fill(port: number): Promise<void> {
+  const client = connect(port);
+  const keys = Number(values.keys);
+  for (let i = 0; i < keys; i += 500)
+    await Promise.all(
+      Array.from({ length: 500 }, (_, j) =>
+        client.call(KV.Put, put(`/fill-${(i + j) % 50}/key-${i + j}`), { idempotent: false }),
+      ),
+    );
+  client.close();
+}
+
 async function main(): Promise<void> {
   const parent = join(packageRoot, ".cache");
   mkdirSync(parent, { recursive: true });
@@ -134,22 +152,19 @@ async function main(): Promise<void> {
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
   const name = values.peer === "direct" ? "direct" : values.peer === "braid-1" ? "braid-1" : "braid-3";
   const peer = await startPeer(name, { dir, fsync: true });
+  const other = join(dir, "other");
+  mkdirSync(other);
+  const flooded = values.elsewhere ? await startPeer(name, { dir: other, fsync: true }) : peer;
   const client = connect(peer.port);
   try {
-    const keys = Number(values.keys);
-    for (let i = 0; i < keys; i += 500)
-      await Promise.all(
-        Array.from({ length: 500 }, (_, j) =>
-          client.call(KV.Put, put(`/fill-${(i + j) % 50}/key-${i + j}`), { idempotent: false }),
-        ),
-      );
+    await fill(flooded.port);
     const slice = Number(values.slice);
     await measure(client, slice);
     for (const kind of FLOODS.filter((each) => values.floods.split(",").includes(each))) {
       const [alone, during]: [Latencies[], Latencies[]] = [[], []];
       for (let round = 0; round < Number(values.rounds); round++) {
         alone.push(await measure(client, slice));
-        const child = startFlood(kind, peer.port);
+        const child = startFlood(kind, flooded.port);
         await sleep(1_500);
         during.push(await measure(client, slice));
         child.kill("SIGKILL");
@@ -171,5 +186,6 @@ async function main(): Promise<void> {
   } finally {
     client.close();
     await peer.stop();
+    if (flooded !== peer) await flooded.stop();
   }
 }
