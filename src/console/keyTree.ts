@@ -15,8 +15,8 @@ export const RANGE: Method<RangeRequest, RangeResponse> = {
 const PAGE_ENTRIES = 100;
 /** Keys that one Range reads. */
 const RANGE_KEYS = 100;
-/** Most Ranges of one page. With many keys, each costs the shards a walk through their index. */
-const MAX_RANGES = 40;
+/** Most Ranges of one page. */
+const MAX_RANGES = 400;
 /** A page ends after this time, in milliseconds. */
 const PAGE_MS = 2_000;
 
@@ -33,32 +33,26 @@ export async function keyPage(
 ): Promise<KeyPage> {
   const rangeEnd = prefixEnd(prefix);
   const deadline = performance.now() + PAGE_MS;
+  const near = new Near(prefix, rangeEnd);
   const entries: KeyEntry[] = [];
-  /** The folder at the end of the last Range: its place in `entries`, and the number of keys from its first one to the end. */
-  let open: { readonly at: number; readonly keysFrom: number } | undefined;
   let next: Uint8Array | undefined = from ?? (prefix.length === 0 ? Uint8Array.of(0) : prefix);
-  let [revision, keys] = [0, 0];
-  for (let ranges = 0; next !== undefined; ranges++) {
+  let [revision, keys, ranges] = [0, 0, 0];
+  const range = (key: Uint8Array, end: Uint8Array, countOnly: boolean) => {
+    ranges++;
+    const limit = countOnly ? 0 : RANGE_KEYS;
+    const sortOrder = SortOrder.NONE;
+    return calls.call(RANGE, { key, rangeEnd: end, revision, limit, keysOnly: true, countOnly, sortOrder });
+  };
+  while (next !== undefined) {
     const isEnough = entries.length >= PAGE_ENTRIES || ranges >= MAX_RANGES || performance.now() > deadline;
     if (ranges > 0 && isEnough) break;
-    const begin: Uint8Array = next;
-    const { kvs, count, more, header } = await calls.call(RANGE, {
-      key: begin,
-      rangeEnd,
-      revision,
-      limit: RANGE_KEYS,
-      keysOnly: true,
-      sortOrder: SortOrder.NONE,
-    });
+    const end: Uint8Array = ranges === 0 ? rangeEnd : near.endFor(next);
+    const { kvs, count, more, header } = await range(next, end, false);
     if (revision === 0) {
       revision = header.revision;
       keys = count;
-    }
-    if (open !== undefined) {
-      close(entries, open, count);
-      open = undefined;
-    }
-    next = undefined;
+    } else near.found(kvs.length > 0);
+    next = !more && endsBefore(end, rangeEnd) ? end : undefined;
     for (let i = 0; i < kvs.length; ) {
       const { key } = kvs[i]!;
       const cut = key.indexOf(delimiter, prefix.length);
@@ -68,22 +62,14 @@ export async function keyPage(
         continue;
       }
       const folder = key.subarray(0, cut + 1);
-      const end = prefixEnd(folder);
-      const isEndless = end.length === 1 && end[0] === 0;
+      const folderEnd = prefixEnd(folder);
       let last = i;
-      while (last < kvs.length && (isEndless || compareBytes(kvs[last]!.key, end) < 0)) last++;
+      while (last < kvs.length && isBelow(kvs[last]!.key, folderEnd)) last++;
       const isOpen = last === kvs.length && more;
-      entries.push({ kind: "folder", prefix: encodeBytes(folder), keys: isOpen ? null : last - i });
-      if (isOpen) {
-        open = { at: entries.length - 1, keysFrom: count - i };
-        if (isEndless) close(entries, open, 0);
-        else next = end;
-      }
+      const size = isOpen ? (await range(key, folderEnd, true)).count : last - i;
+      entries.push({ kind: "folder", prefix: encodeBytes(folder), keys: size });
+      if (isOpen && endsBefore(folderEnd, rangeEnd)) next = folderEnd;
       i = last;
-    }
-    if (next !== undefined && compareEnd(next, rangeEnd) >= 0) {
-      if (open !== undefined) close(entries, open, 0);
-      next = undefined;
     }
   }
   return {
@@ -95,16 +81,53 @@ export async function keyPage(
   };
 }
 
-/** Sets the number of keys of a folder, once it is known how many come after it. */
-function close(
-  entries: KeyEntry[],
-  { at, keysFrom }: { readonly at: number; readonly keysFrom: number },
-  keysAfter: number,
-): void {
-  const entry = entries[at];
-  if (entry?.kind === "folder") entries[at] = { ...entry, keys: keysFrom - keysAfter };
+/**
+ * Chooses where a Range should end that looks for the next key. An etcd counts all keys of a Range, so a Range to the end of a large
+ * prefix takes it long, however few keys it returns. A near end is that of all keys that begin like the first one.
+ */
+class Near {
+  /** Bytes after the prefix that the keys had in common where a key was found last. */
+  private fit: number | undefined;
+  /** Bytes to try next. */
+  private wanted = 0;
+  /** By how many bytes the next attempt is shorter, should this one find nothing. */
+  private step = 1;
+
+  constructor(
+    private readonly prefix: Uint8Array,
+    private readonly rangeEnd: Uint8Array,
+  ) {}
+
+  endFor(from: Uint8Array): Uint8Array {
+    const rest = Math.max(0, from.length - this.prefix.length);
+    if (this.fit === undefined) {
+      this.fit = rest >> 1;
+      this.wanted = this.fit;
+    }
+    this.wanted = Math.min(this.wanted, rest);
+    const end = prefixEnd(from.subarray(0, this.prefix.length + this.wanted));
+    return this.wanted > 0 && endsBefore(end, this.rangeEnd) ? end : this.rangeEnd;
+  }
+
+  /** Notes whether the last end was far enough. */
+  found(any: boolean): void {
+    const { fit = 0, wanted } = this;
+    if (any) {
+      this.fit = wanted;
+      this.wanted = wanted + 1;
+      this.step = 1;
+    } else if (wanted > fit) {
+      this.wanted = fit;
+    } else {
+      this.wanted = Math.max(0, wanted - this.step);
+      this.step *= 2;
+    }
+  }
 }
 
-/** Compares a key with the end of a range. One zero byte is no end. */
-const compareEnd = (key: Uint8Array, end: Uint8Array): number =>
-  end.length === 1 && end[0] === 0 ? -1 : compareBytes(key, end);
+/** One zero byte is no end. */
+const isEndless = (end: Uint8Array): boolean => end.length === 1 && end[0] === 0;
+
+const isBelow = (key: Uint8Array, end: Uint8Array): boolean => isEndless(end) || compareBytes(key, end) < 0;
+
+const endsBefore = (end: Uint8Array, other: Uint8Array): boolean => !isEndless(end) && isBelow(end, other);

@@ -149,7 +149,7 @@ export interface Overview {
 export type KeyEntry =
   | { readonly kind: "key"; readonly key: string }
   /** `keys` is exact at the revision of the page; null if the page ended before it was known. */
-  | { readonly kind: "folder"; readonly prefix: string; readonly keys: number | null };
+  | { readonly kind: "folder"; readonly prefix: string; readonly keys: number };
 
 export interface KeyPage {
   readonly prefix: string;
