@@ -116,7 +116,7 @@ export const MUTATIONS: readonly (readonly [name: string, mutation: Mutation, wh
     ["revisions that no writer has sealed stay unsealed", patch(Sealer.prototype, "sighted", nothing)],
     [
       "a keep-alive goes only to the home",
-      patch(Renewing.prototype, "renew", (renew, renewing, ...args) => {
+      patch(Renewing.prototype, "renewParts", (renew, renewing, ...args) => {
         const { parts } = renewing;
         renewing.parts = Object.create(parts, {
           shardsOf: { value: (lease: bigint) => parts.shardsOf(lease).slice(0, 1) },

@@ -5,7 +5,6 @@ import type { HostKey, LogHost } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
 import { mapText, newMaps, noOtherHost } from "../support/maps.js";
-import { carry } from "./sim/network.js";
 
 /** A host whose log accepts the first base, but no entries. */
 function fullHost(): LogHost {
@@ -23,7 +22,6 @@ function fullHost(): LogHost {
     },
     append: (_guard, _key, _entry, done) =>
       setImmediate(() => done(etcd.noSpace(), { committed: false, revision: 0, previous: 0, raftTerm: 0 })),
-    carry,
     watch: () => () => {},
   };
 }
