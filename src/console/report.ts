@@ -148,7 +148,7 @@ export interface Overview {
 /** An entry of the tree of keys: a key, or all keys with a common beginning. */
 export type KeyEntry =
   | { readonly kind: "key"; readonly key: string }
-  /** `keys` is exact at the revision of the page; null if the page ended before it was known. */
+  /** `keys` is exact at the revision of the page. */
   | { readonly kind: "folder"; readonly prefix: string; readonly keys: number };
 
 export interface KeyPage {

@@ -135,8 +135,8 @@ export class Leases {
 
   /**
    * Ends a lease on all shards. Resolves to the revision of the last deletion (during a plan, that one or a later one), or to the
-   * head before the call if the lease has no keys. Rejects with `leaseNotFound` if the home does not have the lease. If the caller may not write all keys of
-   * the lease, rejects before anything is revoked.
+   * head before the call if the lease has no keys. Rejects with `leaseNotFound` if the home does not have the lease. If the caller
+   * may not write all keys of the lease, rejects before anything is revoked.
    */
   async revoke(given: bigint, requester: Requester = {}): Promise<number> {
     const id = visible(given);

@@ -54,7 +54,10 @@ export function checkTxn(request: TxnRequest, maxTxnOps: number): void {
   checkKept(request.failure, undefined);
 }
 
-/** How many operations of etcd's `--max-txn-ops` a transaction needs. Those of nested transactions are added to those of the level above. */
+/**
+ * How many operations of etcd's `--max-txn-ops` a transaction needs. Those of nested transactions are added to those of the level
+ * above.
+ */
 export function operationsOf({ compare, success, failure }: TxnRequest): number {
   const own = Math.max(compare.length, success.length, failure.length);
   const nested = [...success, ...failure].map((op) => (op.kind === "txn" ? operationsOf(op.request) : 0));

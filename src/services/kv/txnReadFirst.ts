@@ -299,7 +299,10 @@ class ReadFirst {
   }
 }
 
-/** A transaction that is carried out only if the guards hold. If it is known whether it succeeds, only that branch is sent. */
+/**
+ * A transaction that is carried out only if the guards hold. If it is known whether it succeeds, only that branch is sent. The read
+ * of gen that is added to the failure branch keeps an etcd from answering a branch of serializable ranges from old data.
+ */
 function guarded(
   guards: readonly Compare[],
   txn: TxnRequest,
