@@ -1,12 +1,12 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import type { Page } from "playwright-core";
-import { openShard } from "../src/shard/client.js";
 import { TxnRequest } from "../src/wire/messages.js";
 import { KV } from "../src/wire/paths.js";
 import { skip, startChromium } from "../test/console/chromium.js";
 import { base64url, consoleConfig } from "../test/console/support.js";
 import { startStore } from "../test/support/store.js";
+import { openClient } from "./client.js";
 import { processorTime, residentMemory } from "./processes.js";
 
 /*
@@ -39,15 +39,7 @@ const browser = await startChromium();
 const groupName = (n: number): string => `/app/g${String(n).padStart(4, "0")}/`;
 
 async function fill(): Promise<void> {
-  const quiet = { debug() {}, info() {}, warn() {} };
-  const client = openShard({
-    index: 0,
-    name: "store",
-    endpoints: [store.endpoint],
-    requestTimeoutMs: 30_000,
-    connectTimeoutMs: 5_000,
-    log: quiet,
-  });
+  const client = openClient(store.endpoint, "store");
   let next = 0;
   const fillGroups = async () => {
     for (let group = next++; group < GROUPS; group = next++) {
@@ -84,7 +76,7 @@ async function measure(): Promise<void> {
   say(`${GROUPS * PER_GROUP} keys in ${GROUPS} groups; the proxy has ${memory()}`);
   const heading = (name: string | RegExp) => (page: Page) =>
     page.getByRole("heading", { level: 1, name }).waitFor();
-  const rows = (page: Page) => page.locator("tbody tr").nth(50).waitFor();
+  const rows = (page: Page) => page.locator("tbody tr").first().waitFor();
   const group = groupName(GROUPS - 1);
   const overview = await open("overview", "", (page) => page.getByRole("img", { name: /^Memory/ }).waitFor());
   await (await open("groups", "#/groups", heading("Groups"))).context().close();

@@ -7,9 +7,10 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { endWithParent } from "../src/dev/guard.js";
 import { packageRoot } from "../src/ops/package.js";
-import { openShard, type ShardClient } from "../src/shard/client.js";
+import type { ShardClient } from "../src/shard/client.js";
 import { PutRequest, RangeRequest, WatchRequest } from "../src/wire/messages.js";
 import { KV, Watch } from "../src/wire/paths.js";
+import { openClient } from "./client.js";
 import { startPeer } from "./peers.js";
 import { quantile } from "./statistics.js";
 
@@ -49,14 +50,7 @@ const IN_FLIGHT: Record<Flood, number> = { calls: 512, watches: 1_000, lists: 8 
 const PAUSE_MS = 5;
 
 function connect(port: number): ShardClient {
-  return openShard({
-    index: 0,
-    name: "server",
-    endpoints: [`127.0.0.1:${port}`],
-    requestTimeoutMs: 60_000,
-    connectTimeoutMs: 10_000,
-    log: { debug() {}, info() {}, warn() {} },
-  });
+  return openClient(`127.0.0.1:${port}`, "server");
 }
 
 const put = (key: string) => PutRequest.encode({ key: Buffer.from(key), value: Buffer.alloc(256, "value ") });

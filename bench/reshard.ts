@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { SHARD_FLAGS } from "../src/dev/etcd.js";
 import { freePort } from "../src/dev/ports.js";
-import { openShard, type ShardClient } from "../src/shard/client.js";
+import type { ShardClient } from "../src/shard/client.js";
 import { RangeReader } from "../src/shard/rangeReader.js";
 import {
   PutRequest,
@@ -19,6 +19,7 @@ import {
 import { KV, Watch } from "../src/wire/paths.js";
 import { spawnBraid } from "../test/support/braid.js";
 import { type EtcdProcess, startEtcd } from "../test/support/etcd.js";
+import { openClient } from "./client.js";
 import { describeMachine } from "./machine.js";
 import { processorTime, residentMemory } from "./processes.js";
 import { quantile } from "./statistics.js";
@@ -68,7 +69,6 @@ const GROUPS = Math.max(1, Math.ceil(KEYS / 100));
 /** Keys of several shards share no transaction. */
 const BATCH = FROM > 1 ? 1 : Number(values.batch);
 const VALUE_BYTES = 100;
-const quiet = { debug() {}, info() {}, warn() {} };
 
 /** Keys of 100 to a group, as of services with their settings. */
 const keyOf = (n: number): Buffer =>
@@ -76,15 +76,7 @@ const keyOf = (n: number): Buffer =>
     `/app/g${String(n % GROUPS).padStart(6, "0")}/k${String(Math.floor(n / GROUPS)).padStart(4, "0")}`,
   );
 
-const clientOf = (endpoint: string): ShardClient =>
-  openShard({
-    index: 0,
-    name: "store",
-    endpoints: [endpoint],
-    requestTimeoutMs: 30_000,
-    connectTimeoutMs: 5_000,
-    log: quiet,
-  });
+const clientOf = (endpoint: string): ShardClient => openClient(endpoint, "store");
 
 class Latencies {
   private times: number[] = [];

@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { openShard, type ShardClient } from "../../src/shard/client.js";
+import type { ShardClient } from "../../src/shard/client.js";
 import { EtcdHost } from "../../src/timeline/etcdHost.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
@@ -8,6 +8,7 @@ import { TxnRequest } from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
 import type { EtcdProcess } from "../../test/support/etcd.js";
 import { newMaps, noOtherHost } from "../../test/support/maps.js";
+import { openClient } from "../client.js";
 import { startEtcds, startProxy } from "../peers.js";
 import { residentMemory } from "../processes.js";
 import { median } from "../statistics.js";
@@ -77,14 +78,7 @@ export async function runCold(
 }
 
 const clientOf = (etcd: EtcdProcess, index: number): ShardClient =>
-  openShard({
-    index,
-    name: etcd.name,
-    endpoints: [etcd.endpoint],
-    requestTimeoutMs: 60_000,
-    connectTimeoutMs: 10_000,
-    log: { debug() {}, info() {}, warn() {} },
-  });
+  openClient(etcd.endpoint, etcd.name, index);
 
 /** Puts keys in as many transactions as the shard shall have segments. Resolves to the shard's revisions before and after. */
 async function fill(
