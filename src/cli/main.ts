@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { type Command, CommanderError } from "commander";
 import { ConfigError } from "../config/error.js";
-import { handleLimit, isOutOfHandles, tooFewHandles } from "../ops/handles.js";
+import { areTooFewHandles, handleLimit, isOutOfHandles, tooFewHandles } from "../ops/handles.js";
 import { CommandError, Exit } from "./exit.js";
 import { createProgram } from "./program.js";
 
@@ -13,6 +13,9 @@ async function main(argv: readonly string[]): Promise<number> {
     code = result;
   });
   for (const command of withChildren(program)) command.exitOverride();
+  program.hook("preAction", () => {
+    if (areTooFewHandles(limit)) throw new CommandError(Exit.failure, tooFewHandles(limit));
+  });
   try {
     await program.parseAsync(argv);
     return code;
@@ -21,7 +24,6 @@ async function main(argv: readonly string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? Exit.ok : Exit.usage;
     if (error instanceof ConfigError) return fail(Exit.usage, error.message);
     if (error instanceof CommandError) return fail(error.code, error.message);
-    // Even loading the command's code needs a handle.
     if (isOutOfHandles(error)) return fail(Exit.failure, tooFewHandles(limit));
     throw error;
   }

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 
 /** File descriptors that the proxy itself needs: code, logs, certificates, and 100 connections that it is refusing. */
 const OWN_HANDLES = 200;
-/** The fewest that a proxy needs to start. */
+/** The fewest that a command needs to start. */
 const MIN_HANDLES = 256;
 
 /** Returns the soft limit of open files and connections of this process; undefined if unknown, as on all but Linux. */
@@ -13,6 +13,14 @@ export function handleLimit(): number | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Returns whether `limit` is too low to run any command. Without a handle left, Node.js takes packages for missing and
+ * modules for scripts, so it fails with errors of any kind while it loads code.
+ */
+export function areTooFewHandles(limit: number | undefined): boolean {
+  return limit !== undefined && limit < MIN_HANDLES;
 }
 
 /** Returns how many client connections `limit` allows. `endpoints` is the number of endpoints of all backends. */

@@ -36,7 +36,7 @@ describe("the limit of open files", () => {
   });
   after(() => Promise.all(shards.map((shard) => shard.remove())));
 
-  for (const handles of [64, 80, 100, 128, 200]) {
+  for (const handles of [40, 64, 80, 100, 128, 200]) {
     test(`with ${handles}, a proxy does not start, and one line says what it needs`, {
       timeout: 60_000,
     }, async (t) => {
