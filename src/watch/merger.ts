@@ -18,6 +18,8 @@ export interface Source {
 /** A source that has reached nothing. */
 export const NOT_OPEN: Source = { reached: 0, peek: () => [], take: () => [], skip: () => {} };
 
+const NO_SHARDS: ReadonlySet<number> = new Set();
+
 /** Most runs kept, about 16 MiB. While a shard owes a revision for long, no more than these are collected. */
 export const MAX_RUNS = 1 << 18;
 
@@ -25,7 +27,7 @@ export const MAX_RUNS = 1 << 18;
 export interface Merged<E> {
   readonly revision: number;
   readonly events: readonly E[];
-  /** True if `nextAhead` has returned it before. */
+  /** True if `nextAhead` or `catchUp` has returned it before. */
   readonly early: boolean;
 }
 
@@ -33,16 +35,16 @@ export interface Merged<E> {
  * Puts the shards' events into the timeline's order. Returns a revision once all before it were returned and its shard's
  * source has reached it. Pure: it does no I/O and never waits.
  *
- * While a shard owes a revision, `nextAhead` returns later revisions of the other shards. `next` returns them again when
- * their turn comes.
+ * While a shard owes a revision, `nextAhead` returns later revisions of the other shards, and `catchUp` those of shards that
+ * it has skipped, once they arrive. `next` returns them again when their turn comes.
  *
  * While keys move between shards, it drops the events that do not count, and returns those that count later at their
  * revision. It waits for the keys of a frozen step.
  */
 export class Merger<E> {
   /**
-   * The shards that `nextAhead` has skipped since it left `delivered`, with the first revision that it skipped. A shard also
-   * owes an event that is not decided yet.
+   * The shards that `nextAhead` has skipped since it left `delivered`, with the first revision that neither it nor `catchUp`
+   * has returned. A shard also owes an event that is not decided yet.
    */
   readonly owing = new Map<number, number>();
   private newestDelivered: number;
@@ -55,7 +57,7 @@ export class Merger<E> {
   private current = 0;
   /** Index in `runs` for `nextAhead`. */
   private currentAhead = 0;
-  /** Events that `nextAhead` has returned and `next` has not, by revision. */
+  /** Events that `nextAhead` or `catchUp` has returned and `next` has not, by revision. */
   private readonly early = new Map<number, readonly E[]>();
   /** Events that count at a later revision, by that revision. */
   private readonly later = new Map<number, E[]>();
@@ -158,7 +160,7 @@ export class Merger<E> {
 
   /**
    * Returns the next revision of a shard that owes none, or undefined. A shard that was skipped once stays skipped until
-   * `next` has caught up with `nextAhead`. Its events would be out of order before that.
+   * `catchUp` has returned what it owed. Its events would be out of order before that.
    */
   nextAhead(): Merged<E> | undefined {
     for (;;) {
@@ -170,7 +172,9 @@ export class Merger<E> {
         continue;
       }
       if (run.shard === NO_SHARD) {
-        this.owe(run.revision);
+        for (const shard of this.owes(run.revision)) {
+          if (!this.owing.has(shard)) this.owing.set(shard, run.revision);
+        }
         this.newestAhead++;
         continue;
       }
@@ -188,6 +192,57 @@ export class Merger<E> {
       this.early.set(revision, events);
       return { revision, events, early: true };
     }
+  }
+
+  /**
+   * Returns the revisions that watches of a shard in `owing` have not got, as far as the shard has reached them: its own, and
+   * those of others that `nextAhead` has returned. They are for watches that need `shard` and no shard that owes the
+   * revision or an earlier one. Without this, a shard that was late for a moment would owe until all others are back.
+   */
+  *catchUp(): Generator<{ readonly shard: number; readonly merged: Merged<E> }> {
+    for (const [shard, skipped] of this.owing) {
+      // All watches have got what `next` has returned.
+      const first = Math.max(skipped, this.newestDelivered + 1);
+      let index = this.indexOf(first);
+      for (let revision = first; ; revision++) {
+        if (revision > this.newestAhead) {
+          this.owing.delete(shard);
+          break;
+        }
+        const run = this.runs[index];
+        if (run === undefined) break;
+        if (run.revision + run.length === revision + 1) index++;
+        if (run.shard === NO_SHARD) {
+          if (this.owes(revision).has(shard)) break;
+          this.owing.set(shard, revision + 1);
+          continue;
+        }
+        let events = this.early.get(revision);
+        const early = events !== undefined;
+        if (run.shard === shard && !early) {
+          const source = this.source(shard);
+          const shardRevision = run.shardRevision + revision - run.revision;
+          if (source === undefined || source.reached < shardRevision) break;
+          events = this.take(source, shard, shardRevision, revision);
+          if (events === undefined) break;
+          this.early.set(revision, events);
+        }
+        this.owing.set(shard, revision + 1);
+        if (events !== undefined) yield { shard, merged: { revision, events, early } };
+      }
+    }
+  }
+
+  /** Returns the index in `runs` of the run with this revision, which has not been delivered. */
+  private indexOf(revision: number): number {
+    let low = this.current;
+    let high = this.runs.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.runs[middle]!.revision <= revision) low = middle;
+      else high = middle - 1;
+    }
+    return low;
   }
 
   /** Takes and converts the events that count at `revision`. Undefined while one of them is not decided. */
@@ -222,13 +277,11 @@ export class Merger<E> {
     return { revision, events, early: false };
   }
 
-  /** Makes the shards of a move owe its revision if it has events. */
-  private owe(revision: number): void {
-    if (!this.later.has(revision) && this.ended.at(revision)?.length === 0) return;
+  /** The shards of the move at `revision`, unless it has no events. */
+  private owes(revision: number): ReadonlySet<number> {
+    if (!this.later.has(revision) && this.ended.at(revision)?.length === 0) return NO_SHARDS;
     const move = this.moves.at(revision);
-    for (const shards of [move?.stops, move?.readies]) {
-      for (const shard of shards?.keys() ?? []) if (!this.owing.has(shard)) this.owing.set(shard, revision);
-    }
+    return new Set([...(move?.stops.keys() ?? []), ...(move?.readies.keys() ?? [])]);
   }
 
   private passed(revision: number): void {

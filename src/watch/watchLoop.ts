@@ -10,7 +10,7 @@ import { EventEncoder } from "./eventEncoder.js";
 import { Fanout } from "./fanout.js";
 import { History, type KeyedEvent } from "./history.js";
 import { keyText } from "./keys.js";
-import { Merger } from "./merger.js";
+import { type Merged, Merger } from "./merger.js";
 import { type Moves, type Reach, whenThawed } from "./moves.js";
 import { Replays } from "./replay.js";
 import { ShardFeeds, SILENCE_LIMIT_MS } from "./shardFeeds.js";
@@ -384,18 +384,33 @@ export class WatchLoop {
     }
     const { merger } = this;
     const before = merger.ahead;
+    let caughtUp = false;
+    if (this.aheadBytes < MAX_AHEAD_BYTES) {
+      for (const { shard, merged } of merger.catchUp()) {
+        caughtUp = true;
+        this.offerAhead(merged, (shards) => shards.includes(shard));
+        if (!merged.early) this.aheadBytes += sizeOf(merged.events);
+        if (this.aheadBytes >= MAX_AHEAD_BYTES) break;
+      }
+    }
     while (this.aheadBytes < MAX_AHEAD_BYTES) {
       const merged = merger.nextAhead();
       if (merged === undefined) break;
       this.aheadBytes += sizeOf(merged.events);
-      this.fanout.offer(
-        merged.revision,
-        merged.events,
-        (reach) => !this.shardsFor(reach).some((one) => merger.owing.has(one)),
-      );
+      this.offerAhead(merged, () => true);
     }
-    if (merger.ahead > before) this.flush(undefined);
+    if (caughtUp || merger.ahead > before) this.flush(undefined);
     this.checkPrevKv();
+  }
+
+  /** Offers a revision to watchers that need none of the shards that owe it or an earlier one. `lacks` says who has not got it. */
+  private offerAhead(merged: Merged<KeyedEvent>, lacks: (shards: readonly number[]) => boolean): void {
+    const { revision, events } = merged;
+    const { owing } = this.merger;
+    this.fanout.offer(revision, events, (reach) => {
+      const shards = this.shardsFor(reach);
+      return lacks(shards) && !shards.some((shard) => (owing.get(shard) ?? revision + 1) <= revision);
+    });
   }
 
   private flush(coveredForLate: number | undefined): void {

@@ -56,3 +56,40 @@ test("while a shard owes events, events of the others are neither lost nor cover
   assert.deepEqual(client.compactions, []);
   hub.close();
 });
+
+test("a shard that was late for a moment is delivered while another one is away", async () => {
+  const timeline = new FakeTimeline(3);
+  const fakes = [0, 1, 2].map((index) => new FakeShard(index));
+  const hub = openHub(timeline, fakes);
+  const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
+  const watch = (from: string, to: string) => {
+    const client = new FakeClient();
+    const range = textRange(Buffer.from(from), Buffer.from(to));
+    hub.attach(new Watcher(client, { id: 0, range, next: 2, ...flags }));
+    return client;
+  };
+  const onB = watch("b", "c");
+  const onC = watch("c", "d");
+  const all = watch("a", "d");
+  const upstreams: Upstream[] = await Promise.all(fakes.map((fake) => fake.nth(0)));
+  for (const upstream of upstreams) upstream.created();
+  const bring = (shard: number, ...shardRevisions: number[]) =>
+    upstreams[shard].bring(shardRevisions, false, 1, "abc"[shard]);
+
+  // Revisions 2…5. Shard 0 is away. The timeline knows revision 4 before shard 1 brings its event.
+  timeline.add(0, 2, 1, 2);
+  bring(2, 2, 3);
+  await onC.has(2);
+  bring(1, 2);
+  await onB.has(1);
+  timeline.add(1);
+  bring(1, 3);
+  await onB.has(2);
+  assert.deepEqual(onB.events, [4, 6]);
+  assert.deepEqual(onC.events, [3, 5]);
+  assert.deepEqual(all.events, []);
+  bring(0, 2);
+  await all.has(5);
+  assert.deepEqual(all.events, [2, 3, 4, 5, 6]);
+  hub.close();
+});

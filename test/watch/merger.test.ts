@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Move } from "../../src/reshard/placement.js";
 import { NO_SHARD, type Run } from "../../src/timeline/view.js";
-import { MAX_RUNS, Merger, type Source } from "../../src/watch/merger.js";
+import { MAX_RUNS, type Merged, Merger, type Source } from "../../src/watch/merger.js";
 import type { RawEvent } from "../../src/wire/watch.js";
 import { newSeed, random } from "./random.js";
 
@@ -79,23 +79,57 @@ const NONE_ENDED = { at: () => [], forget: () => {} };
 
 const names = (events: readonly RawEvent[]) => events.map(({ key }) => Buffer.from(key).toString());
 
-test("every revision once and in order, for any order in which shards and timeline advance", () => {
+/** What watches of some shards get. */
+class Watch {
+  next = 2;
+
+  constructor(readonly shards: readonly number[]) {}
+
+  needs(shard: number): boolean {
+    return this.shards.includes(shard);
+  }
+
+  /** The revisions that it gets from the timeline, up to `until`. */
+  wanted(fake: Fake, until: number): number[] {
+    const all = Array.from({ length: fake.head - 1 }, (_, i) => i + 2);
+    return all.filter((revision) => revision < until && this.needs(fake.origin[revision].shard));
+  }
+}
+
+test("every revision once and in order, and each as soon as its watches' shards have it", () => {
   const seed = newSeed("merger");
-  for (let round = 0; round < 300; round++) {
+  for (let round = 0; round < 150; round++) {
+    const message = `seed ${seed + round}`;
     const next = random(seed + round);
     const fake = new Fake();
     const merger = new Merger<string>(fake, 1, (shard) => fake.sources[shard], names, NO_MOVES, NONE_ENDED);
-    /** Revisions returned ahead: by shard in order, before their turn, and each once. */
-    const ahead: number[] = [];
+    const returned = new Set<number>();
+    const watches = [[0], [1], [2], [0, 1], [0, 2], [1, 2]].map((shards) => new Watch(shards));
+    const got = new Map<Watch, number[]>(watches.map((watch) => [watch, []]));
+    const offer = ({ revision, events }: Merged<string>, lacks: (watch: Watch) => boolean) => {
+      const { shard, shardRevision } = fake.origin[revision];
+      assert.deepEqual(events, [`${shard}:${shardRevision}`], message);
+      returned.add(revision);
+      for (const watch of watches) {
+        if (!watch.needs(shard) || !lacks(watch) || revision < watch.next) continue;
+        if (watch.shards.some((one) => (merger.owing.get(one) ?? revision + 1) <= revision)) continue;
+        got.get(watch)!.push(revision);
+        watch.next = revision + 1;
+      }
+    };
     let expected = 2;
     const drain = (limit: number) => {
       for (let i = 0; i < limit; i++) {
         const merged = merger.next();
         if (merged === undefined) return;
-        const { shard, shardRevision } = fake.origin[expected];
-        assert.equal(merged.revision, expected, `seed ${seed + round}`);
-        assert.deepEqual(merged.events, [`${shard}:${shardRevision}`], `seed ${seed + round}`);
-        assert.equal(merged.early, ahead.includes(expected), `seed ${seed + round}`);
+        assert.equal(merged.revision, expected, message);
+        assert.equal(merged.early, returned.has(expected), message);
+        const { shard } = fake.origin[expected];
+        for (const watch of watches) {
+          if (!watch.needs(shard) || expected < watch.next) continue;
+          got.get(watch)!.push(expected);
+          watch.next = expected + 1;
+        }
         expected++;
       }
     };
@@ -111,24 +145,33 @@ test("every revision once and in order, for any order in which shards and timeli
         drain(1 + next(10));
       } else {
         drain(Number.POSITIVE_INFINITY);
-        for (;;) {
+        let budget = next(4) === 0 ? next(10) : Number.POSITIVE_INFINITY;
+        for (const { shard, merged } of merger.catchUp()) {
+          assert.equal(merged.early, returned.has(merged.revision), message);
+          offer(merged, (watch) => watch.needs(shard));
+          if (--budget <= 0) break;
+        }
+        while (budget-- > 0) {
           const merged = merger.nextAhead();
           if (merged === undefined) break;
-          const { shard, shardRevision } = fake.origin[merged.revision];
-          assert.deepEqual(merged.events, [`${shard}:${shardRevision}`]);
-          assert.ok(
-            merged.revision >= expected && merged.revision > (ahead.at(-1) ?? 0),
-            `seed ${seed + round}`,
-          );
-          // A shard that was skipped must stay skipped until its turn.
-          assert.ok(!merger.owing.has(shard));
-          ahead.push(merged.revision);
+          assert.ok(!returned.has(merged.revision), message);
+          offer(merged, () => true);
+        }
+        if (budget < Number.POSITIVE_INFINITY) continue;
+        for (const watch of watches) {
+          const missing = watch.wanted(fake, fake.head + 1).find((revision) => {
+            const { shard, shardRevision } = fake.origin[revision];
+            return fake.sources[shard].reached < shardRevision;
+          });
+          const wanted = watch.wanted(fake, missing ?? fake.head + 1);
+          assert.deepEqual(got.get(watch), wanted, `${message}: shards ${watch.shards} wait for others`);
         }
       }
     }
     for (const source of fake.sources) source.reached = 10_000;
     drain(Number.POSITIVE_INFINITY);
-    assert.equal(expected, fake.head + 1, `seed ${seed + round}`);
+    assert.equal(expected, fake.head + 1, message);
+    for (const watch of watches) assert.deepEqual(got.get(watch), watch.wanted(fake, fake.head + 1), message);
     assert.equal(merger.ahead, merger.delivered);
     assert.equal(merger.owing.size, 0);
   }
@@ -263,4 +306,22 @@ test("events that do not count are dropped, and those that count at a move are r
   assert.deepEqual(merger.next(), { revision: 4, events: ["1:2"], early: false });
   assert.ok(!merger.hasLater);
   assert.deepEqual(merger.next()?.events, ["0:3"]);
+});
+
+test("a shard that was late catches up to a move that has an event, while another one is away", () => {
+  const fake = new Fake();
+  for (const shard of [0, 1]) fake.add(shard, 1, 0);
+  fake.add(NO_SHARD, 1, 0);
+  fake.add(1, 1, 0);
+  const merger = judged(fake, (key, revision) => (key === "1:2" ? 4 : revision));
+  for (const source of fake.sources) source.reached = 1;
+  assert.equal(merger.next(), undefined);
+  assert.equal(merger.nextAhead(), undefined);
+  assert.deepEqual(Object.fromEntries(merger.owing), { 0: 2, 1: 3 });
+  fake.sources[1].reached = 100;
+  assert.deepEqual([...merger.catchUp()], [{ shard: 1, merged: { revision: 3, events: [], early: false } }]);
+  assert.deepEqual(Object.fromEntries(merger.owing), { 0: 2, 1: 4 });
+  fake.sources[0].reached = 100;
+  const events = [merger.next(), merger.next(), merger.next(), merger.next()].map((merged) => merged?.events);
+  assert.deepEqual(events, [["0:2"], [], ["1:2"], ["1:3"]]);
 });
