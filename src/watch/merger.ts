@@ -87,6 +87,11 @@ export class Merger<E> {
     return this.newestAhead;
   }
 
+  /** True while `learn` waits until more was delivered. */
+  get isFull(): boolean {
+    return this.runs.length - this.current >= MAX_RUNS;
+  }
+
   /** True while some events that were taken count at a revision that `next` has not returned. */
   get hasLater(): boolean {
     return this.later.size > 0;
@@ -98,7 +103,7 @@ export class Merger<E> {
    * pruned a run after a compaction; `restart` then continues after it.
    */
   learn(): void {
-    while (this.known < this.timeline.head && this.runs.length - this.current < MAX_RUNS) {
+    while (this.known < this.timeline.head && !this.isFull) {
       const run = this.timeline.runAt(this.known + 1);
       this.runs.push(run);
       this.known += run.length;
@@ -222,7 +227,12 @@ export class Merger<E> {
         if (run.shard === shard && !early) {
           const source = this.source(shard);
           const shardRevision = run.shardRevision + revision - run.revision;
-          if (source === undefined || source.reached < shardRevision) break;
+          if (source === undefined) break;
+          if (source.reached < shardRevision) {
+            // As in `next`: all before it was taken or skipped.
+            source.skip(shardRevision);
+            break;
+          }
           events = this.take(source, shard, shardRevision, revision);
           if (events === undefined) break;
           this.early.set(revision, events);

@@ -45,7 +45,7 @@ const SLICE_BYTES = 4 << 20;
 const MAX_SINGLE_REVISIONS = 8;
 /** How long a shard may owe a revision before watchers that do not need the shard get later revisions. */
 const AHEAD_DELAY_MS = 300;
-/** Most bytes of events that are delivered ahead of a revision that a shard owes. */
+/** Bytes of events that are kept after they were delivered ahead of a revision that a shard owes. */
 const MAX_AHEAD_BYTES = 16 << 20;
 /** How often feeds are checked. */
 const CHECK_INTERVAL_MS = 1_000;
@@ -400,7 +400,38 @@ export class WatchLoop {
       this.offerAhead(merged, () => true);
     }
     if (caughtUp || merger.ahead > before) this.flush(undefined);
+    if (this.aheadBytes >= MAX_AHEAD_BYTES || merger.isFull) this.stopKeeping();
     this.checkPrevKv();
+  }
+
+  /**
+   * The revisions that were delivered ahead take too much memory. Those that need the shards that owe go to replays, which
+   * read the revisions again once these shards are back. The others go on without them.
+   */
+  private stopKeeping(): void {
+    const { moves } = this.deps;
+    const { ahead, delivered } = this.merger;
+    // While keys move, events from before may count later.
+    if (ahead === delivered || moves.judgedUntil > delivered) return;
+    for (const watcher of this.fanout.members()) {
+      const position = this.position(watcher);
+      if (position >= ahead) continue;
+      this.take(watcher);
+      watcher.pass(position);
+      this.replays.request(watcher);
+    }
+    this.continueAfter(ahead);
+    this.pumpSoon();
+  }
+
+  /** Drops everything up to `revision`. */
+  private continueAfter(revision: number): void {
+    this.feeds.skip(revision + 1);
+    this.merger.restart(revision);
+    this.history.restart(revision + 1);
+    this.aheadBytes = 0;
+    this.late.clear();
+    this.merger.learn();
   }
 
   /** Offers a revision to watchers that need none of the shards that owe it or an earlier one. `lacks` says who has not got it. */
@@ -470,13 +501,8 @@ export class WatchLoop {
     const { compactRevision } = timeline;
     // Events of a step that count after the compaction may be from before it.
     const first = Math.max(this.merger.delivered + 1, moves.feedFrom(compactRevision));
-    this.feeds.skip(first);
     this.dropBelow(compactRevision, () => true);
-    this.merger.restart(first - 1);
-    this.history.restart(first);
-    this.aheadBytes = 0;
-    this.late.clear();
-    this.merger.learn();
+    this.continueAfter(first - 1);
   }
 
   /** Ends the affected watchers that need revisions below `compactRevision`. */

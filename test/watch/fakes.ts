@@ -105,8 +105,11 @@ export class FakeShard {
   }
 }
 
-/** The placement of a store that has never had a plan. `shardsOf` returns the shards of the range that begins at a key. */
-export function settled(shardsOf: (key: string) => readonly number[]) {
+/**
+ * The placement of a store that has never had a plan, or whose first plan has moved nothing yet. `shardsOf` returns the
+ * shards of the range that begins at a key.
+ */
+export function settled(shardsOf: (key: string) => readonly number[], hasPlan = false) {
   const locator = {
     withMoves: () => locator,
     feedFrom: (revision: number) => revision,
@@ -115,7 +118,8 @@ export function settled(shardsOf: (key: string) => readonly number[]) {
     endsAt: () => [],
     shardsFrom: ({ key }: { key: Uint8Array }) => shardsOf(Buffer.from(key).toString()),
   };
-  return { locator, placement: { plans: 0, plan: undefined, inForce: "", moves: [] } };
+  const plan = hasPlan ? { frozen: undefined } : undefined;
+  return { locator, placement: { plans: hasPlan ? 1 : 0, plan, inForce: "", moves: [] } };
 }
 
 /**
@@ -130,12 +134,12 @@ export class FakeTimeline {
   readonly placement: unknown;
   private readonly listeners = new Set<() => void>();
 
-  constructor(shards: number) {
+  constructor(shards: number, hasPlan = false) {
     const all = Array.from({ length: shards }, (_, shard) => shard);
     const { locator, placement } = settled((key) => {
       const shard = "abc".indexOf(key[0]);
       return shard < 0 ? all : [shard];
-    });
+    }, hasPlan);
     this.locator = locator;
     this.placement = placement;
     this.cuts = new Array<number>(shards).fill(1);

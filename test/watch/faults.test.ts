@@ -141,6 +141,44 @@ test("a shard that is cut off delays only the watches that need it, and nothing 
   onlyA.close();
 });
 
+test("a shard is away while others bring more events than a proxy keeps: only the watches that need it wait", async () => {
+  const stream = client.watch();
+  const onA = await stream.create(a);
+  const all = await stream.create(EVERYTHING);
+  const first = await other.set("c/before", "");
+  await stream.reaches(all.watchId, first);
+  relay.holdAnswers(true);
+  await other.set("c/away", "");
+  const large = "x".repeat(1 << 20);
+  const keys: string[] = ["c/before", "c/away"];
+  // Three times as much as is kept.
+  for (let n = 0; n < 48; n++) {
+    const key = n % 4 === 0 ? `b/${n}` : `a/${n}`;
+    await other.set(key, large);
+    keys.push(key);
+  }
+  await other.set("c/away again", "");
+  const last = await other.set("a/last", "");
+  keys.push("c/away again", "a/last");
+  await stream.reaches(onA.watchId, last);
+  relay.cut();
+  relay.holdAnswers(false);
+  await stream.reaches(all.watchId, last);
+  const end = await other.set("a/end", "");
+  await stream.reaches(onA.watchId, end);
+  await stream.reaches(all.watchId, end);
+  keys.push("a/end");
+  const shown = (id: number) => stream.eventsOf(id).map(({ kv }) => `${kv!.modRevision} ${text(kv!.key)}`);
+  const expected = keys.map((key, i) => `${first + i} ${key}`);
+  assert.deepEqual(shown(all.watchId), expected);
+  assert.deepEqual(
+    shown(onA.watchId),
+    expected.filter((event) => event.includes(" a/")),
+  );
+  stream.check();
+  stream.close();
+});
+
 test("a shard compacts events before they were seen: watches that need the shard end, the others continue", async () => {
   const stream = client.watch();
   const onA = await stream.create(a);
