@@ -7,6 +7,8 @@ export interface PutCounts {
   readonly sealSeconds: number;
   readonly appends: number;
   readonly appendSeconds: number;
+  /** Puts that carried their entries, which needed no append. */
+  readonly carried: number;
 }
 
 /** The parts of a put, on average. */
@@ -41,6 +43,7 @@ export async function readPutCounts(port: number): Promise<PutCounts> {
     sealSeconds: sum("braid_timeline_seal_duration_seconds_sum"),
     appends: sum("braid_timeline_append_duration_seconds_count"),
     appendSeconds,
+    carried: sum("braid_timeline_appends_total", 'result="carried"'),
   };
 }
 
@@ -52,8 +55,8 @@ export function splitPuts(before: PutCounts, after: PutCounts, totalMs: number):
   const shardMs = ((after.shardSeconds - before.shardSeconds) / puts) * 1_000;
   const sealMs = ((after.sealSeconds - before.sealSeconds) / puts) * 1_000;
   return {
-    appendsPer1000: (appends / puts) * 1_000,
-    appendMs: ((after.appendSeconds - before.appendSeconds) / appends) * 1_000,
+    appendsPer1000: ((appends + after.carried - before.carried) / puts) * 1_000,
+    appendMs: appends === 0 ? 0 : ((after.appendSeconds - before.appendSeconds) / appends) * 1_000,
     totalMs,
     shardMs,
     sealMs,

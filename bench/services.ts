@@ -147,6 +147,9 @@ function memoryHost(shard: MemoryShard): LogHost {
         done(undefined, { committed: true, revision, previous, raftTerm: 2 });
         changed([{ revision, puts: [{ key, value: Buffer.from(entry) }], deletes: [] }]);
       }),
+    carry: () => {
+      throw new Error("not supported");
+    },
     watch(_revision, events) {
       changed = (changes) => events.changes(changes);
       return () => {};

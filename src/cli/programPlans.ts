@@ -38,8 +38,8 @@ Changes nothing. Compares the shards, weights, rules and the timeline host of th
 keys of the store, without their values, to count those that move. Checks that new shards can be reached, are empty, and
 have the same limits, users and roles as the others.
 
-Give --current if neither the file nor the store has the addresses of a shard of the store. The store has them from the
-first \`braid apply\` on.
+Give --current if neither the file nor the store has the addresses of a shard of the store. A store that was made by
+version 0.2, or that began with one shard, has them from the first \`braid apply\` on.
 
 Examples:
   braid plan --config new-shards.yaml
@@ -76,7 +76,7 @@ A step moves whole groups. With --pause, a step that is under way still ends. Wi
 --max-keys-per-second changes the rate of the active plan.
 
 Give --current if neither the file nor the store has the addresses of a shard of the store, such as one that the file
-removes. The store has them from the first \`braid apply\` on.
+removes. A store that was made by version 0.2, or that began with one shard, has them from the first \`braid apply\` on.
 
 --json prints one object in each line. Its "type" is plan (as \`braid plan --json\`), recorded, progress (as "plan" of
 \`braid status --json\`, at each change), turned back, paused, resumed, rate, left, none or done. It needs --yes to apply

@@ -60,7 +60,8 @@ export const shardsSchema = z
   .max(MAX_SHARDS)
   .meta({
     description:
-      "The etcd clusters that hold the keys. All proxies of a store need the same shards, before the first plan in the same order. " +
+      "The etcd clusters that hold the keys. All proxies of a store need the same shards. In a store that was made by version 0.2, they " +
+      "also need the same order until the first plan. " +
       "`braid apply` changes them.",
     excerpts: [
       {

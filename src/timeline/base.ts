@@ -16,8 +16,8 @@ import type { StoreState } from "./storeFold.js";
  */
 export interface Base {
   /**
-   * 0 for a sole store (`Fold.isSole`), which only programs that know it can follow. Otherwise 1 until the first change of the
-   * placement is proposed, then 2. Formats above 1 hold a placement. 3 once the log moves to another host, which versions that
+   * 0 for a sole store (`Fold.isSole`), which only programs that know it can follow. 1 in a store that began without marks, until
+   * the first change of the placement is proposed; otherwise 2. Formats above 1 hold a placement. 3 once the log moves to another host, which versions that
    * know only 2 would not notice.
    */
   readonly format: 0 | 1 | 2 | 3;

@@ -14,6 +14,11 @@ export interface Entry {
   readonly leases: readonly LeaseOp[];
   /** Highest Raft term that the proposer has seen; 0: nothing new. */
   readonly raftTerm: number;
+  /**
+   * Set for an entry in the transaction of a client's put on the host: the host, as a shard, has reached the revision of this very
+   * transaction, which is a write and not the log's own.
+   */
+  readonly own?: true;
   /** A change to where keys are, after everything else that the entry says. */
   readonly change?: Change;
 }
@@ -24,10 +29,11 @@ interface EntryJson {
   c?: number;
   l?: [lease: string, shard: number | null][];
   t?: number;
+  o?: 1;
   r?: unknown;
 }
 
-const FIELDS: ReadonlySet<string> = new Set(["p", "c", "l", "t", "r"] satisfies (keyof EntryJson)[]);
+const FIELDS: ReadonlySet<string> = new Set(["p", "c", "l", "t", "o", "r"] satisfies (keyof EntryJson)[]);
 
 /** Encodes an entry as text, ASCII without a change. Written out by hand, because every group of writes needs one. */
 export function encodeEntry(entry: Entry): string {
@@ -43,6 +49,7 @@ export function encodeEntry(entry: Entry): string {
     fields += `,"l":[${list}]`;
   }
   if (entry.raftTerm > 0) fields += `,"t":${entry.raftTerm}`;
+  if (entry.own) fields += ',"o":1';
   if (entry.change !== undefined) fields += `,"r":${encodeChange(entry.change)}`;
   return `{${fields.slice(1)}}`;
 }
@@ -64,6 +71,7 @@ export function decodeEntry(bytes: Uint8Array): Entry {
         : { kind: "place", lease: BigInt(lease), shard },
     ),
     raftTerm: json.t ?? 0,
+    ...(json.o === 1 && { own: true }),
     ...(json.r !== undefined && { change: decodeChange(json.r) }),
   };
 }

@@ -18,6 +18,7 @@ import { AppendEncoder, decodeAppended } from "./append.js";
 import type {
   Appended,
   Committed,
+  HostCarried,
   HostChange,
   HostKey,
   HostWatchEvents,
@@ -111,6 +112,17 @@ export class EtcdHost implements LogHost {
       }
       done(failure, result);
     });
+  }
+
+  carry(guard: number, key: string, entry: string): HostCarried {
+    this.appending++;
+    return {
+      fields: this.appends.encode(guard, key, entry),
+      settle: (response) => {
+        this.appending--;
+        return response === undefined ? NOTHING : decodeAppended(response);
+      },
+    };
   }
 
   watch(revision: number, events: HostWatchEvents, known: () => number): () => void {

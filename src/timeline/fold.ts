@@ -83,7 +83,9 @@ export class Fold implements TimelineView {
       const reached = entry.reached.get(shard);
       if (reached !== undefined) this.advance(shard, reached);
     }
-    this.hide(hostRevision);
+    // A reader that does not know which shard the host is needs only the placement.
+    if (entry.own && this.host >= 0) this.advance(this.host, hostRevision);
+    else this.hide(hostRevision);
     const compacted = entry.compact > state.compactRevision && entry.compact <= state.revision;
     if (compacted) state.compactRevision = entry.compact;
     for (const op of entry.leases) this.applyLease(op);

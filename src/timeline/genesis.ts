@@ -1,4 +1,4 @@
-import { type Base, encodeBase, PART_SIZES, placementOf } from "./base.js";
+import { encodeBase, type NewBase, PART_SIZES, placementOf } from "./base.js";
 import { Fold } from "./fold.js";
 import type { LogHost } from "./host.js";
 import { BASE_KEY, TAIL_KEY } from "./keys.js";
@@ -11,6 +11,8 @@ export interface GenesisOptions {
   readonly hostShard: number;
   /** The shard map as canonical text. */
   readonly map: string;
+  /** The endpoints of shards by name, for the first base. */
+  readonly endpoints?: ReadonlyMap<string, readonly string[]>;
   /** Reads where each shard is, linearizably, after all clusters were marked. Called once in the life of a store. */
   genesis(): Promise<Genesis>;
 }
@@ -45,8 +47,10 @@ export async function beginLog(options: GenesisOptions): Promise<void> {
     const isEmpty = reached <= own.length + 1;
     fold.begin(shard, reached, isSole && !isEmpty ? [] : own);
   }
-  const base: Base = {
-    format: isSole ? 0 : 1,
+  // Above format 1, puts may carry entries: programs that know only format 1 would not understand these.
+  const format = isSole ? 0 : store === undefined ? 1 : 2;
+  const base: NewBase = {
+    format,
     epoch: FIRST_EPOCH,
     covers,
     segmentParts: [],
@@ -56,9 +60,15 @@ export async function beginLog(options: GenesisOptions): Promise<void> {
     prunedAt: 0,
     map,
     clusterIds,
+    ...(format === 2 && { placement: { importParts: [], importsInParts: [] } }),
     ...(store !== undefined && { store }),
   };
-  const state = { timeline: fold.snapshot(), placement: placementOf(map, clusterIds), positionOffset: 0 };
+  const placement = placementOf(map, clusterIds);
+  placement.shards = placement.shards.map((shard) => ({
+    ...shard,
+    endpoints: options.endpoints?.get(shard.name) ?? [],
+  }));
+  const state = { timeline: fold.snapshot(), placement, positionOffset: 0 };
   const { value } = encodeBase(base, state, PART_SIZES.bytes, () => "");
   await host.commit(
     0,

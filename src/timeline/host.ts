@@ -54,6 +54,14 @@ export interface NextHost {
 /** Receives the outcome of an append. With an error it is unknown whether the append took effect. */
 export type Appended = (error: StatusError | undefined, result: Committed) => void;
 
+/** An entry to be appended by a client's transaction on the host. */
+export interface HostCarried {
+  /** Encoded fields of a TxnRequest, to be added to the transaction: the compare and the puts of `LogHost.append`. */
+  readonly fields: Uint8Array;
+  /** Called once, with the response to the transaction; undefined if there is none. Then the outcome is unknown. */
+  settle(response: Uint8Array | undefined): Committed;
+}
+
 export interface HostWatchEvents {
   changes(changes: readonly HostChange[]): void;
   /** The watch has ended. `compacted`: the host has compacted the revision that it should start from. */
@@ -90,6 +98,8 @@ export interface LogHost {
    * called before this method returns.
    */
   append(guard: number, key: string, entry: string, done: Appended): void;
+  /** Prepares an append as part of a transaction that the caller sends. */
+  carry(guard: number, key: string, entry: string): HostCarried;
   /**
    * Watches the timeline's keys from `revision` on. May omit changes up to `known()`, which the caller has already.
    * Returns a function that ends the watch without a call of `closed`.

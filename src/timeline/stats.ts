@@ -6,6 +6,8 @@ export class TimelineStats {
   readonly seals = new Histogram();
   /** Time that the host took to append an entry. */
   readonly appends = new Histogram();
+  /** Entries that puts on the host have carried in their own transactions. */
+  carried = 0;
   /** Appends that ended with an error, so that their outcome is unknown. */
   appendsFailed = 0;
   /** Appends that were refused because another proxy had written a new base. */

@@ -15,7 +15,7 @@ import { Pace } from "./pace.js";
 import type { TimelineStats } from "./stats.js";
 import type { StoreFold } from "./storeFold.js";
 import { type LogOptions, TimelineLog } from "./timelineLog.js";
-import type { EndCarrier, LogEnd, Placements, Run, Sealed, Seals, Timeline } from "./view.js";
+import type { CarriedEntry, EndCarrier, LogEnd, Placements, Run, Sealed, Seals, Timeline } from "./view.js";
 
 /**
  * How long a read that sees an unsealed shard revision waits for the writer's entry before it proposes one itself. Also
@@ -52,6 +52,12 @@ export class SharedTimeline implements Timeline {
   private readonly changes = new Changes();
   private readonly pace = new Pace();
   private appending = false;
+  /** True while a put that carries its entry is in flight. */
+  private carrying = false;
+  /** The only put of this turn of the event loop that could carry its entry. */
+  private lonePut: LonePut | undefined;
+  /** True from the first such put of this turn until its end. */
+  private hasPut = false;
   /** Milliseconds before the next append after a failed one; 0 after a successful one. */
   private backoff = 0;
   /** Stays true only while something is pending, because the next append shows when the host has space again. */
@@ -256,6 +262,64 @@ export class SharedTimeline implements Timeline {
     if (this.fold.isSole) this.fold.compactSole(revision);
   }
 
+  withEntry(shard: number, send: (entry: CarriedEntry | undefined) => void): void {
+    if (shard !== this.hostShard || !this.mayCarry) {
+      send(undefined);
+      return;
+    }
+    if (this.hasPut) {
+      const first = this.lonePut;
+      this.lonePut = undefined;
+      first?.send(undefined);
+      send(undefined);
+      return;
+    }
+    this.hasPut = true;
+    this.lonePut = { shard, send };
+    this.runtime.soon(this.sendLonePut);
+  }
+
+  private readonly sendLonePut = (): void => {
+    const put = this.lonePut;
+    this.lonePut = undefined;
+    this.hasPut = false;
+    // The log may have moved since.
+    put?.send(put.shard === this.hostShard && this.mayCarry ? this.carry() : undefined);
+  };
+
+  /**
+   * Whether a put on the host should carry its entry. One append for many writes costs less than an entry for each of them, so
+   * only while nothing else waits for an append. Overridden by the simulation.
+   */
+  protected get mayCarry(): boolean {
+    return (
+      !this.appending &&
+      !this.carrying &&
+      !this.closed &&
+      this.failure === undefined &&
+      this.log.canCarry &&
+      this.pause() === 0
+    );
+  }
+
+  private carry(): CarriedEntry {
+    const { hostShard } = this;
+    const { fields, settle } = this.log.carry();
+    this.carrying = true;
+    return {
+      fields,
+      settle: (response) => {
+        this.carrying = false;
+        const { committed, revision } = settle(response);
+        if (!committed) return;
+        this.stats.carried++;
+        // It is in the log, even if it is not folded yet. So nobody has to propose it.
+        this.learn(hostShard);
+        this.proposed[hostShard] = Math.max(revision, this.proposed[hostShard]!);
+      },
+    };
+  }
+
   /**
    * `whenSealed` for a sole store. The log's end is read: if the store is still a sole one there, it was one at `shardRevision`,
    * which is not newer.
@@ -268,13 +332,17 @@ export class SharedTimeline implements Timeline {
     });
   }
 
-  /** The waiters of a shard. A plan may have added the shard since. */
   private waitersOf(shard: number): SealWaiter[] {
+    this.learn(shard);
+    return this.sealWaiters[shard]!;
+  }
+
+  /** A plan may have added the shard since. */
+  private learn(shard: number): void {
     while (shard >= this.sealWaiters.length) {
       this.sealWaiters.push([]);
       this.proposed.push(0);
     }
-    return this.sealWaiters[shard]!;
   }
 
   get isHostAway(): boolean {
@@ -616,6 +684,11 @@ interface SealWaiter {
   readonly done: Sealed;
   /** `turnTime()` when the wait began. */
   readonly since: number;
+}
+
+interface LonePut {
+  readonly shard: number;
+  readonly send: (entry: CarriedEntry | undefined) => void;
 }
 
 interface HeldWrite {

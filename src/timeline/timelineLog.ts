@@ -10,6 +10,7 @@ import { type Applied, Fold } from "./fold.js";
 import { beginLog, type GenesisOptions } from "./genesis.js";
 import type {
   Committed,
+  HostCarried,
   HostChange,
   HostKey,
   HostWatchEvents,
@@ -195,8 +196,7 @@ export class TimelineLog {
       void notLanded(() => !this.isMoving);
       return;
     }
-    const raftTerm = this.observedTerm > this.fold.raftTerm ? this.observedTerm : 0;
-    const entry = { ...proposal, raftTerm };
+    const entry = { ...proposal, raftTerm: this.newTerm };
     this.host.append(guard, key, encodeEntry(entry), (error, result) => {
       // When the log moved, everything that was appended to the old host was folded. All else never takes effect.
       if (this.hosts !== hosts) {
@@ -213,11 +213,60 @@ export class TimelineLog {
         void notLanded(() => this.baseRevision !== guard || this.hosts !== hosts);
         return;
       }
-      if (this.follows(result)) this.foldOwn(key, entry, result.revision);
-      // Not awaited, because callers wait for their seals. This only reopens a watch that is stuck.
-      else this.waiters.until(() => this.seen >= result.revision || this.hosts !== hosts).catch(() => {});
+      this.appended(key, entry, result);
       done(undefined, true);
     });
+  }
+
+  /**
+   * True if a client's put on the host can carry an entry now. Versions that know only bases of format 1 do not know such an
+   * entry, and may follow the log of a store with such a base.
+   */
+  get canCarry(): boolean {
+    const { format, next } = this.base;
+    return format !== 1 && next === undefined && !this.fold.isSole;
+  }
+
+  /**
+   * Makes an entry that a client's put on the host carries in its transaction, which must happen only if the entry's compare
+   * holds. The entry seals the put. It is folded when the result is settled, or when the watch brings it.
+   */
+  carry(): HostCarried {
+    const { hosts } = this;
+    const key = this.nextKey();
+    const entry: Entry = {
+      reached: NOTHING_REACHED,
+      compact: 0,
+      leases: [],
+      raftTerm: this.newTerm,
+      own: true,
+    };
+    const { fields, settle } = this.host.carry(this.baseRevision, key, encodeEntry(entry));
+    return {
+      fields,
+      settle: (response) => {
+        const result = settle(response);
+        // When the log moved, everything that was appended to the old host was folded.
+        if (result.committed && this.hosts === hosts) {
+          this.observe(result.raftTerm);
+          this.appended(key, entry, result);
+        }
+        return result;
+      },
+    };
+  }
+
+  /** The Raft term for the next entry: 0 unless it is newer than what the log says. */
+  private get newTerm(): number {
+    return this.observedTerm > this.fold.raftTerm ? this.observedTerm : 0;
+  }
+
+  /** Folds an entry that this proxy has appended, unless others lie before it. */
+  private appended(key: string, entry: Entry, result: Committed): void {
+    const { hosts } = this;
+    if (this.follows(result)) this.foldOwn(key, entry, result.revision);
+    // Not awaited, because callers wait for their seals. This only reopens a watch that is stuck.
+    else this.waiters.until(() => this.seen >= result.revision || this.hosts !== hosts).catch(() => {});
   }
 
   /** Whether a commit by this proxy is the next change of the log after what is folded. */
@@ -687,6 +736,7 @@ const isOfLog = ({ puts, deletes }: HostChange): boolean =>
   deletes.length > 0 || puts.some(({ key, value }) => !isRaisedMark(key, value));
 
 const EMPTY = Buffer.alloc(0);
+const NOTHING_REACHED: Entry["reached"] = new Map();
 
 /** Codes of loads that fail permanently: the log is lost, of another store, or not readable. */
 const PERMANENT: ReadonlySet<Code> = new Set([Code.DATA_LOSS, Code.FAILED_PRECONDITION, Code.INTERNAL]);

@@ -71,6 +71,14 @@ export interface LogEnd {
  */
 export type EndCarrier = (shardRevision: number | undefined) => void;
 
+/** An entry of the log in the transaction of a put on the host, which it seals. */
+export interface CarriedEntry {
+  /** Encoded fields of a TxnRequest, to be added to the put's. If their compare does not hold, nothing is written. */
+  readonly fields: Uint8Array;
+  /** Must be called once, with the response to the transaction; undefined if there is none. */
+  settle(response: Uint8Array | undefined): void;
+}
+
 /** Shard → shard revision, to be sealed by the entry of a change. */
 export type Seals = ReadonlyMap<number, number>;
 
@@ -115,6 +123,12 @@ export interface Timeline extends TimelineView {
    * `shardRevision`: whoever ends the sole store raises gen, so it was one at that moment.
    */
   wrote(shard: number, shardRevision: number): void;
+  /**
+   * For a put on `shard` that is sent now. Calls `send` once, in this turn of the event loop, with the entry that the put should
+   * carry; undefined if it is better sealed by an append. Then the put is sealed by `whenSealed` as usual. The caller calls
+   * `settle` before that.
+   */
+  withEntry(shard: number, send: (entry: CarriedEntry | undefined) => void): void;
   /** `seal` without a promise, for hot callers. Calls `done` once, immediately if the shard revision is sealed already. */
   whenSealed(shard: number, shardRevision: number, written: boolean, done: Sealed): void;
   /**

@@ -40,7 +40,7 @@ export function guard(
 }
 
 /**
- * The response to the request in a guarded request, without its header if it has nothing else; undefined if the compare did
+ * The response to the request in a guarded request, whose operation comes first, without its header if it has nothing else; undefined if the compare did
  * not hold. Throws INVALID_ARGUMENT for bytes that are no TxnResponse.
  */
 export function guardedResponse(response: Uint8Array): Uint8Array | undefined {
@@ -87,11 +87,13 @@ function searchResponse(response: Uint8Array): Uint8Array | undefined {
       succeeded = r.bool();
     } else if (tag === RESPONSES) {
       const outer = r.enter();
-      // A ResponseOp has one field, which is the response.
-      r.tag();
-      const length = r.length();
-      from = r.pos;
-      to = from + length;
+      if (from === 0) {
+        // A ResponseOp has one field, which is the response.
+        r.tag();
+        const length = r.length();
+        from = r.pos;
+        to = from + length;
+      }
       r.pos = r.limit;
       r.limit = outer;
     } else {

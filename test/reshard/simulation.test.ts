@@ -302,6 +302,21 @@ const MUTATIONS: readonly Mutation[] = [
     over: { hostMoves: true, calm: 60 },
     patch: patch(StoreFold.prototype, "positionOf", () => (hostRevision) => hostRevision),
   },
+  {
+    rule: "a put with an entry compares the base",
+    over: { hostMoves: true, calm: 20, mix: mixOf({ put: 20, get: 10 }) },
+  },
+  {
+    rule: "a put with an entry is not the log's own",
+    patch: patch(
+      Fold.prototype,
+      "apply",
+      (original) =>
+        function ({ own: _, ...entry }, hostRevision) {
+          return original.call(this, entry, hostRevision);
+        },
+    ),
+  },
   { rule: "a base's mod revision is of one host", from: 9, over: { hostMoves: true, calm: 20 } },
 ];
 

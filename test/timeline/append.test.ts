@@ -78,6 +78,7 @@ test("entries are decoded as encoded", () => {
       ],
       raftTerm: 3,
     },
+    { reached: new Map(), compact: 0, leases: [], raftTerm: 2, own: true },
   ];
   for (const entry of entries) assert.deepEqual(decodeEntry(Buffer.from(encodeEntry(entry))), entry);
 });

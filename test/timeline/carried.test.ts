@@ -5,6 +5,7 @@ import type { HostKey, LogHost } from "../../src/timeline/host.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
 import { mapText, newMaps, noOtherHost } from "../support/maps.js";
+import { carry } from "./sim/network.js";
 
 /** A host whose log accepts the first base, but no entries. */
 function fullHost(): LogHost {
@@ -22,6 +23,7 @@ function fullHost(): LogHost {
     },
     append: (_guard, _key, _entry, done) =>
       setImmediate(() => done(etcd.noSpace(), { committed: false, revision: 0, previous: 0, raftTerm: 0 })),
+    carry,
     watch: () => () => {},
   };
 }

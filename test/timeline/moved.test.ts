@@ -5,11 +5,12 @@ import type { HostChange, HostWatchEvents, LogHost, NextHost } from "../../src/t
 import { markKey } from "../../src/timeline/keys.js";
 import { encodeMark, HOST_NAME } from "../../src/timeline/mark.js";
 import { SharedTimeline } from "../../src/timeline/timeline.js";
+import type { CarriedEntry } from "../../src/timeline/view.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
 import { mapText, newMaps } from "../support/maps.js";
 import { until } from "../support/until.js";
 import { SimEtcd } from "./sim/etcd.js";
-import { appendByCommit } from "./sim/network.js";
+import { appendByCommit, carry } from "./sim/network.js";
 
 const PREFIX = "\0braid/";
 const STORE = "00000000000000ab";
@@ -53,6 +54,7 @@ class Connection {
         return { committed, revision, previous, raftTerm: 1 };
       },
       append: (guard, key, entry, done) => appendByCommit(host, guard, key, entry, done),
+      carry,
       watch: (revision, events) => this.watch(revision, events),
     };
     return host;
@@ -161,6 +163,28 @@ test("the log's end on a host that it has left already is not taken for its end"
   } finally {
     fast.close();
     slow.close();
+  }
+});
+
+test("no put carries an entry before the log is known on its next host", async () => {
+  const next = new Connection(marked(1));
+  const timeline = await open(new Connection(marked(0)), next);
+  const ask = (shard: number) =>
+    new Promise<CarriedEntry | undefined>((resolve) => timeline.withEntry(shard, resolve));
+  try {
+    let load: () => void = () => {};
+    next.loads = new Promise<void>((resolve) => {
+      load = resolve;
+    });
+    const moved = timeline.log.moveTo({ ...NEXT, shard: 1, name: "a" });
+    await until(() => timeline.hostShard === 1);
+    assert.equal(await ask(1), undefined);
+    load();
+    await moved;
+    assert.equal(await ask(0), undefined);
+    assert.ok((await ask(1)) !== undefined);
+  } finally {
+    timeline.close();
   }
 });
 

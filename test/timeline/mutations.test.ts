@@ -170,6 +170,28 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
       });
     },
   ],
+  [
+    "give no revision to a put that carries an entry",
+    () =>
+      patch(
+        Fold.prototype,
+        "apply",
+        function (this: Fold, { own: _, ...entry }: Entry, hostRevision: number) {
+          return original.call(this, entry, hostRevision);
+        },
+      ),
+  ],
+  [
+    "carry an entry in a sole store",
+    {
+      log: class extends ShortEpochLog {
+        override get canCarry(): boolean {
+          return super.canCarry || this.fold.isSole;
+        }
+      },
+    },
+    215,
+  ],
   ["hand events out before the shard has delivered them", { eagerWatch: true }],
   [
     "give the marks of a new store revisions",

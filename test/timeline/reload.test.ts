@@ -6,7 +6,7 @@ import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
 import { mapText, newMaps, noOtherHost } from "../support/maps.js";
 import { SimEtcd } from "./sim/etcd.js";
-import { appendByCommit } from "./sim/network.js";
+import { appendByCommit, carry } from "./sim/network.js";
 
 /** One proxy's connection to the log. */
 class FakeHost implements LogHost {
@@ -40,6 +40,7 @@ class FakeHost implements LogHost {
   };
 
   append: LogHost["append"] = (guard, key, entry, done) => appendByCommit(this, guard, key, entry, done);
+  carry = carry;
 
   watch(revision: number, events: HostWatchEvents): () => void {
     const tell = (changes: () => HostChange[]) =>

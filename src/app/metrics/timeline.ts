@@ -25,9 +25,10 @@ export function addTimelineMetrics(
   );
   metrics.counter(
     "braid_timeline_appends_total",
-    "Appends of this proxy: taken, refused because of a new base (and retried), or failed.",
+    "Appends of this proxy: taken, carried by the put that they seal, refused because of a new base (and retried), or failed.",
     results(() => [
       ["taken", stats.appends.count],
+      ["carried", stats.carried],
       ["refused", stats.appendsRefused],
       ["failed", stats.appendsFailed],
     ]),

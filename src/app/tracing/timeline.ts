@@ -4,7 +4,16 @@ import type { Locator } from "../../reshard/locator.js";
 import type { PlacementState } from "../../reshard/placement.js";
 import { StatusError } from "../../status/error.js";
 import { FOLDED } from "../../timeline/logEnds.js";
-import type { EndCarrier, LogEnd, Placements, Run, Sealed, Seals, Timeline } from "../../timeline/view.js";
+import type {
+  CarriedEntry,
+  EndCarrier,
+  LogEnd,
+  Placements,
+  Run,
+  Sealed,
+  Seals,
+  Timeline,
+} from "../../timeline/view.js";
 import { current, end } from "./spans.js";
 
 /** Adds a span to each wait within a traced call: for a seal, and for the log's end. */
@@ -66,6 +75,12 @@ class TracedTimeline implements Timeline {
 
   beginWrite(needsEnd: boolean): Promise<void> {
     return this.traceSync(() => this.timeline.beginWrite(needsEnd));
+  }
+
+  withEntry(shard: number, send: (entry: CarriedEntry | undefined) => void): void {
+    const parent = current.getStore();
+    if (parent === undefined) this.timeline.withEntry(shard, send);
+    else this.timeline.withEntry(shard, (entry) => current.run(parent, send, entry));
   }
 
   private start(name: string): Started | undefined {

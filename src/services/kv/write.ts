@@ -4,6 +4,7 @@ import type { Call } from "../../rpc/call.js";
 import { describeShard } from "../../shard/name.js";
 import { StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
+import type { CarriedEntry } from "../../timeline/view.js";
 import { Guarded, guard, guardedResponse, partLast } from "../../wire/guarded.js";
 import type { KeyRange } from "../../wire/keyRange.js";
 import { TxnRequest } from "../../wire/messages.js";
@@ -14,6 +15,9 @@ import type { KvContext } from "./context.js";
 import { BEGIN_AGAIN } from "./gen.js";
 import { mayMake } from "./judge.js";
 import type { Otherwise } from "./txnShape.js";
+
+/** Longest put that carries an entry. The time for a longer one is in its value. */
+const MAX_CARRIER_BYTES = 64 << 10;
 
 export const NO_LEASES: readonly bigint[] = [];
 
@@ -182,22 +186,44 @@ function send(context: KvContext, call: Call, write: Write, done: Written): void
 }
 
 function sendNow(context: KvContext, call: Call, write: Write, done: Written): void {
+  if (!mayCarryEntry(call, write)) transmit(context, call, write, undefined, done);
+  else context.timeline.withEntry(write.shard, (entry) => transmit(context, call, write, entry, done));
+}
+
+/**
+ * With a caller, the shard would judge the entry's puts by the caller's permissions. A part of a lease may be missing, and a
+ * large value may leave no room for an entry within the shard's limit.
+ */
+const mayCarryEntry = ({ caller }: Call, { kind, leases, payload }: Write): boolean =>
+  kind === "put" && leases.length === 0 && caller === undefined && payload.length <= MAX_CARRIER_BYTES;
+
+/** Sends the write, with the entry that it carries if there is one. */
+function transmit(
+  context: KvContext,
+  call: Call,
+  write: Write,
+  entry: CarriedEntry | undefined,
+  done: Written,
+): void {
   let payload: Uint8Array;
   try {
-    payload = request(context, call, write);
+    payload = request(context, call, write, entry);
   } catch (reason) {
+    entry?.settle(undefined);
     done(StatusError.from(reason), NO_RESPONSE, 0);
     return;
   }
   const options = callOptions(call, "write", context.limits);
   ask(call, context.shardAt(write.shard), KV.Txn, payload, options, (error, answer) => {
     if (error !== undefined) {
+      entry?.settle(undefined);
       failed(context, write, error, done);
       return;
     }
     let response: Uint8Array | undefined;
     let shardRevision = 0;
     try {
+      entry?.settle(answer);
       response = responseOf(context, write, answer);
       shardRevision = peekRevision(answer);
     } catch (reason) {
@@ -205,7 +231,9 @@ function sendNow(context: KvContext, call: Call, write: Write, done: Written): v
       return;
     }
     if (response === undefined) {
-      refused(context, write, done);
+      // Nothing was written. Perhaps only because the entry did not fit, which does not matter to the put.
+      if (entry !== undefined) transmit(context, call, write, undefined, done);
+      else refused(context, write, done);
       return;
     }
     context.timeline.wrote(write.shard, shardRevision);
@@ -217,7 +245,7 @@ function sendNow(context: KvContext, call: Call, write: Write, done: Written): v
  * The transaction for the shard, which also compares gen. A transaction of the client gets one more compare, if only its
  * success branch writes. Other requests are put into the success branch of one that compares gen.
  */
-function request(context: KvContext, call: Call, write: Write): Uint8Array {
+function request(context: KvContext, call: Call, write: Write, entry: CarriedEntry | undefined): Uint8Array {
   const { kind, payload, otherwise } = write;
   const compared = context.gen.compareOn(write.shard, write.position);
   if (kind !== "txn") {
@@ -225,7 +253,7 @@ function request(context: KvContext, call: Call, write: Write): Uint8Array {
     // checks the branch that is not taken.
     const isChecked = write.previous !== undefined && call.caller !== undefined;
     const failure = isChecked ? readIn(write.previous) : undefined;
-    return guard(Guarded[kind], payload, compared.compare, failure);
+    return guard(Guarded[kind], payload, compared.compare, entry?.fields ?? failure);
   }
   // Repeated fields can be continued at the end of a message.
   if (otherwise === undefined) return Buffer.concat([payload, compared.compareAndRead]);

@@ -2,7 +2,7 @@ import { type Base, decodeBase, encodeBase } from "../../../src/timeline/base.js
 import { decodeEntry, type Entry, encodeEntry } from "../../../src/timeline/entry.js";
 import { StoreFold, type StoreState } from "../../../src/timeline/storeFold.js";
 import { Lost, type Network } from "./network.js";
-import type { Item, ShardEvent, SimShard } from "./shard.js";
+import type { Compare, Item, Op, ShardEvent, SimShard } from "./shard.js";
 import type { World } from "./world.js";
 
 export const LOG = "\0braid/";
@@ -152,6 +152,22 @@ export class SimLog {
     }
   }
 
+  /** What a put on the host adds to its transaction to carry its entry; undefined on other shards, and while the log moves. */
+  carried(index: number): { guard: Compare[]; success: Op[] } | undefined {
+    if (index !== this.host || this.isArriving) return undefined;
+    const value = encodeEntry({ reached: new Map(), compact: 0, leases: [], raftTerm: 0, own: true });
+    const key = `${ENTRIES}${padded(this.epoch)}/${this.name}/${this.counter++}`;
+    return {
+      guard: this.world.breaks("a put with an entry compares the base")
+        ? []
+        : [{ key: BASE, mod: this.baseRevision }],
+      success: [
+        { kind: "put", key, value },
+        { kind: "put", key: TAIL, value: "" },
+      ],
+    };
+  }
+
   /** Appends an entry until the outcome is known. For entries that may be repeated. */
   async appendRepeatedly(entry: Partial<Entry>): Promise<void> {
     for (;;) {
@@ -164,8 +180,10 @@ export class SimLog {
     }
   }
 
-  /** Seals the shard up to `shardRevision`. */
-  async seal(shard: number, shardRevision: number): Promise<void> {
+  /** Seals the shard up to `shardRevision`. `isLogged`: an entry that seals it is in the log already. */
+  async seal(shard: number, shardRevision: number, isLogged = false): Promise<void> {
+    const { term } = this;
+    if (isLogged) await this.until(() => this.fold.cut(shard) >= shardRevision || this.term !== term);
     while (this.fold.cut(shard) < shardRevision)
       await this.appendRepeatedly({ reached: new Map([[shard, shardRevision]]) });
   }

@@ -116,6 +116,8 @@ export class World {
   readonly dedicated = new SimShard("host");
   readonly observations: Observation[] = [];
   readonly watches: WatchRecord[] = [];
+  /** Number of puts that have carried their entry. */
+  carried = 0;
   /** Leases that have ended on some shard. */
   readonly ended = new Set<number>();
   /** Operations that delete ranges. */

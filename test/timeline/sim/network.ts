@@ -1,6 +1,14 @@
 import { Code, StatusError } from "../../../src/status/error.js";
-import type { Appended, HostChange, HostWatchEvents, LogHost } from "../../../src/timeline/host.js";
-import type { SimEtcd } from "./etcd.js";
+import { AppendEncoder, decodeAppended } from "../../../src/timeline/append.js";
+import type {
+  Appended,
+  Committed,
+  HostChange,
+  HostWatchEvents,
+  LogHost,
+} from "../../../src/timeline/host.js";
+import { TxnRequest, TxnResponse } from "../../../src/wire/messages.js";
+import type { SimEtcd, SimPut } from "./etcd.js";
 import type { Random, Scheduler } from "./scheduler.js";
 
 export interface Faults {
@@ -114,10 +122,38 @@ export function appendByCommit(
   const tail = { key: `${PREFIX}tail`, value: Buffer.alloc(0) };
   host.commit(guard, [{ key, value: Buffer.from(entry) }, tail], []).then(
     (result) => done(undefined, result),
-    (reason) => done(StatusError.from(reason), { committed: false, revision: 0, previous: 0, raftTerm: 0 }),
+    (reason) => done(StatusError.from(reason), NOTHING),
   );
 }
 
+/** `carry` as a real etcd's. */
+export const carry: LogHost["carry"] = (guard, key, entry) => ({
+  fields: new AppendEncoder().encode(guard, key, entry),
+  settle: (response) => (response === undefined ? NOTHING : decodeAppended(response)),
+});
+
+/** Puts a key in a transaction that carries an entry: the encoded fields of a TxnRequest. Returns the TxnResponse. */
+export function putCarrying(etcd: SimEtcd, put: SimPut, fields: Uint8Array): Uint8Array {
+  const { compare, success } = TxnRequest.decode(fields);
+  const succeeded = compare.every(
+    ({ key, modRevision }) => (etcd.get(latin1(key))?.modRevision ?? 0) === modRevision,
+  );
+  const puts = success.flatMap((op) =>
+    op.kind === "put" ? { key: latin1(op.request.key), value: op.request.value } : [],
+  );
+  const previous = etcd.get(`${PREFIX}tail`)?.modRevision ?? 0;
+  if (succeeded) etcd.put([put, ...puts]);
+  const responses = [0, 0, previous].map((modRevision) => ({
+    kind: "put" as const,
+    response: modRevision > 0 ? { prevKv: { modRevision } } : {},
+  }));
+  const header = { revision: etcd.revision, raftTerm: 1 };
+  return TxnResponse.encode({ header, succeeded, responses: succeeded ? responses : [] });
+}
+
+const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
+
+const NOTHING: Committed = { committed: false, revision: 0, previous: 0, raftTerm: 0 };
 const PREFIX = "\0braid/";
 
 /** The timeline host as a proxy reaches it. `guarded: false` is a mutation: transactions without their compare. */
@@ -152,6 +188,7 @@ export function simHost(network: Network, etcd: SimEtcd, guarded = true): LogHos
         return { committed: true, revision: etcd.put(puts, doomed), previous, raftTerm: 1 };
       }),
     append: (guard, key, entry, done) => appendByCommit(host, guard, key, entry, done),
+    carry,
     watch: (revision, events) => network.watch(etcd, revision, PREFIX, events),
   };
   return host;

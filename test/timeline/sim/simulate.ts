@@ -22,13 +22,16 @@ function scenario(seed: number): Scenario {
     moves: random.chance(0.4),
     sole: shards === 1 && host === 0 && random.chance(0.75),
     paced: random.chance(0.4),
+    placed: random.chance(0.6),
   };
 }
 
-/** Runs one world. Rejects if the protocol was broken. */
-export async function simulate(seed: number, mutation: Mutation = {}): Promise<void> {
+/** Runs one world. Resolves to the number of puts that have carried their entries. Rejects if the protocol was broken. */
+export async function simulate(seed: number, mutation: Mutation = {}): Promise<number> {
   try {
-    await new World(scenario(seed), mutation).run();
+    const world = new World(scenario(seed), mutation);
+    await world.run();
+    return world.carried;
   } catch (error) {
     throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, {
       cause: error,

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { test } from "node:test";
 import { simulate } from "./simulate.js";
 
@@ -8,8 +9,13 @@ import { simulate } from "./simulate.js";
 export function testSeeds(defaults: { readonly first: number; readonly count: number }): void {
   const first = Number(process.env.SEED ?? defaults.first);
   const count = process.env.SEED === undefined ? Number(process.env.SEEDS ?? defaults.count) : 1;
+  let carried = 0;
 
   test(`${count} seeds from ${first}: no wrong, lost, repeated or reordered revision`, async () => {
-    for (let seed = first; seed < first + count; seed++) await simulate(seed);
+    for (let seed = first; seed < first + count; seed++) carried += await simulate(seed);
+  });
+
+  test("puts carry entries in these runs", { skip: count === 1 }, () => {
+    assert.ok(carried > count, `${carried} in ${count} runs`);
   });
 }

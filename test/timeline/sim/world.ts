@@ -14,10 +14,11 @@ import { pruneTable } from "../../../src/timeline/pruneTable.js";
 import { StoreFold, type StoreState } from "../../../src/timeline/storeFold.js";
 import { SharedTimeline } from "../../../src/timeline/timeline.js";
 import { TimelineLog } from "../../../src/timeline/timelineLog.js";
-import { NO_SHARD, type Seals } from "../../../src/timeline/view.js";
+import { type CarriedEntry, NO_SHARD, type Seals } from "../../../src/timeline/view.js";
+import { TxnResponse } from "../../../src/wire/messages.js";
 import { mapText, newMaps } from "../../support/maps.js";
 import { SimEtcd, type SimPut } from "./etcd.js";
-import { type Faults, Network, simHost } from "./network.js";
+import { type Faults, Network, putCarrying, simHost } from "./network.js";
 import { simRuntime } from "./runtime.js";
 import { Random, Scheduler } from "./scheduler.js";
 
@@ -49,6 +50,8 @@ export interface Scenario {
   readonly moves: boolean;
   /** Whether the store begins as a sole one: one shard, which is the host, with a mark. */
   readonly sole: boolean;
+  /** Whether the log of a store that is not a sole one has a placement soon, so that puts can carry entries. */
+  readonly placed: boolean;
   /** Whether proxies wait before they append, as with many others that append. */
   readonly paced: boolean;
 }
@@ -100,6 +103,8 @@ export class World {
   private markedAt = 0;
   private settling = false;
   private imports = 1_000_000;
+  /** Number of puts that have carried their entry. */
+  carried = 0;
 
   constructor(
     readonly scenario: Scenario,
@@ -241,6 +246,19 @@ export class World {
     const shardRevision = this.shards[shard].put([{ key, value: Buffer.alloc(0) }]);
     this.writes.set(`${shard}/${shardRevision}`, { shard, shardRevision, key });
     return shardRevision;
+  }
+
+  /** As `putDirectly`, in a transaction that carries an entry. Returns the response. */
+  putCarrying(key: string, fields: Uint8Array, position: number): Uint8Array {
+    const shard = this.shardOf(key);
+    const etcd = this.shards[shard];
+    if (this.scenario.sole && this.gen > position) return REFUSED;
+    const response = putCarrying(etcd, { key, value: Buffer.alloc(0) }, fields);
+    if (TxnResponse.decode(response).succeeded) {
+      this.carried++;
+      this.writes.set(`${shard}/${etcd.revision}`, { shard, shardRevision: etcd.revision, key });
+    }
+    return response;
   }
 
   startProxy(index: number): void {
@@ -509,6 +527,7 @@ function logOf(cluster: SimEtcd, hosts: number, covers: number): LogRevision[] {
   return found;
 }
 
+const REFUSED = TxnResponse.encode({ succeeded: false });
 const STORE = "00000000000000aa";
 const HOST_MARK = `\0braid/mark/${STORE}`;
 const KEYS = ["a1", "a2", "b1", "b2", "c1", "c2", "d1", "e1", "f1"];
@@ -544,6 +563,11 @@ export class SimProxy {
         return new Log(...args);
       }
 
+      /** Puts also carry entries while appends are in flight, so that their order is as bad as it can be. */
+      protected override get mayCarry(): boolean {
+        return super.mayCarry || (this.log.canCarry && random.chance(0.5));
+      }
+
       protected override pause(): number {
         return scenario.paced && random.chance(0.7) ? random.below(60) : super.pause();
       }
@@ -573,10 +597,12 @@ export class SimProxy {
   }
 
   start(): void {
+    const { scenario } = this.world;
     this.timeline.open().then(
       () => {
         this.ready = true;
         this.watchShards();
+        if (scenario.placed && !scenario.sole) this.timeline.log.requirePlacement().catch(() => {});
         this.guard(() => this.pump());
       },
       (error: unknown) => {
@@ -603,7 +629,8 @@ export class SimProxy {
       return;
     }
     const dice = random.next();
-    if (dice < 0.45) await this.put(random.pick(KEYS));
+    if (dice < 0.4) await this.put(random.pick(KEYS));
+    else if (dice < 0.45) await Promise.all([this.put(random.pick(KEYS)), this.put(random.pick(KEYS))]);
     else if (dice < 0.55) await this.get(random.pick(KEYS));
     // In one turn, so that they share a read of the log's end.
     else if (dice < 0.65) await Promise.all([this.get(random.pick(KEYS)), this.get(random.pick(KEYS))]);
@@ -734,8 +761,30 @@ export class SimProxy {
     this.world.observations.push({ kind: "put", write, revision, begin, end: this.world.scheduler.now });
   }
 
-  /** In a store that began as a sole one, writes compare gen. */
   private async write(key: string): Promise<number> {
+    const shard = this.world.shardOf(key);
+    const entry = await new Promise<CarriedEntry | undefined>((resolve) =>
+      this.timeline.withEntry(shard, resolve),
+    );
+    return (entry && (await this.writeWith(entry, key))) ?? (await this.writeAlone(key));
+  }
+
+  /** The shard revision of a put that carries an entry; undefined if nothing was written. */
+  private async writeWith(entry: CarriedEntry, key: string): Promise<number | undefined> {
+    const { world } = this;
+    const position = this.timeline.placementPosition;
+    let response: Uint8Array | undefined;
+    try {
+      response = await this.network.call(() => world.putCarrying(key, entry.fields, position));
+    } finally {
+      entry.settle(response);
+    }
+    const { succeeded, header } = TxnResponse.decode(response);
+    return succeeded ? header!.revision : undefined;
+  }
+
+  /** In a store that began as a sole one, writes compare gen. */
+  private async writeAlone(key: string): Promise<number> {
     const { world } = this;
     if (!world.scenario.sole) return this.network.call(() => world.putDirectly(key));
     for (;;) {
@@ -850,6 +899,12 @@ export class SimProxy {
     if (!this.ready) return;
     this.compare();
     while (this.delivered < this.timeline.head) {
+      // A move that a compaction has passed is forgotten. Only a watcher that is far behind asks for it.
+      if (this.delivered + 1 < this.timeline.compactRevision && !this.knowsNext()) {
+        this.delivered++;
+        this.startedAt++;
+        continue;
+      }
       const { revision, shard, shardRevision } = this.timeline.runAt(this.delivered + 1);
       if (shard === NO_SHARD) {
         this.delivered = revision;
@@ -860,6 +915,14 @@ export class SimProxy {
       if (!here && !this.world.mutation.eagerWatch) break;
       if (here) this.handedOut++;
       this.delivered = revision;
+    }
+  }
+
+  private knowsNext(): boolean {
+    try {
+      return this.timeline.runAt(this.delivered + 1).length > 0;
+    } catch {
+      return false;
     }
   }
 
