@@ -42,6 +42,11 @@ export class Fanout {
     return this.index.get(watcher.range)?.members.has(watcher) === true;
   }
 
+  /** The reach that `offer` and `flush` use for a watcher that is here. Watchers of the same range share it. */
+  reachOf(watcher: Watcher): Reach {
+    return this.index.get(watcher.range)?.reach ?? watcher.reach;
+  }
+
   /** Returns a copy of the list of watchers. */
   members(): Watcher[] {
     return [...this.index.values()].flatMap(({ members }) => [...members]);

@@ -71,6 +71,8 @@ export class WatchLoop {
   private gap: number;
   /** True while the feeds bring previous keys. The history has them from `history.fullFrom` on. */
   private prevKv: boolean;
+  /** By range: the shards that it has needed since revisions were delivered ahead. Kept in stores that have had a plan. */
+  private neededAhead = new WeakMap<Reach, Set<number>>();
   /** Bytes of events delivered ahead. */
   private aheadBytes = 0;
   /** Since when a shard has owed the next revision, `Runtime.now()`. */
@@ -207,7 +209,7 @@ export class WatchLoop {
   position(watcher: Watcher): number {
     if (watcher.state !== "synced") return watcher.next - 1;
     const { delivered } = this.merger;
-    const covered = this.late.has(watcher) ? delivered : this.coveredFor(watcher.reach);
+    const covered = this.late.has(watcher) ? delivered : this.coveredFor(this.fanout.reachOf(watcher));
     return Math.max(covered, watcher.next - 1);
   }
 
@@ -232,7 +234,7 @@ export class WatchLoop {
     const { delivered, ahead, owing } = this.merger;
     if (ahead === delivered) return delivered;
     let covered = ahead;
-    for (const shard of this.shardsFor(reach))
+    for (const shard of this.shardsAhead(reach))
       covered = Math.min(covered, (owing.get(shard) ?? covered + 1) - 1);
     return Math.max(covered, delivered);
   }
@@ -240,6 +242,28 @@ export class WatchLoop {
   /** The shards whose events may count for a range at revisions that were not delivered. */
   private shardsFor(reach: Reach): readonly number[] {
     return this.deps.moves.shardsOf(reach, this.merger.delivered + 1);
+  }
+
+  /**
+   * The shards whose events may have counted for a range since revisions were delivered ahead. When a plan ends, a range may
+   * need fewer shards. It has not got what was passed over while one of the others owed.
+   */
+  private shardsAhead(reach: Reach): readonly number[] {
+    const shards = this.shardsFor(reach);
+    if (!this.deps.moves.hasPlans) return shards;
+    let all = this.neededAhead.get(reach);
+    if (all === undefined) {
+      all = new Set();
+      this.neededAhead.set(reach, all);
+    }
+    for (const shard of shards) all.add(shard);
+    return all.size === shards.length ? shards : [...all];
+  }
+
+  /** To be called when no revision is ahead of those delivered in order. */
+  private endAhead(): void {
+    this.late.clear();
+    this.neededAhead = new WeakMap();
   }
 
   /** True if a shard that this watcher needs has had no watch for seconds: it is unreachable, or has no leader. */
@@ -345,7 +369,7 @@ export class WatchLoop {
       if (single) this.send(revision);
     }
     this.fillHistory(merger.delivered);
-    if (merger.ahead === merger.delivered) this.late.clear();
+    if (merger.ahead === merger.delivered) this.endAhead();
     if (merger.delivered > from) {
       this.owedSince = undefined;
       this.flush(merger.delivered);
@@ -430,7 +454,7 @@ export class WatchLoop {
     this.merger.restart(revision);
     this.history.restart(revision + 1);
     this.aheadBytes = 0;
-    this.late.clear();
+    this.endAhead();
     this.merger.learn();
   }
 
@@ -439,7 +463,7 @@ export class WatchLoop {
     const { revision, events } = merged;
     const { owing } = this.merger;
     this.fanout.offer(revision, events, (reach) => {
-      const shards = this.shardsFor(reach);
+      const shards = this.shardsAhead(reach);
       return lacks(shards) && !shards.some((shard) => (owing.get(shard) ?? revision + 1) <= revision);
     });
   }

@@ -93,3 +93,44 @@ test("a shard that was late for a moment is delivered while another one is away"
   assert.deepEqual(all.events, [2, 3, 4, 5, 6]);
   hub.close();
 });
+
+test("a range that needs fewer shards after a plan has not got what was passed over before", async () => {
+  const timeline = new FakeTimeline(3, true);
+  const homes = (b: readonly number[]) => (key: string) => ({ a: [0], b, c: [2] })[key[0]] ?? [0, 1, 2];
+  timeline.place(homes([0, 1]), true);
+  const fakes = [0, 1, 2].map((index) => new FakeShard(index));
+  const hub = openHub(timeline, fakes);
+  const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
+  const watch = (from: string, to: string) => {
+    const client = new FakeClient();
+    const range = textRange(Buffer.from(from), Buffer.from(to));
+    const watcher = new Watcher(client, { id: 0, range, next: 2, ...flags });
+    hub.attach(watcher);
+    return { client, watcher };
+  };
+  const watches = [watch("b", "c"), watch("b", "c")];
+  const onC = watch("c", "d");
+  const upstreams: Upstream[] = await Promise.all(fakes.map((fake) => fake.nth(0)));
+  for (const upstream of upstreams) upstream.created();
+
+  // Shard 0 is away. It may have keys of the range, so the events of shard 1 wait for it.
+  timeline.add(0, 1, 2);
+  upstreams[1].bring([2], false, 1, "b");
+  upstreams[2].bring([2], false, 1, "c");
+  await onC.client.has(1);
+  assert.deepEqual(watches[0].client.events, []);
+  // The plan ends, and the range is on shard 1 alone.
+  timeline.place(homes([1]), false);
+  timeline.add(2);
+  upstreams[2].bring([3], false, 1, "c");
+  await onC.client.has(2);
+  for (const { watcher } of watches) assert.equal(hub.watermark(watcher), 1);
+  timeline.add(1);
+  upstreams[1].bring([3], false, 1, "b");
+  upstreams[0].bring([2], false, 1, "a");
+  for (const { client } of watches) {
+    await client.has(2);
+    assert.deepEqual(client.events, [3, 6]);
+  }
+  hub.close();
+});

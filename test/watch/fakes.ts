@@ -130,8 +130,8 @@ export class FakeTimeline {
   private readonly runs: Run[] = [];
   private readonly cuts: number[];
   readonly compactRevision = 0;
-  readonly locator: unknown;
-  readonly placement: unknown;
+  locator: unknown;
+  placement: unknown;
   private readonly listeners = new Set<() => void>();
 
   constructor(shards: number, hasPlan = false) {
@@ -147,6 +147,13 @@ export class FakeTimeline {
 
   get head(): number {
     return this.runs.length + 1;
+  }
+
+  /** Changes the shards of ranges, as a plan does when it begins or ends. */
+  place(shardsOf: (key: string) => readonly number[], hasPlan: boolean): void {
+    const { locator, placement } = settled(shardsOf, hasPlan);
+    this.locator = locator;
+    this.placement = { ...placement, plans: 1 };
   }
 
   add(...order: number[]): void {
