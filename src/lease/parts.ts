@@ -12,6 +12,8 @@ interface Placed {
   readonly known: Set<number>;
   /** Shards in `known` whose part may not have been granted yet. */
   readonly unproven: Set<number>;
+  /** Shards in `known` whose part may not have been granted yet, or may have come and gone unnoticed. */
+  readonly doubtful: Set<number>;
   /** True if this proxy has logged a placement of this lease. */
   ours: boolean;
 }
@@ -29,7 +31,8 @@ export interface Vanished {
  * A placement is logged before its part is granted. So a missing part was either lost, and the lease must end, or never
  * granted, because its proxy is still at work or has died. In the second case nothing is attached to the part, and a
  * grant repairs the lease. A part counts as never granted only if this proxy saw the placement appear, has checked the
- * shard ever since and has never found the part. Otherwise it counts as lost. Clients of etcd expect that a lease can
+ * shard ever since and has never found the part. Otherwise it counts as lost, after some time in which its proxy can grant it
+ * if the shard was not checked for a moment. Clients of etcd expect that a lease can
  * end early, but a lease that lives on after it lost keys lets two clients hold one lock.
  */
 export class Parts {
@@ -88,12 +91,25 @@ export class Parts {
 
   /** To be called when a shard has reported its part of a lease. */
   sawAlive(lease: bigint, shard: number): void {
-    this.follow(lease)?.unproven.delete(shard);
+    this.settle(lease, shard);
   }
 
   /** To be called when a shard was not checked for a while. Parts may have come and gone there unnoticed. */
   blind(shard: number): void {
-    for (const { unproven } of this.placed.values()) unproven.delete(shard);
+    for (const { unproven, doubtful } of this.placed.values())
+      if (unproven.delete(shard)) doubtful.add(shard);
+  }
+
+  /** For a missing part that counts as lost: true if its grant may be under way, as its placement was seen while `blind`. */
+  isDoubtful(lease: bigint, shard: number): boolean {
+    return this.follow(lease)?.doubtful.has(shard) === true;
+  }
+
+  /** To be called when the part is no longer doubtful, because there was time to grant it. */
+  settle(lease: bigint, shard: number): void {
+    const placed = this.follow(lease);
+    placed?.unproven.delete(shard);
+    placed?.doubtful.delete(shard);
   }
 
   /** For a missing part: true if it may not have been granted yet, false if it counts as lost. */
@@ -139,8 +155,8 @@ export class Parts {
       placed = undefined;
     }
     if (placed === undefined) {
-      const [known, unproven] = [new Set<number>(), new Set<number>()];
-      placed = { home: this.homes.of(lease), position, all, shards, known, unproven, ours: false };
+      const [known, unproven, doubtful] = [new Set<number>(), new Set<number>(), new Set<number>()];
+      placed = { home: this.homes.of(lease), position, all, shards, known, unproven, doubtful, ours: false };
       this.placed.set(lease, placed);
     }
     placed.all = all;
@@ -164,6 +180,7 @@ export class Parts {
       if (!this.homes.hasLeftSince(placed.position, shard)) continue;
       placed.known.delete(shard);
       placed.unproven.delete(shard);
+      placed.doubtful.delete(shard);
     }
     placed.home = this.homes.of(lease);
     placed.position = this.homes.position;

@@ -7,6 +7,9 @@ import type { Endings } from "./endings.js";
 /** Attempts to place a part while other clients keep ending leases with the same id. */
 const MAX_ATTEMPTS = 3;
 
+/** How long a proxy may take from a placement to the part's grant before another one, which cannot tell, ends the lease. */
+const GRANT_WAIT_MS = 2_000;
+
 /** State of a part: it is there, or it was never granted as far as is known, or it was lost. */
 export type Finding = "there" | "ungranted" | "lost";
 
@@ -189,12 +192,17 @@ export class Placing {
   }
 
   /**
-   * Ends a lease of which a part was lost. Returns true if the part was not lost: this proxy had not read that a plan has ended
-   * and the lease needs no part there any more.
+   * Ends a lease of which a part was lost. Returns true if the part was not lost: another proxy was about to grant it, or this
+   * proxy had not read that a plan has ended and the lease needs no part there any more.
    */
   private async bury(lease: bigint, shard: number): Promise<boolean> {
-    const { homes, parts } = this.deps;
+    const { homes, parts, runtime } = this.deps;
     const placed = parts.identify(lease);
+    if (parts.isDoubtful(lease, shard)) {
+      await new Promise<void>((resolve) => runtime.timer(GRANT_WAIT_MS, resolve));
+      if ((await this.examine(lease, shard)) === "there") return this.isAlive(lease);
+      parts.settle(lease, shard);
+    }
     await homes.catchUp();
     if (!parts.has(lease, shard)) return this.isAlive(lease);
     // In the meantime, the lease may have ended and its id may have been granted again.

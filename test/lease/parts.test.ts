@@ -76,6 +76,19 @@ describe("parts of placed leases", () => {
     assert.equal(parts.mayLackGrant(LEASE, 2), true);
   });
 
+  test("such a part is doubtful until it is seen or there was time to grant it; one that was seen is not", () => {
+    placements.set(LEASE, new Set([1, 2, 3]));
+    parts.sawAlive(LEASE, 3);
+    for (const shard of [1, 2, 3]) parts.blind(shard);
+    const doubtful = () => [1, 2, 3].filter((shard) => parts.isDoubtful(LEASE, shard));
+    assert.deepEqual(doubtful(), [1, 2]);
+    parts.sawAlive(LEASE, 1);
+    assert.deepEqual(doubtful(), [2]);
+    parts.settle(LEASE, 2);
+    assert.deepEqual(doubtful(), []);
+    assert.equal(parts.mayLackGrant(LEASE, 2), false);
+  });
+
   test("a vanished placement of this proxy is returned once; others and ended ones are not", () => {
     for (const lease of [1n, 2n, 3n]) placements.set(lease, new Set([1, 2]));
     parts.placedHere(1n);

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import type { LeaseCalls } from "../../src/lease/leaseCalls.js";
+import type { Parts } from "../../src/lease/parts.js";
 import { type Client, type TestProxy, TestStore, within } from "./support.js";
 
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -161,6 +163,41 @@ describe("leases over several proxies", () => {
       await within(5_000, "the part is granted", there);
       assert.equal((await b.client.renew(id)).ttl, 60);
     });
+  });
+
+  test("a proxy that could not check a shard for seconds does not end a lease whose part is being granted", async () => {
+    const [a, b] = [await store.proxy(), await store.proxy()];
+    const id = store.idAt(0);
+    const key = store.keys()[1];
+    await a.client.grant(60, id);
+    let granting = () => {};
+    const gate = new Promise<void>((resolve) => (granting = resolve));
+    const callsOfA: LeaseCalls = Reflect.get(a.leases, "calls");
+    const grant = callsOfA.grant.bind(callsOfA);
+    callsOfA.grant = (...args) => gate.then(() => grant(...args));
+    const partsOfB: Parts = Reflect.get(b.leases, "parts");
+    const refresh = partsOfB.refresh.bind(partsOfB);
+    partsOfB.refresh = () => {
+      const vanished = refresh();
+      partsOfB.blind(1);
+      return vanished;
+    };
+    let missed = 0;
+    const callsOfB: LeaseCalls = Reflect.get(b.leases, "calls");
+    const look = callsOfB.look.bind(callsOfB);
+    callsOfB.look = async (shard, lease, ...rest) => {
+      const part = await look(shard, lease, ...rest);
+      if (shard === 1 && lease === id && part === undefined) missed++;
+      return part;
+    };
+    const put = a.client.put(key, id);
+    const isGone = async () => (await store.backends[0].timeToLive(id)).grantedTtl === 0;
+    await within(10_000, "the other proxy misses the part", async () => missed > 1 || (await isGone()));
+    granting();
+    await put;
+    assert.equal((await b.client.renew(id)).ttl, 60);
+    assert.deepEqual((await b.client.timeToLive(id, true)).keys.map(String), [key]);
+    await a.client.revoke(id);
   });
 
   test(`puts through one proxy against a revocation through another leave nothing (SEED=${SEED})`, async () => {
