@@ -3,6 +3,7 @@ import type { ShardSet } from "../shard/shardSet.js";
 import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
 import { Slabs } from "../turn/slabs.js";
+import { Ahead, bytesOf } from "./ahead.js";
 import { CatchUp } from "./catchUp.js";
 import { compactRevisionOf } from "./compaction.js";
 import { EndedKeys } from "./endedKeys.js";
@@ -10,8 +11,8 @@ import { EventEncoder } from "./eventEncoder.js";
 import { Fanout } from "./fanout.js";
 import { History, type KeyedEvent } from "./history.js";
 import { keyText } from "./keys.js";
-import { type Merged, Merger } from "./merger.js";
-import { type Moves, type Reach, whenThawed } from "./moves.js";
+import { Merger } from "./merger.js";
+import { type Moves, whenThawed } from "./moves.js";
 import { Replays } from "./replay.js";
 import { ShardFeeds, SILENCE_LIMIT_MS } from "./shardFeeds.js";
 import type { WatchStats, WatchStatus } from "./stats.js";
@@ -43,10 +44,6 @@ const SLICE_REVISIONS = 1_000;
 const SLICE_BYTES = 4 << 20;
 /** With a backlog of at most this many revisions, each revision gets a separate response, as from etcd. */
 const MAX_SINGLE_REVISIONS = 8;
-/** How long a shard may owe a revision before watchers that do not need the shard get later revisions. */
-const AHEAD_DELAY_MS = 300;
-/** Bytes of events that are kept after they were delivered ahead of a revision that a shard owes. */
-const MAX_AHEAD_BYTES = 16 << 20;
 /** How often feeds are checked. */
 const CHECK_INTERVAL_MS = 1_000;
 const RETRY_DELAY_MS = 1_000;
@@ -63,21 +60,13 @@ export class WatchLoop {
   private readonly merger: Merger<KeyedEvent>;
   private readonly history: History;
   private readonly fanout: Fanout;
+  private readonly ahead: Ahead;
   private readonly replays: Replays;
   private readonly catchUps: CatchUp;
-  /** Synced watchers that arrived while revisions were delivered ahead. They get all revisions in order. */
-  private readonly late = new Set<Watcher>();
   /** Revisions at or below this one stay out of the history, because some of their events were lost. */
   private gap: number;
   /** True while the feeds bring previous keys. The history has them from `history.fullFrom` on. */
   private prevKv: boolean;
-  /** By range: the shards that it has needed since revisions were delivered ahead. Kept in stores that have had a plan. */
-  private neededAhead = new WeakMap<Reach, Set<number>>();
-  /** Bytes of events delivered ahead. */
-  private aheadBytes = 0;
-  /** Since when a shard has owed the next revision, `Runtime.now()`. */
-  private owedSince: number | undefined;
-  private stopAheadTimer: (() => void) | undefined;
   private pumping = false;
   private readonly stopChecks: () => void;
   private readonly stopListening: () => void;
@@ -126,6 +115,13 @@ export class WatchLoop {
       moves,
       this.ended,
     );
+    this.ahead = new Ahead({
+      merger: this.merger,
+      fanout: this.fanout,
+      moves,
+      runtime,
+      wake: () => this.pumpSoon(),
+    });
     this.history = new History(historyBytes, start + 1);
     if (this.prevKv) this.history.fullFrom = start + 1;
     this.replays = new Replays({
@@ -168,7 +164,7 @@ export class WatchLoop {
       }
       watcher.state = "synced";
       this.fanout.add(watcher);
-      if (watcher.next <= this.merger.ahead) this.late.add(watcher);
+      this.ahead.arrived(watcher);
       this.deps.progressed();
     } else if (watcher.outlet.blocked) {
       watcher.state = "lagging";
@@ -184,7 +180,7 @@ export class WatchLoop {
   take(watcher: Watcher): void {
     if (watcher.state === "synced") {
       this.fanout.remove(watcher);
-      this.late.delete(watcher);
+      this.ahead.left(watcher);
     } else if (watcher.state === "lagging") {
       this.catchUps.remove(watcher);
     } else {
@@ -208,9 +204,7 @@ export class WatchLoop {
   /** Returns the newest revision up to which the watcher has got all events; above the head for a start in the future. */
   position(watcher: Watcher): number {
     if (watcher.state !== "synced") return watcher.next - 1;
-    const { delivered } = this.merger;
-    const covered = this.late.has(watcher) ? delivered : this.coveredFor(this.fanout.reachOf(watcher));
-    return Math.max(covered, watcher.next - 1);
+    return Math.max(this.ahead.coveredBy(watcher), watcher.next - 1);
   }
 
   get status(): Omit<WatchStatus, "lagging"> {
@@ -229,43 +223,6 @@ export class WatchLoop {
     return shards.reduce((latest, shard) => Math.max(latest, this.begins.get(shard) ?? 0), 0);
   }
 
-  /** Returns the revision up to which synced watchers of this range were offered all events. Not for late watchers. */
-  private coveredFor(reach: Reach): number {
-    const { delivered, ahead, owing } = this.merger;
-    if (ahead === delivered) return delivered;
-    let covered = ahead;
-    for (const shard of this.shardsAhead(reach))
-      covered = Math.min(covered, (owing.get(shard) ?? covered + 1) - 1);
-    return Math.max(covered, delivered);
-  }
-
-  /** The shards whose events may count for a range at revisions that were not delivered. */
-  private shardsFor(reach: Reach): readonly number[] {
-    return this.deps.moves.shardsOf(reach, this.merger.delivered + 1);
-  }
-
-  /**
-   * The shards whose events may have counted for a range since revisions were delivered ahead. When a plan ends, a range may
-   * need fewer shards. It has not got what was passed over while one of the others owed.
-   */
-  private shardsAhead(reach: Reach): readonly number[] {
-    const shards = this.shardsFor(reach);
-    if (!this.deps.moves.hasPlans) return shards;
-    let all = this.neededAhead.get(reach);
-    if (all === undefined) {
-      all = new Set();
-      this.neededAhead.set(reach, all);
-    }
-    for (const shard of shards) all.add(shard);
-    return all.size === shards.length ? shards : [...all];
-  }
-
-  /** To be called when no revision is ahead of those delivered in order. */
-  private endAhead(): void {
-    this.late.clear();
-    this.neededAhead = new WeakMap();
-  }
-
   /** True if a shard that this watcher needs has had no watch for seconds: it is unreachable, or has no leader. */
   lacksLeader(watcher: Watcher): boolean {
     const next = watcher.state === "synced" ? this.merger.delivered + 1 : watcher.next;
@@ -278,7 +235,7 @@ export class WatchLoop {
     this.stopListening();
     this.stopFollowing();
     this.stopChecks();
-    this.stopAheadTimer?.();
+    this.ahead.close();
     this.catchUps.close();
     this.replays.close();
     this.ended.close();
@@ -313,7 +270,7 @@ export class WatchLoop {
     const { compactRevision } = this.deps.timeline;
     this.gap = Math.max(this.gap, compactRevision - 1);
     this.begins.set(shard, compactRevision);
-    this.dropBelow(compactRevision, (watcher) => this.shardsFor(watcher.reach).includes(shard));
+    this.dropBelow(compactRevision, (watcher) => this.ahead.shardsOf(watcher.reach).includes(shard));
     this.pumpSoon();
   }
 
@@ -361,17 +318,17 @@ export class WatchLoop {
         break;
       }
       const { revision, events, early } = merged;
-      const size = sizeOf(events);
+      const size = bytesOf(events);
       bytes += size;
-      if (early) this.aheadBytes -= size;
+      if (early) this.ahead.dropped(size);
       this.record(revision, events);
       this.fanout.offer(revision, events);
       if (single) this.send(revision);
     }
     this.fillHistory(merger.delivered);
-    if (merger.ahead === merger.delivered) this.endAhead();
+    if (merger.ahead === merger.delivered) this.ahead.end();
     if (merger.delivered > from) {
-      this.owedSince = undefined;
+      this.ahead.paid();
       this.flush(merger.delivered);
       this.replays.advanced();
       this.feeds.updateIfChanged();
@@ -379,7 +336,7 @@ export class WatchLoop {
     this.checkPrevKv();
     if (more) this.pumpSoon();
     else if (merger.delivered < this.deps.timeline.head) this.pumpAhead();
-    else this.owedSince = undefined;
+    else this.ahead.paid();
   }
 
   private record(revision: number, events: readonly KeyedEvent[]): void {
@@ -397,34 +354,8 @@ export class WatchLoop {
 
   /** Delivers later revisions to watchers that do not need the shards that owe. */
   private pumpAhead(): void {
-    const now = this.deps.runtime.now();
-    this.owedSince ??= now;
-    if (now - this.owedSince < AHEAD_DELAY_MS) {
-      this.stopAheadTimer ??= this.deps.runtime.timer(AHEAD_DELAY_MS, () => {
-        this.stopAheadTimer = undefined;
-        this.pumpSoon();
-      });
-      return;
-    }
-    const { merger } = this;
-    const before = merger.ahead;
-    let caughtUp = false;
-    if (this.aheadBytes < MAX_AHEAD_BYTES) {
-      for (const { shard, merged } of merger.catchUp()) {
-        caughtUp = true;
-        this.offerAhead(merged, (shards) => shards.includes(shard));
-        if (!merged.early) this.aheadBytes += sizeOf(merged.events);
-        if (this.aheadBytes >= MAX_AHEAD_BYTES) break;
-      }
-    }
-    while (this.aheadBytes < MAX_AHEAD_BYTES) {
-      const merged = merger.nextAhead();
-      if (merged === undefined) break;
-      this.aheadBytes += sizeOf(merged.events);
-      this.offerAhead(merged, () => true);
-    }
-    if (caughtUp || merger.ahead > before) this.flush(undefined);
-    if (this.aheadBytes >= MAX_AHEAD_BYTES || merger.isFull) this.stopKeeping();
+    if (this.ahead.offer()) this.flush(undefined);
+    if (this.ahead.isFull) this.stopKeeping();
     this.checkPrevKv();
   }
 
@@ -453,19 +384,8 @@ export class WatchLoop {
     this.feeds.skip(revision + 1);
     this.merger.restart(revision);
     this.history.restart(revision + 1);
-    this.aheadBytes = 0;
-    this.endAhead();
+    this.ahead.end();
     this.merger.learn();
-  }
-
-  /** Offers a revision to watchers that need none of the shards that owe it or an earlier one. `lacks` says who has not got it. */
-  private offerAhead(merged: Merged<KeyedEvent>, lacks: (shards: readonly number[]) => boolean): void {
-    const { revision, events } = merged;
-    const { owing } = this.merger;
-    this.fanout.offer(revision, events, (reach) => {
-      const shards = this.shardsAhead(reach);
-      return lacks(shards) && !shards.some((shard) => (owing.get(shard) ?? revision + 1) <= revision);
-    });
   }
 
   private flush(coveredForLate: number | undefined): void {
@@ -478,12 +398,12 @@ export class WatchLoop {
    * offered all events up to `coveredForLate`; if undefined, nothing.
    */
   private send(coveredForLate: number | undefined): void {
-    const { merger, fanout, late } = this;
+    const { merger, fanout, ahead } = this;
     // Ahead, a watcher is covered up to the first revision that one of its own shards owes.
     const slow =
       merger.ahead === merger.delivered
         ? fanout.flush(merger.delivered)
-        : fanout.flush((reach) => this.coveredFor(reach), { watchers: late, covered: coveredForLate });
+        : fanout.flush((reach) => ahead.covered(reach), { watchers: ahead.late, covered: coveredForLate });
     for (const watcher of slow) {
       if (watcher.state !== "synced") continue;
       this.take(watcher);
@@ -509,7 +429,7 @@ export class WatchLoop {
     this.gap = Math.max(this.gap, revision - 1);
     this.begins.set(shard, revision);
     this.feeds.reopen(shard, feed, compacted);
-    this.dropBelow(revision, (watcher) => this.shardsFor(watcher.reach).includes(shard));
+    this.dropBelow(revision, (watcher) => this.ahead.shardsOf(watcher.reach).includes(shard));
     this.pumpSoon();
   }
 
@@ -546,7 +466,3 @@ export class WatchLoop {
 }
 
 const NO_EVENTS: readonly KeyedEvent[] = [];
-
-function sizeOf(events: readonly KeyedEvent[]): number {
-  return events.reduce((sum, { event }) => sum + event.full.length, 0);
-}
