@@ -68,7 +68,7 @@ export class Admission {
   }
 
   /**
-   * Waits, before a watch is refused because of a tenant's limit: APISIX and Patroni try again at once. Call it only if the client
+   * Waits, before a watch is refused because of a limit: APISIX and Patroni try again at once. Call it only if the client
    * cannot send more on this stream, because its other requests would have to wait too.
    */
   async hold(request: WatchRequest): Promise<void> {
@@ -76,6 +76,7 @@ export class Admission {
   }
 
   private isAboveLimit(request: WatchCreateRequest): boolean {
+    if (!this.memory.hasRoom(costOf(request))) return true;
     return this.deps.tenants?.refusesWatch(rangeOf(request), this.stream.caller) === true;
   }
 

@@ -29,11 +29,15 @@ export class WatchMemory {
 
   /** Counts a watch. Returns false, and does not count it, when its connection has too many. */
   addWatch(bytes: number): boolean {
-    const { connection, all } = this;
-    const own = connection.watchBytes + bytes;
-    if (own > MAX_WATCH_BYTES || all.isExceeded(MAX_TOTAL_BYTES, own)) return false;
+    if (!this.hasRoom(bytes)) return false;
     this.countWatches(bytes);
     return true;
+  }
+
+  /** Whether `addWatch` would count a watch now. */
+  hasRoom(bytes: number): boolean {
+    const own = this.connection.watchBytes + bytes;
+    return own <= MAX_WATCH_BYTES && !this.all.isExceeded(MAX_TOTAL_BYTES, own);
   }
 
   removeWatch(bytes: number): void {
