@@ -1,6 +1,7 @@
 // npm test sets up the clone, builds, runs the type check, the formatter and the linter, then every test in dist/test.
 // Arguments select test files by a part of their path: npm test -- timeline cli
-// With --long, which npm run test:long gives, it runs the files named *.long.test.ts instead: whole stores that change under load.
+// With --long, which npm run test:long gives, it runs the files named *.long.test.ts instead: whole stores that
+// change under load, and more seeds of the simulations.
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import {
