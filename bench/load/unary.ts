@@ -17,11 +17,12 @@ export async function runUnary(task: UnaryTask): Promise<TaskResult> {
     ),
   );
   const watchers = new Watchers();
+  let patience: NodeJS.Timeout | undefined;
   try {
     if (task.watchers) await watchers.open(task.port, task.watchers, (error) => lost(error));
     return await new Promise((resolve, reject) => {
       lost = reject;
-      const patience = setTimeout(
+      patience = setTimeout(
         () => reject(new Error(`requests have no response after ${COMPLETION_TIMEOUT_MS} ms`)),
         task.milliseconds + COMPLETION_TIMEOUT_MS,
       );
@@ -31,7 +32,6 @@ export async function runUnary(task: UnaryTask): Promise<TaskResult> {
       let next = 0;
       const finish = () => {
         const seconds = (performance.now() - begin) / 1000;
-        clearTimeout(patience);
         latencies.sort((a, b) => a - b);
         resolve({
           operations: latencies.length,
@@ -70,6 +70,7 @@ export async function runUnary(task: UnaryTask): Promise<TaskResult> {
       }
     });
   } finally {
+    clearTimeout(patience);
     watchers.close();
     for (const connection of connections) connection.close();
   }

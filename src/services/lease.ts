@@ -21,6 +21,11 @@ import type { Identity } from "./identity.js";
 
 /** Most keep-alives in progress on one stream. Above it, the stream is not read until half of them are answered. */
 const MAX_IN_PROGRESS = 16_384;
+/**
+ * The same for one lease. They share a response of the shard, so as many are answered at once. Clients renew a lease again while a
+ * shard does not respond, but not as often as this.
+ */
+const MAX_OF_LEASE = 64;
 /** Most keep-alives in progress on all streams together. It applies to streams with more than `FEW_IN_PROGRESS`. */
 const MAX_TOTAL_IN_PROGRESS = 131_072;
 const FEW_IN_PROGRESS = 16;
@@ -89,6 +94,10 @@ export function createLease(options: LeaseServiceOptions): Service {
 /** One client's keep-alive stream. The responses for each lease are in the order of its requests. */
 class KeepAliveStream {
   private inProgress = 0;
+  /** The same by lease. */
+  private readonly ofLease = new Map<bigint, number>();
+  /** How many of them are above `MAX_OF_LEASE`. */
+  private excess = 0;
   private halfClosed = false;
   private blocked = false;
   private paused = false;
@@ -124,13 +133,11 @@ class KeepAliveStream {
     }
     // Taken before the renewal, because the response must not have a revision at which the lease may have ended.
     const header = this.options.identity.header(this.options.timeline.head);
-    this.inProgress++;
-    this.all.inProgress++;
+    this.begins(id);
     this.options.leases.renew(
       id,
       (error, ttl) => {
-        this.inProgress--;
-        this.all.inProgress--;
+        this.ends(id);
         if (error !== undefined) this.fail(id, error);
         else this.answer(header, id, ttl);
         this.settle();
@@ -139,6 +146,23 @@ class KeepAliveStream {
       this.stream.caller,
     );
     this.regulate();
+  }
+
+  private begins(id: bigint): void {
+    const count = (this.ofLease.get(id) ?? 0) + 1;
+    this.ofLease.set(id, count);
+    if (count > MAX_OF_LEASE) this.excess++;
+    this.inProgress++;
+    this.all.inProgress++;
+  }
+
+  private ends(id: bigint): void {
+    const count = this.ofLease.get(id)! - 1;
+    if (count === 0) this.ofLease.delete(id);
+    else this.ofLease.set(id, count);
+    if (count >= MAX_OF_LEASE) this.excess--;
+    this.inProgress--;
+    this.all.inProgress--;
   }
 
   private answer(header: Uint8Array, id: bigint, ttl: number): void {
@@ -187,7 +211,7 @@ class KeepAliveStream {
   private regulate(): void {
     const full = this.inProgress > (this.paused ? MAX_IN_PROGRESS / 2 : MAX_IN_PROGRESS);
     const crowded = this.inProgress > FEW_IN_PROGRESS && this.all.inProgress > MAX_TOTAL_IN_PROGRESS;
-    const pause = this.blocked || full || crowded;
+    const pause = this.blocked || full || crowded || this.excess > 0;
     if (pause === this.paused) return;
     this.paused = pause;
     if (pause) this.stream.pause();

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { after, before, type TestContext, test } from "node:test";
+import { after, before, mock, type TestContext, test } from "node:test";
 import { Etcd3, EtcdLockFailedError, type IKeyValue, type Watcher } from "etcd3";
 import { startStore, type TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
@@ -8,7 +8,14 @@ import { until } from "../support/until.js";
 // The npm client etcd3, as a program would use it, through two proxies over three shards.
 let store: TestStore;
 
-/** The client's timers of attempts to connect, ms, outlive its closing and would keep this process waiting. */
+/** Timers of the client. Some outlive its closing by 30 s and would keep this process waiting. */
+const timers: NodeJS.Timeout[] = [];
+const { setTimeout: start } = globalThis;
+mock.method(globalThis, "setTimeout", (...args: Parameters<typeof start>) => {
+  const timer = start(...args);
+  timers.push(timer);
+  return timer;
+});
 const DIAL_TIMEOUT = 5_000;
 
 before(async () => {
@@ -17,6 +24,7 @@ before(async () => {
 
 after(async () => {
   await store?.remove();
+  for (const timer of timers) timer.unref();
 });
 
 /** A client of one of the proxies, closed when the test ends. */

@@ -21,7 +21,9 @@ function split(text: string, most: number, next: (below: number) => number): str
   const values: string[] = [];
   for (let at = 0; at < bytes.length; ) {
     const end = at + 1 + next(most);
-    values.push(...splitter.push(bytes.subarray(at, end)));
+    splitter.push(bytes.subarray(at, end));
+    for (let value = splitter.next(); value !== undefined; value = splitter.next()) values.push(value);
+    assert.equal(splitter.leftBytes, 0);
     at = end;
   }
   const rest = splitter.end();

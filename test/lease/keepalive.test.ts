@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { credentials, Client as GrpcClient } from "@grpc/grpc-js";
+import type { Leases } from "../../src/lease/leases.js";
 import type { ServerStream } from "../../src/rpc/call.js";
 import { createLease } from "../../src/services/lease.js";
 import { LeaseKeepAliveRequest, LeaseKeepAliveResponse } from "../../src/wire/messages.js";
@@ -97,7 +98,7 @@ describe("keep-alive streams", () => {
     const slow = store.idAt(0);
     const other = store.idAt(0);
     for (const id of [slow, other]) await client.grant(300, id);
-    const requests = 20_000;
+    const requests = 6_000;
     const stream = open();
     stream.pause();
     for (let i = 0; i < requests; i++) stream.write(request(slow));
@@ -122,6 +123,33 @@ describe("keep-alive streams", () => {
     await within(5_000, "an answer", () => stream.sent === 1);
     assert.equal(stream.paused, true);
     stream.drain();
+    assert.equal(stream.paused, false);
+  });
+
+  test("a client is not read while it renews one lease too often", () => {
+    const stream = new FullStream();
+    const open = new Map<bigint, (() => void)[]>();
+    const renew = (lease: bigint, done: (error: undefined, ttl: number) => void) =>
+      void open.set(lease, [...(open.get(lease) ?? []), () => done(undefined, 0)]);
+    const leases = { renew } as unknown as Leases;
+    const service = createLease({
+      leases,
+      timeline: { head: 1 },
+      identity: { header: () => new Uint8Array(0) },
+    });
+    service.stream.get(Lease.LeaseKeepAlive)!(stream);
+    for (let i = 0; i < 1_000; i++) stream.message(request(BigInt(i)));
+    for (let i = 0; i < 63; i++) stream.message(request(7n));
+    assert.equal(stream.paused, false);
+    for (let i = 0; i < 2; i++) stream.message(request(7n));
+    assert.equal(stream.paused, true);
+    const answer = (id: bigint) => {
+      open.get(id)!.shift()!();
+      stream.drain();
+    };
+    for (const id of [8n, 7n]) answer(id);
+    assert.equal(stream.paused, true);
+    answer(7n);
     assert.equal(stream.paused, false);
   });
 

@@ -183,8 +183,6 @@ const attacks: readonly Attack[] = [
   },
   {
     what: "JSON: messages of a stream",
-    // A million messages are garbage until the next collection, which a busy machine delays.
-    growth: 250,
     begin: over(20, (socket) => {
       socket.write(chunkedPost("/v3/lease/keepalive"));
       flood(socket, Buffer.from(chunk('{"ID":"123456789"}'.repeat(1_000))), 50);

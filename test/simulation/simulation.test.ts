@@ -1,29 +1,12 @@
 import { test } from "node:test";
 import { MUTATIONS } from "./mutations.js";
-import { scenario } from "./scenario.js";
-import { type Scenario, World } from "./world.js";
+import { simulate, testSeeds } from "./testSeeds.js";
 
-/**
- * Watches, leases and guards in virtual time. Proxies die, stop or pause, shards freeze, connections break, watches lag or
- * fall silent, leases end in all ways, shards are compacted and lose data. `SEED=n` repeats one run, `SEEDS=n` runs more.
- */
+/** Seeds in which a mutation must be noticed. */
 const SEEDS = Number(process.env.SEEDS ?? 80);
-const FIRST = Number(process.env.SEED ?? 1);
-const COUNT = process.env.SEED === undefined ? SEEDS : 1;
 
-async function simulate(seed: number, where?: Partial<Scenario>): Promise<void> {
-  try {
-    await new World(scenario(seed, where)).run();
-  } catch (error) {
-    throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
-  }
-}
-
-test(`${COUNT} seeds from ${FIRST}: watches, leases and guards keep what they promise`, async () => {
-  for (let seed = FIRST; seed < FIRST + COUNT; seed++) await simulate(seed);
-});
+// The file for npm run test:long goes on from there.
+testSeeds({ first: 1, count: 40 });
 
 for (const [name, mutation, where] of MUTATIONS) {
   test(`is caught: ${name}`, async () => {
@@ -34,7 +17,10 @@ for (const [name, mutation, where] of MUTATIONS) {
           () => false,
           () => true,
         );
-        if (failed) return;
+        if (failed) {
+          if (process.env.BRAID_SIM_VERBOSE) console.log(`seed ${seed}: ${name}`);
+          return;
+        }
       }
     } finally {
       mend();

@@ -51,7 +51,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
         }
       },
     },
-    90,
+    133,
   ],
   [
     "label a read with what is folded here",
@@ -78,7 +78,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
         }
       },
     },
-    385,
+    547,
   ],
   [
     "take every shard's answer for the host's",
@@ -100,6 +100,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
         }
       },
     },
+    115,
   ],
   [
     "take the log's end from a read of the host that was sent before",
@@ -118,6 +119,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
         }
       },
     },
+    115,
   ],
   [
     "label every read with the newest revision",
@@ -155,7 +157,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
         }
       },
     },
-    295,
+    342,
   ],
   ["append and rebase without the compare", { unguarded: true }],
   ["give the log's own writes revisions", () => patch(Fold.prototype, "hide", () => {})],
@@ -200,7 +202,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
         begin.call(this, shard, reached, []);
       }),
   ],
-  ["mark the host without putting the log's tail", { silentMark: true }],
+  ["mark the host without putting the log's tail", { silentMark: true }, 140],
   [
     "send a change again while its first append may still take effect",
     {
@@ -210,7 +212,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
         }
       },
     },
-    200,
+    410,
   ],
   [
     "log a change above a base without a placement",
@@ -246,6 +248,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
         append.apply(this as unknown as TimelineLog, args as Parameters<typeof append>);
         this.isMoving = kept;
       }),
+    34,
   ],
   [
     "begin the revisions of the next host where those of the old one end",
@@ -297,7 +300,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
         if (new Error().stack?.includes("endSole")) return;
         reach.call(this, shardRevision);
       }),
-    470,
+    472,
   ],
   [
     "give the first base of a sole store a revision",
@@ -320,7 +323,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
       patch(Fold.prototype, "endSole", function (this: Fold, hostRevision: number, compactRevision: number) {
         endSole.call(this, hostRevision, Math.max(compactRevision, this.compactRevision));
       }),
-    445,
+    1250,
   ],
 ];
 const { reach, endSole } = Fold.prototype;

@@ -1,3 +1,3 @@
 import { testSeeds } from "./sim/testSeeds.js";
 
-testSeeds({ first: 1, count: 1_000 });
+testSeeds({ first: 1, count: 500 });

@@ -5,33 +5,16 @@ import { EndedKeys } from "../../src/watch/endedKeys.js";
 import { EventEncoder } from "../../src/watch/eventEncoder.js";
 import { Moves } from "../../src/watch/moves.js";
 import { endWithMove, lateFeed, lateWatch } from "../reshard/sim/directed.js";
-import { AMBUSHES, type Director, mixOf, type Scenario, scenario, simulate } from "../reshard/sim/run.js";
-import { HubWatch } from "./sim/hubWatch.js";
+import { AMBUSHES, type Director, mixOf, type Scenario } from "../reshard/sim/run.js";
+import { testSeeds } from "../reshard/sim/testSeeds.js";
+import { run } from "./sim/run.js";
 
 /*
  * The real hub, in virtual time, while keys move between shards. Movers, proxies and clients are those of test/reshard.
- * `BRAID_SIM_SEEDS=n` runs n seeds, `BRAID_SIM_SEED=n` replays seed n.
  */
 
-const SEEDS = Number(process.env.BRAID_SIM_SEEDS ?? 60);
-const ONE = process.env.BRAID_SIM_SEED;
-const FIRST = Number(ONE ?? 1);
-const COUNT = ONE === undefined ? SEEDS : 1;
-
-async function run(seed: number, over: Partial<Scenario> = {}, direct?: Director): Promise<void> {
-  const watch: Scenario["watch"] = (proxy, record) => new HubWatch(proxy, record);
-  try {
-    await simulate({ ...scenario(seed), watch, ...over }, new Set(), direct);
-  } catch (error) {
-    throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
-  }
-}
-
-test(`${COUNT} seeds from ${FIRST}: watches do not notice that keys move`, async () => {
-  for (let seed = FIRST; seed < FIRST + COUNT; seed++) await run(seed);
-});
+// The file for npm run test:long goes on from there.
+testSeeds("watches do not notice that keys move", { first: 1, count: 30 }, (seed) => run(seed));
 
 for (const [name, direct] of Object.entries({ endWithMove, lateFeed, lateWatch })) {
   test(`schedule ${name}: watches do not notice that keys move`, async () => {
@@ -115,7 +98,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "a watch waits for a frozen step",
-    from: 7,
+    from: 49,
     over: DENSE,
     target: Moves.prototype,
     method: "isUndecided",
@@ -147,7 +130,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "version offsets correct the versions of events",
-    from: 47,
+    from: 55,
     target: EventEncoder.prototype,
     method: "mapsOf",
     replace: (original) =>
@@ -180,7 +163,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: "a range's shards follow the placement",
-    from: 32,
+    from: 34,
     target: Moves.prototype,
     method: "shardsOf",
     replace: (original) =>

@@ -54,6 +54,7 @@ export class TestStream implements ServerStream {
   private readonly queue: Uint8Array[] = [];
   private blocked = false;
   private message: (message: Uint8Array) => void = () => {};
+  private ended: () => void = () => {};
   private drained: () => void = () => {};
   private readonly cancels = new Set<() => void>();
   private changed: () => void = () => {};
@@ -70,6 +71,11 @@ export class TestStream implements ServerStream {
 
   receive(message: Uint8Array): void {
     this.message(message);
+  }
+
+  /** The client cannot send anything more, as usual over JSON. */
+  halfClose(): void {
+    this.ended();
   }
 
   /** Reads all queued frames. */
@@ -99,7 +105,9 @@ export class TestStream implements ServerStream {
     this.message = listener;
   }
 
-  onEnd(): void {}
+  onEnd(listener: () => void): void {
+    this.ended = listener;
+  }
 
   onDrain(listener: () => void): void {
     this.drained = listener;

@@ -1,5 +1,6 @@
 import type { Usage } from "../../rpc/call.js";
 import type { SharedBytes } from "../../stats/connections.js";
+import type { KeyRange } from "../../wire/keyRange.js";
 
 /** Cost of a watch without its keys, in bytes. */
 export const WATCH_COST_BYTES = 1024;
@@ -9,6 +10,10 @@ const MAX_WATCH_BYTES = 128 * 1024 * 1024;
 const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
 /** Most bytes of both on all connections together. It applies to connections with more than their fair share. */
 const MAX_TOTAL_BYTES = 1024 * 1024 * 1024;
+
+/** Cost of a watch, in bytes. */
+export const costOf = ({ key, rangeEnd }: KeyRange): number =>
+  WATCH_COST_BYTES + key.length + rangeEnd.length;
 
 /** Counts the cost of one stream's watches and waiting requests. */
 export class WatchMemory {
@@ -24,11 +29,15 @@ export class WatchMemory {
 
   /** Counts a watch. Returns false, and does not count it, when its connection has too many. */
   addWatch(bytes: number): boolean {
-    const { connection, all } = this;
-    const own = connection.watchBytes + bytes;
-    if (own > MAX_WATCH_BYTES || all.isExceeded(MAX_TOTAL_BYTES, own)) return false;
+    if (!this.hasRoom(bytes)) return false;
     this.countWatches(bytes);
     return true;
+  }
+
+  /** Whether `addWatch` would count a watch now. */
+  hasRoom(bytes: number): boolean {
+    const own = this.connection.watchBytes + bytes;
+    return own <= MAX_WATCH_BYTES && !this.all.isExceeded(MAX_TOTAL_BYTES, own);
   }
 
   removeWatch(bytes: number): void {

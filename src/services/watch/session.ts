@@ -1,30 +1,20 @@
 import type { Config } from "../../config/types.js";
 import type { ServerStream } from "../../rpc/call.js";
-import type { ShardSet } from "../../shard/shardSet.js";
 import { StatusError } from "../../status/error.js";
 import { etcd } from "../../status/etcd.js";
-import type { Tenants } from "../../tenants/tenants.js";
-import type { Timeline } from "../../timeline/view.js";
-import type { Runtime } from "../../turn/runtime.js";
 import type { Hub } from "../../watch/hub.js";
 import { type Outlet, Watcher } from "../../watch/watcher.js";
 import { type WatchCreateRequest, WatchRequest } from "../../wire/messages.js";
 import { encodeWatchHead, type WatchFlags } from "../../wire/watch.js";
 import type { Identity } from "../identity.js";
-import { admission, reasonOf } from "./admission.js";
-import { WATCH_COST_BYTES, WatchMemory } from "./memory.js";
-import { describeWatch, rangeOf } from "./request.js";
+import { Admission, type AdmissionDeps, type Admitted, REFUSAL_DELAY_MS } from "./admission.js";
+import { WatchMemory } from "./memory.js";
+import { reasonOf } from "./permission.js";
 
-export interface SessionDeps {
-  /** In configured order. */
-  readonly shards: ShardSet;
-  readonly timeline: Timeline;
+export interface SessionDeps extends AdmissionDeps {
   readonly identity: Identity;
   readonly hub: Hub;
   readonly limits: Pick<Config["watch"], "streamBufferBytes" | "progressNotifyMs">;
-  readonly runtime: Runtime;
-  /** Undefined: no tenants. */
-  readonly tenants?: Tenants | undefined;
   /** The open sessions of this proxy. Each adds and removes itself. */
   readonly sessions: Set<WatchSession>;
 }
@@ -50,11 +40,6 @@ const MAX_WAITING = 256;
 const MAX_PER_TURN = 8;
 /** Pause before a failed progress request is retried, in milliseconds. */
 const PROGRESS_RETRY_MS = 1_000;
-/** How long a watch is held before it is refused for a reason that may pass, in milliseconds. Clients retry at once. */
-const REFUSAL_DELAY_MS = 1_000;
-const DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream";
-const TOO_MANY_WATCHES = "etcd-braid: too many watches";
-const EMPTY_RANGE = "mvcc: watcher range is empty";
 
 /** One client's watch stream: handles its requests in order, and sends the frames of its watches. */
 export class WatchSession implements Outlet {
@@ -63,6 +48,7 @@ export class WatchSession implements Outlet {
   private readonly requests: WatchRequest[] = [];
   private requestBytes = 0;
   private readonly memory: WatchMemory;
+  private readonly admission: Admission;
   private working = false;
   private held = false;
   private full = false;
@@ -82,14 +68,13 @@ export class WatchSession implements Outlet {
   /** Set for a client that requires a leader on the shards of its watches. */
   private ignoreOutages: (() => void) | undefined;
   private stopNotifying: (() => void) | undefined;
-  /** Ends the pause before a refusal. */
-  private endPause: (() => void) | undefined;
 
   constructor(
     private readonly deps: SessionDeps,
     private readonly stream: ServerStream,
   ) {
     this.memory = new WatchMemory(stream.usage ?? { watchBytes: 0, requestBytes: 0 }, deps.hub.stats.memory);
+    this.admission = new Admission(deps, stream, this.memory);
     stream.onMessage((message) => this.receive(message));
     // A client may half-close and only listen. etcd goes on, too.
     stream.onEnd(() => {
@@ -191,7 +176,7 @@ export class WatchSession implements Outlet {
       const oldest = oldestStart(batch);
       if (oldest !== undefined) await this.deps.hub.learnCompaction(oldest);
       const { caller } = this.stream;
-      const refusals = caller === undefined ? undefined : await this.judge(batch);
+      const refusals = caller === undefined ? undefined : await this.admission.judge(batch);
       for (const [i, request] of batch.entries()) {
         // Others get their turn between the requests of a client that has sent many.
         if (i % MAX_PER_TURN === MAX_PER_TURN - 1) await this.nextTurn();
@@ -201,7 +186,7 @@ export class WatchSession implements Outlet {
           if (!this.refuse(refusal)) return;
           continue;
         }
-        if (this.mustHold(request)) await this.pause(REFUSAL_DELAY_MS);
+        if (this.inputOver) await this.admission.hold(request);
         if (this.closed) return;
         this.serve(request);
       }
@@ -212,48 +197,9 @@ export class WatchSession implements Outlet {
     this.release();
   }
 
-  /** The refusal of each request by the shards, if any. A shard that does not respond is tried a second time. */
-  private async judge(batch: readonly WatchRequest[]): Promise<(StatusError | undefined)[]> {
-    const since = this.deps.runtime.now();
-    const refusals = await Promise.all(batch.map((request) => this.judgeOne(request)));
-    const rest = REFUSAL_DELAY_MS - (this.deps.runtime.now() - since);
-    if (rest <= 0 || !refusals.some(isOutage)) return refusals;
-    await this.pause(rest);
-    if (this.closed) return refusals;
-    return Promise.all(
-      batch.map((request, i) => (isOutage(refusals[i]) ? this.judgeOne(request) : refusals[i])),
-    );
-  }
-
-  private async judgeOne(request: WatchRequest): Promise<StatusError | undefined> {
-    if (request.kind !== "create" || request.request.startRevision < 0) return undefined;
-    const { shards, timeline } = this.deps;
-    return admission(shards, timeline.locator, this.stream, request.request);
-  }
-
-  /**
-   * Whether to wait before a watch is refused because of a tenant's limit: APISIX and Patroni try again at once. Not if the client
-   * can send more on this stream, because its other requests would have to wait too.
-   */
-  private mustHold(request: WatchRequest): boolean {
-    if (!this.inputOver || request.kind !== "create") return false;
-    return this.deps.tenants?.refusesWatch(rangeOf(request.request), this.stream.caller) === true;
-  }
-
   private async nextTurn(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.deps.runtime.later(resolve);
-    });
-  }
-
-  /** Resolves after `ms`, or when the stream ends. */
-  private async pause(ms: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const stopTimer = this.deps.runtime.timer(ms, resolve);
-      this.endPause = () => {
-        stopTimer();
-        resolve();
-      };
     });
   }
 
@@ -278,35 +224,14 @@ export class WatchSession implements Outlet {
   private create(request: WatchCreateRequest): void {
     const { timeline, hub } = this.deps;
     const { head, compactRevision } = timeline;
+    const isUsed = request.watchId !== 0 && this.watches.has(request.watchId);
+    const admitted = this.admission.admit(request, isUsed);
+    if (typeof admitted === "string") {
+      this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason: admitted });
+      return;
+    }
+    const { plan, cost, release } = admitted;
     const { startRevision } = request;
-    if (startRevision < 0) {
-      // As etcd since 3.4.38, 3.5.24 and 3.6.6, before any check of the caller. Older ones take some for revision 1.
-      const cancelReason = etcd.compacted.message;
-      this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason });
-      return;
-    }
-    const plan = describeWatch(request);
-    const duplicate = request.watchId !== 0 && this.watches.has(request.watchId);
-    if (plan === undefined || duplicate) {
-      const cancelReason = plan === undefined ? EMPTY_RANGE : DUPLICATE_ID;
-      this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason });
-      return;
-    }
-    const release = this.deps.tenants?.some
-      ? this.deps.tenants.openWatch(rangeOf(request), this.stream.caller)
-      : undefined;
-    if (release instanceof StatusError) {
-      const cancelReason = `rpc error: code = ResourceExhausted desc = ${release.message}`;
-      this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason });
-      return;
-    }
-    const cost = WATCH_COST_BYTES + request.key.length + request.rangeEnd.length;
-    if (!this.memory.addWatch(cost)) {
-      release?.();
-      hub.stats.refused++;
-      this.control(head, NO_WATCH, { created: true, canceled: true, cancelReason: TOO_MANY_WATCHES });
-      return;
-    }
     const id = request.watchId === 0 ? this.freeId() : request.watchId;
     // The header must not cover events that have not been sent yet. Revision 1 has no events.
     const created = startRevision === 0 ? head : Math.max(1, Math.min(head, startRevision - 1));
@@ -469,7 +394,7 @@ export class WatchSession implements Outlet {
     this.memory.close();
     this.stopListening?.();
     this.ignoreOutages?.();
-    this.endPause?.();
+    this.admission.close();
     this.stopProgressTimer();
     this.stopNotifying?.();
     for (const { watcher, release } of this.watches.values()) {
@@ -482,21 +407,12 @@ export class WatchSession implements Outlet {
   }
 }
 
-interface ClientWatch {
+interface ClientWatch extends Pick<Admitted, "cost" | "release"> {
   /** Undefined for a watch without further events: it was compacted, or all its keys are reserved. */
   readonly watcher: Watcher | undefined;
   readonly progressNotify: boolean;
   /** When it was created, `Runtime.now()`. */
   readonly since: number;
-  /** Cost that `WatchMemory` has counted, in bytes. */
-  readonly cost: number;
-  /** Tells the tenants of the watch that it has ended; undefined without tenants. */
-  readonly release: (() => void) | undefined;
-}
-
-/** True for a failure of a shard, as opposed to a refusal. */
-function isOutage(refusal: StatusError | undefined): boolean {
-  return refusal !== undefined && reasonOf(refusal) === undefined;
 }
 
 /** The lowest start revision in these requests; undefined if none has one. */

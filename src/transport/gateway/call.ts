@@ -8,6 +8,7 @@ import { etcd } from "../../status/etcd.js";
 import type { Deadlines } from "../../turn/deadlines.js";
 import { MAX_REQUEST_BYTES, MAX_UNREAD_BYTES, tooLarge } from "../limits.js";
 import type { CallObserver } from "../observer.js";
+import type { Rotation } from "./rotation.js";
 import type { Method } from "./schema.js";
 import { TextBuffer } from "./textBuffer.js";
 
@@ -40,6 +41,8 @@ export interface Endpoint {
   readonly highWaterBytes: number;
   /** Counts waiting bytes in both directions. */
   readonly connections: ConnectionStats;
+  /** Streams with input, of all methods. */
+  readonly rotation: Rotation;
   /** Calls with a deadline, of all methods. */
   readonly deadlines: Deadlines<CallState>;
 }

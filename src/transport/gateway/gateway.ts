@@ -14,6 +14,7 @@ import { controlAccess } from "./access.js";
 import type { Endpoint } from "./call.js";
 import { createPages, type Page, type PageHandler } from "./pages.js";
 import { sendError, sendText } from "./responses.js";
+import { Rotation } from "./rotation.js";
 import { isGatewayPath, routes } from "./routes.js";
 import { HttpStream } from "./stream.js";
 import { HttpUnary } from "./unary.js";
@@ -153,6 +154,7 @@ async function loadEndpoints({
   const { loadMethods } = await import("./schema.js");
   const endpoints = new Map<string, Endpoint>();
   const deadlines = new Deadlines<CallState>();
+  const rotation = new Rotation();
   for (const method of loadMethods().values()) {
     endpoints.set(method.path, {
       method,
@@ -160,6 +162,7 @@ async function loadEndpoints({
       observer,
       connections,
       deadlines,
+      rotation,
       messageBytes: maxReceiveBytes,
       textBytes: maxReceiveBytes * TEXT_FACTOR,
       highWaterBytes,

@@ -2,6 +2,8 @@
 
 import { TextBuffer } from "./textBuffer.js";
 
+const EMPTY = Buffer.alloc(0);
+
 /** What the scanner is inside of. */
 const Inside = { nothing: 0, value: 1, word: 2, string: 3, escape: 4 } as const;
 type Inside = (typeof Inside)[keyof typeof Inside];
@@ -15,21 +17,35 @@ export class JsonSplitter {
   private depth = 0;
   /** The beginning of a value, from earlier chunks. */
   private readonly partial = new TextBuffer();
+  private chunk: Buffer = EMPTY;
+  /** How much of `chunk` has been split. */
+  private at = 0;
 
   /** Size of the incomplete value, in bytes. */
   get pendingBytes(): number {
     return this.partial.size;
   }
 
-  /** Takes the next chunk and returns the values that it completes. */
-  push(chunk: Buffer): string[] {
-    const values: string[] = [];
-    let start = this.inside === Inside.nothing ? -1 : 0;
-    for (let i = 0; i < chunk.length; i++) {
+  /** Size of what `next` has not split yet, in bytes. */
+  get leftBytes(): number {
+    return this.chunk.length - this.at;
+  }
+
+  /** Takes the next chunk. `next` must have returned all values of the one before. */
+  push(chunk: Buffer): void {
+    this.chunk = chunk;
+    this.at = 0;
+  }
+
+  /** Returns the next complete value, or undefined if it needs another chunk. */
+  next(): string | undefined {
+    const { chunk } = this;
+    let start = this.inside === Inside.nothing ? -1 : this.at;
+    for (let i = this.at; i < chunk.length; i++) {
       const byte = chunk[i]!;
       if (this.inside === Inside.word && endsWord(byte)) {
-        values.push(this.complete(chunk.subarray(start, i)));
-        start = -1;
+        this.at = i;
+        return this.complete(chunk.subarray(start, i));
       }
       if (this.inside === Inside.nothing) {
         if (isSpace(byte)) continue;
@@ -37,16 +53,18 @@ export class JsonSplitter {
         this.inside = Inside.word;
       }
       if (this.advance(byte)) {
-        values.push(this.complete(chunk.subarray(start, i + 1)));
-        start = -1;
+        this.at = i + 1;
+        return this.complete(chunk.subarray(start, i + 1));
       }
     }
     if (start >= 0) this.partial.add(chunk.subarray(start));
-    return values;
+    this.push(EMPTY);
+    return undefined;
   }
 
   /** Call it when the body has ended. Returns what is left, an incomplete value or a word; undefined if there is nothing. */
   end(): string | undefined {
+    this.push(EMPTY);
     return this.partial.size === 0 ? undefined : this.reset();
   }
 
