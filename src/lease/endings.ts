@@ -156,7 +156,7 @@ export class Endings {
     if (ending === undefined) return;
     if (shard === ending.home) {
       const retried = ending.tried;
-      if (retried && (await this.isOver(lease, ending))) {
+      if (retried && (await this.isOver(lease, shard, ending))) {
         await this.noteNewest(shard, ending);
         this.finish(lease, ending);
         return;
@@ -166,6 +166,8 @@ export class Endings {
       ending.homeGone = true;
     } else {
       const counts = ending.complete;
+      // The home could not be reached. It is tried again, and finishes then.
+      if (!counts && (await this.isOver(lease, shard, ending))) return;
       if (!(await this.revokePart(lease, shard, ending)) && counts) await this.noteNewest(shard, ending);
       if (!counts) return;
       ending.remaining.delete(shard);
@@ -253,10 +255,11 @@ export class Endings {
 
   /**
    * True if another proxy has ended the lease in the meantime. Its id may have been granted again, and then a revocation
-   * at the home would end another lease.
+   * would end another lease. Connects to the shard first, so that the revocation does not wait for that after the check.
    */
-  private async isOver(lease: bigint, { placed }: Ending): Promise<boolean> {
+  private async isOver(lease: bigint, shard: number, { placed }: Ending): Promise<boolean> {
     if (placed === undefined) return false;
+    await this.deps.calls.look(shard, lease);
     await this.deps.timeline.sync();
     return this.deps.parts.identify(lease) !== placed;
   }

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Code } from "../../src/status/error.js";
+import type { Endings } from "../../src/lease/endings.js";
+import type { LeaseCalls } from "../../src/lease/leaseCalls.js";
+import { Code, StatusError } from "../../src/status/error.js";
 import { type Relay, startRelay } from "../shard/support.js";
 import { type Client, TestStore, within } from "./support.js";
 
@@ -64,4 +66,33 @@ test("a lease with keys on several shards, on the same shards again", async () =
   await other.grant(60, id);
   for (const key of keys) await other.put(key, id);
   await staysAlive(id, keys);
+});
+
+test("a lease that is granted again while the first proxy waits for its home", async () => {
+  const { leases, client } = await store.proxy();
+  const calls: LeaseCalls = Reflect.get(leases, "calls");
+  const endings: Endings = Reflect.get(leases, "endings");
+  const away = new StatusError(Code.UNAVAILABLE, "the home is away");
+  let wait = () => {};
+  const waiting = new Promise<void>((resolve) => (wait = resolve));
+  let fail = () => {};
+  const failing = new Promise<void>((resolve) => (fail = resolve));
+  const revoke = calls.revoke.bind(calls);
+  calls.revoke = async (shard, ...rest) => {
+    if (shard !== HOME) return revoke(shard, ...rest);
+    wait();
+    await failing;
+    throw away;
+  };
+  const { id, keys } = await store.everywhere(other, 60, HOME);
+  const refused = assert.rejects(client.revoke(id), { code: Code.UNAVAILABLE });
+  await waiting;
+  await other.revoke(id);
+  await other.grant(60, id);
+  for (const key of keys) await other.put(key, id);
+  fail();
+  await refused;
+  await within(5_000, "the proxy has given up", () => !endings.isEnding(id));
+  assert.deepEqual(await store.present(keys), keys);
+  assert.equal((await client.renew(id)).ttl, 60);
 });
