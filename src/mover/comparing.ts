@@ -71,6 +71,7 @@ export class Comparing extends Copying {
       [...this.targets.keys()].map(async (index) => {
         for (let at: Bound | undefined = from; at !== undefined; ) {
           const page: Page = await this.readPage(index, at, to);
+          this.reached(index, page.revision);
           for (const copy of page.kvs) if (this.isFor(copy.key, index)) found.push({ index, copy });
           at = nextOf(page);
         }
@@ -78,8 +79,15 @@ export class Comparing extends Copying {
     );
     for (const { index, copy } of found) visit(index, copy);
     await this.repair(wanted, found);
-    await this.refreshTargets();
+    // Otherwise what others have changed on the destinations so far would be left for the freeze.
+    await this.followTargets();
     return next;
+  }
+
+  /** Notes a shard revision that a destination has reached. */
+  private reached(index: number, revision: number): void {
+    const target = this.target(index);
+    target.newest = Math.max(target.newest, revision);
   }
 
   /** Makes the copies `found` equal to `wanted`, the same keys on the sources. */
@@ -127,13 +135,12 @@ export class Comparing extends Copying {
     );
   }
 
-  /** Finds what others have changed on the destinations so far. Otherwise that would be left for the freeze. */
+  /** Finds what others have changed on the destinations so far. */
   private async refreshTargets(): Promise<void> {
     await this.together(
-      [...this.targets].map(async ([index, target]) => {
-        const revision = await this.deps.shardOf(index).revision();
-        target.newest = Math.max(target.newest, revision);
-      }),
+      [...this.targets.keys()].map(async (index) =>
+        this.reached(index, await this.deps.shardOf(index).revision()),
+      ),
     );
     await this.followTargets();
   }

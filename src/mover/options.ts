@@ -19,6 +19,8 @@ export interface MoverOptions {
   readonly maxRequestBytes: number;
   /** Most transactions in flight on the destinations of a step, at least 1. */
   readonly concurrency: number;
+  /** About how many keys these transactions may put together: clients' writes on a destination wait for those in front of them. */
+  readonly keysInFlight: number;
 }
 
 /** With the limits of etcd's defaults. */
@@ -31,4 +33,5 @@ export const DEFAULT_OPTIONS: MoverOptions = {
   maxTxnOps: 128,
   maxRequestBytes: 1.5 * 2 ** 20,
   concurrency: 64,
+  keysInFlight: 512,
 };

@@ -55,6 +55,25 @@ test("a pipeline runs works of one key in order, and others together up to its l
   await drained;
 });
 
+test("a pipeline bounds the keys of the works that run together, and lets half of them end first", async () => {
+  const { log, work, end } = works();
+  const pipeline = new Pipeline(10, 4);
+  const producer = (async () => {
+    await pipeline.run(["a", "b", "c"], work("abc"));
+    await pipeline.run(["d", "e"], work("de"));
+    await pipeline.run(["f"], work("f"));
+  })();
+  await new Promise(setImmediate);
+  assert.deepEqual(log, ["+abc", "+de"]);
+  await end("de");
+  assert.deepEqual(log.slice(2), ["-de"]);
+  await end("abc");
+  await producer;
+  assert.deepEqual(log.slice(3), ["-abc", "+f"]);
+  await end("f");
+  await pipeline.drain();
+});
+
 test("after a failure, a pipeline begins no further work, and drain waits for the rest", async () => {
   const { log, work, end } = works();
   const pipeline = new Pipeline(2);
