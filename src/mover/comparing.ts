@@ -8,6 +8,7 @@ import { GivenUp } from "./givenUp.js";
 import { SHARES } from "./pace.js";
 import { nextOf } from "./pages.js";
 import type { MoverOp, Page } from "./shard.js";
+import { compareLimits } from "./windows.js";
 
 /** Rounds of catching up before a freeze. More do not help when a source changes faster than it is copied. */
 const MAX_ROUNDS = 20;
@@ -43,25 +44,25 @@ export class Comparing extends Copying {
     for (const [index, { imports }] of this.targets) imports.prune(begun.get(index)!, live.get(index)!);
   }
 
-  /** Compares the keys from `from` on, as many as a page has. Returns where the next ones begin. */
+  /** Compares the keys from `from` on, as many as are compared at once. Returns where the next ones begin. */
   private async verifyFrom(
     from: Bound,
     visit: (index: number, copy: KeyValue) => void,
   ): Promise<Bound | undefined> {
-    const pages = await Promise.all(
-      this.sources.map(async (index) => ({ index, page: await this.readPage(index, from) })),
+    const limits = compareLimits(this.deps.options);
+    const windows = await Promise.all(
+      this.sources.map(async (index) => ({ index, window: await this.readWindow(index, from, limits) })),
     );
-    const [next] = pages.flatMap(({ page }) => nextOf(page) ?? []).sort(compareBytes);
+    const [next] = windows.flatMap(({ window }) => window.next ?? []).sort(compareBytes);
     const to = next ?? this.to;
     const wanted = new Map<string, { index: number; item: KeyValue }>();
     await this.together(
-      pages.map(async ({ index, page }) => {
-        // Now the copies are of the same revision as the page.
-        await this.catchUp(index, page.revision, this.to);
-        await this.deps.log.seal(index, page.revision, true);
-        for (const item of page.kvs)
-          if (compareBounds(item.key, to) < 0 && this.isFrom(item.key, index))
-            wanted.set(nameOf(item.key), { index, item });
+      windows.map(async ({ index, window: { kvs, revision } }) => {
+        // Now the copies are of the same revision as the window.
+        await this.catchUp(index, revision, this.to);
+        await this.deps.log.seal(index, revision, true);
+        for (const item of kvs)
+          if (compareBounds(item.key, to) < 0) wanted.set(nameOf(item.key), { index, item });
       }),
     );
     await this.pipeline.drain();

@@ -4,6 +4,7 @@ import type { Plan } from "../reshard/placement.js";
 import type { Runtime } from "../turn/runtime.js";
 import { EMPTY, type KeyValue } from "../wire/messages.js";
 import { type Batch, Batches } from "./batches.js";
+import type { Flow } from "./flow.js";
 import { GivenUp } from "./givenUp.js";
 import { Imports } from "./imports.js";
 import { LeaseParts, partName } from "./leaseParts.js";
@@ -22,7 +23,7 @@ import {
   type Page,
 } from "./shard.js";
 import { inTurns } from "./turns.js";
-import { readWindow, type Window } from "./windows.js";
+import { copyLimits, readWindow, type Window, type WindowLimits } from "./windows.js";
 
 export interface StepDeps {
   readonly log: MoverLog;
@@ -30,6 +31,7 @@ export interface StepDeps {
   readonly options: MoverOptions;
   readonly runtime: Pick<Runtime, "now" | "timer" | "later">;
   readonly pace: Pace;
+  readonly flow: Flow;
   readonly progress: MutableProgress;
   /** True when the mover is to end as soon as no step is frozen. */
   readonly isStopping: () => boolean;
@@ -99,7 +101,7 @@ export class Copying {
     // A shard moves no keys to itself.
     this.sources = sources.filter((index) => destinations.some((other) => other !== index));
     this.parts = new LeaseParts(deps);
-    this.pipeline = new Pipeline(deps.options.concurrency, deps.options.keysInFlight);
+    this.pipeline = new Pipeline(deps.options.concurrency, deps.flow, deps.runtime);
     for (const index of destinations) {
       if (!sources.some((other) => other !== index)) continue;
       this.targets.set(index, {
@@ -186,7 +188,7 @@ export class Copying {
     const { log, shardOf, pace, progress } = this.deps;
     for (let from: Bound | undefined = this.from; from !== undefined; ) {
       this.checkpoint();
-      const { kvs, revision, next }: Window = await this.readWindow(index, from);
+      const { kvs, revision, next }: Window = await this.nextWindow(index, from);
       if (!this.changes.has(index)) {
         this.copied.set(index, revision);
         this.changes.set(index, shardOf(index).changes(revision + 1));
@@ -211,25 +213,23 @@ export class Copying {
     await this.pipeline.drain();
   }
 
-  /** Reads the keys that a source has of the step from `from` on, as many as fit into a window. */
-  private async readWindow(index: number, from: Bound): Promise<Window> {
-    const isWanted = (key: Uint8Array) => this.isFrom(key, index);
+  /** The keys that a source has of the step from `from` on, as many as are copied at once. */
+  private async nextWindow(index: number, from: Bound): Promise<Window> {
     const read = this.read.get(index);
-    if (read === undefined) {
-      const readPage = (at: Bound, revision: number) => this.readPage(index, at, this.to, revision);
-      return readWindow(readPage, from, isWanted, this.deps.options);
-    }
+    if (read === undefined) return this.readWindow(index, from, copyLimits(this.deps.options));
     this.read.delete(index);
     const isWhole = read.next === undefined || compareBounds(read.next, this.to) >= 0;
     const kvs: KeyValue[] = [];
     await inTurns(read.kvs, this.deps.runtime, (kv) => {
-      if (isWanted(kv.key)) kvs.push(kv);
+      if (this.isFrom(kv.key, index)) kvs.push(kv);
     });
-    return {
-      kvs,
-      revision: read.revision,
-      next: isWhole ? undefined : read.next,
-    };
+    return { kvs, revision: read.revision, next: isWhole ? undefined : read.next };
+  }
+
+  /** Reads the keys that a source has of the step from `from` on. */
+  protected readWindow(index: number, from: Bound, limits: WindowLimits): Promise<Window> {
+    const readPage = (at: Bound, revision: number) => this.readPage(index, at, this.to, revision);
+    return readWindow(readPage, from, (key) => this.isFrom(key, index), limits);
   }
 
   /** Reads a page of a shard, with values, at a shard revision, or at its newest. */

@@ -7,6 +7,7 @@ import { withDetail } from "../status/error.js";
 import type { Runtime } from "../turn/runtime.js";
 import type { StepDeps } from "./copying.js";
 import { type Doomed, deleteKeys } from "./deleting.js";
+import { Flow } from "./flow.js";
 import { GivenUp } from "./givenUp.js";
 import type { MoverLog } from "./log.js";
 import type { MoverOptions } from "./options.js";
@@ -52,6 +53,7 @@ const MAX_BACKOFF_MS = 10_000;
 export class Mover {
   private readonly state: MutableProgress = newProgress();
   private readonly pace: Pace;
+  private readonly flow: Flow;
   private readonly survey: Survey;
   /** The position of the claim, which is the mover's name. */
   protected name = 0;
@@ -64,6 +66,7 @@ export class Mover {
 
   constructor(protected readonly deps: MoverDeps) {
     this.pace = new Pace(deps.runtime);
+    this.flow = new Flow(deps.options.keysInFlight);
     this.survey = new Survey(deps.log, deps.shardOf, deps.options);
   }
 
@@ -145,7 +148,7 @@ export class Mover {
     const since = runtime.now();
     const { keys, bytes } = state;
     const isStopping = () => this.isStopping;
-    const deps = { ...this.deps, pace: this.pace, progress: state, isStopping };
+    const deps = { ...this.deps, pace: this.pace, flow: this.flow, progress: state, isStopping };
     const step = this.createStep(deps, plan, next);
     try {
       await step.run();

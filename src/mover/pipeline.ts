@@ -1,6 +1,9 @@
+import type { Runtime } from "../turn/runtime.js";
+import type { Flow } from "./flow.js";
+
 /**
- * Runs pieces of work at the same time, up to a number of works and of keys that they name. Works that name the same key run one after the other, in the order
- * of the calls. After a failure, no further work begins.
+ * Runs pieces of work at the same time, up to a number of works, and of keys that they name. Works that name the same key run
+ * one after the other, in the order of the calls. After a failure, no further work begins.
  *
  * Once a limit is reached, half of the works end before the next ones begin. So their requests leave together, which costs
  * both sides much less than a request for each response.
@@ -15,7 +18,8 @@ export class Pipeline {
 
   constructor(
     private readonly limit: number,
-    private readonly keyLimit = Number.POSITIVE_INFINITY,
+    private readonly flow: Flow,
+    private readonly runtime: Pick<Runtime, "now">,
   ) {}
 
   /** Resolves when the work has begun. Rejects with the failure of an earlier one. For one caller at a time for each key. */
@@ -26,15 +30,17 @@ export class Pipeline {
     this.check();
     this.running++;
     for (const key of keys) this.busy.add(key);
-    if (this.running >= this.limit || this.busy.size >= this.keyLimit) this.isFull = true;
+    if (this.running >= this.limit || this.busy.size >= this.flow.keys) this.isFull = true;
+    const since = this.runtime.now();
     void work()
+      .then(() => this.flow.learn(this.runtime.now() - since, keys.length))
       .catch((error) => {
         this.failure ??= { error };
       })
       .finally(() => {
         this.running--;
         for (const key of keys) this.busy.delete(key);
-        if (this.running <= this.limit >> 1 && this.busy.size <= this.keyLimit / 2) this.isFull = false;
+        if (this.running <= this.limit >> 1 && this.busy.size <= this.flow.keys / 2) this.isFull = false;
         this.wake();
       });
   }

@@ -9,7 +9,7 @@ import type { MoverLog } from "./log.js";
 import type { MoverOptions } from "./options.js";
 import { PageReader, sizeOf } from "./pages.js";
 import { isCompacted, type MoverShard, type Page } from "./shard.js";
-import { WINDOW_PAGES, type Window } from "./windows.js";
+import { copyLimits, type Window } from "./windows.js";
 
 /** The next step of a plan. */
 export interface NextStep {
@@ -158,7 +158,7 @@ class SourceReader {
       this.keptBytes += sizeOf(kv);
     }
     this.keptTo = keys.next;
-    if (this.keptBytes >= WINDOW_PAGES * this.options.pageBytes) this.isKeeping = false;
+    if (this.keptBytes >= copyLimits(this.options).bytes) this.isKeeping = false;
     return keys;
   }
 

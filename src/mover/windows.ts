@@ -13,11 +13,26 @@ export interface Window {
   readonly next: Uint8Array | undefined;
 }
 
+/** When a window is full. */
+export interface WindowLimits {
+  readonly keys: number;
+  readonly bytes: number;
+}
+
 /**
- * Most bytes of a window, in pages. The more keys are copied at once, the fewer transactions it takes: keys with the same revision
+ * Most keys and bytes that are copied at once. The more there are, the fewer transactions it takes: keys with the same revision
  * share one.
  */
-export const WINDOW_PAGES = 8;
+export const copyLimits = ({ stepKeys, pageBytes }: MoverOptions): WindowLimits => ({
+  keys: stepKeys,
+  bytes: 8 * pageBytes,
+});
+
+/** Most keys and bytes that are compared at once. Several pages of a source, because their copies are on several destinations. */
+export const compareLimits = ({ pageKeys, pageBytes }: MoverOptions): WindowLimits => ({
+  keys: 4 * pageKeys,
+  bytes: pageBytes,
+});
 
 /**
  * Reads the keys from `from` on that `isWanted`, as many as fit into a window. `read` reads a page at a shard revision, or at
@@ -27,7 +42,7 @@ export async function readWindow(
   read: (from: Bound, revision: number) => Promise<Page>,
   from: Bound,
   isWanted: (key: Uint8Array) => boolean,
-  { stepKeys, pageBytes }: Pick<MoverOptions, "stepKeys" | "pageBytes">,
+  limits: WindowLimits,
 ): Promise<Window> {
   const first = await read(from, 0);
   const { revision } = first;
@@ -40,7 +55,7 @@ export async function readWindow(
       bytes += sizeOf(kv);
     }
     const next = nextOf(page);
-    if (next === undefined || kvs.length >= stepKeys || bytes >= WINDOW_PAGES * pageBytes)
+    if (next === undefined || kvs.length >= limits.keys || bytes >= limits.bytes)
       return { kvs, revision, next };
     try {
       page = await read(next, revision);

@@ -117,8 +117,8 @@ test("a window is full with the keys of a step, and ends early where its revisio
     return { kvs, more: rest.length > 5, revision: 70 + revisions.length };
   };
   const isEven = (key: Uint8Array) => Number(text(key)) % 2 === 0;
-  const windowFrom = (from: string, stepKeys: number) =>
-    readWindow(read, bytes(from), isEven, { stepKeys, pageBytes: 1_000 });
+  const windowFrom = (from: string, keys: number) =>
+    readWindow(read, bytes(from), isEven, { keys, bytes: 1_000 });
   const full = await windowFrom("00", 7);
   assert.deepEqual(
     full.kvs.map(({ key }) => text(key)),
