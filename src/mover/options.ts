@@ -27,7 +27,7 @@ export interface MoverOptions {
 export const DEFAULT_OPTIONS: MoverOptions = {
   stepKeys: 10_000,
   stepBytes: 64 << 20,
-  pageKeys: 250,
+  pageKeys: 500,
   pageBytes: 2 << 20,
   deleteKeys: 128,
   maxTxnOps: 128,

@@ -30,7 +30,7 @@ export const copyLimits = ({ stepKeys, pageBytes }: MoverOptions): WindowLimits 
 
 /** Most keys and bytes that are compared at once. Several pages of a source, because their copies are on several destinations. */
 export const compareLimits = ({ pageKeys, pageBytes }: MoverOptions): WindowLimits => ({
-  keys: 4 * pageKeys,
+  keys: 2 * pageKeys,
   bytes: pageBytes,
 });
 
