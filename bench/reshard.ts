@@ -30,8 +30,9 @@ import { quantile } from "./statistics.js";
  *   node dist/bench/reshard.js --keys 1000000 --shards 4
  *
  * Fills an etcd, puts a proxy in front of it, and applies a map with more shards. With `--from 3`, the store has three shards
- * before, and is filled through the proxy. Clients write, read and watch before, during and after the plan. Prints latencies, the lag of watches, CPU time of each process and memory, and compares all keys with
- * those before.
+ * before, and is filled through the proxy. With `--from 4 --shards 4`, it is made with all of them, and nothing moves: "before"
+ * is what "after" of another run should be like. Clients write, read and watch before, during and after the plan. Prints
+ * latencies, the lag of watches, CPU time of each process and of each call, and memory, and compares all keys with those before.
  *
  * With `--rate`, each client makes so many calls per second, and the time of a call begins when it is due. Without it, each
  * client makes its next call `--pause` milliseconds after its last one. `--batch` keys share a transaction, and so a revision.
@@ -318,8 +319,11 @@ async function main(): Promise<void> {
         Object.keys(pids).map((each) => [each, now.cpu[each] - last.cpu[each]]),
       );
       const shares = Object.entries(used).map(([each, us]) => `${each} ${(us / 1e4 / seconds).toFixed(0)}%`);
+      const perCall = Object.values(used).reduce((sum, us) => sum + us, 0) / (w.count + r.count);
       last = now;
-      say(`\n${name}: ${seconds.toFixed(1)} s; ${memory()} MiB; CPU ${shares.join(", ")}`);
+      say(
+        `\n${name}: ${seconds.toFixed(1)} s; ${memory()} MiB; CPU ${shares.join(", ")}; ${perCall.toFixed(0)} us a call`,
+      );
       for (const [what, each] of [
         ["write", w],
         ["read", r],
@@ -336,34 +340,37 @@ async function main(): Promise<void> {
     phase("warm-up");
     await sleep(MEASURE_MS);
     phase("before");
-    since = performance.now();
-    const limit = values["max-keys-per-second"];
-    const limits = limit === undefined ? [] : ["--max-keys-per-second", limit];
-    const apply = spawnBraid(["apply", "--config", many, "--current", one, "--yes", "--json", ...limits], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    let output = "";
-    apply.stdout!.on("data", (chunk) => {
-      output += chunk;
-    });
-    const code = await new Promise<number>((resolve) => apply.once("exit", (status) => resolve(status ?? 1)));
-    const used = phase("during");
-    const seconds = (performance.now() - since) / 1_000;
-    say(`  braid apply ended with ${code} after ${seconds.toFixed(1)} s`);
-    const end = output.trim().split("\n").at(-1) ?? "";
-    say(`  ${end}`);
-    if (code === 0) {
-      const moved = (JSON.parse(end) as { keys: number }).keys;
-      const perKey = Object.entries(used).map(([each, us]) => `${each} ${(us / moved).toFixed(1)}`);
-      const all = Object.values(used).reduce((sum, us) => sum + us, 0);
-      say(
-        `  CPU for each key moved, clients included: ${perKey.join(", ")}; all ${(all / moved).toFixed(1)} us`,
-      );
+    let code = 0;
+    if (SHARDS > FROM) {
+      since = performance.now();
+      const limit = values["max-keys-per-second"];
+      const limits = limit === undefined ? [] : ["--max-keys-per-second", limit];
+      const apply = spawnBraid(["apply", "--config", many, "--current", one, "--yes", "--json", ...limits], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      let output = "";
+      apply.stdout!.on("data", (chunk) => {
+        output += chunk;
+      });
+      code = await new Promise<number>((resolve) => apply.once("exit", (status) => resolve(status ?? 1)));
+      const used = phase("during");
+      const seconds = (performance.now() - since) / 1_000;
+      say(`  braid apply ended with ${code} after ${seconds.toFixed(1)} s`);
+      const end = output.trim().split("\n").at(-1) ?? "";
+      say(`  ${end}`);
+      if (code === 0) {
+        const moved = (JSON.parse(end) as { keys: number }).keys;
+        const perKey = Object.entries(used).map(([each, us]) => `${each} ${(us / moved).toFixed(1)}`);
+        const all = Object.values(used).reduce((sum, us) => sum + us, 0);
+        say(
+          `  CPU for each key moved, clients included: ${perKey.join(", ")}; all ${(all / moved).toFixed(1)} us`,
+        );
+      }
+      await sleep(3_000);
+      phase("settling");
+      await sleep(MEASURE_MS);
+      phase("after");
     }
-    await sleep(3_000);
-    phase("settling");
-    await sleep(MEASURE_MS);
-    phase("after");
     await load.stop();
     const after = await digest(endpoint, before.revision);
     const same = after.digest === before.digest && after.keys === KEYS;

@@ -8,6 +8,7 @@ import { GivenUp } from "./givenUp.js";
 import { SHARES } from "./pace.js";
 import { nextOf } from "./pages.js";
 import type { MoverOp, Page } from "./shard.js";
+import { compareLimits } from "./windows.js";
 
 /** Rounds of catching up before a freeze. More do not help when a source changes faster than it is copied. */
 const MAX_ROUNDS = 20;
@@ -43,25 +44,25 @@ export class Comparing extends Copying {
     for (const [index, { imports }] of this.targets) imports.prune(begun.get(index)!, live.get(index)!);
   }
 
-  /** Compares the keys from `from` on, as many as a page has. Returns where the next ones begin. */
+  /** Compares the keys from `from` on, as many as are compared at once. Returns where the next ones begin. */
   private async verifyFrom(
     from: Bound,
     visit: (index: number, copy: KeyValue) => void,
   ): Promise<Bound | undefined> {
-    const pages = await Promise.all(
-      this.sources.map(async (index) => ({ index, page: await this.readPage(index, from) })),
+    const limits = compareLimits(this.deps.options);
+    const windows = await Promise.all(
+      this.sources.map(async (index) => ({ index, window: await this.readWindow(index, from, limits) })),
     );
-    const [next] = pages.flatMap(({ page }) => nextOf(page) ?? []).sort(compareBytes);
+    const [next] = windows.flatMap(({ window }) => window.next ?? []).sort(compareBytes);
     const to = next ?? this.to;
     const wanted = new Map<string, { index: number; item: KeyValue }>();
     await this.together(
-      pages.map(async ({ index, page }) => {
-        // Now the copies are of the same revision as the page.
-        await this.catchUp(index, page.revision, this.to);
-        await this.deps.log.seal(index, page.revision, true);
-        for (const item of page.kvs)
-          if (compareBounds(item.key, to) < 0 && this.isFrom(item.key, index))
-            wanted.set(nameOf(item.key), { index, item });
+      windows.map(async ({ index, window: { kvs, revision } }) => {
+        // Now the copies are of the same revision as the window.
+        await this.catchUp(index, revision, this.to);
+        await this.deps.log.seal(index, revision, true);
+        for (const item of kvs)
+          if (compareBounds(item.key, to) < 0) wanted.set(nameOf(item.key), { index, item });
       }),
     );
     await this.pipeline.drain();
@@ -71,6 +72,7 @@ export class Comparing extends Copying {
       [...this.targets.keys()].map(async (index) => {
         for (let at: Bound | undefined = from; at !== undefined; ) {
           const page: Page = await this.readPage(index, at, to);
+          this.reached(index, page.revision);
           for (const copy of page.kvs) if (this.isFor(copy.key, index)) found.push({ index, copy });
           at = nextOf(page);
         }
@@ -78,8 +80,15 @@ export class Comparing extends Copying {
     );
     for (const { index, copy } of found) visit(index, copy);
     await this.repair(wanted, found);
-    await this.refreshTargets();
+    // Otherwise what others have changed on the destinations so far would be left for the freeze.
+    await this.followTargets();
     return next;
+  }
+
+  /** Notes a shard revision that a destination has reached. */
+  private reached(index: number, revision: number): void {
+    const target = this.target(index);
+    target.newest = Math.max(target.newest, revision);
   }
 
   /** Makes the copies `found` equal to `wanted`, the same keys on the sources. */
@@ -127,13 +136,12 @@ export class Comparing extends Copying {
     );
   }
 
-  /** Finds what others have changed on the destinations so far. Otherwise that would be left for the freeze. */
+  /** Finds what others have changed on the destinations so far. */
   private async refreshTargets(): Promise<void> {
     await this.together(
-      [...this.targets].map(async ([index, target]) => {
-        const revision = await this.deps.shardOf(index).revision();
-        target.newest = Math.max(target.newest, revision);
-      }),
+      [...this.targets.keys()].map(async (index) =>
+        this.reached(index, await this.deps.shardOf(index).revision()),
+      ),
     );
     await this.followTargets();
   }

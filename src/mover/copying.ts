@@ -4,12 +4,14 @@ import type { Plan } from "../reshard/placement.js";
 import type { Runtime } from "../turn/runtime.js";
 import { EMPTY, type KeyValue } from "../wire/messages.js";
 import { type Batch, Batches } from "./batches.js";
+import type { Flow } from "./flow.js";
 import { GivenUp } from "./givenUp.js";
 import { Imports } from "./imports.js";
+import { LeaseParts, partName } from "./leaseParts.js";
 import type { MoverLog } from "./log.js";
 import type { MoverOptions } from "./options.js";
 import { type Pace, SHARES } from "./pace.js";
-import { nextOf, PageReader, sizeOf } from "./pages.js";
+import { PageReader, sizeOf } from "./pages.js";
 import { Pipeline } from "./pipeline.js";
 import type { MutableProgress } from "./progress.js";
 import {
@@ -20,13 +22,16 @@ import {
   type MoverTxnResult,
   type Page,
 } from "./shard.js";
+import { inTurns } from "./turns.js";
+import { copyLimits, readWindow, type Window, type WindowLimits } from "./windows.js";
 
 export interface StepDeps {
   readonly log: MoverLog;
   readonly shardOf: (index: number) => MoverShard;
   readonly options: MoverOptions;
-  readonly runtime: Pick<Runtime, "now" | "timer">;
+  readonly runtime: Pick<Runtime, "now" | "timer" | "later">;
   readonly pace: Pace;
+  readonly flow: Flow;
   readonly progress: MutableProgress;
   /** True when the mover is to end as soon as no step is frozen. */
   readonly isStopping: () => boolean;
@@ -65,8 +70,7 @@ export class Copying {
   /** Source → shard revision up to which its keys are copied. */
   private readonly copied = new Map<number, number>();
   protected readonly pipeline: Pipeline;
-  /** Names of the leases' parts that were found on destinations. */
-  private readonly parts = new Set<string>();
+  private readonly parts: LeaseParts;
   protected suspects = new Map<string, Uint8Array>();
   /** Keys that the sources hold at their stops, but whose lease has ended. */
   protected readonly ended = new Map<string, Uint8Array>();
@@ -75,22 +79,31 @@ export class Copying {
   /** True when a part of the attempt has failed, so that the others end as well. */
   private hasFailed = false;
 
-  /** `end` is a boundary of both maps ahead of the plan's cursor. */
+  /**
+   * `end` is a boundary of both maps ahead of the plan's cursor. `read`: what is read of the sources already, from the begin of
+   * the step on. The keys have not moved since when the mover's begin is valid.
+   */
   constructor(
     protected readonly deps: StepDeps,
     /** The mover's name. */
     protected readonly mover: number,
     protected readonly plan: Plan,
     protected readonly end: Bound,
+    private readonly read: Map<number, Window> = new Map(),
   ) {
     const { locator } = deps.log;
     const [sourceMap, destinationMap] = plan.up ? [plan.above, plan.below] : [plan.below, plan.above];
     [this.from, this.to] = plan.up ? [plan.cursor, end] : [end, plan.cursor];
     this.source = locator.router(sourceMap);
     this.destination = locator.router(destinationMap);
-    this.sources = locator.shardsBetween(sourceMap, this.from, this.to);
-    this.pipeline = new Pipeline(deps.options.concurrency);
-    for (const index of locator.shardsBetween(destinationMap, this.from, this.to)) {
+    const sources = locator.shardsBetween(sourceMap, this.from, this.to);
+    const destinations = locator.shardsBetween(destinationMap, this.from, this.to);
+    // A shard moves no keys to itself.
+    this.sources = sources.filter((index) => destinations.some((other) => other !== index));
+    this.parts = new LeaseParts(deps);
+    this.pipeline = new Pipeline(deps.options.concurrency, deps.flow, deps.runtime);
+    for (const index of destinations) {
+      if (!sources.some((other) => other !== index)) continue;
       this.targets.set(index, {
         gen: 0,
         newest: 0,
@@ -170,45 +183,63 @@ export class Copying {
     return target;
   }
 
-  /** Copies the step's keys from a source, page by page, each at the newest revision of that moment. */
+  /** Copies the step's keys from a source, window by window, each at the newest revision of that moment. */
   protected async copy(index: number): Promise<void> {
     const { log, shardOf, pace, progress } = this.deps;
-    const shard = shardOf(index);
-    const revision = await shard.revision();
-    this.copied.set(index, revision);
-    this.changes.set(index, shard.changes(revision + 1));
-    for (let next: Bound | undefined = this.from; next !== undefined; ) {
+    for (let from: Bound | undefined = this.from; from !== undefined; ) {
       this.checkpoint();
-      const page = await this.readPage(index, next);
-      const items = page.kvs.filter(({ key }) => this.isFrom(key, index));
-      await this.catchUp(index, page.revision, next);
-      await log.seal(index, page.revision, true);
+      const { kvs, revision, next }: Window = await this.nextWindow(index, from);
+      if (!this.changes.has(index)) {
+        this.copied.set(index, revision);
+        this.changes.set(index, shardOf(index).changes(revision + 1));
+      }
+      await this.catchUp(index, revision, from);
+      await log.seal(index, revision, true);
       let counted = 0;
       const count = (keys: number) => {
         counted += keys;
         progress.stepKeys += keys;
         progress.keys += keys;
       };
-      await this.import(index, items, async (keys) => {
+      await this.import(index, kvs, async (keys) => {
         await pace.take(keys, SHARES.copy);
         count(keys);
       });
       // Keys whose lease has ended are not copied.
-      count(items.length - counted);
-      for (const kv of items) progress.bytes += sizeOf(kv);
-      next = nextOf(page);
+      count(kvs.length - counted);
+      for (const kv of kvs) progress.bytes += sizeOf(kv);
+      from = next;
     }
     await this.pipeline.drain();
   }
 
-  /** Reads a page of a shard, with values, at its newest revision. */
-  protected readPage(index: number, from: Bound, to = this.to): Promise<Page> {
+  /** The keys that a source has of the step from `from` on, as many as are copied at once. */
+  private async nextWindow(index: number, from: Bound): Promise<Window> {
+    const read = this.read.get(index);
+    if (read === undefined) return this.readWindow(index, from, copyLimits(this.deps.options));
+    this.read.delete(index);
+    const isWhole = read.next === undefined || compareBounds(read.next, this.to) >= 0;
+    const kvs: KeyValue[] = [];
+    await inTurns(read.kvs, this.deps.runtime, (kv) => {
+      if (this.isFrom(kv.key, index)) kvs.push(kv);
+    });
+    return { kvs, revision: read.revision, next: isWhole ? undefined : read.next };
+  }
+
+  /** Reads the keys that a source has of the step from `from` on. */
+  protected readWindow(index: number, from: Bound, limits: WindowLimits): Promise<Window> {
+    const readPage = (at: Bound, revision: number) => this.readPage(index, at, this.to, revision);
+    return readWindow(readPage, from, (key) => this.isFrom(key, index), limits);
+  }
+
+  /** Reads a page of a shard, with values, at a shard revision, or at its newest. */
+  protected readPage(index: number, from: Bound, to = this.to, revision = 0): Promise<Page> {
     let reader = this.readers.get(index);
     if (reader === undefined) {
       reader = new PageReader(this.deps.shardOf(index), this.deps.options);
       this.readers.set(index, reader);
     }
-    return reader.read({ from, to });
+    return reader.read({ from, to, revision });
   }
 
   /**
@@ -225,7 +256,7 @@ export class Copying {
     const first = new Batches(options);
     const second = new Batches(options);
     const alive = await this.placeParts(index, items);
-    for (const item of items) {
+    await inTurns(items, this.deps.runtime, (item) => {
       const { key, value } = item;
       const target = this.targetOf(key);
       const lease = this.leaseOf(item);
@@ -233,7 +264,7 @@ export class Copying {
         // The source will delete the key. If the step is frozen already, the key ends with the move instead.
         if (this.isFrozen) this.ended.set(nameOf(key), key);
         else this.suspectIncomplete(key);
-        continue;
+        return;
       }
       const create = log.toRevision(index, item.createRevision);
       const mod = log.toRevision(index, item.modRevision);
@@ -241,7 +272,7 @@ export class Copying {
       if (create !== mod)
         first.add(target, create, version - 2, { kind: "put", key, value: EMPTY, lease: 0n });
       second.add(target, mod, create === mod ? version - 1 : 0, { kind: "put", key, value, lease });
-    }
+    });
     await this.send(first);
     await this.send(second, admit);
   }
@@ -270,53 +301,24 @@ export class Copying {
     } catch (error) {
       if (!(error instanceof MoverError) || error.problem !== "lease not found") throw error;
       for (const op of ops) {
-        if (op.kind === "put") this.parts.delete(partName(op.lease, target));
+        if (op.kind === "put") this.parts.forget(op.lease, target);
         this.suspectIncomplete(op.key);
       }
     }
   }
 
+  /** Grants the parts that the copies of these keys need. Returns the names of those that are there. */
+  private placeParts(index: number, items: readonly KeyValue[]): Promise<ReadonlySet<string>> {
+    const needed = items.flatMap((item) => {
+      const lease = this.leaseOf(item);
+      return lease === 0n ? [] : { lease, target: this.targetOf(item.key) };
+    });
+    return this.parts.place(index, needed);
+  }
+
   /** Marks a key whose import was not complete. It is compared before the move. */
   protected suspectIncomplete(key: Uint8Array): void {
     this.suspects.set(nameOf(key), key);
-  }
-
-  /** Grants the parts that the copies of these keys need. Returns the names of those that are there. */
-  private async placeParts(index: number, items: readonly KeyValue[]): Promise<ReadonlySet<string>> {
-    const alive = new Set<string>();
-    const missing = new Map<string, { lease: bigint; target: number }>();
-    for (const item of items) {
-      const lease = this.leaseOf(item);
-      if (lease === 0n) continue;
-      const target = this.targetOf(item.key);
-      const name = partName(lease, target);
-      if (this.parts.has(name)) alive.add(name);
-      else missing.set(name, { lease, target });
-    }
-    await Promise.all(
-      [...missing].map(async ([name, { lease, target }]) => {
-        if (!(await this.placePart(lease, index, target))) return;
-        this.parts.add(name);
-        alive.add(name);
-      }),
-    );
-    return alive;
-  }
-
-  /** Grants a part of a lease on a destination. False when the lease has ended. */
-  private async placePart(lease: bigint, source: number, index: number): Promise<boolean> {
-    const { log, shardOf } = this.deps;
-    const shard = shardOf(index);
-    const hasPart = log.placements.get(lease)?.has(index) === true;
-    if (hasPart && (await shard.leaseTtl(lease)) !== undefined) return true;
-    const ttl = await shardOf(source).leaseTtl(lease);
-    if (ttl === undefined) return false;
-    if (!hasPart) await log.place(lease, index);
-    // The lease may have ended before it was placed here. So check its part on the source after the log has the new part.
-    await shard.grant(lease, ttl);
-    if ((await shardOf(source).leaseTtl(lease)) !== undefined) return true;
-    await shard.endPart(lease);
-    return false;
   }
 
   /**
@@ -395,5 +397,3 @@ export class Copying {
 /** The text of a key, for maps and sets. */
 export const nameOf = (key: Uint8Array): string =>
   Buffer.from(key.buffer, key.byteOffset, key.length).toString("latin1");
-
-const partName = (lease: bigint, shard: number): string => `${lease}/${shard}`;

@@ -7,6 +7,7 @@ import { withDetail } from "../status/error.js";
 import type { Runtime } from "../turn/runtime.js";
 import type { StepDeps } from "./copying.js";
 import { type Doomed, deleteKeys } from "./deleting.js";
+import { Flow } from "./flow.js";
 import { GivenUp } from "./givenUp.js";
 import type { MoverLog } from "./log.js";
 import type { MoverOptions } from "./options.js";
@@ -14,7 +15,7 @@ import { Pace } from "./pace.js";
 import { type MutableProgress, newProgress, type Progress } from "./progress.js";
 import type { MoverShard } from "./shard.js";
 import { isExpected, Step } from "./step.js";
-import { Survey } from "./survey.js";
+import { type NextStep, Survey } from "./survey.js";
 
 /** A step that has moved. */
 export interface MovedStep {
@@ -35,7 +36,7 @@ export interface MoverDeps {
   /** Gives leases the homes that they have after the plan. Called before the first step and before the end of the plan. */
   readonly prepareHomes: (plan: Plan) => Promise<void>;
   readonly options: MoverOptions;
-  readonly runtime: Pick<Runtime, "now" | "timer" | "random">;
+  readonly runtime: Pick<Runtime, "now" | "timer" | "later" | "random">;
   readonly logger: Pick<Logger, "info" | "warn">;
   /** Called after each step that has moved. */
   readonly moved?: (step: MovedStep) => void;
@@ -52,6 +53,7 @@ const MAX_BACKOFF_MS = 10_000;
 export class Mover {
   private readonly state: MutableProgress = newProgress();
   private readonly pace: Pace;
+  private readonly flow: Flow;
   private readonly survey: Survey;
   /** The position of the claim, which is the mover's name. */
   protected name = 0;
@@ -64,6 +66,7 @@ export class Mover {
 
   constructor(protected readonly deps: MoverDeps) {
     this.pace = new Pace(deps.runtime);
+    this.flow = new Flow(deps.options.keysInFlight);
     this.survey = new Survey(deps.log, deps.shardOf, deps.options);
   }
 
@@ -141,12 +144,12 @@ export class Mover {
     const { runtime, logger } = this.deps;
     const { state } = this;
     state.phase = "choose";
-    const end = await this.survey.endOf(plan);
+    const next = await this.survey.next(plan);
     const since = runtime.now();
     const { keys, bytes } = state;
     const isStopping = () => this.isStopping;
-    const deps = { ...this.deps, pace: this.pace, progress: state, isStopping };
-    const step = this.createStep(deps, plan, end);
+    const deps = { ...this.deps, pace: this.pace, flow: this.flow, progress: state, isStopping };
+    const step = this.createStep(deps, plan, next);
     try {
       await step.run();
     } catch (error) {
@@ -170,7 +173,7 @@ export class Mover {
     logger.info(
       {
         ...moved,
-        to: boundName(end),
+        to: boundName(next.end),
         keysPerSecond: Math.round(moved.keysPerSecond),
         pauseMs: Math.round(moved.pauseMs),
       },
@@ -181,8 +184,8 @@ export class Mover {
   }
 
   /** Overridden by the simulation, to disturb steps and to remove rules. */
-  protected createStep(deps: StepDeps, plan: Plan, end: Bound): Step {
-    return new Step(deps, this.name, plan, end);
+  protected createStep(deps: StepDeps, plan: Plan, { end, read }: NextStep): Step {
+    return new Step(deps, this.name, plan, end, read);
   }
 
   private async thaw(freeze: number): Promise<void> {

@@ -7,7 +7,7 @@ export interface MoverOptions {
   readonly stepKeys: number;
   /** Most bytes of keys and values that move in a step, with the same exception. */
   readonly stepBytes: number;
-  /** Most keys of a page that is read from a shard, at least 1. */
+  /** Most keys of a page that is read from a shard, at least 1. Calls of clients wait while a proxy handles a page. */
   readonly pageKeys: number;
   /** Approximate bytes of a page. Larger pages are possible where values are much larger than those of the page before. */
   readonly pageBytes: number;
@@ -19,16 +19,19 @@ export interface MoverOptions {
   readonly maxRequestBytes: number;
   /** Most transactions in flight on the destinations of a step, at least 1. */
   readonly concurrency: number;
+  /** About how many keys these transactions put together at most. Fewer when they are slow; see `Flow`. */
+  readonly keysInFlight: number;
 }
 
 /** With the limits of etcd's defaults. */
 export const DEFAULT_OPTIONS: MoverOptions = {
   stepKeys: 10_000,
   stepBytes: 64 << 20,
-  pageKeys: 1_000,
+  pageKeys: 500,
   pageBytes: 2 << 20,
   deleteKeys: 128,
   maxTxnOps: 128,
   maxRequestBytes: 1.5 * 2 ** 20,
   concurrency: 64,
+  keysInFlight: 512,
 };

@@ -29,6 +29,10 @@ export class MoverError extends Error {
   }
 }
 
+/** True when a call has failed because the shard no longer has the revisions that it needs. */
+export const isCompacted = (error: unknown): boolean =>
+  error instanceof MoverError && error.problem === "compacted";
+
 /** A range of keys [from, to) to read. */
 export interface PageRequest {
   readonly from: Bound;

@@ -8,7 +8,16 @@ import type { KeyValue } from "../wire/messages.js";
 import type { MoverLog } from "./log.js";
 import type { MoverOptions } from "./options.js";
 import { PageReader, sizeOf } from "./pages.js";
-import type { MoverShard } from "./shard.js";
+import { isCompacted, type MoverShard, type Page } from "./shard.js";
+import { copyLimits, type Window } from "./windows.js";
+
+/** The next step of a plan. */
+export interface NextStep {
+  /** A boundary of both maps ahead of the cursor. */
+  readonly end: Bound;
+  /** Source → what was read of it, from the begin of the step on, possibly beyond its end. So that it need not be read again. */
+  readonly read: Map<number, Window>;
+}
 
 /** Chooses the ends of steps, so that a step has about as many keys and bytes as the options allow. */
 export class Survey {
@@ -19,7 +28,7 @@ export class Survey {
   private marks: Uint8Array[] = [];
   private plan = 0;
   /** By shard. Kept from step to step, because they know how dense the keys are. */
-  private readonly readers = new Map<number, RangeReader>();
+  private readonly readers = new Map<number, SourceReader>();
 
   constructor(
     private readonly log: MoverLog,
@@ -27,32 +36,43 @@ export class Survey {
     private readonly options: MoverOptions,
   ) {}
 
-  /** The end of the next step of the plan: a boundary of both maps ahead of the cursor. */
-  async endOf(plan: Plan): Promise<Bound> {
+  /** Chooses the next step of the plan. */
+  async next(plan: Plan): Promise<NextStep> {
     const boundaries = new Boundaries([parseMap(plan.below), parseMap(plan.above)]);
     if (plan.up) {
-      const [mark] = await this.divide(plan, plan.cursor, null, true);
-      if (mark === undefined) return null;
+      const { marks, read } = await this.divide(plan, plan.cursor, null, true);
+      const [mark] = marks;
+      if (mark === undefined) return { end: null, read };
       const below = boundaries.below(mark);
       // A group that is larger than a step moves in one.
-      return compareBounds(below, plan.cursor) > 0 ? below : boundaries.above(mark);
+      return { end: compareBounds(below, plan.cursor) > 0 ? below : boundaries.above(mark), read };
     }
     if (this.plan !== plan.number) {
-      this.marks = await this.divide(plan, START, plan.cursor, false);
+      this.marks = (await this.divide(plan, START, plan.cursor, false)).marks;
       this.plan = plan.number;
     }
+    return { end: this.endBelow(plan.cursor, boundaries), read: new Map() };
+  }
+
+  /** The end of the next step of a sweep that goes down. */
+  private endBelow(cursor: Bound, boundaries: Boundaries): Bound {
     for (;;) {
       const mark = this.marks.at(-1);
       if (mark === undefined) return START;
       const above = boundaries.above(mark);
-      const end = compareBounds(above, plan.cursor) < 0 ? above : boundaries.below(mark);
-      if (compareBounds(end, plan.cursor) < 0) return end;
+      const end = compareBounds(above, cursor) < 0 ? above : boundaries.below(mark);
+      if (compareBounds(end, cursor) < 0) return end;
       this.marks.pop();
     }
   }
 
-  /** Keys in [from, to), each the first one that does not fit into a step that begins at the one before. */
-  private async divide(plan: Plan, from: Bound, to: Bound, onlyFirst: boolean): Promise<Uint8Array[]> {
+  /** Keys in [from, to), each the first one that does not fit into a step that begins at the one before; and what was read. */
+  private async divide(
+    plan: Plan,
+    from: Bound,
+    to: Bound,
+    onlyFirst: boolean,
+  ): Promise<{ marks: Uint8Array[]; read: Map<number, Window> }> {
     const { locator } = this.log;
     const [sourceMap, destinationMap] = plan.up ? [plan.above, plan.below] : [plan.below, plan.above];
     const source = locator.router(sourceMap);
@@ -61,7 +81,10 @@ export class Survey {
     const marks: Uint8Array[] = [];
     let keys = 0;
     let bytes = 0;
-    for await (const { kv, shard } of this.scan(locator.shardsBetween(sourceMap, from, to), from, to)) {
+    const cursors = locator
+      .shardsBetween(sourceMap, from, to)
+      .map((index) => new Cursor(index, this.readerOf(index).begin(onlyFirst), from, to));
+    for await (const { kv, shard } of inOrder(cursors)) {
       const owner = source.shardOf(kv.key);
       if (owner !== shard || owner === destination.shardOf(kv.key)) continue;
       keys++;
@@ -72,38 +95,99 @@ export class Survey {
       keys = 1;
       bytes = sizeOf(kv);
     }
-    return marks;
+    const read = new Map<number, Window>();
+    for (const { shard, reader } of cursors) {
+      const window = reader.take();
+      if (window !== undefined) read.set(shard, window);
+    }
+    return { marks, read };
   }
 
-  private readerOf(index: number): RangeReader {
+  private readerOf(index: number): SourceReader {
     let reader = this.readers.get(index);
     if (reader === undefined) {
-      const pages = new PageReader(this.shardOf(index), this.options);
-      reader = new RangeReader((range) => pages.read(range), this.options.pageKeys);
+      reader = new SourceReader(this.shardOf(index), this.options);
       this.readers.set(index, reader);
     }
     return reader;
   }
+}
 
-  /** All keys of the range on these shards, in order. */
-  private async *scan(shards: readonly number[], from: Bound, to: Bound) {
-    const cursors = await Promise.all(
-      shards.map(async (index) => {
-        const cursor = new Cursor(index, this.readerOf(index), from, to);
-        await cursor.fill();
-        return cursor;
-      }),
-    );
-    for (;;) {
-      let least: Cursor | undefined;
-      for (const cursor of cursors) {
-        if (cursor.head === undefined) continue;
-        if (least?.head === undefined || compareBytes(cursor.head.key, least.head.key) < 0) least = cursor;
-      }
-      if (least?.head === undefined) return;
-      yield { kv: least.head, shard: least.shard };
-      await least.pass();
+/** Reads a range of a source, again for each step. Keeps the first keys that it has read, as of one revision. */
+class SourceReader {
+  private readonly pages: PageReader;
+  private readonly reader: RangeReader;
+  private kept: KeyValue[] = [];
+  private keptBytes = 0;
+  /** The revision of what is kept; 0: nothing yet. */
+  private revision = 0;
+  /** All keys below are among the kept ones; undefined: all of the range. */
+  private keptTo: Uint8Array | undefined;
+  private isKeeping = false;
+
+  constructor(
+    shard: MoverShard,
+    private readonly options: MoverOptions,
+  ) {
+    this.pages = new PageReader(shard, options);
+    this.reader = new RangeReader((range) => this.read(range), options.pageKeys);
+  }
+
+  /** Begins a range. */
+  begin(isKeeping: boolean): this {
+    this.kept = [];
+    this.keptBytes = 0;
+    this.keptTo = undefined;
+    this.revision = 0;
+    this.isKeeping = isKeeping;
+    return this;
+  }
+
+  /** What was read since `begin`, as far as it was kept. */
+  take(): Window | undefined {
+    const { kept, revision, keptTo } = this;
+    this.kept = [];
+    return revision > 0 ? { kvs: kept, revision, next: keptTo } : undefined;
+  }
+
+  async first(from: Uint8Array, to: Bound): Promise<FirstKeys> {
+    const keys = await this.reader.first(from, to);
+    if (!this.isKeeping) return keys;
+    for (const kv of keys.kvs) {
+      this.kept.push(kv);
+      this.keptBytes += sizeOf(kv);
     }
+    this.keptTo = keys.next;
+    if (this.keptBytes >= copyLimits(this.options).bytes) this.isKeeping = false;
+    return keys;
+  }
+
+  private async read(range: { readonly from: Uint8Array; readonly to: Bound }): Promise<Page> {
+    if (!this.isKeeping) return this.pages.read(range);
+    try {
+      const page = await this.pages.read({ ...range, revision: this.revision });
+      this.revision ||= page.revision;
+      return page;
+    } catch (error) {
+      if (this.revision === 0 || !isCompacted(error)) throw error;
+      this.isKeeping = false;
+      return this.pages.read(range);
+    }
+  }
+}
+
+/** All keys of the cursors, in order. */
+async function* inOrder(cursors: readonly Cursor[]) {
+  await Promise.all(cursors.map((cursor) => cursor.fill()));
+  for (;;) {
+    let least: Cursor | undefined;
+    for (const cursor of cursors) {
+      if (cursor.head === undefined) continue;
+      if (least?.head === undefined || compareBytes(cursor.head.key, least.head.key) < 0) least = cursor;
+    }
+    if (least?.head === undefined) return;
+    yield { kv: least.head, shard: least.shard };
+    await least.pass();
   }
 }
 
@@ -115,7 +199,7 @@ class Cursor {
 
   constructor(
     readonly shard: number,
-    private readonly reader: RangeReader,
+    readonly reader: SourceReader,
     from: Bound,
     private readonly to: Bound,
   ) {

@@ -47,8 +47,46 @@ class Block {
     return new Block(start, least, near, far, order);
   }
 
+  /**
+   * This block and `next`, whose shard revisions are all above; undefined when they do not fit into one. Takes time in
+   * proportion to the twins, because each move adds to the last block, on every proxy, while calls to its step wait.
+   */
+  with(next: Block): Block | undefined {
+    const count = this.count + next.count;
+    const least = Math.min(this.least, next.least);
+    const most = Math.max(this.most, next.most);
+    const span = next.shardRevision(next.count - 1) - this.start;
+    if (count > MAX_TWINS || span >= MAX_SHARD_SPAN || most - least >= MAX_SPAN) return undefined;
+    const near = new Uint16Array(count);
+    near.set(this.shardRevisions);
+    const far = new Uint32Array(count);
+    for (let i = 0; i < this.count; i++) far[i] = this.revision(i) - least;
+    for (let i = 0; i < next.count; i++) {
+      near[this.count + i] = next.shardRevision(i) - this.start;
+      far[this.count + i] = next.revision(i) - least;
+    }
+    const order = new Uint16Array(count);
+    for (let i = 0, mine = 0, other = 0; i < count; i++) {
+      const a = this.order[mine];
+      const b = next.order[other];
+      if (a === undefined || (b !== undefined && far[this.count + b]! < far[a]!)) {
+        order[i] = this.count + b!;
+        other++;
+      } else {
+        order[i] = a;
+        mine++;
+      }
+    }
+    return new Block(this.start, least, near, far, order);
+  }
+
   get count(): number {
     return this.order.length;
+  }
+
+  /** The highest revision. */
+  private get most(): number {
+    return this.revision(this.order[this.count - 1]!);
   }
 
   get bytes(): number {
@@ -98,20 +136,16 @@ export class TwinTable {
   /** Adds the twins of a move. Throws a RangeError when a shard revision is not above all that the shard has here. */
   add(shard: number, twins: Twins): void {
     const blocks = this.shards.get(shard) ?? [];
-    let all = twins;
     const last = blocks.at(-1);
-    if (last !== undefined) {
-      const first = twins.shardRevisions.at(0);
-      if (first !== undefined && first <= last.shardRevision(last.count - 1)) {
-        throw new RangeError("twins must be added in ascending order of shard revision");
-      }
+    const first = twins.shardRevisions.at(0);
+    if (last !== undefined && first !== undefined && first <= last.shardRevision(last.count - 1))
+      throw new RangeError("twins must be added in ascending order of shard revision");
+    for (const block of splitIntoBlocks(twins)) {
       // Moves of few keys share a block.
-      if (last.count + twins.revisions.length <= MAX_TWINS) {
-        blocks.pop();
-        all = join(listOf(last), twins);
-      }
+      const joined = blocks.at(-1)?.with(block);
+      if (joined !== undefined) blocks.pop();
+      blocks.push(joined ?? block);
     }
-    blocks.push(...splitIntoBlocks(all));
     if (blocks.length > 0) this.shards.set(shard, blocks);
   }
 
@@ -182,19 +216,6 @@ export class TwinTable {
     });
   }
 }
-
-function listOf(block: Block): Twins {
-  const indices = [...block.order.keys()];
-  return {
-    shardRevisions: indices.map((index) => block.shardRevision(index)),
-    revisions: indices.map((index) => block.revision(index)),
-  };
-}
-
-const join = (a: Twins, b: Twins): Twins => ({
-  shardRevisions: [...a.shardRevisions, ...b.shardRevisions],
-  revisions: [...a.revisions, ...b.revisions],
-});
 
 /** Divides twins into blocks within the three limits above. */
 function splitIntoBlocks(twins: Twins): Block[] {

@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Batches, deletions, runsOf } from "../../src/mover/batches.js";
+import { Flow } from "../../src/mover/flow.js";
 import { Imports } from "../../src/mover/imports.js";
 import { Pipeline } from "../../src/mover/pipeline.js";
 import { keyAfter } from "../../src/shard/rangeReader.js";
 import { bytes, text } from "./support.js";
 
 // Parts of the mover that need no shards.
+
+const clock = { now: () => 0 };
 
 /** Works that end when the test says so, and a record of when they ran. */
 function works() {
@@ -31,7 +34,7 @@ function works() {
 
 test("a pipeline runs works of one key in order, and others together up to its limit", async () => {
   const { log, work, end } = works();
-  const pipeline = new Pipeline(2);
+  const pipeline = new Pipeline(2, new Flow(10), clock);
   await pipeline.run(["a"], work("a1"));
   const producer = (async () => {
     await pipeline.run(["b", "a"], work("ab"));
@@ -55,9 +58,50 @@ test("a pipeline runs works of one key in order, and others together up to its l
   await drained;
 });
 
+test("a pipeline bounds the keys of the works that run together, and lets half of them end first", async () => {
+  const { log, work, end } = works();
+  const pipeline = new Pipeline(10, new Flow(4), clock);
+  const producer = (async () => {
+    await pipeline.run(["a", "b", "c"], work("abc"));
+    await pipeline.run(["d", "e"], work("de"));
+    await pipeline.run(["f"], work("f"));
+  })();
+  await new Promise(setImmediate);
+  assert.deepEqual(log, ["+abc", "+de"]);
+  await end("de");
+  assert.deepEqual(log.slice(2), ["-de"]);
+  await end("abc");
+  await producer;
+  assert.deepEqual(log.slice(3), ["-abc", "+f"]);
+  await end("f");
+  await pipeline.drain();
+});
+
+test("fewer keys are in flight while transactions take longer than the fastest one, and more when they do not", () => {
+  const flow = new Flow(512);
+  const pass = (ms: number, transactions: number) => {
+    for (let n = 0; n < transactions; n++) flow.learn(ms, 16);
+    return flow.keys;
+  };
+  assert.equal(flow.keys, 32, "it begins with few");
+  assert.equal(pass(1, 1_000), 512);
+  assert.equal(pass(4.9, 1_000), 512, "large transactions take a little longer");
+  const less = pass(5.1, 32);
+  assert.ok(less < 512 && less > 400, `one window of slow ones changes little: ${less}`);
+  assert.equal(pass(50, 1_000), 32);
+  assert.ok(pass(2, 32) > 32);
+  const far = new Flow(512);
+  for (let n = 0; n < 1_000; n++) far.learn(30 + (n % 30), 16);
+  assert.equal(far.keys, 512, "a distant shard is not a slow one");
+  const small = new Flow(4);
+  small.learn(1, 2);
+  small.learn(100, 2);
+  assert.equal(small.keys, 4);
+});
+
 test("after a failure, a pipeline begins no further work, and drain waits for the rest", async () => {
   const { log, work, end } = works();
-  const pipeline = new Pipeline(2);
+  const pipeline = new Pipeline(2, new Flow(10), clock);
   await pipeline.run(["a"], work("a"));
   await pipeline.run(["b"], work("b"));
   const refused = assert.rejects(pipeline.run(["c"], work("c")), /broken/);

@@ -184,8 +184,14 @@ export class Store {
     return new Store(await MemoryLog.open(map, cut), shards);
   }
 
-  mover(options: Partial<MoverOptions> = {}, lines: LogLine[] = [], runtime = systemRuntime): Mover {
-    const shards: readonly MoverShard[] = this.shards.map(moverShard);
+  /** `wrap` puts something between the mover and its shards. */
+  mover(
+    options: Partial<MoverOptions> = {},
+    lines: LogLine[] = [],
+    runtime = systemRuntime,
+    wrap: (shard: MoverShard, index: number) => MoverShard = (shard) => shard,
+  ): Mover {
+    const shards: readonly MoverShard[] = this.shards.map((shard, index) => wrap(moverShard(shard), index));
     return new Mover({
       log: this.log,
       shardOf: (index) => shards[index],

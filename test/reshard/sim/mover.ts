@@ -13,7 +13,8 @@ import {
   type ShardChange,
 } from "../../../src/mover/shard.js";
 import { isExpected, Step } from "../../../src/mover/step.js";
-import { type Bound, isWithin } from "../../../src/reshard/bound.js";
+import type { NextStep } from "../../../src/mover/survey.js";
+import { isWithin } from "../../../src/reshard/bound.js";
 import type { Change } from "../../../src/reshard/change.js";
 import { genDigits, genLimit, readGen } from "../../../src/reshard/gen.js";
 import type { Plan } from "../../../src/reshard/placement.js";
@@ -35,17 +36,29 @@ const optionsOf = ({ random }: World): MoverOptions => ({
   },
   stepBytes: 1_000,
   pageKeys: 3,
-  pageBytes: 1_000,
+  get pageBytes() {
+    return random.pick([3, 1_000]);
+  },
   deleteKeys: 2,
   maxTxnOps: 2,
   maxRequestBytes: 1 << 20,
   concurrency: 3,
+  keysInFlight: 4,
 });
 
 /** The production mover in a simulated proxy. */
 export class SimMover extends Mover {
   constructor(private readonly proxy: SimProxy) {
     const { world, network } = proxy;
+    const timer = (ms: number, fn: () => void) => {
+      let isCancelled = false;
+      void network.sleep(ms).then(() => {
+        if (!isCancelled) fn();
+      });
+      return () => {
+        isCancelled = true;
+      };
+    };
     super({
       log: new SimMoverLog(proxy),
       shardOf: (index) => new SimMoverShard(proxy, index),
@@ -54,15 +67,8 @@ export class SimMover extends Mover {
       options: optionsOf(world),
       runtime: {
         now: () => world.scheduler.now,
-        timer(ms, fn) {
-          let isCancelled = false;
-          void network.sleep(ms).then(() => {
-            if (!isCancelled) fn();
-          });
-          return () => {
-            isCancelled = true;
-          };
-        },
+        timer,
+        later: (fn) => timer(0, fn),
         random: () => world.random.next(),
       },
       logger: { info() {}, warn() {} },
@@ -76,8 +82,8 @@ export class SimMover extends Mover {
     });
   }
 
-  protected override createStep(deps: StepDeps, plan: Plan, end: Bound): Step {
-    return new SimStep(this.proxy, deps, this.name, plan, end);
+  protected override createStep(deps: StepDeps, plan: Plan, { end, read }: NextStep): Step {
+    return new SimStep(this.proxy, deps, this.name, plan, end, read);
   }
 
   protected override backoff(): number {
