@@ -1,3 +1,4 @@
+import { renewOnce } from "../lease/renewOnce.js";
 import type { Logger } from "../ops/log.js";
 import { genDigits, genLimit, readGen } from "../reshard/gen.js";
 import { UnsentError } from "../shard/errors.js";
@@ -152,10 +153,25 @@ export class EtcdMoverShard implements MoverShard {
 
   async grant(lease: bigint, ttl: number): Promise<void> {
     const request = LeaseGrantRequest.encode({ id: lease, ttl });
+    for (;;) {
+      try {
+        await this.call(Lease.LeaseGrant, request, READ);
+        return;
+      } catch (error) {
+        if (!isCausedBy(error, etcd.leaseExists)) throw error;
+      }
+      // It may be left from before a plan removed the shard, and nobody has renewed it since. Without this, it would end before
+      // its lease is renewed next, and take the copies along.
+      if (await this.renew(lease)) return;
+    }
+  }
+
+  private async renew(lease: bigint): Promise<boolean> {
+    const { shard, runtime } = this.options;
     try {
-      await this.call(Lease.LeaseGrant, request, READ);
+      return await renewOnce(shard, lease, runtime);
     } catch (error) {
-      if (!isCausedBy(error, etcd.leaseExists)) throw error;
+      throw moverError(shard, error, true);
     }
   }
 
