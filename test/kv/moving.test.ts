@@ -444,6 +444,36 @@ test("a call that is sent before a step, and reaches its shard after it, begins 
   await checkReads();
 });
 
+test("a call that reaches its shard after its keys have moved away and back begins again", async () => {
+  // A key without imports, then one with.
+  for (const round of ["first", "second"]) {
+    const name = `a${round}`;
+    for (let i = 0; i < 2; i++) await pair.both("put", put(name, round));
+    const [{ modRevision, createRevision, version }] = (await pair.plain("range", key(name))).kvs;
+    const calls: readonly (readonly [Method, object])[] = [
+      ["txn", { compare: [when(name, { target: 2, result: 0, modRevision })], success: [get(key(name))] }],
+      ["txn", { compare: [when(name, { target: 2, result: 3, modRevision })], success: [get(key(name))] }],
+      ["txn", { compare: [when(name, { target: 1, result: 0, createRevision })], success: [get(key(name))] }],
+      ["txn", { compare: [when(name, { target: 0, result: 0, version })], success: [get(key(name))] }],
+      ["txn", { success: [get({ ...key(name), minModRevision: modRevision, maxModRevision: modRevision })] }],
+      ["range", { ...key(name), minModRevision: modRevision, maxModRevision: modRevision }],
+      ["range", { ...key(name), minCreateRevision: createRevision, maxCreateRevision: createRevision }],
+      ["range", { ...between("a", "b"), sortOrder: 1, sortTarget: 3 }],
+    ];
+    const held = hold(pair.proxies[1]);
+    const underway = calls.map(([method, request]) => pair.ours(method, request as never, 1));
+    await held.until(calls.length);
+    await pair.mover.plan(await pair.map([1, 0, 2]));
+    await pair.mover.step(bytes("b"));
+    await pair.mover.turnBack();
+    await pair.mover.step(Uint8Array.of(1));
+    await pair.mover.finish();
+    held.release();
+    for (const [i, [method, request]] of calls.entries())
+      await pair.compareData(method, request as never, (await underway[i]) as never);
+  }
+});
+
 test("a compare that was read first does not hold once its key has changed", async () => {
   const change: readonly (readonly [Method, object])[] = [
     ["put", put("a1", "changed")],

@@ -30,7 +30,7 @@ import { mayMake } from "./judge.js";
 import { ABSENT, visible } from "./keyspace.js";
 import { Selection } from "./selection.js";
 import { readSnapshot } from "./snapshot.js";
-import { constantCompare, mustReadFirst, translateTxn } from "./translate.js";
+import { constantCompare, mustReadFirst, translateTxn, txnHorizon } from "./translate.js";
 import { rangesOf, type TxnShape } from "./txnShape.js";
 import { sendWriteAsync, type Write } from "./write.js";
 
@@ -71,7 +71,19 @@ function isPast({ places, timeline }: KvContext, { revision }: RangeRequest): bo
   );
 }
 
-/** Whether the response to a transaction that wrote nothing is valid at `revision`; see `Places.mayAnswer`. */
+/** Whether what a transaction returns can depend on revisions or versions that it names, or by which it sorts. */
+function namesNumbers(request: TxnRequest): boolean {
+  if (txnHorizon(request) > 0 || request.compare.some(({ version = 0 }) => version > 0)) return true;
+  return [...request.success, ...request.failure].some(
+    (op) =>
+      (op.kind === "txn" && namesNumbers(op.request)) || (op.kind === "range" && ordersNumbers(op.request)),
+  );
+}
+
+/**
+ * Whether the response to a transaction that wrote nothing is valid at `revision`; see `Places.mayAnswer`. Imports that have come
+ * since it was translated may have changed the shard's revisions of its keys.
+ */
 export function mayAnswerTxn(
   { places }: KvContext,
   request: TxnRequest,
@@ -80,6 +92,7 @@ export function mayAnswerTxn(
   shardRevision: number,
   revision: number,
 ): boolean {
+  if (position !== places.position && places.hasImports(shard) && namesNumbers(request)) return false;
   for (const range of rangesOf(request)) {
     const seen = visible(range);
     if (seen !== undefined && !places.mayAnswer(position, seen, shard, shardRevision, revision)) return false;
