@@ -32,3 +32,13 @@ export const DEFAULT_OPTIONS: MoverOptions = {
   maxRequestBytes: 1.5 * 2 ** 20,
   concurrency: 64,
 };
+
+/** The options for shards that accept requests within these limits of clients, but perhaps none that are much larger. */
+export const optionsWithin = ({
+  maxTxnOps,
+  maxRequestBytes,
+}: Pick<MoverOptions, "maxTxnOps" | "maxRequestBytes">): MoverOptions => ({
+  ...DEFAULT_OPTIONS,
+  maxTxnOps: Math.min(DEFAULT_OPTIONS.maxTxnOps, maxTxnOps),
+  maxRequestBytes: Math.min(DEFAULT_OPTIONS.maxRequestBytes, maxRequestBytes),
+});

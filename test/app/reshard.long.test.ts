@@ -64,6 +64,24 @@ async function metricsOf({ address }: LoggedProxy) {
 
 const says = ({ lines }: LoggedProxy, text: string): boolean => lines.some((line) => line.includes(text));
 
+test("a plan ends on shards that accept transactions of few operations", async () => {
+  const etcds = await startEtcds(2, { flags: ["--max-txn-ops", "34"] });
+  const store = await Growing.open(etcds, 1, { limits: { maxTxnOps: 32 } });
+  try {
+    const { address } = await store.proxy();
+    const client = new EtcdClient(address);
+    // Each group has one key, so that every key is deleted by an operation of its own.
+    for (let i = 0; i < 200; i++) await client.put({ key: bytes(`/g${i}/k`), value: bytes("v") });
+    client.close();
+    const state = await stateAt(address);
+    await store.done(await store.plan([0, 1]));
+    await checkState(store, address, state);
+  } finally {
+    await store.close();
+    await Promise.all(etcds.map((etcd) => etcd.remove()));
+  }
+});
+
 test("a store grows to three shards and shrinks again under load, and clients see one etcd", async () => {
   const plain = await startEtcd();
   await withStore("shard", async (store) => {
