@@ -23,7 +23,7 @@ import { peekRevision, rewriteTxn, translateKey, txnWrote } from "../../wire/rew
 import { askAsync, callOptions, unsealedWrite } from "./calls.js";
 import { operationsOf } from "./check.js";
 import type { KvContext } from "./context.js";
-import { holds } from "./evaluate.js";
+import { holds, NEEDS_VALUES } from "./evaluate.js";
 import { BEGIN_AGAIN } from "./gen.js";
 import { ordersNumbers } from "./holders.js";
 import { mayMake } from "./judge.js";
@@ -234,11 +234,12 @@ class ReadFirst {
   private async evaluateFirst(compare: Compare): Promise<boolean> {
     const { context, call, target, guards } = this;
     const { shard } = target;
-    const seen = visible(compare) ?? ABSENT;
+    const { key, rangeEnd } = visible(compare) ?? ABSENT;
     const { maxTxnOps } = context.limits;
     const range = RangeRequest.encode({
-      ...seen,
-      keysOnly: compare.target !== CompareTarget.VALUE,
+      key,
+      rangeEnd,
+      keysOnly: !NEEDS_VALUES.has(compare.target),
       limit: maxTxnOps,
     });
     const options = callOptions(call, "read", context.limits);
@@ -246,14 +247,15 @@ class ReadFirst {
     const shardRevision = peekRevision(response);
     const { kvs, more } = RangeResponse.decode(response);
     const unchanged = { target: CompareTarget.MOD, result: CompareResult.EQUAL, rangeEnd: KEY_ALONE };
-    for (const { key, modRevision } of kvs) guards.push({ ...unchanged, key, modRevision });
+    for (const kv of kvs) guards.push({ ...unchanged, key: kv.key, modRevision: kv.modRevision });
     // No key was put since. Without any key, etcd compares 0.
     const nothingNew = {
       target: CompareTarget.MOD,
       result: CompareResult.LESS,
       modRevision: shardRevision + 1,
     };
-    guards.push({ ...seen, ...nothingNew });
+    // Without the compare's own operand, which could replace this one.
+    guards.push({ key, rangeEnd, ...nothingNew });
     if (more || guards.length >= maxTxnOps) throw tooManyKeys(maxTxnOps);
     const map = context.revisionsOf(shard);
     for (const kv of kvs) translateKey(kv, map);
