@@ -329,3 +329,36 @@ test("with authentication, a proxy moves keys with its own user", async () => {
     await Promise.all(all.map((etcd) => etcd.remove()));
   }
 });
+
+test("during a plan, a user who may only write deletes a range over several shards", async () => {
+  const [host, ...etcds] = await startEtcds(3);
+  const all = [host!, ...etcds];
+  for (const { endpoint } of all) await addRoots(endpoint);
+  for (const { endpoint } of all) await ok(etcdctl(endpoint, "auth", "enable"));
+  const settings = { timeline: { endpoints: [host!.endpoint] }, auth: OWN };
+  const store = await Growing.open(etcds, 2, settings);
+  try {
+    const { address } = await store.proxy();
+    const asRoot = (...args: string[]) => ok(etcdctl(address, "--user", ROOT, ...args));
+    await asRoot("role", "add", "writer");
+    await asRoot("role", "grant-permission", "writer", "write", "/g", "/h");
+    await asRoot("user", "add", "writer:w");
+    await asRoot("user", "grant-role", "writer", "writer");
+    const remove = (user: string, end: string) =>
+      etcdctl(address, "--user", user, "del", "/g", end).then(({ stdout, stderr }) => stdout || stderr);
+    const fillGroups = async () => {
+      for (let i = 0; i < 12; i++) await asRoot("put", `/g${i}/k`, "v");
+    };
+    await fillGroups();
+    assert.equal(await remove("writer:w", "/h"), "12\n", "without a plan");
+    await fillGroups();
+    await store.control({ plan: 1, paused: true });
+    await store.plan([0, 1], { rules: [{ prefix: "/g1", shard: "shard1" }] });
+    assert.match(await remove("writer:w", "/i"), /permission denied/);
+    assert.equal(await remove("writer:w", "/h"), "12\n");
+    assert.equal(await remove("writer:w", "/h"), "0\n");
+  } finally {
+    await store.close();
+    await Promise.all(all.map((etcd) => etcd.remove()));
+  }
+});
