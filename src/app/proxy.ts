@@ -139,7 +139,8 @@ export async function serveStore(
   const leases = new Leases({ shards, router, timeline, log, runtime });
   closers.add(() => leases.stop());
   const isFirst = siblings?.isFirst ?? true;
-  const resharding = new Resharding({ store, leases, isCandidate: isFirst, runtime, log });
+  const { limits } = config;
+  const resharding = new Resharding({ store, leases, isCandidate: isFirst, limits, runtime, log });
   closers.add(() => resharding.stop());
 
   const listen = await choosePorts(config.listen);

@@ -10,6 +10,7 @@ import {
 } from "../app/store/contradictions.js";
 import type { Survey, SurveyedCluster, SurveyedShard, SurveyedTimeline } from "../app/store/survey.js";
 import type { Config } from "../config/types.js";
+import type { PlanShard } from "../reshard/change.js";
 import type { PlacedMap } from "../reshard/difference.js";
 import { compareMaps, inOrderOf } from "../routing/fingerprint.js";
 import type { ShardMap } from "../routing/map.js";
@@ -165,7 +166,23 @@ class Comparison {
       );
       return false;
     }
-    return true;
+    return same === undefined || this.hasKeptData(cluster, same);
+  }
+
+  /**
+   * A cluster that is made anew with the same addresses and token has the id of the one before. The timeline has revisions of that,
+   * so proxies would refuse it, and the plan could neither end nor turn back.
+   */
+  private hasKeptData(cluster: SurveyedCluster, { index, name, clusterId }: PlanShard): boolean {
+    const sealed = this.timeline.fold.cut(index);
+    const revision = cluster.reading?.revision ?? 0;
+    if (revision >= sealed) return true;
+    this.addProblem(
+      cluster,
+      `the etcd cluster ${clusterId} is at revision ${revision}, below ${sealed} that it had as shard "${name}" of this ` +
+        "store: it has lost its data since; begin with another --initial-cluster-token, and give the shard another name",
+    );
+    return false;
   }
 
   private checkKept(cluster: SurveyedCluster, { name, index, endpoints }: SurveyedShard): void {

@@ -1,16 +1,12 @@
 import type { Caller } from "../shard/caller.js";
-import { describeShard } from "../shard/name.js";
 import type { CallOptions, Origin, Shard } from "../shard/shard.js";
 import type { ShardSet } from "../shard/shardSet.js";
-import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
 import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
 import {
   LeaseGrantRequest,
   LeaseGrantResponse,
-  LeaseKeepAliveRequest,
-  LeaseKeepAliveResponse,
   LeaseLeasesRequest,
   LeaseLeasesResponse,
   LeaseRevokeRequest,
@@ -20,6 +16,7 @@ import {
 import { KV, Lease } from "../wire/paths.js";
 import { PROBE } from "../wire/probe.js";
 import { peekRevision } from "../wire/rewrite.js";
+import { renewOnce } from "./renewOnce.js";
 
 /** A lease on one shard. */
 export interface Part {
@@ -32,8 +29,6 @@ export interface Part {
 
 /** A member lists leases from its own state. If it is cut off from its cluster, the call must fail. */
 const NEEDS_LEADER = { hasleader: "true" };
-
-const RENEW_TIMEOUT_MS = 3_000;
 
 /** The client that a call is made for. */
 export interface Requester extends Origin {
@@ -118,25 +113,7 @@ export class LeaseCalls {
 
   /** Renews a part once. Resolves to false if the shard does not have it. Rejects with UNAVAILABLE after three seconds. */
   renew(index: number, id: bigint, runtime: Runtime): Promise<boolean> {
-    const shard = this.shard(index);
-    return new Promise((resolve, reject) => {
-      const stopTimer = runtime.timer(RENEW_TIMEOUT_MS, () => {
-        stream.cancel();
-        reject(new StatusError(Code.UNAVAILABLE, `${describeShard(shard)} did not renew a lease in time`));
-      });
-      const stream = shard.stream(Lease.LeaseKeepAlive, {
-        message: (message) => {
-          stopTimer();
-          stream.cancel();
-          resolve(LeaseKeepAliveResponse.decode(message).ttl > 0);
-        },
-        closed: (error) => {
-          stopTimer();
-          reject(error);
-        },
-      });
-      stream.send(LeaseKeepAliveRequest.encode({ id }));
-    });
+    return renewOnce(this.shard(index), id, runtime);
   }
 
   /** Lists all leases of a shard, homes and parts, as one member sees them. */

@@ -1,3 +1,4 @@
+import { renewOnce } from "../lease/renewOnce.js";
 import type { Logger } from "../ops/log.js";
 import { genDigits, genLimit, readGen } from "../reshard/gen.js";
 import { UnsentError } from "../shard/errors.js";
@@ -5,6 +6,7 @@ import { describeShard } from "../shard/name.js";
 import type { Shard } from "../shard/shard.js";
 import { Code, StatusError, withDetail } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
+import { isTooLarge } from "../status/tooLarge.js";
 import type { Runtime } from "../turn/runtime.js";
 import { Feed } from "../watch/feed.js";
 import { NO_KEY, TO_LAST_KEY } from "../wire/keyRange.js";
@@ -152,10 +154,25 @@ export class EtcdMoverShard implements MoverShard {
 
   async grant(lease: bigint, ttl: number): Promise<void> {
     const request = LeaseGrantRequest.encode({ id: lease, ttl });
+    for (;;) {
+      try {
+        await this.call(Lease.LeaseGrant, request, READ);
+        return;
+      } catch (error) {
+        if (!isCausedBy(error, etcd.leaseExists)) throw error;
+      }
+      // It may be left from before a plan removed the shard, and nobody has renewed it since. Without this, it would end before
+      // its lease is renewed next, and take the copies along.
+      if (await this.renew(lease)) return;
+    }
+  }
+
+  private async renew(lease: bigint): Promise<boolean> {
+    const { shard, runtime } = this.options;
     try {
-      await this.call(Lease.LeaseGrant, request, READ);
+      return await renewOnce(shard, lease, runtime);
     } catch (error) {
-      if (!isCausedBy(error, etcd.leaseExists)) throw error;
+      throw moverError(shard, error, true);
     }
   }
 
@@ -210,14 +227,10 @@ function problemOf(error: StatusError, idempotent: boolean): Problem | undefined
   if (etcd.compacted.is(error)) return "compacted";
   if (etcd.leaseNotFound.is(error)) return "lease not found";
   if (etcd.noSpace.is(error)) return "no space";
-  if (etcd.requestTooLarge.is(error) || etcd.tooManyOps.is(error) || TOO_LARGE.test(error.message))
-    return "too large";
+  if (etcd.tooManyOps.is(error) || isTooLarge(error)) return "too large";
   if (error.code !== Code.UNAVAILABLE && error.code !== Code.DEADLINE_EXCEEDED) return undefined;
   return idempotent || error instanceof UnsentError ? "unreachable" : "unknown outcome";
 }
-
-/** The text of a gRPC server that refuses a message before etcd sees it. */
-const TOO_LARGE = /received message larger than max/;
 
 const isCausedBy = (error: unknown, known: { is(reason: unknown): boolean }): boolean =>
   known.is(error) || (error instanceof MoverError && known.is(error.cause));

@@ -35,3 +35,13 @@ export const DEFAULT_OPTIONS: MoverOptions = {
   concurrency: 64,
   keysInFlight: 512,
 };
+
+/** The options for shards that accept requests within these limits of clients, but perhaps none that are much larger. */
+export const optionsWithin = ({
+  maxTxnOps,
+  maxRequestBytes,
+}: Pick<MoverOptions, "maxTxnOps" | "maxRequestBytes">): MoverOptions => ({
+  ...DEFAULT_OPTIONS,
+  maxTxnOps: Math.min(DEFAULT_OPTIONS.maxTxnOps, maxTxnOps),
+  maxRequestBytes: Math.min(DEFAULT_OPTIONS.maxRequestBytes, maxRequestBytes),
+});

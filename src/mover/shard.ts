@@ -113,7 +113,7 @@ export interface MoverShard {
   raiseGen(position: number): Promise<number | undefined>;
   /** The granted TTL of the lease's part in seconds; undefined when the shard does not have the part. */
   leaseTtl(lease: bigint): Promise<number | undefined>;
-  /** Grants a part with this TTL in seconds. Does nothing when the shard has the lease. */
+  /** Grants a part with this TTL in seconds. Renews it when the shard has the lease. */
   grant(lease: bigint, ttl: number): Promise<void>;
   /** Ends a part and deletes its keys. Does nothing when the shard does not have the part. */
   endPart(lease: bigint): Promise<void>;

@@ -1,5 +1,6 @@
 import { type Change, encodeChange } from "../reshard/change.js";
 import { StatusError } from "../status/error.js";
+import { isTooLarge } from "../status/tooLarge.js";
 import { Comparing } from "./comparing.js";
 import type { Target } from "./copying.js";
 import { deleteKeys, doomedOf } from "./deleting.js";
@@ -11,6 +12,10 @@ import { MoverError, type MoverTxn, type MoverTxnResult } from "./shard.js";
 const MAX_FROZEN_SUSPECTS = 2_000;
 /** Rounds of comparing while a step is frozen. */
 const MAX_READY_ROUNDS = 5;
+/** The part of an entry that a move may take before the freeze. More keys may change or end while the step is frozen. */
+const ROOM = 0.8;
+/** The part that it may take in the end. */
+const LAST_ROOM = 0.95;
 /** Pause before a move is logged again, in milliseconds. */
 const MOVE_RETRY_MS = 50;
 
@@ -35,7 +40,7 @@ export class Step extends Comparing {
       await this.together(this.sources.map((index) => this.copy(index)));
       this.enter("verify");
       await this.verify();
-      this.checkEntrySize();
+      this.checkEntrySize(ROOM);
       this.enter("catch up");
       await this.settle();
       this.enter("freeze");
@@ -46,6 +51,7 @@ export class Step extends Comparing {
       this.enter("drain");
       await this.drain(stops);
       await this.makeReady();
+      this.checkEntrySize(LAST_ROOM);
       this.enter("move");
       await this.move(freeze, stops);
       deps.progress.lastPauseMs = deps.runtime.now() - since;
@@ -90,13 +96,22 @@ export class Step extends Comparing {
     });
   }
 
-  /** Throws `too large` when the move would not fit into an entry of the log: a group has too many keys. */
-  private checkEntrySize(): void {
-    const { maxRequestBytes } = this.deps.options;
-    const bytes = encodeChange(this.moveChange(0, new Map())).length;
-    if (bytes <= maxRequestBytes * 0.8) return;
+  /**
+   * Throws `too large` when the move would not fit into an entry of the log, of which it may take the part `room`: a group has too
+   * many keys, or too many keys have ended.
+   */
+  private checkEntrySize(room: number): void {
+    const bytes = this.entryBytes();
+    if (bytes > this.deps.options.maxRequestBytes * room) throw this.tooLarge(bytes);
+  }
+
+  private entryBytes(): number {
+    return encodeChange(this.moveChange(0, new Map())).length;
+  }
+
+  private tooLarge(bytes: number): MoverError {
     const text = `the step's ${this.deps.progress.stepKeys} keys take ${bytes} bytes in an entry of the timeline log`;
-    throw new MoverError(
+    return new MoverError(
       "too large",
       `${text}: raise --max-request-bytes of the timeline host, or split the group`,
     );
@@ -184,6 +199,7 @@ export class Step extends Comparing {
         await log.proposeChange(change, reached);
         if (log.placement.plan?.frozen?.position === freeze) await log.sync();
       } catch (error) {
+        if (error instanceof StatusError && isTooLarge(error)) throw this.tooLarge(this.entryBytes());
         if (isStopping() || !isExpected(error)) throw error;
         await new Promise<void>((resolve) => runtime.timer(MOVE_RETRY_MS, resolve));
         await log.sync().catch(() => {});

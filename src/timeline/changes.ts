@@ -47,6 +47,14 @@ export class Changes {
     first.resolve(position > 0 ? position : undefined);
   }
 
+  /** Rejects the waiter of the change in the entry `key`, which the host has refused: it never takes effect. */
+  refuse(key: string, error: StatusError): void {
+    const first = this.queue[0];
+    if (first === undefined || first.key !== key) return;
+    this.queue.shift();
+    first.reject(error);
+  }
+
   /** Rejects the waiter of a change that was sent: its entry may be among those that were skipped. */
   skipped(): void {
     const first = this.queue[0];

@@ -5,6 +5,7 @@ import type { PlacementState } from "../reshard/placement.js";
 import { AbandonedError } from "../shard/errors.js";
 import { Code, StatusError } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
+import { isTooLarge } from "../status/tooLarge.js";
 import { turnTime } from "../turn/clock.js";
 import { Changes } from "./changes.js";
 import type { Entry, LeaseOp } from "./entry.js";
@@ -561,7 +562,16 @@ export class SharedTimeline implements Timeline {
     this.log.append(key, entry, (error, landed) => {
       // Append again immediately, through another member. Entries may be logged twice, except for compactions: the second
       // would report that the revision was compacted before.
-      if (error !== undefined && entry.change !== undefined) this.settleChange(key, guard);
+      if (error !== undefined && entry.change !== undefined) {
+        if (isTooLarge(error)) {
+          // Only because of the change. The host is not away for others.
+          this.changes.refuse(key, error);
+          this.putBack(key, entry);
+          this.appendSoon();
+          return;
+        }
+        this.settleChange(key, guard);
+      }
       if (error instanceof AbandonedError && entry.compact === 0) {
         this.putBack(key, entry);
         this.runtime.soon(this.appendPending);

@@ -64,6 +64,24 @@ async function metricsOf({ address }: LoggedProxy) {
 
 const says = ({ lines }: LoggedProxy, text: string): boolean => lines.some((line) => line.includes(text));
 
+test("a plan ends on shards that accept transactions of few operations", async () => {
+  const etcds = await startEtcds(2, { flags: ["--max-txn-ops", "34"] });
+  const store = await Growing.open(etcds, 1, { limits: { maxTxnOps: 32 } });
+  try {
+    const { address } = await store.proxy();
+    const client = new EtcdClient(address);
+    // Each group has one key, so that every key is deleted by an operation of its own.
+    for (let i = 0; i < 200; i++) await client.put({ key: bytes(`/g${i}/k`), value: bytes("v") });
+    client.close();
+    const state = await stateAt(address);
+    await store.done(await store.plan([0, 1]));
+    await checkState(store, address, state);
+  } finally {
+    await store.close();
+    await Promise.all(etcds.map((etcd) => etcd.remove()));
+  }
+});
+
 test("a store grows to three shards and shrinks again under load, and clients see one etcd", async () => {
   const plain = await startEtcd();
   await withStore("shard", async (store) => {
@@ -306,6 +324,39 @@ test("with authentication, a proxy moves keys with its own user", async () => {
     const counts = await store.checkPlaces();
     assert.ok(counts[2]! > 0);
     client.close();
+  } finally {
+    await store.close();
+    await Promise.all(all.map((etcd) => etcd.remove()));
+  }
+});
+
+test("during a plan, a user who may only write deletes a range over several shards", async () => {
+  const [host, ...etcds] = await startEtcds(3);
+  const all = [host!, ...etcds];
+  for (const { endpoint } of all) await addRoots(endpoint);
+  for (const { endpoint } of all) await ok(etcdctl(endpoint, "auth", "enable"));
+  const settings = { timeline: { endpoints: [host!.endpoint] }, auth: OWN };
+  const store = await Growing.open(etcds, 2, settings);
+  try {
+    const { address } = await store.proxy();
+    const asRoot = (...args: string[]) => ok(etcdctl(address, "--user", ROOT, ...args));
+    await asRoot("role", "add", "writer");
+    await asRoot("role", "grant-permission", "writer", "write", "/g", "/h");
+    await asRoot("user", "add", "writer:w");
+    await asRoot("user", "grant-role", "writer", "writer");
+    const remove = (user: string, end: string) =>
+      etcdctl(address, "--user", user, "del", "/g", end).then(({ stdout, stderr }) => stdout || stderr);
+    const fillGroups = async () => {
+      for (let i = 0; i < 12; i++) await asRoot("put", `/g${i}/k`, "v");
+    };
+    await fillGroups();
+    assert.equal(await remove("writer:w", "/h"), "12\n", "without a plan");
+    await fillGroups();
+    await store.control({ plan: 1, paused: true });
+    await store.plan([0, 1], { rules: [{ prefix: "/g1", shard: "shard1" }] });
+    assert.match(await remove("writer:w", "/i"), /permission denied/);
+    assert.equal(await remove("writer:w", "/h"), "12\n");
+    assert.equal(await remove("writer:w", "/h"), "0\n");
   } finally {
     await store.close();
     await Promise.all(all.map((etcd) => etcd.remove()));

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { measure } from "../../src/app/store/measure.js";
@@ -201,6 +201,34 @@ test("a store that records the addresses of its shards needs no other file", asy
     assert.equal(status.code, 0, status.stdout);
     assert.match(status.stdout, new RegExp(`^c +1 +ok .* ${etcds[2].endpoint}$`, "m"));
   });
+});
+
+test("a shard that was emptied after a plan had removed it cannot come back", async () => {
+  const etcds = await startEtcds(3, FITTING);
+  try {
+    const [smaller, whole] = ["ab", "abc"].map((names) => over(names, etcds));
+    await (await serving(smaller)).kill();
+    const [, , c] = etcds;
+    for (let i = 0; i < 5; i++) await etcdctl(c.endpoint, "put", "/used", "before");
+    await etcdctl(c.endpoint, "del", "/used");
+    await addWithoutMoving(smaller, whole);
+    await addWithoutMoving(whole, smaller);
+    assert.deepEqual((await planned(3, whole)).problems, [], "as it was, it can");
+    // With the same addresses and token, it is the same cluster for etcd.
+    await c.kill();
+    rmSync(c.dir, { recursive: true });
+    await c.restart();
+    const { problems } = await planned(2, whole);
+    const text =
+      /shard "c" .*: the etcd cluster \d+ is at revision 1, below \d+ that it had as shard "c" of this store: /;
+    assert.match(problems.join("\n"), text);
+    assert.match(
+      problems.join("\n"),
+      /begin with another --initial-cluster-token, and give the shard another name/,
+    );
+  } finally {
+    await Promise.all(etcds.map((etcd) => etcd.remove()));
+  }
 });
 
 test("another cluster for a shard needs another name; then all keys of the shard move", async () => {

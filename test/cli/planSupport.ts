@@ -39,13 +39,21 @@ export async function fill(proxy: ProxyProcess, keys: readonly string[], value =
 }
 
 /** A call to the proxy's JSON gateway. */
-export async function post(proxy: ProxyProcess, method: string, body: object): Promise<unknown> {
-  const answer = await fetch(`http://${proxy.endpoint}/v3/${method}`, {
+export const post = (proxy: ProxyProcess, method: string, body: object): Promise<unknown> =>
+  request(proxy.endpoint, method, body);
+
+/** What the tests read of answers. */
+interface Answer {
+  readonly header: { readonly cluster_id: string; readonly revision: string };
+}
+
+async function request(endpoint: string, method: string, body: object): Promise<Answer> {
+  const answer = await fetch(`http://${endpoint}/v3/${method}`, {
     method: "POST",
     body: JSON.stringify(body),
   });
   assert.ok(answer.ok, `${method}: ${answer.status} ${await answer.clone().text()}`);
-  return answer.json();
+  return (await answer.json()) as Answer;
 }
 
 /** Runs `braid plan` with this file. */
@@ -98,28 +106,33 @@ export async function addWithoutMoving(from: File, to: File): Promise<void> {
   const { timeline, disconnect } = await connect(config, createLog("silent"));
   try {
     await timeline.open();
-    const shards = target.shards.flatMap(({ name, endpoints }, index) =>
-      index < config.shards.length ? [] : [{ index, name, endpoints, clusterId: "", cut: 1 }],
+    const added = target.shards.slice(config.shards.length);
+    const shards = await Promise.all(
+      added.map(async ({ name, endpoints }, i) => {
+        const { header } = await request(endpoints[0], "kv/range", { key: base64("x") });
+        const { cluster_id: clusterId, revision } = header;
+        return { index: config.shards.length + i, name, endpoints, clusterId, cut: Number(revision) };
+      }),
     );
     const map = (await fingerprint(target.map)).text;
-    await timeline.proposeChange({ kind: "plan", after: 0, map, shards });
+    const after = timeline.placement.plans;
+    const plan = after + 1;
+    await timeline.proposeChange({ kind: "plan", after, map, shards });
     const mover = (await timeline.proposeChange({ kind: "claim" }))!;
     const freeze = (await timeline.proposeChange({
       kind: "freeze",
       mover,
-      plan: 1,
+      plan,
       cursor: START,
       to: null,
     }))!;
     await timeline.proposeChange({ kind: "move", mover, freeze, sources: [], destinations: [], ended: [] });
-    assert.ok(await timeline.proposeChange({ kind: "done", plan: 1 }));
+    assert.ok(await timeline.proposeChange({ kind: "done", plan }));
     const store = timeline.log.base.store!;
     const host = { name: config.shards[0].name, clusterId: timeline.log.base.clusterIds[0] };
     for (const { name, index, endpoints } of shards) {
       const { key, value } = encodeMark({ store, name, index, host });
-      const body = JSON.stringify({ key: key.toString("base64"), value: value.toString("base64") });
-      const answer = await fetch(`http://${endpoints[0]}/v3/kv/put`, { method: "POST", body });
-      assert.ok(answer.ok);
+      await request(endpoints[0], "kv/put", { key: key.toString("base64"), value: value.toString("base64") });
     }
   } finally {
     disconnect();

@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import type { Compare, Init, RequestOp } from "../../src/wire/messages.js";
+import {
+  type Compare,
+  type Init,
+  RangeRequest,
+  RangeResponse,
+  type RequestOp,
+} from "../../src/wire/messages.js";
 import { KV } from "../../src/wire/paths.js";
 import type { Stage } from "./manualMover.js";
 import { bytes, text } from "./model.js";
@@ -444,6 +450,36 @@ test("a call that is sent before a step, and reaches its shard after it, begins 
   await checkReads();
 });
 
+test("a call that reaches its shard after its keys have moved away and back begins again", async () => {
+  // A key without imports, then one with.
+  for (const round of ["first", "second"]) {
+    const name = `a${round}`;
+    for (let i = 0; i < 2; i++) await pair.both("put", put(name, round));
+    const [{ modRevision, createRevision, version }] = (await pair.plain("range", key(name))).kvs;
+    const calls: readonly (readonly [Method, object])[] = [
+      ["txn", { compare: [when(name, { target: 2, result: 0, modRevision })], success: [get(key(name))] }],
+      ["txn", { compare: [when(name, { target: 2, result: 3, modRevision })], success: [get(key(name))] }],
+      ["txn", { compare: [when(name, { target: 1, result: 0, createRevision })], success: [get(key(name))] }],
+      ["txn", { compare: [when(name, { target: 0, result: 0, version })], success: [get(key(name))] }],
+      ["txn", { success: [get({ ...key(name), minModRevision: modRevision, maxModRevision: modRevision })] }],
+      ["range", { ...key(name), minModRevision: modRevision, maxModRevision: modRevision }],
+      ["range", { ...key(name), minCreateRevision: createRevision, maxCreateRevision: createRevision }],
+      ["range", { ...between("a", "b"), sortOrder: 1, sortTarget: 3 }],
+    ];
+    const held = hold(pair.proxies[1]);
+    const underway = calls.map(([method, request]) => pair.ours(method, request as never, 1));
+    await held.until(calls.length);
+    await pair.mover.plan(await pair.map([1, 0, 2]));
+    await pair.mover.step(bytes("b"));
+    await pair.mover.turnBack();
+    await pair.mover.step(Uint8Array.of(1));
+    await pair.mover.finish();
+    held.release();
+    for (const [i, [method, request]] of calls.entries())
+      await pair.compareData(method, request as never, (await underway[i]) as never);
+  }
+});
+
 test("a compare that was read first does not hold once its key has changed", async () => {
   const change: readonly (readonly [Method, object])[] = [
     ["put", put("a1", "changed")],
@@ -477,6 +513,53 @@ test("a compare that was read first does not hold once its key has changed", asy
   await pair.compareWith("txn", txn, response);
   await pair.both("deleteRange", key("a0"));
 });
+
+test("compares of values and leases that the proxy evaluates, because the shard has no room for them", async () => {
+  await pair.both("grant", { id: 78n, ttl: 3_600 });
+  for (let i = 0; i < 2; i++) await pair.both("put", put("a/leased", `${i}`, 78n));
+  await pair.mover.plan(await pair.map([1, 0, 2]));
+  await pair.mover.step(bytes("b"));
+  await pair.mover.turnBack();
+  await pair.mover.step(Uint8Array.of(1));
+  await pair.mover.finish();
+  const many = Array.from({ length: 127 }, () => get({ ...key("a/leased"), countOnly: true }));
+  const left: Partial<Compare>[] = [
+    { target: 3, value: bytes("1") },
+    { target: 3, value: bytes("2") },
+    { target: 4, lease: 78n },
+    { target: 4, lease: 79n },
+  ];
+  for (const reads of ["all", "no leases"]) {
+    const undo = reads === "all" ? () => {} : withoutLeases(pair.proxies[1]);
+    for (const one of left) {
+      const compare = [when("a/leased", one), when("a/leased", { target: 0, result: 1, version: 1 })];
+      const success = [...many, set("a/is", "so")];
+      await pair.both("txn", { compare, success, failure: [set("a/is", "not so")] }, 1);
+    }
+    undo();
+  }
+  await pair.both("deleteRange", between("a/", "a0"));
+});
+
+/** Leaves out leases where a proxy reads only keys, as etcd 3.7 does. Returns a function that ends this. */
+function withoutLeases({ store }: MovingPair["proxies"][number]): () => void {
+  const shards = store.shards.all();
+  const sending = shards.map(({ unary }) => unary);
+  for (const shard of shards) {
+    const { unary } = shard;
+    shard.unary = (path, request, options, done) =>
+      unary.call(shard, path, request, options, (error, response) => {
+        if (error !== undefined || path !== KV.Range || !RangeRequest.decode(request).keysOnly)
+          return done(error, response);
+        const answer = RangeResponse.decode(response);
+        const kvs = answer.kvs.map((kv) => ({ ...kv, lease: 0n }));
+        done(undefined, RangeResponse.encode({ ...answer, kvs }));
+      });
+  }
+  return () => {
+    for (const [index, shard] of shards.entries()) shard.unary = sending[index];
+  };
+}
 
 /** Runs `action` before a proxy gets the response to its next KV.Range from a shard. Returns a function that checks that. */
 function afterRange({ store }: MovingPair["proxies"][number], action: () => Promise<unknown>): () => void {

@@ -3,9 +3,16 @@ import { after, before, test } from "node:test";
 import { MoverError, type MoverShard, type Problem } from "../../src/mover/shard.js";
 import { genDigits } from "../../src/reshard/gen.js";
 import type { ShardClient } from "../../src/shard/client.js";
-import { CompactionRequest, LeaseGrantRequest, LeaseRevokeRequest } from "../../src/wire/messages.js";
+import {
+  CompactionRequest,
+  LeaseGrantRequest,
+  LeaseRevokeRequest,
+  LeaseTimeToLiveRequest,
+  LeaseTimeToLiveResponse,
+} from "../../src/wire/messages.js";
 import { KV, Lease } from "../../src/wire/paths.js";
 import { type EtcdProcess, startEtcd } from "../support/etcd.js";
+import { until } from "../support/until.js";
 import { bytes, GEN_KEY, list, moverShard, openShard, put, text, writeGen } from "./support.js";
 
 // One real etcd as the mover sees it. Every test uses keys of its own.
@@ -158,6 +165,20 @@ test("parts of leases are granted, found and ended, as often as one likes", asyn
   await shard.endPart(81n);
   await shard.endPart(81n);
   assert.ok((await list(client)).every(({ key }) => text(key) !== "/lease"));
+});
+
+test("a part that is left from before is renewed: nobody has done so since", async () => {
+  const ttl = 5;
+  await client.call(Lease.LeaseGrant, LeaseGrantRequest.encode({ id: 82n, ttl }), { idempotent: false });
+  const left = async () => {
+    const request = LeaseTimeToLiveRequest.encode({ id: 82n });
+    const answer = await client.call(Lease.LeaseTimeToLive, request, { idempotent: true });
+    return LeaseTimeToLiveResponse.decode(answer).ttl;
+  };
+  await until(async () => (await left()) < ttl - 1);
+  await shard.grant(82n, ttl);
+  assert.ok((await left()) >= ttl - 1, "it has its whole time again");
+  await shard.endPart(82n);
 });
 
 test("what is too large is reported: bytes for etcd, bytes for gRPC, and operations", async () => {

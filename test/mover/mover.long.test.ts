@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { EtcdMoverShard } from "../../src/mover/etcdShard.js";
 import { MoverError } from "../../src/mover/shard.js";
+import { encodeChange } from "../../src/reshard/change.js";
 import type { ShardMap } from "../../src/routing/map.js";
+import { etcd } from "../../src/status/etcd.js";
 import { type Runtime, systemRuntime } from "../../src/turn/runtime.js";
 import {
   AlarmAction,
@@ -248,6 +250,57 @@ test("a group whose move does not fit into an entry of the log: a clear state, a
   await running;
   store.close();
 });
+
+for (const isKnown of [true, false]) {
+  const text = `keys that end in a frozen step make its move too large for a host whose limit is ${isKnown ? "" : "un"}known`;
+  test(`${text}: the step is thawed, and moves later`, () => endMany(isKnown));
+}
+
+async function endMany(isKnown: boolean): Promise<void> {
+  const maxRequestBytes = 20_000;
+  const lease = 9n;
+  const grant = LeaseGrantRequest.encode({ id: lease, ttl: 300 });
+  const store = await open(ONE, async ([shard]) => {
+    await shard.call(Lease.LeaseGrant, grant, { idempotent: false });
+    for (let i = 0; i < 60; i++) await put(shard, `/${i}/${"long".repeat(100)}`, "", lease);
+    await put(shard, "/stays", "");
+  });
+  await store.log.plan(OTHER);
+  const propose = store.log.proposeChange.bind(store.log);
+  const changes: string[] = [];
+  store.log.proposeChange = async (each, seals) => {
+    // As an etcd does.
+    if (encodeChange(each).length > maxRequestBytes) throw etcd.requestTooLarge();
+    changes.push(each.kind);
+    return propose(each, seals);
+  };
+  // The lease ends between the source's stop and the destination's last compare.
+  const { raiseGen } = EtcdMoverShard.prototype;
+  let hasEnded = () => {};
+  const ended = new Promise<void>((resolve) => {
+    hasEnded = resolve;
+  });
+  EtcdMoverShard.prototype.raiseGen = async function (position) {
+    const isFrozen = store.log.placement.plan?.frozen !== undefined;
+    if (isFrozen && this.name === "s1") await ended;
+    const raised = await raiseGen.call(this, position);
+    if (isFrozen && this.name === "s0") {
+      for (const shard of store.shards) await moverShard(shard).endPart(lease);
+      hasEnded();
+    }
+    return raised;
+  };
+  try {
+    await store.mover(isKnown ? { maxRequestBytes } : {}).run();
+  } finally {
+    EtcdMoverShard.prototype.raiseGen = raiseGen;
+  }
+  const decisive = changes.filter((kind) => ["freeze", "thaw", "move"].includes(kind));
+  assert.deepEqual(decisive, ["freeze", "thaw", "freeze", "move"]);
+  assert.equal(store.log.placement.plan, undefined);
+  assert.deepEqual([...(await store.seen()).keys()], ["/stays"]);
+  store.close();
+}
 
 test("a destination without space: a clear state, and the mover gets on when there is space", async () => {
   const full = await startEtcd({ flags: ["--quota-backend-bytes", String(4 << 20)] });

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { START } from "../../src/reshard/bound.js";
 import type { Change } from "../../src/reshard/change.js";
 import { Code, StatusError } from "../../src/status/error.js";
+import { etcd } from "../../src/status/etcd.js";
 import { decodeBaseHead } from "../../src/timeline/base.js";
 import { decodeEntry, type Entry } from "../../src/timeline/entry.js";
 import type { LogHost } from "../../src/timeline/host.js";
@@ -15,7 +16,7 @@ import { simRuntime } from "./sim/runtime.js";
 import { Random, Scheduler } from "./sim/scheduler.js";
 
 /** What happens to an append of an entry with a change. */
-type Fate = "lands" | "lost request" | "lost response" | "late";
+type Fate = "lands" | "lost request" | "lost response" | "late" | "too large";
 
 const FAILED = new StatusError(Code.UNAVAILABLE, "simulated: no answer");
 const NOTHING = { committed: false, revision: 0, previous: 0, raftTerm: 0 };
@@ -47,6 +48,7 @@ class Store {
     const append: LogHost["append"] = (guard, key, entry, done) => {
       const fate = entry.includes('"r":') ? (this.fates.shift() ?? "lands") : "lands";
       if (fate === "lands") host.append(guard, key, entry, done);
+      else if (fate === "too large") this.scheduler.after(1, () => done(etcd.requestTooLarge(), NOTHING));
       else if (fate === "lost response") host.append(guard, key, entry, () => done(FAILED, NOTHING));
       else this.scheduler.after(1, () => done(FAILED, NOTHING));
       if (fate === "late") this.late.push(() => host.append(guard, key, entry, () => {}));
@@ -240,4 +242,17 @@ test("a closed timeline takes no changes", async () => {
   await store.settle(timeline.sync());
   timeline.close();
   await Promise.all([...waiting, claim()]);
+});
+
+test("a change that is too large for the host is refused, and nothing else", async () => {
+  const store = new Store();
+  const timeline = await store.open("a");
+  store.fates.push("too large");
+  const sealed = timeline.seal(1, 9, true);
+  await assert.rejects(store.settle(timeline.proposeChange(PLAN)), etcd.requestTooLarge.is);
+  await store.settle(sealed);
+  assert.equal(timeline.isHostAway, false);
+  assert.ok((await store.settle(timeline.proposeChange(PLAN)))! > 0, "the next change is logged");
+  assert.equal(store.changes().length, 1);
+  timeline.close();
 });

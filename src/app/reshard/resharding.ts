@@ -5,7 +5,7 @@ import type { Log } from "../../ops/log.js";
 import type { Move, Plan } from "../../reshard/placement.js";
 import type { Runtime } from "../../turn/runtime.js";
 import type { Store } from "../store/store.js";
-import { Candidate } from "./candidate.js";
+import { Candidate, type CandidateOptions } from "./candidate.js";
 import { Retiring } from "./retiring.js";
 import { ReshardStats } from "./stats.js";
 
@@ -14,6 +14,7 @@ export interface ReshardingOptions {
   readonly leases: Leases;
   /** False if another process of this proxy is the candidate for all. */
   readonly isCandidate: boolean;
+  readonly limits: CandidateOptions["limits"];
   readonly runtime: Runtime;
   readonly log: Log;
 }
@@ -33,7 +34,7 @@ export class Resharding {
   private plan: Plan | undefined;
 
   constructor(private readonly options: ReshardingOptions) {
-    const { store, leases, isCandidate, runtime, log } = options;
+    const { store, leases, isCandidate, limits, runtime, log } = options;
     const { timeline, shards, host, retireShard } = store;
     this.retiring = new Retiring({ timeline, shards, host, retireShard });
     const genKey = store.gen.key;
@@ -46,6 +47,7 @@ export class Resharding {
         host,
         genKey,
         prepareHomes: (plan) => leases.prepareHomes(plan),
+        limits,
         proxy,
         stats: this.stats,
         runtime,

@@ -1,7 +1,7 @@
 import { EtcdMoverShard } from "../../mover/etcdShard.js";
 import type { MoverLog } from "../../mover/log.js";
 import { Mover } from "../../mover/mover.js";
-import { DEFAULT_OPTIONS } from "../../mover/options.js";
+import { type MoverOptions, optionsWithin } from "../../mover/options.js";
 import type { Logger } from "../../ops/log.js";
 import type { Plan } from "../../reshard/placement.js";
 import {
@@ -25,6 +25,8 @@ export interface WorkOptions {
   readonly genKey: Uint8Array;
   /** See `MoverDeps`. */
   readonly prepareHomes: (plan: Plan) => Promise<void>;
+  /** The limits of clients' requests, which all shards accept. */
+  readonly limits: Pick<MoverOptions, "maxTxnOps" | "maxRequestBytes">;
   /** Names this proxy. */
   readonly proxy: string;
   readonly stats: ReshardStats;
@@ -69,7 +71,7 @@ export class Work {
         }
         return known;
       },
-      options: DEFAULT_OPTIONS,
+      options: optionsWithin(options.limits),
       prepareHomes: options.prepareHomes,
       runtime,
       logger: log,

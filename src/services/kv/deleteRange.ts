@@ -207,7 +207,12 @@ async function deleteOwnPart(
       { kind: "deleteRange", request: range },
     ],
   });
-  const sent = await sendWriteAsync(context, call, { ...write, kind: "txn", payload });
+  // The client asked for no keys, and need not be allowed to read them.
+  const isAdmitted = call.caller !== undefined && !request.prevKv;
+  if (isAdmitted) {
+    await mayCarryOut(context.shardAt(shard), call, [], [{ kind: "deleteRange", request: range }]);
+  }
+  const sent = await sendWriteAsync(context, call, { ...write, kind: "txn", payload, isAdmitted });
   const [read] = TxnResponse.decode(sent.response).responses;
   if (read?.kind !== "range") throw new StatusError(Code.INTERNAL, "etcd-braid: a deletion without its keys");
   const { shardRevision } = sent;

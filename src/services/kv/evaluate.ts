@@ -15,6 +15,9 @@ const ABSENT_KEY: KeyValue = {
   lease: 0n,
 };
 
+/** Targets that a keys-only read does not return. Since 3.7, etcd omits leases there, too. */
+export const NEEDS_VALUES: ReadonlySet<number> = new Set([CompareTarget.VALUE, CompareTarget.LEASE]);
+
 /**
  * Whether a compare holds for all keys of its range. Without any key it is compared with zero, and a compare of values
  * never holds.

@@ -9,7 +9,7 @@ import { peekMore, peekRevision, rewriteRange } from "../../wire/rewrite.js";
 import { after, answer, answerAsync, ask, attempt, type CallKind, callOptions } from "./calls.js";
 import { checkRange } from "./check.js";
 import type { KvContext } from "./context.js";
-import { needsHolders } from "./holders.js";
+import { needsHolders, ordersNumbers } from "./holders.js";
 import { visible } from "./keyspace.js";
 import { mayBeLong, PART_KEYS, partKeysFor } from "./longRange.js";
 import { isScan, mergeAll, scan, scanAtHead, shardRequest } from "./scan.js";
@@ -269,8 +269,11 @@ class ShardRange {
   /** True when the shard's state at `shardRevision` is that of the range at `revision`. */
   private isValid(shardRevision: number, revision: number): boolean {
     const { places } = this.context;
-    if (this.position !== places.position)
+    if (this.position !== places.position) {
+      // Imports may have changed the shard's revisions of the keys.
+      if (places.hasImports(this.shard) && ordersNumbers(this.request)) return false;
       return places.mayAnswer(this.position, this.range, this.shard, shardRevision, revision);
+    }
     // A lagging member may have answered from a state before the keys were moved.
     return !this.request.serializable || revision >= places.calmFrom;
   }

@@ -2,7 +2,6 @@ import { mayCarryOut } from "../../auth/permission.js";
 import type { Call } from "../../rpc/call.js";
 import {
   type Compare,
-  CompareTarget,
   RangeRequest,
   type RangeResponse,
   type RequestOp,
@@ -12,7 +11,7 @@ import {
   TxnResponse,
 } from "../../wire/messages.js";
 import type { KvContext } from "./context.js";
-import { checkRevisionInTxn, holds } from "./evaluate.js";
+import { checkRevisionInTxn, holds, NEEDS_VALUES } from "./evaluate.js";
 import { atHead, readSnapshot } from "./snapshot.js";
 import { txnHorizon } from "./translate.js";
 import { manyReads, ReadBudget } from "./txnReads.js";
@@ -94,9 +93,6 @@ async function evaluate(snapshot: Snapshot, compare: Compare): Promise<boolean> 
   const { kvs } = await read(snapshot, request, snapshot.head, false);
   return holds(compare, kvs);
 }
-
-/** Targets that a keys-only read does not return. Since 3.7, etcd omits leases there, too. */
-const NEEDS_VALUES: ReadonlySet<number> = new Set([CompareTarget.VALUE, CompareTarget.LEASE]);
 
 const EVERYTHING = RangeRequest.decode(new Uint8Array(0));
 

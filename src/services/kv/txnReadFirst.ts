@@ -23,14 +23,14 @@ import { peekRevision, rewriteTxn, translateKey, txnWrote } from "../../wire/rew
 import { askAsync, callOptions, unsealedWrite } from "./calls.js";
 import { operationsOf } from "./check.js";
 import type { KvContext } from "./context.js";
-import { holds } from "./evaluate.js";
+import { holds, NEEDS_VALUES } from "./evaluate.js";
 import { BEGIN_AGAIN } from "./gen.js";
 import { ordersNumbers } from "./holders.js";
 import { mayMake } from "./judge.js";
 import { ABSENT, visible } from "./keyspace.js";
 import { Selection } from "./selection.js";
 import { readSnapshot } from "./snapshot.js";
-import { constantCompare, mustReadFirst, translateTxn } from "./translate.js";
+import { constantCompare, mustReadFirst, translateTxn, txnHorizon } from "./translate.js";
 import { rangesOf, type TxnShape } from "./txnShape.js";
 import { sendWriteAsync, type Write } from "./write.js";
 
@@ -71,7 +71,19 @@ function isPast({ places, timeline }: KvContext, { revision }: RangeRequest): bo
   );
 }
 
-/** Whether the response to a transaction that wrote nothing is valid at `revision`; see `Places.mayAnswer`. */
+/** Whether what a transaction returns can depend on revisions or versions that it names, or by which it sorts. */
+function namesNumbers(request: TxnRequest): boolean {
+  if (txnHorizon(request) > 0 || request.compare.some(({ version = 0 }) => version > 0)) return true;
+  return [...request.success, ...request.failure].some(
+    (op) =>
+      (op.kind === "txn" && namesNumbers(op.request)) || (op.kind === "range" && ordersNumbers(op.request)),
+  );
+}
+
+/**
+ * Whether the response to a transaction that wrote nothing is valid at `revision`; see `Places.mayAnswer`. Imports that have come
+ * since it was translated may have changed the shard's revisions of its keys.
+ */
 export function mayAnswerTxn(
   { places }: KvContext,
   request: TxnRequest,
@@ -80,6 +92,7 @@ export function mayAnswerTxn(
   shardRevision: number,
   revision: number,
 ): boolean {
+  if (position !== places.position && places.hasImports(shard) && namesNumbers(request)) return false;
   for (const range of rangesOf(request)) {
     const seen = visible(range);
     if (seen !== undefined && !places.mayAnswer(position, seen, shard, shardRevision, revision)) return false;
@@ -221,11 +234,12 @@ class ReadFirst {
   private async evaluateFirst(compare: Compare): Promise<boolean> {
     const { context, call, target, guards } = this;
     const { shard } = target;
-    const seen = visible(compare) ?? ABSENT;
+    const { key, rangeEnd } = visible(compare) ?? ABSENT;
     const { maxTxnOps } = context.limits;
     const range = RangeRequest.encode({
-      ...seen,
-      keysOnly: compare.target !== CompareTarget.VALUE,
+      key,
+      rangeEnd,
+      keysOnly: !NEEDS_VALUES.has(compare.target),
       limit: maxTxnOps,
     });
     const options = callOptions(call, "read", context.limits);
@@ -233,14 +247,15 @@ class ReadFirst {
     const shardRevision = peekRevision(response);
     const { kvs, more } = RangeResponse.decode(response);
     const unchanged = { target: CompareTarget.MOD, result: CompareResult.EQUAL, rangeEnd: KEY_ALONE };
-    for (const { key, modRevision } of kvs) guards.push({ ...unchanged, key, modRevision });
+    for (const kv of kvs) guards.push({ ...unchanged, key: kv.key, modRevision: kv.modRevision });
     // No key was put since. Without any key, etcd compares 0.
     const nothingNew = {
       target: CompareTarget.MOD,
       result: CompareResult.LESS,
       modRevision: shardRevision + 1,
     };
-    guards.push({ ...seen, ...nothingNew });
+    // Without the compare's own operand, which could replace this one.
+    guards.push({ key, rangeEnd, ...nothingNew });
     if (more || guards.length >= maxTxnOps) throw tooManyKeys(maxTxnOps);
     const map = context.revisionsOf(shard);
     for (const kv of kvs) translateKey(kv, map);

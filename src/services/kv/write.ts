@@ -40,6 +40,8 @@ export interface Write {
   readonly shardJudgesLeases: boolean;
   /** Set if the response includes the previous values of these keys. */
   readonly previous?: KeyRange | undefined;
+  /** True if the client was found to be allowed the write, which is then made in the proxy's own name. */
+  readonly isAdmitted?: boolean;
   /** Set for a transaction that may write if its compares do not hold. */
   readonly otherwise?: Otherwise | undefined;
 }
@@ -213,7 +215,8 @@ function transmit(
     done(StatusError.from(reason), NO_RESPONSE, 0);
     return;
   }
-  const options = callOptions(call, "write", context.limits);
+  const own = callOptions(call, "write", context.limits);
+  const options = write.isAdmitted === true ? { ...own, caller: undefined } : own;
   ask(call, context.shardAt(write.shard), KV.Txn, payload, options, (error, answer) => {
     if (error !== undefined) {
       entry?.settle(undefined);
