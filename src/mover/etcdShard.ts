@@ -138,6 +138,12 @@ export class EtcdMoverShard implements MoverShard {
     }
   }
 
+  async checkSpace(): Promise<void> {
+    // etcd refuses a put for want of space also where it would not come about.
+    const put = { kind: "put", request: { key: this.options.genKey } } as const;
+    await this.transact({ compare: [NEVER], success: [put] });
+  }
+
   private unmarked(): StatusError {
     return new StatusError(
       Code.DATA_LOSS,
