@@ -1,4 +1,5 @@
 import type { Caller } from "../shard/caller.js";
+import { renewOnce } from "../shard/renewOnce.js";
 import type { CallOptions, Origin, Shard } from "../shard/shard.js";
 import type { ShardSet } from "../shard/shardSet.js";
 import { etcd } from "../status/etcd.js";
@@ -16,7 +17,6 @@ import {
 import { KV, Lease } from "../wire/paths.js";
 import { PROBE } from "../wire/probe.js";
 import { peekRevision } from "../wire/rewrite.js";
-import { renewOnce } from "./renewOnce.js";
 
 /** A lease on one shard. */
 export interface Part {

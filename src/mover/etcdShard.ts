@@ -1,8 +1,8 @@
-import { renewOnce } from "../lease/renewOnce.js";
 import type { Logger } from "../ops/log.js";
 import { genDigits, genLimit, readGen } from "../reshard/gen.js";
 import { UnsentError } from "../shard/errors.js";
 import { describeShard } from "../shard/name.js";
+import { renewOnce } from "../shard/renewOnce.js";
 import type { Shard } from "../shard/shard.js";
 import { Code, StatusError, withDetail } from "../status/error.js";
 import { etcd } from "../status/etcd.js";
@@ -136,6 +136,12 @@ export class EtcdMoverShard implements MoverShard {
         mark = undefined;
       }
     }
+  }
+
+  async checkSpace(): Promise<void> {
+    // etcd refuses a put for want of space also where it would not come about.
+    const put = { kind: "put", request: { key: this.options.genKey } } as const;
+    await this.transact({ compare: [NEVER], success: [put] });
   }
 
   private unmarked(): StatusError {

@@ -111,6 +111,8 @@ export interface MoverShard {
    * undefined when gen is higher.
    */
   raiseGen(position: number): Promise<number | undefined>;
+  /** Writes nothing. Rejects with `no space` when the shard refuses puts. */
+  checkSpace(): Promise<void>;
   /** The granted TTL of the lease's part in seconds; undefined when the shard does not have the part. */
   leaseTtl(lease: bigint): Promise<number | undefined>;
   /** Grants a part with this TTL in seconds. Renews it when the shard has the lease. */

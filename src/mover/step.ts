@@ -66,6 +66,9 @@ export class Step extends Comparing {
 
   /** Logs the begin and raises gen on the destinations to its position. */
   protected async begin(): Promise<void> {
+    const { shardOf } = this.deps;
+    // A source without space would refuse to raise gen. Better now than when all is copied and calls wait.
+    await Promise.all(this.sources.map((index) => shardOf(index).checkSpace()));
     const position = await this.deps.log.proposeChange({ kind: "begin", mover: this.mover });
     // A valid begin proves that no key has moved since the choice of the step. From here on gen guards that.
     if (position === undefined || this.isOvertaken)

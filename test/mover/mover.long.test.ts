@@ -4,6 +4,7 @@ import { EtcdMoverShard } from "../../src/mover/etcdShard.js";
 import { MoverError } from "../../src/mover/shard.js";
 import { encodeChange } from "../../src/reshard/change.js";
 import type { ShardMap } from "../../src/routing/map.js";
+import type { ShardClient } from "../../src/shard/client.js";
 import { etcd } from "../../src/status/etcd.js";
 import { type Runtime, systemRuntime } from "../../src/turn/runtime.js";
 import {
@@ -306,13 +307,7 @@ test("a destination without space: a clear state, and the mover gets on when the
   const full = await startEtcd({ flags: ["--quota-backend-bytes", String(4 << 20)] });
   const store = await Store.open(ONE, [etcds[0], full], async ([shard, other]) => {
     for (let i = 0; i < 20; i++) await put(shard, `/space/${i}`, `${i}`);
-    for (let isFull = false; !isFull; ) {
-      const junk = put(other, "/junk", "x".repeat(500_000));
-      await junk.catch((error) => {
-        isFull = error.message === "etcdserver: mvcc: database space exceeded";
-        if (!isFull) throw error;
-      });
-    }
+    await fillUp(other);
   });
   await store.log.plan(OTHER);
   const mover = store.mover();
@@ -321,13 +316,7 @@ test("a destination without space: a clear state, and the mover gets on when the
   assert.match(mover.progress.waiting ?? "", /shard "s1": etcdserver: mvcc: database space exceeded/);
   assert.equal(store.log.placement.plan?.frozen, undefined, "calls do not wait meanwhile");
   const [, other] = store.shards;
-  const revision = await moverShard(other).revision();
-  const call = (path: string, request: Uint8Array) => other.call(path, request, { idempotent: true });
-  await call(KV.Compact, CompactionRequest.encode({ revision, physical: true }));
-  await call(Maintenance.Defragment, new Uint8Array(0));
-  const get = AlarmRequest.encode({ action: AlarmAction.GET });
-  for (const { memberId, alarm } of AlarmResponse.decode(await call(Maintenance.Alarm, get)).alarms)
-    await call(Maintenance.Alarm, AlarmRequest.encode({ action: AlarmAction.DEACTIVATE, memberId, alarm }));
+  await makeSpace(other);
   await running;
   assert.equal(store.log.placement.plan, undefined);
   assert.ok((await list(other)).length >= 20);
@@ -335,6 +324,57 @@ test("a destination without space: a clear state, and the mover gets on when the
   store.close();
   await full.remove();
 });
+
+test("a source without space: a clear state, and its keys are neither copied nor frozen again and again", async () => {
+  const full = await startEtcd({ flags: ["--quota-backend-bytes", String(4 << 20)] });
+  const store = await Store.open(ONE, [full, etcds[1]], async ([shard]) => {
+    for (let i = 0; i < 20; i++) await put(shard, `/space/${i}`, `${i}`);
+    await fillUp(shard);
+  });
+  await store.log.plan(OTHER);
+  const changes: string[] = [];
+  const propose = store.log.proposeChange.bind(store.log);
+  store.log.proposeChange = async (each, seals) => {
+    changes.push(each.kind);
+    return propose(each, seals);
+  };
+  const mover = store.mover();
+  const running = mover.run();
+  await until(() => mover.progress.waiting !== undefined);
+  assert.match(mover.progress.waiting ?? "", /shard "s0": etcdserver: mvcc: database space exceeded/);
+  assert.deepEqual(changes, ["claim"]);
+  const moved = async () =>
+    (await list(store.shards[1])).filter(({ key }) => text(key).startsWith("/space/")).length;
+  assert.equal(await moved(), 0);
+  await makeSpace(store.shards[0]);
+  await running;
+  assert.equal(store.log.placement.plan, undefined);
+  assert.equal(await moved(), 20);
+  store.close();
+  await full.remove();
+});
+
+/** Puts until the shard refuses that for want of space. */
+async function fillUp(shard: ShardClient): Promise<void> {
+  for (let isFull = false; !isFull; ) {
+    const junk = put(shard, "/junk", "x".repeat(500_000));
+    await junk.catch((error) => {
+      isFull = error.message === "etcdserver: mvcc: database space exceeded";
+      if (!isFull) throw error;
+    });
+  }
+}
+
+/** Gives a shard its space back, and ends its alarm. */
+async function makeSpace(shard: ShardClient): Promise<void> {
+  const revision = await moverShard(shard).revision();
+  const call = (path: string, request: Uint8Array) => shard.call(path, request, { idempotent: true });
+  await call(KV.Compact, CompactionRequest.encode({ revision, physical: true }));
+  await call(Maintenance.Defragment, new Uint8Array(0));
+  const get = AlarmRequest.encode({ action: AlarmAction.GET });
+  for (const { memberId, alarm } of AlarmResponse.decode(await call(Maintenance.Alarm, get)).alarms)
+    await call(Maintenance.Alarm, AlarmRequest.encode({ action: AlarmAction.DEACTIVATE, memberId, alarm }));
+}
 
 test("a mover that is replaced ends, and the newer one finishes the plan", async () => {
   const store = await open(ONE, async ([shard]) => {

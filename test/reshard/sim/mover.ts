@@ -322,6 +322,8 @@ class SimMoverShard implements MoverShard {
     return readGen(bytesOf(found.value)) === position ? found.mod : undefined;
   }
 
+  async checkSpace(): Promise<void> {}
+
   leaseTtl(lease: bigint): Promise<number | undefined> {
     return this.proxy.network.retry(() => (this.shard.leases.has(Number(lease)) ? 1 : undefined));
   }

@@ -1,9 +1,9 @@
-import { describeShard } from "../shard/name.js";
-import type { Shard } from "../shard/shard.js";
 import { Code, StatusError } from "../status/error.js";
 import type { Runtime } from "../turn/runtime.js";
 import { LeaseKeepAliveRequest, LeaseKeepAliveResponse } from "../wire/messages.js";
 import { Lease } from "../wire/paths.js";
+import { describeShard } from "./name.js";
+import type { Shard } from "./shard.js";
 
 const RENEW_TIMEOUT_MS = 3_000;
 
