@@ -68,11 +68,13 @@ export class Admission {
   }
 
   /**
-   * Waits, before a watch is refused because of a limit: APISIX and Patroni try again at once. Call it only if the client
-   * cannot send more on this stream, because its other requests would have to wait too.
+   * Waits, before a watch is refused because of a limit: APISIX and Patroni try again at once. Undefined if it need not wait:
+   * then `admit` must follow at once, before others take what the limit leaves. Call it only if the client cannot send more
+   * on this stream, because its other requests would have to wait too.
    */
-  async hold(request: WatchRequest): Promise<void> {
-    if (request.kind === "create" && this.isAboveLimit(request.request)) await this.pause(REFUSAL_DELAY_MS);
+  hold(request: WatchRequest): Promise<void> | undefined {
+    if (request.kind !== "create" || !this.isAboveLimit(request.request)) return undefined;
+    return this.pause(REFUSAL_DELAY_MS);
   }
 
   private isAboveLimit(request: WatchCreateRequest): boolean {

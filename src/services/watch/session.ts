@@ -186,7 +186,8 @@ export class WatchSession implements Outlet {
           if (!this.refuse(refusal)) return;
           continue;
         }
-        if (this.inputOver) await this.admission.hold(request);
+        const held = this.inputOver ? this.admission.hold(request) : undefined;
+        if (held !== undefined) await held;
         if (this.closed) return;
         this.serve(request);
       }
