@@ -71,7 +71,7 @@ class Steerer {
   }
 
   private async turnBack(signal: AbortSignal): Promise<number> {
-    const { from, to } = await this.store.turnBack().catch(rejectAsFailure);
+    const { from, to } = await this.store.turnBack(this.plan.number).catch(rejectAsFailure);
     const text = `Plan ${from} is turned back: the keys that have moved move back, as plan ${to}.`;
     this.out.say(text, { type: "turned back", plan: to, was: from });
     return watch(this.store, { ...this.plan, number: to, up: !this.plan.up }, this.out, signal);

@@ -247,7 +247,9 @@ export class Planner {
   }
 
   private async turnBack(): Promise<void> {
-    const { from, to } = await this.store.turnBack();
+    const { plan } = this.store.timeline.placement;
+    if (plan === undefined) return;
+    const { from, to } = await this.store.turnBack(plan.number);
     this.turnedBack++;
     this.say(`plan ${from} is turned back as plan ${to}`);
   }

@@ -124,22 +124,21 @@ export class PlanStore {
   }
 
   /**
-   * Turns the active plan back. Waits while a step is frozen. The plan goes on under the new number, unless it is paused, at the
-   * same rate. Resolves to both numbers. Rejects with FAILED_PRECONDITION if no plan is active, and with UNAVAILABLE if the
-   * step stays frozen.
+   * Turns the plan with this number back. Waits while a step is frozen. The plan goes on under the new number, unless it is
+   * paused, at the same rate. Resolves to both numbers. Rejects with FAILED_PRECONDITION if no plan is active, with ABORTED if
+   * it has another number by now, and with UNAVAILABLE if the step stays frozen.
    */
-  async turnBack(): Promise<{ readonly from: number; readonly to: number }> {
+  async turnBack(number: number): Promise<{ readonly from: number; readonly to: number }> {
     const { timeline } = this;
     const before = await this.readRecords();
     const deadline = Date.now() + FROZEN_WAIT_MS;
     await timeline.sync();
-    const first = timeline.placement.plan?.number;
     for (;;) {
       const { plan } = timeline.placement;
       if (plan === undefined) throw noPlan();
       const from = plan.number;
-      if (from !== first) {
-        const text = `plan ${first} has been turned back meanwhile; it is plan ${from} now`;
+      if (from !== number) {
+        const text = `plan ${number} has been turned back meanwhile; it is plan ${from} now`;
         throw new StatusError(Code.ABORTED, text);
       }
       if (plan.frozen === undefined) {
