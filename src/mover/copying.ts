@@ -186,13 +186,14 @@ export class Copying {
   /** Copies the step's keys from a source, window by window, each at the newest revision of that moment. */
   protected async copy(index: number): Promise<void> {
     const { log, shardOf, pace, progress } = this.deps;
+    const shard = shardOf(index);
+    // Before anything else is read: the shard may be compacted at any time, and then changes from the past cannot be had.
+    const begin = this.read.get(index)?.revision ?? (await shard.revision());
+    this.copied.set(index, begin);
+    this.changes.set(index, shard.changes(begin + 1));
     for (let from: Bound | undefined = this.from; from !== undefined; ) {
       this.checkpoint();
       const { kvs, revision, next }: Window = await this.nextWindow(index, from);
-      if (!this.changes.has(index)) {
-        this.copied.set(index, revision);
-        this.changes.set(index, shardOf(index).changes(revision + 1));
-      }
       await this.catchUp(index, revision, from);
       await log.seal(index, revision, true);
       let counted = 0;

@@ -13,7 +13,7 @@ import type { MoverLog } from "./log.js";
 import type { MoverOptions } from "./options.js";
 import { Pace } from "./pace.js";
 import { type MutableProgress, newProgress, type Progress } from "./progress.js";
-import type { MoverShard } from "./shard.js";
+import { isCompacted, type MoverShard } from "./shard.js";
 import { isExpected, Step } from "./step.js";
 import { type NextStep, Survey } from "./survey.js";
 
@@ -60,6 +60,8 @@ export class Mover {
   private isStopping = false;
   private isPaused = false;
   private failures = 0;
+  /** True since a step failed because a shard was compacted: from then on, steps begin with what is read at their begin. */
+  private isRereading = false;
   /** Number of the plan whose homes of leases were prepared. */
   private prepared = 0;
   private wake = () => {};
@@ -144,7 +146,7 @@ export class Mover {
     const { runtime, logger } = this.deps;
     const { state } = this;
     state.phase = "choose";
-    const next = await this.survey.next(plan);
+    const next = await this.survey.next(plan, !this.isRereading);
     const since = runtime.now();
     const { keys, bytes } = state;
     const isStopping = () => this.isStopping;
@@ -225,6 +227,7 @@ export class Mover {
     const { log, logger } = this.deps;
     const text = withDetail(error);
     this.state.step = undefined;
+    if (isCompacted(error)) this.isRereading = true;
     if (this.state.waiting !== text && !this.isStopping)
       logger.warn(
         { plan: this.state.plan, phase: this.state.phase, error: text },

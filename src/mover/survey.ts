@@ -36,11 +36,11 @@ export class Survey {
     private readonly options: MoverOptions,
   ) {}
 
-  /** Chooses the next step of the plan. */
-  async next(plan: Plan): Promise<NextStep> {
+  /** Chooses the next step of the plan. `keeps`: whether to return what was read. */
+  async next(plan: Plan, keeps = true): Promise<NextStep> {
     const boundaries = new Boundaries([parseMap(plan.below), parseMap(plan.above)]);
     if (plan.up) {
-      const { marks, read } = await this.divide(plan, plan.cursor, null, true);
+      const { marks, read } = await this.divide(plan, plan.cursor, null, true, keeps);
       const [mark] = marks;
       if (mark === undefined) return { end: null, read };
       const below = boundaries.below(mark);
@@ -48,7 +48,7 @@ export class Survey {
       return { end: compareBounds(below, plan.cursor) > 0 ? below : boundaries.above(mark), read };
     }
     if (this.plan !== plan.number) {
-      this.marks = (await this.divide(plan, START, plan.cursor, false)).marks;
+      this.marks = (await this.divide(plan, START, plan.cursor, false, false)).marks;
       this.plan = plan.number;
     }
     return { end: this.endBelow(plan.cursor, boundaries), read: new Map() };
@@ -72,6 +72,7 @@ export class Survey {
     from: Bound,
     to: Bound,
     onlyFirst: boolean,
+    keeps: boolean,
   ): Promise<{ marks: Uint8Array[]; read: Map<number, Window> }> {
     const { locator } = this.log;
     const [sourceMap, destinationMap] = plan.up ? [plan.above, plan.below] : [plan.below, plan.above];
@@ -83,7 +84,7 @@ export class Survey {
     let bytes = 0;
     const cursors = locator
       .shardsBetween(sourceMap, from, to)
-      .map((index) => new Cursor(index, this.readerOf(index).begin(onlyFirst), from, to));
+      .map((index) => new Cursor(index, this.readerOf(index).begin(keeps), from, to));
     for await (const { kv, shard } of inOrder(cursors)) {
       const owner = source.shardOf(kv.key);
       if (owner !== shard || owner === destination.shardOf(kv.key)) continue;

@@ -105,6 +105,32 @@ test("what a survey read before a compaction is of one revision, and it goes on 
   store.close();
 });
 
+test("a plan ends although its source is compacted between what chooses a step and its begin, each time", {
+  timeout: 60_000,
+}, async () => {
+  const store = await Store.open(ONE, etcds, async ([shard]) => {
+    for (let i = 0; i < 40; i++) await put(shard, `/${i % GROUPS}/compacted ${i}`, "1");
+  });
+  await store.log.plan(BOTH);
+  const [source] = store.shards;
+  let compactions = 0;
+  const wrap = (shard: MoverShard, index: number): MoverShard =>
+    Object.assign(Object.create(shard) as MoverShard, {
+      raiseGen: async (position: number) => {
+        if (index === 1) {
+          await put(source, "/0/compacted 0", "2");
+          const revision = await put(source, "/0/compacted 0", `${++compactions}`);
+          await source.call(KV.Compact, CompactionRequest.encode({ revision }), { idempotent: true });
+        }
+        return shard.raiseGen(position);
+      },
+    });
+  await store.mover({}, [], undefined, wrap).run();
+  assert.equal(store.log.placement.plan, undefined);
+  assert.ok(compactions > 2);
+  store.close();
+});
+
 test("a window is full with the keys of a step, and ends early where its revision is compacted", async () => {
   const keys = Array.from({ length: 30 }, (_, i) => String(i).padStart(2, "0"));
   const revisions: number[] = [];
