@@ -181,6 +181,7 @@ export class WatchLoop {
     if (watcher.state === "synced") {
       this.fanout.remove(watcher);
       this.ahead.left(watcher);
+      watcher.told = 0;
     } else if (watcher.state === "lagging") {
       this.catchUps.remove(watcher);
     } else {
@@ -204,7 +205,8 @@ export class WatchLoop {
   /** Returns the newest revision up to which the watcher has got all events; above the head for a start in the future. */
   position(watcher: Watcher): number {
     if (watcher.state !== "synced") return watcher.next - 1;
-    return Math.max(this.ahead.coveredBy(watcher), watcher.next - 1);
+    watcher.told = Math.max(this.ahead.coveredBy(watcher), watcher.next - 1, watcher.told);
+    return watcher.told;
   }
 
   get status(): Omit<WatchStatus, "lagging"> {

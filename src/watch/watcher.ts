@@ -69,6 +69,8 @@ export class Watcher {
   state: WatcherState = "detached";
   /** No event below this revision is sent. For a synced watcher the hub's position counts if it is higher. */
   next: number;
+  /** Of a synced watcher: the newest position that the hub has told. A range that needs more shards later must not fall below. */
+  told = 0;
   readonly id: number;
   readonly range: TextRange;
   /** The shards that the range needs. */

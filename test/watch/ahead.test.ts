@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { textRange } from "../../src/watch/keys.js";
 import { Watcher } from "../../src/watch/watcher.js";
+import { until } from "../support/until.js";
 import { FakeClient, FakeShard, FakeTimeline, openHub, type Upstream } from "./fakes.js";
 
 test("while a shard owes events, events of the others are neither lost nor covered too early", async () => {
@@ -132,5 +133,36 @@ test("a range that needs fewer shards after a plan has not got what was passed o
     await client.has(2);
     assert.deepEqual(client.events, [3, 6]);
   }
+  hub.close();
+});
+
+test("a watermark does not fall when a plan gives a range another shard, which owes events", async () => {
+  const timeline = new FakeTimeline(3, true);
+  const homes = (b: readonly number[]) => (key: string) => ({ a: [0], b, c: [2] })[key[0]] ?? [0, 1, 2];
+  timeline.place(homes([1]), false);
+  const fakes = [0, 1, 2].map((index) => new FakeShard(index));
+  const hub = openHub(timeline, fakes);
+  const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
+  const client = new FakeClient();
+  const range = textRange(Buffer.from("b"), Buffer.from("c"));
+  const watcher = new Watcher(client, { id: 0, range, next: 2, ...flags });
+  hub.attach(watcher);
+  const upstreams: Upstream[] = await Promise.all(fakes.map((fake) => fake.nth(0)));
+  for (const upstream of upstreams) upstream.created();
+
+  // Shard 0 is away. The last event has another key, so the watcher has all up to there without having got it.
+  timeline.add(0, 1, 1);
+  upstreams[1].bring([2], false, 1, "b");
+  await client.has(1);
+  upstreams[1].bring([3], false, 1, "x");
+  await until("the watcher has all events", () => hub.watermark(watcher) === 4);
+  timeline.place(homes([0, 1]), true);
+  timeline.add(1);
+  await new Promise(setImmediate);
+  assert.equal(hub.watermark(watcher), 4);
+  upstreams[0].bring([2], false, 1, "a");
+  upstreams[1].bring([4], false, 1, "b");
+  await client.has(2);
+  assert.deepEqual(client.events, [3, 5]);
   hub.close();
 });
