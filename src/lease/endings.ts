@@ -198,6 +198,7 @@ export class Endings {
     if (ending === undefined) return;
     if (!ending.complete) {
       await this.deps.timeline.sync();
+      this.isEndedElsewhere(lease, ending);
       ending.complete = true;
       this.extend(lease, ending, [...ending.remaining, ...this.deps.parts.shardsOf(lease)]);
     }
@@ -257,11 +258,22 @@ export class Endings {
    * True if another proxy has ended the lease in the meantime. Its id may have been granted again, and then a revocation
    * would end another lease. Connects to the shard first, so that the revocation does not wait for that after the check.
    */
-  private async isOver(lease: bigint, shard: number, { placed }: Ending): Promise<boolean> {
-    if (placed === undefined) return false;
+  private async isOver(lease: bigint, shard: number, ending: Ending): Promise<boolean> {
+    if (ending.placed === undefined) return false;
     await this.deps.calls.look(shard, lease);
     await this.deps.timeline.sync();
-    return this.deps.parts.identify(lease) !== placed;
+    return this.isEndedElsewhere(lease, ending);
+  }
+
+  /**
+   * True if the lease is not placed any more as it was. Then another proxy has ended it, and all its deletions are sealed, at
+   * revisions that are not known here.
+   */
+  private isEndedElsewhere(lease: bigint, ending: Ending): boolean {
+    const { parts, timeline } = this.deps;
+    if (ending.placed === undefined || parts.identify(lease) === ending.placed) return false;
+    ending.revision = Math.max(ending.revision, timeline.head);
+    return true;
   }
 
   /** Returns a lane's handler of failures. */

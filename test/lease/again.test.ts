@@ -96,3 +96,19 @@ test("a lease that is granted again while the first proxy waits for its home", a
   assert.deepEqual(await store.present(keys), keys);
   assert.equal((await client.renew(id)).ttl, 60);
 });
+
+test("a revocation that another proxy completes answers a revision at which no key is left", async () => {
+  const { leases, client } = await store.proxy();
+  const calls: LeaseCalls = Reflect.get(leases, "calls");
+  const revoke = calls.revoke.bind(calls);
+  calls.revoke = async (shard, id, ...rest) => {
+    const revision = await revoke(shard, id, ...rest);
+    if (shard === HOME) await other.revoke(id).catch((error) => assert.equal(error.code, Code.NOT_FOUND));
+    return revision;
+  };
+  const { id, keys } = await store.everywhere(other, 60, HOME);
+  const { header } = await client.revoke(id);
+  const now = await other.get(keys[0]);
+  assert.equal(now.count, 0);
+  assert.equal(header!.revision, now.header!.revision, "the last deletion's");
+});
