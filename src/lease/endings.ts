@@ -157,7 +157,6 @@ export class Endings {
     if (shard === ending.home) {
       const retried = ending.tried;
       if (retried && (await this.isOver(lease, shard, ending))) {
-        await this.noteNewest(shard, ending);
         this.finish(lease, ending);
         return;
       }
@@ -198,7 +197,7 @@ export class Endings {
     if (ending === undefined) return;
     if (!ending.complete) {
       await this.deps.timeline.sync();
-      this.isEndedElsewhere(lease, ending);
+      this.noteEndedElsewhere(lease, ending);
       ending.complete = true;
       this.extend(lease, ending, [...ending.remaining, ...this.deps.parts.shardsOf(lease)]);
     }
@@ -262,14 +261,14 @@ export class Endings {
     if (ending.placed === undefined) return false;
     await this.deps.calls.look(shard, lease);
     await this.deps.timeline.sync();
-    return this.isEndedElsewhere(lease, ending);
+    return this.noteEndedElsewhere(lease, ending);
   }
 
   /**
-   * True if the lease is not placed any more as it was. Then another proxy has ended it, and all its deletions are sealed, at
-   * revisions that are not known here.
+   * Returns whether the lease is not placed any more as it was. Then another proxy has ended it, and all its deletions are sealed.
+   * Their revisions are not known here, so the head counts.
    */
-  private isEndedElsewhere(lease: bigint, ending: Ending): boolean {
+  private noteEndedElsewhere(lease: bigint, ending: Ending): boolean {
     const { parts, timeline } = this.deps;
     if (ending.placed === undefined || parts.identify(lease) === ending.placed) return false;
     ending.revision = Math.max(ending.revision, timeline.head);
