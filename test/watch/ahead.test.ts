@@ -3,22 +3,34 @@ import { test } from "node:test";
 import { textRange } from "../../src/watch/keys.js";
 import { Watcher } from "../../src/watch/watcher.js";
 import { until } from "../support/until.js";
-import { FakeClient, FakeShard, FakeTimeline, openHub, type Upstream } from "./fakes.js";
+import { FakeClient, FakeShard, FakeTimeline, openHub } from "./fakes.js";
+
+/** A hub over three shards, with a watch for each of `ranges`. `bring(0, 2)` brings the event of shard 0 at its revision 2. */
+async function opened(timeline: FakeTimeline, ...ranges: (readonly [from: string, to: string])[]) {
+  const fakes = [0, 1, 2].map((index) => new FakeShard(index));
+  const hub = openHub(timeline, fakes);
+  const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
+  const watches = ranges.map(([from, to]) => {
+    const client = new FakeClient();
+    const range = textRange(Buffer.from(from), Buffer.from(to));
+    const watcher = new Watcher(client, { id: 0, range, next: 2, ...flags });
+    hub.attach(watcher);
+    return { client, watcher };
+  });
+  const upstreams = await Promise.all(fakes.map((fake) => fake.nth(0)));
+  for (const upstream of upstreams) upstream.created();
+  const bring = (shard: number, ...shardRevisions: number[]) =>
+    upstreams[shard].bring(shardRevisions, false, 1, "abc"[shard]);
+  return { hub, watches, upstreams, bring };
+}
+
+/** Keys that begin with b are on the shards `b`, those with a or c on shard 0 or 2. */
+const homes = (b: readonly number[]) => (key: string) => ({ a: [0], b, c: [2] })[key[0]] ?? [0, 1, 2];
 
 test("while a shard owes events, events of the others are neither lost nor covered too early", async () => {
   const timeline = new FakeTimeline(3);
-  const fakes = [0, 1, 2].map((index) => new FakeShard(index));
-  const hub = openHub(timeline, fakes);
-  const client = new FakeClient();
-  const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
-  const range = textRange(Buffer.from("b"), Buffer.from("c"));
-  const watcher = new Watcher(client, { id: 0, range, next: 2, ...flags });
-  hub.attach(watcher);
-  const upstreams: Upstream[] = await Promise.all(fakes.map((fake) => fake.nth(0)));
-  for (const upstream of upstreams) upstream.created();
-
-  const bring = (shard: number, ...shardRevisions: number[]) =>
-    upstreams[shard].bring(shardRevisions, false, 1, "abc"[shard]);
+  const { hub, watches, bring } = await opened(timeline, ["b", "c"]);
+  const { client, watcher } = watches[0];
 
   // Revisions 2…6. Shard 0 is silent. Shard 1 has brought only its first event, shard 2 both events.
   timeline.add(0, 1, 2, 1, 2);
@@ -60,22 +72,8 @@ test("while a shard owes events, events of the others are neither lost nor cover
 
 test("a shard that was late for a moment is delivered while another one is away", async () => {
   const timeline = new FakeTimeline(3);
-  const fakes = [0, 1, 2].map((index) => new FakeShard(index));
-  const hub = openHub(timeline, fakes);
-  const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
-  const watch = (from: string, to: string) => {
-    const client = new FakeClient();
-    const range = textRange(Buffer.from(from), Buffer.from(to));
-    hub.attach(new Watcher(client, { id: 0, range, next: 2, ...flags }));
-    return client;
-  };
-  const onB = watch("b", "c");
-  const onC = watch("c", "d");
-  const all = watch("a", "d");
-  const upstreams: Upstream[] = await Promise.all(fakes.map((fake) => fake.nth(0)));
-  for (const upstream of upstreams) upstream.created();
-  const bring = (shard: number, ...shardRevisions: number[]) =>
-    upstreams[shard].bring(shardRevisions, false, 1, "abc"[shard]);
+  const { hub, watches, bring } = await opened(timeline, ["b", "c"], ["c", "d"], ["a", "d"]);
+  const [onB, onC, all] = watches.map(({ client }) => client);
 
   // Revisions 2…5. Shard 0 is away. The timeline knows revision 4 before shard 1 brings its event.
   timeline.add(0, 2, 1, 2);
@@ -97,38 +95,25 @@ test("a shard that was late for a moment is delivered while another one is away"
 
 test("a range that needs fewer shards after a plan has not got what was passed over before", async () => {
   const timeline = new FakeTimeline(3, true);
-  const homes = (b: readonly number[]) => (key: string) => ({ a: [0], b, c: [2] })[key[0]] ?? [0, 1, 2];
   timeline.place(homes([0, 1]), true);
-  const fakes = [0, 1, 2].map((index) => new FakeShard(index));
-  const hub = openHub(timeline, fakes);
-  const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
-  const watch = (from: string, to: string) => {
-    const client = new FakeClient();
-    const range = textRange(Buffer.from(from), Buffer.from(to));
-    const watcher = new Watcher(client, { id: 0, range, next: 2, ...flags });
-    hub.attach(watcher);
-    return { client, watcher };
-  };
-  const watches = [watch("b", "c"), watch("b", "c")];
-  const onC = watch("c", "d");
-  const upstreams: Upstream[] = await Promise.all(fakes.map((fake) => fake.nth(0)));
-  for (const upstream of upstreams) upstream.created();
+  const { hub, watches: all, bring } = await opened(timeline, ["b", "c"], ["b", "c"], ["c", "d"]);
+  const [watches, onC] = [all.slice(0, 2), all[2]];
 
   // Shard 0 is away. It may have keys of the range, so the events of shard 1 wait for it.
   timeline.add(0, 1, 2);
-  upstreams[1].bring([2], false, 1, "b");
-  upstreams[2].bring([2], false, 1, "c");
+  bring(1, 2);
+  bring(2, 2);
   await onC.client.has(1);
   assert.deepEqual(watches[0].client.events, []);
   // The plan ends, and the range is on shard 1 alone.
   timeline.place(homes([1]), false);
   timeline.add(2);
-  upstreams[2].bring([3], false, 1, "c");
+  bring(2, 3);
   await onC.client.has(2);
   for (const { watcher } of watches) assert.equal(hub.watermark(watcher), 1);
   timeline.add(1);
-  upstreams[1].bring([3], false, 1, "b");
-  upstreams[0].bring([2], false, 1, "a");
+  bring(1, 3);
+  bring(0, 2);
   for (const { client } of watches) {
     await client.has(2);
     assert.deepEqual(client.events, [3, 6]);
@@ -138,21 +123,13 @@ test("a range that needs fewer shards after a plan has not got what was passed o
 
 test("a watermark does not fall when a plan gives a range another shard, which owes events", async () => {
   const timeline = new FakeTimeline(3, true);
-  const homes = (b: readonly number[]) => (key: string) => ({ a: [0], b, c: [2] })[key[0]] ?? [0, 1, 2];
   timeline.place(homes([1]), false);
-  const fakes = [0, 1, 2].map((index) => new FakeShard(index));
-  const hub = openHub(timeline, fakes);
-  const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
-  const client = new FakeClient();
-  const range = textRange(Buffer.from("b"), Buffer.from("c"));
-  const watcher = new Watcher(client, { id: 0, range, next: 2, ...flags });
-  hub.attach(watcher);
-  const upstreams: Upstream[] = await Promise.all(fakes.map((fake) => fake.nth(0)));
-  for (const upstream of upstreams) upstream.created();
+  const { hub, watches, upstreams, bring } = await opened(timeline, ["b", "c"]);
+  const { client, watcher } = watches[0];
 
   // Shard 0 is away. The last event has another key, so the watcher has all up to there without having got it.
   timeline.add(0, 1, 1);
-  upstreams[1].bring([2], false, 1, "b");
+  bring(1, 2);
   await client.has(1);
   upstreams[1].bring([3], false, 1, "x");
   await until("the watcher has all events", () => hub.watermark(watcher) === 4);
@@ -160,8 +137,8 @@ test("a watermark does not fall when a plan gives a range another shard, which o
   timeline.add(1);
   await new Promise(setImmediate);
   assert.equal(hub.watermark(watcher), 4);
-  upstreams[0].bring([2], false, 1, "a");
-  upstreams[1].bring([4], false, 1, "b");
+  bring(0, 2);
+  bring(1, 4);
   await client.has(2);
   assert.deepEqual(client.events, [3, 5]);
   hub.close();
