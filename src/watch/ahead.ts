@@ -61,7 +61,8 @@ export class Ahead {
   /** Returns the revision up to which this synced watcher was offered all events. */
   coveredBy(watcher: Watcher): number {
     const { merger, fanout } = this.deps;
-    return this.late.has(watcher) ? merger.delivered : this.covered(fanout.reachOf(watcher));
+    if (merger.ahead === merger.delivered || this.late.has(watcher)) return merger.delivered;
+    return this.covered(fanout.reachOf(watcher));
   }
 
   /** To be called for each new synced watcher. */
