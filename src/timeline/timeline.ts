@@ -173,6 +173,10 @@ export class SharedTimeline implements Timeline {
     return this.fold.compactRevision;
   }
 
+  get prunedAt(): number {
+    return this.log.base.prunedAt;
+  }
+
   get raftTerm(): number {
     return this.log.raftTerm;
   }

@@ -108,6 +108,11 @@ export interface Timeline extends TimelineView {
   /** Whether `shardRevision` of `shard` is sealed. */
   isSealed(shard: number, shardRevision: number): boolean;
   /**
+   * The compaction for which this timeline was pruned last; 0 before. The revisions in the store's state at `prunedAt`, and all
+   * later ones, have kept their places. Others may map to a lower revision.
+   */
+  readonly prunedAt: number;
+  /**
    * Seals a shard revision. Rejects with UNAVAILABLE when the host cannot be reached; what was proposed is sealed later all
    * the same. `written` means that the shard revision is a write through this proxy, so that it is proposed immediately. A
    * read first waits a few milliseconds for another proxy's entry. Hot callers check `isSealed` first.

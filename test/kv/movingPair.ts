@@ -39,10 +39,12 @@ export class MovingPair {
     readonly close: () => Promise<void>,
   ) {}
 
-  static async open(proxies = 2): Promise<MovingPair> {
+  /** `more`: further configuration of the proxies. */
+  static async open(proxies = 2, more: Readonly<Record<string, unknown>> = {}): Promise<MovingPair> {
     const [etcds, alone] = await Promise.all([startEtcds(3), startEtcd()]);
     const opened: TestProxy[] = [];
-    for (let i = 0; i < proxies; i++) opened.push(await openProxy(etcds, { routing: rulesOf([0, 1, 2]) }));
+    for (let i = 0; i < proxies; i++)
+      opened.push(await openProxy(etcds, { routing: rulesOf([0, 1, 2]), ...more }));
     const shards = etcds.map(openPlain);
     const plain = openPlain(alone);
     const asks = shards.map(({ ask }) => ask);

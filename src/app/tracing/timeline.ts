@@ -116,6 +116,10 @@ class TracedTimeline implements Timeline {
     return this.timeline.compactRevision;
   }
 
+  get prunedAt(): number {
+    return this.timeline.prunedAt;
+  }
+
   get isHostFull(): boolean {
     return this.timeline.isHostFull;
   }

@@ -12,6 +12,7 @@ import { checkDeleteRange, checkSize, checkSpace } from "./check.js";
 import type { KvContext } from "./context.js";
 import { BEGIN_AGAIN } from "./gen.js";
 import { reservedKey, shardsOfRange, visible } from "./keyspace.js";
+import { revisionOfWrite, unknownDeletion } from "./late.js";
 import { atHead } from "./snapshot.js";
 import { NO_LEASES, sendWrite, sendWriteAsync, type Write } from "./write.js";
 
@@ -86,18 +87,16 @@ function carryOut(context: KvContext, call: Call, deletion: Deletion, number: nu
       if (error === BEGIN_AGAIN) return carryOut(context, call, deletion, number + 1, reply);
       if (error !== undefined) return reply(error);
       const written = deletedCount(response) > 0;
+      const respond = (header: () => number) =>
+        answer(reply, () =>
+          rewriteDeleteRange(response, identity.header(header()), context.revisionsOf(shard)),
+        );
       const labelled: Sealed = (unsealed) => {
         if (unsealed !== undefined) return reply(written ? unsealedWrite(unsealed) : unsealed);
-        const header = written
-          ? timeline.toRevision(shard, revision)
-          : timeline.readRevision(shard, revision);
-        if (!written && !places.mayAnswer(position, range, shard, revision, header)) {
-          carryOut(context, call, deletion, number + 1, reply);
-          return;
-        }
-        answer(reply, () =>
-          rewriteDeleteRange(response, identity.header(header), context.revisionsOf(shard)),
-        );
+        if (written) return respond(() => revisionOfWrite(context, shard, revision));
+        const header = timeline.readRevision(shard, revision);
+        if (places.mayAnswer(position, range, shard, revision, header)) respond(() => header);
+        else attempt(reply, () => carryOut(context, call, deletion, number + 1, reply));
       };
       if (written) timeline.whenSealed(shard, revision, true, labelled);
       else timeline.whenRead(shard, revision, timeline.beginRead(shard), labelled);
@@ -199,7 +198,7 @@ async function deleteOwnPart(
   write: Write,
 ): Promise<Part> {
   const { shard } = write;
-  const { places } = context;
+  const { places, timeline } = context;
   const keys = { ...range, keysOnly: !request.prevKv };
   const payload = TxnRequest.encode({
     success: [
@@ -218,6 +217,8 @@ async function deleteOwnPart(
   const { shardRevision } = sent;
   const { kvs } = read.response;
   const revision = await sealedPart(context, shard, shardRevision, kvs.length);
+  // The moves that decide whose keys they were may be forgotten.
+  if (kvs.length > 0 && revision < timeline.compactRevision) throw unknownDeletion(context, shard);
   const own = kvs.filter(({ key }) => places.counts(key, shard, shardRevision, revision));
   const map = context.revisionsOf(shard);
   for (const kv of own) translateKey(kv, map);
@@ -227,17 +228,17 @@ async function deleteOwnPart(
 
 /** Seals a deletion. Resolves to its revision, or to 0 if it deleted nothing. */
 async function sealedPart(
-  { timeline }: KvContext,
+  context: KvContext,
   shard: number,
   shardRevision: number,
   deleted: number,
 ): Promise<number> {
   try {
-    await timeline.seal(shard, shardRevision, deleted > 0);
+    await context.timeline.seal(shard, shardRevision, deleted > 0);
   } catch (reason) {
     throw new UnsealedDelete(deleted, StatusError.from(reason));
   }
-  return deleted > 0 ? timeline.toRevision(shard, shardRevision) : 0;
+  return deleted > 0 ? revisionOfWrite(context, shard, shardRevision) : 0;
 }
 
 /** The shard has deleted keys, but the deletion is not sealed yet. */

@@ -90,6 +90,8 @@ export class Places {
     shardRevision: number,
     revision: number,
   ): boolean {
+    // The timeline may have forgotten revisions that the response names.
+    if (revision < this.timeline.prunedAt) return false;
     if (position === this.position) return true;
     // A response from below the compaction cannot be judged: moves that matter may be forgotten.
     if (revision < this.timeline.compactRevision || this.decidedUntil(range) < revision) return false;

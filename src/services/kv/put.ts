@@ -9,6 +9,7 @@ import { checkPut, checkSize, checkSpace } from "./check.js";
 import type { KvContext } from "./context.js";
 import { BEGIN_AGAIN } from "./gen.js";
 import { isReserved, reservedKey } from "./keyspace.js";
+import { revisionOfWrite } from "./late.js";
 import { NO_LEASES, sendWrite, type Write } from "./write.js";
 
 /** KV.Put, which always concerns one shard. */
@@ -93,10 +94,10 @@ class Put {
   }
 
   private sealed(): void {
-    const { identity, timeline } = this.context;
+    const { identity } = this.context;
     let response: Uint8Array;
     try {
-      const header = identity.header(timeline.toRevision(this.shard, this.shardRevision));
+      const header = identity.header(revisionOfWrite(this.context, this.shard, this.shardRevision));
       response = rewritePut(this.response, header, this.context.revisionsOf(this.shard));
     } catch (reason) {
       this.reply(StatusError.from(reason));

@@ -15,7 +15,7 @@ import { mayBeLong, PART_KEYS, partKeysFor } from "./longRange.js";
 import { isScan, mergeAll, scan, scanAtHead, shardRequest } from "./scan.js";
 import { SnapshotGone } from "./shardReads.js";
 import { atHead, readSnapshot } from "./snapshot.js";
-import { checkReadable, hasBounds, rangeHorizon, readAt, translateRange } from "./translate.js";
+import { checkKept, checkReadable, hasBounds, rangeHorizon, readAt, translateRange } from "./translate.js";
 
 /** Shorter responses have fewer than `PART_KEYS` keys. */
 const MIN_LONG_BYTES = 8 * PART_KEYS;
@@ -243,6 +243,7 @@ class ShardRange {
       return;
     }
     answer(this.reply, () => {
+      checkKept(this.request.revision, context.timeline);
       const header = context.identity.header(revision);
       return rewriteRange(response, header, context.revisionsOf(shard), lendUntilSent, from, to);
     });
@@ -268,7 +269,9 @@ class ShardRange {
 
   /** True when the shard's state at `shardRevision` is that of the range at `revision`. */
   private isValid(shardRevision: number, revision: number): boolean {
-    const { places } = this.context;
+    const { places, timeline } = this.context;
+    // The timeline may have forgotten revisions that the response names.
+    if (revision < timeline.prunedAt) return false;
     if (this.position !== places.position) {
       // Imports may have changed the shard's revisions of the keys.
       if (places.hasImports(this.shard) && ordersNumbers(this.request)) return false;

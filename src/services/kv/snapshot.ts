@@ -112,7 +112,10 @@ export async function readPart(
 ): Promise<Uint8Array> {
   const { timeline } = context;
   const request = translateRange(part, readAt(at, timeline, shard), timeline, shard);
-  return readShard(context, call, request, shard, retryable);
+  const response = await readShard(context, call, request, shard, retryable);
+  // The timeline may have forgotten revisions that the response names.
+  if (at < timeline.prunedAt) throw retryable ? new SnapshotGone(shard) : etcd.compacted();
+  return response;
 }
 
 /** A shard's response, with revisions and versions translated. */

@@ -65,6 +65,11 @@ export function checkReadable(revision: number, view: TimelineView): void {
   if (revision > 0 && revision < view.compactRevision) throw etcd.compacted();
 }
 
+/** Throws etcd's error if the timeline may have forgotten revisions in the state at `revision`, which a shard has responded with. */
+export function checkKept(revision: number, timeline: Pick<Timeline, "prunedAt">): void {
+  if (revision > 0 && revision < timeline.prunedAt) throw etcd.compacted();
+}
+
 /** The shard revision at which a shard has its state of `revision` (0 < revision <= head). */
 export function readAt(revision: number, view: TimelineView, shard: number): number {
   // 0 would mean the newest state. Revision 1 of an etcd is its empty state.

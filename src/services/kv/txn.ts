@@ -10,6 +10,7 @@ import { checkSize, checkSpace, checkTxn } from "./check.js";
 import type { KvContext } from "./context.js";
 import { decodeTxn } from "./decodeTxn.js";
 import { BEGIN_AGAIN } from "./gen.js";
+import { revisionOfWrite } from "./late.js";
 import { txnOnSnapshot } from "./snapshotTxn.js";
 import { translateTxn, txnHorizon } from "./translate.js";
 import { mayAnswerTxn, needsReads, txnReadFirst } from "./txnReadFirst.js";
@@ -173,7 +174,7 @@ class ShardTxn {
     if (txnWrote(response)) {
       timeline.whenSealed(shard, revision, true, (unsealed) => {
         if (unsealed !== undefined) this.reply(unsealedWrite(unsealed));
-        else this.answer(response, revision, timeline.toRevision(shard, revision));
+        else this.wrote(response, revision);
       });
       return;
     }
@@ -183,11 +184,17 @@ class ShardTxn {
     });
   }
 
-  /** Answers when nothing was written, unless keys have moved meanwhile. */
+  private wrote(response: Uint8Array, shardRevision: number): void {
+    attempt(this.reply, () => {
+      this.answer(response, shardRevision, revisionOfWrite(this.context, this.shard, shardRevision));
+    });
+  }
+
+  /** Answers when nothing was written, unless keys have moved meanwhile, or a compaction has overtaken the response. */
   private read(response: Uint8Array, shardRevision: number, revision: number): void {
     const { context, request, shard } = this;
     const { position, again } = this.attempt;
-    if (context.places.position !== position) {
+    if (context.places.position !== position || revision < context.timeline.prunedAt) {
       if (mayAnswerTxn(context, request, shard, position, shardRevision, revision)) {
         this.answer(response, shardRevision, revision);
       } else {

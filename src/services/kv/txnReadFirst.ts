@@ -28,6 +28,7 @@ import { BEGIN_AGAIN } from "./gen.js";
 import { ordersNumbers } from "./holders.js";
 import { mayMake } from "./judge.js";
 import { ABSENT, visible } from "./keyspace.js";
+import { revisionOfWrite } from "./late.js";
 import { Selection } from "./selection.js";
 import { readSnapshot } from "./snapshot.js";
 import { constantCompare, mustReadFirst, translateTxn, txnHorizon } from "./translate.js";
@@ -198,7 +199,7 @@ class ReadFirst {
       await timeline.seal(shard, shardRevision, true).catch((reason) => {
         throw unsealedWrite(StatusError.from(reason));
       });
-      revision = timeline.toRevision(shard, shardRevision);
+      revision = revisionOfWrite(context, shard, shardRevision);
     } else {
       await timeline.sync();
       await timeline.seal(shard, shardRevision, false);
