@@ -172,3 +172,23 @@ test("a deletion is not reported in part if the moves that decide about its keys
   );
   assert.equal((await late.ask("range", { ...between("a1", "b2"), countOnly: true })).count, 1);
 });
+
+test("a deletion that gives up while keys move tells what it has deleted", async () => {
+  for (const name of ["b1", "c1"]) await prompt.ask("put", put(name));
+  await pair.mover.plan(await pair.map([0, 1, 2]));
+  // Only keys with an "a" are in the next step, so the third shard has no part in it.
+  await pair.mover.step(bytes("a"));
+  await late.ask("range", key("a1"));
+  const requests = hold(late, "requests");
+  const deletion = outcome(late.ask("deleteRange", between("a1", "c2")));
+  await requests.until(2);
+  await pair.mover.step(bytes("b"), async (stage) => {
+    if (stage !== "ready") return;
+    requests.release();
+    const result = await deletion;
+    assertLate(result, /range deleted in part: shard "shard2" deleted \d; keys of this request are moving/);
+    assert.doesNotMatch((result as StatusError).message, /nothing was written/);
+  });
+  await pair.mover.step(null);
+  await pair.mover.finish();
+});

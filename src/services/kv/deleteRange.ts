@@ -138,7 +138,11 @@ async function deleteOnShards(context: KvContext, call: Call, deletion: Deletion
   const { timeline, router, places } = context;
   const done: Done[] = [];
   for (let number = 1, isDone = false; !isDone; number++) {
-    while (places.isFrozen(deletion.range)) await places.untilThawed(call, deletion.range);
+    while (places.isFrozen(deletion.range)) {
+      await places.untilThawed(call, deletion.range).catch((reason) => {
+        throw interrupted(done, StatusError.from(reason));
+      });
+    }
     // Before the shards are chosen.
     const position = timeline.placementPosition;
     const shards = shardsOfRange(router, deletion.range);
@@ -251,6 +255,20 @@ class UnsealedDelete extends Error {
   }
 }
 
+/**
+ * The error of a deletion that gave up between two attempts, because of `reason`. Shards that had no part in the move have deleted
+ * their keys already.
+ */
+function interrupted(done: readonly Done[], reason: StatusError): StatusError {
+  const deleted = done.filter(({ part }) => part.response.deleted > 0);
+  if (deleted.length === 0) return reason;
+  const [why] = reason.message.replace(/^etcd-braid: /, "").split("; nothing was written");
+  const reports = [...deleted.map(report), why].join("; ");
+  return new StatusError(reason.code, `${IN_PART}: ${reports}`, { cause: reason });
+}
+
+const IN_PART = "etcd-braid: range deleted in part";
+
 /** The error of a deletion that failed on some of its shards, with the code of the first failure. */
 function incomplete(outcomes: readonly Outcome[], first: unknown): StatusError {
   // Every shard refused alike, for example for want of permission: nothing was deleted anywhere.
@@ -263,7 +281,7 @@ function incomplete(outcomes: readonly Outcome[], first: unknown): StatusError {
   if (alike) return StatusError.from(first);
   const { code } = first instanceof UnsealedDelete ? first.reason : StatusError.from(first);
   const reports = outcomes.map(report).join("; ");
-  return new StatusError(code, `etcd-braid: range deleted in part: ${reports}`, { cause: first });
+  return new StatusError(code, `${IN_PART}: ${reports}`, { cause: first });
 }
 
 function report(outcome: Outcome): string {
