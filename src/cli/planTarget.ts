@@ -12,6 +12,7 @@ import type { Survey, SurveyedCluster, SurveyedShard, SurveyedTimeline } from ".
 import type { Config } from "../config/types.js";
 import type { PlanShard } from "../reshard/change.js";
 import type { PlacedMap } from "../reshard/difference.js";
+import { MAX_INDICES } from "../reshard/placement.js";
 import { compareMaps, inOrderOf } from "../routing/fingerprint.js";
 import type { ShardMap } from "../routing/map.js";
 import { describeShard } from "../shard/name.js";
@@ -166,7 +167,20 @@ class Comparison {
       );
       return false;
     }
-    return same === undefined || this.hasKeptData(cluster, same);
+    return same === undefined ? this.hasIndex(cluster) : this.hasKeptData(cluster, same);
+  }
+
+  /** True if there is an index left for a shard that the store has never had. */
+  private hasIndex(cluster: SurveyedCluster): boolean {
+    const { shards } = this.timeline.fold.placement.snapshot();
+    const isFresh = ({ reading }: SurveyedCluster) =>
+      shards.every(({ clusterId }) => clusterId !== reading?.clusterId);
+    if (shards.length + this.newShards.filter(isFresh).length < MAX_INDICES) return true;
+    this.addProblem(
+      cluster,
+      `a store can have ${MAX_INDICES} shards over time, those that it has given up included: use one of these again`,
+    );
+    return false;
   }
 
   /**

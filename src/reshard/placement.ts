@@ -48,6 +48,8 @@ export interface Move {
   readonly ended: readonly Uint8Array[];
 }
 
+/** Most shards that a store can have over time. Segments and bases keep the index of a shard in one byte. */
+export const MAX_INDICES = 256;
 /** Most maps in `PlacementState.earlier`. They are in each base. */
 const MAX_EARLIER_MAPS = 16;
 
@@ -100,7 +102,8 @@ function withShards(shards: readonly PlanShard[], added: readonly PlanShard[]): 
   const known = [...shards];
   for (const shard of added) {
     const earlier = known.findIndex(({ name }) => name === shard.name);
-    if (shard.index !== (earlier < 0 ? known.length : earlier)) return undefined;
+    if (shard.index !== (earlier < 0 ? known.length : earlier) || shard.index >= MAX_INDICES)
+      return undefined;
     known[shard.index] = shard;
   }
   return known;

@@ -480,6 +480,34 @@ test("20,000 keys are read in pages, also while the store is compacted", async (
   });
 });
 
+test("a store that has had as many shards as it can have takes only these again", async () => {
+  const { config } = await configured(larger());
+  const survey = await openSurvey(config, undefined, createLog("silent"));
+  try {
+    const { timeline, map } = survey;
+    assert.ok(!(timeline instanceof StatusError) && map !== undefined);
+    const { shards } = timeline.fold.placement.snapshot();
+    while (shards.length < 255)
+      shards.push({
+        index: shards.length,
+        name: `earlier${shards.length}`,
+        endpoints: [],
+        clusterId: "1",
+        cut: 1,
+      });
+    assert.deepEqual(compareWithStore(survey, timeline, map, config).problems, []);
+    shards.push({ index: 255, name: "earlier255", endpoints: [], clusterId: "1", cut: 1 });
+    const { problems, newShards } = compareWithStore(survey, timeline, map, config);
+    assert.match(
+      problems.map(({ message }) => message).join(),
+      /^shard "d": a store can have 256 shards over time/,
+    );
+    assert.deepEqual(newShards, []);
+  } finally {
+    survey.close();
+  }
+});
+
 test("while clients write, no shard seems to have lost data", async () => {
   const proxy = await serving(current());
   let isOver = false;

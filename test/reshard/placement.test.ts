@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { START } from "../../src/reshard/bound.js";
 import { type Change, decodeChange, encodeChange, type PlanShard } from "../../src/reshard/change.js";
 import { genDigits, genLimit, readGen } from "../../src/reshard/gen.js";
-import { firstPlacement, Placement } from "../../src/reshard/placement.js";
+import { firstPlacement, MAX_INDICES, Placement } from "../../src/reshard/placement.js";
 import { decodePlacement, encodePlacement } from "../../src/reshard/placementCodec.js";
 import { ShardMapError } from "../../src/routing/map.js";
 import { decodeEntry, encodeEntry } from "../../src/timeline/entry.js";
@@ -62,6 +62,15 @@ const move = (mover: number, frozen: number): Change => ({
     },
   ],
   ended: [key("/a/x")],
+});
+
+test("a plan with more shards than an index of one byte can tell apart is not valid", () => {
+  const { placement, append } = open();
+  const shards = Array.from({ length: MAX_INDICES }, (_, i) => shard(i + 1));
+  assert.ok(!append(plan(0, shards)));
+  assert.equal(placement.snapshot().shards.length, 1);
+  assert.ok(append(plan(0, shards.slice(0, -1))));
+  assert.equal(placement.snapshot().shards.at(-1)?.index, 255);
 });
 
 test("a plan goes from map to map, step by step", () => {
