@@ -302,15 +302,18 @@ class Replay {
 
   /** Returns false if the timeline has pruned the next revision. The replay has ended then. */
   private learn(): boolean {
+    const { timeline, moves } = this.deps;
     try {
-      this.merger.learn();
-      return true;
+      // Below it, what was not delivered may name revisions that are forgotten; see `WatchLoop.skipForgotten`.
+      if (this.next >= timeline.prunedAt) {
+        this.merger.learn();
+        return true;
+      }
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      const { timeline, moves } = this.deps;
-      this.dropCompacted(moves.wholeFrom(timeline.compactRevision));
-      return false;
     }
+    this.dropCompacted(moves.wholeFrom(timeline.compactRevision));
+    return false;
   }
 
   private schedule(): void {

@@ -65,6 +65,8 @@ export class WatchLoop {
   private readonly catchUps: CatchUp;
   /** Revisions at or below this one stay out of the history, because some of their events were lost. */
   private gap: number;
+  /** `Timeline.prunedAt` as of the last look. */
+  private prunedAt = 0;
   /** True while the feeds bring previous keys. The history has them from `history.fullFrom` on. */
   private prevKv: boolean;
   private pumping = false;
@@ -286,6 +288,11 @@ export class WatchLoop {
   }
 
   private learn(): void {
+    const { prunedAt } = this.deps.timeline;
+    if (prunedAt > this.prunedAt) {
+      this.prunedAt = prunedAt;
+      if (this.merger.delivered + 1 < prunedAt) this.skipForgotten();
+    }
     try {
       this.merger.learn();
     } catch (error) {
@@ -449,6 +456,19 @@ export class WatchLoop {
     const first = Math.max(this.merger.delivered + 1, moves.feedFrom(compactRevision));
     this.dropBelow(compactRevision, () => true);
     this.continueAfter(first - 1);
+  }
+
+  /**
+   * The timeline was pruned at a revision that was not delivered. Events from before it may name revisions that are forgotten by
+   * now: those of their keys' creation, and of the values before. So the watchers that need such events end.
+   */
+  private skipForgotten(): void {
+    const { compactRevision } = this.deps.timeline;
+    const { merger } = this;
+    this.dropBelow(compactRevision, () => true);
+    const first = Math.max(merger.delivered + 1, this.deps.moves.feedFrom(compactRevision));
+    if (merger.ahead < first) this.continueAfter(first - 1);
+    else this.stopKeeping();
   }
 
   /** Ends the affected watchers that need revisions below `compactRevision`. */

@@ -21,7 +21,7 @@ async function opened(timeline: FakeTimeline, ...ranges: (readonly [from: string
   for (const upstream of upstreams) upstream.created();
   const bring = (shard: number, ...shardRevisions: number[]) =>
     upstreams[shard].bring(shardRevisions, false, 1, "abc"[shard]);
-  return { hub, watches, upstreams, bring };
+  return { hub, fakes, watches, upstreams, bring };
 }
 
 /** Keys that begin with b are on the shards `b`, those with a or c on shard 0 or 2. */
@@ -141,5 +141,44 @@ test("a watermark does not fall when a plan gives a range another shard, which o
   bring(1, 4);
   await client.has(2);
   assert.deepEqual(client.events, [3, 5]);
+  hub.close();
+});
+
+test("a pruning while a shard is away ends the watches that wait for the shard, and the others lose nothing", async () => {
+  const timeline = new FakeTimeline(3);
+  const { hub, fakes, watches, bring } = await opened(timeline, ["b", "c"], ["a", "d"]);
+  const [onB, all] = watches.map(({ client }) => client);
+
+  // Shard 0 owes revision 2.
+  timeline.add(0, 1, 1, 2);
+  bring(1, 2, 3);
+  bring(2, 2);
+  await onB.has(2);
+  timeline.compactRevision = 4;
+  timeline.prunedAt = 4;
+  timeline.add(1);
+  await all.until(() => all.compactions.length > 0);
+  assert.deepEqual([all.compactions, all.events], [[4], []]);
+  const late = new FakeClient();
+  const range = textRange(Buffer.from("b"), Buffer.from("c"));
+  hub.attach(
+    new Watcher(late, {
+      id: 0,
+      range,
+      next: 4,
+      prevKv: false,
+      fragment: false,
+      noPut: false,
+      noDelete: false,
+    }),
+  );
+  const replay = await fakes[1].nth(1);
+  replay.created();
+  replay.bring([3, 4], false, 1, "b");
+  bring(1, 4);
+  await onB.has(3);
+  assert.deepEqual([onB.compactions, onB.events], [[], [3, 4, 6]]);
+  await late.has(2);
+  assert.deepEqual(late.events, [4, 6]);
   hub.close();
 });

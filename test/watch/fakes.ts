@@ -129,7 +129,8 @@ export function settled(shardsOf: (key: string) => readonly number[], hasPlan = 
 export class FakeTimeline {
   private readonly runs: Run[] = [];
   private readonly cuts: number[];
-  readonly compactRevision = 0;
+  compactRevision = 0;
+  prunedAt = 0;
   locator: unknown;
   placement: unknown;
   private readonly listeners = new Set<() => void>();

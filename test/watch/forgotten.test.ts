@@ -12,6 +12,7 @@ class FakeTimeline {
   head = 10;
   known = 2;
   compactRevision = 0;
+  prunedAt = 0;
   readonly listeners = new Set<() => void>();
   readonly locator = settled(() => [0]).locator;
   readonly placement = settled(() => [0]).placement;
@@ -108,6 +109,37 @@ test("a proxy that finds the timeline pruned beyond its position ends its watche
   hub.close();
   assert.ok(upstream.cancelled);
   assert.equal(timeline.listeners.size, 0);
+});
+
+test("a watch that has not got events from before a pruning ends, because they may name forgotten revisions", async () => {
+  const timeline = new FakeTimeline();
+  const shard = new FakeShard();
+  const hub = openHub(timeline, [shard]);
+  const watch = (next: number) => {
+    const outlet = new FakeOutlet();
+    const range = textRange(Buffer.of(1), Buffer.of(0));
+    const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
+    hub.attach(new Watcher(outlet, { id: 0, range, next, ...flags }));
+    return outlet;
+  };
+  const [old, now] = [watch(5), watch(11)];
+  const [current, past] = await Promise.all([shard.nth(0), shard.nth(1)]);
+  for (const upstream of [current, past]) upstream.created();
+  // Both watches of the shard are late.
+  timeline.advance(13);
+  timeline.compactRevision = 12;
+  timeline.prunedAt = 12;
+  timeline.advance(14);
+  const after = watch(12);
+  current.bring([11, 12, 13, 14]);
+  if (!past.cancelled) past.bring([5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
+  await old.until(() => old.compactions.length + old.revisions.length > 0);
+  await now.until(() => now.compactions.length + now.revisions.length > 0);
+  assert.deepEqual([old.compactions, old.revisions], [[12], []]);
+  assert.deepEqual([now.compactions, now.revisions], [[12], []]);
+  await after.until(() => after.revisions.length === 3);
+  assert.deepEqual(after.revisions, [12, 13, 14]);
+  hub.close();
 });
 
 test("a full feed whose events were pruned from the timeline continues", async () => {

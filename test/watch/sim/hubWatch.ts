@@ -67,6 +67,7 @@ function openHub(proxy: SimProxy): Hub {
       get locator() {
         return proxy.locator;
       },
+      prunedAt: 0,
       cut: (shard: number) => log.fold.cut(shard),
       cutAt: (revision: number, shard: number) => log.fold.cutAt(revision, shard),
       runAt: (revision: number) => log.fold.runAt(revision),
