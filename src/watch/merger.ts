@@ -112,6 +112,7 @@ export class Merger<E> {
 
   /** Continues after `revision` and drops everything up to it. */
   restart(revision: number): void {
+    for (const run of this.runs) if (run.shard === NO_SHARD) this.ended.forget(run.revision);
     this.runs = [];
     this.current = 0;
     this.newestDelivered = revision;

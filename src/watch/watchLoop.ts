@@ -375,8 +375,8 @@ export class WatchLoop {
   private stopKeeping(): void {
     const { moves } = this.deps;
     const { ahead, delivered } = this.merger;
-    // While keys move, events from before may count later.
-    if (ahead === delivered || moves.judgedUntil > delivered) return;
+    // While keys of a step move, events from before may count later.
+    if (ahead === delivered || moves.feedFrom(ahead + 1) <= ahead) return;
     for (const watcher of this.fanout.members()) {
       const position = this.position(watcher);
       if (position >= ahead) continue;

@@ -144,6 +144,30 @@ test("a watermark does not fall when a plan gives a range another shard, which o
   hub.close();
 });
 
+test("during a plan, a shard that is away for long does not stop the watches that do not need it", async () => {
+  const timeline = new FakeTimeline(3, true);
+  const { hub, watches, upstreams, bring } = await opened(timeline, ["c", "d"], ["b", "c"]);
+  const [onC, onB] = watches.map(({ client }) => client);
+
+  // Shard 0 owes revision 2. Shard 2 brings more than is kept for those that wait.
+  timeline.add(0);
+  const many = Array.from({ length: 24 }, (_, n) => n + 2);
+  for (const shardRevision of many) {
+    timeline.add(2);
+    upstreams[2].bring([shardRevision], false, 1 << 20, "c");
+  }
+  await onC.has(many.length);
+  timeline.add(1);
+  bring(1, 2);
+  await onB.has(1);
+  assert.deepEqual(
+    onC.events,
+    Array.from(many, (n) => n + 1),
+  );
+  assert.deepEqual(onB.events, [27]);
+  hub.close();
+});
+
 test("a pruning while a shard is away ends the watches that wait for the shard, and the others lose nothing", async () => {
   const timeline = new FakeTimeline(3);
   const { hub, fakes, watches, bring } = await opened(timeline, ["b", "c"], ["a", "d"]);

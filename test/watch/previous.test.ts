@@ -81,8 +81,12 @@ test("previous keys are requested while a watcher wants them; events without the
   assert.equal(again.watcher.state, "synced");
 });
 
-test("watchers that want previous keys are served while a shard is out during a plan and events wait for it", async (t) => {
+test("watchers that want previous keys are served while a shard is out during a move and events wait for it", async (t) => {
   const timeline = new FakeTimeline(3, true);
+  // A step that froze at revision 1 has its move at revision 20.
+  Object.assign(timeline.locator as object, {
+    feedFrom: (revision: number) => (revision > 20 ? revision : 2),
+  });
   const fakes = [0, 1, 2].map((index) => new FakeShard(index));
   const hub = openHub(timeline, fakes);
   t.after(() => hub.close());
@@ -98,8 +102,8 @@ test("watchers that want previous keys are served while a shard is out during a 
   const other = watch(2, false, 2);
   const firsts = await Promise.all(fakes.map((fake) => fake.nth(0)));
   for (const upstream of firsts) upstream.created();
-  // Shard 0 is out and owes revision 2. Shard 2 brings as much as is kept, so the event of shard 1 at 20 waits: while keys
-  // move, nothing is dropped.
+  // Shard 0 is out and owes revision 2. Shard 2 brings as much as is kept, so the event of shard 1 at 20 waits: while the
+  // keys of a step move, nothing is dropped.
   timeline.add(0, ...Array<number>(17).fill(2), 1);
   const many = Array.from({ length: 17 }, (_, n) => n + 2);
   firsts[2].bring(many, false, 1 << 20, "c");
