@@ -540,7 +540,8 @@ export class World {
     for (const { key, revision, mod } of this.previous) {
       const before = history.get(key)?.findLast((each) => each < revision) ?? 0;
       // At a compaction, the version before may have been pruned from the timeline.
-      if (!this.compactions.has(revision)) assert.equal(mod, before, `the previous key of ${key} at ${revision}`);
+      if (!this.compactions.has(revision))
+        assert.equal(mod, before, `the previous key of ${key} at ${revision}`);
     }
   }
 
