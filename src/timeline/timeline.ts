@@ -733,6 +733,6 @@ function unavailable(reason: StatusError): StatusError {
   // Not etcd's own NOSPACE error, because the write itself took effect and is only not sealed.
   const text = etcd.noSpace.is(reason)
     ? `the timeline host takes no more entries until it has space again: ${message}`
-    : `the timeline host cannot be reached: ${message}`;
+    : `the timeline host cannot be reached: ${message.replace(/^etcd-braid: /, "")}`;
   return new StatusError(Code.UNAVAILABLE, `etcd-braid: ${text}`, { cause: reason });
 }

@@ -128,7 +128,8 @@ export class TimelineLog {
     this.locator = new Locator({ snapshot: () => this.fold.store.placement }, options.maps, {
       cutAt: (revision, shard) => this.fold.cutAt(revision, shard),
     });
-    this.waiters = new Waiters(options.runtime, () => this.reopen());
+    const host = () => this.hostLabel;
+    this.waiters = new Waiters(options.runtime, () => this.reopen(), host);
     this.entriesBeforeBase = this.drawLimit();
   }
 

@@ -16,6 +16,8 @@ export class Waiters {
     private readonly runtime: Runtime,
     /** Reopens the watch of the log, which seems to be stuck. */
     private readonly reopenWatch: () => void,
+    /** Name of the host in errors; see `LogHost.label`. */
+    private readonly host: () => string,
   ) {}
 
   get size(): number {
@@ -46,7 +48,7 @@ export class Waiters {
           return;
         }
         this.waiting = this.waiting.filter((other) => other !== waiting);
-        reject(new StatusError(Code.UNAVAILABLE, "etcd-braid: the timeline host does not deliver its log"));
+        reject(notDelivered(this.host()));
       };
       cancel = this.runtime.timer(WATCH_LAG_MS, expire);
       this.waiting.push(waiting);
@@ -73,6 +75,11 @@ export class Waiters {
   rejectAll(error: StatusError): void {
     for (const waiting of this.waiting.splice(0)) waiting.settle(error);
   }
+}
+
+function notDelivered(host: string): StatusError {
+  const name = host === "it" ? "" : ` (${host})`;
+  return new StatusError(Code.UNAVAILABLE, `etcd-braid: the timeline host${name} does not deliver its log`);
 }
 
 interface Waiting {

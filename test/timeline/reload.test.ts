@@ -11,7 +11,7 @@ import { appendByCommit, carry } from "./sim/network.js";
 /** One proxy's connection to the log. */
 class FakeHost implements LogHost {
   private watching: { events: HostWatchEvents; end: () => void } | undefined;
-  readonly label = "it";
+  label = "it";
   readonly isConnected = true;
   /** True: changes do not arrive. */
   deaf = false;
@@ -109,6 +109,21 @@ test("operations that a reload finds in the base are settled", async () => {
   await Promise.race([Promise.all(calls), patience]);
   assert.deepEqual(settled.sort(), ["compact", "place", "seal"]);
   slow.timeline.close();
+  other.timeline.close();
+});
+
+test("when the log does not arrive, errors name the shard that is the timeline host", async () => {
+  const etcd = new SimEtcd();
+  const [cutOff, other] = [open(etcd), open(etcd)];
+  await cutOff.timeline.open();
+  await other.timeline.open();
+  cutOff.host.label = 'shard "a"';
+  cutOff.host.deaf = true;
+  await other.timeline.place(8n, 0);
+  await assert.rejects(cutOff.timeline.sync(), {
+    message: 'etcd-braid: the timeline host (shard "a") does not deliver its log',
+  });
+  cutOff.timeline.close();
   other.timeline.close();
 });
 
