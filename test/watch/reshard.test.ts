@@ -1,10 +1,11 @@
 import { test } from "node:test";
 import { Locator } from "../../src/reshard/locator.js";
 import { Fold } from "../../src/timeline/fold.js";
+import { NO_SHARD } from "../../src/timeline/view.js";
 import { EndedKeys } from "../../src/watch/endedKeys.js";
 import { EventEncoder } from "../../src/watch/eventEncoder.js";
 import { Moves } from "../../src/watch/moves.js";
-import { endWithMove, lateFeed, lateWatch } from "../reshard/sim/directed.js";
+import { endWithMove, lateFeed, lateLog, lateWatch } from "../reshard/sim/directed.js";
 import { AMBUSHES, type Director, mixOf, type Scenario } from "../reshard/sim/run.js";
 import { testSeeds } from "../reshard/sim/testSeeds.js";
 import { run } from "./sim/run.js";
@@ -16,7 +17,7 @@ import { run } from "./sim/run.js";
 // The file for npm run test:long goes on from there.
 testSeeds("watches do not notice that keys move", { first: 1, count: 30 }, (seed) => run(seed));
 
-for (const [name, direct] of Object.entries({ endWithMove, lateFeed, lateWatch })) {
+for (const [name, direct] of Object.entries({ endWithMove, lateFeed, lateLog, lateWatch })) {
   test(`schedule ${name}: watches do not notice that keys move`, async () => {
     for (let seed = 1; seed <= 8; seed++) await run(seed, QUIET, direct);
   });
@@ -159,6 +160,21 @@ const MUTATIONS: readonly Mutation[] = [
     replace: (original) =>
       function () {
         return original.call(this, Number.POSITIVE_INFINITY);
+      },
+  },
+  {
+    rule: "watches end below a move that was forgotten before they heard of it",
+    over: QUIET,
+    direct: lateLog,
+    target: Fold.prototype,
+    method: "runAt",
+    replace: (original) =>
+      function (revision) {
+        try {
+          return original.call(this, revision);
+        } catch {
+          return { revision, shard: NO_SHARD, shardRevision: 0, length: 1 };
+        }
       },
   },
   {

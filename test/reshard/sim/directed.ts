@@ -171,6 +171,37 @@ export const lateFeed = direct((run) => {
   };
 });
 
+/** A proxy reads of a move and of the compaction that has passed it at once. It has heard of no write on the source before. */
+export const lateLog = direct((run) => {
+  let restore = () => {};
+  return async (stage, step, key, other) => {
+    const { proxy } = step;
+    if (stage === "begun") {
+      const { log, network } = other;
+      const { faults } = network;
+      const { pull } = log;
+      const waiting: (() => void)[] = [];
+      network.faults = { ...faults, lag: 5_000 };
+      await proxy.network.sleep(20);
+      log.pull = () => new Promise((resolve) => waiting.push(resolve));
+      restore = () => {
+        network.faults = faults;
+        log.pull = pull;
+        for (const resolve of waiting.splice(0)) resolve();
+      };
+      run.world.scheduler.after(5_000, restore);
+      await run.background(run.put(proxy, run.world.nextOperation(), key));
+    } else if (stage === "moved") {
+      await run.background(run.put(proxy, run.world.nextOperation(), key));
+      // The shards still have everything: only the log is compacted yet.
+      await proxy.log.append({ compact: proxy.fold.head });
+      run.world.compacted = proxy.fold.compactRevision;
+      restore();
+      await other.log.sync();
+    }
+  };
+});
+
 /** When a mover reaches `stage` for the first time, another one carries out the whole plan. */
 const overtakenAt =
   (stage: Stage): Director =>
