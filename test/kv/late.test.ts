@@ -135,22 +135,35 @@ test("a read whose state is forgotten is repeated", async () => {
     assert.deepEqual(await underway[i], await prompt.ask(method, request as never), `${i} ${method}`);
 });
 
-test("a read at a revision that is forgotten by now is refused", async () => {
-  await overwrite("b1", "b2");
-  const { revision } = (await prompt.ask("range", key("b1"))).header!;
-  await late.store.timeline.sync();
-  const responses = hold(late, "responses");
-  const ranges = [key("b1"), between("b", "c"), between("b", "d")];
-  const underway = ranges.map((range) => outcome(late.ask("range", { ...range, revision })));
-  await responses.until(4);
-  await overwrite("b1", "b2");
-  await forget();
-  responses.release();
-  for (const result of await Promise.all(underway)) {
-    assert.ok(result instanceof StatusError);
-    assert.equal(result.message, "etcdserver: mvcc: required revision has been compacted");
-  }
-});
+for (const isOld of [false, true]) {
+  const when = isOld ? "an older revision" : "the newest revision";
+  test(`a read at ${when}, which is forgotten by now, is refused`, async () => {
+    await overwrite("b1", "b2");
+    const { revision } = (await prompt.ask("range", key("b1"))).header!;
+    if (isOld) await overwrite("b1", "b2");
+    await late.store.timeline.sync();
+    const responses = hold(late, "responses");
+    const ranges = [key("b1"), between("b", "c"), between("b", "d")].map((range) => ({ ...range, revision }));
+    const reads = (serializable: boolean) =>
+      ranges.slice(0, 2).map((range) => ({ kind: "range" as const, request: { ...range, serializable } }));
+    const underway = [
+      ...ranges.map((range) => outcome(late.ask("range", range))),
+      outcome(late.ask("txn", { success: reads(false) })),
+      outcome(late.ask("txn", { success: reads(true) })),
+    ];
+    const write = { kind: "put" as const, request: put("b3", "late") };
+    const written = outcome(late.ask("txn", { success: [...reads(false), write] }));
+    await responses.until(7);
+    if (!isOld) await overwrite("b1", "b2");
+    await forget();
+    responses.release();
+    for (const [i, result] of (await Promise.all(underway)).entries()) {
+      assert.ok(result instanceof StatusError, `read ${i} has succeeded`);
+      assert.equal(result.message, "etcdserver: mvcc: required revision has been compacted");
+    }
+    assertLate(await written, /^shard "shard1"/, /the write has taken effect$/);
+  });
+}
 
 test("a deletion is not reported in part if the moves that decide about its keys are forgotten", async () => {
   for (const name of ["a1", "a2", "b1"]) await prompt.ask("put", put(name));

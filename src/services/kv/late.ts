@@ -7,14 +7,18 @@ import type { KvContext } from "./context.js";
  * revisions and the timeline forgot what clients need no more. Reads are repeated. Writes have taken effect, so they never are.
  */
 
-/** The revision of a sealed write. Throws UNAVAILABLE if the timeline may have forgotten it, or those of the values before it. */
+/**
+ * The revision of a sealed write. Throws UNAVAILABLE if the timeline may have forgotten it, or those of the values before it or at
+ * `read`, a revision at which it has read.
+ */
 export function revisionOfWrite(
   { timeline, shardAt }: Pick<KvContext, "timeline" | "shardAt">,
   shard: number,
   shardRevision: number,
+  read = Number.POSITIVE_INFINITY,
 ): number {
   const revision = timeline.toRevision(shard, shardRevision);
-  if (revision > timeline.prunedAt) return revision;
+  if (revision > timeline.prunedAt && read >= timeline.prunedAt) return revision;
   throw new StatusError(
     Code.UNAVAILABLE,
     `${describeShard(shardAt(shard))}: the response came too late, its revision is compacted; the write has taken effect`,

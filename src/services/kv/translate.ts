@@ -47,6 +47,16 @@ export function txnHorizon(request: TxnRequest): number {
   return horizon;
 }
 
+/** The lowest revision that a range of a transaction names, over all branches; infinity if none does. */
+export function oldestRead(request: TxnRequest): number {
+  let oldest = Number.POSITIVE_INFINITY;
+  for (const op of [...request.success, ...request.failure]) {
+    if (op.kind === "txn") oldest = Math.min(oldest, oldestRead(op.request));
+    else if (op.kind === "range" && op.request.revision > 0) oldest = Math.min(oldest, op.request.revision);
+  }
+  return oldest;
+}
+
 function compareHorizon(compare: Compare): number {
   const revision = comparedRevision(compare);
   return compare.result === CompareResult.LESS ? revision - 1 : revision;

@@ -12,7 +12,7 @@ import { decodeTxn } from "./decodeTxn.js";
 import { BEGIN_AGAIN } from "./gen.js";
 import { revisionOfWrite } from "./late.js";
 import { txnOnSnapshot } from "./snapshotTxn.js";
-import { translateTxn, txnHorizon } from "./translate.js";
+import { oldestRead, translateTxn, txnHorizon } from "./translate.js";
 import { mayAnswerTxn, needsReads, txnReadFirst } from "./txnReadFirst.js";
 import { manyReads, measure } from "./txnReads.js";
 import { acrossShards, rangesOf, shapeOf, type TxnShape } from "./txnShape.js";
@@ -75,6 +75,9 @@ interface Attempt {
 
 /** One call of KV.Txn on one shard. Each step replies, or leads to the next one. */
 class ShardTxn {
+  /** `Timeline.prunedAt` when it was sent. */
+  private prunedAt = 0;
+
   constructor(
     private readonly context: KvContext,
     private readonly call: Call,
@@ -109,6 +112,7 @@ class ShardTxn {
       else this.readSnapshot();
       return;
     }
+    this.prunedAt = context.timeline.prunedAt;
     const translated = translateTxn(request, context.timeline, this.shard);
     const payload = translated === request ? this.bytes : TxnRequest.encode(translated);
     // A transaction that cannot write needs no compare of gen.
@@ -186,15 +190,26 @@ class ShardTxn {
 
   private wrote(response: Uint8Array, shardRevision: number): void {
     attempt(this.reply, () => {
-      this.answer(response, shardRevision, revisionOfWrite(this.context, this.shard, shardRevision));
+      const revision = revisionOfWrite(this.context, this.shard, shardRevision, this.oldest());
+      this.answer(response, shardRevision, revision);
     });
   }
 
-  /** Answers when nothing was written, unless keys have moved meanwhile, or a compaction has overtaken the response. */
+  /** The oldest revision that the transaction reads at, if the timeline was pruned since it was sent; else infinity. */
+  private oldest(): number {
+    const { context, request } = this;
+    return context.timeline.prunedAt === this.prunedAt ? Number.POSITIVE_INFINITY : oldestRead(request);
+  }
+
+  /** Answers when nothing was written, unless keys have moved meanwhile, or a pruning has overtaken the response. */
   private read(response: Uint8Array, shardRevision: number, revision: number): void {
-    const { context, request, shard } = this;
+    const { context, request, shard, shape } = this;
     const { position, again } = this.attempt;
-    if (context.places.position !== position || revision < context.timeline.prunedAt) {
+    if (Math.min(revision, this.oldest()) < context.timeline.prunedAt) {
+      // Not from the same member again, which may lag behind.
+      if (shape.serializable) this.readSnapshot();
+      else attempt(this.reply, again);
+    } else if (context.places.position !== position) {
       if (mayAnswerTxn(context, request, shard, position, shardRevision, revision)) {
         this.answer(response, shardRevision, revision);
       } else {
