@@ -4,6 +4,7 @@ import { Reaper } from "../../src/lease/reaper.js";
 import { RenewalStream } from "../../src/lease/renewalStream.js";
 import { Renewing } from "../../src/lease/renewing.js";
 import { guardShard } from "../../src/shard/guard.js";
+import { SharedTimeline } from "../../src/timeline/timeline.js";
 import { systemRuntime } from "../../src/turn/runtime.js";
 import { Feed } from "../../src/watch/feed.js";
 import { Merger } from "../../src/watch/merger.js";
@@ -107,6 +108,14 @@ export const MUTATIONS: readonly (readonly [name: string, mutation: Mutation, wh
         if (!sent) watcher.next++;
         return sent;
       }),
+    ],
+    [
+      "watches get events from before a pruning",
+      () => {
+        const original = Object.getOwnPropertyDescriptor(SharedTimeline.prototype, "prunedAt")!;
+        Object.defineProperty(SharedTimeline.prototype, "prunedAt", { ...original, get: () => 0 });
+        return () => Object.defineProperty(SharedTimeline.prototype, "prunedAt", original);
+      },
     ],
     [
       "watchers are not ended when revisions that they need are compacted",
