@@ -238,10 +238,13 @@ test("--watch shows what the proxy records, as lines of JSON or text", async () 
     await until("the reason is shown", () => last().state === "waiting");
     assert.deepEqual(
       [last().reason, last().advice],
-      ['shard "b": no endpoint reachable', "start the shard again; the move then continues"],
+      [
+        'shard "b": no endpoint reachable',
+        "start the shard again; the move then continues. If a new shard is lost: `braid apply --turn-back`",
+      ],
     );
     await text.until(
-      /; waiting: shard "b": no endpoint reachable; start the shard again; the move then continues$/m,
+      /; waiting: shard "b": no endpoint reachable; start the shard again; the move then continues. If a new shard is lost: `braid apply --turn-back`$/m,
     );
     const shown = await braid("status", "--config", (await configured(store("ab"))).path);
     assert.match(
