@@ -9,13 +9,15 @@ import { isTooLarge } from "../status/tooLarge.js";
 import { turnTime } from "../turn/clock.js";
 import { Changes } from "./changes.js";
 import type { Entry, LeaseOp } from "./entry.js";
+import type { FoldedLog } from "./foldedLog.js";
 import { proxyOf } from "./keys.js";
 import { FOLDED, folded, LogEnds, unreadable } from "./logEnds.js";
+import type { LogOptions } from "./logOptions.js";
 import { Operations } from "./operations.js";
 import { Pace } from "./pace.js";
 import type { TimelineStats } from "./stats.js";
 import type { StoreFold } from "./storeFold.js";
-import { type LogOptions, TimelineLog } from "./timelineLog.js";
+import { TimelineLog } from "./timelineLog.js";
 import type { CarriedEntry, EndCarrier, LogEnd, Placements, Run, Sealed, Seals, Timeline } from "./view.js";
 
 /**
@@ -42,6 +44,7 @@ const UNKNOWN_CHANGE_RETRY_MS = 100;
  */
 export class SharedTimeline implements Timeline {
   readonly log: TimelineLog;
+  private readonly folded: Readonly<FoldedLog>;
   private readonly runtime: LogOptions["runtime"];
   /** Shard revisions for the next entry, by shard. */
   private pendingReached = new Map<number, number>();
@@ -102,6 +105,7 @@ export class SharedTimeline implements Timeline {
       endRead: (error) => this.endRead(error),
       failed: (error) => this.fail(error),
     });
+    this.folded = this.log.folded;
     this.ends = new LogEnds(() => this.log.sync(), options.runtime.soon, this.log.stats);
   }
 
@@ -133,12 +137,12 @@ export class SharedTimeline implements Timeline {
   }
 
   private get fold(): StoreFold {
-    return this.log.fold;
+    return this.folded.fold;
   }
 
   /** Index of the shard that is the timeline host; -1 when the host is not a shard. */
   get hostShard(): number {
-    return this.log.hostShard;
+    return this.folded.hostShard;
   }
 
   get locator(): Locator {
@@ -174,7 +178,7 @@ export class SharedTimeline implements Timeline {
   }
 
   get raftTerm(): number {
-    return this.log.raftTerm;
+    return this.folded.raftTerm;
   }
 
   get placements(): Placements {
@@ -403,13 +407,13 @@ export class SharedTimeline implements Timeline {
       this.ends.transmit(end);
       return undefined;
     }
-    const { hosts } = this.log;
+    const { hosts } = this.folded;
     return (shardRevision) => {
       if (shardRevision === undefined) this.ends.transmit(end);
       // A seal of the host's revision that fails must not fail calls that only need the log's end.
       else {
         this.whenSealed(shard, shardRevision, false, (error) => {
-          if (error === undefined && this.log.hosts === hosts) end.settle(undefined);
+          if (error === undefined && this.folded.hosts === hosts) end.settle(undefined);
           else this.ends.transmit(end);
         });
       }
@@ -426,11 +430,11 @@ export class SharedTimeline implements Timeline {
    * perhaps an old one already, so the end is read.
    */
   private hostEnd(): LogEnd {
-    const { hosts } = this.log;
+    const { hosts } = this.folded;
     if (this.endOfHost?.hosts === hosts) return this.endOfHost.end;
     const end: LogEnd = {
       whenFolded: (done) => {
-        if (this.log.hosts === hosts) done(undefined);
+        if (this.folded.hosts === hosts) done(undefined);
         else this.readEnd().whenFolded(done);
       },
     };
