@@ -184,10 +184,10 @@ export class Appender {
     }
     const key = this.log.nextKey();
     const { guard } = this.log;
-    if (entry.compact > 0) this.operations.sent(key, entry.compact);
+    this.operations.sent(key, entry);
     if (entry.change !== undefined) this.changes.sent(key);
     const since = turnTime();
-    this.log.append(key, entry, (error, landed) => {
+    this.log.append(key, entry, (error, isFolded) => {
       // Append again immediately, through another member. Entries may be logged twice, except for compactions: the second
       // would report that the revision was compacted before.
       if (error !== undefined && entry.change !== undefined) {
@@ -219,8 +219,10 @@ export class Appender {
       this.appendFailure = undefined;
       this.readFailure = undefined;
       this.backoff = 0;
-      if (landed) this.log.stats.appends.observe(turnTime() - since);
-      else {
+      if (isFolded !== undefined) {
+        this.log.stats.appends.observe(turnTime() - since);
+        this.operations.landed(key, isFolded, this.log.fold.placements);
+      } else {
         this.putBack(key, entry);
         this.changes.putBack(key);
       }

@@ -90,21 +90,21 @@ export class TimelineLog {
   }
 
   /**
-   * Appends an entry once. Folds it directly if it is the next change of the log; otherwise the watch will. `landed` is
-   * false when another proxy had written a new base: nothing was appended, the new base is known by now, and the caller
-   * retries with a new key. With an error the outcome is unknown.
+   * Appends an entry once. Folds it directly if it is the next change of the log; otherwise the watch will. `isFolded` tells
+   * whether that has happened. It is undefined when another proxy had written a new base: nothing was appended, the new base is
+   * known by now, and the caller retries with a new key. With an error the outcome is unknown.
    */
   append(
     key: string,
     proposal: Entry,
-    done: (error: StatusError | undefined, landed: boolean) => void,
+    done: (error: StatusError | undefined, isFolded: (() => boolean) | undefined) => void,
   ): void {
     const { folded, follower } = this;
     const { hosts, isMoving, baseRevision } = folded;
     const notLanded = (until: () => boolean) =>
       follower.until(until).then(
-        () => done(undefined, false),
-        (reason) => done(StatusError.from(reason), false),
+        () => done(undefined, undefined),
+        (reason) => done(StatusError.from(reason), undefined),
       );
     if (isMoving) {
       void notLanded(() => !folded.isMoving);
@@ -114,11 +114,11 @@ export class TimelineLog {
     follower.host.append(baseRevision, key, encodeEntry(entry), (error, result) => {
       // When the log moved, everything that was appended to the old host was folded. All else never takes effect.
       if (folded.hosts !== hosts) {
-        done(undefined, error === undefined && result.committed);
+        done(undefined, error === undefined && result.committed ? () => true : undefined);
         return;
       }
       if (error !== undefined) {
-        done(error, false);
+        done(error, undefined);
         return;
       }
       folded.observe(result.raftTerm);
@@ -128,7 +128,7 @@ export class TimelineLog {
         return;
       }
       follower.appended(key, entry, result);
-      done(undefined, true);
+      done(undefined, () => folded.seen >= result.revision || folded.hosts !== hosts);
     });
   }
 
