@@ -137,7 +137,7 @@ async function seal(
       for (const [shard, { from, to }] of reached.entries()) {
         if (from + n > to) continue;
         const entry = { reached: new Map([[shard, from + n]]), compact: 0, leases: [], raftTerm: 0 };
-        log.fold.apply(entry, log.seen);
+        log.fold.apply(entry, log.folded.seen);
       }
     }
     if (!(await log.writeBase())) throw new Error("another proxy has written a base");

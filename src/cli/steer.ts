@@ -71,10 +71,11 @@ class Steerer {
   }
 
   private async turnBack(signal: AbortSignal): Promise<number> {
-    const { from, to } = await this.store.turnBack(this.plan.number).catch(rejectAsFailure);
-    const text = `Plan ${from} is turned back: the keys that have moved move back, as plan ${to}.`;
-    this.out.say(text, { type: "turned back", plan: to, was: from });
-    return watch(this.store, { ...this.plan, number: to, up: !this.plan.up }, this.out, signal);
+    const { number: was } = this.plan;
+    const number = await this.store.turnBack(was).catch(rejectAsFailure);
+    const text = `Plan ${was} is turned back: the keys that have moved move back, as plan ${number}.`;
+    this.out.say(text, { type: "turned back", plan: number, was });
+    return watch(this.store, { ...this.plan, number, up: !this.plan.up }, this.out, signal);
   }
 
   private async watch(signal: AbortSignal): Promise<number> {

@@ -278,10 +278,11 @@ export class Leases {
 
   /**
    * To be called by the mover before the first step of its run, and again before it ends the plan. Gives every lease that has
-   * another home after the plan a part there. Rejects with UNAVAILABLE if a shard or the timeline host cannot be reached.
+   * another home after the plan a part there. Asks all shards but those in `lost`, which leave the store. Rejects with UNAVAILABLE
+   * if a shard or the timeline host cannot be reached.
    */
-  prepareHomes(plan: Plan): Promise<void> {
-    return this.preparing.prepare(plan);
+  prepareHomes(plan: Plan, lost: ReadonlySet<number> = new Set()): Promise<void> {
+    return this.preparing.prepare(plan, lost);
   }
 
   counts(): LeaseCounts {

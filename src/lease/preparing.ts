@@ -28,12 +28,12 @@ export class Preparing {
   ) {}
 
   /** See `Leases.prepareHomes`. */
-  async prepare({ number }: Plan): Promise<void> {
+  async prepare({ number }: Plan, lost: ReadonlySet<number>): Promise<void> {
     const { timeline, runtime } = this.deps;
     const now = runtime.now();
     if (this.begun?.plan !== number) this.begun = { plan: number, at: now };
     else await pause(runtime, this.begun.at + SETTLE_MS - now);
-    const present = await this.list();
+    const present = await this.list(lost);
     // After the lists: a part is logged before it is granted.
     await timeline.sync();
     const { placement } = timeline;
@@ -56,10 +56,10 @@ export class Preparing {
     await this.placing.ensurePlaced(lease, next);
   }
 
-  /** Shard → the leases that it has. */
-  private async list(): Promise<ReadonlyMap<number, ReadonlySet<bigint>>> {
+  /** Shard → the leases that it has, of the shards that are not lost. */
+  private async list(lost: ReadonlySet<number>): Promise<ReadonlyMap<number, ReadonlySet<bigint>>> {
     const { calls, homes, shards } = this.deps;
-    const inUse = shards.entries().filter(([shard]) => homes.isInUse(shard));
+    const inUse = shards.entries().filter(([shard]) => homes.isInUse(shard) && !lost.has(shard));
     const lists = inUse.map(async ([shard]) => [shard, new Set(await calls.list(shard))] as const);
     return new Map(await Promise.all(lists));
   }

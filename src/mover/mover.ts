@@ -13,7 +13,7 @@ import type { MoverLog } from "./log.js";
 import type { MoverOptions } from "./options.js";
 import { Pace } from "./pace.js";
 import { type MutableProgress, newProgress, type Progress } from "./progress.js";
-import { isCompacted, type MoverShard } from "./shard.js";
+import { isCompacted, isUnreachable, MoverError, type MoverShard } from "./shard.js";
 import { isExpected, Step } from "./step.js";
 import { type NextStep, Survey } from "./survey.js";
 
@@ -33,8 +33,11 @@ export interface MoverDeps {
   readonly log: MoverLog;
   /** The shard with this index in the store. */
   readonly shardOf: (index: number) => MoverShard;
-  /** Gives leases the homes that they have after the plan. Called before the first step and before the end of the plan. */
-  readonly prepareHomes: (plan: Plan) => Promise<void>;
+  /**
+   * Gives leases the homes that they have after the plan. Called before the first step and before the end of the plan. The
+   * shards in `lost` cannot be asked.
+   */
+  readonly prepareHomes: (plan: Plan, lost: ReadonlySet<number>) => Promise<void>;
   readonly options: MoverOptions;
   readonly runtime: Pick<Runtime, "now" | "timer" | "later" | "random">;
   readonly logger: Pick<Logger, "info" | "warn">;
@@ -45,6 +48,8 @@ export interface MoverDeps {
 /** Shortest and longest pause after a failed attempt in milliseconds, before jitter. */
 const MIN_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
+/** A shard that leaves the store counts as lost when it has not answered for so many milliseconds. */
+const LOST_MS = 30_000;
 
 /**
  * Carries out the plan of a store, step by step. Several proxies may run movers; the newest claim wins, and the others end.
@@ -62,6 +67,8 @@ export class Mover {
   private failures = 0;
   /** True since a step failed because a shard was compacted: from then on, steps begin with what is read at their begin. */
   private isRereading = false;
+  /** Shard that leaves the store → since when it does not answer, on the runtime's clock. */
+  private readonly silent = new Map<number, number>();
   /** Number of the plan whose homes of leases were prepared. */
   private prepared = 0;
   private wake = () => {};
@@ -132,7 +139,7 @@ export class Mover {
       await this.sleep(Number.POSITIVE_INFINITY);
     } else if (this.prepared !== plan.number) {
       this.state.phase = "choose";
-      await this.deps.prepareHomes(plan);
+      await this.deps.prepareHomes(plan, await this.lostShards(plan));
       this.prepared = plan.number;
     } else if (isSwept(plan)) {
       this.state.phase = "finish";
@@ -196,30 +203,73 @@ export class Mover {
 
   /** Deletes from every shard the keys that it does not hold, then ends the plan. */
   private async finish(active: Plan): Promise<void> {
-    const { log, options, shardOf, prepareHomes } = this.deps;
-    const work = { options, pace: this.pace };
+    const { log, logger, prepareHomes } = this.deps;
     const { number } = active;
-    await prepareHomes(active);
+    const lost = await this.lostShards(active);
+    await prepareHomes(active, lost);
     const position = await log.proposeChange({ kind: "begin", mover: this.name });
     const { mover, plan } = log.placement;
     if (position === undefined || mover !== this.name || plan?.number !== number) return;
     // Sealed with the end of the plan: from there on no shard holds keys of others, so that reads need not look for them.
     const cleaned = new Map<number, number>();
-    // Other shards of the store hold no keys: they have left it, or no map has used them yet.
-    const indices = [plan.below, plan.above].flatMap((map) => log.locator.shardsBetween(map, START, null));
-    for (const index of new Set(indices)) {
-      const shard = shardOf(index);
-      if ((await shard.raiseGen(position)) === undefined) throw new GivenUp("another mover has taken over");
-      const range = { from: START, to: null };
-      const doomed: Doomed = {
-        includes: (key) => log.locator.shardOf(key) !== index,
-        includesAll: (key, last) => !log.locator.shardsOf({ key, end: keyAfter(last) }).includes(index),
-      };
-      await deleteKeys(shard, range, position, work, doomed);
-      cleaned.set(index, await shard.revision());
+    for (const index of this.shardsOf(plan.below, plan.above)) {
+      if (!lost.has(index)) cleaned.set(index, await this.removeForeign(index, position));
     }
     await log.proposeChange({ kind: "done", plan: number }, cleaned);
-    this.deps.logger.info({ plan: number }, "the plan is done");
+    logger.info({ plan: number }, "the plan is done");
+  }
+
+  /** Shards on which these maps may place keys. Other shards of the store hold none: they have left it, or no map has used them yet. */
+  private shardsOf(...maps: readonly string[]): ReadonlySet<number> {
+    const { locator } = this.deps.log;
+    return new Set(maps.flatMap((map) => locator.shardsBetween(map, START, null)));
+  }
+
+  /** Deletes the keys that the shard does not hold. Resolves to the shard's revision after that. */
+  private async removeForeign(index: number, position: number): Promise<number> {
+    const { log, options, shardOf } = this.deps;
+    const shard = shardOf(index);
+    if ((await shard.raiseGen(position)) === undefined) throw new GivenUp("another mover has taken over");
+    const range = { from: START, to: null };
+    const doomed: Doomed = {
+      includes: (key) => log.locator.shardOf(key) !== index,
+      includesAll: (key, last) => !log.locator.shardsOf({ key, end: keyAfter(last) }).includes(index),
+    };
+    await deleteKeys(shard, range, position, { options, pace: this.pace }, doomed);
+    return shard.revision();
+  }
+
+  /**
+   * The shards that are not in the map that the plan leads to, and that have not answered for long. The plan goes on without them:
+   * a new shard may have died before any key moved there, and its plan has to turn back. Rejects with `unreachable` as long as a
+   * shard may still answer.
+   */
+  private async lostShards({ number, below, above, up }: Plan): Promise<ReadonlySet<number>> {
+    const { shardOf, runtime, logger } = this.deps;
+    const kept = this.shardsOf(up ? below : above);
+    const lost = new Set<number>();
+    for (const index of this.shardsOf(below, above)) {
+      if (kept.has(index)) continue;
+      const shard = shardOf(index);
+      try {
+        await shard.revision();
+        this.silent.delete(index);
+      } catch (error) {
+        if (!isUnreachable(error)) throw error;
+        const since = this.silent.get(index) ?? runtime.now();
+        this.silent.set(index, since);
+        if (runtime.now() - since < LOST_MS) {
+          const text = `the plan goes on without this shard, which leaves the store, if it stays away for ${LOST_MS / 1_000} s`;
+          throw new MoverError("unreachable", `${error.message} (${text})`, { cause: error });
+        }
+        logger.warn(
+          { plan: number, shard: shard.name },
+          "a shard leaves the store that cannot be reached: what it still holds is not deleted",
+        );
+        lost.add(index);
+      }
+    }
+    return lost;
   }
 
   /** Thaws the step if this mover has frozen it, then waits before the next attempt. */

@@ -33,6 +33,10 @@ export class MoverError extends Error {
 export const isCompacted = (error: unknown): boolean =>
   error instanceof MoverError && error.problem === "compacted";
 
+/** True when a call had no effect, because the shard could not be reached. */
+export const isUnreachable = (error: unknown): error is MoverError =>
+  error instanceof MoverError && error.problem === "unreachable";
+
 /** A range of keys [from, to) to read. */
 export interface PageRequest {
   readonly from: Bound;

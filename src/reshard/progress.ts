@@ -84,10 +84,11 @@ export function progressOf(plan: Plan, { control, seat, progress }: Records): Pl
 
 /** What solves a problem of the mover. It tries again by itself. */
 function adviceOn(reason: string): string {
+  if (/goes on without this shard/.test(reason)) return "start the shard again, so that it is left empty";
   if (/database space exceeded/.test(reason))
     return "give the shard more space, and disarm its alarm (`etcdctl alarm disarm`); the move then continues";
   if (/entry of the timeline log/.test(reason)) return "or turn the plan back: `braid apply --turn-back`";
   if (/no endpoint reachable|not connected|cannot be reached|connection/.test(reason))
-    return "start the shard again; the move then continues";
+    return "start the shard again; the move then continues. If a new shard is lost: `braid apply --turn-back`";
   return "the proxy tries again by itself; `braid apply --turn-back` moves the keys back";
 }

@@ -1,5 +1,5 @@
 import { Code, StatusError } from "../status/error.js";
-import type { LeaseOp } from "./entry.js";
+import type { Entry, LeaseOp } from "./entry.js";
 import type { Applied } from "./fold.js";
 import type { Placements } from "./view.js";
 
@@ -15,6 +15,8 @@ export class Operations {
   private pendingLeases = new Map<string, LeaseOp>();
   private leaseWaiters = new Map<string, { op: LeaseOp; waiters: Waiter[] }>();
   private compactWaiters: CompactWaiter[] = [];
+  /** Entries with lease operations, by key, until they are folded or put back. */
+  private readonly sentEntries = new Map<string, SentEntry>();
 
   /** Resolves like `Timeline.compact`. */
   compact(revision: number): Promise<boolean> {
@@ -62,15 +64,29 @@ export class Operations {
     return lowest;
   }
 
-  /** Records that the entry `key` contains the compaction at `compact`. */
-  sent(key: string, compact: number): void {
+  /** Records that an append of the entry `key` begins. */
+  sent(key: string, { compact, leases }: Pick<Entry, "compact" | "leases">): void {
+    if (leases.length > 0) this.sentEntries.set(key, { names: leases.map(nameOf), isFolded: undefined });
+    if (compact === 0) return;
     for (const waiter of this.compactWaiters) {
       if (waiter.key === undefined && waiter.revision === compact) waiter.key = key;
     }
   }
 
+  /** Records that the entry `key` is in the log. `isFolded` tells whether it is folded here. */
+  landed(key: string, isFolded: () => boolean, placements: Placements): void {
+    const sent = this.sentEntries.get(key);
+    if (sent === undefined) return;
+    sent.isFolded = isFolded;
+    if (!isFolded()) return;
+    // A reload has read past it.
+    this.sentEntries.delete(key);
+    for (const name of sent.names) this.settle(name, placements);
+  }
+
   /** Schedules the operations of the entry `key` again, because it was not logged, or may not have been. */
   putBack(key: string, leases: readonly LeaseOp[]): void {
+    this.sentEntries.delete(key);
     for (const waiter of this.compactWaiters) if (waiter.key === key) waiter.key = undefined;
     if (leases.length === 0) return;
     const since = this.pendingLeases;
@@ -80,6 +96,7 @@ export class Operations {
 
   /** Settles the waiters of an entry that has been folded. */
   applied(key: string, result: Applied): void {
+    this.sentEntries.delete(key);
     if (this.compactWaiters.length > 0) {
       this.compactWaiters = this.compactWaiters.filter((waiter) => {
         if (waiter.key !== key) return true;
@@ -96,23 +113,35 @@ export class Operations {
     }
   }
 
-  /** Settles waiters after a reload. Entries may have been folded into the base, so the state decides. */
+  /**
+   * Settles waiters after a reload. Entries may have been folded into the base, so the state decides. Operations that are still to
+   * be folded go on waiting.
+   */
   reloaded(compactRevision: number, placements: Placements): void {
     this.compactWaiters = this.compactWaiters.filter((waiter) => {
       if (waiter.key === undefined || waiter.revision > compactRevision) return true;
       waiter.resolve(true);
       return false;
     });
-    const leases = [...this.leaseWaiters.values()];
-    this.leaseWaiters.clear();
-    const unknown = new StatusError(Code.UNAVAILABLE, "etcd-braid: the timeline log was reloaded meanwhile");
-    for (const { op, waiters } of leases) {
-      const shards = placements.get(op.lease);
-      const holds = op.kind === "place" ? shards?.has(op.shard) === true : shards === undefined;
-      for (const waiter of waiters) {
-        if (holds) waiter.resolve();
-        else waiter.reject(unknown);
-      }
+    const coming = new Set<string>(this.pendingLeases.keys());
+    for (const [key, { names, isFolded }] of this.sentEntries) {
+      if (isFolded?.()) this.sentEntries.delete(key);
+      else for (const name of names) coming.add(name);
+    }
+    for (const name of [...this.leaseWaiters.keys()]) if (!coming.has(name)) this.settle(name, placements);
+  }
+
+  /** Settles the waiters of an operation whose entry was folded by a reload: the state decides. */
+  private settle(name: string, placements: Placements): void {
+    const known = this.leaseWaiters.get(name);
+    if (known === undefined) return;
+    this.leaseWaiters.delete(name);
+    const { op, waiters } = known;
+    const shards = placements.get(op.lease);
+    const holds = op.kind === "place" ? shards?.has(op.shard) === true : shards === undefined;
+    for (const waiter of waiters) {
+      if (holds) waiter.resolve();
+      else waiter.reject(UNKNOWN);
     }
   }
 
@@ -140,6 +169,16 @@ export class Operations {
 const nameOf = (op: LeaseOp): string => (op.kind === "place" ? `${op.lease}/${op.shard}` : `${op.lease}`);
 
 const NO_LEASES: readonly LeaseOp[] = [];
+
+/** An operation was logged, and another one has undone it, or its outcome is unknown. */
+const UNKNOWN = new StatusError(Code.UNAVAILABLE, "etcd-braid: the timeline log was reloaded meanwhile");
+
+interface SentEntry {
+  /** Names of its operations. */
+  readonly names: readonly string[];
+  /** Tells whether the entry is folded here; undefined until it is known to be in the log. */
+  isFolded: (() => boolean) | undefined;
+}
 
 interface Waiter {
   resolve(): void;

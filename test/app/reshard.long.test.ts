@@ -205,6 +205,38 @@ test("a plan turns back after its first step, and its keys come back", async () 
   });
 });
 
+test("a new shard dies for good before keys have moved there: the plan turns back, and ends without it", async () => {
+  await withStore("shard", async (store, etcds) => {
+    const { address, lines } = await store.proxy();
+    await fill(address, 3_000);
+    const state = await stateAt(address);
+    const client = new EtcdClient(address);
+    try {
+      // Enough for some of them to get a home on the new shard.
+      const grants = await Promise.all(Array.from({ length: 8 }, () => client.grant({ ttl: 600 })));
+      const leases = grants.map(({ id }) => id);
+      await store.control({ plan: 1, maxKeysPerSecond: 0.1 });
+      await store.plan([0, 1, 2]);
+      await until("keys are copied", async () => ((await store.progress())?.stepKeys ?? 0) > 0);
+      await etcds[2]!.kill();
+      const back = await store.turnBack();
+      await until("it says what it waits for", async () =>
+        /shard "shard2".*goes on without this shard/.test((await store.progress())?.waiting ?? ""),
+      );
+      assert.deepEqual(await stateAt(address), state, "meanwhile clients are served");
+      for (const id of leases) await client.put({ key: bytes(`/lease/${id}`), value: bytes("v"), lease: id });
+      await store.done(back);
+      assert.ok(lines.some((line) => line.includes("a shard leaves the store that cannot be reached")));
+      const after = (await stateAt(address)).filter(({ lease }) => lease === 0n);
+      assert.deepEqual(after, state);
+      for (const id of leases) await client.revoke({ id });
+      assert.deepEqual(await stateAt(address), state, "leases end with their keys");
+    } finally {
+      client.close();
+    }
+  });
+});
+
 test("a mover that loses its lease stops; a proxy takes the seat again and goes on", async () => {
   await withStore("dedicated", async (store) => {
     const { address, lines } = await store.proxy();

@@ -249,9 +249,9 @@ export class Planner {
   private async turnBack(): Promise<void> {
     const { plan } = this.store.timeline.placement;
     if (plan === undefined) return;
-    const { from, to } = await this.store.turnBack(plan.number);
+    const next = await this.store.turnBack(plan.number);
     this.turnedBack++;
-    this.say(`plan ${from} is turned back as plan ${to}`);
+    this.say(`plan ${plan.number} is turned back as plan ${next}`);
   }
 
   /** Pauses the plan for a while. */

@@ -84,6 +84,7 @@ test("pure rooms do no input or output", () => {
     "tenants",
     "timeline/fold.ts",
     "timeline/storeFold.ts",
+    "timeline/foldedLog.ts",
     "timeline/segments.ts",
     "timeline/pruneTable.ts",
   ];

@@ -115,7 +115,9 @@ test("a put whose entry comes too late for the base is carried out once", async 
   const { log } = second.store.timeline;
   // The first proxy does not learn of the new base until its put has been refused.
   const held: unknown[] = [];
-  const hold = first.store.timeline.log as unknown as { foldSafely(changes: unknown): void };
+  const { follower: hold } = first.store.timeline.log as unknown as {
+    follower: { foldSafely(changes: unknown): void };
+  };
   const { foldSafely } = hold;
   hold.foldSafely = (changes) => void held.push(changes);
   await log.sync();

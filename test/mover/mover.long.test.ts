@@ -466,6 +466,35 @@ test("a source that restarts, and a destination that is compacted: the mover tri
   store.close();
 });
 
+test("a shard that leaves the store and dies before the plan has ended: the plan ends without it, but not at once", async () => {
+  const leaving = await startEtcd();
+  const store = await Store.open(OTHER, [etcds[0], leaving], async ([, shard]) => {
+    for (let i = 0; i < 20; i++) await put(shard, `/left/${i}`, `${i}`);
+  });
+  await store.log.plan(ONE);
+  let minutes = 0;
+  const runtime: Runtime = { ...systemRuntime, now: () => systemRuntime.now() + minutes * 60_000 };
+  const lines: LogLine[] = [];
+  const mover = store.mover({}, lines, runtime);
+  const propose = store.log.proposeChange.bind(store.log);
+  store.log.proposeChange = async (each, seals) => {
+    const position = await propose(each, seals);
+    if (each.kind === "move") await leaving.kill();
+    return position;
+  };
+  const running = mover.run();
+  const hint = /shard "s1".*goes on without this shard, which leaves the store, if it stays away for 30 s/;
+  await until(() => hint.test(mover.progress.waiting ?? ""));
+  assert.ok(store.log.placement.plan !== undefined, "it may come back");
+  minutes = 1;
+  await running;
+  assert.equal(store.log.placement.plan, undefined);
+  assert.equal((await list(store.shards[0])).length, 20);
+  assert.ok(lines.some(({ message }) => message.includes("a shard leaves the store that cannot be reached")));
+  store.close();
+  await leaving.remove();
+});
+
 test("10,000 keys", async () => {
   const store = await open(ONE, async ([shard]) => {
     for (let at = 0; at < 10_000; at += 50) {

@@ -39,7 +39,7 @@ export const text = (each: Uint8Array): string => Buffer.from(each).toString();
 
 /** Opens an etcd as a shard with this index. The caller closes it. */
 export const openShard = (etcd: EtcdProcess, index = 0): ShardClient =>
-  shardOf([etcd.endpoint], { index, name: `s${index}` });
+  shardOf([etcd.endpoint], { index, name: `s${index}`, connectTimeoutMs: 2_000 });
 
 export async function put(
   shard: ShardClient,

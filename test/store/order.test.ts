@@ -37,6 +37,7 @@ async function withStore(names: string, body: (etcds: Etcds) => Promise<void>): 
   try {
     await body(etcds);
   } finally {
+    await closeLeft();
     await removeAll(etcds);
   }
 }
@@ -48,11 +49,19 @@ interface Served {
   close(): Promise<void>;
 }
 
+/** The proxies that run. */
+const serving = new Set<Served>();
+
+/** Closes the proxies that a failed test has left. They would keep the process alive. */
+async function closeLeft(): Promise<void> {
+  for (const { close } of serving) await close();
+}
+
 async function served(file: File): Promise<Served> {
   const { config } = await configured(file);
   const proxy = await startProxy(config, createLog("silent"), AbortSignal.abort());
   const client = new EtcdClient(proxy.addresses[0]);
-  return {
+  const all: Served = {
     proxy,
     client,
     get: async (key) => {
@@ -61,10 +70,13 @@ async function served(file: File): Promise<Served> {
       return { value: kv && text(kv.value), mod: kv?.modRevision ?? 0, revision: header!.revision };
     },
     close: async () => {
+      serving.delete(all);
       client.close();
       await proxy.stop();
     },
   };
+  serving.add(all);
+  return all;
 }
 
 /** Puts keys through a proxy with this file. */
@@ -102,7 +114,10 @@ before(async () => {
   await etcds.a.stop();
 });
 
-after(() => removeAll(etcds));
+after(async () => {
+  await closeLeft();
+  await removeAll(etcds);
+});
 
 test("the file of a proxy may have the shards in any order, and those that were removed", async () => {
   for (const names of ["bc", "cb", "abc", "cab"]) {

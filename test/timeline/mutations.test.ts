@@ -1,9 +1,12 @@
 import { test } from "node:test";
 import type { Change } from "../../src/reshard/change.js";
 import { TwinTable } from "../../src/reshard/twins.js";
+import { BaseWriter } from "../../src/timeline/baseWriter.js";
 import { Changes } from "../../src/timeline/changes.js";
 import type { Entry } from "../../src/timeline/entry.js";
 import { Fold } from "../../src/timeline/fold.js";
+import { FoldedLog } from "../../src/timeline/foldedLog.js";
+import { Follower } from "../../src/timeline/follower.js";
 import type { Committed, NextHost } from "../../src/timeline/host.js";
 import { FOLDED } from "../../src/timeline/logEnds.js";
 import { StoreFold, type StoreState } from "../../src/timeline/storeFold.js";
@@ -140,23 +143,17 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
   ],
   [
     "fold an own entry at once though others lie before it",
-    {
-      log: class extends ShortEpochLog {
-        protected override follows(commit: Committed): boolean {
-          return super.follows({ ...commit, previous: 0 });
-        }
-      },
-    },
+    () =>
+      patch(Follower.prototype, "follows", function (this: Follower, commit: Committed) {
+        return follows.call(this, { ...commit, previous: 0 });
+      }),
   ],
   [
     "fold an own entry while the log is reloaded",
-    {
-      log: class extends ShortEpochLog {
-        protected override follows({ revision, previous }: Committed): boolean {
-          return previous <= this.seen && this.seen < revision;
-        }
-      },
-    },
+    () =>
+      patch(Follower.prototype, "follows", function (this: Inner, { revision, previous }: Committed) {
+        return previous <= this.folded.seen && this.folded.seen < revision;
+      }),
     342,
   ],
   ["append and rebase without the compare", { unguarded: true }],
@@ -234,7 +231,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
   [
     "start on a host from which the log has moved",
     () =>
-      patch(TimelineLog.prototype, "goOn", function (this: { follow(): void }) {
+      patch(Follower.prototype, "goOn", function (this: { follow(): void }) {
         this.follow();
         return Promise.resolve();
       }),
@@ -242,18 +239,18 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
   [
     "append before the base on the next host is known",
     () =>
-      patch(TimelineLog.prototype, "append", function (this: { isMoving: boolean }, ...args: unknown[]) {
-        const kept = this.isMoving;
-        this.isMoving = false;
+      patch(TimelineLog.prototype, "append", function (this: Inner, ...args: unknown[]) {
+        const kept = this.folded.isMoving;
+        this.folded.isMoving = false;
         append.apply(this as unknown as TimelineLog, args as Parameters<typeof append>);
-        this.isMoving = kept;
+        this.folded.isMoving = kept;
       }),
     34,
   ],
   [
     "begin the revisions of the next host where those of the old one end",
     () =>
-      patch(TimelineLog.prototype, "leaveFor", function (this: { seen: number }, next: NextHost) {
+      patch(FoldedLog.prototype, "leaveFor", function (this: FoldedLog, next: NextHost) {
         const { seen } = this;
         leaveFor.call(this, next);
         this.seen = seen;
@@ -279,7 +276,7 @@ const MUTATIONS: readonly [name: string, mutation: Mutation | (() => () => void)
         });
       }),
   ],
-  ["end a sole store without raising gen", () => patch(TimelineLog.prototype, "markToRaise", async () => {})],
+  ["end a sole store without raising gen", () => patch(BaseWriter.prototype, "markToRaise", async () => {})],
   [
     "believe that a store is still a sole one",
     () =>
@@ -332,7 +329,13 @@ const { begin } = Fold.prototype;
 const { propose } = Changes.prototype;
 const { of: storeFoldOf } = StoreFold;
 const { append } = TimelineLog.prototype;
-const { leaveFor } = TimelineLog.prototype as unknown as { leaveFor(next: NextHost): void };
+const { leaveFor } = FoldedLog.prototype;
+const { follows } = Follower.prototype as unknown as { follows(commit: Committed): boolean };
+
+/** What mutations reach into. */
+interface Inner {
+  readonly folded: FoldedLog;
+}
 
 for (const [name, mutation, from = 1] of MUTATIONS) {
   test(`is caught: ${name}`, async () => {

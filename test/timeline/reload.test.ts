@@ -19,7 +19,16 @@ class FakeHost implements LogHost {
 
   constructor(private readonly etcd: SimEtcd) {}
 
-  load = async () => ({ revision: this.etcd.revision, raftTerm: this.raftTerm, keys: this.etcd.list("\0") });
+  /** Resolves when what was read may arrive. */
+  loading: Promise<void> = Promise.resolve();
+  /** Resolves when the responses to appends may arrive. */
+  appending: Promise<void> = Promise.resolve();
+
+  load = async () => {
+    const read = { revision: this.etcd.revision, raftTerm: this.raftTerm, keys: this.etcd.list("\0") };
+    await this.loading;
+    return read;
+  };
   tail = async () => {
     const { revision } = this.etcd;
     const end = this.etcd.list("\0").find(({ key }) => key.endsWith("tail"))?.modRevision ?? 0;
@@ -36,6 +45,7 @@ class FakeHost implements LogHost {
     });
     const { end: previous } = await this.tail();
     const revision = committed ? this.etcd.put(puts, gone) : this.etcd.revision;
+    await this.appending;
     return { committed, revision, previous, raftTerm: this.raftTerm };
   };
 
@@ -124,6 +134,64 @@ test("when the log does not arrive, errors name the shard that is the timeline h
     message: 'etcd-braid: the timeline host (shard "a") does not deliver its log',
   });
   cutOff.timeline.close();
+  other.timeline.close();
+});
+
+/** A promise and what resolves it. */
+function gate(): { readonly promise: Promise<void>; open(): void } {
+  let open = () => {};
+  const promise = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { promise, open };
+}
+
+test("operations that are appended while the log is reloaded are not refused", async () => {
+  for (const isAnsweredFirst of [true, false]) {
+    const etcd = new SimEtcd();
+    const { host, timeline } = open(etcd);
+    await timeline.open();
+    const [loading, appending] = [gate(), gate()];
+    host.loading = loading.promise;
+    if (!isAnsweredFirst) host.appending = appending.promise;
+    host.compacted();
+    // Its entry is in the log, but not in what the reload has read.
+    const { revision } = etcd;
+    const placed = timeline.place(7n, 1);
+    while (etcd.revision === revision) await turn();
+    for (let i = 0; i < 10; i++) await turn();
+    const pending = timeline.place(8n, 1);
+    loading.open();
+    for (let i = 0; i < 10; i++) await turn();
+    appending.open();
+    await placed;
+    await pending;
+    assert.deepEqual([...timeline.placements.keys()], [7n, 8n]);
+    timeline.close();
+  }
+});
+
+test("an operation that another proxy undoes while the log is reloaded ends as unknown", async () => {
+  const etcd = new SimEtcd();
+  const [slow, other] = [open(etcd), open(etcd)];
+  await slow.timeline.open();
+  await other.timeline.open();
+  const appending = gate();
+  slow.host.appending = appending.promise;
+  slow.host.deaf = true;
+  const placed = slow.timeline.place(7n, 1);
+  while (!other.timeline.placements.has(7n)) await turn();
+  await other.timeline.unplace(7n);
+  // Two bases later, the entries are deleted.
+  for (let i = 0; i < 2; i++) {
+    assert.ok(await other.timeline.log.writeBase());
+    await other.timeline.sync();
+  }
+  slow.host.compacted();
+  await slow.timeline.sync();
+  appending.open();
+  await assert.rejects(placed, /reloaded meanwhile/);
+  slow.timeline.close();
   other.timeline.close();
 });
 

@@ -64,7 +64,7 @@ export function addTimelineMetrics(
   metrics.gauge(
     "braid_timeline_log_entries",
     "Entries in the log above its base.",
-    plain(() => timeline.log.length),
+    plain(() => timeline.log.folded.length),
     "max",
   );
   const table = () => timeline.log.fold.snapshot().table;

@@ -125,10 +125,10 @@ export class PlanStore {
 
   /**
    * Turns the plan with this number back. Waits while a step is frozen. The plan goes on under the new number, unless it is
-   * paused, at the same rate. Resolves to both numbers. Rejects with FAILED_PRECONDITION if no plan is active, with ABORTED if
+   * paused, at the same rate. Resolves to that number. Rejects with FAILED_PRECONDITION if no plan is active, with ABORTED if
    * it has another number by now, and with UNAVAILABLE if the step stays frozen.
    */
-  async turnBack(number: number): Promise<{ readonly from: number; readonly to: number }> {
+  async turnBack(number: number): Promise<number> {
     const { timeline } = this;
     const before = await this.readRecords();
     const deadline = Date.now() + FROZEN_WAIT_MS;
@@ -136,23 +136,22 @@ export class PlanStore {
     for (;;) {
       const { plan } = timeline.placement;
       if (plan === undefined) throw noPlan();
-      const from = plan.number;
-      if (from !== number) {
-        const text = `plan ${number} has been turned back meanwhile; it is plan ${from} now`;
+      if (plan.number !== number) {
+        const text = `plan ${number} has been turned back meanwhile; it is plan ${plan.number} now`;
         throw new StatusError(Code.ABORTED, text);
       }
       if (plan.frozen === undefined) {
-        const position = await timeline.proposeChange({ kind: "turn back", plan: from });
+        const position = await timeline.proposeChange({ kind: "turn back", plan: number });
         if (position !== undefined) {
-          const to = from + 1;
-          await this.keepRate(from, to, before);
-          return { from, to };
+          const next = number + 1;
+          await this.keepRate(number, next, before);
+          return next;
         }
       }
       if (Date.now() > deadline) {
         throw new StatusError(
           Code.UNAVAILABLE,
-          `plan ${from} cannot be turned back while some keys wait for their move, and they do not stop to wait: ` +
+          `plan ${number} cannot be turned back while some keys wait for their move, and they do not stop to wait: ` +
             "is a proxy running? Try again",
         );
       }

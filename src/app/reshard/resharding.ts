@@ -46,7 +46,7 @@ export class Resharding {
         shards,
         host,
         genKey,
-        prepareHomes: (plan) => leases.prepareHomes(plan),
+        prepareHomes: (plan, lost) => leases.prepareHomes(plan, lost),
         limits,
         proxy,
         stats: this.stats,

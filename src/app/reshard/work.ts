@@ -1,9 +1,8 @@
 import { EtcdMoverShard } from "../../mover/etcdShard.js";
 import type { MoverLog } from "../../mover/log.js";
-import { Mover } from "../../mover/mover.js";
+import { Mover, type MoverDeps } from "../../mover/mover.js";
 import { type MoverOptions, optionsWithin } from "../../mover/options.js";
 import type { Logger } from "../../ops/log.js";
-import type { Plan } from "../../reshard/placement.js";
 import {
   type Control,
   controlOf,
@@ -24,7 +23,7 @@ export interface WorkOptions {
   /** The key of gen; see `EtcdMoverShard`. */
   readonly genKey: Uint8Array;
   /** See `MoverDeps`. */
-  readonly prepareHomes: (plan: Plan) => Promise<void>;
+  readonly prepareHomes: MoverDeps["prepareHomes"];
   /** The limits of clients' requests, which all shards accept. */
   readonly limits: Pick<MoverOptions, "maxTxnOps" | "maxRequestBytes">;
   /** Names this proxy. */

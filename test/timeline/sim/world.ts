@@ -298,7 +298,7 @@ export class World {
           proxy.ready &&
           !proxy.isProposing &&
           this.shards.every((_, shard) => proxy.timeline.cut(shard) >= this.lastWrite(shard)) &&
-          proxy.timeline.log.seen >= (this.hostEtcd.get("\0braid/tail")?.modRevision ?? 0) &&
+          proxy.timeline.log.folded.seen >= (this.hostEtcd.get("\0braid/tail")?.modRevision ?? 0) &&
           proxy.delivered === proxy.timeline.head,
       );
     for (let shard = 0; shard < this.shards.length; shard++) {
