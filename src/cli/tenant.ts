@@ -4,6 +4,7 @@ import { loadConfig } from "../config/load.js";
 import type { TenantConfig } from "../config/tenants.js";
 import type { Config } from "../config/types.js";
 import { printable } from "../routing/bytes.js";
+import { Auth } from "../wire/paths.js";
 import { CommandError, Exit } from "./exit.js";
 import { endpointsOf, ProxyClient, type ProxyOptions } from "./proxyClient.js";
 import { formatTable } from "./table.js";
@@ -54,7 +55,17 @@ export async function add(name: string, options: AddOptions): Promise<number> {
         return password;
       }),
     );
-    if (!dryRun) await carryOut(proxy, users, file);
+    if (!dryRun) {
+      let isAsked = false;
+      await carryOut(proxy, users, file, ({ path }) => {
+        isAsked ||= path === Auth.UserAdd;
+      }).catch((error) => {
+        if (!isAsked || given !== undefined) throw error;
+        // Repeated, the command would not change it, and nobody could know it.
+        const text = `${(error as Error).message}; if the user ${name} exists now, its password is ${password}`;
+        throw new CommandError(error instanceof CommandError ? error.code : Exit.failure, text);
+      });
+    }
     const isPinned = file.changes.some((change) => change.startsWith("add a routing rule"));
     say(json, {
       name,
@@ -76,7 +87,10 @@ export async function add(name: string, options: AddOptions): Promise<number> {
   }
 }
 
-/** `braid tenant remove`: removes user, role and entry. The keys stay. */
+/**
+ * `braid tenant remove`: removes user, role and entry. The keys stay. Users and roles that are not those of a tenant of this name stay,
+ * too.
+ */
 export async function remove(name: string, options: ChangeOptions): Promise<number> {
   const { config: path, dryRun, json } = options;
   const file = new TenantFile(path);
@@ -87,7 +101,14 @@ export async function remove(name: string, options: ChangeOptions): Promise<numb
   try {
     file.remove(name);
     file.checked();
-    const users = await asking(proxy, (client) => presentUser(client, name));
+    const present = await asking(proxy, (client) => presentUser(client, name));
+    if (tenant === undefined && present !== undefined && present.length > 0)
+      throw new CommandError(
+        Exit.usage,
+        `there is no tenant ${name} in ${path}, so the user or role of this name may be another one; etcdctl can remove it`,
+      );
+    const isOwn = tenant?.user === name;
+    const users = present?.filter(() => isOwn);
     if (!dryRun) await carryOut(proxy, users, file);
     const prefix = tenant?.prefix && printable(tenant.prefix);
     say(json, {
@@ -96,7 +117,10 @@ export async function remove(name: string, options: ChangeOptions): Promise<numb
       ...reportOf(users, file, path, dryRun),
       next: [
         ...(file.changes.length > 0 ? [reloadAdvice(path)] : []),
-        ...(prefix === undefined ? [] : [`its keys are still there: etcdctl del --prefix ${prefix}`]),
+        ...(tenant?.user === undefined || isOwn
+          ? []
+          : [`its user is still there: etcdctl user delete ${tenant.user}`]),
+        ...(prefix === undefined ? [] : [`its keys are still there: etcdctl del --prefix ${quoted(prefix)}`]),
       ],
     });
     return Exit.ok;
@@ -176,14 +200,18 @@ async function asking<T>(
   }
 }
 
-/** The users first: what fails can be repeated, and the file is only written when they exist. */
+/** The users first: what fails can be repeated, and the file is only written when they exist. Calls `begins` before each change. */
 async function carryOut(
   proxy: ProxyClient | undefined,
   users: readonly UserChange[] | undefined,
   file: TenantFile,
+  begins: (change: UserChange) => void = () => {},
 ): Promise<void> {
   await asking(proxy, async (client) => {
-    for (const { path, request } of users ?? []) await client.call(path, request);
+    for (const change of users ?? []) {
+      begins(change);
+      await client.call(change.path, change.request);
+    }
   });
   file.write();
 }
