@@ -109,8 +109,12 @@ export class Accounts {
 
   /** Begins to count, and to follow changes, if that is wanted and it does not do so yet. */
   consider(): void {
-    if (this.deps.events?.wanted() && !this.isStopped) this.follower?.start();
-    else this.forgetChanges();
+    if (this.isStopped || !this.deps.events?.wanted()) this.forgetChanges();
+    else if (this.follower?.start() && this.cancel !== undefined) {
+      // Only a count from now on knows what has changed since.
+      this.cancel();
+      this.wait(RETRY_MS);
+    }
     if (this.isBusy || this.isStopped || this.cancel !== undefined || !this.deps.wanted()) return;
     this.wait(0);
   }
@@ -180,6 +184,8 @@ export class Accounts {
       .then(
         () => {
           this.said = "";
+          // Changes were followed only after it had begun.
+          if (this.changes === undefined && this.follower?.position !== undefined) return RETRY_MS;
           return Math.max(PAUSE_MS, runtime.now() - began);
         },
         (reason) => {

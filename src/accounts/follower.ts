@@ -36,9 +36,9 @@ export class Follower implements Outlet {
 
   constructor(private readonly deps: FollowerDeps) {}
 
-  /** Follows what changes from now on, if it does not do so already. */
-  start(): void {
-    if (this.watcher !== undefined) return;
+  /** Follows what changes from now on. Returns false if it does so already. */
+  start(): boolean {
+    if (this.watcher !== undefined) return false;
     const { hub, timeline } = this.deps;
     this.sizes = new RecentMap(MAX_SIZES);
     this.watcher = new Watcher(this, {
@@ -51,6 +51,7 @@ export class Follower implements Outlet {
       noDelete: false,
     });
     hub.attach(this.watcher);
+    return true;
   }
 
   stop(): void {
