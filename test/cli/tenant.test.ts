@@ -249,6 +249,27 @@ test("what others have written into the file meanwhile is not lost", () => {
   assert.deepEqual(parse(readFileSync(shared, "utf8")).tenants, [{ name: "one", prefix: "/one/" }]);
 });
 
+test("while a shard is down, add and remove fail and change nothing; repeated later, they succeed", async () => {
+  const users = () => ok(as(ROOT, proxy.endpoint, "user", "list"));
+  const [shard] = store.shards.slice(-1);
+  const before = [readFileSync(file, "utf8"), await users()];
+  await shard!.stop();
+  const added = await addShop();
+  await shard!.restart();
+  assert.equal(added.code, 1, added.stdout);
+  assert.doesNotMatch(added.stderr, /password/);
+  assert.deepEqual([readFileSync(file, "utf8"), await users()], before);
+  assert.equal((await json("add", "shop", "--prefix", "/shop/")).changes.length, 5);
+
+  const made = [readFileSync(file, "utf8"), await users()];
+  await shard!.stop();
+  const removed = await tenant("remove", "shop");
+  await shard!.restart();
+  assert.equal(removed.code, 1, removed.stdout);
+  assert.deepEqual([readFileSync(file, "utf8"), await users()], made);
+  assert.equal((await json("remove", "shop")).changes.length, 3);
+});
+
 test("without a proxy, the error says so, and the file stays", async () => {
   const before = readFileSync(file, "utf8");
   const { code, stderr } = await addShop("--endpoint", "127.0.0.1:1");
