@@ -32,6 +32,7 @@ before(async () => {
         { name: "private", prefix: "/private/", limits: TEN },
         { name: "guest", prefix: "/guest/", limits: TEN },
         { name: "bob", user: "bob", limits: { ...TEN, leases: 2 } },
+        { name: "eyes", prefix: "/eyes/", limits: { watches: 1 } },
         { name: "both", prefix: "/both/", user: "carol", limits: TEN },
       ],
     },
@@ -152,6 +153,27 @@ test("what a user may not do counts for its own tenant, whatever the keys are", 
   for (const key of ["/private/key", "/elsewhere"]) isAbove(await put("bob", key), "bob", "putsPerSecond");
   const metrics = await Scrape.of(`http://${store.endpoint}/metrics`);
   assert.equal(metrics.sum("braid_tenant_operations_total", { tenant: "private", operation: "put" }), 10);
+});
+
+test("watches without permission use up nothing of a tenant, and are told nothing about it", async () => {
+  const reasons = (user: string) =>
+    Promise.all(
+      Array.from(
+        { length: 3 },
+        async () => (await client.watch({ key: bytes("/eyes/key") }, tokens[user])).cancelReason,
+      ),
+    );
+  const denied = Array(3).fill("rpc error: code = PermissionDenied desc = etcdserver: permission denied");
+  assert.deepEqual(await reasons("mallory"), denied);
+  const open = startEtcdctl(store.endpoint, "--user", ROOT, "watch", "--prefix", "/eyes/");
+  const count = async () =>
+    (await Scrape.of(`http://${store.endpoint}/metrics`)).sum("braid_tenant_watches", { tenant: "eyes" });
+  await until("it is open", async () => (await count()) === 1);
+  assert.deepEqual(await reasons("mallory"), denied);
+  for (const reason of await reasons("root"))
+    assert.match(reason, /^rpc error: code = ResourceExhausted desc = etcd-braid: tenant "eyes"/);
+  await open.stop();
+  await until("it has ended", async () => (await count()) === 0);
 });
 
 test("leases of a user: refused above the limit, free again after a revocation or the end", async () => {
