@@ -75,6 +75,7 @@ export async function add(name: string, options: AddOptions): Promise<number> {
       password: given === undefined && !dryRun ? (password ?? null) : null,
       endpoints: endpointsOf(config),
       etcdctl: etcdctlLine(config, proxy && name, prefix),
+      warnings: proxy === undefined ? [] : overlaps(config.tenants, name, Buffer.from(prefix)),
       ...reportOf(users, file, path, dryRun),
       next: [
         ...(file.changes.length > 0 ? [reloadAdvice(path)] : []),
@@ -231,6 +232,7 @@ interface Report extends ReturnType<typeof reportOf> {
   readonly password?: string | null;
   readonly endpoints?: readonly string[];
   readonly etcdctl?: string;
+  readonly warnings?: readonly string[];
   readonly next: readonly string[];
 }
 
@@ -240,11 +242,13 @@ function say(json: boolean, report: Report): void {
     return;
   }
   const { name, changes, dryRun, authentication, user, password, endpoints, etcdctl, next } = report;
+  const { warnings = [] } = report;
   if (changes.length === 0) print(`Nothing to do for tenant ${name}.`);
   else {
     print(dryRun ? "Nothing was changed. Without --dry-run, this would be done:" : "Done:");
     for (const change of changes) print(`  ${change}`);
   }
+  for (const warning of warnings) print(`Note: ${warning}.`);
   if (!authentication) print("Authentication is off, so there is no user, and anybody can use these keys.");
   if (endpoints !== undefined) {
     const rows = [["endpoints", endpoints.join(",")]];
@@ -267,6 +271,19 @@ function etcdctlLine(config: Config, user: string | undefined, prefix: string): 
   const tls = config.tls === undefined ? "" : " --cacert CA.pem";
   const login = user === undefined ? "" : ` --user ${user}`;
   return `etcdctl --endpoints ${endpointsOf(config).join(",")}${tls}${login} put ${quoted(`${prefix}hello`)} world`;
+}
+
+/** Whose keys the user may use as well, and who else may use its keys. A prefix without its last slash is easily typed. */
+function overlaps(tenants: readonly TenantConfig[], name: string, prefix: Buffer): string[] {
+  return tenants.flatMap((other) => {
+    if (other.name === name || other.prefix === undefined) return [];
+    const text = `tenant ${other.name} (${printable(other.prefix)})`;
+    if (prefix.equals(other.prefix.subarray(0, prefix.length)))
+      return [`the user ${name} may also read and write the keys of ${text}`];
+    if (Buffer.from(other.prefix).equals(prefix.subarray(0, other.prefix.length)))
+      return [`the user of ${text} may also read and write the keys of ${name}`];
+    return [];
+  });
 }
 
 /** A word for a shell. */

@@ -176,6 +176,22 @@ test("what cannot be is refused, and changes nothing", async () => {
   );
 });
 
+test("a prefix that contains that of another tenant, or is inside of it, is noted", async () => {
+  const add = async (prefix: string) => (await json("add", "mall", "--prefix", prefix, "--dry-run")).warnings;
+  assert.deepEqual(await add("/sh"), [
+    "the user mall may also read and write the keys of tenant shop (/shop/)",
+  ]);
+  assert.deepEqual(await add("/shop/mall/"), [
+    "the user of tenant shop (/shop/) may also read and write the keys of mall",
+  ]);
+  assert.deepEqual(await add("/mall/"), []);
+  const { stdout } = await tenant("add", "mall", "--prefix", "/", "--dry-run");
+  assert.equal(
+    stdout.match(/^Note: the user mall may also read and write the keys of tenant \w+ \(.*\)\.$/gm)?.length,
+    2,
+  );
+});
+
 test("--shard pins the keys with a rule, and says how to put it into effect", async () => {
   const { stdout, code, stderr } = await tenant("add", "pinned", "--prefix", "/pinned/", "--shard", "shard1");
   assert.equal(code, 0, stderr);
