@@ -7,10 +7,17 @@ import { printable } from "../routing/bytes.js";
 import { Auth } from "../wire/paths.js";
 import { CommandError, Exit } from "./exit.js";
 import { endpointsOf, ProxyClient, type ProxyOptions } from "./proxyClient.js";
-import { formatTable } from "./table.js";
+import { formatTable, plural } from "./table.js";
 import { TenantFile } from "./tenantFile.js";
 import { readUsage } from "./tenantUsage.js";
-import { missingUser, permissionsOf, presentUser, rolesOf, type UserChange } from "./tenantUsers.js";
+import {
+  missingUser,
+  otherPermissions,
+  permissionsOf,
+  presentUser,
+  rolesOf,
+  type UserChange,
+} from "./tenantUsers.js";
 
 export interface TenantOptions extends ProxyOptions {
   readonly config: string;
@@ -55,6 +62,8 @@ export async function add(name: string, options: AddOptions): Promise<number> {
         return password;
       }),
     );
+    const others =
+      (await asking(proxy, (client) => otherPermissions(client, name, Buffer.from(prefix)))) ?? 0;
     if (!dryRun) {
       let isAsked = false;
       await carryOut(proxy, users, file, ({ path }) => {
@@ -75,7 +84,12 @@ export async function add(name: string, options: AddOptions): Promise<number> {
       password: given === undefined && !dryRun ? (password ?? null) : null,
       endpoints: endpointsOf(config),
       etcdctl: etcdctlLine(config, proxy && name, prefix),
-      warnings: proxy === undefined ? [] : overlaps(config.tenants, name, Buffer.from(prefix)),
+      warnings: [
+        ...(others === 0
+          ? []
+          : [`the role ${name} has ${plural(others, "other permission")}, and so has its user`]),
+        ...(proxy === undefined ? [] : overlaps(config.tenants, name, Buffer.from(prefix))),
+      ],
       ...reportOf(users, file, path, dryRun),
       next: [
         ...(file.changes.length > 0 ? [reloadAdvice(path)] : []),

@@ -192,6 +192,16 @@ test("a prefix that contains that of another tenant, or is inside of it, is note
   );
 });
 
+test("a role that was there before with other permissions is noted, because the user gets them", async () => {
+  await ok(as(ROOT, proxy.endpoint, "role", "add", "ops"));
+  await ok(as(ROOT, proxy.endpoint, "role", "grant-permission", "ops", "--prefix=true", "readwrite", "/"));
+  assert.deepEqual((await json("add", "ops", "--prefix", "/ops/", "--dry-run")).warnings, [
+    "the role ops has 1 other permission, and so has its user",
+  ]);
+  await ok(as(ROOT, proxy.endpoint, "role", "delete", "ops"));
+  assert.deepEqual((await json("add", "shop", "--prefix", "/shop/", "--dry-run")).warnings, []);
+});
+
 test("--shard pins the keys with a rule, and says how to put it into effect", async () => {
   const { stdout, code, stderr } = await tenant("add", "pinned", "--prefix", "/pinned/", "--shard", "shard1");
   assert.equal(code, 0, stderr);
