@@ -4,9 +4,12 @@ import type { Shard } from "../shard/shard.js";
 import { StatusError, withDetail } from "../status/error.js";
 import { prefixText, type Tenant } from "../tenants/tenant.js";
 import type { Tenants } from "../tenants/tenants.js";
+import type { Timeline } from "../timeline/view.js";
 import type { Runtime } from "../turn/runtime.js";
 import { keyText } from "../watch/keys.js";
+import { Changes } from "./changes.js";
 import { type Count, Counting, type Total } from "./counting.js";
+import { Follower, type FollowerDeps } from "./follower.js";
 import type { Groups } from "./groups.js";
 import type { RequestRates } from "./requests.js";
 import { ShardsChanged, sweep } from "./sweep.js";
@@ -19,6 +22,8 @@ const KEYS_PER_SECOND = 2_000;
 const PAUSE_MS = 60_000;
 /** Pause after a count that could not be completed. */
 const RETRY_MS = 10_000;
+/** After a change, how long to wait for more before the tenants have new numbers. */
+const CHANGED_MS = 1_000;
 
 export interface AccountsDeps {
   /** All shards in use. The list is another one after a change. */
@@ -37,8 +42,16 @@ export interface AccountsDeps {
   counted(): void;
   /** Whether anybody wants to know what is stored. */
   wanted(): boolean;
+  /** The changes between counts; undefined: nobody wants to know them. */
+  readonly events?: Events | undefined;
   readonly runtime: Runtime;
   readonly log: Pick<Logger, "warn">;
+}
+
+export interface Events extends Pick<FollowerDeps, "hub" | "header"> {
+  readonly timeline: Pick<Timeline, "head" | "cutAt">;
+  /** Whether the tenants should know what changes between two counts. Every change in the store then costs a little. */
+  wanted(): boolean;
 }
 
 /** What is known of a group. `null`: not known. */
@@ -54,7 +67,7 @@ export interface GroupAccount {
 
 /**
  * The accounts of the store: a slow count of all keys, again and again, and the requests and watches of this process. What clients
- * change counts from the next count on.
+ * change counts from the next count on; for tenants, if that is wanted, from its event on.
  */
 export class Accounts {
   private count: Count | undefined;
@@ -65,13 +78,43 @@ export class Accounts {
   private isStopped = false;
   private cancel: (() => void) | undefined;
   private said = "";
+  private readonly follower: Follower | undefined;
+  /** Prefixes of the tenants when the last count began. */
+  private prefixes: ReadonlyMap<Tenant, string> = new Map();
+  /** What has changed since the last count, and since the one in progress began; undefined where nobody has followed it. */
+  private changes: Changes | undefined;
+  private nextChanges: Changes | undefined;
+  private cancelTelling: (() => void) | undefined;
 
   constructor(private readonly deps: AccountsDeps) {
     this.pace = new Pace(deps.runtime);
+    const { events, tenants } = deps;
+    this.follower =
+      events &&
+      new Follower({
+        ...events,
+        matters: (key) => tenants.ofKey(key, 0, key.length) !== undefined,
+        changed: (change) => {
+          this.nextChanges?.add(change);
+          if (this.changes === undefined) return;
+          this.changes.add(change);
+          this.cancelTelling ??= deps.runtime.timer(CHANGED_MS, () => this.tell(), true);
+        },
+        lost: () => {
+          this.forgetChanges();
+          this.consider();
+        },
+      });
   }
 
-  /** Begins to count if that is wanted and it does not count yet. */
+  /** Begins to count, and to follow changes, if that is wanted and it does not do so yet. */
   consider(): void {
+    if (this.isStopped || !this.deps.events?.wanted()) this.forgetChanges();
+    else if (this.follower?.start() && this.cancel !== undefined) {
+      // Only a count from now on knows what has changed since.
+      this.cancel();
+      this.wait(RETRY_MS);
+    }
     if (this.isBusy || this.isStopped || this.cancel !== undefined || !this.deps.wanted()) return;
     this.wait(0);
   }
@@ -79,6 +122,7 @@ export class Accounts {
   stop(): void {
     this.isStopped = true;
     this.cancel?.();
+    this.forgetChanges();
     this.pace.release();
   }
 
@@ -140,10 +184,14 @@ export class Accounts {
       .then(
         () => {
           this.said = "";
+          // Changes were followed only after it had begun.
+          if (this.changes === undefined && this.follower?.position !== undefined) return RETRY_MS;
           return Math.max(PAUSE_MS, runtime.now() - began);
         },
         (reason) => {
-          if (reason instanceof ShardsChanged || this.isStopped) return RETRY_MS;
+          this.nextChanges = undefined;
+          if (reason instanceof ShardsChanged || reason instanceof ChangesLost || this.isStopped)
+            return RETRY_MS;
           const text = withDetail(StatusError.from(reason));
           if (text !== this.said) log.warn({ error: text }, "the keys of the store could not be counted");
           this.said = text;
@@ -157,7 +205,7 @@ export class Accounts {
   }
 
   private async countOnce(): Promise<void> {
-    const { shards, shardOf, groups, tenants, runtime, processes } = this.deps;
+    const { shards, shardOf, groups, tenants, runtime, processes, events } = this.deps;
     const at = runtime.date();
     const prefixes = new Map<Tenant, string>();
     for (const tenant of tenants.all()) {
@@ -167,6 +215,13 @@ export class Accounts {
     // The tenants of now: one that is added meanwhile would get only some of its keys.
     const tenantOf = tenants.finder();
     const counting = new Counting(prefixes.keys());
+    const { follower } = this;
+    const changes = follower?.position === undefined ? undefined : new Changes(tenantOf, shardOf);
+    this.nextChanges = changes;
+    const check = () => {
+      if (this.isStopped) throw new Error("the proxy stops");
+      if (this.nextChanges !== changes) throw new ChangesLost("changes were lost");
+    };
     await sweep(
       {
         shards,
@@ -176,21 +231,56 @@ export class Accounts {
           take: async (keys) => {
             this.pace.keysPerSecond = KEYS_PER_SECOND / processes();
             await this.pace.take(keys);
-            if (this.isStopped) throw new Error("the proxy stops");
+            check();
           },
+        },
+        reading: changes && {
+          begins: (shard) => {
+            check();
+            changes.begins(shard.index);
+            return Math.max(1, events!.timeline.cutAt(follower!.position!, shard.index));
+          },
+          ends: (shard, end) => changes.ends(shard.index, end),
         },
       },
       (key, bytes) => {
         counting.add(key, bytes, groups.ofKey(key), tenantOf(key));
       },
     );
+    check();
     this.count = counting.result();
     this.at = at;
-    for (const [tenant, total] of this.count.tenants)
-      tenant.takeStored({ ...total, at, prefix: prefixes.get(tenant)! });
+    this.prefixes = prefixes;
+    changes?.complete();
+    this.changes = changes;
+    this.nextChanges = undefined;
+    this.tell();
+  }
+
+  /** Tells the tenants what is stored. */
+  private tell(): void {
+    this.cancelTelling?.();
+    this.cancelTelling = undefined;
+    const { count, at, changes } = this;
+    if (count === undefined || at === undefined) return;
+    for (const [tenant, counted] of count.tenants) {
+      const { keys, bytes } = changes?.since(tenant, counted) ?? counted;
+      tenant.takeStored({ keys, bytes, at, prefix: this.prefixes.get(tenant)! });
+    }
     this.deps.counted();
   }
+
+  private forgetChanges(): void {
+    this.follower?.stop();
+    this.changes = undefined;
+    this.nextChanges = undefined;
+    this.cancelTelling?.();
+    this.cancelTelling = undefined;
+  }
 }
+
+/** Thrown when the changes since a count began are not known any more. */
+class ChangesLost extends Error {}
 
 /** The texts of the items for which `measure` is largest, and above 0. */
 function top<T>(items: ReadonlyMap<string, T>, size: number, measure: (item: T) => number): string[] {

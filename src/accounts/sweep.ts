@@ -1,9 +1,10 @@
 import type { Pace } from "../mover/pace.js";
-import { START } from "../reshard/bound.js";
+import { type Bound, START } from "../reshard/bound.js";
 import { compareBytes } from "../routing/bytes.js";
 import { visitInOrder } from "../shard/inOrder.js";
-import { RangeReader } from "../shard/rangeReader.js";
+import { type End, keyAfter, RangeReader } from "../shard/rangeReader.js";
 import type { Shard } from "../shard/shard.js";
+import { etcd } from "../status/etcd.js";
 import { TO_LAST_KEY } from "../wire/keyRange.js";
 import { type KeyValue, RangeRequest, RangeResponse } from "../wire/messages.js";
 import { KV } from "../wire/paths.js";
@@ -29,6 +30,16 @@ export interface SweepDeps {
   readonly starts: WeakMap<Shard, Uint8Array>;
   /** A key counts 1, and so does each KiB if that is more. */
   readonly pace: Pick<Pace, "take">;
+  /** Undefined: nobody follows the changes. */
+  readonly reading?: Reading | undefined;
+}
+
+/** Is told about the pages of each shard, which come in ascending order. */
+export interface Reading {
+  /** The next page is read now, or again. Returns the shard revision to read it at. */
+  begins(shard: Shard): number;
+  /** The page has all keys of the shard below `end`. */
+  ends(shard: Shard, end: Bound): void;
 }
 
 /** Thrown when a sweep cannot be completed because the shards have changed. */
@@ -46,12 +57,12 @@ interface SizedKey {
  * respond, or with `ShardsChanged`.
  */
 export async function sweep(
-  { shards, shardOf, starts, pace }: SweepDeps,
+  { shards, shardOf, starts, pace, reading }: SweepDeps,
   visit: (key: Uint8Array, bytes: number) => void,
 ): Promise<void> {
   const all = shards();
   let last: Uint8Array | undefined;
-  const sources = all.map((shard) => sizedPages(shard, starts, pace));
+  const sources = all.map((shard) => sizedPages(shard, starts, pace, reading));
   await visitInOrder(sources, ({ key, bytes }, source) => {
     if (shards() !== all) throw new ShardsChanged("shards have joined or left");
     // Keys may move between two looks at one key, so the last one that counted is compared.
@@ -67,13 +78,27 @@ async function* sizedPages(
   shard: Shard,
   starts: WeakMap<Shard, Uint8Array>,
   pace: Pick<Pace, "take">,
+  reading: Reading | undefined,
 ): AsyncGenerator<readonly SizedKey[]> {
   let limit = FIRST_PAGE;
-  const reader = new RangeReader(async ({ from, to }) => {
-    const request = { key: from, rangeEnd: to ?? TO_LAST_KEY, limit, serializable: true };
+  const read = async (from: Uint8Array, to: End, serializable: boolean) => {
+    const revision = reading?.begins(shard) ?? 0;
+    const request = { key: from, rangeEnd: to ?? TO_LAST_KEY, limit, serializable, revision };
     const response = await shard.call(KV.Range, RangeRequest.encode(request), { idempotent: true });
-    return RangeResponse.decode(response);
-  }, PAGE_KEYS);
+    const page = RangeResponse.decode(response);
+    const last = page.kvs.at(-1);
+    reading?.ends(shard, page.more && last !== undefined ? keyAfter(last.key) : to);
+    return page;
+  };
+  const reader = new RangeReader(
+    ({ from, to }) =>
+      read(from, to, true).catch((reason) => {
+        // A member that is behind does not have the revision yet.
+        if (!etcd.futureRevision.is(reason)) throw reason;
+        return read(from, to, false);
+      }),
+    PAGE_KEYS,
+  );
   const start = starts.get(shard);
   starts.delete(shard);
   for await (const kvs of pagesFrom(reader, start)) {

@@ -202,6 +202,16 @@ export async function serveStore(
     processes: () => Math.max(1, processes() / config.workers),
     counted: () => siblings?.tellStored(tenants.stored()),
     wanted: () => isFirst && (hasConsole || config.tenants.some(({ prefix }) => prefix !== undefined)),
+    events: {
+      hub: watch.hub,
+      timeline,
+      header: (revision) => identity.header(revision),
+      wanted: () =>
+        isFirst &&
+        config.tenants.some(
+          ({ limits }) => limits.storedKeys !== undefined || limits.storedBytes !== undefined,
+        ),
+    },
     runtime,
     log,
   });

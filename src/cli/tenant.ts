@@ -4,12 +4,20 @@ import { loadConfig } from "../config/load.js";
 import type { TenantConfig } from "../config/tenants.js";
 import type { Config } from "../config/types.js";
 import { printable } from "../routing/bytes.js";
+import { Auth } from "../wire/paths.js";
 import { CommandError, Exit } from "./exit.js";
 import { endpointsOf, ProxyClient, type ProxyOptions } from "./proxyClient.js";
-import { formatTable } from "./table.js";
+import { formatTable, plural } from "./table.js";
 import { TenantFile } from "./tenantFile.js";
 import { readUsage } from "./tenantUsage.js";
-import { missingUser, permissionsOf, presentUser, rolesOf, type UserChange } from "./tenantUsers.js";
+import {
+  missingUser,
+  otherPermissions,
+  permissionsOf,
+  presentUser,
+  rolesOf,
+  type UserChange,
+} from "./tenantUsers.js";
 
 export interface TenantOptions extends ProxyOptions {
   readonly config: string;
@@ -54,7 +62,19 @@ export async function add(name: string, options: AddOptions): Promise<number> {
         return password;
       }),
     );
-    if (!dryRun) await carryOut(proxy, users, file);
+    const others =
+      (await asking(proxy, (client) => otherPermissions(client, name, Buffer.from(prefix)))) ?? 0;
+    if (!dryRun) {
+      let isAsked = false;
+      await carryOut(proxy, users, file, ({ path }) => {
+        isAsked ||= path === Auth.UserAdd;
+      }).catch((error) => {
+        if (!isAsked || given !== undefined) throw error;
+        // Repeated, the command would not change it, and nobody could know it.
+        const text = `${(error as Error).message}; if the user ${name} exists now, its password is ${password}`;
+        throw new CommandError(error instanceof CommandError ? error.code : Exit.failure, text);
+      });
+    }
     const isPinned = file.changes.some((change) => change.startsWith("add a routing rule"));
     say(json, {
       name,
@@ -64,6 +84,12 @@ export async function add(name: string, options: AddOptions): Promise<number> {
       password: given === undefined && !dryRun ? (password ?? null) : null,
       endpoints: endpointsOf(config),
       etcdctl: etcdctlLine(config, proxy && name, prefix),
+      warnings: [
+        ...(others === 0
+          ? []
+          : [`the role ${name} has ${plural(others, "other permission")}, and so has its user`]),
+        ...(proxy === undefined ? [] : overlaps(config.tenants, name, Buffer.from(prefix))),
+      ],
       ...reportOf(users, file, path, dryRun),
       next: [
         ...(file.changes.length > 0 ? [reloadAdvice(path)] : []),
@@ -76,7 +102,10 @@ export async function add(name: string, options: AddOptions): Promise<number> {
   }
 }
 
-/** `braid tenant remove`: removes user, role and entry. The keys stay. */
+/**
+ * `braid tenant remove`: removes user, role and entry. The keys stay. Users and roles that are not those of a tenant of this name stay,
+ * too.
+ */
 export async function remove(name: string, options: ChangeOptions): Promise<number> {
   const { config: path, dryRun, json } = options;
   const file = new TenantFile(path);
@@ -87,7 +116,14 @@ export async function remove(name: string, options: ChangeOptions): Promise<numb
   try {
     file.remove(name);
     file.checked();
-    const users = await asking(proxy, (client) => presentUser(client, name));
+    const present = await asking(proxy, (client) => presentUser(client, name));
+    if (tenant === undefined && present !== undefined && present.length > 0)
+      throw new CommandError(
+        Exit.usage,
+        `there is no tenant ${name} in ${path}, so the user or role of this name may be another one; etcdctl can remove it`,
+      );
+    const isOwn = tenant?.user === name;
+    const users = present?.filter(() => isOwn);
     if (!dryRun) await carryOut(proxy, users, file);
     const prefix = tenant?.prefix && printable(tenant.prefix);
     say(json, {
@@ -96,7 +132,10 @@ export async function remove(name: string, options: ChangeOptions): Promise<numb
       ...reportOf(users, file, path, dryRun),
       next: [
         ...(file.changes.length > 0 ? [reloadAdvice(path)] : []),
-        ...(prefix === undefined ? [] : [`its keys are still there: etcdctl del --prefix ${prefix}`]),
+        ...(tenant?.user === undefined || isOwn
+          ? []
+          : [`its user is still there: etcdctl user delete ${tenant.user}`]),
+        ...(prefix === undefined ? [] : [`its keys are still there: etcdctl del --prefix ${quoted(prefix)}`]),
       ],
     });
     return Exit.ok;
@@ -176,14 +215,18 @@ async function asking<T>(
   }
 }
 
-/** The users first: what fails can be repeated, and the file is only written when they exist. */
+/** The users first: what fails can be repeated, and the file is only written when they exist. Calls `begins` before each change. */
 async function carryOut(
   proxy: ProxyClient | undefined,
   users: readonly UserChange[] | undefined,
   file: TenantFile,
+  begins: (change: UserChange) => void = () => {},
 ): Promise<void> {
   await asking(proxy, async (client) => {
-    for (const { path, request } of users ?? []) await client.call(path, request);
+    for (const change of users ?? []) {
+      begins(change);
+      await client.call(change.path, change.request);
+    }
   });
   file.write();
 }
@@ -203,6 +246,7 @@ interface Report extends ReturnType<typeof reportOf> {
   readonly password?: string | null;
   readonly endpoints?: readonly string[];
   readonly etcdctl?: string;
+  readonly warnings?: readonly string[];
   readonly next: readonly string[];
 }
 
@@ -212,11 +256,13 @@ function say(json: boolean, report: Report): void {
     return;
   }
   const { name, changes, dryRun, authentication, user, password, endpoints, etcdctl, next } = report;
+  const { warnings = [] } = report;
   if (changes.length === 0) print(`Nothing to do for tenant ${name}.`);
   else {
     print(dryRun ? "Nothing was changed. Without --dry-run, this would be done:" : "Done:");
     for (const change of changes) print(`  ${change}`);
   }
+  for (const warning of warnings) print(`Note: ${warning}.`);
   if (!authentication) print("Authentication is off, so there is no user, and anybody can use these keys.");
   if (endpoints !== undefined) {
     const rows = [["endpoints", endpoints.join(",")]];
@@ -239,6 +285,19 @@ function etcdctlLine(config: Config, user: string | undefined, prefix: string): 
   const tls = config.tls === undefined ? "" : " --cacert CA.pem";
   const login = user === undefined ? "" : ` --user ${user}`;
   return `etcdctl --endpoints ${endpointsOf(config).join(",")}${tls}${login} put ${quoted(`${prefix}hello`)} world`;
+}
+
+/** Whose keys the user may use as well, and who else may use its keys. A prefix without its last slash is easily typed. */
+function overlaps(tenants: readonly TenantConfig[], name: string, prefix: Buffer): string[] {
+  return tenants.flatMap((other) => {
+    if (other.name === name || other.prefix === undefined) return [];
+    const text = `tenant ${other.name} (${printable(other.prefix)})`;
+    if (prefix.equals(other.prefix.subarray(0, prefix.length)))
+      return [`the user ${name} may also read and write the keys of ${text}`];
+    if (Buffer.from(other.prefix).equals(prefix.subarray(0, other.prefix.length)))
+      return [`the user of ${text} may also read and write the keys of ${name}`];
+    return [];
+  });
 }
 
 /** A word for a shell. */

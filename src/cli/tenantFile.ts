@@ -1,4 +1,13 @@
-import { chmodSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { type Document, isMap, isSeq, YAMLSeq } from "yaml";
 import { loadConfig, parseConfig } from "../config/load.js";
 import type { Config } from "../config/types.js";
@@ -106,8 +115,13 @@ export class TenantFile {
     const path = realpathSync(this.path);
     const temporary = `${path}.${process.pid}.new`;
     try {
+      if (readFileSync(path, "utf8") !== this.before)
+        throw new Error("somebody else has changed it meanwhile; try again");
       writeFileSync(temporary, text, { mode: 0o600 });
-      chmodSync(temporary, statSync(path).mode);
+      // The owner too: the proxy may run as another user than this command.
+      const { mode, uid, gid } = statSync(path);
+      chownSync(temporary, uid, gid);
+      chmodSync(temporary, mode);
       renameSync(temporary, path);
     } catch (error) {
       rmSync(temporary, { force: true });

@@ -12,6 +12,7 @@ import {
   AuthUserGetRequest,
   AuthUserGetResponse,
   AuthUserGrantRoleRequest,
+  type Permission,
 } from "../wire/messages.js";
 import { Auth } from "../wire/paths.js";
 import type { ProxyClient } from "./proxyClient.js";
@@ -42,10 +43,7 @@ export async function missingUser(
       path: Auth.RoleAdd,
       request: AuthRoleAddRequest.encode({ name }),
     });
-  const isGranted = role?.some(
-    ({ permType, ...range }) =>
-      permType === READ_WRITE && isEqual(range.key, prefix) && isEqual(range.rangeEnd, rangeEnd),
-  );
+  const isGranted = role?.some((perm) => perm.permType === READ_WRITE && isBelow(perm, prefix));
   if (!isGranted)
     changes.push({
       text: `grant role ${name} to read and write below its prefix`,
@@ -70,6 +68,20 @@ export async function missingUser(
     });
   return changes;
 }
+
+/** Number of permissions that a role has besides those below its prefix; 0 if there is no such role. */
+export async function otherPermissions(
+  proxy: ProxyClient,
+  role: string,
+  prefix: Uint8Array,
+): Promise<number> {
+  const perms = (await permissionsOf(proxy, role)) ?? [];
+  return perms.filter((perm) => !isBelow(perm, prefix)).length;
+}
+
+/** Whether a permission is for all keys that begin with the prefix. */
+const isBelow = ({ key, rangeEnd }: Permission, prefix: Uint8Array): boolean =>
+  isEqual(key, prefix) && isEqual(rangeEnd, prefixEnd(prefix) ?? TO_LAST_KEY);
 
 /** How to remove user `name` and the role of that name, as far as there are any. The user first, so that it never has no role. */
 export async function presentUser(proxy: ProxyClient, name: string): Promise<UserChange[]> {

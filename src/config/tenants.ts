@@ -59,7 +59,7 @@ const limits = z.strictObject({
   }),
   storedKeys: positive().optional().meta({
     description:
-      "Keys that are stored under the prefix. While the last count was above it, puts are refused. The count can be minutes old.",
+      "Keys that are stored under the prefix. While there are more, puts are refused. The proxy knows of a change about a second later.",
     absent: "no limit",
     live: true,
   }),

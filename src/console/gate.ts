@@ -83,10 +83,10 @@ export class Gate {
 
   /** Returns the token of a new session. Rejects with `RequestError`. */
   async login(user: string, password: string, address: string): Promise<string> {
-    this.attempts.check(address);
-    // Counted before it is known to fail, so that attempts at the same time count, too.
     const mode = await this.mode();
     if (mode === "open") throw new RequestError(409, "there is nothing to log in to: the console is open");
+    this.attempts.check(address);
+    // Counted before it is known to fail, and without a pause after the check, so that attempts at the same time count, too.
     this.attempts.failed(address);
     const identity = mode === "user" ? await this.loginUser(user, password) : this.loginPassword(password);
     this.attempts.succeeded(address);

@@ -1,4 +1,5 @@
 import { compareBytes } from "../routing/bytes.js";
+import { Code, StatusError } from "../status/error.js";
 import { RangeRequest, RangeResponse, SortOrder } from "../wire/messages.js";
 import { KV } from "../wire/paths.js";
 import { encodeBytes, prefixEnd } from "./bytes.js";
@@ -43,11 +44,19 @@ export async function keyPage(
     const sortOrder = SortOrder.NONE;
     return calls.call(RANGE, { key, rangeEnd: end, revision, limit, keysOnly: true, countOnly, sortOrder });
   };
-  while (next !== undefined) {
+  /** A tenant's limit ends a page, like its size. The page has to have something, or the user must be told. */
+  const unlessLimited = (call: ReturnType<typeof range>) =>
+    call.catch((reason) => {
+      if (entries.length > 0 && StatusError.from(reason).code === Code.RESOURCE_EXHAUSTED) return undefined;
+      throw reason;
+    });
+  pages: while (next !== undefined) {
     const isEnough = entries.length >= PAGE_ENTRIES || ranges >= MAX_RANGES || performance.now() > deadline;
     if (ranges > 0 && isEnough) break;
     const end: Uint8Array = ranges === 0 ? rangeEnd : near.endFor(next);
-    const { kvs, count, more, header } = await range(next, end, false);
+    const found = await unlessLimited(range(next, end, false));
+    if (found === undefined) break;
+    const { kvs, count, more, header } = found;
     if (revision === 0) {
       revision = header.revision;
       keys = count;
@@ -66,8 +75,12 @@ export async function keyPage(
       let last = i;
       while (last < kvs.length && isBelow(kvs[last]!.key, folderEnd)) last++;
       const isOpen = last === kvs.length && more;
-      const size = isOpen ? (await range(key, folderEnd, true)).count : last - i;
-      entries.push({ kind: "folder", prefix: encodeBytes(folder), keys: size });
+      const whole = isOpen ? await unlessLimited(range(key, folderEnd, true)) : { count: last - i };
+      if (whole === undefined) {
+        next = key;
+        break pages;
+      }
+      entries.push({ kind: "folder", prefix: encodeBytes(folder), keys: whole.count });
       if (isOpen && endsBefore(folderEnd, rangeEnd)) next = folderEnd;
       i = last;
     }

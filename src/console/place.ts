@@ -45,8 +45,10 @@ export class Places {
     return this.maps.find(plan === undefined ? inForce : plan.up ? plan.below : plan.above).map;
   }
 
-  get rules(): RuleReport[] {
-    return rulesInForce(this.map).map((rule) => ({
+  /** The rules in force, of which those are left out whose prefix may not be shown. */
+  rules(isShown: (prefix: Uint8Array) => boolean): RuleReport[] {
+    const shown = rulesInForce(this.map).filter(({ prefix }) => isShown(prefix));
+    return shown.map((rule) => ({
       prefix: printable(rule.prefix),
       text: ruleText(rule),
       shard: rule.shard ?? null,

@@ -1,3 +1,5 @@
+import { endOfPrefix, overlap } from "../reshard/bound.js";
+import { keyAfter } from "../shard/rangeReader.js";
 import {
   AuthRoleGetRequest,
   AuthRoleGetResponse,
@@ -5,7 +7,7 @@ import {
   AuthUserGetResponse,
 } from "../wire/messages.js";
 import { Auth } from "../wire/paths.js";
-import { encodeBytes, prefixEnd } from "./bytes.js";
+import { decodeBytes, encodeBytes, prefixEnd } from "./bytes.js";
 import type { Calls, Method } from "./calls.js";
 import type { ReadableRange } from "./report.js";
 
@@ -46,6 +48,16 @@ export async function readableRanges(calls: Calls, user: string): Promise<Readab
       rangeEnd: encodeBytes(rangeEnd),
       prefix: isPrefix(key, rangeEnd) ? encodeBytes(isAll(key) ? new Uint8Array(0) : key) : null,
     }));
+}
+
+/** Whether a key that begins with `prefix` can be in one of the ranges. For the empty prefix, it is enough to be a user. */
+export function concerns(ranges: readonly ReadableRange[], prefix: Uint8Array): boolean {
+  if (prefix.length === 0) return true;
+  return ranges.some((range) => {
+    const [from, rangeEnd] = [decodeBytes(range.key), decodeBytes(range.rangeEnd)];
+    const to = rangeEnd.length === 0 ? keyAfter(from) : isAll(rangeEnd) ? null : rangeEnd;
+    return overlap(from, to, prefix, endOfPrefix(prefix));
+  });
 }
 
 const isAll = (key: Uint8Array): boolean => key.length === 1 && key[0] === 0;

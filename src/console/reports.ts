@@ -14,7 +14,7 @@ import { keyPage } from "./keyTree.js";
 import { type MemberState, Members } from "./members.js";
 import { overviewOf } from "./overview.js";
 import { type Placed, Places } from "./place.js";
-import { readableRanges } from "./readable.js";
+import { concerns, readableRanges } from "./readable.js";
 import type {
   GroupsReport,
   KeyPage,
@@ -156,8 +156,11 @@ export class Reports {
 
   async groups(viewer: Viewer): Promise<GroupsReport> {
     const { accounts } = this.sources;
-    const { map, rules } = this.places;
+    const { map } = this.places;
     const shown = (await viewer.isOperator()) ? accounts : undefined;
+    // A prefix says who else uses the store. While no shard can tell what the user may read, it is nothing.
+    const ranges = shown === undefined ? ((await this.readable(viewer).catch(() => [])) ?? []) : [];
+    const rules = this.places.rules((prefix) => shown !== undefined || concerns(ranges, prefix));
     return {
       shards: map.shards.map(({ name, weight }) => {
         const { keys, bytes } = shown?.shard(name) ?? { keys: null, bytes: null };

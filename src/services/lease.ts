@@ -54,7 +54,9 @@ export function createLease(options: LeaseServiceOptions): Service {
     if (release instanceof StatusError) throw release;
     try {
       const { header: _, ...granted } = await leases.grant(id, ttl, call);
-      if (tenant !== undefined) tenants!.leases.renewed(granted.id, granted.ttl, tenant, tenants!.now());
+      // Another lease may have had this id.
+      tenants?.leases.ended(granted.id);
+      tenants?.leases.renewed(granted.id, granted.ttl, tenant, tenants.now());
       return answer(LeaseGrantResponse.encode(granted));
     } finally {
       release?.();
@@ -173,13 +175,12 @@ class KeepAliveStream {
     if (!this.stream.send([header, LeaseKeepAliveResponse.encode({ id, ttl })])) this.blocked = true;
   }
 
-  /** Tells the user's tenant how long the lease lives. */
+  /** Notes for the lease's tenant how long it lives. */
   private account(id: bigint, ttl: number): void {
     const { tenants } = this.options;
     if (!tenants?.some) return;
-    const tenant = tenants.ofCaller(this.stream.caller);
     if (ttl <= 0) tenants.leases.ended(id);
-    else if (tenant !== undefined) tenants.leases.renewed(id, ttl, tenant, tenants.now());
+    else tenants.leases.renewed(id, ttl, tenants.ofCaller(this.stream.caller), tenants.now());
   }
 
   private fail(id: bigint, error: StatusError): void {

@@ -64,7 +64,7 @@ const LET_IN_MS = 60_000;
 
 /** One tenant in this process: its limits, and what it uses. Times are in milliseconds, from one monotonic clock. */
 export class Tenant {
-  /** Everything since the tenant is known here. Requests that a limit or a shard has refused do not count. */
+  /** Everything since the tenant is known here. What a limit has refused, or a shard has denied to others, does not count. */
   readonly used: Record<Rate, number> = { puts: 0, ranges: 0, transactions: 0, bytesIn: 0, bytesOut: 0 };
   /** Requests that a limit has refused, or would have refused if the mode were `enforce`. */
   readonly exceeded = Object.fromEntries(LIMITS.map((limit) => [limit, 0])) as Record<Limit, number>;
@@ -77,7 +77,7 @@ export class Tenant {
   readonly ownClaims = singleClaims(this, true);
   readonly claims = singleClaims(this, false);
   private readonly buckets: Partial<Record<Rate, Bucket>> = {};
-  private readonly letIn = new WeakMap<Caller, { until: number }>();
+  private readonly letIn = new WeakMap<Caller, LetIn>();
 
   /** `share`: number of processes that the limits are divided between, at least 1. */
   constructor(
@@ -209,24 +209,43 @@ export class Tenant {
     used.bytesOut += bytesOut;
   }
 
-  /** Whether a shard has recently let this caller carry out a request for the tenant. */
-  knows(caller: Caller, now: number): boolean {
+  /** Whether a shard has recently let this caller carry out such a request for the tenant. */
+  knows(caller: Caller, usage: Usage, now: number): boolean {
     const known = this.letIn.get(caller);
-    return known !== undefined && known.until > now;
+    if (known === undefined) return false;
+    return (known.reads > now || !isRead(usage)) && (known.writes > now || !isWrite(usage));
   }
 
-  /** Notes that a shard has let a caller carry out a request for the tenant. */
-  learn(caller: Caller, now: number): void {
-    const known = this.letIn.get(caller);
-    if (known === undefined) this.letIn.set(caller, { until: now + LET_IN_MS });
-    else known.until = now + LET_IN_MS;
+  /** Notes that a shard has let a caller carry out such a request for the tenant. */
+  learn(caller: Caller, usage: Usage, now: number): void {
+    this.note(caller, usage, now + LET_IN_MS);
   }
 
-  /** Notes that a shard has denied a caller a request for the tenant. */
-  forget(caller: Caller): void {
-    this.letIn.delete(caller);
+  /** Notes that a shard has denied a caller such a request for the tenant. */
+  forget(caller: Caller, usage: Usage): void {
+    this.note(caller, usage, Number.NEGATIVE_INFINITY);
+  }
+
+  private note(caller: Caller, usage: Usage, until: number): void {
+    let known = this.letIn.get(caller);
+    if (known === undefined) {
+      known = { reads: Number.NEGATIVE_INFINITY, writes: Number.NEGATIVE_INFINITY };
+      this.letIn.set(caller, known);
+    }
+    if (isRead(usage)) known.reads = until;
+    if (isWrite(usage)) known.writes = until;
   }
 }
+
+/** Until when a caller counts as one that may read, and that may write, something of the tenant. */
+interface LetIn {
+  reads: number;
+  writes: number;
+}
+
+const isWrite = ({ puts }: Usage): boolean => puts > 0;
+/** Also for a transaction that only compares. */
+const isRead = ({ puts, ranges }: Usage): boolean => ranges > 0 || puts === 0;
 
 /** The prefix of a tenant as Latin-1 text. */
 export const prefixText = ({ prefix }: Pick<TenantConfig, "prefix">): string | undefined =>

@@ -142,7 +142,7 @@ export class Tenants {
     }
   }
 
-  /** Gives back what `admit` has taken for a request that a shard has denied. */
+  /** Gives back what `admit` has taken for a request that does not count. */
   giveBack(admitted: readonly Claim[], bytes: number): void {
     for (const { tenant, usage, excess } of admitted) if (excess === undefined) tenant.giveBack(usage, bytes);
   }
@@ -243,7 +243,7 @@ function errorOf({ tenant, limit, waitMs }: Excess, share: number): StatusError 
   const whole = tenant.config.limits[limit];
   const part = share > 1 && !UNDIVIDED.has(limit) ? `, divided between ${share} processes` : "";
   const isStored = limit === "storedKeys" || limit === "storedBytes";
-  const hint = isStored ? "; delete keys, and wait for the next count" : "";
+  const hint = isStored ? "; delete keys, and try again some seconds later" : "";
   const when = waitMs === undefined ? hint : `; try again in ${Math.max(1, Math.ceil(waitMs))} ms`;
   return new StatusError(
     Code.RESOURCE_EXHAUSTED,

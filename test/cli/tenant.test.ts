@@ -1,14 +1,17 @@
 import assert from "node:assert/strict";
-import { chmodSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, chownSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { parse, stringify } from "yaml";
-import { as, ok, startGuardedStore } from "../auth/support.js";
+import { TenantFile } from "../../src/cli/tenantFile.js";
+import { as, ok, ROOT, startGuardedStore } from "../auth/support.js";
 import { braid, temporaryFolder } from "../support/braid.js";
 import type { ProxyProcess, TestStore } from "../support/store.js";
 import { until } from "../support/until.js";
 
 const folder = temporaryFolder();
+/** Only root can give files away. */
+const isRoot = process.getuid?.() === 0;
 let store: TestStore;
 let proxy: ProxyProcess;
 /** The configuration of the proxy, with comments. */
@@ -21,6 +24,7 @@ before(async () => {
   const plain = parse(readFileSync(file, "utf8"));
   writeFileSync(file, `# The store of all teams.\n${stringify(plain)}# The end.\n`);
   chmodSync(file, 0o600);
+  if (isRoot) chownSync(file, 4_711, 4_712);
 });
 
 after(() => store?.remove());
@@ -82,11 +86,13 @@ test("one command: the team can use its keys on all shards, and no others", asyn
   );
 });
 
-test("the file keeps its comments, its mode and everything else", async () => {
+test("the file keeps its comments, its mode, its owner and everything else", async () => {
   const text = readFileSync(file, "utf8");
   assert.match(text, /^# The store of all teams\.\n/);
   assert.match(text, /^# The end\.$/m);
-  assert.equal(statSync(file).mode & 0o777, 0o600);
+  const { mode, uid, gid } = statSync(file);
+  assert.equal(mode & 0o777, 0o600);
+  if (isRoot) assert.deepEqual([uid, gid], [4_711, 4_712]);
   const { tenants } = parse(text);
   assert.deepEqual(tenants, [
     { name: "shop", prefix: "/shop/", user: "shop", limits: { putsPerSecond: 0.01, maxValueBytes: 100 } },
@@ -170,6 +176,32 @@ test("what cannot be is refused, and changes nothing", async () => {
   );
 });
 
+test("a prefix that contains that of another tenant, or is inside of it, is noted", async () => {
+  const add = async (prefix: string) => (await json("add", "mall", "--prefix", prefix, "--dry-run")).warnings;
+  assert.deepEqual(await add("/sh"), [
+    "the user mall may also read and write the keys of tenant shop (/shop/)",
+  ]);
+  assert.deepEqual(await add("/shop/mall/"), [
+    "the user of tenant shop (/shop/) may also read and write the keys of mall",
+  ]);
+  assert.deepEqual(await add("/mall/"), []);
+  const { stdout } = await tenant("add", "mall", "--prefix", "/", "--dry-run");
+  assert.equal(
+    stdout.match(/^Note: the user mall may also read and write the keys of tenant \w+ \(.*\)\.$/gm)?.length,
+    2,
+  );
+});
+
+test("a role that was there before with other permissions is noted, because the user gets them", async () => {
+  await ok(as(ROOT, proxy.endpoint, "role", "add", "ops"));
+  await ok(as(ROOT, proxy.endpoint, "role", "grant-permission", "ops", "--prefix=true", "readwrite", "/"));
+  assert.deepEqual((await json("add", "ops", "--prefix", "/ops/", "--dry-run")).warnings, [
+    "the role ops has 1 other permission, and so has its user",
+  ]);
+  await ok(as(ROOT, proxy.endpoint, "role", "delete", "ops"));
+  assert.deepEqual((await json("add", "shop", "--prefix", "/shop/", "--dry-run")).warnings, []);
+});
+
 test("--shard pins the keys with a rule, and says how to put it into effect", async () => {
   const { stdout, code, stderr } = await tenant("add", "pinned", "--prefix", "/pinned/", "--shard", "shard1");
   assert.equal(code, 0, stderr);
@@ -191,6 +223,77 @@ test("remove: user, role and entry are gone, the keys stay; again: nothing to do
   assert.match(readFileSync(file, "utf8"), /^# The end\.$/m);
   for (const name of ["crew", "pinned"]) await json("remove", name);
   assert.equal(parse(readFileSync(file, "utf8")).tenants, undefined);
+});
+
+test("a user that is not a tenant's stays", async () => {
+  for (const user of ["anna", "bot"]) await ok(as(ROOT, proxy.endpoint, "user", "add", `${user}:secret-7`));
+  const { code, stderr } = await tenant("remove", "anna");
+  assert.equal(code, 2);
+  assert.match(stderr, /there is no tenant anna in .*, so the user or role of this name may be another one/);
+  const before = readFileSync(file, "utf8");
+  appendFileSync(file, "tenants:\n- name: anna\n  user: bot\n");
+  const report = await json("remove", "anna");
+  assert.deepEqual(report.changes, [`${file}: remove tenant anna`]);
+  assert.ok(report.next.includes("its user is still there: etcdctl user delete bot"));
+  assert.equal(parse(readFileSync(file, "utf8")).tenants, undefined);
+  writeFileSync(file, before);
+  const users = await ok(as(ROOT, proxy.endpoint, "user", "list"));
+  assert.equal(users, "anna\nbot\nbraid\nroot\n");
+});
+
+test("a password is not lost when the file cannot be written; repeated, the rest is done", async () => {
+  // So long a name that there can be no file beside it.
+  const long = join(folder, `${"x".repeat(248)}.yaml`);
+  writeFileSync(long, readFileSync(file));
+  const { code, stdout, stderr } = await braid(
+    "tenant",
+    "add",
+    "late",
+    "--prefix",
+    "/late/",
+    "--config",
+    long,
+  );
+  assert.deepEqual([code, stdout], [1, ""]);
+  const [, password] = /ENAMETOOLONG.*; if the user late exists now, its password is (\S+)/.exec(stderr)!;
+  await ok(as(`late:${password}`, proxy.endpoint, "put", "/late/x", "v"));
+  assert.deepEqual((await json("add", "late", "--prefix", "/late/")).changes, [`${file}: add tenant late`]);
+  await json("remove", "late");
+});
+
+test("what others have written into the file meanwhile is not lost", () => {
+  const shared = join(folder, "shared.yaml");
+  writeFileSync(shared, "shards:\n- name: a\n  endpoints: [127.0.0.1:1]\n");
+  const fields = { user: undefined, mode: undefined, limits: {}, shard: undefined };
+  const files = ["one", "two"].map((name) => {
+    const each = new TenantFile(shared);
+    each.add({ ...fields, name, prefix: `/${name}/` });
+    return each;
+  });
+  files[0]!.write();
+  assert.throws(() => files[1]!.write(), /somebody else has changed it meanwhile; try again/);
+  assert.deepEqual(parse(readFileSync(shared, "utf8")).tenants, [{ name: "one", prefix: "/one/" }]);
+});
+
+test("while a shard is down, add and remove fail and change nothing; repeated later, they succeed", async () => {
+  const users = () => ok(as(ROOT, proxy.endpoint, "user", "list"));
+  const [shard] = store.shards.slice(-1);
+  const before = [readFileSync(file, "utf8"), await users()];
+  await shard!.stop();
+  const added = await addShop();
+  await shard!.restart();
+  assert.equal(added.code, 1, added.stdout);
+  assert.doesNotMatch(added.stderr, /password/);
+  assert.deepEqual([readFileSync(file, "utf8"), await users()], before);
+  assert.equal((await json("add", "shop", "--prefix", "/shop/")).changes.length, 5);
+
+  const made = [readFileSync(file, "utf8"), await users()];
+  await shard!.stop();
+  const removed = await tenant("remove", "shop");
+  await shard!.restart();
+  assert.equal(removed.code, 1, removed.stdout);
+  assert.deepEqual([readFileSync(file, "utf8"), await users()], made);
+  assert.equal((await json("remove", "shop")).changes.length, 3);
 });
 
 test("without a proxy, the error says so, and the file stays", async () => {

@@ -5,11 +5,17 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { Attempts } from "../../src/console/attempts.js";
 import { figuresOf, quantile, rate } from "../../src/console/figures.js";
+import { Gate } from "../../src/console/gate.js";
 import { readMetrics } from "../../src/console/metricsText.js";
+import type { RequestError } from "../../src/console/requestError.js";
 import { SAMPLE_MS, Samples } from "../../src/console/samples.js";
 import { MAX_SESSIONS, Sessions } from "../../src/console/sessions.js";
 import { type WatchSources, watchesReport } from "../../src/console/watches.js";
 import { packageRoot } from "../../src/ops/package.js";
+import type { UnaryHandler } from "../../src/rpc/call.js";
+import { Code, StatusError } from "../../src/status/error.js";
+import { AuthenticateRequest } from "../../src/wire/messages.js";
+import { Auth } from "../../src/wire/paths.js";
 
 /** A client's stream, as the report reads it. */
 type WatchSource = WatchSources["sessions"] extends ReadonlySet<infer T> ? T : never;
@@ -56,6 +62,27 @@ test("failed logins are bounded for each address, and for all together", () => {
     fail("a");
     attempts.succeeded("a");
   }
+});
+
+test("failed logins at the same time are bounded, also while it is not known yet whether there are users", async () => {
+  let guesses = 0;
+  const authenticate: UnaryHandler = (_, request, reply) => {
+    if (AuthenticateRequest.decode(request).name !== "") guesses++;
+    setImmediate(() => reply(new StatusError(Code.INVALID_ARGUMENT, "etcdserver: authentication failed")));
+  };
+  const gate = new Gate({
+    handlers: { unary: new Map([[Auth.Authenticate, authenticate]]), stream: new Map() },
+    callerOf: () => ({ access: () => assert.fail("no shard is asked") }),
+    shards: undefined as never,
+    password: undefined,
+    now: () => 0,
+  });
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: 50 }, (_, i) => gate.login("anna", `guess ${i}`, "10.0.0.1")),
+  );
+  const statuses = outcomes.map((each) => each.status === "rejected" && (each.reason as RequestError).status);
+  assert.deepEqual(statuses, [...Array(10).fill(401), ...Array(40).fill(429)]);
+  assert.equal(guesses, 10);
 });
 
 test("Prometheus' text is read with its labels", () => {

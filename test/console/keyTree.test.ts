@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { Calls } from "../../src/console/calls.js";
 import { keyPage } from "../../src/console/keyTree.js";
 import type { KeyEntry } from "../../src/console/report.js";
+import { Code, StatusError } from "../../src/status/error.js";
 import type { RangeRequest } from "../../src/wire/messages.js";
 import { Random } from "../kv/model.js";
 import { textOf } from "./support.js";
@@ -13,10 +14,13 @@ const SLASH = 0x2f;
 class Keys {
   visited = 0;
   ranges = 0;
+  /** Ranges that a limit lets pass. */
+  left = Number.POSITIVE_INFINITY;
 
   constructor(private readonly keys: readonly string[]) {}
 
   readonly call = async (_: unknown, { key, rangeEnd, limit, countOnly }: RangeRequest) => {
+    if (this.left-- <= 0) throw new StatusError(Code.RESOURCE_EXHAUSTED, "above a limit");
     const [from, to] = [key, rangeEnd].map((bytes) => Buffer.from(bytes).toString("latin1"));
     const begin = this.at(from!);
     const end = to === "\0" ? this.keys.length : this.at(to!);
@@ -128,4 +132,29 @@ test(`SEED=${seed}: random trees have every key once, and the right numbers`, as
     const sorted = [...all].filter((key) => key !== "").sort();
     assert.deepEqual(await entriesOf(new Keys(sorted), prefix), expected(sorted, prefix), `round ${round}`);
   }
+});
+
+test("a limit on ranges ends a page early, and the next one goes on; with nothing to show, it is an error", async () => {
+  const keys = Array.from({ length: 10 }, (_, i) =>
+    Array.from({ length: 150 }, (_, j) => `/${i}/${100 + j}`),
+  ).flat();
+  const store = new Keys(keys);
+  // Each folder takes two Ranges: its first keys, and their number. The limit comes before the one or the other.
+  for (const each of [4, 5, 7]) {
+    const entries: KeyEntry[] = [];
+    let pages = 0;
+    for (let next: string | null | undefined; next !== null; pages++) {
+      store.left = each;
+      const got: Awaited<ReturnType<typeof page>> = await page(store, "/", next);
+      entries.push(...got.entries);
+      next = got.next;
+    }
+    const texts = entries.map((entry) =>
+      entry.kind === "folder" ? `${latin1(entry.prefix)} ${entry.keys}` : "key",
+    );
+    assert.deepEqual(texts, expected(keys, "/"), `${each} Ranges at a time`);
+    assert.ok(pages > 1);
+  }
+  store.left = 1;
+  await assert.rejects(page(store, "/"), { code: Code.RESOURCE_EXHAUSTED });
 });

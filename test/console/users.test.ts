@@ -25,7 +25,8 @@ describe("the console of a store with authentication", () => {
     // A password of the console has no meaning here: it must not let anybody in.
     const config = await consoleConfig({ password: "console-secret-3" });
     address = config.metrics.listen;
-    store = await startGuardedStore({ shards: 2, config });
+    const rules = ["/other/", "/team/inner/"].map((prefix) => ({ prefix, shard: "shard1" }));
+    store = await startGuardedStore({ shards: 2, config: { ...config, routing: { rules } } });
     await root("role", "add", "team");
     await root("role", "grant-permission", "team", "--prefix=true", "read", "/team/");
     await root("user", "add", ANNA);
@@ -168,7 +169,17 @@ describe("the console of a store with authentication", () => {
     const { json } = await (await enter(ANNA)).api("groups");
     assert.deepEqual([json.groups, json.countedAt], [null, null]);
     for (const { keys, bytes } of json.shards) assert.deepEqual([keys, bytes], [null, null]);
+    const prefixes = (report: { rules: { prefix: string }[] }) =>
+      report.rules.map(({ prefix }) => prefix).sort();
+    assert.deepEqual(prefixes(json), ["", "/team/inner/"], "others' prefixes say who uses the store");
     const operator = await enter(ROOT);
+    assert.deepEqual(prefixes((await operator.api("groups")).json), [
+      "",
+      "/apisix/",
+      "/other/",
+      "/registry/",
+      "/team/inner/",
+    ]);
     await until("the console knows the groups", async () => {
       const { groups, countedAt } = (await operator.api("groups")).json;
       return countedAt !== null && Array.isArray(groups);

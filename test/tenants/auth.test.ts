@@ -32,6 +32,7 @@ before(async () => {
         { name: "private", prefix: "/private/", limits: TEN },
         { name: "guest", prefix: "/guest/", limits: TEN },
         { name: "bob", user: "bob", limits: { ...TEN, leases: 2 } },
+        { name: "eyes", prefix: "/eyes/", limits: { watches: 1 } },
         { name: "both", prefix: "/both/", user: "carol", limits: TEN },
       ],
     },
@@ -53,6 +54,18 @@ before(async () => {
   }
   await ok(as(ROOT, store.endpoint, "role", "add", "guest"));
   await ok(as(ROOT, store.endpoint, "role", "grant-permission", "guest", "--prefix=true", "read", "/guest/"));
+  await ok(
+    as(
+      ROOT,
+      store.endpoint,
+      "role",
+      "grant-permission",
+      "guest",
+      "--prefix=true",
+      "readwrite",
+      "/guest/own/",
+    ),
+  );
   await ok(as(ROOT, store.endpoint, "user", "grant-role", "mallory", "guest"));
   tokens.root = await client.login("root", "root-secret-42");
 });
@@ -88,13 +101,25 @@ test("users without permission use up nothing of a tenant, and are told nothing 
   assert.equal(metrics.sum("braid_tenant_exceeded_total", { tenant: "private" }), 1);
 });
 
-test("what a shard denies to a client that it has let in before is given back", async () => {
+test("who may only read uses nothing of the limit on puts, not even until a shard has denied it", async () => {
   const range = RangeRequest.encode({ key: bytes("/guest/key") });
-  for (let i = 0; i < 15; i++) {
+  for (let i = 0; i < 3; i++) {
     assert.deepEqual(await client.outcome(KV.Range, range, tokens.mallory), OK);
-    assert.equal((await put("mallory", "/guest/key")).message, "etcdserver: permission denied");
+    const denied = await Promise.all(Array.from({ length: 50 }, () => put("mallory", "/guest/key")));
+    assert.deepEqual(
+      new Set(denied.map(({ message }) => message)),
+      new Set(["etcdserver: permission denied"]),
+    );
   }
-  for (let i = 0; i < 10; i++) assert.deepEqual(await put("root", "/guest/key"), OK);
+});
+
+test("what a shard denies to a client that it has let in before is given back", async () => {
+  for (let i = 0; i < 3; i++) {
+    assert.deepEqual(await put("mallory", "/guest/own/key"), OK);
+    for (let j = 0; j < 10; j++)
+      assert.equal((await put("mallory", "/guest/key")).message, "etcdserver: permission denied");
+  }
+  for (let i = 0; i < 7; i++) assert.deepEqual(await put("root", "/guest/key"), OK);
   isAbove(await put("root", "/guest/key"), "guest", "putsPerSecond");
 });
 
@@ -117,7 +142,38 @@ test("a user's own tenant counts all its requests", async () => {
   assert.deepEqual(await client.outcome(KV.Range, range, tokens.bob), OK);
   const metrics = await Scrape.of(`http://${store.endpoint}/metrics`);
   assert.equal(metrics.sum("braid_tenant_operations_total", { tenant: "bob", operation: "range" }), 1);
-  assert.equal(metrics.sum("braid_tenant_operations_total", { tenant: "bob", operation: "put" }), 6);
+  assert.equal(metrics.sum("braid_tenant_operations_total", { tenant: "bob", operation: "put" }), 7);
+});
+
+test("what a user may not do counts for its own tenant, whatever the keys are", async () => {
+  const denied = "etcdserver: permission denied";
+  // 7 of 10 were used. The first one is for the prefix of a tenant that does not know the user.
+  for (const key of ["/private/key", "/elsewhere", "/private/key"])
+    assert.equal((await put("bob", key)).message, denied);
+  for (const key of ["/private/key", "/elsewhere"]) isAbove(await put("bob", key), "bob", "putsPerSecond");
+  const metrics = await Scrape.of(`http://${store.endpoint}/metrics`);
+  assert.equal(metrics.sum("braid_tenant_operations_total", { tenant: "private", operation: "put" }), 10);
+});
+
+test("watches without permission use up nothing of a tenant, and are told nothing about it", async () => {
+  const reasons = (user: string) =>
+    Promise.all(
+      Array.from(
+        { length: 3 },
+        async () => (await client.watch({ key: bytes("/eyes/key") }, tokens[user])).cancelReason,
+      ),
+    );
+  const denied = Array(3).fill("rpc error: code = PermissionDenied desc = etcdserver: permission denied");
+  assert.deepEqual(await reasons("mallory"), denied);
+  const open = startEtcdctl(store.endpoint, "--user", ROOT, "watch", "--prefix", "/eyes/");
+  const count = async () =>
+    (await Scrape.of(`http://${store.endpoint}/metrics`)).sum("braid_tenant_watches", { tenant: "eyes" });
+  await until("it is open", async () => (await count()) === 1);
+  assert.deepEqual(await reasons("mallory"), denied);
+  for (const reason of await reasons("root"))
+    assert.match(reason, /^rpc error: code = ResourceExhausted desc = etcd-braid: tenant "eyes"/);
+  await open.stop();
+  await until("it has ended", async () => (await count()) === 0);
 });
 
 test("leases of a user: refused above the limit, free again after a revocation or the end", async () => {

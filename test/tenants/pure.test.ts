@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
 import { Bucket } from "../../src/tenants/bucket.js";
+import { TenantLeases } from "../../src/tenants/leases.js";
 import { Prefixes } from "../../src/tenants/prefixes.js";
+import { Tenant } from "../../src/tenants/tenant.js";
 import { usageOfTxn } from "../../src/tenants/usage.js";
 import { TxnRequest } from "../../src/wire/messages.js";
 
@@ -42,6 +44,35 @@ test("a bucket that is resized keeps what was used", () => {
   assert.ok(!bucket.has(1, 0), "4 of 2 are used");
   bucket.give(1);
   assert.ok(bucket.has(1, 0));
+});
+
+const tenantOfUser = (user: string) =>
+  new Tenant({ name: user, user, prefix: undefined, mode: "enforce", limits: { burstSeconds: 2 } }, 1, 0);
+
+test("leases that expire leave no trace, even if nobody asks how many there are", () => {
+  const leases = new TenantLeases();
+  const tenant = tenantOfUser("shop");
+  for (let i = 0; i < 100_000; i++) leases.renewed(BigInt(i + 1), 5, tenant, i * 10);
+  // 500 of them are alive.
+  assert.ok(tenant.liveLeases < 2_000, `${tenant.liveLeases} leases are remembered`);
+  leases.sweep(tenant, 99_999 * 10);
+  assert.equal(tenant.liveLeases, 500);
+});
+
+test("a lease stays with its tenant, whoever renews it", () => {
+  const leases = new TenantLeases();
+  const [shop, other] = [tenantOfUser("shop"), tenantOfUser("other")];
+  leases.renewed(1n, 10, shop, 0);
+  leases.renewed(2n, 10, shop, 0);
+  leases.renewed(1n, 10, undefined, 9_000);
+  leases.renewed(2n, 10, other, 9_000);
+  leases.renewed(3n, 10, other, 9_000);
+  leases.renewed(4n, 10, undefined, 9_000);
+  leases.sweep(shop, 11_000);
+  assert.deepEqual([shop.liveLeases, other.liveLeases], [2, 1]);
+  leases.ended(2n);
+  leases.sweep(shop, 19_001);
+  assert.deepEqual([shop.liveLeases, other.liveLeases], [0, 0]);
 });
 
 test("prefixes: the longest one that contains a range, compared with a simple search", () => {

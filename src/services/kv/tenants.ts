@@ -1,5 +1,5 @@
 import type { Call, Reply, UnaryHandler } from "../../rpc/call.js";
-import { isDenied } from "../../shard/access.js";
+import { isDenied, problemOf } from "../../shard/access.js";
 import type { StatusError } from "../../status/error.js";
 import type { Claim, Excess, SingleClaims, Tenant } from "../../tenants/tenant.js";
 import type { Tenants } from "../../tenants/tenants.js";
@@ -16,23 +16,47 @@ type Judge = (call: Call, request: Uint8Array) => Promise<void>;
  * Wraps a handler of KV so that a request that is above a limit of a tenant is refused, before anything is sent.
  *
  * Nobody else may use up a tenant's limits, or learn about them. So the first request of a client for a tenant's prefix is
- * judged by a shard before it is counted, and one that the shard denies later is taken back.
+ * judged by a shard before it is counted, and one that the shard denies later is taken back. For the tenant of the user itself,
+ * both count: they are work for the shards, too.
  */
 export function limited(tenants: Tenants, path: string, handler: UnaryHandler, judge: Judge): UnaryHandler {
   const claimsOf = CLAIMS.get(path);
   if (claimsOf === undefined) throw new Error(`no limits for the method ${path}`);
 
-  const admitted = (call: Call, request: Uint8Array, claims: readonly Claim[], reply: Reply) => {
+  /** Takes a request from the limits of these tenants. Returns undefined if it was refused. */
+  const admit = (request: Uint8Array, claims: readonly Claim[], reply: Reply) => {
+    const admitted = tenants.admit(claims, request.length);
+    if (Array.isArray(admitted)) return admitted as readonly Claim[];
+    reply(tenants.refuse(admitted as Excess));
+    return undefined;
+  };
+
+  const carryOut = (call: Call, request: Uint8Array, admitted: readonly Claim[], reply: Reply) => {
     const bytes = request.length;
-    const admitted = tenants.admit(claims, bytes);
-    if (!Array.isArray(admitted)) {
-      reply(tenants.refuse(admitted as Excess));
-      return;
-    }
     handler(call, request, (error, response) => {
       settle(tenants, call, bytes, admitted, error, response);
       reply(error, response);
     });
+  };
+
+  const judgeFirst = (call: Call, request: Uint8Array, claims: readonly Claim[], reply: Reply) => {
+    const own = admit(
+      request,
+      claims.filter(({ isOwn }) => isOwn),
+      reply,
+    );
+    if (own === undefined) return;
+    judge(call, request).then(
+      () => {
+        const others = claims.filter(({ isOwn }) => !isOwn);
+        for (const { tenant, usage } of others) tenant.learn(call.caller!, usage, tenants.now());
+        const admitted = admit(request, others, reply);
+        if (admitted === undefined) tenants.giveBack(own, request.length);
+        else carryOut(call, request, [...own, ...admitted], reply);
+      },
+      // What is wrong with it, the handler says: a denial, or an error that does not concern the other tenants.
+      () => carryOut(call, request, own, reply),
+    );
   };
 
   return (call, request, reply) => {
@@ -45,22 +69,17 @@ export function limited(tenants: Tenants, path: string, handler: UnaryHandler, j
       return handler(call, request, reply);
     }
     if (claims.length === 0) return handler(call, request, reply);
-    if (isKnown(tenants, call, claims)) return admitted(call, request, claims, reply);
-    judge(call, request).then(
-      () => {
-        for (const { tenant } of claims) tenant.learn(call.caller!, tenants.now());
-        admitted(call, request, claims, reply);
-      },
-      // What is wrong with it, the handler says: a denial, or an error that does not concern the tenant.
-      () => handler(call, request, reply),
-    );
+    if (!isKnown(tenants, call, claims)) return judgeFirst(call, request, claims, reply);
+    const admitted = admit(request, claims, reply);
+    if (admitted !== undefined) carryOut(call, request, admitted, reply);
   };
 }
 
 /** Whether all tenants know the client. Clients that the proxy does not authenticate, and a tenant's own user, are known. */
 function isKnown(tenants: Tenants, { caller }: Call, claims: readonly Claim[]): boolean {
   if (caller === undefined) return true;
-  for (const { tenant, isOwn } of claims) if (!isOwn && !tenant.knows(caller, tenants.now())) return false;
+  for (const { tenant, usage, isOwn } of claims)
+    if (!isOwn && !tenant.knows(caller, usage, tenants.now())) return false;
   return true;
 }
 
@@ -73,13 +92,20 @@ function settle(
   response: Uint8Array | undefined,
 ): void {
   if (caller !== undefined && error !== undefined && isDenied(error)) {
-    tenants.giveBack(claims, bytes);
-    for (const { tenant } of claims) tenant.forget(caller);
+    // Without a valid token, it was not the user.
+    const isTheUser = problemOf(error.message) === undefined;
+    const paying = isTheUser ? claims.filter(({ isOwn }) => isOwn) : [];
+    tenants.settle(paying, bytes, 0);
+    tenants.giveBack(
+      claims.filter((claim) => !paying.includes(claim)),
+      bytes,
+    );
+    for (const { tenant, usage } of claims) tenant.forget(caller, usage);
     return;
   }
   tenants.settle(claims, bytes, response?.length ?? 0);
   if (caller === undefined || error !== undefined) return;
-  for (const { tenant, isOwn } of claims) if (!isOwn) tenant.learn(caller, tenants.now());
+  for (const { tenant, usage, isOwn } of claims) if (!isOwn) tenant.learn(caller, usage, tenants.now());
 }
 
 type ClaimsOf = (tenants: Tenants, call: Call, request: Uint8Array) => readonly Claim[];
