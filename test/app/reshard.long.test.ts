@@ -237,6 +237,37 @@ test("a new shard dies for good before keys have moved there: the plan turns bac
   });
 });
 
+test("a removed shard dies for good after its keys have moved: the plan ends without it, and leases live on", async () => {
+  await withStore("shard", async (store, etcds) => {
+    const { address } = await store.proxy();
+    await store.done(await store.plan([0, 1, 2]));
+    await fill(address, 3_000);
+    const state = await stateAt(address);
+    const client = new EtcdClient(address);
+    try {
+      // Some have their home on the shard.
+      const grants = await Promise.all(Array.from({ length: 8 }, () => client.grant({ ttl: 600 })));
+      const leases = grants.map(({ id }) => id);
+      for (const id of leases)
+        await client.put({ key: bytes(`/lease${id}/x`), value: bytes("v"), lease: id });
+      const attached = await stateAt(address);
+      // Deleting the keys that have moved takes some seconds.
+      const plan = store.timeline.placement.plans + 1;
+      await store.control({ plan, maxKeysPerSecond: 200 });
+      await store.plan([0, 1]);
+      await until("all keys have moved", () => store.timeline.placement.plan?.cursor === null);
+      await etcds[2]!.kill();
+      await store.control({ plan });
+      await store.done(plan);
+      assert.deepEqual(await stateAt(address), attached);
+      for (const id of leases) await client.revoke({ id });
+      assert.deepEqual(await stateAt(address), state, "leases end with their keys");
+    } finally {
+      client.close();
+    }
+  });
+});
+
 test("a mover that loses its lease stops; a proxy takes the seat again and goes on", async () => {
   await withStore("dedicated", async (store) => {
     const { address, lines } = await store.proxy();
