@@ -155,12 +155,21 @@ test("a client that cancels while a shard grants it a free lock does not have it
   for (const shard of store.shards) await shard.kill("SIGSTOP");
   const lock = client.start("Lock.Lock", { name: "free", lease });
   const campaign = client.start("Election.Campaign", { name: "free-e", lease, value: "v" });
-  await until("both are on their way to a shard", async () => {
-    const sent = (await Scrape.of(url)).of("braid_shard_requests_in_flight", { method: "KV.Txn" });
-    return sent.reduce((sum, { value }) => sum + value, 0) === 2;
-  });
+  const inFlight = async (name: string, ...methods: string[]) => {
+    const page = await Scrape.of(url);
+    return methods.reduce((sum, method) => sum + page.sum(name, { method }), 0);
+  };
+  await until(
+    "both are on their way to a shard",
+    async () => (await inFlight("braid_shard_requests_in_flight", "KV.Txn")) === 2,
+  );
   for (const call of [lock, campaign]) call.cancel();
   await Promise.all([lock.answer, campaign.answer]);
+  // The proxy must hear of it before the shard responds.
+  await until(
+    "the proxy knows that the client has gone",
+    async () => (await inFlight("braid_requests_in_flight", "Lock.Lock", "Election.Campaign")) === 0,
+  );
   for (const shard of store.shards) await shard.kill("SIGCONT");
   const other = { lease: next.lease };
   revisionOf(await client.call("Lock.Lock", { name: "free", ...other }, 10_000));
