@@ -136,6 +136,8 @@ export class Mover {
     } else if (this.isPaused) {
       this.state.phase = "idle";
       this.state.waiting = "paused";
+      // Nobody looks at them meanwhile.
+      this.silent.clear();
       await this.sleep(Number.POSITIVE_INFINITY);
     } else if (this.prepared !== plan.number) {
       this.state.phase = "choose";
@@ -247,6 +249,8 @@ export class Mover {
   private async lostShards({ number, below, above, up }: Plan): Promise<ReadonlySet<number>> {
     const { shardOf, runtime, logger } = this.deps;
     const kept = this.shardsOf(up ? below : above);
+    // They are not asked, so it is not known how long they stay silent.
+    for (const index of kept) this.silent.delete(index);
     const lost = new Set<number>();
     for (const index of this.shardsOf(below, above)) {
       if (kept.has(index)) continue;
