@@ -205,6 +205,12 @@ test("a plan turns back after its first step, and its keys come back", async () 
   });
 });
 
+/** Grants so many leases that each shard is the home of some. */
+async function grantMany(client: EtcdClient): Promise<bigint[]> {
+  const grants = await Promise.all(Array.from({ length: 8 }, () => client.grant({ ttl: 600 })));
+  return grants.map(({ id }) => id);
+}
+
 test("a new shard dies for good before keys have moved there: the plan turns back, and ends without it", async () => {
   await withStore("shard", async (store, etcds) => {
     const { address, lines } = await store.proxy();
@@ -212,9 +218,7 @@ test("a new shard dies for good before keys have moved there: the plan turns bac
     const state = await stateAt(address);
     const client = new EtcdClient(address);
     try {
-      // Enough for some of them to get a home on the new shard.
-      const grants = await Promise.all(Array.from({ length: 8 }, () => client.grant({ ttl: 600 })));
-      const leases = grants.map(({ id }) => id);
+      const leases = await grantMany(client);
       await store.control({ plan: 1, maxKeysPerSecond: 0.1 });
       await store.plan([0, 1, 2]);
       await until("keys are copied", async () => ((await store.progress())?.stepKeys ?? 0) > 0);
@@ -245,9 +249,7 @@ test("a removed shard dies for good after its keys have moved: the plan ends wit
     const state = await stateAt(address);
     const client = new EtcdClient(address);
     try {
-      // Some have their home on the shard.
-      const grants = await Promise.all(Array.from({ length: 8 }, () => client.grant({ ttl: 600 })));
-      const leases = grants.map(({ id }) => id);
+      const leases = await grantMany(client);
       for (const id of leases)
         await client.put({ key: bytes(`/lease${id}/x`), value: bytes("v"), lease: id });
       const attached = await stateAt(address);

@@ -68,18 +68,21 @@ class FakeOutlet implements Outlet {
   }
 }
 
+/** A watch of all keys from the revision `next` on. */
+function watchAll(hub: ReturnType<typeof openHub>, next: number) {
+  const outlet = new FakeOutlet();
+  const range = textRange(Buffer.of(1), Buffer.of(0));
+  const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
+  const watcher = new Watcher(outlet, { id: 0, range, next, ...flags });
+  hub.attach(watcher);
+  return { outlet, watcher };
+}
+
 test("a proxy that finds the timeline pruned beyond its position ends its watchers, and continues", async () => {
   const timeline = new FakeTimeline();
   const shard = new FakeShard();
   const hub = openHub(timeline, [shard]);
-  const watch = (next: number) => {
-    const outlet = new FakeOutlet();
-    const range = textRange(Buffer.of(1), Buffer.of(0));
-    const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
-    const watcher = new Watcher(outlet, { id: 0, range, next, ...flags });
-    hub.attach(watcher);
-    return { outlet, watcher };
-  };
+  const watch = (next: number) => watchAll(hub, next);
   const now = watch(11);
   const future = watch(40);
   const upstream = await shard.nth(0);
@@ -115,13 +118,7 @@ test("a watch that has not got events from before a pruning ends, because they m
   const timeline = new FakeTimeline();
   const shard = new FakeShard();
   const hub = openHub(timeline, [shard]);
-  const watch = (next: number) => {
-    const outlet = new FakeOutlet();
-    const range = textRange(Buffer.of(1), Buffer.of(0));
-    const flags = { prevKv: false, fragment: false, noPut: false, noDelete: false };
-    hub.attach(new Watcher(outlet, { id: 0, range, next, ...flags }));
-    return outlet;
-  };
+  const watch = (next: number) => watchAll(hub, next).outlet;
   const [old, now] = [watch(5), watch(11)];
   const [current, past] = await Promise.all([shard.nth(0), shard.nth(1)]);
   for (const upstream of [current, past]) upstream.created();
